@@ -1,0 +1,30 @@
+"""The errors a user can cause, and the ones physics can."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """A wrong argument. One line: names the argument, what was given and what is allowed."""
+
+
+class SimulationError(FloatingPointError):
+    """The physics left its domain of validity.
+
+    Attributes:
+        step: control step (0-based, counted from ``reset``) in which it began.
+        substep: substep within that control step.
+        environment: index in the batch.
+        body: name of the soft body.
+        quantity: what went wrong, for example ``"velocity"``.
+    """
+
+    def __init__(self, *, step: int, substep: int, environment: int, body: str, quantity: str, detail: str):
+        self.step = step
+        self.substep = substep
+        self.environment = environment
+        self.body = body
+        self.quantity = quantity
+        super().__init__(
+            f"{quantity} of body '{body}' {detail} in environment {environment}, "
+            f"control step {step}, substep {substep}"
+        )
