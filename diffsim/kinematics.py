@@ -1,0 +1,86 @@
+"""Motion of kinematic tools over one control step, in torch: constant twist, exact poses at every substep.
+
+Autograd differentiates this part; the solver only sees poses and twists.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from diffsim.scene import TOOL_AXES, Scene, rotation_matrix
+from diffsim.solvers.mpm.solver import ColliderMotion
+
+
+def quaternion_product(a: Tensor, b: Tensor) -> Tensor:
+    """Hamilton product of quaternions (..., 4), (w, x, y, z)."""
+    scalar_a, vector_a, scalar_b, vector_b = a[..., :1], a[..., 1:], b[..., :1], b[..., 1:]
+    scalar = scalar_a * scalar_b - (vector_a * vector_b).sum(-1, keepdim=True)
+    vector = scalar_a * vector_b + scalar_b * vector_a + torch.linalg.cross(vector_a, vector_b)
+    return torch.cat([scalar, vector], dim=-1)
+
+
+def quaternion_exponential(rotation_vector: Tensor) -> Tensor:
+    """Unit quaternion (..., 4) of a rotation vector (..., 3) in radians; smooth at zero."""
+    half_angle = 0.5 * (rotation_vector.square().sum(-1, keepdim=True) + 1e-30).sqrt()
+    return torch.cat([half_angle.cos(), 0.5 * torch.sinc(half_angle / torch.pi) * rotation_vector], dim=-1)
+
+
+def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
+    """Rotation matrices (..., 3, 3) of unit quaternions (..., 4)."""
+    w, x, y, z = quaternion.unbind(-1)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+
+
+class ToolKinematics:
+    """Maps an action (B, A) and the tools' poses to the motion of all colliders of the scene."""
+
+    def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype):
+        self._scene = scene
+        self._count = len(scene.tools)
+        self._duration = dt * substeps
+        self._times = torch.arange(substeps, dtype=dtype) * dt
+        selection = torch.zeros((scene.action_dim, self._count * 6), dtype=dtype)
+        row = 0
+        for index, tool in enumerate(scene.tools):
+            for axis in tool.control:
+                selection[row, 6 * index + TOOL_AXES.index(axis)] = 1.0
+                row += 1
+        self._selection = selection
+        self._spins = any(axis.startswith("r") for tool in scene.tools for axis in tool.control)
+        obstacles = scene.obstacles
+        self._obstacle_position = torch.tensor([o.position for o in obstacles], dtype=dtype).reshape(-1, 3)
+        self._obstacle_rotation = torch.tensor(
+            [rotation_matrix(o.rotation).tolist() for o in obstacles], dtype=dtype
+        ).reshape(-1, 3, 3)
+
+    def motion(self, position: Tensor, rotation: Tensor, action: Tensor) -> tuple[ColliderMotion, Tensor, Tensor]:
+        """position (B, M, 3), rotation (B, M, 4), action (B, A) -> the motion, and the poses after the control step."""
+        batch, substeps = action.shape[0], len(self._times)
+        twist = (action @ self._selection).reshape(batch, self._count, 6)
+        velocity, spin = twist[..., :3], twist[..., 3:]
+        times = self._times[None, :, None, None]
+        positions = position[:, None] + times * velocity[:, None]
+        final_rotation = rotation
+        if self._spins:
+            turned = quaternion_product(quaternion_exponential(times * spin[:, None]), rotation[:, None])
+            final = quaternion_product(quaternion_exponential(self._duration * spin), rotation)
+            final_rotation = final / final.norm(dim=-1, keepdim=True)
+            rotations = quaternion_to_matrix(turned)
+        else:
+            rotations = quaternion_to_matrix(rotation)[:, None].expand(batch, substeps, self._count, 3, 3)
+
+        fixed = len(self._obstacle_position)
+        still = torch.zeros((batch, fixed, 3), dtype=action.dtype)
+        motion = ColliderMotion(
+            position=torch.cat([positions, self._obstacle_position.expand(batch, substeps, fixed, 3)], dim=2),
+            rotation=torch.cat([rotations, self._obstacle_rotation.expand(batch, substeps, fixed, 3, 3)], dim=2),
+            velocity=torch.cat([velocity, still], dim=1),
+            spin=torch.cat([spin, still], dim=1),
+        )
+        return motion, position + self._duration * velocity, final_rotation

@@ -1,0 +1,199 @@
+"""The compiled simulator of one scene."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffsim import runtime
+from diffsim.bridge import soft_step
+from diffsim.errors import InputError
+from diffsim.kinematics import ToolKinematics
+from diffsim.scene import Scene
+from diffsim.solvers.mpm.solver import MPMSolver
+from diffsim.state import State
+
+logger = logging.getLogger(__name__)
+
+# explicit MPM with quadratic splines was stable up to about 0.7 in `tests/diffsim/test_physics.py`'s bar; strain adds to it
+LARGEST_COURANT_NUMBER = 0.5
+
+
+class Simulator:
+    """Differentiable simulator of a batch of environments with the same scene.
+
+    ``state = sim.step(state, action)`` is one autograd node for ``substeps`` substeps; gradients flow to the state and to the
+    action. Memory for a rollout of T steps is T states.
+
+    Args:
+        scene: what is simulated.
+        num_envs: environments in a batch, B.
+        dt: length of a substep, s.
+        substeps: substeps of one control step.
+        dtype: ``torch.float32`` or ``torch.float64`` (for gradient checks).
+        device: ``"cpu"``.
+
+    Raises:
+        InputError: an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        *,
+        num_envs: int = 1,
+        dt: float = 1e-3,
+        substeps: int = 20,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+    ):
+        if not isinstance(scene, Scene):
+            raise InputError(f"scene must be a diffsim.Scene, got {type(scene).__name__}")
+        for name, value in (("num_envs", num_envs), ("substeps", substeps)):
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} must be a positive integer, got {value!r}")
+        if not (np.isfinite(dt) and dt > 0.0):
+            raise InputError(f"dt must be a positive number of seconds, got {dt!r}")
+        if dtype not in (torch.float32, torch.float64):
+            raise InputError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
+        runtime.start(device)
+        self.scene = scene
+        self.num_envs = num_envs
+        self.dt = dt
+        self.substeps = substeps
+        self.dtype = dtype
+        self._solver = MPMSolver(scene, dt=dt, substeps=substeps, dtype=dtype)
+        self._kinematics = ToolKinematics(scene, dt=dt, substeps=substeps, dtype=dtype)
+        for body in scene.soft_bodies:
+            courant = body.material.wave_speed * dt / scene.grid_spacing
+            if courant > LARGEST_COURANT_NUMBER:
+                logger.warning(
+                    "SoftBody '%s': the Courant number is %.2f, above %.1f; use dt <= %.2e s",
+                    body.name,
+                    courant,
+                    LARGEST_COURANT_NUMBER,
+                    LARGEST_COURANT_NUMBER * scene.grid_spacing / body.material.wave_speed,
+                )
+        self._rest = np.concatenate([body.rest_particles for body in scene.soft_bodies])
+        ends = np.cumsum([len(body.rest_particles) for body in scene.soft_bodies])
+        self._slices = {
+            body.name: slice(int(end) - len(body.rest_particles), int(end))
+            for body, end in zip(scene.soft_bodies, ends, strict=True)
+        }
+
+    @property
+    def control_dt(self) -> float:
+        """Length of a control step, s."""
+        return self.dt * self.substeps
+
+    @property
+    def action_dim(self) -> int:
+        """Velocity components an action sets, over all tools in scene order."""
+        return self.scene.action_dim
+
+    @property
+    def num_particles(self) -> int:
+        return len(self._rest)
+
+    def particles(self, body: str) -> slice:
+        """Where the particles of ``body`` stand in ``state.x``.
+
+        Raises:
+            InputError: there is no such body.
+        """
+        if body not in self._slices:
+            raise InputError(f"there is no soft body '{body}'; bodies: {', '.join(self._slices)}")
+        return self._slices[body]
+
+    def tool(self, name: str) -> int:
+        """Index of a tool in ``state.tool_position``.
+
+        Raises:
+            InputError: there is no such tool.
+        """
+        names = [tool.name for tool in self.scene.tools]
+        if name not in names:
+            raise InputError(f"there is no tool '{name}'; tools: {', '.join(names) or 'none'}")
+        return names.index(name)
+
+    def reset(self) -> State:
+        """The scene as declared, in every environment."""
+        batch, count = self.num_envs, self.num_particles
+        velocity = np.concatenate(
+            [np.tile(body.velocity, (len(body.rest_particles), 1)) for body in self.scene.soft_bodies]
+        )
+        tools = self.scene.tools
+
+        def repeated(values: object, *shape: int) -> Tensor:
+            return torch.tensor(np.asarray(values), dtype=self.dtype).reshape(shape).repeat(batch, *[1] * len(shape))
+
+        return State(
+            x=repeated(self._rest, count, 3),
+            v=repeated(velocity, count, 3),
+            C=torch.zeros((batch, count, 3, 3), dtype=self.dtype),
+            F=torch.eye(3, dtype=self.dtype).repeat(batch, count, 1, 1),
+            tool_position=repeated([tool.position for tool in tools], len(tools), 3),
+            tool_rotation=repeated([tool.rotation for tool in tools], len(tools), 4),
+            time_step=torch.zeros(batch, dtype=torch.int64),
+        )
+
+    def step(self, state: State, action: Tensor) -> State:
+        """One control step.
+
+        Args:
+            state: B environments; B need not be ``num_envs``.
+            action: velocities (B, action_dim), m/s and rad/s, in the order of the tools' ``control``.
+
+        Raises:
+            InputError: the action's shape or dtype is wrong, or it is not finite.
+            SimulationError: the physics left its domain of validity.
+        """
+        self._check(state, action)
+        motion, tool_position, tool_rotation = self._kinematics.motion(
+            state.tool_position, state.tool_rotation, action
+        )
+        x, v, C, F = soft_step(self._solver, state.time_step, (state.x, state.v, state.C, state.F), motion)
+        return State(
+            x=x,
+            v=v,
+            C=C,
+            F=F,
+            tool_position=tool_position,
+            tool_rotation=tool_rotation,
+            time_step=state.time_step + 1,
+        )
+
+    def rollout(self, state: State, actions: Tensor) -> list[State]:
+        """The states before and after each of T actions (T, B, action_dim): T + 1 states.
+
+        Raises:
+            InputError: ``actions`` has the wrong number of axes, or as `step`.
+        """
+        if actions.ndim != 3:
+            raise InputError(
+                f"actions must have shape (steps, {state.num_envs}, {self.action_dim}), got {tuple(actions.shape)}"
+            )
+        states = [state]
+        for action in actions:
+            states.append(self.step(states[-1], action))
+        return states
+
+    def _check(self, state: State, action: Tensor) -> None:
+        expected = (state.num_envs, self.action_dim)
+        if tuple(action.shape) != expected:
+            raise InputError(f"action must have shape {expected} (environments, action_dim), got {tuple(action.shape)}")
+        if action.dtype != self.dtype:
+            raise InputError(f"action must be {self.dtype}, got {action.dtype}")
+        if not torch.isfinite(action).all():
+            environment = int(torch.nonzero(~torch.isfinite(action).all(dim=1))[0, 0])
+            raise InputError(
+                f"action must be finite, got {action[environment].tolist()} in environment {environment}"
+            )
+        if tuple(state.x.shape[1:]) != (self.num_particles, 3) or state.x.dtype != self.dtype:
+            raise InputError(
+                f"state.x must be {self.dtype} of shape (environments, {self.num_particles}, 3), "
+                f"got {state.x.dtype} {tuple(state.x.shape)}"
+            )
