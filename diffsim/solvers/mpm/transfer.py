@@ -29,115 +29,130 @@ def particle_grid_transfer(real: Any) -> SimpleNamespace:
         return base, scaled - ti.cast(base, real)
 
     @ti.func
-    def weights(fx: vec3):
-        """B-spline weights, (3 stencil columns) x (3 axes)."""
-        a = 1.5 - fx
-        b = fx - 1.0
-        c = fx - 0.5
-        w = mat3(0.0)
-        for k in ti.static(range(3)):
-            w[0, k] = 0.5 * a[k] * a[k]
-            w[1, k] = 0.75 - b[k] * b[k]
-            w[2, k] = 0.5 * c[k] * c[k]
-        return w
+    def weight(f: real, i):
+        """B-spline weight of stencil column i (0, 1, 2) for a particle f cells from the stencil's first node."""
+        edge = 1.5 - ti.abs(f - ti.cast(i, real))
+        middle = f - 1.0
+        return ti.select(i == 1, 0.75 - middle * middle, 0.5 * edge * edge)
 
     @ti.func
-    def weight_slopes(fx: vec3, inv_dx: real):
-        """Derivatives of `weights` with respect to x."""
-        d = mat3(0.0)
-        for k in ti.static(range(3)):
-            d[0, k] = (fx[k] - 1.5) * inv_dx
-            d[1, k] = (2.0 - 2.0 * fx[k]) * inv_dx
-            d[2, k] = (fx[k] - 0.5) * inv_dx
-        return d
+    def weight_slope(f: real, i):
+        """Derivative of `weight` with respect to f."""
+        return ti.select(i == 1, 2.0 - 2.0 * f, f - 1.5 + 0.5 * ti.cast(i, real))
 
     @ti.func
-    def node_index(base: ivec3, i, j, k, counts: ivec3):
-        return ((base[0] + i) * counts[1] + base[1] + j) * counts[2] + base[2] + k
+    def node_row(base: ivec3, i, j, counts: ivec3):
+        """Index of the first of the three nodes in stencil column (i, j)."""
+        return ((base[0] + i) * counts[1] + base[1] + j) * counts[2] + base[2]
+
+    # The stencil loops run over i and j at run time and unroll k: unrolling all 27 nodes takes Taichi a minute to compile
+    # and runs no faster. Vectors are never changed in place there: Taichi 1.7.4 reads stale components afterwards.
 
     @ti.func
-    def particle_to_grid(grid: ti.template(), lane, base: ivec3, fx: vec3, counts: ivec3, dx: real, mass: real, v: vec3, A: mat3):
-        w = weights(fx)
-        momentum = mass * v - A @ (fx * dx)
+    def particle_to_grid(
+        grid: ti.template(), lane, base: ivec3, fx: vec3, counts: ivec3, dx: real, mass: real, v: vec3, A: mat3
+    ):
+        corner = mass * v - A @ (fx * dx)
         columns = A * dx
-        for i, j in ti.static(ti.ndrange(3, 3)):
-            row = node_index(base, i, j, 0, counts)
-            for k in ti.static(range(3)):
-                weight = w[i, 0] * w[j, 1] * w[k, 2]
-                q = momentum + columns @ vec3(i, j, k)
-                # plain read and write: `+=` would be an atomic
-                grid[lane, row + k] = grid[lane, row + k] + weight * vec4(q[0], q[1], q[2], mass)
+        for i in range(3):
+            for j in range(3):
+                w = weight(fx[0], i) * weight(fx[1], j)
+                row = node_row(base, i, j, counts)
+                for k in ti.static(range(3)):
+                    wk = w * weight(fx[2], k)
+                    q = corner + columns @ vec3(i, j, k)
+                    # plain read and write: `+=` would be an atomic
+                    grid[lane, row + k] = grid[lane, row + k] + wk * vec4(q[0], q[1], q[2], mass)
 
     @ti.func
     def grid_to_particle(velocity: ti.template(), lane, base: ivec3, fx: vec3, counts: ivec3, inv_dx: real):
         """New particle velocity and its affine field C."""
-        w = weights(fx)
         v = vec3(0.0)
         moment = mat3(0.0)
-        for i, j in ti.static(ti.ndrange(3, 3)):
-            row = node_index(base, i, j, 0, counts)
-            for k in ti.static(range(3)):
-                wv = w[i, 0] * w[j, 1] * w[k, 2] * velocity[lane, row + k]
-                v += wv
-                moment += wv.outer_product(vec3(i, j, k))
+        for i in range(3):
+            for j in range(3):
+                w = weight(fx[0], i) * weight(fx[1], j)
+                row = node_row(base, i, j, counts)
+                row_v = vec3(0.0)
+                row_moment = vec3(0.0)
+                for k in ti.static(range(3)):
+                    wv = weight(fx[2], k) * velocity[lane, row + k]
+                    row_v += wv
+                    row_moment += ti.cast(k, real) * wv
+                v += w * row_v
+                moment += w * ti.Matrix.cols([ti.cast(i, real) * row_v, ti.cast(j, real) * row_v, row_moment])
         return v, 4.0 * inv_dx * (moment - v.outer_product(fx))
 
     @ti.func
     def grid_to_particle_adjoint(
-        grid_bar: ti.template(), velocity: ti.template(), lane, base: ivec3, fx: vec3, counts: ivec3, inv_dx: real, v_bar: vec3, C_bar: mat3
-    ):
+        grid_bar: ti.template(), velocity: ti.template(), lane, base: ivec3, fx: vec3, counts: ivec3, inv_dx: real,
+        v_bar: vec3, C_bar: mat3,
+    ):  # fmt: skip
         """Scatter the adjoints of the new v and C onto the nodes; returns their part of x_bar."""
-        w = weights(fx)
-        d = weight_slopes(fx, inv_dx)
         scale = 4.0 * inv_dx
-        at_zero = v_bar - scale * (C_bar @ fx)
+        corner = v_bar - scale * (C_bar @ fx)
         columns = scale * C_bar
-        x_bar = vec3(0.0)
+        f_bar = vec3(0.0)
         v = vec3(0.0)
-        for i, j in ti.static(ti.ndrange(3, 3)):
-            row = node_index(base, i, j, 0, counts)
-            for k in ti.static(range(3)):
-                weight = w[i, 0] * w[j, 1] * w[k, 2]
-                cotangent = at_zero + columns @ vec3(i, j, k)
-                node = velocity[lane, row + k]
-                grid_bar[lane, row + k] = grid_bar[lane, row + k] + weight * vec4(
-                    cotangent[0], cotangent[1], cotangent[2], 0.0
-                )
-                slope = cotangent.dot(node)
-                x_bar += slope * vec3(
-                    d[i, 0] * w[j, 1] * w[k, 2], w[i, 0] * d[j, 1] * w[k, 2], w[i, 0] * w[j, 1] * d[k, 2]
-                )
-                v += weight * node
+        for i in range(3):
+            for j in range(3):
+                wi, wj = weight(fx[0], i), weight(fx[1], j)
+                row = node_row(base, i, j, counts)
+                inner = ti.cast(0.0, real)
+                for k in ti.static(range(3)):
+                    wk = weight(fx[2], k)
+                    w = wi * wj * wk
+                    node = velocity[lane, row + k]
+                    cotangent = corner + columns @ vec3(i, j, k)
+                    grid_bar[lane, row + k] = grid_bar[lane, row + k] + w * vec4(
+                        cotangent[0], cotangent[1], cotangent[2], 0.0
+                    )
+                    slope = cotangent.dot(node)
+                    inner += wk * slope
+                    f_bar[2] += wi * wj * weight_slope(fx[2], k) * slope
+                    v += w * node
+                f_bar[0] += weight_slope(fx[0], i) * wj * inner
+                f_bar[1] += wi * weight_slope(fx[1], j) * inner
         # the stencil offsets (node - x) / dx move with x as well
-        return x_bar - inv_dx * (columns.transpose() @ v)
+        return inv_dx * (f_bar - columns.transpose() @ v)
 
     @ti.func
     def particle_to_grid_adjoint(
-        grid_bar: ti.template(), lane, base: ivec3, fx: vec3, counts: ivec3, dx: real, inv_dx: real, mass: real, v: vec3, A: mat3
-    ):
+        grid_bar: ti.template(), lane, base: ivec3, fx: vec3, counts: ivec3, dx: real, inv_dx: real, mass: real,
+        v: vec3, A: mat3,
+    ):  # fmt: skip
         """Gather the adjoints of the nodes' (momentum, mass); returns x_bar, v_bar and A_bar."""
-        w = weights(fx)
-        d = weight_slopes(fx, inv_dx)
-        momentum = mass * v - A @ (fx * dx)
+        corner = mass * v - A @ (fx * dx)
         columns = A * dx
-        x_bar = vec3(0.0)
+        f_bar = vec3(0.0)
         total = vec3(0.0)
         moment = mat3(0.0)
-        for i, j in ti.static(ti.ndrange(3, 3)):
-            row = node_index(base, i, j, 0, counts)
-            for k in ti.static(range(3)):
-                node = grid_bar[lane, row + k]
-                node_momentum = vec3(node[0], node[1], node[2])
-                q = momentum + columns @ vec3(i, j, k)
-                slope = node_momentum.dot(q) + node[3] * mass
-                x_bar += slope * vec3(
-                    d[i, 0] * w[j, 1] * w[k, 2], w[i, 0] * d[j, 1] * w[k, 2], w[i, 0] * w[j, 1] * d[k, 2]
+        for i in range(3):
+            for j in range(3):
+                wi, wj = weight(fx[0], i), weight(fx[1], j)
+                row = node_row(base, i, j, counts)
+                inner = ti.cast(0.0, real)
+                row_total = vec3(0.0)
+                row_moment = vec3(0.0)
+                for k in ti.static(range(3)):
+                    wk = weight(fx[2], k)
+                    node = grid_bar[lane, row + k]
+                    q = corner + columns @ vec3(i, j, k)
+                    momentum = vec3(node[0], node[1], node[2])
+                    slope = momentum.dot(q) + node[3] * mass
+                    inner += wk * slope
+                    f_bar[2] += wi * wj * weight_slope(fx[2], k) * slope
+                    row_total += wk * momentum
+                    row_moment += (ti.cast(k, real) * wk) * momentum
+                f_bar[0] += weight_slope(fx[0], i) * wj * inner
+                f_bar[1] += wi * weight_slope(fx[1], j) * inner
+                row_total *= wi * wj
+                total += row_total
+                moment += ti.Matrix.cols(
+                    [ti.cast(i, real) * row_total, ti.cast(j, real) * row_total, wi * wj * row_moment]
                 )
-                weighted = w[i, 0] * w[j, 1] * w[k, 2] * node_momentum
-                total += weighted
-                moment += weighted.outer_product(vec3(i, j, k))
         A_bar = dx * (moment - total.outer_product(fx))
-        return x_bar - A.transpose() @ total, mass * total, A_bar
+        return inv_dx * f_bar - A.transpose() @ total, mass * total, A_bar
 
     return SimpleNamespace(
         base_node=base_node,
