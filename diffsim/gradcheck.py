@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,10 @@ class DirectionCheck:
     relative_error: float
 
 
+def _error(check: DirectionCheck) -> float:
+    return check.relative_error
+
+
 class GradientError(AssertionError):
     """The adjoint and finite differences disagree."""
 
@@ -35,20 +39,21 @@ def gradcheck(
     inputs: Mapping[str, Tensor],
     *,
     directions: int = 3,
-    step: float = 1e-5,
+    steps: Sequence[float] = (1e-5, 1e-6, 1e-7, 1e-4),
     tolerance: float = 1e-6,
     seed: int = 0,
 ) -> list[DirectionCheck]:
     """Check the gradient of ``function(**inputs) -> scalar`` along random unit directions of each input.
 
-    Finite differences are central with Richardson extrapolation, (4 D(h/2) - D(h)) / 3, error O(h^4). The relative error is
-    |adjoint - fd| / max(|adjoint|, |fd|, 1e-3 |gradient|): a direction nearly orthogonal to the gradient is not held to
-    digits that cancellation took.
+    Finite differences are central with Richardson extrapolation, (4 D(h/2) - D(h)) / 3, error O(h^4). One h is seldom good
+    for all of a simulator's inputs (too large crosses a contact's kink, too small loses digits), so the steps are tried in
+    order until one agrees. The relative error is |adjoint - fd| / max(|adjoint|, |fd|, 1e-3 |gradient|): a direction nearly
+    orthogonal to the gradient is not held to digits that cancellation took.
 
     Args:
         inputs: float64 tensors by name.
         directions: random directions for each input.
-        step: finite-difference step along a unit direction.
+        steps: finite-difference steps h along a unit direction.
         tolerance: largest relative error allowed.
 
     Returns:
@@ -81,10 +86,15 @@ def gradcheck(
         for _ in range(directions):
             direction = _unit(leaf, generator)
             adjoint = float((gradient * direction).sum())
-            fd = (4.0 * difference(name, direction, 0.5 * step) - difference(name, direction, step)) / 3.0
-            scale = max(abs(adjoint), abs(fd), 1e-3 * float(gradient.norm()), 1e-300)
-            checks.append(DirectionCheck(name, adjoint, fd, abs(adjoint - fd) / scale))
-    worst = max(checks, key=lambda check: check.relative_error)
+            best = DirectionCheck(name, adjoint, float("nan"), float("inf"))
+            for step in steps:
+                fd = (4.0 * difference(name, direction, 0.5 * step) - difference(name, direction, step)) / 3.0
+                scale = max(abs(adjoint), abs(fd), 1e-3 * float(gradient.norm()), 1e-300)
+                best = min(best, DirectionCheck(name, adjoint, fd, abs(adjoint - fd) / scale), key=_error)
+                if best.relative_error <= tolerance:
+                    break
+            checks.append(best)
+    worst = max(checks, key=_error)
     if not worst.relative_error <= tolerance:
         raise GradientError(
             f"gradient with respect to '{worst.name}' is wrong: adjoint {worst.adjoint:.12g}, "

@@ -17,21 +17,27 @@ import taichi as ti
 SMALLEST_STRETCH = 2.0**-7
 
 
-def constitutive_law(real: Any, sweeps: int) -> SimpleNamespace:
-    """The law's device functions for scalar type ``real``; ``sweeps`` Jacobi sweeps bring the SVD to its precision."""
+def constitutive_law(real: Any, *, sweeps: int, orthogonal: float) -> SimpleNamespace:
+    """The law's device functions for scalar type ``real``.
+
+    The SVD makes at most ``sweeps`` Jacobi sweeps. Convergence is quadratic, so it stops after a sweep that began with all
+    columns within a cosine of ``sqrt(orthogonal)`` of being orthogonal.
+    """
     vec3 = ti.types.vector(3, real)
     mat3 = ti.types.matrix(3, 3, real)
 
     @ti.func
     def jacobi_angle(a: vec3, b: vec3):
-        """Cosine and sine of the rotation that makes the columns a and b orthogonal."""
-        difference = b.dot(b) - a.dot(a)
+        """Cosine and sine of the rotation that makes the columns a and b orthogonal, and their squared cosine before."""
+        aa = a.dot(a)
+        bb = b.dot(b)
+        difference = bb - aa
         twice_dot = 2.0 * a.dot(b)
         sign = ti.select(difference < 0.0, ti.cast(-1.0, real), ti.cast(1.0, real))
         root = ti.abs(difference) + ti.sqrt(difference * difference + twice_dot * twice_dot) + 1e-30
         tangent = sign * twice_dot / root
         cosine = 1.0 / ti.sqrt(1.0 + tangent * tangent)
-        return cosine, cosine * tangent
+        return cosine, cosine * tangent, 0.25 * twice_dot * twice_dot / (aa * bb + 1e-30)
 
     @ti.func
     def svd(F: mat3):
@@ -43,15 +49,17 @@ def constitutive_law(real: Any, sweeps: int) -> SimpleNamespace:
         v1 = vec3(0.0, 1.0, 0.0)
         v2 = vec3(0.0, 0.0, 1.0)
         for _ in range(sweeps):
-            c, s = jacobi_angle(a0, a1)
+            c, s, worst = jacobi_angle(a0, a1)
             a0, a1 = c * a0 - s * a1, s * a0 + c * a1
             v0, v1 = c * v0 - s * v1, s * v0 + c * v1
-            c, s = jacobi_angle(a0, a2)
+            c, s, second = jacobi_angle(a0, a2)
             a0, a2 = c * a0 - s * a2, s * a0 + c * a2
             v0, v2 = c * v0 - s * v2, s * v0 + c * v2
-            c, s = jacobi_angle(a1, a2)
+            c, s, third = jacobi_angle(a1, a2)
             a1, a2 = c * a1 - s * a2, s * a1 + c * a2
             v1, v2 = c * v1 - s * v2, s * v1 + c * v2
+            if ti.max(worst, ti.max(second, third)) < orthogonal:
+                break
         sigma = vec3(ti.sqrt(a0.dot(a0)), ti.sqrt(a1.dot(a1)), ti.sqrt(a2.dot(a2)))
         u0 = a0 / ti.max(sigma[0], 1e-30)
         u1 = a1 / ti.max(sigma[1], 1e-30)

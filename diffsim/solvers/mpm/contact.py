@@ -93,7 +93,7 @@ def grid_contact(real: Any) -> SimpleNamespace:
         return s * s * (3.0 - 2.0 * s), -3.0 * s * (1.0 - s) / layer
 
     @ti.func
-    def collide(v: vec3, x: vec3, core, radius: real, friction: real, layer: real, p: vec3, R: mat3, V: vec3, omega: vec3):
+    def collide(v: vec3, x: vec3, core: vec3, radius: real, friction: real, layer: real, p: vec3, R: mat3, V: vec3, omega: vec3):
         """Node velocity after one collider at pose (p, R) with twist (V, omega)."""
         result = v
         arm = x - p
@@ -106,7 +106,7 @@ def grid_contact(real: Any) -> SimpleNamespace:
 
     @ti.func
     def collide_adjoint(
-        v: vec3, x: vec3, core, radius: real, friction: real, layer: real, p: vec3, R: mat3, V: vec3, omega: vec3, result_bar: vec3
+        v: vec3, x: vec3, core: vec3, radius: real, friction: real, layer: real, p: vec3, R: mat3, V: vec3, omega: vec3, result_bar: vec3
     ):
         """Adjoints of v, p, R, V and omega."""
         v_bar = result_bar

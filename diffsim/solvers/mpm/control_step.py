@@ -27,7 +27,9 @@ QUANTITIES = {
 def control_step_kernels(precision: str) -> SimpleNamespace:
     """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    law = constitutive_law(real, sweeps={"f32": 4, "f64": 7}[precision])
+    law = constitutive_law(
+        real, sweeps={"f32": 6, "f64": 10}[precision], orthogonal={"f32": 1e-8, "f64": 1e-18}[precision]
+    )
     transfer = particle_grid_transfer(real)
     contact = grid_contact(real)
 
@@ -48,15 +50,6 @@ def control_step_kernels(precision: str) -> SimpleNamespace:
             status[e, 0] = quantity
             status[e, 1] = substep
             status[e, 2] = particle
-
-    @ti.func
-    def rasterize_particle(
-        grid: ti.template(), lane, base: ivec3, fx: vec3, counts: ivec3, dx, dt, material: vec5, v: vec3, C: mat3, tau: mat3
-    ):
-        """Particle to grid; returns the affine momentum matrix."""
-        A = material[0] * C - (dt * material[1] * 4.0 / (dx * dx)) * tau
-        transfer.particle_to_grid(grid, lane, base, fx, counts, dx, material[0], v, A)
-        return A
 
     @ti.func
     def update_grid(
@@ -155,13 +148,16 @@ def control_step_kernels(precision: str) -> SimpleNamespace:
         collider_shape: array(vec6, 1), collider_position: array(vec3, 3), collider_rotation: array(mat3, 3),
         collider_velocity: array(vec3, 2), collider_spin: array(vec3, 2),
         grid: array(vec4, 2), velocity: array(vec3, 2), status: array(ti.i32, 2),
+        svd_U: array(mat3, 3), svd_sigma: array(vec3, 3), svd_V: array(mat3, 3), affine: array(mat3, 3),
     ):  # fmt: skip
         """Advance environments by one control step. Particle arrays are (environment, slot, particle): slot s holds substep
-        s when ``keep`` is 1, and everything happens in slot 0 when it is 0."""
+        s when ``keep`` is 1, and everything happens in slot 0 when it is 0. What the adjoint needs of the constitutive
+        law (the last four arrays) is written when ``keep`` is 1."""
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
                 lane = iteration // BLOCK
                 inv_dx = 1.0 / dx
+                stress_scale = dt * 4.0 * inv_dx * inv_dx
                 e = lane
                 while e < x.shape[0]:
                     for s in range(substeps):
@@ -179,9 +175,15 @@ def control_step_kernels(precision: str) -> SimpleNamespace:
                             base, fx = transfer.base_node(x[e, now, p], origin, inv_dx, counts)
                             if not (fx.min() > 0.25 and fx.max() < 1.75):
                                 report(status, e, s, p, LEFT_GRID)
-                            rasterize_particle(
-                                grid, lane, base, fx, counts, dx, dt, material[p], v[e, now, p], C[e, now, p], tau
+                            A = material[p][0] * C[e, now, p] - (stress_scale * material[p][1]) * tau
+                            transfer.particle_to_grid(
+                                grid, lane, base, fx, counts, dx, material[p][0], v[e, now, p], A
                             )
+                            if keep == 1:
+                                svd_U[e, s, p] = U
+                                svd_sigma[e, s, p] = sigma
+                                svd_V[e, s, p] = V
+                                affine[e, s, p] = A
                             low = ti.min(low, base)
                             high = ti.max(high, base + 3)
                         update_grid(
@@ -210,7 +212,7 @@ def control_step_kernels(precision: str) -> SimpleNamespace:
         x_bar: array(vec3, 2), v_bar: array(vec3, 2), C_bar: array(mat3, 2), F_bar: array(mat3, 2),
         position_bar: array(vec3, 3), rotation_bar: array(mat3, 3), velocity_bar: array(vec3, 2), spin_bar: array(vec3, 2),
         grid: array(vec4, 2), velocity: array(vec3, 2), grid_bar: array(vec4, 2), before: array(vec3, 2),
-        svd_U: array(mat3, 2), svd_sigma: array(vec3, 2), svd_V: array(mat3, 2), affine: array(mat3, 2),
+        svd_U: array(mat3, 3), svd_sigma: array(vec3, 3), svd_V: array(mat3, 3), affine: array(mat3, 3),
     ):  # fmt: skip
         """Reverse of ``forward`` over the slots it kept. On entry the particle adjoints are those of the last slot, on exit
         those of the first; the collider adjoints are added to."""
@@ -223,19 +225,13 @@ def control_step_kernels(precision: str) -> SimpleNamespace:
                 while e < x.shape[0]:
                     for reverse in range(substeps):
                         s = substeps - 1 - reverse
-                        # the forward stages again, up to the node velocities
+                        # the forward stages again, from the affine momenta to the node velocities
                         low = counts
                         high = ivec3(0)
                         for p in range(x.shape[2]):
-                            F_trial = F[e, s, p] + dt * (C[e, s, p] @ F[e, s, p])
-                            U, sigma, V = law.svd(F_trial)
-                            _F_new, tau = law.forward(U, sigma, V, material[p][2], material[p][3], material[p][4])
-                            svd_U[lane, p] = U
-                            svd_sigma[lane, p] = sigma
-                            svd_V[lane, p] = V
                             base, fx = transfer.base_node(x[e, s, p], origin, inv_dx, counts)
-                            affine[lane, p] = rasterize_particle(
-                                grid, lane, base, fx, counts, dx, dt, material[p], v[e, s, p], C[e, s, p], tau
+                            transfer.particle_to_grid(
+                                grid, lane, base, fx, counts, dx, material[p][0], v[e, s, p], affine[e, s, p]
                             )
                             low = ti.min(low, base)
                             high = ti.max(high, base + 3)
@@ -260,13 +256,13 @@ def control_step_kernels(precision: str) -> SimpleNamespace:
                         for p in range(x.shape[2]):
                             base, fx = transfer.base_node(x[e, s, p], origin, inv_dx, counts)
                             moved, v_new_bar, A_bar = transfer.particle_to_grid_adjoint(
-                                grid_bar, lane, base, fx, counts, dx, inv_dx, material[p][0], v[e, s, p], affine[lane, p]
+                                grid_bar, lane, base, fx, counts, dx, inv_dx, material[p][0], v[e, s, p], affine[e, s, p]
                             )
                             x_bar[e, p] = x_bar[e, p] + moved
                             v_bar[e, p] = v_new_bar
                             tau_bar = (-stress_scale * material[p][1]) * A_bar
                             F_trial_bar = law.adjoint(
-                                svd_U[lane, p], svd_sigma[lane, p], svd_V[lane, p],
+                                svd_U[e, s, p], svd_sigma[e, s, p], svd_V[e, s, p],
                                 material[p][2], material[p][3], material[p][4], F_bar[e, p], tau_bar,
                             )  # fmt: skip
                             C_bar[e, p] = material[p][0] * A_bar + dt * (F_trial_bar @ F[e, s, p].transpose())

@@ -88,18 +88,26 @@ class MPMSolver:
     def _buffer(self, *shape: int) -> Tensor:
         return torch.zeros(shape, dtype=self.dtype)
 
+    def _kept_buffers(self, num_envs: int, slots: int, count: int) -> tuple[Tensor, ...]:
+        """U, sigma, V and affine momentum of every particle at every substep."""
+        return tuple(
+            torch.empty((num_envs, slots, count, *shape), dtype=self.dtype) for shape in ((3, 3), (3,), (3, 3), (3, 3))
+        )
+
     def _chunks(self, num_envs: int) -> list[slice]:
-        bytes_per_env = (self.substeps + 1) * len(self._material) * 24 * self._material.element_size()
+        bytes_per_env = (self.substeps + 1) * len(self._material) * 54 * self._material.element_size()
         size = max(self._lanes, TRAJECTORY_BYTES // bytes_per_env)
         return [slice(begin, min(begin + size, num_envs)) for begin in range(0, num_envs, size)]
 
-    def _run(self, particles: list[Tensor], motion: ColliderMotion, keep: bool, time_step: Tensor, first: int) -> None:
-        """Forward kernel over particle arrays (B, slots, N, ...), in place."""
+    def _run(
+        self, particles: list[Tensor], motion: ColliderMotion, kept: tuple[Tensor, ...] | None, time_step: Tensor, first: int
+    ) -> None:
+        """Forward kernel over particle arrays (B, slots, N, ...), in place; ``kept`` receives what the adjoint needs."""
         status = torch.zeros((particles[0].shape[0], 3), dtype=torch.int32)
         self._kernels.forward(
             self._lanes,
             self.substeps,
-            int(keep),
+            int(kept is not None),
             *self._constants,
             *particles,
             self._material,
@@ -108,6 +116,7 @@ class MPMSolver:
             self._grid,
             self._velocity,
             status,
+            *(kept or self._kept_buffers(1, 1, 1)),
         )
         failed = torch.nonzero(status[:, 0])
         if len(failed):
@@ -134,7 +143,7 @@ class MPMSolver:
         """
         slots = [tensor.detach().clone(memory_format=torch.contiguous_format).unsqueeze(1) for tensor in particles]
         whole = slice(0, slots[0].shape[0])
-        self._run(slots, self._motion_chunk(motion, whole), False, time_step, 0)
+        self._run(slots, self._motion_chunk(motion, whole), None, time_step, 0)
         return tuple(slot.squeeze(1) for slot in slots)
 
     def adjoint(
@@ -156,20 +165,17 @@ class MPMSolver:
             self._adjoint_buffers = (
                 self._buffer(self._lanes, self.node_count, 4),
                 self._buffer(self._lanes, max(len(self._collider_shape), 1), 3),
-                self._buffer(self._lanes, count, 3, 3),
-                self._buffer(self._lanes, count, 3),
-                self._buffer(self._lanes, count, 3, 3),
-                self._buffer(self._lanes, count, 3, 3),
             )
         for chunk in self._chunks(num_envs):
             slots = []
             for tensor in particles:
                 first = tensor.detach()[chunk]
-                kept = first.new_empty((first.shape[0], self.substeps + 1, *first.shape[1:]))
-                kept[:, 0] = first
-                slots.append(kept)
+                trajectory = first.new_empty((first.shape[0], self.substeps + 1, *first.shape[1:]))
+                trajectory[:, 0] = first
+                slots.append(trajectory)
             chunk_motion = self._motion_chunk(motion, chunk)
-            self._run(slots, chunk_motion, True, time_step[chunk], chunk.start)
+            kept = self._kept_buffers(chunk.stop - chunk.start, self.substeps, count)
+            self._run(slots, chunk_motion, kept, time_step[chunk], chunk.start)
             self._kernels.adjoint(
                 self._lanes,
                 self.substeps,
@@ -183,5 +189,6 @@ class MPMSolver:
                 self._grid,
                 self._velocity,
                 *self._adjoint_buffers,
+                *kept,
             )
         return bars, motion_bars

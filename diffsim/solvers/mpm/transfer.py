@@ -54,13 +54,15 @@ def particle_grid_transfer(real: Any) -> SimpleNamespace:
     ):
         corner = mass * v - A @ (fx * dx)
         columns = A * dx
+        last_column = vec3(columns[0, 2], columns[1, 2], columns[2, 2])
         for i in range(3):
             for j in range(3):
                 w = weight(fx[0], i) * weight(fx[1], j)
                 row = node_row(base, i, j, counts)
+                first = corner + columns @ vec3(i, j, 0.0)
                 for k in ti.static(range(3)):
                     wk = w * weight(fx[2], k)
-                    q = corner + columns @ vec3(i, j, k)
+                    q = first + k * last_column
                     # plain read and write: `+=` would be an atomic
                     grid[lane, row + k] = grid[lane, row + k] + wk * vec4(q[0], q[1], q[2], mass)
 
@@ -92,18 +94,20 @@ def particle_grid_transfer(real: Any) -> SimpleNamespace:
         scale = 4.0 * inv_dx
         corner = v_bar - scale * (C_bar @ fx)
         columns = scale * C_bar
+        last_column = vec3(columns[0, 2], columns[1, 2], columns[2, 2])
         f_bar = vec3(0.0)
         v = vec3(0.0)
         for i in range(3):
             for j in range(3):
                 wi, wj = weight(fx[0], i), weight(fx[1], j)
                 row = node_row(base, i, j, counts)
+                first = corner + columns @ vec3(i, j, 0.0)
                 inner = ti.cast(0.0, real)
                 for k in ti.static(range(3)):
                     wk = weight(fx[2], k)
                     w = wi * wj * wk
                     node = velocity[lane, row + k]
-                    cotangent = corner + columns @ vec3(i, j, k)
+                    cotangent = first + k * last_column
                     grid_bar[lane, row + k] = grid_bar[lane, row + k] + w * vec4(
                         cotangent[0], cotangent[1], cotangent[2], 0.0
                     )
@@ -124,6 +128,7 @@ def particle_grid_transfer(real: Any) -> SimpleNamespace:
         """Gather the adjoints of the nodes' (momentum, mass); returns x_bar, v_bar and A_bar."""
         corner = mass * v - A @ (fx * dx)
         columns = A * dx
+        last_column = vec3(columns[0, 2], columns[1, 2], columns[2, 2])
         f_bar = vec3(0.0)
         total = vec3(0.0)
         moment = mat3(0.0)
@@ -131,13 +136,14 @@ def particle_grid_transfer(real: Any) -> SimpleNamespace:
             for j in range(3):
                 wi, wj = weight(fx[0], i), weight(fx[1], j)
                 row = node_row(base, i, j, counts)
+                first = corner + columns @ vec3(i, j, 0.0)
                 inner = ti.cast(0.0, real)
                 row_total = vec3(0.0)
                 row_moment = vec3(0.0)
                 for k in ti.static(range(3)):
                     wk = weight(fx[2], k)
                     node = grid_bar[lane, row + k]
-                    q = corner + columns @ vec3(i, j, k)
+                    q = first + k * last_column
                     momentum = vec3(node[0], node[1], node[2])
                     slope = momentum.dot(q) + node[3] * mass
                     inner += wk * slope

@@ -1,0 +1,127 @@
+"""A pinhole camera. World z is up; image x goes right, image y goes down, pixel centres sit at half-integers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from diffsim.errors import InputError
+
+Vector3 = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Where the picture is taken from.
+
+    Args:
+        position: the eye, world metres.
+        target: the point in the middle of the image, world metres.
+        vertical_fov_degrees: full opening angle over the image's height.
+        up: the world direction that points up in the image.
+        near: what lies closer to the eye than this is not drawn, metres.
+    """
+
+    position: Vector3
+    target: Vector3
+    vertical_fov_degrees: float = 32.0
+    up: Vector3 = (0.0, 0.0, 1.0)
+    near: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name in ("position", "target", "up"):
+            value = np.asarray(getattr(self, name), dtype=float)
+            if value.shape != (3,) or not np.isfinite(value).all():
+                raise InputError(f"Camera: {name} must be 3 finite numbers, got {getattr(self, name)!r}")
+            object.__setattr__(self, name, tuple(value.tolist()))
+        if not 1.0 <= self.vertical_fov_degrees <= 150.0:
+            raise InputError(
+                f"Camera: vertical_fov_degrees must lie in [1, 150], got {self.vertical_fov_degrees}"
+            )
+        forward = np.subtract(self.target, self.position)
+        if np.linalg.norm(np.cross(forward, self.up)) <= 1e-9 * np.linalg.norm(forward):
+            raise InputError(
+                f"Camera: target - position must be nonzero and not along up={self.up}, "
+                f"got position={self.position}, target={self.target}"
+            )
+
+    @cached_property
+    def axes(self) -> np.ndarray:
+        """Rows: the unit vectors right, up, forward of the image in the world, (3, 3)."""
+        forward = np.subtract(self.target, self.position)
+        forward = forward / np.linalg.norm(forward)
+        right = np.cross(forward, self.up)
+        right = right / np.linalg.norm(right)
+        return np.stack([right, np.cross(right, forward), forward])
+
+    @property
+    def half_height(self) -> float:
+        """Half the image's height at unit depth: tan(fov / 2)."""
+        return math.tan(math.radians(self.vertical_fov_degrees) / 2.0)
+
+    @property
+    def view(self) -> np.ndarray:
+        """World to camera, (4, 4); camera coordinates are (right, up, forward)."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = self.axes
+        matrix[:3, 3] = -self.axes @ np.asarray(self.position)
+        return matrix
+
+    def projection(self, width: int, height: int) -> np.ndarray:
+        """Camera to homogeneous pixels, (3, 3): divide the first two by the third, which is the depth."""
+        scale = 0.5 * height / self.half_height
+        return np.array([[scale, 0.0, 0.5 * width], [0.0, -scale, 0.5 * height], [0.0, 0.0, 1.0]])
+
+    def to_camera(self, points: np.ndarray) -> np.ndarray:
+        """World points (N, 3) in metres along (right, up, forward)."""
+        return (np.asarray(points) - np.asarray(self.position)) @ self.axes.T
+
+    def project(self, points: np.ndarray, width: int, height: int) -> np.ndarray:
+        """World points (N, 3) to (N, 3): pixel x, pixel y, depth in metres along the viewing direction."""
+        homogeneous = self.to_camera(points) @ self.projection(width, height).T
+        return np.concatenate([homogeneous[:, :2] / homogeneous[:, 2:], homogeneous[:, 2:]], axis=1)
+
+    @staticmethod
+    def framing(
+        points: np.ndarray,
+        aspect: float,
+        *,
+        azimuth_degrees: float = -90.0,
+        elevation_degrees: float = 34.0,
+        vertical_fov_degrees: float = 28.0,
+        margin: float = 0.04,
+    ) -> Camera:
+        """The closest camera from a direction that sees all of ``points`` (N, 3).
+
+        Args:
+            aspect: image width over height.
+            azimuth_degrees: where the eye stands, seen from above, from the x axis towards y.
+            elevation_degrees: how high the eye stands over the horizon.
+            margin: part of the image's half size left free on each side.
+        """
+        points = np.asarray(points, dtype=float)
+        azimuth, elevation = math.radians(azimuth_degrees), math.radians(elevation_degrees)
+        away = np.array(
+            [
+                math.cos(elevation) * math.cos(azimuth),
+                math.cos(elevation) * math.sin(azimuth),
+                math.sin(elevation),
+            ]
+        )
+        centre = 0.5 * (points.min(axis=0) + points.max(axis=0))
+        size = float(np.linalg.norm(points.max(axis=0) - points.min(axis=0))) or 1.0
+        tangent = math.tan(math.radians(vertical_fov_degrees) / 2.0) * (1.0 - margin)
+        limits = np.array([tangent * aspect, tangent])
+        distance = size
+        for _ in range(12):  # each round centres the picture, then moves in or out; it converges geometrically
+            camera = Camera(tuple(centre + distance * away), tuple(centre), vertical_fov_degrees)  # type: ignore[arg-type]
+            local = camera.to_camera(points)
+            seen = local[:, :2] / np.maximum(local[:, 2:], 1e-6)
+            middle = 0.5 * (seen.min(axis=0) + seen.max(axis=0))
+            centre = centre + distance * (middle[0] * camera.axes[0] + middle[1] * camera.axes[1])
+            local = Camera(tuple(centre + distance * away), tuple(centre)).to_camera(points)  # type: ignore[arg-type]
+            distance = float((np.abs(local[:, :2]) / limits - (local[:, 2:] - distance)).max())
+        return Camera(tuple(centre + distance * away), tuple(centre), vertical_fov_degrees)  # type: ignore[arg-type]

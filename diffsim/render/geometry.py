@@ -1,0 +1,148 @@
+"""What the rasterizer draws: plain records of numpy arrays. Colours are sRGB in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from diffsim.errors import InputError
+
+Color = tuple[float, float, float]
+
+
+def _table(owner: str, name: str, value: object, dtype: type) -> np.ndarray:
+    array = np.asarray(value, dtype=dtype)
+    if array.ndim != 2 or array.shape[1] != 3:
+        raise InputError(f"{owner}: {name} must have shape (count, 3), got {array.shape}")
+    return array
+
+
+def _colors(owner: str, value: object, count: int) -> np.ndarray:
+    array = np.asarray(value, dtype=np.float32)
+    if array.shape not in ((3,), (count, 3)):
+        raise InputError(f"{owner}: color must have shape (3,) or ({count}, 3), got {array.shape}")
+    if not ((array >= 0.0) & (array <= 1.0)).all():
+        raise InputError(f"{owner}: color must lie in [0, 1], got values from {array.min()} to {array.max()}")
+    return np.broadcast_to(array, (count, 3))
+
+
+@dataclass(frozen=True, eq=False)
+class TriangleMesh:
+    """A triangle mesh, seen from both sides.
+
+    Args:
+        vertices: world positions, metres, (V, 3).
+        faces: vertex indices, (F, 3).
+        color: one colour (3,) or one per vertex (V, 3).
+        smooth: interpolate vertex normals; otherwise every triangle is flat.
+        opacity: 0 to 1, drawn as the share of a pixel's samples that the mesh covers (so steps of 1/supersampling^2).
+    """
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    color: np.ndarray | Color = (0.8, 0.8, 0.8)
+    smooth: bool = True
+    opacity: float = 1.0
+
+    def __post_init__(self) -> None:
+        vertices = _table("TriangleMesh", "vertices", self.vertices, np.float64)
+        faces = _table("TriangleMesh", "faces", self.faces, np.int64)
+        if len(faces) and not (faces.min() >= 0 and faces.max() < len(vertices)):
+            raise InputError(
+                f"TriangleMesh: faces must index {len(vertices)} vertices, got indices from "
+                f"{faces.min()} to {faces.max()}"
+            )
+        object.__setattr__(self, "vertices", vertices)
+        object.__setattr__(self, "faces", faces)
+        object.__setattr__(self, "color", _colors("TriangleMesh", self.color, len(vertices)))
+
+    def corners(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Vertices, faces, unit vertex normals and vertex colours, unshared between triangles unless smooth."""
+        color = np.asarray(self.color)
+        tips = self.vertices[self.faces]
+        normals = np.cross(tips[:, 1] - tips[:, 0], tips[:, 2] - tips[:, 0])  # length = twice the area
+        if self.smooth:
+            flat = self.faces.ravel()
+            spread = np.repeat(normals, 3, axis=0)
+            columns = [np.bincount(flat, spread[:, axis], len(self.vertices)) for axis in range(3)]
+            return self.vertices, self.faces, _unit(np.stack(columns, axis=1)), color
+        faces = np.arange(3 * len(self.faces)).reshape(-1, 3)
+        normals = np.repeat(_unit(normals), 3, axis=0)
+        return tips.reshape(-1, 3), faces, normals, color[self.faces].reshape(-1, 3)
+
+
+@dataclass(frozen=True, eq=False)
+class ParticleCloud:
+    """Spheres.
+
+    Args:
+        positions: world centres, metres, (N, 3).
+        radius: metres.
+        color: one colour (3,) or one per particle (N, 3).
+    """
+
+    positions: np.ndarray
+    radius: float
+    color: np.ndarray | Color = (0.8, 0.8, 0.8)
+
+    def __post_init__(self) -> None:
+        positions = _table("ParticleCloud", "positions", self.positions, np.float64)
+        object.__setattr__(self, "positions", positions)
+        object.__setattr__(self, "color", _colors("ParticleCloud", self.color, len(positions)))
+        if not (np.isfinite(self.radius) and self.radius > 0.0):
+            raise InputError(f"ParticleCloud: radius must be positive, got {self.radius!r}")
+
+
+@dataclass(frozen=True)
+class GroundMarker:
+    """A flat disc or ring painted on the ground.
+
+    Args:
+        center: world (x, y), metres.
+        radius: outer radius, metres.
+        color: its colour.
+        width: width of the ring, metres; ``None`` fills the disc.
+        opacity: 0 to 1.
+    """
+
+    center: tuple[float, float]
+    radius: float
+    color: Color = (0.16, 0.62, 0.38)
+    width: float | None = None
+    opacity: float = 0.9
+
+
+@dataclass(frozen=True)
+class GroundPlane:
+    """The horizontal ground, fading into the background far from ``center``.
+
+    Args:
+        height: z, metres.
+        center: (x, y) round which it is visible, metres.
+        extent: half extents (x, y) inside which the ground is fully visible, metres; it is gone at twice as far.
+        color: of the ground.
+        line_color: of the grid lines.
+        spacing: between grid lines, metres; 0 draws none.
+        markers: painted on it.
+    """
+
+    height: float = 0.0
+    center: tuple[float, float] = (0.0, 0.0)
+    extent: tuple[float, float] = (1.0, 1.0)
+    color: Color = (0.86, 0.86, 0.85)
+    line_color: Color = (0.74, 0.75, 0.77)
+    spacing: float = 0.1
+    markers: Sequence[GroundMarker] = ()
+
+
+def to_linear(color: np.ndarray | Color) -> np.ndarray:
+    """sRGB to linear light, float32."""
+    value = np.asarray(color, dtype=np.float32)
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.maximum(lengths, 1e-20)

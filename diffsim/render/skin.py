@@ -1,0 +1,75 @@
+"""Makes a body's original surface follow its particles."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.spatial import cKDTree
+
+from diffsim.errors import InputError
+
+FLATTEST = 1e-3  # spread across a neighbourhood over spread along it, below which the neighbourhood counts as flat
+
+
+class Skin:
+    """Surface vertices as fixed combinations of particles: moving least squares with a linear basis.
+
+    Each vertex takes the affine map that fits its nearest particles best, nearer ones weighing more. So an affine motion of the
+    particles moves the vertices exactly so, and the weights fade to zero at the edge of a neighbourhood, so the surface is
+    smooth. A neighbourhood that is flat (or straight) grows until it is not; in a body that is flat as a whole, the
+    vertices follow the particles' plane.
+
+    Args:
+        rest_vertices: (V, 3), metres.
+        rest_particles: (N, 3), metres.
+        neighbours: particles that a vertex follows.
+    """
+
+    def __init__(self, rest_vertices: np.ndarray, rest_particles: np.ndarray, neighbours: int = 12):
+        vertices, particles = np.asarray(rest_vertices, dtype=float), np.asarray(rest_particles, dtype=float)
+        for name, points in (("rest_vertices", vertices), ("rest_particles", particles)):
+            if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
+                raise InputError(f"Skin: {name} must have shape (count, 3), got {points.shape}")
+        if neighbours < 4:
+            raise InputError(f"Skin: neighbours must be at least 4, got {neighbours}")
+        tree = cKDTree(particles)
+        rows, columns, values = [], [], []
+        remaining, count = np.arange(len(vertices)), min(neighbours, len(particles))
+        while len(remaining):
+            index, weights, flat = _fit(vertices[remaining], particles, tree, count)
+            done = ~flat if count < len(particles) else np.ones(len(remaining), dtype=bool)
+            rows.append(np.repeat(remaining[done], count))
+            columns.append(index[done].ravel())
+            values.append(weights[done].ravel())
+            remaining, count = remaining[~done], min(2 * count, len(particles))
+        self.matrix = csr_matrix(
+            (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
+            shape=(len(vertices), len(particles)),
+        )
+
+    def __call__(self, particles: np.ndarray) -> np.ndarray:
+        """Vertices (V, 3) for particles (N, 3)."""
+        return self.matrix @ np.asarray(particles, dtype=float)
+
+
+def _fit(
+    vertices: np.ndarray, particles: np.ndarray, tree: cKDTree, count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Neighbours (V, count), their weights (V, count) with rows that sum to 1, and which neighbourhoods are flat (V,)."""
+    asked = min(count + 1, len(particles))
+    distance, index = tree.query(vertices, k=asked)
+    distance, index = distance.reshape(len(vertices), asked), index.reshape(len(vertices), asked)
+    # the weight is zero at the first particle left out, so which particles count changes smoothly along the surface
+    reach = distance[:, -1:] * (1.0 if asked > count else 1.1) + 1e-12
+    distance, index = distance[:, :count], index[:, :count]
+    near = np.maximum((1.0 - (distance / reach) ** 2) ** 2, 1e-6)
+    near /= near.sum(axis=1, keepdims=True)
+    middle = np.einsum("vk,vki->vi", near, particles[index])
+    offsets = particles[index] - middle[:, None]
+    spread = np.einsum("vk,vki,vkj->vij", near, offsets, offsets)
+    size, axes = np.linalg.eigh(spread)
+    used = size > FLATTEST * size[:, 2:] + 1e-30
+    inverse = np.where(used, 1.0 / np.where(used, size, 1.0), 0.0)
+    # vertex - middle = sum of offsets, weighted; along unused axes nothing is extrapolated
+    lever = np.einsum("vi,vij,vj,vkj->vk", vertices - middle, axes, inverse, offsets @ axes)
+    return index, near * (1.0 + lever), ~used.all(axis=1)

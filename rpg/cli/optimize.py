@@ -1,0 +1,176 @@
+"""``diffsim-rpg optimize``: the main job, from a task's name to a video of its distinct solutions."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from diffsim import InputError
+from rpg.checkpoint import CHECKPOINT_NAME, load_checkpoint
+from rpg.cli.progress import TrainingProgress
+from rpg.cli.report import RESULT_NAME, run_result, write_result
+from rpg.cli.tasks import task_class
+from rpg.cli.video import write_modes_video
+from rpg.config import RPGConfig
+from rpg.modes import Mode
+from rpg.plots import plot_run
+from rpg.schedules import Schedule
+from rpg.trainer import Trainer
+from tasks import Task
+
+PLOT_NAME, VIDEO_NAME = "plot.png", "modes.mp4"
+
+
+def optimize(
+    task: Annotated[str, tyro.conf.Positional],
+    /,
+    algo: Literal["rpg", "gaussian"] = "rpg",
+    seed: int = 0,
+    out: Path = Path("runs/latest"),
+    resume: bool = False,
+    mesh: Path | None = None,
+    num_envs: int = 32,
+    iterations: int | None = None,
+    num_latents: int | None = None,
+    beta: float | None = None,
+    policy: Literal["table", "mlp"] | None = None,
+    video: bool = True,
+) -> int:
+    """Optimise a task and write metrics, checkpoint, plot and video to a folder.
+
+    The folder receives metrics.jsonl, tensorboard/, checkpoint.pt, result.json, plot.png, modes.mp4 and modes.png. Ctrl-C
+    leaves a usable run: --resume goes on from its last whole iteration.
+
+    Args:
+        task: A registered task (see `diffsim-rpg tasks`), or path/to/file.py:Name for one of your own.
+        algo: rpg, or gaussian: the same policy without a latent.
+        seed: Seed of everything random.
+        out: Folder of the run.
+        resume: Go on with the run in the folder.
+        mesh: Mesh file (OBJ, STL, GLB, PLY) of the body, in place of the task's own.
+        num_envs: Episodes simulated side by side.
+        iterations: Gradient steps; the task's own number if not given.
+        num_latents: How many ways the policy may try; the task's own number if not given.
+        beta: Weight of the posterior bonus at the start of the run; 0 turns it off.
+        policy: Open-loop action table or closed-loop network.
+        video: Whether to render the video.
+    """
+    console = Console(highlight=False)
+    found = task_class(task)
+    _check_writable(out)
+    if resume and not (out / CHECKPOINT_NAME).exists():
+        raise InputError(f"--resume: there is no {CHECKPOINT_NAME} in '{out}'; start without --resume")
+    if not resume and (out / CHECKPOINT_NAME).exists():
+        raise InputError(f"'{out}' already holds a run; continue it with --resume or choose another --out")
+    if num_envs < 1:
+        raise InputError(f"num_envs must be at least 1, got {num_envs}")
+    # the tensors are small: more threads only wait for each other, and Taichi wants the cores
+    torch.set_num_threads(1)
+    config = task_config(
+        found, algo=algo, seed=seed, iterations=iterations, num_latents=num_latents, beta=beta, policy=policy
+    )
+    identity = {"task": found.name, "mesh": mesh_identity(mesh), "num_envs": str(num_envs)}
+    if resume:
+        _check_same_run(out, config, identity)
+    environment = found(num_envs, mesh=mesh)
+    trainer = Trainer(environment, config, run_dir=out, identity=identity, resume=resume)
+    console.print(
+        f"{found.name}: {environment.sim.num_particles} particles, {num_envs} environments, horizon {environment.horizon}, "
+        f"{config.algorithm}, {config.num_latents} latents, seed {seed} -> {out}"
+    )
+    with TrainingProgress(console, iterations=config.iterations, done=trainer.iteration) as progress:
+        result = trainer.train(progress.update)
+    if result.interrupted and trainer.iteration == 0:
+        console.print("interrupted before the first iteration was done; nothing to keep")
+        return 130
+    modes = report(trainer, environment, out, console, video=video and not result.interrupted)
+    if result.interrupted:
+        console.print(f"interrupted after iteration {trainer.iteration}; continue with --resume")
+        return 130
+    _print_modes(console, modes, out)
+    return 0
+
+
+def report(trainer: Trainer, environment: Task, out: Path, console: Console, *, video: bool) -> list[Mode]:
+    """Evaluate the run and write result.json, the plot and the video; returns the distinct modes."""
+    with console.status("evaluating every latent ..."):
+        evaluations = trainer.evaluate()
+        modes = trainer.modes(evaluations)
+        write_result(out / RESULT_NAME, run_result(trainer, evaluations, modes))
+        plot_run(
+            trainer.history,
+            modes,
+            out / PLOT_NAME,
+            title=f"{trainer.identity['task']} ({trainer.config.algorithm})",
+        )
+    if video:
+        with console.status("rendering the modes ..."):
+            write_modes_video(environment, modes, out / VIDEO_NAME)
+    return modes
+
+
+def task_config(task: type[Task], *, algo: str, seed: int, **overrides: Any) -> RPGConfig:
+    """The optimiser's settings for a task: the defaults, then what the task asks for, then what the user gave.
+
+    Raises:
+        InputError: a setting is wrong.
+    """
+    settings: dict[str, Any] = {**task.optimizer_settings, "seed": seed}
+    beta = overrides.pop("beta", None)
+    settings.update({name: value for name, value in overrides.items() if value is not None})
+    try:
+        config = RPGConfig(**settings)
+        if beta is not None:
+            config = replace(config, beta=Schedule(beta, 0.0, config.beta.begin, config.beta.finish))
+        return config.gaussian() if algo == "gaussian" else config
+    except (TypeError, ValueError) as error:
+        raise InputError(str(error)) from error
+
+
+def mesh_identity(mesh: Path | None) -> str:
+    """What tells one mesh from another in a checkpoint: the file's name and the start of its hash."""
+    if mesh is None:
+        return "the task's own"
+    if not mesh.is_file():
+        raise InputError(f"mesh '{mesh}' does not exist; give a path to a closed triangle mesh")
+    return f"{mesh.name} ({hashlib.sha256(mesh.read_bytes()).hexdigest()[:12]})"
+
+
+def _check_same_run(out: Path, config: RPGConfig, identity: dict[str, str]) -> None:
+    """Refuse another task's checkpoint before anything is compiled."""
+    load_checkpoint(out / CHECKPOINT_NAME).check_matches(config=config.to_dict(), identity=identity)
+
+
+def _check_writable(out: Path) -> None:
+    probe = out / ".writable"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"output folder '{out}' cannot be written: {error.strerror}; choose another --out"
+        ) from error
+
+
+def _print_modes(console: Console, modes: list[Mode], out: Path) -> None:
+    table = Table(
+        "mode", "return", "success", "pi(z)", "latent", title="distinct solutions", title_justify="left"
+    )
+    for mode in modes:
+        table.add_row(
+            mode.name,
+            f"{mode.episode_return:.2f}",
+            f"{mode.success:.0%}",
+            f"{mode.probability:.0%}",
+            str(mode.latent),
+        )
+    console.print(table)
+    console.print(f"wrote {out}/: " + ", ".join(sorted(path.name for path in out.iterdir())))

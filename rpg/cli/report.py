@@ -1,0 +1,36 @@
+"""What a run leaves behind besides its metrics: result.json, the plot and the video."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rpg.evaluation import LatentEvaluation
+from rpg.modes import Mode, expected_success, policy_success
+from rpg.trainer import Trainer
+
+RESULT_NAME = "result.json"
+
+
+def run_result(trainer: Trainer, evaluations: list[LatentEvaluation], modes: list[Mode]) -> dict[str, Any]:
+    """The outcome of a run as plain values: how its policy does without noise, and its distinct modes."""
+    probabilities = trainer.latent_probs()
+    return {
+        **trainer.identity,
+        "config": trainer.config.to_dict(),
+        "iterations": trainer.iteration,
+        "simulator_steps": trainer.history[-1].simulator_steps if trainer.history else 0,
+        "seconds": trainer.history[-1].seconds if trainer.history else 0.0,
+        "policy_success": policy_success(evaluations, probabilities),
+        "expected_success": expected_success(evaluations, probabilities),
+        "modes": [{**asdict(mode), "actions": mode.actions.tolist()} for mode in modes],
+    }
+
+
+def write_result(path: Path, result: dict[str, Any]) -> None:
+    """Write ``result`` as JSON, whole or not at all."""
+    partial = path.with_name(path.name + ".tmp")
+    partial.write_text(json.dumps(result, indent=1) + "\n")
+    partial.replace(path)

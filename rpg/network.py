@@ -1,0 +1,66 @@
+"""The small networks that the policy and the posterior are made of."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+def dense_network(
+    sizes: Sequence[int], *, generator: torch.Generator, last_scale: float = 1.0
+) -> nn.Sequential:
+    """A multilayer perceptron of the given widths, smooth (SiLU) because pathwise gradients pass through it.
+
+    Weights are drawn from `generator` alone, never from torch's global one; biases are zero; the last layer's
+    weights are multiplied by `last_scale`.
+    """
+    layers: list[nn.Module] = []
+    for index, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+        linear = nn.Linear(fan_in, fan_out)
+        nn.init.xavier_uniform_(linear.weight, generator=generator)
+        nn.init.zeros_(linear.bias)
+        layers.append(linear)
+        if index < len(sizes) - 2:
+            layers.append(nn.SiLU())
+    with torch.no_grad():
+        linear.weight.mul_(last_scale)
+    return nn.Sequential(*layers)
+
+
+class RunningNormalizer(nn.Module):
+    """x -> (x - mean) / std, with the mean and the std of all the data given to `update` so far.
+
+    The statistics are buffers, so they are checkpointed, and they change only in `update`, so a rollout sees
+    one fixed affine map. Before the first update the map is the identity. A feature that hardly varies (less
+    than `relative_floor` of the root-mean-square std) is not blown up to unit variance.
+    """
+
+    count: Tensor
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, size: int, *, relative_floor: float = 0.02, limit: float = 10.0) -> None:
+        super().__init__()
+        self.relative_floor = relative_floor
+        self.limit = limit
+        self.register_buffer("count", torch.zeros(()))
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("variance", torch.ones(size))
+
+    @torch.no_grad()
+    def update(self, data: Tensor) -> None:
+        """Take in `data` (..., size)."""
+        data = data.detach().reshape(-1, self.mean.numel())
+        old, new = self.count, torch.full_like(self.count, float(data.shape[0]))
+        weight = new / (old + new)
+        shift = data.mean(0) - self.mean
+        variance = torch.lerp(self.variance, data.var(0, correction=0), weight)
+        self.variance.copy_(variance + weight * (1 - weight) * shift.square())
+        self.mean.add_(weight * shift)
+        self.count.add_(new)
+
+    def forward(self, data: Tensor) -> Tensor:
+        """`data` (..., size) in units of its own spread, limited to +-`limit`."""
+        floor = self.relative_floor**2 * self.variance.mean() + 1e-12
+        return ((data - self.mean) / (self.variance + floor).sqrt()).clamp(-self.limit, self.limit)

@@ -1,0 +1,62 @@
+"""Tasks by name."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable
+from typing import TypeVar
+
+from diffsim import InputError
+from tasks.base import Task
+
+TaskClass = TypeVar("TaskClass", bound=type[Task])
+
+_tasks: dict[str, type[Task]] = {}
+
+DOCSTRING_HEADINGS = ("Task:", "Randomisation:", "Success:")
+
+
+def register(name: str) -> Callable[[TaskClass], TaskClass]:
+    """Class decorator that makes a task known as ``name``.
+
+    Raises:
+        InputError: the class is no Task, its docstring lacks one of the headings "Task:", "Randomisation:" and "Success:",
+            or the name is taken.
+    """
+
+    def decorate(task: TaskClass) -> TaskClass:
+        if not (inspect.isclass(task) and issubclass(task, Task)):
+            raise InputError(f"register('{name}') needs a subclass of tasks.Task, got {task!r}")
+        missing = [heading for heading in DOCSTRING_HEADINGS if heading not in (task.__doc__ or "")]
+        if missing:
+            raise InputError(
+                f"task '{name}': the docstring must say what it is under {', '.join(DOCSTRING_HEADINGS)}; "
+                f"missing: {', '.join(missing)}"
+            )
+        known = _tasks.get(name)
+        if known is not None and known.__qualname__ != task.__qualname__:
+            raise InputError(f"task name '{name}' is taken by {known.__module__}.{known.__qualname__}")
+        task.name = name
+        _tasks[name] = task
+        return task
+
+    return decorate
+
+
+def task_names() -> list[str]:
+    """All registered names, sorted."""
+    return sorted(_tasks)
+
+
+def find_task(name: str) -> type[Task]:
+    """The class registered as ``name``.
+
+    Raises:
+        InputError: there is none; the message lists the names and the nearest one.
+    """
+    if name not in _tasks:
+        near = difflib.get_close_matches(name, _tasks, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise InputError(f"unknown task '{name}'; tasks: {', '.join(task_names())}{hint}")
+    return _tasks[name]

@@ -1,0 +1,159 @@
+"""The adjoint against finite differences, against autograd through an independent implementation, and its structure."""
+
+import pytest
+import torch
+
+import diffsim as ds
+from diffsim.gradcheck import GradientError
+from diffsim.kinematics import ToolKinematics
+from tests.diffsim.oracle import substep
+from tests.diffsim.scenes import contact_scene, free_scene, random_state
+
+F64 = torch.float64
+
+
+def random_projection(state: ds.State, *, seed: int = 1) -> torch.Tensor:
+    """A scalar that sees every entry of a state."""
+    generator = torch.Generator().manual_seed(seed)
+    total = torch.zeros((), dtype=F64)
+    for name in ("x", "v", "C", "F", "tool_position", "tool_rotation"):
+        tensor = getattr(state, name)
+        scale = 0.1 if name == "C" else 1.0
+        total = total + scale * (tensor * torch.randn(tensor.shape, dtype=F64, generator=generator)).sum()
+    return total
+
+
+@pytest.mark.parametrize("yield_stress", [None, 150.0], ids=["elastic", "plastic"])
+def test_gradcheck_through_contact(yield_stress):
+    sim = ds.Simulator(contact_scene(yield_stress), num_envs=2, dt=2e-3, substeps=8, dtype=F64)
+    start = random_state(sim)
+    actions = torch.zeros(2, 2, sim.action_dim, dtype=F64)
+    actions[..., 2] = -0.6
+    actions[..., 3:] = 0.4
+
+    def function(x, v, C, F, tool_position, tool_rotation, actions):
+        rotation = tool_rotation / tool_rotation.norm(dim=-1, keepdim=True)
+        state = start.replace(x=x, v=v, C=C, F=F, tool_position=tool_position, tool_rotation=rotation)
+        return random_projection(sim.rollout(state, actions)[-1])
+
+    inputs = {name: getattr(start, name) for name in ("x", "v", "C", "F", "tool_position", "tool_rotation")}
+    checks = ds.gradcheck(function, {**inputs, "actions": actions}, directions=2)
+    assert len(checks) == 14
+    assert all(abs(check.adjoint) > 0.0 for check in checks)
+
+
+def test_gradcheck_far_beyond_yield_and_at_equal_singular_values():
+    sim = ds.Simulator(free_scene(ds.ElastoPlastic(yield_stress=30.0)), dt=1e-3, substeps=5, dtype=F64)
+    start = sim.reset()
+    stretched = torch.diag(torch.tensor([1.4, 0.8, 0.8], dtype=F64)).expand_as(start.F)
+    action = torch.zeros(1, 0, dtype=F64)
+
+    def function(x, C, F):
+        return random_projection(sim.step(start.replace(x=x, C=C, F=F), action))
+
+    generator = torch.Generator().manual_seed(2)
+    C = torch.randn(start.C.shape, dtype=F64, generator=generator)
+    ds.gradcheck(function, {"x": start.x, "C": C, "F": stretched})
+    ds.gradcheck(function, {"x": start.x, "C": C, "F": start.F})
+
+
+@pytest.mark.parametrize("yield_stress", [None, 150.0], ids=["elastic", "plastic"])
+def test_matches_an_independent_implementation_and_its_autograd(yield_stress):
+    substeps, dt = 4, 2e-3
+    scene = contact_scene(yield_stress)
+    sim = ds.Simulator(scene, dt=dt, substeps=substeps, dtype=F64)
+    start = random_state(sim)
+    action = torch.full((1, sim.action_dim), 0.3, dtype=F64)
+    material = sim._solver._material
+    colliders = [
+        (torch.tensor(thing.shape.core, dtype=F64), thing.shape.radius, thing.friction)
+        for thing in (*scene.tools, *scene.obstacles)
+    ]
+
+    def leaves():
+        return [t.clone().requires_grad_() for t in (start.x, start.v, start.C, start.F, start.tool_position, action)]
+
+    ours = leaves()
+    after = sim.step(start.replace(x=ours[0], v=ours[1], C=ours[2], F=ours[3], tool_position=ours[4]), ours[5])
+    random_projection(after).backward()
+
+    theirs = leaves()
+    kinematics = ToolKinematics(scene, dt=dt, substeps=substeps, dtype=F64)
+    motion, tool_position, tool_rotation = kinematics.motion(theirs[4], start.tool_rotation, theirs[5])
+    x, v, C, F = (tensor[0] for tensor in theirs[:4])
+    for s in range(substeps):
+        poses = [
+            (*shape, motion.position[0, s, m], motion.rotation[0, s, m], motion.velocity[0, m], motion.spin[0, m])
+            for m, shape in enumerate(colliders)
+        ]
+        x, v, C, F = substep(scene, material, dt, x, v, C, F, poses)
+    expected = after.replace(
+        x=x[None], v=v[None], C=C[None], F=F[None], tool_position=tool_position, tool_rotation=tool_rotation
+    )
+    random_projection(expected).backward()
+
+    for name in ("x", "v", "C", "F"):
+        torch.testing.assert_close(getattr(after, name), getattr(expected, name), rtol=1e-9, atol=1e-10)
+    for name, a, b in zip(("x", "v", "C", "F", "tool", "action"), ours, theirs, strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-7, atol=1e-8, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_gradient_of_free_fall_is_the_closed_form():
+    sim = ds.Simulator(free_scene(ds.Elastic(), gravity=(0.0, 0.0, -9.81)), dt=1e-3, substeps=20, dtype=F64)
+    start = sim.reset()
+    velocity = start.v.clone().requires_grad_()
+    state = sim.rollout(start.replace(v=velocity), torch.zeros(5, 1, 0, dtype=F64))[-1]
+    state.x.mean(dim=1)[0, 2].backward()
+    # the centre of mass travels v t, whatever the elastic forces do
+    assert float(velocity.grad[0, :, 2].sum()) == pytest.approx(0.1, rel=1e-9)
+    assert float(velocity.grad[0, :, :2].abs().max()) < 1e-3
+
+
+def test_f32_gradient_agrees_with_f64():
+    gradients = []
+    for dtype in (torch.float32, F64):
+        sim = ds.Simulator(contact_scene(), dt=2e-3, substeps=10, dtype=dtype)
+        action = torch.full((3, 1, sim.action_dim), 0.3, dtype=dtype, requires_grad=True)
+        sim.rollout(sim.reset(), action)[-1].x.square().sum().backward()
+        gradients.append(action.grad.double())
+    assert float((gradients[0] - gradients[1]).norm() / gradients[1].norm()) < 2e-3
+
+
+def test_environments_do_not_see_each_other():
+    sim = ds.Simulator(contact_scene(), num_envs=5, dt=2e-3, substeps=5, dtype=F64)
+    start = random_state(sim)
+    action = torch.linspace(-0.5, 0.5, 5, dtype=F64)[:, None].repeat(1, sim.action_dim).requires_grad_()
+    after = sim.step(start, action)
+    after.x[3].square().sum().backward()
+    assert float(action.grad[[0, 1, 2, 4]].abs().max()) == 0.0
+    alone = sim.step(start[3], action[3:4].detach())
+    assert torch.equal(alone.x[0], after.x[3].detach())
+
+
+def test_chunked_backward_is_bitwise_the_same(monkeypatch):
+    def gradient():
+        sim = ds.Simulator(contact_scene(), num_envs=7, dt=2e-3, substeps=5)
+        action = torch.linspace(-0.5, 0.5, 7)[:, None].repeat(1, sim.action_dim).requires_grad_()
+        sim.step(sim.reset(), action).x.square().sum().backward()
+        return action.grad
+
+    whole = gradient()
+    monkeypatch.setattr("diffsim.solvers.mpm.solver.TRAJECTORY_BYTES", 1)
+    assert torch.equal(whole, gradient())
+
+
+def test_gradcheck_names_the_tensor_that_disagrees():
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, a):
+            return a.square()
+
+        @staticmethod
+        def backward(ctx, bar):
+            return bar
+
+    inputs = {"right": torch.ones(3, dtype=F64), "wrong": torch.full((3,), 2.0, dtype=F64)}
+    with pytest.raises(GradientError, match="'wrong' is wrong: adjoint"):
+        ds.gradcheck(lambda right, wrong: (right.square() + Wrong.apply(wrong)).sum(), inputs)
+    with pytest.raises(ds.InputError, match="'half' is torch.float32"):
+        ds.gradcheck(lambda half: half.sum(), {"half": torch.ones(2)})

@@ -1,0 +1,73 @@
+"""Settings and their errors: one line that names the argument, the value given and what is allowed."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rpg.config import RPGConfig
+from rpg.network import RunningNormalizer
+from rpg.schedules import Schedule
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"num_latents": 0}, ("num_latents", "0", ">= 1")),
+        ({"iterations": -3}, ("iterations", "-3", ">= 1")),
+        ({"policy": "lstm"}, ("policy", "'lstm'", "'table'", "'mlp'")),
+        ({"algorithm": "ppo"}, ("algorithm", "'ppo'", "'rpg'")),
+        ({"grad_clip": float("nan")}, ("grad_clip", "nan", "> 0")),
+        ({"policy_learning_rate": -1.0}, ("policy_learning_rate", "-1.0", "> 0")),
+        ({"std": Schedule(0.3, 0.0)}, ("std.end", "0.0", "> 0")),
+        ({"beta": Schedule(-1.0, 0.0)}, ("beta", "-1.0", ">= 0")),
+        ({"posterior_hidden": (64, 0)}, ("posterior_hidden", "0", ">= 1")),
+        ({"algorithm": "gaussian"}, ("num_latents", "8", "1")),
+        ({"seed": 1.5}, ("seed", "1.5", ">= 0")),
+    ],
+)
+def test_errors_name_argument_value_and_allowed(arguments, words):
+    with pytest.raises(ValueError, match=words[0]) as error:
+        RPGConfig(**arguments)
+    message = str(error.value)
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
+
+def test_schedule():
+    schedule = Schedule(1.0, 0.0, 0.3, 0.8)
+    values = [schedule.value(p) for p in (0.0, 0.3, 0.55, 0.8, 1.0)]
+    assert values == pytest.approx([1.0, 1.0, 0.5, 0.0, 0.0])
+    assert Schedule.constant(0.3).value(0.7) == 0.3
+    assert Schedule(1.0, 2.0, 0.5, 0.5).value(0.6) == 2.0
+    with pytest.raises(ValueError, match=r"begin=0\.9"):
+        Schedule(1.0, 0.0, 0.9, 0.8)
+
+
+def test_round_trip_through_json():
+    config = RPGConfig(policy="mlp", seed=3, policy_hidden=(32,))
+    assert RPGConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    with pytest.raises(ValueError, match="'momentum'"):
+        RPGConfig.from_dict({"momentum": 0.9})
+
+
+def test_gaussian_is_the_same_run_with_one_latent():
+    config = RPGConfig(policy="mlp", seed=4)
+    baseline = config.gaussian()
+    assert baseline.num_latents == 1
+    changed = {"algorithm": "rpg", "num_latents": 8, "beta": config.beta, "alpha_z": config.alpha_z}
+    assert replace(baseline, **changed) == config
+
+
+def test_running_normalizer_matches_all_the_data():
+    data = torch.randn(300, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2.0, 0.5]) + 5
+    normalizer = RunningNormalizer(3, relative_floor=0.0)
+    torch.testing.assert_close(normalizer(data[:2]), data[:2].clamp(-10, 10))
+    for part in data.split([10, 90, 200]):
+        normalizer.update(part)
+    torch.testing.assert_close(normalizer.mean, data.mean(0))
+    torch.testing.assert_close(normalizer.variance, data.var(0, correction=0))
+    constant = RunningNormalizer(2)
+    constant.update(torch.stack([torch.linspace(0, 1, 9), torch.full((9,), 0.5) + 1e-6 * torch.randn(9)], -1))
+    assert constant(torch.tensor([0.5, 0.5 + 1e-5])).abs().max() < 0.01

@@ -1,0 +1,132 @@
+"""The estimators and densities against exact answers."""
+
+import pytest
+import torch
+from torch.distributions import Normal, TransformedDistribution
+from torch.distributions.transforms import TanhTransform
+
+from rpg.action_policy import MLPPolicy, OpenLoopTable, squashed_sample
+from rpg.gradient import pathwise_loss, score_function_loss
+from rpg.latent import CategoricalLatent
+from rpg.objective import BoundWeights, bound_terms
+from rpg.posterior import CategoricalPosterior
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_score_gradient_equals_enumeration_over_latents():
+    """grad of sum_z pi(z) (f(z) - alpha_z log pi(z)), enumerated, against the mean of many REINFORCE
+    estimates.
+    """
+    latent = CategoricalLatent(4, dtype=torch.float64)
+    with torch.no_grad():
+        latent.logits.copy_(torch.tensor([0.3, -0.5, 1.0, 0.1]))
+    rewards, alpha_z = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64), 0.3
+    probs = latent.probs()
+    (exact,) = torch.autograd.grad((probs * rewards).sum() + alpha_z * latent.entropy(), latent.logits)
+
+    batch, rounds = 8, 20_000  # a small batch, so that a biased baseline would show
+    draws = latent.sample(generator(), batch * rounds).reshape(rounds, batch)
+    log_probs = latent.log_prob(draws)
+    value = (rewards[draws] - alpha_z * log_probs).detach()
+    advantage = value - value.mean(1, keepdim=True)
+    (estimate,) = torch.autograd.grad((advantage * log_probs).sum(1).mean() / (batch - 1), latent.logits)
+    torch.testing.assert_close(estimate, exact, atol=0.01, rtol=0)
+
+    # ... and the function itself computes just that on one batch.
+    (one,) = torch.autograd.grad(-score_function_loss(value[0], latent.log_prob(draws[0])), latent.logits)
+    score = torch.nn.functional.one_hot(draws[0], 4) - latent.probs().detach()
+    torch.testing.assert_close(one, (advantage[0, :, None] * score).sum(0) / (batch - 1))
+
+
+@pytest.mark.parametrize("std", [0.05, 0.3, 1.0])
+def test_log_prob_matches_torch(std):
+    mean = torch.linspace(-3, 3, 24, dtype=torch.float64).reshape(8, 3)
+    noise = torch.randn(8, 3, generator=generator(), dtype=torch.float64)
+    sample = squashed_sample(mean, std, noise)
+    expected = TransformedDistribution(Normal(mean, std), [TanhTransform(cache_size=1)])
+    torch.testing.assert_close(
+        sample.log_prob, expected.log_prob(sample.action).sum(-1), atol=1e-6, rtol=1e-6
+    )
+
+
+def test_log_prob_is_finite_when_saturated():
+    mean = torch.full((2, 1), 60.0, requires_grad=True)
+    sample = squashed_sample(mean, 0.1, torch.zeros(2, 1))
+    sample.log_prob.sum().backward()
+    assert sample.log_prob.isfinite().all()
+    torch.testing.assert_close(mean.grad, torch.full((2, 1), 2.0))  # d/du -log(1 - tanh(u)^2) = 2 tanh(u)
+
+
+def test_no_score_gradient_through_a_reparameterised_sample():
+    """The gradient is the Jacobian's, 2 tanh(u), sample by sample; the score noise / std is not in it."""
+    mean = torch.zeros(1000, 1, dtype=torch.float64, requires_grad=True)
+    noise = torch.randn(1000, 1, generator=generator(), dtype=torch.float64)
+    sample = squashed_sample(mean, 0.3, noise)
+    sample.log_prob.sum().backward()
+    torch.testing.assert_close(mean.grad, 2 * sample.action.detach())
+    # It is right on average: the entropy of the squashed Gaussian by quadrature, differentiated numerically.
+    u = torch.linspace(-8, 8, 200_001, dtype=torch.float64)
+
+    def expected_log_prob(centre: float) -> float:
+        density = Normal(torch.tensor(centre, dtype=torch.float64), 0.3).log_prob(u)
+        log_prob = density - torch.log1p(-torch.tanh(u).square())
+        return float(torch.trapezoid((density.exp() * log_prob).where(density > -50, torch.zeros_like(u)), u))
+
+    centre, h = 0.5, 1e-4
+    slope = (expected_log_prob(centre + h) - expected_log_prob(centre - h)) / (2 * h)
+    moved = squashed_sample(
+        torch.tensor(centre, dtype=torch.float64), 0.3, torch.linspace(-3, 3, 7).double()[:, None]
+    )
+    assert moved.action.shape == (7, 1)
+    big = torch.randn(400_000, generator=generator(1), dtype=torch.float64)
+    assert float((2 * torch.tanh(centre + 0.3 * big)).mean()) == pytest.approx(slope, abs=2e-3)
+
+
+def test_posterior_loss_and_bonus_keep_apart():
+    """The posterior's loss never reaches the policy, and the bonus never trains the posterior."""
+    policy = OpenLoopTable(3, 4, 2, generator=generator())
+    posterior = CategoricalPosterior(2, 3, hidden=(8,), generator=generator(1))
+    latent = torch.tensor([0, 1, 2, 0, 1])
+    actions = torch.stack(
+        [policy(torch.zeros(5, 2), latent, t, 0.3, torch.zeros(5, 2)).action for t in range(4)]
+    )
+    observations = actions.cumsum(0)
+
+    posterior.training_loss(observations, latent).backward()
+    assert policy.table.grad is None
+    assert all(p.grad is not None for p in posterior.parameters())
+
+    posterior.zero_grad(set_to_none=True)
+    pathwise_loss(posterior.log_prob(observations, latent)).backward()
+    assert all(p.grad is None for p in posterior.parameters())
+    assert policy.table.grad is not None
+    assert float(policy.table.grad.abs().sum()) > 0
+    torch.testing.assert_close(posterior.log_prob(observations, latent), posterior(observations, latent))
+
+
+def test_bound_carries_no_gradient_of_the_logits():
+    latent = CategoricalLatent(3)
+    terms = bound_terms(
+        rewards=torch.ones(4, 3),
+        action_log_probs=torch.full((4, 3), -0.5),
+        latent_log_prob=latent.log_prob(torch.arange(3)),
+        posterior_log_prob=torch.full((3,), -2.0),
+    )
+    total = terms.total(BoundWeights(beta=0.5, alpha=2.0, alpha_z=0.1))
+    assert not total.requires_grad
+    torch.testing.assert_close(total, torch.full((3,), 1 - 1 + 1 + 0.1 * torch.log(torch.tensor(3.0)).item()))
+
+
+def test_policies_start_near_zero_and_share_an_interface():
+    observation, latent = torch.randn(6, 5, generator=generator()), torch.arange(6) % 3
+    for policy in (
+        OpenLoopTable(3, 7, 2, generator=generator()),
+        MLPPolicy(3, 7, 5, 2, hidden=(16,), generator=generator()),
+    ):
+        sample = policy(observation, latent, 6, 0.3, torch.zeros(6, 2))
+        assert sample.action.shape == (6, 2)
+        assert sample.log_prob.shape == (6,)
+        assert sample.mean.abs().max() < 0.3
