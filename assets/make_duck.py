@@ -1,9 +1,10 @@
-"""Makes `duck.obj`: a rubber duck as a smooth union of ellipsoids, upright in z, facing +x, about one unit long.
+"""Makes `duck.obj`: a rubber duck, a smooth union of ellipsoids; z up, facing +x, about one unit long.
 
     python assets/make_duck.py [out.obj]
 
-Needs scikit-image (in the `test` extra). Marching cubes at a coarse step, finer triangles round the beak and the eyes, then a few
-rounds of relaxation along the surface give even triangles; colours go into the file vertex by vertex ("v x y z r g b").
+Needs scikit-image (in the `test` extra). Marching cubes at a coarse step, finer triangles round the beak and
+the eyes, then a few rounds of relaxation along the surface give even triangles; colours go into the file
+vertex by vertex ("v x y z r g b").
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def duck(points: np.ndarray) -> np.ndarray:
 
 
 def refine(vertices: np.ndarray, faces: np.ndarray, split: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Split the edges that ``split`` marks (one flag an edge of `trimesh`'s edges_unique) in both their triangles."""
+    """Split the edges that ``split`` marks (one flag an edge in edges_unique) in both their triangles."""
     mesh = trimesh.Trimesh(vertices, faces, process=False)
     middle = np.full(len(split), -1)
     middle[split] = len(vertices) + np.arange(split.sum())
@@ -123,7 +124,7 @@ def make() -> tuple[trimesh.Trimesh, np.ndarray]:
     axes[1] = (np.arange(22) - 10.5) * STEP  # mirror-symmetric
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     vertices, faces, _, _ = marching_cubes(duck(grid), 0.0, spacing=(STEP,) * 3)
-    mesh = trimesh.Trimesh(vertices + [axes[0][0], axes[1][0], axes[2][0]], faces)
+    mesh = trimesh.Trimesh(vertices + np.array([axis[0] for axis in axes]), faces)
     vertices, faces = relax(np.asarray(mesh.vertices), mesh.faces, 8), np.asarray(mesh.faces)
     for _ in range(2):
         mesh = trimesh.Trimesh(vertices, faces, process=False)

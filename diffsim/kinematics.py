@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from diffsim.scene import TOOL_AXES, Scene, rotation_matrix
+from diffsim.shapes import RoundedBox, Shape
 from diffsim.solvers.mpm.solver import ColliderMotion
 
 
@@ -37,6 +38,24 @@ def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
+def rounded_box_distance(points: Tensor, core: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
+    """Signed distance (...,) to a rounded box and its outward normal (..., 3), at points (..., 3) in the box's frame."""
+    beyond = points.abs() - core
+    outside = beyond.clamp_min(0.0)
+    length = (outside.square().sum(-1) + 1e-30).sqrt()
+    deepest, axis = beyond.max(-1)
+    inside = deepest <= 0.0
+    axis_normal = torch.zeros_like(points).scatter(-1, axis.unsqueeze(-1), 1.0)
+    normal = torch.where(inside.unsqueeze(-1), axis_normal, outside / length.unsqueeze(-1)) * points.sign()
+    return torch.where(inside, deepest, length) - radius, normal
+
+
+def _rounded(shape: Shape) -> RoundedBox:
+    if not isinstance(shape, RoundedBox):
+        raise TypeError(f"a collider's shape is a RoundedBox, got {shape!r}")
+    return shape
+
+
 class ToolKinematics:
     """Maps an action (B, A) and the tools' poses to the motion of all colliders of the scene."""
 
@@ -53,11 +72,41 @@ class ToolKinematics:
                 row += 1
         self._selection = selection
         self._spins = any(axis.startswith("r") for tool in scene.tools for axis in tool.control)
+        signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=dtype)] * 3)
+        self._tool_corners = [
+            torch.unique(signs * torch.tensor(_rounded(tool.shape).core, dtype=dtype), dim=0) for tool in scene.tools
+        ]
+        self._tool_radius = [_rounded(tool.shape).radius for tool in scene.tools]
         obstacles = scene.obstacles
+        self._obstacle_shapes = [
+            (torch.tensor(_rounded(o.shape).core, dtype=dtype), torch.tensor(_rounded(o.shape).radius, dtype=dtype))
+            for o in obstacles
+        ]
         self._obstacle_position = torch.tensor([o.position for o in obstacles], dtype=dtype).reshape(-1, 3)
         self._obstacle_rotation = torch.tensor(
             [rotation_matrix(o.rotation).tolist() for o in obstacles], dtype=dtype
         ).reshape(-1, 3, 3)
+
+    def _permitted(self, position: Tensor, rotation: Tensor, displacement: Tensor) -> Tensor:
+        """Displacements (B, M, 3) without the parts that would end inside an obstacle.
+
+        A tool is held against an obstacle at the corners of its core, grown by its radius: exact for spheres, and for
+        capsules and boxes wherever the obstacle's surface is flat. Rotation matrices are (B, M, 3, 3).
+        """
+        kept = []
+        for index, tool in enumerate(self._scene.tools):
+            moved = displacement[:, index]
+            if tool.stops_at_obstacles:
+                corners = (rotation[:, index] @ self._tool_corners[index].T).transpose(1, 2)
+                for obstacle, (core, radius) in enumerate(self._obstacle_shapes):
+                    frame = self._obstacle_rotation[obstacle]
+                    arm = (position[:, index] + moved).unsqueeze(1) + corners - self._obstacle_position[obstacle]
+                    distance, normal = rounded_box_distance(arm @ frame, core, radius)
+                    depth, corner = (self._tool_radius[index] - distance).max(dim=1)
+                    deepest = normal.gather(1, corner[:, None, None].expand(-1, 1, 3)).squeeze(1) @ frame.T
+                    moved = moved + depth.clamp_min(0.0).unsqueeze(-1) * deepest
+            kept.append(moved)
+        return torch.stack(kept, dim=1) if kept else displacement
 
     def motion(self, position: Tensor, rotation: Tensor, action: Tensor) -> tuple[ColliderMotion, Tensor, Tensor]:
         """position (B, M, 3), rotation (B, M, 4), action (B, A) -> the motion, and the poses after the control step."""
@@ -65,7 +114,6 @@ class ToolKinematics:
         twist = (action @ self._selection).reshape(batch, self._count, 6)
         velocity, spin = twist[..., :3], twist[..., 3:]
         times = self._times[None, :, None, None]
-        positions = position[:, None] + times * velocity[:, None]
         final_rotation = rotation
         if self._spins:
             turned = quaternion_product(quaternion_exponential(times * spin[:, None]), rotation[:, None])
@@ -74,6 +122,10 @@ class ToolKinematics:
             rotations = quaternion_to_matrix(turned)
         else:
             rotations = quaternion_to_matrix(rotation)[:, None].expand(batch, substeps, self._count, 3, 3)
+        if self._obstacle_shapes:
+            final_matrix = quaternion_to_matrix(final_rotation)
+            velocity = self._permitted(position, final_matrix, self._duration * velocity) / self._duration
+        positions = position[:, None] + times * velocity[:, None]
 
         fixed = len(self._obstacle_position)
         still = torch.zeros((batch, fixed, 3), dtype=action.dtype)

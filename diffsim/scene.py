@@ -114,14 +114,17 @@ class Obstacle(_Collider):
 
 @dataclass(frozen=True)
 class Tool(_Collider):
-    """A kinematic rigid collider: it goes where the action sends it.
+    """A kinematic rigid collider: it goes where the action sends it, but not into an obstacle.
 
     Args:
         control: the velocity components that the action sets, in order, out of "x", "y", "z" (m/s, world) and "rx", "ry",
             "rz" (rad/s, world axes). The others are zero.
+        stops_at_obstacles: whether the part of a motion that would enter an obstacle is left out, so that the tool slides
+            along it. Without it a tool can drag a soft body through a wall.
     """
 
     control: tuple[str, ...] = ("x", "y", "z")
+    stops_at_obstacles: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

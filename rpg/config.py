@@ -40,6 +40,8 @@ class RPGConfig:
     """Hidden widths of the closed-loop policy."""
     policy_learning_rate: float | None = None
     """Adam step of the policy; None means 0.1 for the table and 0.01 for the network."""
+    policy_rate_decay: Schedule = field(default_factory=lambda: Schedule(1.0, 0.1, 0.6, 1.0))
+    """Factor on the policy's Adam step: large steps find a way, small ones at the end make it precise."""
     latent_learning_rate: float = 0.03
     """Adam step of the latent logits."""
     posterior_hidden: tuple[int, ...] = (64, 64)
@@ -71,6 +73,8 @@ class RPGConfig:
                 raise ValueError(f"{name} was given {given}; allowed are finite numbers >= 0")
         _check_positive("std.start", self.std.start)
         _check_positive("std.end", self.std.end)
+        _check_positive("policy_rate_decay.start", self.policy_rate_decay.start)
+        _check_positive("policy_rate_decay.end", self.policy_rate_decay.end)
         for name in ("policy_hidden", "posterior_hidden"):
             for width in getattr(self, name):
                 _check_int(name, width, at_least=1)

@@ -187,6 +187,8 @@ class Trainer:
         self._zero_grad()
         with torch.autograd.set_multithreading_enabled(False):  # a simulator's backward may need this thread
             loss.backward()
+        rate = config.policy_step * config.policy_rate_decay.value(progress)
+        self._optimizers["policy"].param_groups[0]["lr"] = rate
         grad_norm = self._stepped("policy", noise.grad)
         latent_grad_norm = self._stepped("latent", noise.grad)
 

@@ -1,4 +1,4 @@
-"""A pinhole camera. World z is up; image x goes right, image y goes down, pixel centres sit at half-integers."""
+"""A pinhole camera. World z is up; image x goes right, image y down; pixel centres sit at half-integers."""
 
 from __future__ import annotations
 
@@ -116,12 +116,21 @@ class Camera:
         tangent = math.tan(math.radians(vertical_fov_degrees) / 2.0) * (1.0 - margin)
         limits = np.array([tangent * aspect, tangent])
         distance = size
-        for _ in range(12):  # each round centres the picture, then moves in or out; it converges geometrically
-            camera = Camera(tuple(centre + distance * away), tuple(centre), vertical_fov_degrees)  # type: ignore[arg-type]
+        for _ in range(
+            12
+        ):  # each round centres the picture, then moves in or out; it converges geometrically
+            camera = looking(centre + distance * away, centre, vertical_fov_degrees)
             local = camera.to_camera(points)
             seen = local[:, :2] / np.maximum(local[:, 2:], 1e-6)
             middle = 0.5 * (seen.min(axis=0) + seen.max(axis=0))
             centre = centre + distance * (middle[0] * camera.axes[0] + middle[1] * camera.axes[1])
-            local = Camera(tuple(centre + distance * away), tuple(centre)).to_camera(points)  # type: ignore[arg-type]
+            local = looking(centre + distance * away, centre, vertical_fov_degrees).to_camera(points)
             distance = float((np.abs(local[:, :2]) / limits - (local[:, 2:] - distance)).max())
-        return Camera(tuple(centre + distance * away), tuple(centre), vertical_fov_degrees)  # type: ignore[arg-type]
+        return looking(centre + distance * away, centre, vertical_fov_degrees)
+
+
+def looking(position: np.ndarray, target: np.ndarray, vertical_fov_degrees: float) -> Camera:
+    """A camera from arrays (3,)."""
+    x, y, z = position.tolist()
+    tx, ty, tz = target.tolist()
+    return Camera((x, y, z), (tx, ty, tz), vertical_fov_degrees)

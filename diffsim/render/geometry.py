@@ -13,7 +13,7 @@ Color = tuple[float, float, float]
 
 
 def _table(owner: str, name: str, value: object, dtype: type) -> np.ndarray:
-    array = np.asarray(value, dtype=dtype)
+    array: np.ndarray = np.asarray(value, dtype=dtype)
     if array.ndim != 2 or array.shape[1] != 3:
         raise InputError(f"{owner}: {name} must have shape (count, 3), got {array.shape}")
     return array
@@ -37,7 +37,7 @@ class TriangleMesh:
         faces: vertex indices, (F, 3).
         color: one colour (3,) or one per vertex (V, 3).
         smooth: interpolate vertex normals; otherwise every triangle is flat.
-        opacity: 0 to 1, drawn as the share of a pixel's samples that the mesh covers (so steps of 1/supersampling^2).
+        opacity: 0 to 1, the share of a pixel's samples that the mesh covers (so steps of 1/supersampling^2).
     """
 
     vertices: np.ndarray
@@ -59,7 +59,7 @@ class TriangleMesh:
         object.__setattr__(self, "color", _colors("TriangleMesh", self.color, len(vertices)))
 
     def corners(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Vertices, faces, unit vertex normals and vertex colours, unshared between triangles unless smooth."""
+        """Vertices, faces, unit normals and colours of the vertices, which flat triangles do not share."""
         color = np.asarray(self.color)
         tips = self.vertices[self.faces]
         normals = np.cross(tips[:, 1] - tips[:, 0], tips[:, 2] - tips[:, 0])  # length = twice the area
@@ -121,7 +121,7 @@ class GroundPlane:
     Args:
         height: z, metres.
         center: (x, y) round which it is visible, metres.
-        extent: half extents (x, y) inside which the ground is fully visible, metres; it is gone at twice as far.
+        extent: half extents (x, y) inside which the ground is fully visible, metres; gone at twice as far.
         color: of the ground.
         line_color: of the grid lines.
         spacing: between grid lines, metres; 0 draws none.

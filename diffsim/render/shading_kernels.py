@@ -1,103 +1,24 @@
 """The Taichi kernel that turns what each sample sees into colour.
 
-A pixel whose samples all see one primitive is shaded once, in its middle; any other pixel once a sample. Light is linear; the
-result is sRGB bytes. One sun with a filtered shadow map; a sky whose ambient light is shadowed through a stack of small maps
-from directions all over the hemisphere; light bounced off the ground; a mild highlight and a rim.
+A pixel whose samples all see one primitive is shaded once, in its middle; any other pixel once a sample.
+Light is linear; the result is sRGB bytes. One sun with a filtered shadow map; a sky whose ambient light is
+shadowed through a stack of small maps from directions all over the hemisphere; light bounced off the ground;
+a mild highlight and a rim.
 """
+
+# Taichi reads its own types from the annotations:
+# mypy: ignore-errors
 
 from collections.abc import Callable
 from typing import Any
 
 import taichi as ti
 
+from diffsim.render.light_kernels import ground_skylit, row, skylit, sunlit, unit, vec3
 from diffsim.render.visibility_kernels import Array1, Array2, Array3, Ints2
 
+Bytes1 = ti.types.ndarray(dtype=ti.u8, ndim=1)
 Bytes3 = ti.types.ndarray(dtype=ti.u8, ndim=3)
-vec3 = ti.types.vector(3, ti.f32)
-
-
-@ti.func
-def row(table: ti.template(), index: ti.i32) -> vec3:
-    return vec3(table[index, 0], table[index, 1], table[index, 2])
-
-
-@ti.func
-def unit(v: vec3) -> vec3:
-    return v / ti.sqrt(v.dot(v) + 1e-20)
-
-
-@ti.func
-def passes(maps: ti.template(), light: ti.i32, column: ti.i32, line: ti.i32, q: ti.f32) -> ti.f32:
-    """1 where nothing in the light's map stands above ``q``, else 0; outside the map all is lit."""
-    result = 1.0
-    if column >= 0 and line >= 0 and column < maps.shape[2] and line < maps.shape[1]:
-        if maps[light, line, column] > q:
-            result = 0.0
-    return result
-
-
-@ti.func
-def sunlit(point: vec3, normal: vec3, sun: vec3, maps: ti.template(), places: ti.template(), reach: ti.i32) -> ti.f32:
-    """Share of the sun that reaches a point: a tent filter of half width ``reach`` texels over the comparisons."""
-    texel = places[0, 3, 0]
-    p = point + normal * texel * (0.6 + 2.4 * (1.0 - ti.max(normal.dot(sun), 0.0)))
-    u = places[0, 0, 0] * p[0] + places[0, 0, 1] * p[1] + places[0, 0, 2] * p[2] + places[0, 3, 1]
-    v = places[0, 1, 0] * p[0] + places[0, 1, 1] * p[1] + places[0, 1, 2] * p[2] + places[0, 3, 2]
-    q = p.dot(sun) + texel
-    column, line = ti.cast(ti.floor(u - 0.5), ti.i32), ti.cast(ti.floor(v - 0.5), ti.i32)
-    # most points are wholly lit or wholly dark: nine texels spread over the filter's window tell
-    result = 0.0
-    for j in range(3):
-        for i in range(3):
-            result += passes(maps, 0, column + 1 + (i - 1) * reach, line + 1 + (j - 1) * reach, q)
-    result /= 9.0
-    if result > 0.01 and result < 0.99:
-        lit, total = 0.0, 0.0
-        for j in range(line - reach + 1, line + reach + 1):
-            down = ti.cast(reach, ti.f32) - ti.abs(ti.cast(j, ti.f32) + 0.5 - v)
-            for i in range(column - reach + 1, column + reach + 1):
-                weight = down * (ti.cast(reach, ti.f32) - ti.abs(ti.cast(i, ti.f32) + 0.5 - u))
-                total += weight
-                lit += weight * passes(maps, 0, i, j, q)
-        result = lit / total
-    return result
-
-
-@ti.func
-def skylit(point: vec3, normal: vec3, maps: ti.template(), places: ti.template(), directions: ti.template()) -> ti.f32:
-    """Share of the sky's light, over the normal's hemisphere, that reaches a point."""
-    arrived, total = 0.0, 0.0
-    for k in range(directions.shape[0]):
-        direction = row(directions, k)
-        weight = normal.dot(direction)
-        if weight > 0.0:
-            texel = places[k, 3, 0]
-            p = point + normal * texel * (0.5 + 1.5 * (1.0 - weight))
-            u = places[k, 0, 0] * p[0] + places[k, 0, 1] * p[1] + places[k, 0, 2] * p[2] + places[k, 3, 1] - 0.5
-            v = places[k, 1, 0] * p[0] + places[k, 1, 1] * p[1] + places[k, 1, 2] * p[2] + places[k, 3, 2] - 0.5
-            q = p.dot(direction) + 0.5 * texel
-            column, line = ti.cast(ti.floor(u), ti.i32), ti.cast(ti.floor(v), ti.i32)
-            fu, fv = u - ti.floor(u), v - ti.floor(v)
-            above = (1.0 - fu) * passes(maps, k, column, line, q) + fu * passes(maps, k, column + 1, line, q)
-            below = (1.0 - fu) * passes(maps, k, column, line + 1, q) + fu * passes(maps, k, column + 1, line + 1, q)
-            arrived += weight * ((1.0 - fv) * above + fv * below)
-            total += weight
-    result = 1.0
-    if total > 0.0:
-        result = arrived / total
-    return result
-
-
-@ti.func
-def ground_skylit(point: vec3, light: ti.template(), place: ti.template()) -> ti.f32:
-    """The same for a point of the ground, from the grid that `ground_sky` filled."""
-    u = ti.min(ti.max((point[0] - place[0]) / place[2], 0.0), ti.cast(light.shape[1], ti.f32) - 1.001)
-    v = ti.min(ti.max((point[1] - place[1]) / place[2], 0.0), ti.cast(light.shape[0], ti.f32) - 1.001)
-    i, j = ti.cast(u, ti.i32), ti.cast(v, ti.i32)
-    fu, fv = u - ti.cast(i, ti.f32), v - ti.cast(j, ti.f32)
-    low = (1.0 - fu) * light[j, i] + fu * light[j, i + 1]
-    high = (1.0 - fu) * light[j + 1, i] + fu * light[j + 1, i + 1]
-    return (1.0 - fv) * low + fv * high
 
 
 @ti.func
@@ -111,7 +32,7 @@ def line_cover(position: ti.f32, spacing: ti.f32, half_width: ti.f32, footprint:
 @ti.func
 def painted_ground(point: vec3, wide: ti.f32, deep: ti.f32, plane: ti.template(), palette: ti.template(),
                    markers: ti.template()) -> vec3:  # fmt: skip
-    """Linear colour of the ground: grid lines and markers. wide, deep: a pixel's footprint along x and y, metres."""
+    """Linear colour of the ground with lines and markers. wide, deep: a pixel's footprint in x and y, m."""
     color = row(palette, 4)
     spacing = plane[1]
     if spacing > 0.0:
@@ -126,39 +47,6 @@ def painted_ground(point: vec3, wide: ti.f32, deep: ti.f32, plane: ti.template()
         inner = ti.min(ti.max((distance - markers[m, 2]) / footprint + 0.5, 0.0), 1.0)
         color += (vec3(markers[m, 4], markers[m, 5], markers[m, 6]) - color) * outer * inner * markers[m, 7]
     return color
-
-
-@ti.func
-def encoded(light: ti.f32) -> ti.u8:
-    """Linear light to an sRGB byte, with a soft shoulder instead of a hard clip at white."""
-    x = ti.max(light, 0.0)
-    if x > 0.7:
-        x = 0.7 + 0.3 * (1.0 - ti.exp((0.7 - x) / 0.3))
-    result = 12.92 * x
-    if x > 0.0031308:
-        result = 1.055 * x ** (1.0 / 2.4) - 0.055
-    return ti.cast(ti.min(ti.max(result, 0.0), 1.0) * 255.0 + 0.5, ti.u8)
-
-
-def ground_sky() -> Callable[..., Any]:
-    """The kernel that finds how much sky a grid of points on the ground sees."""
-
-    @ti.kernel
-    def light_ground(
-        maps: Array3,
-        places: Array3,
-        directions: Array2,
-        height: ti.f32,
-        place: Array1,  # x and y of the first point, spacing, metres
-        light: Array2,  # (rows along y, columns along x) out: 0 to 1
-    ):
-        columns = light.shape[1]
-        for cell in range(light.shape[0] * columns):
-            i, j = cell % columns, cell // columns
-            x, y = place[0] + ti.cast(i, ti.f32) * place[2], place[1] + ti.cast(j, ti.f32) * place[2]
-            light[j, i] = skylit(vec3(x, y, height), vec3(0.0, 0.0, 1.0), maps, places, directions)
-
-    return light_ground
 
 
 def shading() -> Callable[..., Any]:
@@ -185,12 +73,14 @@ def shading() -> Callable[..., Any]:
         sky_directions: Array2,
         ground_light: Array2,
         ground_place: Array1,
+        tones: Bytes1,  # sRGB bytes for linear light 0 to 2
         image: Bytes3,  # (H, W, 3) out
     ):
         height, width = image.shape[0], image.shape[1]
         middle_x, middle_y = 0.5 * ti.cast(depth.shape[1], ti.f32), 0.5 * ti.cast(depth.shape[0], ti.f32)
         eye, right, up, forward = row(camera, 0), row(camera, 1), row(camera, 2), row(camera, 3)
         sun, background = row(palette, 0), row(palette, 6)
+        pitch = ti.sqrt(right.dot(right))  # width of a sample at unit depth
         for pixel in range(height * width):
             py, px = pixel // width, pixel % width
             first = primitive[py * samples, px * samples]
@@ -199,6 +89,9 @@ def shading() -> Callable[..., Any]:
                 if primitive[py * samples + s // samples, px * samples + s % samples] != first:
                     shots = samples * samples
             total = vec3(0.0, 0.0, 0.0)
+            # samples of one smooth patch of surface share one look at the shadow maps
+            known_point, known_normal = vec3(1e9, 1e9, 1e9), vec3(0.0, 0.0, 1.0)
+            known_sky, known_sun = 1.0, 1.0
             for s in range(shots):
                 row_index, column = py * samples + s // samples, px * samples + s % samples
                 x, y, size = ti.cast(column, ti.f32) + 0.5, ti.cast(row_index, ti.f32) + 0.5, 1.0
@@ -242,9 +135,13 @@ def shading() -> Callable[..., Any]:
                     wa, wb, wc = wa / q, wb / q, wc / q  # perspective-correct
                     point = eye + ray / q
                     for axis in ti.static(range(3)):
-                        normal[axis] = wa * vertices[a, axis] + wb * vertices[b, axis] + wc * vertices[c, axis]
+                        normal[axis] = (
+                            wa * vertices[a, axis] + wb * vertices[b, axis] + wc * vertices[c, axis]
+                        )
                         albedo[axis] = (
-                            wa * vertices[a, 3 + axis] + wb * vertices[b, 3 + axis] + wc * vertices[c, 3 + axis]
+                            wa * vertices[a, 3 + axis]
+                            + wb * vertices[b, 3 + axis]
+                            + wc * vertices[c, 3 + axis]
                         )
                     normal = unit(normal)
                     facing = normal.dot(ray)
@@ -254,27 +151,36 @@ def shading() -> Callable[..., Any]:
                     to_eye = -unit(ray)
                     cosine = normal.dot(sun)
                     light = row(palette, 3) * (0.5 - 0.5 * normal[2])
-                    sky = 1.0
+                    sky, arrives = known_sky, known_sun
                     if seen == -2:
                         sky = ground_skylit(point, ground_light, ground_place)
+                        arrives = sunlit(point, normal, sun, sun_map, sun_place, reach)
                     else:
-                        sky = skylit(point, normal, sky_maps, sky_places, sky_directions)
+                        apart = point - known_point
+                        patch = 2.0 * ti.cast(samples, ti.f32) * pitch / depth[row_index, column]
+                        if apart.dot(apart) > patch * patch or normal.dot(known_normal) < 0.9:
+                            sky = skylit(point, normal, sky_maps, sky_places, sky_directions)
+                            arrives = sunlit(point, normal, sun, sun_map, sun_place, reach)
+                            known_point, known_normal, known_sky, known_sun = point, normal, sky, arrives
                     light += row(palette, 2) * (0.5 + 0.5 * normal[2]) * sky
                     # light wraps a little round the terminator of a soft material
                     wrapped = ti.max((cosine + 0.2 * gloss) / (1.0 + 0.2 * gloss), 0.0)
+                    light += row(palette, 1) * wrapped * arrives
                     shine = vec3(0.0, 0.0, 0.0)
-                    if wrapped > 0.0:
-                        arrives = sunlit(point, normal, sun, sun_map, sun_place, reach)
-                        light += row(palette, 1) * wrapped * arrives
-                        halfway = unit(sun + to_eye)
-                        gleam = ti.max(normal.dot(halfway), 0.0) ** 48.0
-                        shine += row(palette, 1) * gleam * 0.16 * arrives * ti.max(cosine, 0.0)
-                    grazing = 1.0 - ti.min(ti.max(normal.dot(to_eye), 0.0), 1.0)
-                    shine += row(palette, 2) * 0.22 * grazing**4 * (0.6 + 0.4 * normal[2])
-                    result = albedo * light + gloss * shine
+                    if gloss > 0.0:
+                        gleam = ti.max(normal.dot(unit(sun + to_eye)), 0.0)
+                        for _ in ti.static(range(5)):
+                            gleam *= gleam  # to the power of 32
+                        shine += row(palette, 1) * gleam * 0.15 * arrives * ti.max(cosine, 0.0)
+                        grazing = 1.0 - ti.min(ti.max(normal.dot(to_eye), 0.0), 1.0)
+                        grazing *= grazing
+                        shine += row(palette, 2) * 0.22 * grazing * grazing * (0.6 + 0.4 * normal[2])
+                    result = albedo * light + shine
                     result = background + (result - background) * keep
                 total += result
             for axis in ti.static(range(3)):
-                image[py, px, axis] = encoded(total[axis] / ti.cast(shots, ti.f32))
+                mean = ti.min(ti.max(total[axis] / ti.cast(shots, ti.f32), 0.0), 2.0)
+                step = ti.cast(mean * 0.5 * ti.cast(tones.shape[0] - 1, ti.f32) + 0.5, ti.i32)
+                image[py, px, axis] = tones[step]
 
     return shade

@@ -8,16 +8,18 @@ from scipy.spatial import cKDTree
 
 from diffsim.errors import InputError
 
-FLATTEST = 1e-3  # spread across a neighbourhood over spread along it, below which the neighbourhood counts as flat
+FLATTEST = (
+    1e-3  # spread across a neighbourhood over spread along it, below which the neighbourhood counts as flat
+)
 
 
 class Skin:
     """Surface vertices as fixed combinations of particles: moving least squares with a linear basis.
 
-    Each vertex takes the affine map that fits its nearest particles best, nearer ones weighing more. So an affine motion of the
-    particles moves the vertices exactly so, and the weights fade to zero at the edge of a neighbourhood, so the surface is
-    smooth. A neighbourhood that is flat (or straight) grows until it is not; in a body that is flat as a whole, the
-    vertices follow the particles' plane.
+    Each vertex takes the affine map that fits its nearest particles best, nearer ones weighing more. So an
+    affine motion of the particles moves the vertices exactly so, and the weights fade to zero at the edge of
+    a neighbourhood, so the surface is smooth. A neighbourhood that is flat (or straight) grows until it is
+    not; in a body that is flat as a whole, the vertices follow the particles' plane.
 
     Args:
         rest_vertices: (V, 3), metres.
@@ -25,7 +27,7 @@ class Skin:
         neighbours: particles that a vertex follows.
     """
 
-    def __init__(self, rest_vertices: np.ndarray, rest_particles: np.ndarray, neighbours: int = 12):
+    def __init__(self, rest_vertices: np.ndarray, rest_particles: np.ndarray, neighbours: int = 24):
         vertices, particles = np.asarray(rest_vertices, dtype=float), np.asarray(rest_particles, dtype=float)
         for name, points in (("rest_vertices", vertices), ("rest_particles", particles)):
             if points.ndim != 2 or points.shape[1] != 3 or len(points) == 0:
@@ -55,11 +57,11 @@ class Skin:
 def _fit(
     vertices: np.ndarray, particles: np.ndarray, tree: cKDTree, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Neighbours (V, count), their weights (V, count) with rows that sum to 1, and which neighbourhoods are flat (V,)."""
+    """Neighbours (V, count), their weights (V, count), whose rows sum to 1, and who is flat (V,)."""
     asked = min(count + 1, len(particles))
     distance, index = tree.query(vertices, k=asked)
     distance, index = distance.reshape(len(vertices), asked), index.reshape(len(vertices), asked)
-    # the weight is zero at the first particle left out, so which particles count changes smoothly along the surface
+    # zero weight at the first particle left out: who counts changes smoothly along the surface
     reach = distance[:, -1:] * (1.0 if asked > count else 1.1) + 1e-12
     distance, index = distance[:, :count], index[:, :count]
     near = np.maximum((1.0 - (distance / reach) ** 2) ** 2, 1e-6)
@@ -72,4 +74,4 @@ def _fit(
     inverse = np.where(used, 1.0 / np.where(used, size, 1.0), 0.0)
     # vertex - middle = sum of offsets, weighted; along unused axes nothing is extrapolated
     lever = np.einsum("vi,vij,vj,vkj->vk", vertices - middle, axes, inverse, offsets @ axes)
-    return index, near * (1.0 + lever), ~used.all(axis=1)
+    return index, near * (1.0 + lever), np.logical_not(used.all(axis=1))

@@ -19,7 +19,7 @@ INK, FADED, PAPER = (32, 36, 44), (104, 112, 124), (255, 255, 255)
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 30.0) -> None:
-    """Write an MP4 (H.264, yuv420p) that browsers and QuickTime play. Odd sizes lose their last row or column.
+    """Write an MP4 (H.264, yuv420p) that browsers and QuickTime play. Odd sizes lose a last row or column.
 
     The file appears under its name only when it is whole.
 
@@ -42,8 +42,6 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 30.
         with iio.imopen(temporary, "w", plugin="pyav") as writer:
             output: Any = writer
             output.init_video_stream("libx264", fps=fps, pixel_format="yuv420p")
-            output._video_stream.options = {"crf": "18", "preset": "medium"}
-            output.container_metadata["title"] = target.stem
             for frame in chain([first], stream):
                 if _checked(frame).shape != first.shape:
                     raise InputError(f"video '{path}': all frames must be {first.shape}, got {frame.shape}")
@@ -58,37 +56,44 @@ def write_png(path: str | Path, frame: np.ndarray) -> None:
 
 
 def write_gif(path: str | Path, frames: Sequence[np.ndarray], fps: float = 15.0) -> None:
-    """Write a looping GIF with one palette for all frames. Raises InputError where ``path`` cannot be written."""
+    """Write a looping GIF with one palette. Raises InputError where ``path`` cannot be written."""
     if len(frames) == 0:
         raise InputError(f"GIF '{path}' has no frames")
-    sample = Image.fromarray(np.concatenate([_checked(frame) for frame in frames[:: max(1, len(frames) // 4)]]))
+    sample = Image.fromarray(
+        np.concatenate([_checked(frame) for frame in frames[:: max(1, len(frames) // 4)]])
+    )
     palette = sample.quantize(255)
     images = [Image.fromarray(_checked(frame)).quantize(palette=palette) for frame in frames]
 
     def write(temporary: Path) -> None:
         duration = max(20, round(1000.0 / fps))
-        images[0].save(temporary, format="GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)
+        images[0].save(
+            temporary, format="GIF", save_all=True, append_images=images[1:], duration=duration, loop=0
+        )
 
     _write_whole(Path(path), write)
 
 
-def caption(frame: np.ndarray, text: str, subtext: str = "") -> np.ndarray:
-    """The frame with a line of text, and a smaller one below it, on a light plate in its upper left corner."""
+def caption(frame: np.ndarray, text: str, subtext: str = "", *, top: bool = False) -> np.ndarray:
+    """The frame with a line of text and a smaller one below it on a light plate in its lower (upper) left."""
     height, width = _checked(frame).shape[:2]
     size = max(11, round(height / 19))
-    lines = [(text, size, INK, True)] + ([(subtext, max(9, round(0.74 * size)), FADED, False)] if subtext else [])
+    lines = [(text, size, INK, True)] + (
+        [(subtext, max(9, round(0.74 * size)), FADED, False)] if subtext else []
+    )
     pad, gap = round(0.55 * size), round(0.32 * size)
     boxes = [_font(points, bold).getbbox(line) for line, points, _, bold in lines]
     rises = [_font(points, bold).getmetrics()[0] for _, points, _, bold in lines]
     plate_width = min(round(max(box[2] for box in boxes)) + 2 * pad, width - 2 * pad)
     plate_height = sum(rises) + gap * (len(lines) - 1) + 2 * pad
+    start = pad if top else height - pad - plate_height
     picture = Image.fromarray(frame).convert("RGBA")
     over = Image.new("RGBA", picture.size, (*PAPER, 0))
     draw = ImageDraw.Draw(over)
     draw.rounded_rectangle(
-        (pad, pad, pad + plate_width, pad + plate_height), radius=round(0.4 * size), fill=(*PAPER, 205)
+        (pad, start, pad + plate_width, start + plate_height), radius=round(0.4 * size), fill=(*PAPER, 205)
     )
-    y = 2 * pad
+    y = start + pad
     for (line, points, ink, bold), rise in zip(lines, rises, strict=True):
         draw.text((2 * pad, y + rise), line, font=_font(points, bold), fill=(*ink, 255), anchor="ls")
         y += rise + gap

@@ -1,9 +1,13 @@
 """Taichi kernels that find what each sample of an image sees.
 
-An image is cut into bands of rows. One thread draws one band, primitive after primitive, so there are no atomics and no races,
-and the same input gives the same bits. The depth buffer holds ``q``, which is linear across the image of a triangle and larger
-for what is nearer: 1 / depth under a perspective camera, height along the direction to the light in a shadow map.
+An image is cut into bands of rows. One thread draws one band, primitive after primitive, so there are no
+atomics and no races, and the same input gives the same bits. The depth buffer holds ``q``, which is linear
+across the image of a triangle and larger for what is nearer: 1 / depth under a perspective camera, height
+along the direction to the light in a shadow map.
 """
+
+# Taichi reads its own types from the annotations:
+# mypy: ignore-errors
 
 from collections.abc import Callable
 from typing import Any
@@ -28,8 +32,8 @@ def camera_visibility() -> Callable[..., Any]:
         tips: Array2,  # (V, 3) pixel x, pixel y, q
         faces: Ints2,  # (F, 3)
         share: Array1,  # (F,) opacity
-        balls: Array2,  # (P, 8) camera coordinates of the centre, radius, and the image rectangle x0, x1, y0, y1
-        camera: Array2,  # rows: position, right, up, forward; right and up as long as one pixel is wide at unit depth
+        balls: Array2,  # (P, 8) centre in camera coordinates, radius, image rectangle x0, x1, y0, y1
+        camera: Array2,  # rows position, right, up, forward; right and up one sample wide at unit depth
         ground: ti.f32,  # height of the ground
         has_ground: ti.i32,
         samples: ti.i32,  # per pixel along an axis
@@ -79,8 +83,12 @@ def camera_visibility() -> Callable[..., Any]:
                                     if beta >= -1e-6 and gamma >= -1e-6 and beta + gamma <= 1.000001:
                                         q = aq + beta * (bq - aq) + gamma * (cq - aq)
                                         # see-through meshes cover only some of a pixel's samples
-                                        rank = ti.cast((y % samples) * samples + (x + y) % samples, ti.f32) + 0.5
-                                        if q > depth[y, x] and rank < share[f] * ti.cast(samples * samples, ti.f32):
+                                        rank = (
+                                            ti.cast((y % samples) * samples + (x + y) % samples, ti.f32) + 0.5
+                                        )
+                                        if q > depth[y, x] and rank < share[f] * ti.cast(
+                                            samples * samples, ti.f32
+                                        ):
                                             depth[y, x] = q
                                             primitive[y, x] = f
                 for p in range(balls.shape[0]):
@@ -95,7 +103,7 @@ def camera_visibility() -> Callable[..., Any]:
                             for x in range(x0, x1 + 1):
                                 rx = (ti.cast(x, ti.f32) + 0.5 - 0.5 * ti.cast(width, ti.f32)) * unit_x
                                 ry = (0.5 * ti.cast(height, ti.f32) - ti.cast(y, ti.f32) - 0.5) * unit_x
-                                # the ray z (rx, ry, 1) meets the sphere; relative to the nearest point for precision
+                                # where the ray z (rx, ry, 1) meets the sphere
                                 rr = rx * rx + ry * ry + 1.0
                                 nearest = (rx * cx + ry * cy + cz) / rr
                                 ox, oy, oz = rx * nearest - cx, ry * nearest - cy, nearest - cz

@@ -1,0 +1,184 @@
+"""Pictures against geometry."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import trimesh
+
+from diffsim import InputError
+from diffsim.render import Camera, GroundMarker, GroundPlane, ParticleCloud, Rasterizer, TriangleMesh
+
+RED, BLUE = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9)
+WHITE = (1.0, 1.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def rasterizer() -> Rasterizer:
+    return Rasterizer(320, 240, supersampling=2)
+
+
+def ball(centre, radius, color, **options) -> TriangleMesh:
+    mesh = trimesh.creation.icosphere(subdivisions=5, radius=radius)
+    return TriangleMesh(mesh.vertices + np.asarray(centre), mesh.faces, color, **options)
+
+
+def redness(image: np.ndarray) -> np.ndarray:
+    """How much of each pixel is red rather than grey, 0 to 1, for shapes that are saturated red."""
+    pixels = image.astype(float)
+    return (pixels[..., 0] - pixels[..., 2] > 40.0).astype(float)
+
+
+def silhouette_area(camera: Camera, centre, radius, height: int) -> float:
+    """Pixels inside the image of a sphere: its outline is an ellipse, pi a b at unit depth."""
+    x, y, z = camera.to_camera(np.asarray([centre]))[0]
+    side = x * x + y * y
+    distance = math.sqrt(side + z * z)
+    off, spread = math.atan2(math.sqrt(side), z), math.asin(radius / distance)
+    near, far = math.tan(off - spread), math.tan(off + spread)
+    long = 0.5 * (far - near)
+    # the cone x^2 + y^2 <= ... cut at unit depth: the short half axis follows from the cone's quadratic form
+    middle = 0.5 * (far + near)
+    along = (middle * math.sin(off) + math.cos(off)) ** 2
+    short = math.sqrt(along / math.cos(spread) ** 2 - 1.0 - middle**2)
+    return math.pi * long * short * (0.5 * height / camera.half_height) ** 2
+
+
+@pytest.mark.parametrize("centre", [(0.0, 0.0, 0.0), (0.25, 0.1, 0.12)])
+def test_sphere_silhouette_is_the_analytic_ellipse(rasterizer, centre):
+    camera = Camera((0.0, -1.0, 0.0), (0.0, 0.0, 0.0), vertical_fov_degrees=50.0)
+    expected = silhouette_area(camera, centre, 0.2, 240)
+    rasterizer.render(camera, particles=[ParticleCloud([centre], 0.2, RED)])
+    splat = rasterizer._primitive >= 0
+    assert splat.sum() / 4.0 == pytest.approx(expected, rel=0.005)
+    rasterizer.render(camera, meshes=[ball(centre, 0.2, RED)])
+    mesh = rasterizer._primitive >= 0
+    assert mesh.sum() / 4.0 == pytest.approx(expected, rel=0.01)
+    assert (mesh ^ splat).sum() < 0.02 * splat.sum()
+
+
+def test_splats_and_meshes_have_the_same_depth_and_colour(rasterizer):
+    camera = Camera((0.3, -1.0, 0.4), (0.0, 0.0, 0.0))
+    first = rasterizer.render(camera, particles=[ParticleCloud([(0, 0, 0)], 0.2, RED)]).astype(int)
+    depth = rasterizer._depth.copy()
+    second = rasterizer.render(camera, meshes=[ball((0, 0, 0), 0.2, RED)]).astype(int)
+    both = (depth > 0) & (rasterizer._depth > 0)
+    assert np.abs(1.0 / depth[both] - 1.0 / rasterizer._depth[both]).max() < 0.02
+    assert np.abs(first - second).mean() < 1.0
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_nearer_hides_farther(rasterizer, order):
+    camera = Camera((0.0, -1.0, 0.0), (0.0, 0.0, 0.0))
+    things = [ball((0, -0.2, 0), 0.1, RED), ball((0, 0.2, 0), 0.12, BLUE)][::order]
+    middle = rasterizer.render(camera, meshes=things)[120, 160].astype(int)
+    assert middle[0] > middle[2] + 50
+    cloud = ParticleCloud([(0, -0.6, 0)], 0.05, BLUE)
+    middle = rasterizer.render(camera, meshes=things, particles=[cloud])[120, 160].astype(int)
+    assert middle[2] > middle[0] + 50
+
+
+def test_interpolation_is_perspective_correct(rasterizer):
+    # a plank that runs away from the eye, black at its near end, white at its far end
+    vertices = np.array([[-0.3, 0, 0], [0.3, 0, 0], [0.3, 4, 0], [-0.3, 4, 0]], dtype=float)
+    color = np.array([(0, 0, 0), (0, 0, 0), WHITE, WHITE], dtype=float)
+    camera = Camera((0.0, -0.7, 0.8), (0.0, 1.2, 0.0), vertical_fov_degrees=60.0)
+    mesh = TriangleMesh(vertices, [[0, 1, 2], [0, 2, 3]], color, smooth=False)
+    image = rasterizer.render(camera, meshes=[mesh]).astype(float)
+    where = camera.project(np.array([[0, 1.0, 0], [0, 2.0, 0], [0, 3.0, 0]]), 320, 240)
+    values = [image[round(y), round(x), 1] / 255 for x, y, _ in where]
+    linear = [((v + 0.055) / 1.055) ** 2.4 for v in values]
+    # colours interpolate in linear light, and stay below the tone curve's shoulder here
+    assert linear[0] / linear[1] == pytest.approx(0.5, abs=0.06)
+
+
+def test_shadow_falls_where_geometry_says(rasterizer):
+    # seen from above, a ball at height h shadows a spot h (sun_x, sun_y) / sun_z away from its foot
+    camera = Camera((0.0, -0.01, 3.0), (0.0, 0.0, 0.0), vertical_fov_degrees=40.0)
+    ground = GroundPlane(extent=(3.0, 3.0), spacing=0.0)
+    sun, height, radius = np.array([-0.8, -0.4, 1.0]), 0.6, 0.1
+    things = {"meshes": [ball((-0.2, -0.1, height), radius, RED)], "ground": ground}
+    image = rasterizer.render(camera, light_direction=sun, **things).astype(float)
+    bare = rasterizer.render(camera, light_direction=sun, ground=ground).astype(float)
+    dark = (bare.mean(axis=2) - image.mean(axis=2) > 40.0) & (redness(image) == 0)
+    rows, columns = np.nonzero(dark)
+    expected = np.array([[-0.2 - height * sun[0] / sun[2], -0.1 - height * sun[1] / sun[2], 0.0]])
+    x, y, _ = camera.project(expected, 320, 240)[0]
+    assert abs(columns.mean() + 0.5 - x) < 1.5
+    assert abs(rows.mean() + 0.5 - y) < 1.5
+    metre = 0.5 * 240 / camera.half_height / 3.0
+    expected_area = math.pi * radius**2 * np.linalg.norm(sun) / sun[2] * metre**2
+    assert len(rows) == pytest.approx(expected_area, rel=0.15)
+
+
+def test_no_shadow_acne_on_a_lit_ball(rasterizer):
+    camera = Camera((-0.6, -0.8, 1.0), (0.0, 0.0, 0.0))
+    image = rasterizer.render(
+        camera, meshes=[ball((0, 0, 0), 0.25, (0.6, 0.6, 0.6))], light_direction=(-0.6, -0.8, 1)
+    )
+    lit = image[90:150, 130:190, 1].astype(float)  # the middle of the disc, seen along the light
+    assert np.abs(np.diff(lit, axis=0)).max() <= 4
+    assert np.abs(np.diff(lit, axis=1)).max() <= 4
+
+
+def test_marker_is_painted_where_it_is(rasterizer):
+    camera = Camera((0.0, -0.01, 3.0), (0.0, 0.0, 0.0), vertical_fov_degrees=40.0)
+    ring = GroundMarker((0.4, 0.2), 0.2, color=RED, width=0.05, opacity=1.0)
+    image = rasterizer.render(camera, ground=GroundPlane(extent=(3, 3), spacing=0.0, markers=(ring,)))
+    points = np.array([[0.4, 0.2, 0], [0.4 + 0.175, 0.2, 0], [0.4, 0.2 - 0.175, 0], [0.4 + 0.23, 0.2, 0]])
+    seen = [redness(image)[int(y), int(x)] for x, y, _ in camera.project(points, 320, 240)]
+    assert seen == [0, 1, 1, 0]
+
+
+def test_half_opacity_covers_half_the_samples(rasterizer):
+    camera = Camera((0.0, -1.0, 0.0), (0.0, 0.0, 0.0))
+    rasterizer.render(camera, meshes=[ball((0, 0, 0), 0.2, RED)])
+    solid = (rasterizer._primitive >= 0).sum()
+    rasterizer.render(camera, meshes=[ball((0, 0, 0), 0.2, RED, opacity=0.5)])
+    assert (rasterizer._primitive >= 0).sum() == pytest.approx(0.5 * solid, rel=0.02)
+
+
+def test_same_frame_twice_is_bit_identical(rasterizer):
+    random = np.random.default_rng(0)
+    camera = Camera((0.6, -1.5, 0.9), (0.0, 0.0, 0.1))
+    cloud = ParticleCloud(
+        random.uniform((-0.3, -0.3, 0.0), (0.3, 0.3, 0.6), (2000, 3)), 0.02, random.uniform(0, 1, (2000, 3))
+    )
+    things = {"meshes": [ball((0.1, 0, 0.2), 0.2, RED)], "particles": [cloud], "ground": GroundPlane()}
+    first = rasterizer.render(camera, **things)
+    assert first.dtype == np.uint8
+    assert first.shape == (240, 320, 3)
+    for _ in range(3):
+        assert np.array_equal(first, rasterizer.render(camera, **things))
+    assert np.array_equal(first, Rasterizer(320, 240, 2).render(camera, **things))
+
+
+def test_what_is_behind_the_eye_is_left_out(rasterizer):
+    camera = Camera((0.0, -1.0, 0.0), (0.0, 0.0, 0.0))
+    empty = rasterizer.render(camera)
+    through_the_eye = TriangleMesh([[-1, -2, 0.1], [1, -2, 0.1], [0, 1, 0.1]], [[0, 1, 2]], RED)
+    assert (empty == np.round(255 * np.array([0.93, 0.94, 0.955]))).all()
+    behind = rasterizer.render(camera, meshes=[ball((0, -1.5, 0), 0.2, RED), through_the_eye])
+    clouds = [ParticleCloud([(0, -1.5, 0), (0, -1.05, 0)], 0.1, RED)]
+    assert np.array_equal(empty, behind)
+    assert np.array_equal(empty, rasterizer.render(camera, particles=clouds))
+
+
+def test_bad_arguments():
+    with pytest.raises(InputError, match="width"):
+        Rasterizer(0, 10)
+    with pytest.raises(InputError, match="faces must index 3 vertices"):
+        TriangleMesh(np.zeros((3, 3)), [[0, 1, 3]])
+    with pytest.raises(InputError, match="color"):
+        TriangleMesh(np.zeros((3, 3)), [[0, 1, 2]], color=(255, 0, 0))
+    with pytest.raises(InputError, match="radius"):
+        ParticleCloud(np.zeros((3, 3)), 0.0)
+    with pytest.raises(InputError, match="light_direction"):
+        Rasterizer(8, 8).render(Camera((1, 1, 1), (0, 0, 0)), light_direction=(0, 0, -1))
+
+
+def test_importing_does_not_import_taichi():
+    code = "import sys, diffsim.render; sys.exit('taichi' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
