@@ -68,40 +68,34 @@ def sunlit(
 
 
 @ti.func
+def sky_from(
+    point: vec3, normal: vec3, cosine: ti.f32, k: ti.i32, maps: ti.template(), places: ti.template()
+) -> ti.f32:
+    """Share of the light from the sky's direction ``k`` that reaches a point. cosine: normal to direction."""
+    texel = places[k, 3, 0]
+    p = point + normal * texel * (0.5 + 1.5 * (1.0 - cosine))
+    u = places[k, 0, 0] * p[0] + places[k, 0, 1] * p[1] + places[k, 0, 2] * p[2] + places[k, 3, 1] - 0.5
+    v = places[k, 1, 0] * p[0] + places[k, 1, 1] * p[1] + places[k, 1, 2] * p[2] + places[k, 3, 2] - 0.5
+    q = places[k, 2, 0] * p[0] + places[k, 2, 1] * p[1] + places[k, 2, 2] * p[2] + 0.5 * texel
+    column, line = ti.cast(ti.floor(u), ti.i32), ti.cast(ti.floor(v), ti.i32)
+    fu, fv = u - ti.floor(u), v - ti.floor(v)
+    above, below = passes(maps, k, column, line, q), passes(maps, k, column, line + 1, q)
+    above += fu * (passes(maps, k, column + 1, line, q) - above)
+    below += fu * (passes(maps, k, column + 1, line + 1, q) - below)
+    return (1.0 - fv) * above + fv * below
+
+
+@ti.func
 def skylit(
     point: vec3, normal: vec3, maps: ti.template(), places: ti.template(), directions: ti.template()
 ) -> ti.f32:
     """Share of the sky's light, over the normal's hemisphere, that reaches a point."""
     arrived, total = 0.0, 0.0
     for k in range(directions.shape[0]):
-        direction = row(directions, k)
-        weight = normal.dot(direction)
-        if weight > 0.0:
-            texel = places[k, 3, 0]
-            p = point + normal * texel * (0.5 + 1.5 * (1.0 - weight))
-            u = (
-                places[k, 0, 0] * p[0]
-                + places[k, 0, 1] * p[1]
-                + places[k, 0, 2] * p[2]
-                + places[k, 3, 1]
-                - 0.5
-            )
-            v = (
-                places[k, 1, 0] * p[0]
-                + places[k, 1, 1] * p[1]
-                + places[k, 1, 2] * p[2]
-                + places[k, 3, 2]
-                - 0.5
-            )
-            q = p.dot(direction) + 0.5 * texel
-            column, line = ti.cast(ti.floor(u), ti.i32), ti.cast(ti.floor(v), ti.i32)
-            fu, fv = u - ti.floor(u), v - ti.floor(v)
-            above = (1.0 - fu) * passes(maps, k, column, line, q) + fu * passes(maps, k, column + 1, line, q)
-            below = (1.0 - fu) * passes(maps, k, column, line + 1, q) + fu * passes(
-                maps, k, column + 1, line + 1, q
-            )
-            arrived += weight * ((1.0 - fv) * above + fv * below)
-            total += weight
+        cosine = normal.dot(row(directions, k))
+        if cosine > 0.0:
+            arrived += cosine * sky_from(point, normal, cosine, k, maps, places)
+            total += cosine
     result = 1.0
     if total > 0.0:
         result = arrived / total
@@ -139,3 +133,26 @@ def ground_sky() -> Callable[..., Any]:
             light[j, i] = skylit(vec3(x, y, height), vec3(0.0, 0.0, 1.0), maps, places, directions)
 
     return light_ground
+
+
+def particle_sky() -> Callable[..., Any]:
+    """The kernel that finds how much sky each particle sees past the others, one number a particle."""
+
+    @ti.kernel
+    def light_particles(
+        maps: Array3,
+        places: Array3,
+        directions: Array2,
+        balls: Array2,  # (P, 6) world centre, linear colour
+        radii: Array1,  # (P,) metres
+        light: Array1,  # (P,) out: 0 to 1
+    ):
+        for ball in range(balls.shape[0]):
+            arrived = 0.0
+            for k in range(directions.shape[0]):
+                direction = row(directions, k)
+                outside = row(balls, ball) + direction * radii[ball]
+                arrived += sky_from(outside, direction, 1.0, k, maps, places)
+            light[ball] = arrived / ti.cast(directions.shape[0], ti.f32)
+
+    return light_particles

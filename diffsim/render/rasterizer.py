@@ -7,24 +7,28 @@ The same input gives the same bits.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 import numpy as np
 
 from diffsim import runtime
 from diffsim.errors import InputError
 from diffsim.render.camera import Camera
-from diffsim.render.geometry import Color, GroundPlane, ParticleCloud, TriangleMesh, to_linear
+from diffsim.render.geometry import Color, GroundPlane, ParticleCloud, TriangleMesh
+from diffsim.render.packing import (
+    bounds,
+    gather_meshes,
+    gather_particles,
+    ground_grid,
+    hemisphere,
+    marker_rows,
+    palette,
+    places,
+    to_maps,
+    tone_curve,
+)
 
-SUN, SKY, BOUNCE = (
-    (0.98, 0.94, 0.86),
-    (0.40, 0.43, 0.48),
-    (0.26, 0.25, 0.24),
-)  # linear light on a white surface
 SUN_MAP_SIZE, SUN_BLUR = 1024, 4  # texels: edge of the map; half width of the filter
 SKY_MAP_SIZE, SKY_DIRECTIONS = 160, 20
-SHOULDER = 0.7  # linear light above which brightness is compressed
-GROUND_CELLS = 128  # along the longer edge of the grid of sky light on the ground
 
 
 class Rasterizer:
@@ -49,7 +53,7 @@ class Rasterizer:
         self._primitive = np.empty(shape, dtype=np.int32)
         self._sun_map = np.empty((1, SUN_MAP_SIZE, SUN_MAP_SIZE), dtype=np.float32)
         self._sky_maps = np.empty((SKY_DIRECTIONS, SKY_MAP_SIZE, SKY_MAP_SIZE), dtype=np.float32)
-        self._sky_directions = _hemisphere(SKY_DIRECTIONS)
+        self._sky_directions = hemisphere(SKY_DIRECTIONS)
 
     def render(
         self,
@@ -79,71 +83,44 @@ class Rasterizer:
         runtime.start(runtime._started or "cpu")  # beside a simulator on a GPU, the kernels run there too
         from diffsim.render import light_kernels, shading_kernels, visibility_kernels
 
-        see = runtime.compiled(visibility_kernels.camera_visibility)
-        cast_shadows = runtime.compiled(visibility_kernels.shadow_maps)
-        shade = runtime.compiled(shading_kernels.shading)
+        vertices, all_faces, attributes, all_shares = gather_meshes(meshes)
+        balls, radii = gather_particles(particles)
+        nearest_first = np.argsort(camera.to_camera(balls[:, :3])[:, 2], kind="stable")  # less to draw over
+        balls, radii = balls[nearest_first], radii[nearest_first]
+        plane = ground if ground is not None else GroundPlane()
+        plane_row = np.array([plane.height, plane.spacing, *plane.center, *plane.extent], dtype=np.float32)
 
-        vertices, faces, attributes, share = _gather_meshes(meshes)
-        centres, radii, ball_colors = _gather_particles(particles)
+        # what every sample sees
         eye = self._camera_rows(camera)
-        tips, faces, share = self._project(camera, vertices, faces, share)
-        balls = self._image_rectangles(camera, centres, radii)
-        height = ground.height if ground is not None else 0.0
+        tips, faces, shares = self._project(camera, vertices, all_faces, all_shares)
+        splats = self._image_rectangles(camera, balls[:, :3], radii)
+        see = runtime.compiled(visibility_kernels.camera_visibility)
         see(
-            tips, faces, share, balls, eye, height, int(ground is not None), self.samples,
+            tips, faces, shares, splats, eye, plane.height, int(ground is not None), self.samples,
             self._depth, self._primitive,
         )  # fmt: skip
 
-        bounds = _bounds(vertices, centres, radii, shadow_bounds)
+        # what the sun and the sky see
+        box = bounds(vertices, balls[:, :3], radii, shadow_bounds)
+        sun_place = places(sun[None], box, SUN_MAP_SIZE)
+        sky_place = places(self._sky_directions, box, SKY_MAP_SIZE)
+        cast_shadows = runtime.compiled(visibility_kernels.shadow_maps)
+        for place, maps in ((sun_place, self._sun_map), (sky_place, self._sky_maps)):
+            texels_per_metre = (1.0 / place[:, 3, 0]).astype(np.float32)
+            tips_there, balls_there = to_maps(vertices, place), to_maps(balls[:, :3], place)
+            cast_shadows(tips_there, all_faces, balls_there, radii, texels_per_metre, maps)
+        sky = (self._sky_maps, sky_place, self._sky_directions.astype(np.float32))
+        ball_light = np.empty(len(balls), dtype=np.float32)
+        runtime.compiled(light_kernels.particle_sky)(*sky, balls, radii, ball_light)
+        ground_light, ground_place = ground_grid(box)
+        runtime.compiled(light_kernels.ground_sky)(*sky, plane.height, ground_place, ground_light)
 
-        sun_place = _places(sun[None], bounds, SUN_MAP_SIZE)
-        sky_places = _places(self._sky_directions, bounds, SKY_MAP_SIZE)
-        for places, maps in ((sun_place, self._sun_map), (sky_places, self._sky_maps)):
-            cast_shadows(
-                _to_maps(vertices, places),
-                faces,
-                _to_maps(centres, places),
-                radii,
-                (1.0 / places[:, 3, 0]).astype(np.float32),
-                maps,
-            )
-
-        plane = ground if ground is not None else GroundPlane()
-        palette = np.stack(
-            [
-                sun,
-                SUN,
-                SKY,
-                BOUNCE,
-                to_linear(plane.color),
-                to_linear(plane.line_color),
-                _before_shoulder(to_linear(background)),
-            ]
-        ).astype(np.float32)
-        plane_row = np.array([height, plane.spacing, *plane.center, *plane.extent], dtype=np.float32)
-        markers = np.array(
-            [
-                [
-                    *marker.center,
-                    -1.0 if marker.width is None else marker.radius - marker.width,
-                    marker.radius,
-                    *to_linear(marker.color),
-                    marker.opacity,
-                ]
-                for marker in plane.markers
-            ],
-            dtype=np.float32,
-        ).reshape(-1, 8)
-        light_ground = runtime.compiled(light_kernels.ground_sky)
-        ground_light, ground_place = _ground_grid(bounds)
-        sky_directions = self._sky_directions.astype(np.float32)
-        light_ground(self._sky_maps, sky_places, sky_directions, height, ground_place, ground_light)
         image = np.empty((self.height, self.width, 3), dtype=np.uint8)
-        shade(
-            tips, attributes, faces, np.concatenate([centres, ball_colors], axis=1),
-            self._depth, self._primitive,
-            eye, self.samples, palette, plane_row, markers, self._sun_map, sun_place, SUN_BLUR,
-            self._sky_maps, sky_places, sky_directions, ground_light, ground_place, _tone_curve(), image,
+        runtime.compiled(shading_kernels.shading)(
+            tips, attributes, faces, balls, self._depth, self._primitive, eye, self.samples,
+            palette(sun, plane, background), plane_row, marker_rows(plane.markers),
+            self._sun_map, sun_place, SUN_BLUR, *sky,
+            ball_light, ground_light, ground_place, tone_curve(), image,
         )  # fmt: skip
         return image
 
@@ -183,116 +160,3 @@ class Rasterizer:
         behind = local[:, 2] - radii <= camera.near
         balls[behind, 4:] = (1.0, 0.0, 1.0, 0.0)
         return balls.astype(np.float32)
-
-
-def _gather_meshes(meshes: Sequence[TriangleMesh]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """All meshes as one: vertices (V, 3), faces (F, 3), normal, linear colour, flatness (V, 9), opacity."""
-    vertices, faces, attributes = [np.zeros((0, 3))], [np.zeros((0, 3))], [np.zeros((0, 9))]
-    share, count = [np.zeros(0)], 0
-    for mesh in meshes:
-        corners, indices, normals, color = mesh.corners()
-        flatness = np.full((len(corners), 3), 0.0 if mesh.smooth else 1.0)
-        vertices.append(corners)
-        faces.append(indices + count)
-        attributes.append(np.concatenate([normals, to_linear(color), flatness], axis=1))
-        share.append(np.full(len(indices), mesh.opacity))
-        count += len(corners)
-    return (
-        np.concatenate(vertices),
-        np.concatenate(faces).astype(np.int32),
-        np.concatenate(attributes).astype(np.float32),
-        np.concatenate(share).astype(np.float32),
-    )
-
-
-def _gather_particles(clouds: Sequence[ParticleCloud]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All clouds as one: centres (P, 3), radii (P,), linear colours (P, 3), float32."""
-    centres = [np.zeros((0, 3)), *(cloud.positions for cloud in clouds)]
-    radii = [np.zeros(0), *(np.full(len(cloud.positions), cloud.radius) for cloud in clouds)]
-    colors = [np.zeros((0, 3)), *(to_linear(cloud.color) for cloud in clouds)]
-    return (
-        np.concatenate(centres).astype(np.float32),
-        np.concatenate(radii).astype(np.float32),
-        np.concatenate(colors).astype(np.float32),
-    )
-
-
-def _bounds(
-    vertices: np.ndarray,
-    centres: np.ndarray,
-    radii: np.ndarray,
-    given: tuple[Sequence[float], Sequence[float]] | None,
-) -> np.ndarray:
-    """The eight corners, (8, 3), of the box whose shadows are drawn."""
-    if given is not None:
-        low, high = (np.asarray(corner, dtype=float) for corner in given)
-    else:
-        points = np.concatenate([vertices, centres - radii[:, None], centres + radii[:, None]])
-        if len(points) == 0:
-            points = np.zeros((1, 3))
-        low, high = points.min(axis=0) - 1e-3, points.max(axis=0) + 1e-3
-    return np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), axis=-1).reshape(8, 3)
-
-
-def _places(directions: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray:
-    """Where each light's map looks, (L, 4, 3).
-
-    Rows: map x and map y per metre; the direction to the light; texel in metres, offset x, offset y.
-    """
-    helper = np.where(np.abs(directions[:, :1]) < 0.8, [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])
-    across = np.cross(helper, directions)
-    across /= np.linalg.norm(across, axis=1, keepdims=True)
-    axes = np.stack([across, np.cross(directions, across)], axis=1)
-    seen = corners @ axes.transpose(0, 2, 1)
-    low, high = seen.min(axis=1), seen.max(axis=1)
-    texel = (high - low).max(axis=1) / (size - 8)  # a margin for the filter
-    places = np.empty((len(directions), 4, 3))
-    places[:, :2] = axes / texel[:, None, None]
-    places[:, 2] = directions
-    places[:, 3, 0] = texel
-    places[:, 3, 1:] = 0.5 * size - 0.5 * (low + high) / texel[:, None]
-    return places.astype(np.float32)
-
-
-def _ground_grid(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """An empty grid of points on the ground round the box, and its first x and y and spacing in metres."""
-    low, high = corners.min(axis=0)[:2], corners.max(axis=0)[:2]
-    margin = 0.3 * float((high - low).max())
-    low, high = low - margin, high + margin
-    spacing = float((high - low).max()) / GROUND_CELLS
-    columns, rows = np.ceil((high - low) / spacing).astype(int) + 1
-    return np.empty((rows, columns), dtype=np.float32), np.array([*low, spacing], dtype=np.float32)
-
-
-def _to_maps(points: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Map x, map y and height towards the light of points (N, 3) in every map, (L, N, 3)."""
-    shift = np.concatenate([places[:, 3, 1:], np.zeros((len(places), 1), dtype=np.float32)], axis=1)
-    mapped = points.astype(np.float32) @ places[:, :3].transpose(0, 2, 1)
-    mapped += shift[:, None]
-    return mapped
-
-
-@lru_cache(maxsize=1)
-def _tone_curve() -> np.ndarray:
-    """sRGB bytes for linear light 0 to 2 in even steps; a soft shoulder, no hard clip at white."""
-    light = np.linspace(0.0, 2.0, 8192)
-    light = np.where(
-        light > SHOULDER, 1.0 - (1.0 - SHOULDER) * np.exp((SHOULDER - light) / (1.0 - SHOULDER)), light
-    )
-    encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1.0 / 2.4) - 0.055)
-    return np.round(255.0 * encoded).astype(np.uint8)
-
-
-def _before_shoulder(light: np.ndarray) -> np.ndarray:
-    """The light that the tone curve turns into ``light``."""
-    room = np.clip((1.0 - light) / (1.0 - SHOULDER), 0.01, 1.0)
-    return np.where(light > SHOULDER, SHOULDER - (1.0 - SHOULDER) * np.log(room), light)
-
-
-def _hemisphere(count: int) -> np.ndarray:
-    """Directions spread evenly over the upper half of the sphere, (count, 3)."""
-    index = np.arange(count) + 0.5
-    z = 1.0 - 0.93 * index / count
-    turn = np.pi * (1.0 + 5.0**0.5) * index
-    flat = np.sqrt(1.0 - z * z)
-    return np.stack([flat * np.cos(turn), flat * np.sin(turn), z], axis=1)

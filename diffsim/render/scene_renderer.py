@@ -167,9 +167,13 @@ class SceneRenderer:
         """A camera that sees the domain's floor and everything in its first place."""
         lower, upper = np.asarray(self.scene.lower), np.asarray(self.scene.upper)
         floor = lower[2] if self.scene.ground is None else self.scene.ground.height
-        middle, half = 0.5 * (lower + upper), 0.38 * (upper - lower)
-        points = [[middle[0] + i * half[0], middle[1] + j * half[1], floor] for i in (-1, 1) for j in (-1, 1)]
+        middle, half = 0.5 * (lower + upper), 0.5 * (upper - lower)
+        points = []
         for thing in (*self.scene.soft_bodies, *self.scene.tools, *self.scene.obstacles):
             box = trimesh.bounds.corners(thing.shape.surface_mesh().bounds)
             points.extend(thing.to_world(box).tolist())
+        top = max(point[2] for point in points)
+        for i, j in ((-1, -1), (-1, 1), (1, -1), (1, 1)):  # where the bodies and the tools may go
+            for reach, z in ((0.42, floor), (0.3, top)):
+                points.append([middle[0] + 2 * reach * i * half[0], middle[1] + 2 * reach * j * half[1], z])
         return Camera.framing(np.asarray(points), aspect, azimuth_degrees=-84.0, elevation_degrees=36.0)

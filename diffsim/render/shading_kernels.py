@@ -36,8 +36,8 @@ def painted_ground(point: vec3, wide: ti.f32, deep: ti.f32, plane: ti.template()
     color = row(palette, 4)
     spacing = plane[1]
     if spacing > 0.0:
-        along_x = line_cover(point[0] - plane[2], spacing, 0.0011, wide)
-        along_y = line_cover(point[1] - plane[3], spacing, 0.0011, deep)
+        along_x = line_cover(point[0] - plane[2], spacing, 0.0014, wide)
+        along_y = line_cover(point[1] - plane[3], spacing, 0.0014, deep)
         color += (row(palette, 5) - color) * ti.max(along_x, along_y)
     for m in range(markers.shape[0]):
         dx, dy = point[0] - markers[m, 0], point[1] - markers[m, 1]
@@ -71,6 +71,7 @@ def shading() -> Callable[..., Any]:
         sky_maps: Array3,
         sky_places: Array3,
         sky_directions: Array2,
+        ball_light: Array1,  # (P,) share of the sky
         ground_light: Array2,
         ground_place: Array1,
         tones: Bytes1,  # sRGB bytes for linear light 0 to 2
@@ -158,7 +159,12 @@ def shading() -> Callable[..., Any]:
                     else:
                         apart = point - known_point
                         patch = 2.0 * ti.cast(samples, ti.f32) * pitch / depth[row_index, column]
-                        if apart.dot(apart) > patch * patch or normal.dot(known_normal) < 0.9:
+                        if seen >= faces.shape[0]:
+                            sky = ball_light[seen - faces.shape[0]]
+                            if apart.dot(apart) > patch * patch or normal.dot(known_normal) < 0.5:
+                                arrives = sunlit(point, normal, sun, sun_map, sun_place, reach)
+                                known_point, known_normal, known_sun = point, normal, arrives
+                        elif apart.dot(apart) > patch * patch or normal.dot(known_normal) < 0.9:
                             sky = skylit(point, normal, sky_maps, sky_places, sky_directions)
                             arrives = sunlit(point, normal, sun, sun_map, sun_place, reach)
                             known_point, known_normal, known_sky, known_sun = point, normal, sky, arrives

@@ -99,20 +99,22 @@ def camera_visibility() -> Callable[..., Any]:
                         x1 = ti.min(width - 1, ti.cast(ti.floor(balls[p, 5] - 0.5), ti.i32))
                         cx, cy, cz, radius = balls[p, 0], balls[p, 1], balls[p, 2], balls[p, 3]
                         unit_x = ti.sqrt(camera[1, 0] ** 2 + camera[1, 1] ** 2 + camera[1, 2] ** 2)
+                        frontmost = 1.0 / (cz - radius)  # no part of the sphere has a larger q
                         for y in range(y0, y1 + 1):
                             for x in range(x0, x1 + 1):
-                                rx = (ti.cast(x, ti.f32) + 0.5 - 0.5 * ti.cast(width, ti.f32)) * unit_x
-                                ry = (0.5 * ti.cast(height, ti.f32) - ti.cast(y, ti.f32) - 0.5) * unit_x
-                                # where the ray z (rx, ry, 1) meets the sphere
-                                rr = rx * rx + ry * ry + 1.0
-                                nearest = (rx * cx + ry * cy + cz) / rr
-                                ox, oy, oz = rx * nearest - cx, ry * nearest - cy, nearest - cz
-                                inside = radius * radius - (ox * ox + oy * oy + oz * oz)
-                                if inside > 0.0:
-                                    q = 1.0 / (nearest - ti.sqrt(inside / rr))
-                                    if q > depth[y, x]:
-                                        depth[y, x] = q
-                                        primitive[y, x] = faces.shape[0] + p
+                                if frontmost > depth[y, x]:
+                                    rx = (ti.cast(x, ti.f32) + 0.5 - 0.5 * ti.cast(width, ti.f32)) * unit_x
+                                    ry = (0.5 * ti.cast(height, ti.f32) - ti.cast(y, ti.f32) - 0.5) * unit_x
+                                    # where the ray z (rx, ry, 1) meets the sphere
+                                    rr = rx * rx + ry * ry + 1.0
+                                    nearest = (rx * cx + ry * cy + cz) / rr
+                                    ox, oy, oz = rx * nearest - cx, ry * nearest - cy, nearest - cz
+                                    inside = radius * radius - (ox * ox + oy * oy + oz * oz)
+                                    if inside > 0.0:
+                                        q = 1.0 / (nearest - ti.sqrt(inside / rr))
+                                        if q > depth[y, x]:
+                                            depth[y, x] = q
+                                            primitive[y, x] = faces.shape[0] + p
 
     return see
 
