@@ -18,6 +18,7 @@ from skimage.measure import marching_cubes
 
 YELLOW, ORANGE, BLACK = (1.0, 0.78, 0.1), (0.96, 0.4, 0.06), (0.07, 0.06, 0.07)
 STEP = 0.05
+PLUMP = 1.25  # a wide duck bears a finger in its back
 BORDER = 0.005  # where another colour begins, from the beak's or the eye's own surface
 EYES = np.array([[0.375, 0.122, 0.735], [0.375, -0.122, 0.735]])
 
@@ -139,6 +140,7 @@ def make() -> tuple[trimesh.Trimesh, np.ndarray]:
     colors = np.tile(YELLOW, (len(vertices), 1))
     colors[beak(mesh.vertices) < BORDER + 0.002] = ORANGE
     colors[eyes(mesh.vertices) < BORDER + 0.002] = BLACK
+    mesh.vertices[:, 1] *= PLUMP
     return mesh, colors
 
 

@@ -6,38 +6,32 @@ nothing here depends on the precision of a simulator.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import threading
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from diffsim.errors import InputError
 
-_started: str | None = None
+_started = False
 
 
-def start(device: str | torch.device = "cpu") -> None:
-    """Start Taichi for ``device`` unless it runs already.
+def start(device: str = "cpu") -> None:
+    """Start Taichi unless it runs already.
 
     Raises:
-        InputError: another device's runtime runs already, the device is unknown, or this is not the main thread.
+        InputError: the device is not "cpu", this is not the main thread, or the system lacks libX11.
     """
     global _started
-    kind = torch.device(device).type
-    if kind not in ("cpu", "cuda"):
-        raise InputError(f"device must be 'cpu' or 'cuda', got '{device}'")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError("device 'cuda' was asked for, but torch finds no CUDA GPU; use device='cpu'")
-    if _started == kind:
+    if str(device) != "cpu":
+        raise InputError(f"device must be 'cpu' in this release, got '{device}'")
+    if _started:
         return
-    if _started is not None:
-        raise InputError(f"Taichi runs on '{_started}' already; one process simulates on one device, got '{device}'")
     if threading.current_thread() is not threading.main_thread():
         raise InputError("the first Simulator must be made on the main thread: Taichi cannot start on another")
-    os.environ.setdefault("TI_LOG_LEVEL", "warn")
-    os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
+    os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")  # Taichi's banner, read at its import
     try:
         import taichi as ti
     except ImportError as error:
@@ -47,15 +41,16 @@ def start(device: str | torch.device = "cpu") -> None:
                 "(Debian/Ubuntu: apt-get install libx11-6; Fedora: dnf install libX11; conda: xorg-libx11)"
             ) from error
         raise
-    ti.init(
-        arch=ti.cuda if kind == "cuda" else ti.cpu,
-        default_fp=ti.f32,
-        fast_math=False,
-        offline_cache=True,
-        log_level=ti.WARN,
-        cpu_max_num_threads=int(os.environ.get("DIFFSIM_NUM_THREADS", os.cpu_count() or 1)),
-    )
-    _started = kind
+    with contextlib.redirect_stdout(io.StringIO()):  # "Starting on arch=x64" has no switch of its own
+        ti.init(
+            arch=ti.cpu,
+            default_fp=ti.f32,
+            fast_math=False,
+            offline_cache=True,
+            log_level=ti.WARN,
+            cpu_max_num_threads=num_threads(),
+        )
+    _started = True
 
 
 def num_threads() -> int:

@@ -80,7 +80,7 @@ class Rasterizer:
                 f"Rasterizer: light_direction must be (x, y, z) with z > 0, got {light_direction!r}"
             )
         sun = light / np.linalg.norm(light)
-        runtime.start(runtime._started or "cpu")  # beside a simulator on a GPU, the kernels run there too
+        runtime.start()
         from diffsim.render import light_kernels, shading_kernels, visibility_kernels
 
         vertices, all_faces, attributes, all_shares = gather_meshes(meshes)
