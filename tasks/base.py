@@ -34,7 +34,8 @@ class Task:
         dt, substeps: length of a substep in s, and substeps of a control step.
         tool_speed: velocity (m/s, rad/s) that an action component of 1 stands for.
         outcome_names: names of the distinct ways through the task, by label 0, 1, ...
-        optimizer_settings: what the task asks of the optimiser where its defaults do not fit, by the setting's name.
+        optimizer_settings: what the task asks of the optimiser where its defaults do not fit, by the setting's name in
+            `rpg.RPGConfig`; a schedule is (start, end) or (start, end, begin, finish).
         default_mesh: file of the manipulated body's mesh, for `scene` to use as ``self.mesh``.
 
     Args:

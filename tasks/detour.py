@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import torch
 from torch import Tensor
 
@@ -28,12 +30,22 @@ class Detour(Task):
     dt, substeps = 8e-3, 8
     tool_speed = 1.0
     outcome_names = ("left", "right")
+    optimizer_settings = MappingProxyType(
+        {
+            "policy": "table",
+            "iterations": 90,
+            "beta": (1.0, 0.0, 0.2, 0.6),
+            "alpha_z": (0.3, 0.0, 0.4, 0.9),
+            "latent_learning_rate": 0.05,
+            "posterior_stride": 2,
+        }
+    )
     default_mesh = asset("duck.obj")
 
     duck_size = 0.28
     finger_radius = 0.065
     finger_depth = 0.4
-    wall_half_width = 0.28
+    wall_half_width = 0.25
     ground_friction = 0.1
     wanted_particles = 120
     gap_weight = 0.25

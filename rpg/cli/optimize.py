@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -122,7 +122,11 @@ def task_config(task: type[Task], *, algo: str, seed: int, **overrides: Any) -> 
     Raises:
         InputError: a setting is wrong.
     """
-    settings: dict[str, Any] = {**task.optimizer_settings, "seed": seed}
+    schedules = {field.name for field in fields(RPGConfig) if field.type in (Schedule, "Schedule")}
+    settings: dict[str, Any] = {
+        name: Schedule(*value) if name in schedules else value for name, value in task.optimizer_settings.items()
+    }
+    settings["seed"] = seed
     beta = overrides.pop("beta", None)
     settings.update({name: value for name, value in overrides.items() if value is not None})
     try:

@@ -1,0 +1,170 @@
+"""Does RPG do what it is for? The Detour task at equal simulator steps: RPG, one Gaussian, and RPG without its bonus.
+
+    python -m benchmarks.main_job --seeds 10 --json
+
+All three share the environment, the policy class, its learning rates and noise, the batch and the number of iterations:
+    rpg        8 latents, the task's settings
+    gaussian   1 latent: the same policy without a choice of ways, hence without a posterior
+    rpg_beta0  8 latents, but nothing pays them for being different
+A seed succeeds if the noiseless episodes of its policy (of the most probable latent) reach the goal in at least half of the
+held-out initial states. Runs are spread over the cores, one thread each, and written as they come: --resume keeps what is there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+METHODS: dict[str, dict[str, Any]] = {
+    "rpg": {"algo": "rpg"},
+    "gaussian": {"algo": "gaussian"},
+    "rpg_beta0": {"algo": "rpg", "beta": 0.0},
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings of the comparison."""
+
+    seeds: int = 10
+    """Seeds of each method, 0, 1, ..."""
+    json: bool = False
+    """Print one JSON object on the last line."""
+    out: Path = Path("runs/benchmarks/main_job")
+    """Folder of the single results."""
+    resume: bool = False
+    """Keep the results that are there instead of running them again."""
+    num_envs: int = 32
+    """Episodes side by side."""
+    jobs: int = os.cpu_count() or 1
+    """Runs at the same time."""
+    table: Path | None = None
+    """Markdown file for the table."""
+    single: str = ""
+    """Run one method, for example "rpg:3", in this process (what the jobs do)."""
+
+
+def run_single(method: str, seed: int, num_envs: int) -> dict[str, Any]:
+    """Train one method with one seed in this process."""
+    import torch
+
+    from rpg.cli.optimize import task_config
+    from rpg.cli.report import run_result
+    from rpg.trainer import Trainer
+    from tasks import Detour
+
+    torch.set_num_threads(1)
+    trainer = Trainer(Detour(num_envs), task_config(Detour, seed=seed, **METHODS[method]))
+    trainer.train()
+    evaluations = trainer.evaluate()
+    result = run_result(trainer, evaluations, trainer.modes(evaluations))
+    return {
+        "method": method,
+        "seed": seed,
+        "success": result["policy_success"],
+        "expected_success": result["expected_success"],
+        "ways": sorted({evaluation.outcome for evaluation in evaluations if evaluation.succeeded}),
+        "return_mean": trainer.history[-1].return_mean,
+        "simulator_steps": result["simulator_steps"],
+        "seconds": result["seconds"],
+    }
+
+
+def run_job(options: Options, method: str, seed: int, console: Console) -> dict[str, Any]:
+    """Train in a process of its own, or read what an earlier one wrote."""
+    path = options.out / f"{method}-{seed}.json"
+    if not (options.resume and path.exists()):
+        command = [sys.executable, "-m", "benchmarks.main_job", "--single", f"{method}:{seed}"]
+        command += ["--num-envs", str(options.num_envs)]
+        environment = {**os.environ, "DIFFSIM_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{method} seed {seed} failed:\n{done.stderr[-2000:]}")
+        partial = path.with_suffix(".tmp")
+        partial.write_text(done.stdout.strip().splitlines()[-1] + "\n")
+        partial.replace(path)
+    result = json.loads(path.read_text())
+    console.print(
+        f"{method} seed {seed}: success {result['success']:.2f}, ways {result['ways']}, "
+        f"return {result['return_mean']:.2f}, {result['seconds']:.0f} s"
+    )
+    return result
+
+
+def summary_rows(results: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """One row a method, for the table."""
+    rows = []
+    for method in METHODS:
+        own = [result for result in results if result["method"] == method]
+        count = len(own)
+
+        def mean(key: str, own: list[dict[str, Any]] = own, count: int = count) -> float:
+            return sum(result[key] for result in own) / count
+
+        both = sum(len(result["ways"]) >= 2 for result in own)
+        rows.append(
+            (
+                method,
+                f"{sum(result['success'] >= 0.5 for result in own)}/{count}",
+                f"{mean('success'):.2f}",
+                f"{mean('expected_success'):.2f}",
+                f"{both}/{count}",
+                f"{mean('return_mean'):.2f}",
+                str(own[0]["simulator_steps"]),
+                f"{mean('seconds'):.0f}",
+            )
+        )
+    return rows
+
+
+HEADINGS = (
+    "method",
+    "seeds that succeed",
+    "success of the likeliest latent",
+    "expected success under pi(z)",
+    "both ways found",
+    "final return",
+    "simulator steps",
+    "s a run (one thread)",
+)
+
+
+def main() -> None:
+    options = tyro.cli(Options)
+    if options.single:
+        method, _, seed = options.single.partition(":")
+        print(json.dumps(run_single(method, int(seed), options.num_envs)))
+        return
+    console = Console(stderr=True, highlight=False)
+    options.out.mkdir(parents=True, exist_ok=True)
+    pairs = [(method, seed) for seed in range(options.seeds) for method in METHODS]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        results = list(pool.map(lambda pair: run_job(options, *pair, console), pairs))
+    rows = summary_rows(results)
+    table = Table(*HEADINGS)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    if options.table is not None:
+        lines = ["| " + " | ".join(row) + " |" for row in (HEADINGS, ("---",) * len(HEADINGS), *rows)]
+        options.table.write_text("\n".join(lines) + "\n")
+    if options.json:
+        successes = {
+            f"{method}_success": sum(r["success"] >= 0.5 for r in results if r["method"] == method) for method in METHODS
+        }
+        steps = results[0]["simulator_steps"]
+        print(json.dumps({**successes, "seeds": options.seeds, "simulator_steps": steps}))
+
+
+if __name__ == "__main__":
+    main()
