@@ -42,39 +42,34 @@ class Detour(Task):
     )
     default_mesh = asset("duck.obj")
 
-    duck_size = 0.28
-    finger_radius = 0.065
-    finger_depth = 0.4
-    wall_half_width = 0.25
-    ground_friction = 0.1
-    wanted_particles = 120
-    gap_weight = 0.25
-
     def scene(self) -> ds.Scene:
-        shape = ds.MeshShape(self.mesh or "", size=self.duck_size)
-        length, width, height = shape.surface_mesh().extents
+        shape = ds.MeshShape(self.mesh or "", size=0.28)
+        height = float(shape.surface_mesh().extents[2])
         duck = ds.SoftBody(
             "duck",
             shape,
             position=(START, MIDDLE, 0.5 * height + 0.001),
             material=ds.Elastic(youngs_modulus=6e3, poissons_ratio=0.3),
-            particles=self.wanted_particles,
+            particles=120,
         )
         finger = ds.Tool(
             "finger",
-            ds.Capsule(half_length=0.15, radius=self.finger_radius),
-            position=(START, MIDDLE, self.finger_depth * height + 0.15),
+            ds.Capsule(half_length=0.15, radius=0.065),
+            position=(START, MIDDLE, 0.4 * height + 0.15),
             control=("x", "y"),
             friction=3.0,
         )
         wall = ds.Obstacle(
-            "wall", ds.Box((0.06, self.wall_half_width, 0.1), rounding=0.03), position=(WALL_X, MIDDLE, 0.1), friction=0.2
+            "wall",
+            ds.Box((0.06, 0.25, 0.1), rounding=0.03),
+            position=(WALL_X, MIDDLE, 0.1),
+            friction=0.2,
         )
         return ds.Scene(
             soft_bodies=(duck,),
             tools=(finger,),
             obstacles=(wall,),
-            ground=ds.Ground(friction=self.ground_friction),
+            ground=ds.Ground(friction=0.1),
             upper=(1.3, 1.4, 0.4),
             grid_spacing=0.05,
         )
@@ -90,8 +85,9 @@ class Detour(Task):
         return (to_goal.square().sum(dim=1) + 1e-6).sqrt()
 
     def reward(self, state: ds.State, action: Tensor) -> Tensor:
+        progress = 1.0 - self.distance(state) / (GOAL - START)
         gap = state.tool_position[:, 0, :2] - state.x[..., :2].mean(dim=1)
-        return 1.0 - self.distance(state) / (GOAL - START) - self.gap_weight * (gap / 0.15).square().sum(dim=1)
+        return progress - 0.25 * (gap / 0.15).square().sum(dim=1)
 
     def success(self, state: ds.State) -> Tensor:
         return self.distance(state) < 0.08
@@ -102,7 +98,7 @@ class Detour(Task):
         return (y.gather(0, beside_wall)[0] < MIDDLE).long()
 
     def camera(self) -> Camera:
-        return Camera(position=(-0.35, 0.7, 1.05), target=(0.62, 0.7, 0.0), vertical_fov_degrees=42)
+        return Camera(position=(2.05, 0.7, 1.4), target=(0.57, 0.7, 0.08), vertical_fov_degrees=32)
 
     def markers(self) -> tuple[GroundMarker, ...]:
         green = (0.2, 0.75, 0.35)

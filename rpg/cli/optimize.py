@@ -105,9 +105,10 @@ def report(trainer: Trainer, environment: Task, out: Path, console: Console, *, 
         modes = trainer.modes(evaluations)
         write_result(out / RESULT_NAME, run_result(trainer, evaluations, modes))
         plot_run(
-            trainer.history,
-            modes,
             out / PLOT_NAME,
+            trainer.history,
+            evaluations,
+            modes,
             title=f"{trainer.identity['task']} ({trainer.config.algorithm})",
         )
     if video:
