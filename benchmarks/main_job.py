@@ -50,12 +50,18 @@ class Options:
     """Runs at the same time."""
     table: Path | None = None
     """Markdown file for the table."""
+    iterations: int | None = None
+    """Fewer iterations than the task asks for, to try the script itself."""
     single: str = ""
     """Run one method, for example "rpg:3", in this process (what the jobs do)."""
 
 
-def run_single(method: str, seed: int, num_envs: int) -> dict[str, Any]:
-    """Train one method with one seed in this process."""
+def run_single(method: str, seed: int, options: Options) -> dict[str, Any]:
+    """Train one method with one seed in this process.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; half a run is no result.
+    """
     import torch
 
     from rpg.cli.optimize import task_config
@@ -64,8 +70,10 @@ def run_single(method: str, seed: int, num_envs: int) -> dict[str, Any]:
     from tasks import Detour
 
     torch.set_num_threads(1)
-    trainer = Trainer(Detour(num_envs), task_config(Detour, seed=seed, **METHODS[method]))
-    trainer.train()
+    config = task_config(Detour, seed=seed, iterations=options.iterations, **METHODS[method])
+    trainer = Trainer(Detour(options.num_envs), config)
+    if trainer.train().interrupted:
+        raise KeyboardInterrupt
     evaluations = trainer.evaluate()
     result = run_result(trainer, evaluations, trainer.modes(evaluations))
     return {
@@ -86,6 +94,7 @@ def run_job(options: Options, method: str, seed: int, console: Console) -> dict[
     if not (options.resume and path.exists()):
         command = [sys.executable, "-m", "benchmarks.main_job", "--single", f"{method}:{seed}"]
         command += ["--num-envs", str(options.num_envs)]
+        command += ["--iterations", str(options.iterations)] if options.iterations else []
         environment = {**os.environ, "DIFFSIM_NUM_THREADS": "1"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -143,13 +152,17 @@ def main() -> None:
     options = tyro.cli(Options)
     if options.single:
         method, _, seed = options.single.partition(":")
-        print(json.dumps(run_single(method, int(seed), options.num_envs)))
+        print(json.dumps(run_single(method, int(seed), options)))
         return
     console = Console(stderr=True, highlight=False)
     options.out.mkdir(parents=True, exist_ok=True)
     pairs = [(method, seed) for seed in range(options.seeds) for method in METHODS]
     with ThreadPoolExecutor(options.jobs) as pool:
-        results = list(pool.map(lambda pair: run_job(options, *pair, console), pairs))
+        try:
+            results = list(pool.map(lambda pair: run_job(options, *pair, console), pairs))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     rows = summary_rows(results)
     table = Table(*HEADINGS)
     for row in rows:

@@ -192,8 +192,19 @@ class Simulator:
             raise InputError(
                 f"action must be finite, got {action[environment].tolist()} in environment {environment}"
             )
-        if tuple(state.x.shape[1:]) != (self.num_particles, 3) or state.x.dtype != self.dtype:
-            raise InputError(
-                f"state.x must be {self.dtype} of shape (environments, {self.num_particles}, 3), "
-                f"got {state.x.dtype} {tuple(state.x.shape)}"
-            )
+        batch, count, tools = state.num_envs, self.num_particles, len(self.scene.tools)
+        shapes = {
+            "x": (batch, count, 3),
+            "v": (batch, count, 3),
+            "C": (batch, count, 3, 3),
+            "F": (batch, count, 3, 3),
+            "tool_position": (batch, tools, 3),
+            "tool_rotation": (batch, tools, 4),
+        }
+        for name, shape in shapes.items():
+            tensor = getattr(state, name)
+            if tuple(tensor.shape) != shape or tensor.dtype != self.dtype or tensor.device.type != "cpu":
+                raise InputError(
+                    f"state.{name} must be {self.dtype} of shape {shape} on the cpu, "
+                    f"got {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
+                )
