@@ -64,7 +64,7 @@ def run_single(method: str, seed: int, options: Options) -> dict[str, Any]:
     """
     import torch
 
-    from rpg.cli.optimize import task_config
+    from rpg.cli.settings import task_config
     from rpg.cli.report import run_result
     from rpg.trainer import Trainer
     from tasks import Detour

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 import tyro
@@ -13,15 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from diffsim import InputError
-from rpg.checkpoint import CHECKPOINT_NAME, load_checkpoint
+from rpg.checkpoint import CHECKPOINT_NAME
 from rpg.cli.progress import TrainingProgress
 from rpg.cli.report import RESULT_NAME, run_result, write_result
+from rpg.cli.settings import new_run, resumed_run
 from rpg.cli.tasks import task_class
 from rpg.cli.video import write_modes_video
-from rpg.config import RPGConfig
 from rpg.modes import Mode
 from rpg.plots import plot_run
-from rpg.schedules import Schedule
 from rpg.trainer import Trainer
 from tasks import Task
 
@@ -31,12 +28,12 @@ PLOT_NAME, VIDEO_NAME = "plot.png", "modes.mp4"
 def optimize(
     task: Annotated[str, tyro.conf.Positional],
     /,
-    algo: Literal["rpg", "gaussian"] = "rpg",
-    seed: int = 0,
+    algo: Literal["rpg", "gaussian"] | None = None,
+    seed: int | None = None,
     out: Path = Path("runs/latest"),
     resume: bool = False,
     mesh: Path | None = None,
-    num_envs: int = 32,
+    num_envs: int | None = None,
     iterations: int | None = None,
     num_latents: int | None = None,
     beta: float | None = None,
@@ -50,40 +47,43 @@ def optimize(
 
     Args:
         task: A registered task (see `diffsim-rpg tasks`), or path/to/file.py:Name for one of your own.
-        algo: rpg, or gaussian: the same policy without a latent.
-        seed: Seed of everything random.
+        algo: rpg (if not given), or gaussian: the same policy without a latent.
+        seed: Seed of everything random; 0 if not given.
         out: Folder of the run.
-        resume: Go on with the run in the folder.
+        resume: Go on with the run in the folder, with its settings.
         mesh: Mesh file (OBJ, STL, GLB, PLY) of the body, in place of the task's own.
-        num_envs: Episodes simulated side by side.
+        num_envs: Episodes simulated side by side; 32 if not given.
         iterations: Gradient steps; the task's own number if not given.
         num_latents: How many ways the policy may try; the task's own number if not given.
         beta: Weight of the posterior bonus at the start of the run; 0 turns it off.
-        policy: Open-loop action table or closed-loop network.
+        policy: Open-loop action table or closed-loop network; the task's own if not given.
         video: Whether to render the video.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     found = task_class(task)
     _check_writable(out)
-    if resume and not (out / CHECKPOINT_NAME).exists():
-        raise InputError(f"--resume: there is no {CHECKPOINT_NAME} in '{out}'; start without --resume")
-    if not resume and (out / CHECKPOINT_NAME).exists():
-        raise InputError(f"'{out}' already holds a run; continue it with --resume or choose another --out")
-    if num_envs < 1:
-        raise InputError(f"num_envs must be at least 1, got {num_envs}")
+    given = {
+        "algo": algo,
+        "seed": seed,
+        "iterations": iterations,
+        "num_latents": num_latents,
+        "beta": beta,
+        "policy": policy,
+    }
+    if resume:
+        settings = resumed_run(out, found, mesh=mesh, num_envs=num_envs, **given)
+    else:
+        if (out / CHECKPOINT_NAME).exists():
+            raise InputError(f"'{out}' already holds a run; continue it with --resume or choose another --out")
+        settings = new_run(found, mesh=mesh, num_envs=num_envs, **given)
     # the tensors are small: more threads only wait for each other, and Taichi wants the cores
     torch.set_num_threads(1)
-    config = task_config(
-        found, algo=algo, seed=seed, iterations=iterations, num_latents=num_latents, beta=beta, policy=policy
-    )
-    identity = {"task": found.name, "mesh": mesh_identity(mesh), "num_envs": str(num_envs)}
-    if resume:
-        _check_same_run(out, config, identity)
-    environment = found(num_envs, mesh=mesh)
-    trainer = Trainer(environment, config, run_dir=out, identity=identity, resume=resume)
+    config = settings.config
+    environment = found(settings.num_envs, mesh=mesh)
+    trainer = Trainer(environment, config, run_dir=out, identity=settings.identity, resume=resume)
     console.print(
-        f"{found.name}: {environment.sim.num_particles} particles, {num_envs} environments, horizon {environment.horizon}, "
-        f"{config.algorithm}, {config.num_latents} latents, seed {seed} -> {out}"
+        f"{found.name}: {environment.sim.num_particles} particles, {settings.num_envs} environments, horizon "
+        f"{environment.horizon}, {config.algorithm}, {config.num_latents} latents, seed {config.seed} -> {out}"
     )
     with TrainingProgress(console, iterations=config.iterations, done=trainer.iteration) as progress:
         result = trainer.train(progress.update)
@@ -115,42 +115,6 @@ def report(trainer: Trainer, environment: Task, out: Path, console: Console, *, 
         with console.status("rendering the modes ..."):
             write_modes_video(environment, modes, out / VIDEO_NAME)
     return modes
-
-
-def task_config(task: type[Task], *, algo: str, seed: int, **overrides: Any) -> RPGConfig:
-    """The optimiser's settings for a task: the defaults, then what the task asks for, then what the user gave.
-
-    Raises:
-        InputError: a setting is wrong.
-    """
-    schedules = {field.name for field in fields(RPGConfig) if field.type in (Schedule, "Schedule")}
-    settings: dict[str, Any] = {
-        name: Schedule(*value) if name in schedules else value for name, value in task.optimizer_settings.items()
-    }
-    settings["seed"] = seed
-    beta = overrides.pop("beta", None)
-    settings.update({name: value for name, value in overrides.items() if value is not None})
-    try:
-        config = RPGConfig(**settings)
-        if beta is not None:
-            config = replace(config, beta=Schedule(beta, 0.0, config.beta.begin, config.beta.finish))
-        return config.gaussian() if algo == "gaussian" else config
-    except (TypeError, ValueError) as error:
-        raise InputError(str(error)) from error
-
-
-def mesh_identity(mesh: Path | None) -> str:
-    """What tells one mesh from another in a checkpoint: the file's name and the start of its hash."""
-    if mesh is None:
-        return "the task's own"
-    if not mesh.is_file():
-        raise InputError(f"mesh '{mesh}' does not exist; give a path to a closed triangle mesh")
-    return f"{mesh.name} ({hashlib.sha256(mesh.read_bytes()).hexdigest()[:12]})"
-
-
-def _check_same_run(out: Path, config: RPGConfig, identity: dict[str, str]) -> None:
-    """Refuse another task's checkpoint before anything is compiled."""
-    load_checkpoint(out / CHECKPOINT_NAME).check_matches(config=config.to_dict(), identity=identity)
 
 
 def _check_writable(out: Path) -> None:

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from diffsim import InputError
 from rpg.checkpoint import CHECKPOINT_NAME, load_checkpoint
-from rpg.cli.optimize import mesh_identity, report
+from rpg.cli.optimize import report
+from rpg.cli.settings import resumed_run
 from rpg.cli.tasks import task_class
-from rpg.config import RPGConfig
 from rpg.trainer import Trainer
 
 
@@ -35,9 +35,8 @@ def render(
     torch.set_num_threads(1)
     checkpoint = load_checkpoint(run / CHECKPOINT_NAME)
     found = task_class(task or checkpoint.identity["task"])
-    identity = {**checkpoint.identity, "task": found.name, "mesh": mesh_identity(mesh)}
-    environment = found(int(identity["num_envs"]), mesh=mesh)
-    config = RPGConfig.from_dict(checkpoint.config)
-    trainer = Trainer(environment, config, run_dir=run, identity=identity, resume=True)
+    settings = resumed_run(run, found, mesh=mesh, num_envs=None)
+    environment = found(settings.num_envs, mesh=mesh)
+    trainer = Trainer(environment, settings.config, run_dir=run, identity=settings.identity, resume=True)
     report(trainer, environment, run, Console(highlight=False), video=True)
     return 0

@@ -1,0 +1,109 @@
+"""The settings of a run: a task's own, the user's, and those of a run that goes on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from diffsim import InputError
+from rpg.checkpoint import CHECKPOINT_NAME, load_checkpoint
+from rpg.config import RPGConfig
+from rpg.schedules import Schedule
+from tasks import Task
+
+DEFAULT_NUM_ENVS = 32
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run is: the optimiser's settings, and what a checkpoint is held against."""
+
+    config: RPGConfig
+    identity: dict[str, str]
+
+    @property
+    def num_envs(self) -> int:
+        return int(self.identity["num_envs"])
+
+
+def new_run(task: type[Task], *, mesh: Path | None, num_envs: int | None, **options: Any) -> RunSettings:
+    """Settings of a new run; an option that is ``None`` was not given.
+
+    Raises:
+        InputError: a setting is wrong.
+    """
+    if num_envs is not None and num_envs < 1:
+        raise InputError(f"num_envs must be at least 1, got {num_envs}")
+    identity = {
+        "task": task.name,
+        "mesh": mesh_identity(mesh),
+        "num_envs": str(DEFAULT_NUM_ENVS if num_envs is None else num_envs),
+    }
+    return RunSettings(task_config(task, **options), identity)
+
+
+def resumed_run(
+    folder: Path, task: type[Task], *, mesh: Path | None, num_envs: int | None, **options: Any
+) -> RunSettings:
+    """Settings of the run in ``folder``; what the user gave must agree with them.
+
+    Raises:
+        InputError: there is no run, it is another task's, or an option that was given differs from the run's.
+        rpg.checkpoint.CheckpointError: the checkpoint cannot be read.
+    """
+    if not (folder / CHECKPOINT_NAME).exists():
+        raise InputError(f"--resume: there is no {CHECKPOINT_NAME} in '{folder}'; start without --resume")
+    checkpoint = load_checkpoint(folder / CHECKPOINT_NAME)
+    config, identity = RPGConfig.from_dict(checkpoint.config), checkpoint.identity
+    given = {"task": task.name, "mesh": mesh_identity(mesh), "num_envs": num_envs, **options}
+    own = {
+        **identity,
+        "algo": config.algorithm,
+        "beta": config.beta.start,
+        **{name: getattr(config, name) for name in ("seed", "iterations", "num_latents", "policy")},
+    }
+    for name, value in given.items():
+        if value is not None and str(value) != str(own[name]):
+            raise InputError(f"--resume: the run in '{folder}' has {name} {own[name]}, this command {name} {value}")
+    return RunSettings(config, identity)
+
+
+def task_config(
+    task: type[Task],
+    *,
+    algo: str | None = None,
+    beta: float | None = None,
+    **overrides: Any,
+) -> RPGConfig:
+    """The optimiser's settings for a task: the defaults, then what the task asks for, then what the user gave.
+
+    Raises:
+        InputError: a setting is wrong.
+    """
+    schedules = {field.name for field in fields(RPGConfig) if field.type in (Schedule, "Schedule")}
+    settings: dict[str, Any] = {
+        name: Schedule(*value) if name in schedules else value for name, value in task.optimizer_settings.items()
+    }
+    settings.update({name: value for name, value in overrides.items() if value is not None})
+    try:
+        config = RPGConfig(**settings)
+        if beta is not None:
+            config = replace(config, beta=replace(config.beta, start=float(beta)))
+        return config.gaussian() if algo == "gaussian" else config
+    except (TypeError, ValueError) as error:
+        raise InputError(str(error)) from error
+
+
+def mesh_identity(mesh: Path | None) -> str:
+    """What tells one mesh from another in a checkpoint: the file's name and the start of its hash.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if mesh is None:
+        return "the task's own"
+    if not mesh.is_file():
+        raise InputError(f"mesh '{mesh}' does not exist; give a path to a closed triangle mesh")
+    return f"{mesh.name} ({hashlib.sha256(mesh.read_bytes()).hexdigest()[:12]})"
