@@ -7,7 +7,8 @@ All three share the environment, the policy class, its learning rates and noise,
     gaussian   1 latent: the same policy without a choice of ways, hence without a posterior
     rpg_beta0  8 latents, but nothing pays them for being different
 A seed succeeds if the noiseless episodes of its policy (of the most probable latent) reach the goal in at least half of the
-held-out initial states. Runs are spread over the cores, one thread each, and written as they come: --resume keeps what is there.
+held-out initial states. Runs are spread over the cores, one thread each, and written as they come:
+--resume keeps what is there.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ def run_single(method: str, seed: int, options: Options) -> dict[str, Any]:
     """
     import torch
 
-    from rpg.cli.settings import task_config
     from rpg.cli.report import run_result
+    from rpg.cli.settings import task_config
     from rpg.trainer import Trainer
     from tasks import Detour
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import diffsim as ds
 from diffsim.render import Camera, GroundMarker
-from tasks.assets import asset
+from tasks.asset_files import asset
 from tasks.base import Task
 from tasks.registry import register
 

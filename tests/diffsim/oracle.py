@@ -81,8 +81,8 @@ def substep(scene: Scene, material, dt, x, v, C, F, colliders):
         up = torch.tensor([0.0, 0.0, 1.0], dtype=x.dtype)
         on_ground = X[:, 2:] <= scene.ground.height + 1e-6 * dx
         velocity = torch.where(on_ground, coulomb(velocity, up, scene.ground.friction), velocity)
-    velocity = torch.where(X <= torch.tensor(scene.lower, dtype=x.dtype), velocity.clamp_min(0.0), velocity)
-    velocity = torch.where(X >= torch.tensor(scene.upper, dtype=x.dtype), velocity.clamp_max(0.0), velocity)
+    velocity = torch.where(torch.tensor(scene.lower, dtype=x.dtype) >= X, velocity.clamp_min(0.0), velocity)
+    velocity = torch.where(torch.tensor(scene.upper, dtype=x.dtype) <= X, velocity.clamp_max(0.0), velocity)
 
     grid_velocity = torch.zeros(size, 3, dtype=x.dtype).index_put((used.nonzero()[:, 0],), velocity)
     node_velocity = weight[..., None] * grid_velocity[index]

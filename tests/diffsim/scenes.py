@@ -12,7 +12,12 @@ def contact_scene(yield_stress: float | None = None) -> ds.Scene:
     return ds.Scene(
         soft_bodies=(
             ds.SoftBody(
-                "block", ds.Box((0.08, 0.07, 0.06)), (0.4, 0.4, 0.08), material=material, particles=60, velocity=(0.3, 0.1, -0.5)
+                "block",
+                ds.Box((0.08, 0.07, 0.06)),
+                (0.4, 0.4, 0.08),
+                material=material,
+                particles=60,
+                velocity=(0.3, 0.1, -0.5),
             ),
         ),
         tools=(

@@ -155,5 +155,5 @@ def test_gradcheck_names_the_tensor_that_disagrees():
     inputs = {"right": torch.ones(3, dtype=F64), "wrong": torch.full((3,), 2.0, dtype=F64)}
     with pytest.raises(GradientError, match="'wrong' is wrong: adjoint"):
         ds.gradcheck(lambda right, wrong: (right.square() + Wrong.apply(wrong)).sum(), inputs)
-    with pytest.raises(ds.InputError, match="'half' is torch.float32"):
+    with pytest.raises(ds.InputError, match=r"'half' is torch\.float32"):
         ds.gradcheck(lambda half: half.sum(), {"half": torch.ones(2)})

@@ -8,6 +8,9 @@ The adjoint needs (g_j - g_i) / (sigma_j - sigma_i). Here that divided differenc
 with the logarithmic mean L, which is smooth through equal singular values: there is no 1/(sigma_i^2 - sigma_j^2) to clamp.
 """
 
+# mypy: ignore-errors
+# Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
+
 from types import SimpleNamespace
 from typing import Any
 

@@ -5,6 +5,9 @@ A collider is a rounded box (core half extents, radius). Its contact acts with t
     r = v - v_collider(x),  r' = coulomb(r, n),  v' = v + w (r' - r)
 """
 
+# mypy: ignore-errors
+# Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
+
 from types import SimpleNamespace
 from typing import Any
 
@@ -93,7 +96,9 @@ def grid_contact(real: Any) -> SimpleNamespace:
         return s * s * (3.0 - 2.0 * s), -3.0 * s * (1.0 - s) / layer
 
     @ti.func
-    def collide(v: vec3, x: vec3, core: vec3, radius: real, friction: real, layer: real, p: vec3, R: mat3, V: vec3, omega: vec3):
+    def collide(
+        v: vec3, x: vec3, core: vec3, radius: real, friction: real, layer: real, p: vec3, R: mat3, V: vec3, omega: vec3
+    ):
         """Node velocity after one collider at pose (p, R) with twist (V, omega)."""
         result = v
         arm = x - p
@@ -106,8 +111,9 @@ def grid_contact(real: Any) -> SimpleNamespace:
 
     @ti.func
     def collide_adjoint(
-        v: vec3, x: vec3, core: vec3, radius: real, friction: real, layer: real, p: vec3, R: mat3, V: vec3, omega: vec3, result_bar: vec3
-    ):
+        v: vec3, x: vec3, core: vec3, radius: real, friction: real, layer: real, p: vec3, R: mat3, V: vec3, omega: vec3,
+        result_bar: vec3,
+    ):  # fmt: skip
         """Adjoints of v, p, R, V and omega."""
         v_bar = result_bar
         p_bar = vec3(0.0)

@@ -4,6 +4,9 @@ Lanes are threads with a private grid; environments are dealt to lanes in turn. 
 atomics and the result does not depend on the number of threads.
 """
 
+# mypy: ignore-errors
+# Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
+
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,9 +56,11 @@ def control_step_kernels(precision: str) -> SimpleNamespace:
 
     @ti.func
     def update_grid(
-        grid: ti.template(), velocity: ti.template(), lane, e, s, low: ivec3, high: ivec3, counts: ivec3, dx, dt, gravity: vec3, origin: vec3,
+        grid: ti.template(), velocity: ti.template(),
+        lane, e, s, low: ivec3, high: ivec3, counts: ivec3, dx, dt, gravity: vec3, origin: vec3,
         wall_lower: vec3, wall_upper: vec3, ground, ground_friction, layer,
-        collider_shape: ti.template(), collider_position: ti.template(), collider_rotation: ti.template(), collider_velocity: ti.template(), collider_spin: ti.template(),
+        collider_shape: ti.template(), collider_position: ti.template(), collider_rotation: ti.template(),
+        collider_velocity: ti.template(), collider_spin: ti.template(),
     ):  # fmt: skip
         """Momentum to velocity, gravity, colliders in order, ground and walls."""
         for i in range(low[0], high[0]):
@@ -82,9 +87,11 @@ def control_step_kernels(precision: str) -> SimpleNamespace:
 
     @ti.func
     def update_grid_adjoint(
-        grid: ti.template(), grid_bar: ti.template(), before: ti.template(), lane, e, s, low: ivec3, high: ivec3, counts: ivec3, dx, dt, gravity: vec3, origin: vec3,
+        grid: ti.template(), grid_bar: ti.template(), before: ti.template(),
+        lane, e, s, low: ivec3, high: ivec3, counts: ivec3, dx, dt, gravity: vec3, origin: vec3,
         wall_lower: vec3, wall_upper: vec3, ground, ground_friction, layer,
-        collider_shape: ti.template(), collider_position: ti.template(), collider_rotation: ti.template(), collider_velocity: ti.template(), collider_spin: ti.template(),
+        collider_shape: ti.template(), collider_position: ti.template(), collider_rotation: ti.template(),
+        collider_velocity: ti.template(), collider_spin: ti.template(),
         position_bar: ti.template(), rotation_bar: ti.template(), velocity_bar: ti.template(), spin_bar: ti.template(),
     ):  # fmt: skip
         """Turns the adjoint of the node velocity into that of (momentum, mass), and adds up the colliders' adjoints."""

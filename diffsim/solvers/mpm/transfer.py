@@ -4,6 +4,9 @@ One particle at a time, on one environment's private grid: nothing here is atomi
 A grid node holds (momentum, mass); A is the affine momentum matrix m C - dt V0 4/dx^2 tau.
 """
 
+# mypy: ignore-errors
+# Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
+
 from types import SimpleNamespace
 from typing import Any
 

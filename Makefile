@@ -1,0 +1,46 @@
+# `make demo` and `make test` set everything up in .venv and run; see `make help`.
+PYTHON ?= python3
+VENV ?= .venv
+# The pinned torch of this checkout. Where the plain wheel brings CUDA and you want the CPU build, pass pip's options
+# here, for example TORCH="torch==2.13.0 --index-url <your CPU index>".
+TORCH ?= torch==2.13.0
+RUN ?= runs/demo
+BIN = $(VENV)/bin
+
+.PHONY: help demo test clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   install into $(VENV) and run the main job; results in $(RUN)/"
+	@echo "make test   install into $(VENV) and run ruff, mypy and pytest"
+	@echo "make clean  remove $(VENV) and the caches (runs/ stays)"
+	@echo "variables:  PYTHON=$(PYTHON) (3.10 to 3.13)  TORCH=\"$(TORCH)\"  RUN=$(RUN)"
+
+$(VENV)/.installed: pyproject.toml setup.py
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 10) <= v <= (3, 13))' || \
+		{ echo "error: $(PYTHON) is `$(PYTHON) --version 2>&1`; Python 3.10 to 3.13 is needed: make PYTHON=python3.11"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "error: $(PYTHON) cannot make a virtual environment (Debian/Ubuntu: apt-get install python3-venv)"; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	@if [ -e $(RUN)/checkpoint.pt ] && [ ! -e $(RUN)/modes.mp4 ]; then \
+		$(BIN)/diffsim-rpg optimize Detour --out $(RUN) --resume; \
+	elif [ -e $(RUN)/checkpoint.pt ]; then \
+		echo "$(RUN) holds a finished run; for a new one: make demo RUN=runs/another"; \
+	else \
+		$(BIN)/diffsim-rpg optimize Detour --algo rpg --seed 0 --out $(RUN); \
+	fi
+
+test: $(VENV)/.installed
+	@echo "== ruff"
+	@$(BIN)/ruff check .
+	@echo "== mypy"
+	@$(BIN)/mypy
+	@echo "== pytest"
+	@$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
