@@ -57,6 +57,18 @@ def test_gradcheck_far_beyond_yield_and_at_equal_singular_values():
     ds.gradcheck(function, {"x": start.x, "C": C, "F": start.F})
 
 
+def test_gradcheck_with_grid_nodes_in_a_tools_plane_of_symmetry():
+    scene = ds.Scene(
+        (ds.SoftBody("jelly", ds.Sphere(0.08), (0.3, 0.3, 0.081), particles=60),),
+        tools=(ds.Tool("finger", ds.Capsule(0.1, 0.04), (0.28, 0.3217, 0.2613)),),
+        upper=(0.6, 0.6, 0.5),
+        grid_spacing=0.04,
+    )
+    sim = ds.Simulator(scene, dt=2e-3, substeps=10, dtype=F64)
+    press = torch.tensor([0.1, 0.05, -0.5], dtype=F64).expand(3, 1, 3)
+    ds.gradcheck(lambda actions: sim.rollout(sim.reset(), actions)[-1].x[..., 2].mean(), {"actions": press})
+
+
 @pytest.mark.parametrize("yield_stress", [None, 150.0], ids=["elastic", "plastic"])
 def test_matches_an_independent_implementation_and_its_autograd(yield_stress):
     substeps, dt = 4, 2e-3

@@ -85,7 +85,7 @@ def grid_contact(real: Any) -> SimpleNamespace:
         if length > tiny:
             along = normal.dot(normal_bar)
             for i in ti.static(range(3)):
-                if ti.abs(x[i]) > core[i]:
+                if ti.abs(x[i]) >= core[i]:  # a node on the axis of a sphere or capsule counts
                     x_bar[i] = (normal_bar[i] - along * normal[i]) / length
         return x_bar
 
