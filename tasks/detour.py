@@ -21,7 +21,7 @@ class Detour(Task):
     """A finger that pokes into a soft duck drags it to a goal behind a wall.
 
     Task: bring the duck's centre to the goal without losing it. The wall stands across the straight way, so the return has
-        a local optimum in front of the wall, and there are two distinct ways round it, left and right.
+        a local optimum in front of the wall, and there are two distinct ways round it, on the duck's left and right.
     Randomisation: the duck and the finger start together, up to 1 cm off the middle of the lane.
     Success: at the end the duck's centre is within 8 cm of the goal, on the ground plane.
     """
@@ -29,7 +29,7 @@ class Detour(Task):
     horizon = 25
     dt, substeps = 8e-3, 8
     tool_speed = 1.0
-    outcome_names = ("left", "right")
+    outcome_names = ("the duck's left", "the duck's right")
     optimizer_settings = MappingProxyType(
         {
             "policy": "table",

@@ -65,7 +65,7 @@ def write_modes_video(task: Task, modes: Sequence[Mode], path: Path) -> None:
     def frames() -> Iterator[np.ndarray]:
         for state in replayed_states(task, modes, frames_per_step=frames_per_step):
             panels = [
-                caption(renderer.frame(state, index, markers=markers), title, detail)
+                caption(renderer.frame(state, index, markers=markers), title, detail, top=True)
                 for index, (title, detail) in enumerate(titles)
             ]
             frame = side_by_side(panels)

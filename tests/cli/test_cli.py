@@ -1,0 +1,190 @@
+"""The command line end to end, on a task small enough for a test."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import imageio.v3 as iio
+import pytest
+import torch
+import trimesh
+
+from rpg.cli.main import main
+from rpg.cli.progress import TrainingProgress
+from rpg.metrics import read_metrics
+
+TINY = '''
+import torch
+import diffsim as ds
+from tasks import Task, register
+
+
+@register("Tiny")
+class Tiny(Task):
+    """Push a block.
+
+    Task: move it along x.
+    Randomisation: none.
+    Success: always.
+    """
+
+    horizon, dt, substeps = 4, 2e-3, 4
+    outcome_names = ("only",)
+    optimizer_settings = {"iterations": 3, "num_latents": 2}
+    start = 0.3
+
+    def scene(self):
+        block = ds.SoftBody("block", ds.Box((0.06, 0.06, 0.06)), (self.start, 0.3, 0.061), particles=30)
+        ball = ds.Tool("ball", ds.Sphere(0.05), (0.2, 0.3, 0.06), control=("x", "y"))
+        return ds.Scene((block,), tools=(ball,), upper=(0.6, 0.6, 0.4), grid_spacing=0.05)
+
+    def reward(self, state, action):
+        return state.x[..., 0].mean(dim=1)
+
+    def success(self, state):
+        return torch.ones(state.num_envs, dtype=torch.bool)
+
+
+@register("Outside")
+class Outside(Tiny):
+    """A block that does not fit.
+
+    Task: none.
+    Randomisation: none.
+    Success: none.
+    """
+
+    start = 0.58
+'''
+
+
+@pytest.fixture
+def tiny(tmp_path) -> str:
+    path = tmp_path / "my_tasks.py"
+    path.write_text(TINY)
+    return str(path)
+
+
+def optimize(*arguments: object) -> int:
+    return main(["optimize", *[str(argument) for argument in arguments]])
+
+
+def assert_refused(capsys, code: int, *parts: object) -> None:
+    """Exit code 2 and one line of error that holds all ``parts``."""
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert code == 2
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: ")
+    for part in parts:
+        assert str(part) in lines[0], lines[0]
+
+
+def test_a_run_leaves_everything(tiny, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert optimize(f"{tiny}:Tiny", "--num-envs", 4, "--out", out) == 0
+    names = {path.name for path in out.iterdir()}
+    assert names == {
+        *("metrics.jsonl", "tensorboard", "checkpoint.pt", "result.json", "plot.png", "modes.mp4", "modes.png")
+    }
+    assert [row.iteration for row in read_metrics(out)] == [0, 1, 2]
+    result = json.loads((out / "result.json").read_text())
+    assert result["task"] == "Tiny"
+    assert result["simulator_steps"] == 3 * 4 * 4
+    assert [mode["name"] for mode in result["modes"]] == ["only"]
+    assert len(result["modes"][0]["actions"]) == 4
+    frames = iio.imread(out / "modes.mp4", plugin="pyav")
+    assert frames.shape[0] >= 4 * 4
+    assert frames[0].std() > 5.0
+    printed = capsys.readouterr().out
+    for word in ("iteration 3/3", "return", "success", "distinct outcomes", "left"):
+        assert word in printed
+
+    (out / "modes.mp4").unlink()
+    assert main(["render", str(out), "--task", f"{tiny}:Tiny"]) == 0
+    assert (out / "modes.mp4").exists()
+    assert_refused(capsys, optimize(f"{tiny}:Tiny", "--out", out), out, "already holds a run", "--resume")
+    code = optimize("Detour", "--out", out, "--resume")
+    assert_refused(capsys, code, "task Tiny", "task Detour")
+    code = optimize(f"{tiny}:Tiny", "--out", out, "--resume", "--seed", 7)
+    assert_refused(capsys, code, "seed 0", "seed 7")
+
+
+def test_interrupted_and_resumed_is_bitwise_the_same(tiny, tmp_path, capsys, monkeypatch):
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    assert optimize(f"{tiny}:Tiny", "--num-envs", 4, "--seed", 5, "--no-video", "--out", whole) == 0
+    update = TrainingProgress.update
+
+    def interrupting(self, metrics):
+        update(self, metrics)
+        if metrics.iteration == 0:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingProgress, "update", interrupting)
+        assert optimize(f"{tiny}:Tiny", "--num-envs", 4, "--seed", 5, "--no-video", "--out", halves) == 130
+    assert "--resume" in capsys.readouterr().out
+    assert {"checkpoint.pt", "metrics.jsonl", "plot.png", "result.json"} <= {path.name for path in halves.iterdir()}
+    assert len(read_metrics(halves)) == 1
+    assert optimize(f"{tiny}:Tiny", "--resume", "--no-video", "--out", halves) == 0
+    for a, b in zip(read_metrics(whole), read_metrics(halves), strict=True):
+        assert a.return_mean == b.return_mean
+        assert a.grad_norm == b.grad_norm
+    a, b = (torch.load(run / "checkpoint.pt", weights_only=True)["state"]["policy"] for run in (whole, halves))
+    for name, tensor in a.items():
+        assert torch.equal(tensor, b[name])
+
+
+def test_mistakes_are_one_line_and_exit_code_2(tiny, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert_refused(capsys, optimize("Detur", "--out", out), "unknown task 'Detur'", "did you mean 'Detour'")
+    assert_refused(capsys, optimize("nowhere.py:Task", "--out", out), "nowhere.py", "does not exist")
+    broken = tmp_path / "broken.py"
+    broken.write_text("1 / 0\n")
+    assert_refused(capsys, optimize(f"{broken}:Task", "--out", out), "broken.py", "ZeroDivisionError")
+    assert_refused(capsys, optimize(f"{tiny}:Other", "--out", out), "unknown task 'Other'", "Tiny")
+    code = optimize(f"{tiny}:Outside", "--out", out)
+    assert_refused(capsys, code, "'block' reaches outside the domain", "allowed is")
+
+    file = tmp_path / "file"
+    file.touch()
+    assert_refused(capsys, optimize("Detour", "--out", file / "run"), file / "run", "cannot be written", "--out")
+    assert_refused(capsys, optimize("Detour", "--out", file), file, "cannot be written")
+
+    assert_refused(capsys, optimize("Detour", "--mesh", "no.obj", "--out", out), "no.obj", "does not exist")
+    empty, opened = tmp_path / "empty.obj", tmp_path / "open.stl"
+    empty.touch()
+    assert_refused(capsys, optimize("Detour", "--mesh", empty, "--out", out), "empty.obj", "no triangles")
+    mesh = trimesh.creation.box()
+    mesh.update_faces([True] * 11 + [False])
+    mesh.export(opened)
+    assert_refused(capsys, optimize("Detour", "--mesh", opened, "--out", out), "open.stl", "not watertight")
+
+    assert_refused(capsys, optimize("Detour", "--iterations", 0, "--out", out), "iterations", "0", ">= 1")
+    assert_refused(capsys, optimize("Detour", "--num-envs", 0, "--out", out), "num_envs", "0")
+    assert_refused(capsys, optimize("Detour", "--num-latents", -1, "--out", out), "num_latents", "-1")
+    assert_refused(capsys, optimize("Detour", "--beta", -1, "--out", out), "beta", "-1")
+    assert_refused(capsys, optimize("Detour", "--resume", "--out", out), "no checkpoint.pt")
+    (out / "checkpoint.pt").write_bytes(b"noise")
+    assert_refused(capsys, optimize("Detour", "--resume", "--out", out), "checkpoint.pt")
+    assert_refused(capsys, main(["render", str(tmp_path / "nothing")]), "holds no run")
+
+
+def test_wrong_options_exit_with_2():
+    with pytest.raises(SystemExit) as caught:
+        optimize("Detour", "--algo", "magic")
+    assert caught.value.code == 2
+
+
+def test_tasks_are_listed(capsys):
+    assert main(["tasks"]) == 0
+    printed = capsys.readouterr().out
+    for word in ("Detour", "Task:", "Randomisation:", "Success:"):
+        assert word in printed
+
+
+def test_help_from_a_shell():
+    command = [sys.executable, "-m", "rpg.cli.main", "optimize", "--help"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    for option in ("--algo", "--seed", "--out", "--resume", "--mesh"):
+        assert option in done.stdout

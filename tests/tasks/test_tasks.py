@@ -1,0 +1,130 @@
+"""The author's contract, and the tasks that come with it."""
+
+import inspect
+
+import pytest
+import torch
+import trimesh
+
+import diffsim as ds
+from rpg.protocol import check_environment
+from tasks import Detour, Task, find_task, register, task_names
+from tasks.registry import DOCSTRING_HEADINGS
+
+
+class Slide(Task):
+    """A block slides.
+
+    Task: be far along x.
+    Randomisation: the first velocity.
+    Success: the block moved by more than 1 mm.
+    """
+
+    horizon, dt, substeps = 3, 2e-3, 5
+    outcome_names = ("there",)
+
+    def scene(self):
+        block = ds.SoftBody("block", ds.Box((0.06, 0.06, 0.06)), (0.3, 0.3, 0.061), particles=30)
+        ball = ds.Tool("ball", ds.Sphere(0.05), (0.2, 0.3, 0.06), control=("x",))
+        return ds.Scene((block,), tools=(ball,), upper=(0.6, 0.6, 0.4), grid_spacing=0.05)
+
+    def randomize(self, state, generator):
+        speed = torch.rand(state.num_envs, 1, 1, generator=generator, dtype=state.x.dtype)
+        return state.replace(v=state.v + speed)
+
+    def reward(self, state, action):
+        return state.x[..., 0].mean(dim=1)
+
+    def success(self, state):
+        return state.x[..., 0].mean(dim=1) > 0.301
+
+
+def test_episodes_follow_the_seed():
+    task = Slide(4)
+    first, again, other = task.reset(3), task.reset(3), task.reset(4)
+    assert torch.equal(first.state.v, again.state.v)
+    assert not torch.equal(first.state.v, other.state.v)
+    assert not torch.equal(task.reset().state.v, task.reset().state.v)
+
+
+def test_a_task_speaks_the_optimisers_protocol():
+    task = Slide(4)
+    check_environment(task)
+    episode = task.reset(0)
+    action = torch.full((4, 1), 0.5, requires_grad=True)
+    for _ in range(task.horizon):
+        episode, reward, info = task.step(episode, action)
+    assert reward.shape == (4,)
+    assert info["success"].dtype == torch.bool
+    assert info["outcome"].tolist() == [0 if success else -1 for success in info["success"].tolist()]
+    assert len(episode.observations) == task.horizon + 1
+    assert episode.observations[0].shape == (4, task.observation_dim)
+    reward.sum().backward()
+    assert float(action.grad.abs().min()) > 0.0
+
+
+def test_what_an_author_forgets_is_named():
+    class Empty(Task):
+        pass
+
+    with pytest.raises(TypeError, match=r"Empty must define scene\(\)"):
+        Empty()
+    with pytest.raises(ds.InputError, match=r"takes no mesh, got 'x\.obj'"):
+        Slide(1, mesh="x.obj")
+
+
+def test_registry():
+    with pytest.raises(ds.InputError, match=r"unknown task 'Detuor'.*did you mean 'Detour'"):
+        find_task("Detuor")
+    with pytest.raises(ds.InputError, match="missing: Task:, Randomisation:, Success:"):
+        register("Silent")(type("Silent", (Task,), {"__doc__": "Nothing."}))
+    with pytest.raises(ds.InputError, match="'Detour' is taken"):
+        register("Detour")(Slide)
+    with pytest.raises(ds.InputError, match="subclass"):
+        register("Thing")(int)
+    assert find_task("Detour") is Detour
+    assert Detour.name == "Detour"
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_registered_tasks_keep_the_contract(name):
+    task = find_task(name)
+    for heading in DOCSTRING_HEADINGS:
+        assert heading in inspect.getdoc(task)
+    check_environment(task(2))
+
+
+def test_gradient_of_detours_return_is_right():
+    task = Detour(2, dtype=torch.float64)
+    episode = task.reset(0)
+
+    def total(actions: torch.Tensor) -> torch.Tensor:
+        now, value = episode, torch.zeros((), dtype=torch.float64)
+        for action in actions:
+            now, reward, _ = task.step(now, action)
+            value = value + reward.sum()
+        return value
+
+    actions = torch.tensor([[0.6, 0.2], [0.5, -0.3]], dtype=torch.float64).expand(4, 2, 2).contiguous()
+    ds.gradcheck(total, {"actions": actions}, directions=2, tolerance=1e-5)
+
+
+def test_detour_takes_another_mesh(tmp_path):
+    trimesh.creation.icosphere(subdivisions=2).export(tmp_path / "ball.stl")
+    task = Detour(2, mesh=tmp_path / "ball.stl")
+    body = task.sim.scene.soft_bodies[0]
+    assert body.shape.path.name == "ball.stl"
+    assert float(body.shape.surface_mesh().extents.max()) == pytest.approx(0.28)
+    _, reward, _ = task.step(task.reset(0), torch.zeros(2, 2))
+    assert torch.isfinite(reward).all()
+
+
+def test_detour_names_the_way_taken():
+    task = Detour(2)
+    path = torch.zeros(4, 2, task.observation_dim)
+    path[:, :, 0] = torch.tensor([0.25, 0.5, 0.61, 0.95])[:, None]
+    path[:, :, 1] = torch.tensor([[0.7, 0.7], [1.0, 0.4], [1.1, 0.3], [0.7, 0.7]])
+    assert [task.outcome_names[label] for label in task.outcome(path).tolist()] == [
+        "the duck's left",
+        "the duck's right",
+    ]
