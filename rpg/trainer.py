@@ -25,7 +25,7 @@ from rpg.config import RPGConfig
 from rpg.evaluation import LatentEvaluation, evaluate_latents
 from rpg.gradient import clipped_gradient_norm, pathwise_loss, score_function_loss
 from rpg.latent import CategoricalLatent
-from rpg.metrics import IterationMetrics, MetricsWriter
+from rpg.metrics import IterationMetrics, MetricsWriter, read_metrics
 from rpg.modes import Mode, distinct_modes
 from rpg.objective import BoundTerms, BoundWeights, bound_terms
 from rpg.posterior import CategoricalPosterior
@@ -83,6 +83,7 @@ class Trainer:
             checkpoint = load_checkpoint(run_dir / CHECKPOINT_NAME)
             checkpoint.check_matches(config=config.to_dict(), identity=self.identity)
             self._restore(checkpoint)
+            self.history = read_metrics(run_dir)[: self.iteration]
 
     def _build(self) -> None:
         """The three models and their optimisers, drawn from the run's generator in this order."""
