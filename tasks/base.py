@@ -52,7 +52,7 @@ class Task:
     dt: float = 4e-3
     substeps: int = 10
     tool_speed: float = 1.0
-    outcome_names: Sequence[str] = ()
+    outcome_names: Sequence[str] = ("solved",)
     optimizer_settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     default_mesh: str | Path | None = None
 
