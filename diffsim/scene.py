@@ -178,7 +178,10 @@ class Scene:
 
     def __post_init__(self) -> None:
         for name, kind in (("soft_bodies", SoftBody), ("tools", Tool), ("obstacles", Obstacle)):
-            members = tuple(getattr(self, name))
+            members = getattr(self, name)
+            if isinstance(members, kind):
+                raise InputError(f"Scene: {name} must be a tuple, got one {kind.__name__}; put it in a tuple")
+            members = tuple(members)
             for member in members:
                 if not isinstance(member, kind):
                     raise InputError(f"Scene: {name} must hold {kind.__name__} objects, got {member!r}")

@@ -182,6 +182,8 @@ class Simulator:
         return states
 
     def _check(self, state: State, action: Tensor) -> None:
+        if not isinstance(action, Tensor):
+            raise InputError(f"action must be a torch tensor, got {type(action).__name__}")
         expected = (state.num_envs, self.action_dim)
         if tuple(action.shape) != expected:
             raise InputError(f"action must have shape {expected} (environments, action_dim), got {tuple(action.shape)}")

@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import imageio.v3 as iio
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-SHORT = {"push_to_goal.py": ["--iterations", "6"], "check_gradients.py": []}
+SHORT = {"push_to_goal.py": ["--iterations", "16"], "check_gradients.py": []}
 
 
 def run_example(name: str, *arguments: str, cwd: Path) -> str:
@@ -27,9 +29,21 @@ def test_every_example_is_tested():
 def test_push_to_goal_improves_and_leaves_a_video(tmp_path):
     output = run_example("push_to_goal.py", *SHORT["push_to_goal.py"], cwd=tmp_path)
     returns = [float(value) for value in re.findall(r"return\s+(-?[\d.]+)", output)]
-    assert len(returns) == 6
-    assert returns[-1] > returns[0] + 1.0
-    assert (tmp_path / "push_to_goal.mp4").stat().st_size > 1000
+    assert len(returns) == 16
+    assert returns[-1] > returns[0] + 5.0
+    assert output.splitlines()[-2].endswith("[True]")  # and the block is at the goal
+    frames = iio.imread(tmp_path / "push_to_goal.mp4", plugin="pyav")
+    assert len(frames) == 20  # one a control step
+    assert np.abs(frames[0].astype(float) - frames[-1]).mean() > 1.0
+
+
+def test_the_readme_shows_the_example_as_it_is():
+    blocks = re.findall(r"```python\n(.*?)```", (EXAMPLES.parent / "README.md").read_text(), flags=re.DOTALL)
+    shown = [block for block in blocks if "class PushToGoal" in block]
+    assert len(shown) == 1
+    example = (EXAMPLES / "push_to_goal.py").read_text()
+    assert shown[0][shown[0].index("@register") :].strip() in example
+    assert len(shown[0].splitlines()) <= 45  # "about 40 lines"
 
 
 def test_check_gradients_prints_agreeing_derivatives(tmp_path):

@@ -1,6 +1,8 @@
 """Bad input: one line that names what was given and what is allowed."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -13,23 +15,15 @@ from tests.diffsim.scenes import contact_scene, free_scene
 BODY = ds.SoftBody("jelly", ds.Sphere(0.1), (0.5, 0.5, 0.5), particles=30)
 
 
-def refused(*parts: str):
-    """A context that expects an InputError of one line that holds all ``parts``."""
-
-    class Refused:
-        def __enter__(self):
-            self.context = pytest.raises(ds.InputError)
-            self.info = self.context.__enter__()
-
-        def __exit__(self, *error):
-            result = self.context.__exit__(*error)
-            message = str(self.info.value)
-            assert "\n" not in message
-            for part in parts:
-                assert part in message, message
-            return result
-
-    return Refused()
+@contextmanager
+def refused(*parts: str) -> Iterator[None]:
+    """Expects an InputError of one line that holds all ``parts``."""
+    with pytest.raises(ds.InputError) as caught:
+        yield
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message, message
 
 
 @pytest.mark.parametrize("suffix", [".obj", ".stl", ".glb", ".ply"])
@@ -124,6 +118,42 @@ def test_bad_scenes():
         ds.SoftBody("jelly", ds.Sphere(0.1), (0, 0, 0), particles=0)
 
 
+def test_bad_scenes_of_every_other_kind(tmp_path):
+    mesh = tmp_path / "ball.obj"
+    trimesh.creation.icosphere(subdivisions=1).export(mesh)
+    with refused("Tool 't'", "Sphere, Capsule or Box", "ball.obj"):
+        ds.Tool("t", ds.MeshShape(mesh, size=0.1), (0, 0, 0))
+    with refused("SoftBody 's'", "diffsim shape", "'ball'"):
+        ds.SoftBody("s", "ball", (0, 0, 0))
+    with refused("velocity", "nan"):
+        ds.SoftBody("s", ds.Sphere(0.1), (0, 0, 0), velocity=(0, 0, float("nan")))
+    with refused("distinct axes", "('x', 'x')"):
+        ds.Tool("t", ds.Sphere(0.1), (0, 0, 0), control=("x", "x"))
+    with refused("Ground", "friction", "nan"):
+        ds.Ground(friction=float("nan"))
+    with refused("Ground", "height", "inf"):
+        ds.Ground(height=float("inf"))
+    with refused("ground height 2.0", "[0.0, 1.0)"):
+        ds.Scene((BODY,), ground=ds.Ground(height=2.0))
+    with refused("density", "0"):
+        ds.Elastic(density=0)
+    with refused("soft_bodies must be a tuple", "one SoftBody"):
+        ds.Scene(BODY)  # the comma forgotten
+    hollow = trimesh.creation.icosphere(subdivisions=2, radius=0.98)
+    hollow.invert()
+    (trimesh.creation.icosphere(subdivisions=2) + hollow).export(mesh)
+    with refused("particles=1 is too few", "ball.obj"):
+        ds.MeshShape(mesh).volume_samples(1)
+
+
+def test_a_rotated_body_is_held_against_the_domain_as_it_stands():
+    long = ds.Box((0.45, 0.05, 0.05))
+    turned = (np.cos(np.pi / 8), 0.0, 0.0, np.sin(np.pi / 8))  # 45 degrees about z
+    ds.Scene((ds.SoftBody("rod", long, (0.5, 0.5, 0.5), rotation=turned),), upper=(0.9, 0.9, 1.0), lower=(0.1, 0.1, 0.0))
+    with refused("'rod'", "[0.05, 0.45, 0.45]"):
+        ds.Scene((ds.SoftBody("rod", long, (0.5, 0.5, 0.5)),), upper=(0.9, 0.9, 1.0), lower=(0.1, 0.1, 0.0))
+
+
 def test_bad_simulators_and_actions():
     for arguments, part in (
         ({"num_envs": 0}, "num_envs"),
@@ -138,6 +168,12 @@ def test_bad_simulators_and_actions():
     state = sim.reset()
     with refused("action", "(2, 9)", "(2, 3)"):
         sim.step(state, torch.zeros(2, 3))
+    with refused("action", "tensor", "list"):
+        sim.step(state, [[0.0] * 9] * 2)
+    with refused("action must be finite", "inf", "environment 0"):
+        sim.step(state, torch.full((2, 9), float("inf")))
+    with refused("scene", "str"):
+        ds.Simulator("scene")
     with refused("action", "torch.float32", "torch.float64"):
         sim.step(state, torch.zeros(2, 9, dtype=torch.float64))
     action = torch.zeros(2, 9)
@@ -159,22 +195,3 @@ def test_too_large_a_time_step_warns(caplog):
         ds.Simulator(free_scene(ds.Elastic(youngs_modulus=1e6)), dt=1e-2)
     assert "Courant number" in caplog.text
     assert "use dt <=" in caplog.text
-
-
-def test_state_saves_loads_and_indexes(tmp_path):
-    sim = ds.Simulator(contact_scene(), num_envs=3, substeps=2)
-    state = sim.step(sim.reset(), torch.zeros(3, 9))
-    state.save(tmp_path / "state.pt")
-    loaded = ds.State.load(tmp_path / "state.pt")
-    for name, tensor in state.tensors().items():
-        assert torch.equal(tensor, getattr(loaded, name))
-    assert state[1].num_envs == 1
-    assert torch.equal(state[[2, 0]].x, state.x[[2, 0]])
-    assert ds.State.stack([state, state]).x.shape == (2, *state.x.shape)
-    with refused("index", "3"):
-        state[3]
-    with refused("missing.pt", "does not exist"):
-        ds.State.load(tmp_path / "missing.pt")
-    (tmp_path / "noise.pt").write_bytes(b"noise")
-    with refused("noise.pt", "not a saved State"):
-        ds.State.load(tmp_path / "noise.pt")

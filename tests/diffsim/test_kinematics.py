@@ -50,6 +50,38 @@ def test_constant_twist():
     )
 
 
+def test_spin_is_about_the_worlds_axes_and_rotations_stay_of_unit_length():
+    start = (0.5, 0.5, -0.5, 0.5)
+    tool = ds.Tool("t", ds.Box((0.1, 0.05, 0.02)), (0.1, 0.2, 0.3), start, control=("rx", "ry", "rz"))
+    body = ds.SoftBody("b", ds.Sphere(0.1), (0.5, 0.5, 0.5), particles=20)
+    kinematics = ToolKinematics(ds.Scene((body,), tools=(tool,)), dt=0.01, substeps=5, dtype=torch.float32)
+    position, rotation = torch.tensor([[tool.position]]), torch.tensor([[tool.rotation]])
+    expected = Rotation.from_quat(np.roll(start, -1))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(100):
+        spin = 3.0 * torch.randn(1, 3, generator=generator)
+        _, position, rotation = kinematics.motion(position, rotation, spin)
+        expected = Rotation.from_rotvec(0.05 * spin[0].numpy()) * expected
+    np.testing.assert_allclose(quaternion_to_matrix(rotation)[0, 0].numpy(), expected.as_matrix(), atol=1e-5)
+    assert float(rotation.norm()) == pytest.approx(1.0, abs=1e-6)
+    assert position[0, 0].tolist() == pytest.approx(tool.position)
+
+
+def test_each_tool_takes_its_own_part_of_the_action():
+    tools = (
+        ds.Tool("a", ds.Sphere(0.05), (0.1, 0.1, 0.1), control=("z",)),
+        ds.Tool("b", ds.Sphere(0.05), (0.9, 0.9, 0.1), control=("y", "x")),
+    )
+    body = ds.SoftBody("b", ds.Sphere(0.1), (0.5, 0.5, 0.5), particles=20)
+    scene = ds.Scene((ds.SoftBody("body", body.shape, body.position, particles=20),), tools=tools)
+    kinematics = ToolKinematics(scene, dt=0.1, substeps=1, dtype=F64)
+    start = torch.tensor([[tool.position for tool in tools]], dtype=F64)
+    still = torch.tensor([[[1.0, 0, 0, 0]] * 2], dtype=F64)
+    _, moved, turned = kinematics.motion(start, still, torch.tensor([[1.0, 2.0, 3.0]], dtype=F64))
+    torch.testing.assert_close((moved - start)[0], torch.tensor([[0, 0, 0.1], [0.3, 0.2, 0]], dtype=F64))
+    assert torch.equal(turned, still)
+
+
 def test_gradients_through_a_blocked_motion():
     body = ds.SoftBody("b", ds.Sphere(0.1), (0.8, 0.8, 0.5), particles=20)
     scene = ds.Scene(

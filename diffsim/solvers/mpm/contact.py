@@ -17,6 +17,7 @@ import taichi as ti
 def grid_contact(real: Any) -> SimpleNamespace:
     """The contact's device functions for scalar type ``real``."""
     vec3 = ti.types.vector(3, real)
+    vec6 = ti.types.vector(6, real)
     mat3 = ti.types.matrix(3, 3, real)
     tiny = 1e-20
 
@@ -95,25 +96,32 @@ def grid_contact(real: Any) -> SimpleNamespace:
         s = ti.max(ti.min((layer - phi) / (2.0 * layer), 1.0), 0.0)
         return s * s * (3.0 - 2.0 * s), -3.0 * s * (1.0 - s) / layer
 
+    # A collider's shape is (core half extents, radius, friction, radius of its bounding sphere)
+
     @ti.func
-    def collide(
-        v: vec3, x: vec3, core: vec3, radius: real, friction: real, layer: real, p: vec3, R: mat3, V: vec3, omega: vec3
-    ):
+    def near(x: vec3, shape: vec6, layer: real, p: vec3):
+        """Whether x may be in the contact layer at all; a cheap test that spares most nodes the rest."""
+        arm = x - p
+        reach = shape[5] + layer
+        return arm.dot(arm) < reach * reach
+
+    @ti.func
+    def collide(v: vec3, x: vec3, shape: vec6, layer: real, p: vec3, R: mat3, V: vec3, omega: vec3):
         """Node velocity after one collider at pose (p, R) with twist (V, omega)."""
         result = v
         arm = x - p
-        phi, local_normal, _length = signed_distance(R.transpose() @ arm, core, radius)
+        core = vec3(shape[0], shape[1], shape[2])
+        phi, local_normal, _length = signed_distance(R.transpose() @ arm, core, shape[3])
         if phi < layer:
             w, _slope = contact_weight(phi, layer)
             r = v - V - omega.cross(arm)
-            result = v + w * (coulomb(r, R @ local_normal, friction) - r)
+            result = v + w * (coulomb(r, R @ local_normal, shape[4]) - r)
         return result
 
     @ti.func
     def collide_adjoint(
-        v: vec3, x: vec3, core: vec3, radius: real, friction: real, layer: real, p: vec3, R: mat3, V: vec3, omega: vec3,
-        result_bar: vec3,
-    ):  # fmt: skip
+        v: vec3, x: vec3, shape: vec6, layer: real, p: vec3, R: mat3, V: vec3, omega: vec3, result_bar: vec3
+    ):
         """Adjoints of v, p, R, V and omega."""
         v_bar = result_bar
         p_bar = vec3(0.0)
@@ -122,13 +130,14 @@ def grid_contact(real: Any) -> SimpleNamespace:
         omega_bar = vec3(0.0)
         arm = x - p
         local = R.transpose() @ arm
-        phi, local_normal, length = signed_distance(local, core, radius)
+        core = vec3(shape[0], shape[1], shape[2])
+        phi, local_normal, length = signed_distance(local, core, shape[3])
         if phi < layer:
             w, slope = contact_weight(phi, layer)
             normal = R @ local_normal
             r = v - V - omega.cross(arm)
-            w_bar = result_bar.dot(coulomb(r, normal, friction) - r)
-            r_bar, normal_bar = coulomb_adjoint(r, normal, friction, w * result_bar)
+            w_bar = result_bar.dot(coulomb(r, normal, shape[4]) - r)
+            r_bar, normal_bar = coulomb_adjoint(r, normal, shape[4], w * result_bar)
             r_bar -= w * result_bar
             v_bar += r_bar
             V_bar = -r_bar
@@ -169,4 +178,6 @@ def grid_contact(real: Any) -> SimpleNamespace:
             v_bar, _up_bar = coulomb_adjoint(v, up, ground_friction, v_bar)
         return v_bar
 
-    return SimpleNamespace(collide=collide, collide_adjoint=collide_adjoint, bound=bound, bound_adjoint=bound_adjoint)
+    return SimpleNamespace(
+        near=near, collide=collide, collide_adjoint=collide_adjoint, bound=bound, bound_adjoint=bound_adjoint
+    )

@@ -73,14 +73,10 @@ def control_step_kernels(precision: str) -> SimpleNamespace:
                         v = vec3(node[0], node[1], node[2]) / node[3] + dt * gravity
                         x = origin + dx * vec3(i, j, k)
                         for m in range(collider_shape.shape[0]):
-                            shape = collider_shape[m]
-                            arm = x - collider_position[e, s, m]
-                            reach = shape[5] + layer
-                            if arm.dot(arm) < reach * reach:
+                            if contact.near(x, collider_shape[m], layer, collider_position[e, s, m]):
                                 v = contact.collide(
-                                    v, x, vec3(shape[0], shape[1], shape[2]), shape[3], shape[4], layer,
-                                    collider_position[e, s, m], collider_rotation[e, s, m],
-                                    collider_velocity[e, m], collider_spin[e, m],
+                                    v, x, collider_shape[m], layer, collider_position[e, s, m],
+                                    collider_rotation[e, s, m], collider_velocity[e, m], collider_spin[e, m],
                                 )  # fmt: skip
                         v = contact.bound(v, x, wall_lower, wall_upper, ground, ground_friction)
                     velocity[lane, index] = v
@@ -107,14 +103,10 @@ def control_step_kernels(precision: str) -> SimpleNamespace:
                         x = origin + dx * vec3(i, j, k)
                         for m in range(last):
                             before[lane, m] = v
-                            shape = collider_shape[m]
-                            arm = x - collider_position[e, s, m]
-                            reach = shape[5] + layer
-                            if arm.dot(arm) < reach * reach:
+                            if contact.near(x, collider_shape[m], layer, collider_position[e, s, m]):
                                 v = contact.collide(
-                                    v, x, vec3(shape[0], shape[1], shape[2]), shape[3], shape[4], layer,
-                                    collider_position[e, s, m], collider_rotation[e, s, m],
-                                    collider_velocity[e, m], collider_spin[e, m],
+                                    v, x, collider_shape[m], layer, collider_position[e, s, m],
+                                    collider_rotation[e, s, m], collider_velocity[e, m], collider_spin[e, m],
                                 )  # fmt: skip
                         bar = grid_bar[lane, index]
                         v_bar = contact.bound_adjoint(
@@ -122,14 +114,10 @@ def control_step_kernels(precision: str) -> SimpleNamespace:
                         )
                         for reverse in range(last):
                             m = last - 1 - reverse
-                            shape = collider_shape[m]
-                            arm = x - collider_position[e, s, m]
-                            reach = shape[5] + layer
-                            if arm.dot(arm) < reach * reach:
+                            if contact.near(x, collider_shape[m], layer, collider_position[e, s, m]):
                                 v_bar, p_bar, R_bar, V_bar, omega_bar = contact.collide_adjoint(
-                                    before[lane, m], x, vec3(shape[0], shape[1], shape[2]), shape[3], shape[4], layer,
-                                    collider_position[e, s, m], collider_rotation[e, s, m],
-                                    collider_velocity[e, m], collider_spin[e, m], v_bar,
+                                    before[lane, m], x, collider_shape[m], layer, collider_position[e, s, m],
+                                    collider_rotation[e, s, m], collider_velocity[e, m], collider_spin[e, m], v_bar,
                                 )  # fmt: skip
                                 position_bar[e, s, m] = position_bar[e, s, m] + p_bar
                                 rotation_bar[e, s, m] = rotation_bar[e, s, m] + R_bar
