@@ -6,6 +6,10 @@ import torch
 from torch import Tensor
 
 
+class ProtocolError(ValueError):
+    """An environment does not keep the protocol. One line: names what it gave and what is expected."""
+
+
 @runtime_checkable
 class Environment(Protocol):
     """A batch of B differentiable episodes of T steps each, run side by side.
@@ -48,45 +52,45 @@ class Environment(Protocol):
 def check_environment(env: Environment, *, seed: int = 0) -> Tensor:
     """Run one step and hold it against the protocol.
 
-    Returns the first observation (B, O), which tells the dtype and the device. Raises ValueError, in one line
+    Returns the first observation (B, O), which tells the dtype and the device. Raises ProtocolError, in one line
     that names what was given and what is expected.
     """
     for name in ("num_envs", "horizon", "action_dim", "observation_dim"):
         value = getattr(env, name, None)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"environment.{name} is {value!r}; expected a positive int")
+            raise ProtocolError(f"environment.{name} is {value!r}; expected a positive int")
     with torch.no_grad():
         state = env.reset(seed)
         observation = env.observe(state)
         _check_tensor("observe(state)", observation, (env.num_envs, env.observation_dim))
         if not observation.is_floating_point():
-            raise ValueError(f"observe(state) has dtype {observation.dtype}; expected a floating dtype")
+            raise ProtocolError(f"observe(state) has dtype {observation.dtype}; expected a floating dtype")
         if not bool(observation.isfinite().all()):
-            raise ValueError("observe(state) is not finite just after reset; expected finite numbers")
+            raise ProtocolError("observe(state) is not finite just after reset; expected finite numbers")
         _, reward, info = env.step(state, observation.new_zeros(env.num_envs, env.action_dim))
     _check_tensor("reward", reward, (env.num_envs,))
     if reward.dtype != observation.dtype or reward.device != observation.device:
         given, expected = f"{reward.dtype} on {reward.device}", f"{observation.dtype} on {observation.device}"
-        raise ValueError(f"reward is {given}; expected {expected}, like the observation")
+        raise ProtocolError(f"reward is {given}; expected {expected}, like the observation")
     if not isinstance(info, dict):
-        raise ValueError(f"info is a {type(info).__name__}; expected a dict of (B,) tensors")
+        raise ProtocolError(f"info is a {type(info).__name__}; expected a dict of (B,) tensors")
     for key, value in info.items():
         _check_tensor(f"info[{key!r}]", value, (env.num_envs,))
     return observation
 
 
 def check_last_info(info: dict[str, Tensor], num_envs: int) -> None:
-    """Raise ValueError unless the info of an episode's last step says how the episode ended."""
+    """Raise ProtocolError unless the info of an episode's last step says how the episode ended."""
     for key, dtype in (("success", torch.bool), ("outcome", torch.int64)):
         if key not in info:
-            raise ValueError(f"info of the last step has keys {sorted(info)}; expected {key!r} among them")
+            raise ProtocolError(f"info of the last step has keys {sorted(info)}; expected {key!r} among them")
         _check_tensor(f"info[{key!r}]", info[key], (num_envs,))
         if info[key].dtype != dtype:
-            raise ValueError(f"info[{key!r}] has dtype {info[key].dtype}; expected {dtype}")
+            raise ProtocolError(f"info[{key!r}] has dtype {info[key].dtype}; expected {dtype}")
 
 
 def _check_tensor(name: str, value: object, shape: tuple[int, ...]) -> None:
     if not isinstance(value, Tensor):
-        raise ValueError(f"{name} is a {type(value).__name__}; expected a tensor of shape {shape}")
+        raise ProtocolError(f"{name} is a {type(value).__name__}; expected a tensor of shape {shape}")
     if tuple(value.shape) != shape:
-        raise ValueError(f"{name} has shape {tuple(value.shape)}; expected {shape}")
+        raise ProtocolError(f"{name} has shape {tuple(value.shape)}; expected {shape}")

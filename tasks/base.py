@@ -74,11 +74,11 @@ class Task:
 
     def scene(self) -> ds.Scene:
         """What stands in the world."""
-        raise TypeError(f"task {type(self).__name__} must define scene()")
+        raise ds.InputError(f"task {type(self).__name__} must define scene()")
 
     def reward(self, state: ds.State, action: Tensor) -> Tensor:
         """Reward (B,) for having arrived at ``state`` with ``action`` (B, A) in [-1, 1]; differentiable, of order 1."""
-        raise TypeError(f"task {type(self).__name__} must define reward()")
+        raise ds.InputError(f"task {type(self).__name__} must define reward()")
 
     def randomize(self, state: ds.State, generator: torch.Generator) -> ds.State:
         """The first state of an episode, from the scene's; nothing is randomised unless this is overridden."""

@@ -21,12 +21,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from rpg.cli.optimize import optimize
     from rpg.cli.render import render
     from rpg.cli.tasks import list_tasks
+    from rpg.protocol import ProtocolError
 
     errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     mistakes = (
         InputError,
         CheckpointError,
         CheckpointMismatch,
+        ProtocolError,
         FileExistsError,
         FileNotFoundError,
         NotADirectoryError,
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return int(code or 0)
     except mistakes as error:
-        errors.print(f"error: {error}")
+        errors.print(f"error: {' '.join(str(error).splitlines())}")
         return 2
     except SimulationError as error:
         errors.print(f"physics failed: {error}")

@@ -13,6 +13,7 @@ import trimesh
 from rpg.cli.main import main
 from rpg.cli.progress import TrainingProgress
 from rpg.metrics import read_metrics
+from tasks import Task, find_task
 
 TINY = '''
 import torch
@@ -56,6 +57,31 @@ class Outside(Tiny):
     """
 
     start = 0.58
+
+
+@register("Exploding")
+class Exploding(Tiny):
+    """A block under a time step far too long.
+
+    Task: none.
+    Randomisation: none.
+    Success: none.
+    """
+
+    dt, substeps = 0.2, 20
+
+
+@register("BadReward")
+class BadReward(Tiny):
+    """A reward without its batch axis.
+
+    Task: none.
+    Randomisation: none.
+    Success: none.
+    """
+
+    def reward(self, state, action):
+        return state.x.mean()
 '''
 
 
@@ -135,6 +161,90 @@ def test_interrupted_and_resumed_is_bitwise_the_same(tiny, tmp_path, capsys, mon
         assert torch.equal(tensor, b[name])
 
 
+def policy_of(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "checkpoint.pt", weights_only=True)["state"]["policy"]
+
+
+def test_interrupted_within_an_iteration_keeps_the_whole_ones(tiny, tmp_path, capsys, monkeypatch):
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    assert optimize(f"{tiny}:Tiny", "--num-envs", 4, "--no-video", "--out", whole) == 0
+    step, calls = Task.step, []
+
+    def interrupting(self, episode, action):
+        calls.append(1)
+        if len(calls) == 1 + 2 * self.horizon + 3:  # the check of the protocol, two iterations, and part of the third
+            raise KeyboardInterrupt
+        return step(self, episode, action)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Task, "step", interrupting)
+        assert optimize(f"{tiny}:Tiny", "--num-envs", 4, "--no-video", "--out", run) == 130
+    assert "interrupted after iteration 2" in capsys.readouterr().out
+    assert [row.iteration for row in read_metrics(run)] == [0, 1]
+    assert json.loads((run / "result.json").read_text())["iterations"] == 2
+    assert (run / "plot.png").stat().st_size > 1000
+    assert optimize(f"{tiny}:Tiny", "--resume", "--no-video", "--out", run) == 0
+    assert [row.iteration for row in read_metrics(run)] == [0, 1, 2]
+    for name, tensor in policy_of(whole).items():
+        assert torch.equal(tensor, policy_of(run)[name])
+
+    # a run that is done goes on with nothing
+    capsys.readouterr()
+    assert optimize(f"{tiny}:Tiny", "--resume", "--no-video", "--out", run) == 0
+    assert len(read_metrics(run)) == 3
+    capsys.readouterr()
+    code = optimize(f"{tiny}:Tiny", "--resume", "--iterations", 6, "--out", run)
+    assert_refused(capsys, code, "has iterations 3", "iterations 6")
+
+
+def test_interrupted_before_the_first_iteration_leaves_the_folder_free(tiny, tmp_path, capsys, monkeypatch):
+    def interrupting(self, episode, action):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Task, "step", interrupting)
+        assert optimize(f"{tiny}:Tiny", "--num-envs", 4, "--out", tmp_path / "run") == 130
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+    assert optimize(f"{tiny}:Tiny", "--num-envs", 4, "--no-video", "--out", tmp_path / "run") == 0
+
+
+def test_a_checkpoint_of_another_mesh_is_refused(tmp_path, capsys, monkeypatch):
+    for name, subdivisions in (("a.stl", 1), ("b.stl", 2)):
+        trimesh.creation.icosphere(subdivisions=subdivisions).export(tmp_path / name)
+    out = tmp_path / "run"
+    monkeypatch.setattr(find_task("Detour"), "horizon", 2)
+    options = ("--out", out, "--no-video", "--num-envs", 2)
+    assert optimize("Detour", "--mesh", tmp_path / "a.stl", "--iterations", 1, *options) == 0
+    capsys.readouterr()
+    code = optimize("Detour", "--mesh", tmp_path / "b.stl", "--resume", *options)
+    assert_refused(capsys, code, "mesh a.stl", "mesh b.stl")
+    assert optimize("Detour", "--mesh", tmp_path / "a.stl", "--resume", *options) == 0
+
+
+def test_physics_that_fails_is_one_line_and_exit_code_1(tiny, tmp_path, capsys):
+    code = optimize(f"{tiny}:Exploding", "--num-envs", 2, "--out", tmp_path / "run")
+    lines = [line for line in capsys.readouterr().err.splitlines() if "Courant" not in line]
+    assert code == 1
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("physics failed: ")
+    for part in ("body 'block'", "environment", "control step", "substep"):
+        assert part in lines[0]
+
+
+def test_an_authors_mistakes_are_one_line(tiny, tmp_path, capsys):
+    out = tmp_path / "run"
+    code = optimize(f"{tiny}:BadReward", "--num-envs", 2, "--out", out)
+    assert_refused(capsys, code, "reward has shape ()", "(2,)")
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise RuntimeError('first line\\nsecond line')\n")
+    assert_refused(capsys, optimize(f"{broken}:Task", "--out", out), "broken.py", "first line")
+    broken.write_text("def f(:\n")
+    assert_refused(capsys, optimize(f"{broken}:Task", "--out", out), "broken.py", "SyntaxError")
+    broken.write_text("from tasks import Task, register\n@register('NoScene')\nclass NoScene(Task):\n"
+                      "    'Task: a. Randomisation: b. Success: c.'\n")  # fmt: skip
+    assert_refused(capsys, optimize(f"{broken}:NoScene", "--out", out), "NoScene must define scene()")
+
+
 def test_mistakes_are_one_line_and_exit_code_2(tiny, tmp_path, capsys):
     out = tmp_path / "run"
     assert_refused(capsys, optimize("Detur", "--out", out), "unknown task 'Detur'", "did you mean 'Detour'")
@@ -163,6 +273,7 @@ def test_mistakes_are_one_line_and_exit_code_2(tiny, tmp_path, capsys):
     assert_refused(capsys, optimize("Detour", "--iterations", 0, "--out", out), "iterations", "0", ">= 1")
     assert_refused(capsys, optimize("Detour", "--num-envs", 0, "--out", out), "num_envs", "0")
     assert_refused(capsys, optimize("Detour", "--num-latents", -1, "--out", out), "num_latents", "-1")
+    assert_refused(capsys, optimize("Detour", "--seed", -1, "--out", out), "seed", "-1", ">= 0")
     assert_refused(capsys, optimize("Detour", "--beta", -1, "--out", out), "beta", "-1")
     assert_refused(capsys, optimize("Detour", "--resume", "--out", out), "no checkpoint.pt")
     (out / "checkpoint.pt").write_bytes(b"noise")
@@ -181,6 +292,13 @@ def test_tasks_are_listed(capsys):
     printed = capsys.readouterr().out
     for word in ("Detour", "Task:", "Randomisation:", "Success:"):
         assert word in printed
+
+
+def test_the_first_help_names_the_commands():
+    command = [sys.executable, "-m", "rpg.cli.main", "--help"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    for name in ("optimize", "render", "tasks"):
+        assert name in done.stdout
 
 
 def test_help_from_a_shell():

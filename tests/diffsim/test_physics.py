@@ -25,9 +25,7 @@ def momenta(sim: ds.Simulator, state: ds.State) -> tuple[torch.Tensor, torch.Ten
     m = masses(sim)[None, :, None]
     linear = (m * state.v).sum(dim=1)
     C = state.C
-    axial = torch.stack(
-        [C[..., 2, 1] - C[..., 1, 2], C[..., 0, 2] - C[..., 2, 0], C[..., 1, 0] - C[..., 0, 1]], dim=-1
-    )
+    axial = torch.stack([C[..., 2, 1] - C[..., 1, 2], C[..., 0, 2] - C[..., 2, 0], C[..., 1, 0] - C[..., 0, 1]], dim=-1)
     inertia = 0.25 * sim.scene.grid_spacing**2
     angular = (torch.linalg.cross(state.x, m * state.v) + m * inertia * axial).sum(dim=1)
     return linear, angular
@@ -121,9 +119,7 @@ def test_elastic_bar_vibrates_at_its_period():
 
 
 def sliding_block(friction: float, speed: float) -> tuple[ds.Simulator, ds.State]:
-    body = ds.SoftBody(
-        "block", ds.Box((0.1, 0.1, 0.06)), (0.4, 0.5, 0.061), material=ds.Elastic(2e4, 0.2, 1e3), particles=400
-    )
+    body = ds.SoftBody("block", ds.Box((0.1, 0.1, 0.06)), (0.4, 0.5, 0.061), material=ds.Elastic(2e4, 0.2, 1e3), particles=400)
     sim = ds.Simulator(ds.Scene((body,), ground=ds.Ground(friction=friction), grid_spacing=0.04), dt=1e-3, substeps=20)
     state = sim.rollout(sim.reset(), no_action(sim, 20))[-1]  # settle
     velocity = state.v.clone()

@@ -67,7 +67,7 @@ def test_what_an_author_forgets_is_named():
     class Empty(Task):
         pass
 
-    with pytest.raises(TypeError, match=r"Empty must define scene\(\)"):
+    with pytest.raises(ds.InputError, match=r"Empty must define scene\(\)"):
         Empty()
     with pytest.raises(ds.InputError, match=r"takes no mesh, got 'x\.obj'"):
         Slide(1, mesh="x.obj")
