@@ -35,7 +35,7 @@ def register(name: str) -> Callable[[TaskClass], TaskClass]:
                 f"missing: {', '.join(missing)}"
             )
         known = _tasks.get(name)
-        if known is not None and known.__qualname__ != task.__qualname__:
+        if known is not None and (known.__module__, known.__qualname__) != (task.__module__, task.__qualname__):
             raise InputError(f"task name '{name}' is taken by {known.__module__}.{known.__qualname__}")
         task.name = name
         _tasks[name] = task

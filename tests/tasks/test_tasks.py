@@ -80,6 +80,9 @@ def test_registry():
         register("Silent")(type("Silent", (Task,), {"__doc__": "Nothing."}))
     with pytest.raises(ds.InputError, match="'Detour' is taken"):
         register("Detour")(Slide)
+    impostor = type("Detour", (Task,), {"__doc__": Detour.__doc__, "__module__": "somewhere_else"})
+    with pytest.raises(ds.InputError, match="'Detour' is taken"):
+        register("Detour")(impostor)
     with pytest.raises(ds.InputError, match="subclass"):
         register("Thing")(int)
     assert find_task("Detour") is Detour
