@@ -2,7 +2,7 @@
 
 from diffsim.errors import InputError, SimulationError
 from diffsim.gradcheck import gradcheck
-from diffsim.materials import Elastic, ElastoPlastic
+from diffsim.materials import Elastic, ElastoPlastic, Liquid, Material, NeoHookean, Sand, Snow
 from diffsim.scene import Ground, Obstacle, Scene, SoftBody, Tool
 from diffsim.shapes import Box, Capsule, MeshShape, Sphere
 from diffsim.simulator import Simulator
@@ -15,11 +15,16 @@ __all__ = [
     "ElastoPlastic",
     "Ground",
     "InputError",
+    "Liquid",
+    "Material",
     "MeshShape",
+    "NeoHookean",
     "Obstacle",
+    "Sand",
     "Scene",
     "SimulationError",
     "Simulator",
+    "Snow",
     "SoftBody",
     "Sphere",
     "State",

@@ -11,30 +11,31 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from diffsim.solvers.mpm.solver import ColliderMotion, MPMSolver
+from diffsim.solvers.mpm.solver import MPMSolver, StepInputs
+
+PARTICLE_TENSORS = 5  # x, v, C, F, plastic strain
 
 
 class SoftStep(torch.autograd.Function):
-    """x, v, C, F -> x, v, C, F over one control step; differentiable in all of them and in the colliders' motion."""
+    """x, v, C, F, plastic strain -> the same one control step later; differentiable in all of them and in `StepInputs`."""
 
     @staticmethod
     def forward(ctx: Any, solver: MPMSolver, time_step: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        particles, inputs = tensors[:PARTICLE_TENSORS], StepInputs(*tensors[PARTICLE_TENSORS:])
+        after, box_nodes = solver.advance(particles, inputs, time_step)
         ctx.solver = solver
-        ctx.save_for_backward(time_step, *tensors)
-        return solver.advance(tensors[:4], ColliderMotion(*tensors[4:]), time_step)
+        ctx.save_for_backward(time_step, box_nodes, *tensors)
+        return after
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *output_bars: Tensor) -> tuple[Tensor | None, ...]:
-        time_step, *tensors = ctx.saved_tensors
-        particle_bars, motion_bars = ctx.solver.adjoint(
-            tuple(tensors[:4]), ColliderMotion(*tensors[4:]), time_step, output_bars
-        )
-        return None, None, *particle_bars, *motion_bars
+        time_step, box_nodes, *tensors = ctx.saved_tensors
+        particles, inputs = tuple(tensors[:PARTICLE_TENSORS]), StepInputs(*tensors[PARTICLE_TENSORS:])
+        particle_bars, input_bars = ctx.solver.adjoint(particles, inputs, time_step, box_nodes, output_bars)
+        return None, None, *particle_bars, *input_bars
 
 
-def soft_step(
-    solver: MPMSolver, time_step: Tensor, particles: tuple[Tensor, ...], motion: ColliderMotion
-) -> tuple[Tensor, ...]:
+def soft_step(solver: MPMSolver, time_step: Tensor, particles: tuple[Tensor, ...], inputs: StepInputs) -> tuple[Tensor, ...]:
     """Typed entry to `SoftStep`."""
-    return SoftStep.apply(solver, time_step, *particles, *motion.tensors())  # type: ignore[no-untyped-call]
+    return SoftStep.apply(solver, time_step, *particles, *inputs.tensors())  # type: ignore[no-untyped-call]

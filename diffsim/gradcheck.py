@@ -39,7 +39,7 @@ def gradcheck(
     inputs: Mapping[str, Tensor],
     *,
     directions: int = 3,
-    steps: Sequence[float] = (1e-5, 1e-6, 1e-7, 1e-4),
+    steps: Sequence[float] = (1e-5, 1e-6, 1e-7, 1e-4, 1e-3),
     tolerance: float = 1e-6,
     seed: int = 0,
 ) -> list[DirectionCheck]:
@@ -47,7 +47,7 @@ def gradcheck(
 
     Finite differences are central with Richardson extrapolation, (4 D(h/2) - D(h)) / 3, error O(h^4). One h is seldom good
     for all of a simulator's inputs (too large crosses a contact's kink, too small loses digits), so the steps are tried in
-    order until one agrees. The relative error is |adjoint - fd| / max(|adjoint|, |fd|, 1e-3 |gradient|): a direction nearly
+    order until one agrees. The relative error is |adjoint - fd| / max(|adjoint|, |fd|, 1e-2 |gradient|): a direction nearly
     orthogonal to the gradient is not held to digits that cancellation took.
 
     Args:
@@ -89,7 +89,7 @@ def gradcheck(
             best = DirectionCheck(name, adjoint, float("nan"), float("inf"))
             for step in steps:
                 fd = (4.0 * difference(name, direction, 0.5 * step) - difference(name, direction, step)) / 3.0
-                scale = max(abs(adjoint), abs(fd), 1e-3 * float(gradient.norm()), 1e-300)
+                scale = max(abs(adjoint), abs(fd), 1e-2 * float(gradient.norm()), 1e-300)
                 best = min(best, DirectionCheck(name, adjoint, fd, abs(adjoint - fd) / scale), key=_error)
                 if best.relative_error <= tolerance:
                     break

@@ -5,12 +5,26 @@ Autograd differentiates this part; the solver only sees poses and twists.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from diffsim.scene import TOOL_AXES, Scene, rotation_matrix
 from diffsim.shapes import RoundedBox, Shape
-from diffsim.solvers.mpm.solver import ColliderMotion
+
+
+@dataclass(frozen=True)
+class ColliderMotion:
+    """Poses of all colliders (tools, then obstacles) at each substep, and their twists over the control step.
+
+    position (B, S, M, 3), rotation matrices (B, S, M, 3, 3), velocity (B, M, 3), spin (angular velocity, B, M, 3).
+    """
+
+    position: Tensor
+    rotation: Tensor
+    velocity: Tensor
+    spin: Tensor
 
 
 def quaternion_product(a: Tensor, b: Tensor) -> Tensor:

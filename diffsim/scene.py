@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from diffsim.errors import InputError
-from diffsim.materials import Elastic
+from diffsim.materials import Elastic, Material
 from diffsim.shapes import RoundedBox, Shape
 
 Vector3 = tuple[float, float, float]
@@ -77,7 +77,7 @@ class SoftBody(_Placed):
         particles: about how many material points represent it.
     """
 
-    material: Elastic = field(default_factory=Elastic)
+    material: Material = field(default_factory=Elastic)
     velocity: Vector3 = (0.0, 0.0, 0.0)
     particles: int = 1000
 
@@ -85,6 +85,8 @@ class SoftBody(_Placed):
         super().__post_init__()
         owner = f"SoftBody '{self.name}'"
         object.__setattr__(self, "velocity", _vector(owner, "velocity", self.velocity))
+        if not isinstance(self.material, Material):
+            raise InputError(f"{owner}: material must be a diffsim material, got {self.material!r}")
         if not isinstance(self.particles, int) or self.particles < 1:
             raise InputError(f"{owner}: particles must be a positive integer, got {self.particles!r}")
 

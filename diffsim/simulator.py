@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -12,8 +13,9 @@ from diffsim import runtime
 from diffsim.bridge import soft_step
 from diffsim.errors import InputError
 from diffsim.kinematics import ToolKinematics
+from diffsim.parameters import ScenePhysics
 from diffsim.scene import Scene
-from diffsim.solvers.mpm.solver import MPMSolver
+from diffsim.solvers.mpm.solver import MPMSolver, StepInputs
 from diffsim.state import State
 
 logger = logging.getLogger(__name__)
@@ -66,6 +68,7 @@ class Simulator:
         self.substeps = substeps
         self.dtype = dtype
         self._solver = MPMSolver(scene, dt=dt, substeps=substeps, dtype=dtype)
+        self._physics = ScenePhysics(scene, dtype=dtype, device=device)
         self._kinematics = ToolKinematics(scene, dt=dt, substeps=substeps, dtype=dtype)
         for body in scene.soft_bodies:
             courant = body.material.wave_speed * dt / scene.grid_spacing
@@ -97,6 +100,21 @@ class Simulator:
     @property
     def num_particles(self) -> int:
         return len(self._rest)
+
+    @property
+    def particle_mass(self) -> Tensor:
+        """Mass of each particle as the scene declares it, kg, (N,)."""
+        return self._per_particle(0)
+
+    @property
+    def particle_volume(self) -> Tensor:
+        """Rest volume of each particle, m^3, (N,)."""
+        return self._per_particle(1)
+
+    def _per_particle(self, column: int) -> Tensor:
+        bodies, _world, _friction = self._physics.tensors(1, None)
+        counts = torch.tensor([len(body.rest_particles) for body in self.scene.soft_bodies])
+        return bodies[0, :, column].repeat_interleave(counts)
 
     def particles(self, body: str) -> slice:
         """Where the particles of ``body`` stand in ``state.x``.
@@ -135,39 +153,51 @@ class Simulator:
             v=repeated(velocity, count, 3),
             C=torch.zeros((batch, count, 3, 3), dtype=self.dtype),
             F=torch.eye(3, dtype=self.dtype).repeat(batch, count, 1, 1),
+            plastic_strain=torch.zeros((batch, count), dtype=self.dtype),
             tool_position=repeated([tool.position for tool in tools], len(tools), 3),
             tool_rotation=repeated([tool.rotation for tool in tools], len(tools), 4),
             time_step=torch.zeros(batch, dtype=torch.int64),
         )
 
-    def step(self, state: State, action: Tensor) -> State:
+    def parameters(self) -> dict[str, Tensor]:
+        """The scene's physical parameters by name, as `step` takes them: ``"<soft body>.<field of its material>"``,
+        ``"<collider>.friction"``, ``"ground.friction"``, ``"gravity"``; scalars (gravity (3,)), in SI units."""
+        return {name: value.clone() for name, value in self._physics.defaults.items()}
+
+    def step(self, state: State, action: Tensor, parameters: Mapping[str, Tensor] | None = None) -> State:
         """One control step.
 
         Args:
             state: B environments; B need not be ``num_envs``.
             action: velocities (B, action_dim), m/s and rad/s, in the order of the tools' ``control``.
+            parameters: values in place of the scene's, some or all of `parameters`, each for all environments or with a
+                leading axis of B; differentiable.
 
         Raises:
-            InputError: the action's shape or dtype is wrong, or it is not finite.
+            InputError: the action's or a parameter's shape or dtype is wrong, or it is not finite.
             SimulationError: the physics left its domain of validity.
         """
         self._check(state, action)
         motion, tool_position, tool_rotation = self._kinematics.motion(
             state.tool_position, state.tool_rotation, action
         )
-        x, v, C, F = soft_step(self._solver, state.time_step, (state.x, state.v, state.C, state.F), motion)
+        bodies, world, friction = self._physics.tensors(state.num_envs, parameters)
+        inputs = StepInputs(motion.position, motion.rotation, motion.velocity, motion.spin, friction, bodies, world)
+        particles = (state.x, state.v, state.C, state.F, state.plastic_strain)
+        x, v, C, F, plastic_strain = soft_step(self._solver, state.time_step, particles, inputs)
         return State(
             x=x,
             v=v,
             C=C,
             F=F,
+            plastic_strain=plastic_strain,
             tool_position=tool_position,
             tool_rotation=tool_rotation,
             time_step=state.time_step + 1,
         )
 
-    def rollout(self, state: State, actions: Tensor) -> list[State]:
-        """The states before and after each of T actions (T, B, action_dim): T + 1 states.
+    def rollout(self, state: State, actions: Tensor, parameters: Mapping[str, Tensor] | None = None) -> list[State]:
+        """The states before and after each of T actions (T, B, action_dim): T + 1 states. Parameters as in `step`.
 
         Raises:
             InputError: ``actions`` has the wrong number of axes, or as `step`.
@@ -178,7 +208,7 @@ class Simulator:
             )
         states = [state]
         for action in actions:
-            states.append(self.step(states[-1], action))
+            states.append(self.step(states[-1], action, parameters))
         return states
 
     def _check(self, state: State, action: Tensor) -> None:
@@ -200,6 +230,7 @@ class Simulator:
             "v": (batch, count, 3),
             "C": (batch, count, 3, 3),
             "F": (batch, count, 3, 3),
+            "plastic_strain": (batch, count),
             "tool_position": (batch, tools, 3),
             "tool_rotation": (batch, tools, 4),
         }

@@ -21,6 +21,8 @@ class State:
         v: particle velocities, m/s, (B, N, 3).
         C: affine velocity field (APIC), 1/s, (B, N, 3, 3).
         F: elastic deformation gradient, (B, N, 3, 3).
+        plastic_strain: accumulated plastic strain, (B, N): the length of plastic flow in log strain (`ElastoPlastic`), the
+            volume still to be paid back (`Sand`), the plastic volume's logarithm (`Snow`); 0 for the others.
         tool_position: (B, M, 3), m.
         tool_rotation: unit quaternions (w, x, y, z), (B, M, 4).
         time_step: control steps since ``reset``, int64 (B,).
@@ -30,6 +32,7 @@ class State:
     v: Tensor
     C: Tensor
     F: Tensor
+    plastic_strain: Tensor
     tool_position: Tensor
     tool_rotation: Tensor
     time_step: Tensor

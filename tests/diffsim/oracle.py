@@ -31,26 +31,77 @@ def rounded_box(x, core, radius):
     return torch.where(inside, deepest, length) - radius, torch.where(inside, axis_normal, outside * x.sign() / length)
 
 
-def stress_and_flow(F, mu, lam, yield_limit):
-    U, sigma, Vt = torch.linalg.svd(F)
-    strain = sigma.log()
-    deviator = strain - strain.mean(-1, keepdim=True)
-    length = deviator.norm(dim=-1, keepdim=True)
-    scale = (yield_limit[:, None] / (2 * mu[:, None]) / length).clamp_max(1.0)
-    g = (strain.mean(-1, keepdim=True) + scale * deviator).exp()
+def fixed_corotated_stress(g, mu, lam):
     J = g.prod(-1, keepdim=True)
-    t = 2 * mu[:, None] * (g - 1) * g + lam[:, None] * J * (J - 1)
-    return U @ torch.diag_embed(g) @ Vt, U @ torch.diag_embed(t) @ U.transpose(-1, -2)
+    return 2 * mu * (g - 1) * g + lam * J * (J - 1)
 
 
-def substep(scene: Scene, material, dt, x, v, C, F, colliders):
-    """One substep of one environment; colliders is a list of (core, radius, friction, p, R, V, omega)."""
+def mean_and_deviator(e):
+    mean = e.mean(-1, keepdim=True)
+    return mean, e - mean
+
+
+def law(name, s, a, q):
+    """Elastic stretches, principal Kirchhoff stresses and plastic strain (n, 1) of trial stretches s (n, 3)."""
+    if name == "fixed_corotated":
+        mu, lam = q[:2]
+        return s, fixed_corotated_stress(s, mu, lam), a
+    if name == "neo_hookean":
+        mu, lam = q[:2]
+        return s, mu * (s.square() - 1) + lam * s.prod(-1, keepdim=True).log(), a
+    if name == "von_mises":
+        mu, lam, limit, hardening = q[:4]
+        mean, d = mean_and_deviator(s.log())
+        length = (d.square().sum(-1, keepdim=True) + 1e-300).sqrt()
+        gamma = ((2 * mu * length - limit - hardening * a) / (2 * mu + hardening)).clamp_min(0.0)
+        g = (mean + (1 - gamma / length) * d).exp()
+        return g, fixed_corotated_stress(g, mu, lam), a + gamma
+    if name == "drucker_prager":
+        mu, lam, alpha = q[:3]
+        mean, d = mean_and_deviator(s.log() + a / 3)
+        trace = 3 * mean
+        length = (d.square().sum(-1, keepdim=True) + 1e-300).sqrt()
+        beyond = (length + (3 * lam + 2 * mu) / (2 * mu) * alpha * trace).clamp_min(0.0)
+        e = torch.where(trace >= 0, 0.0 * d, mean + d - beyond * d / length)
+        return e.exp(), 2 * mu * e + lam * e.sum(-1, keepdim=True), trace.clamp_min(0.0)
+    if name == "snow":
+        mu, lam, compression, stretch, xi = q[:5]
+        g = torch.minimum(torch.maximum(s, 1 - compression), 1 + stretch)
+        a = a + (s.log() - g.log()).sum(-1, keepdim=True)
+        h = (xi * (1 - a.exp())).exp()
+        return g, fixed_corotated_stress(g, h * mu, h * lam), a
+    raise ValueError(name)
+
+
+def stress_and_flow(name, F, C, a, q):
+    """F, Kirchhoff stress and plastic strain after a step whose trial deformation gradient is F; q are the law's parameters."""
+    if name == "liquid":
+        bulk, gamma, viscosity = q[:3]
+        J = torch.linalg.det(F)[:, None, None]
+        eye = torch.eye(3, dtype=F.dtype)
+        shear = C + C.transpose(-1, -2) - 2 / 3 * C.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None] * eye
+        return J ** (1 / 3) * eye, -J * bulk / gamma * (J**-gamma - 1) * eye + J * viscosity * shear, a
+    U, sigma, Vt = torch.linalg.svd(F)
+    g, t, a = law(name, sigma, a[:, None], q)
+    return U @ torch.diag_embed(g) @ Vt, U @ torch.diag_embed(t) @ U.transpose(-1, -2), a[:, 0]
+
+
+def substep(scene: Scene, bodies, world, dt, x, v, C, F, a, colliders):
+    """One substep of one environment; bodies (n, 8) and world (4,) as the solver takes them, colliders is a list of
+    (core, radius, friction, p, R, V, omega)."""
     dx = scene.grid_spacing
-    mass, volume, mu, lam, yield_limit = material.unbind(-1)
+    ends = np.cumsum([len(body.rest_particles) for body in scene.soft_bodies]).tolist()
+    owner = torch.tensor(np.searchsorted(ends, np.arange(ends[-1]), side="right"))
+    mass, volume = bodies[owner, 0], bodies[owner, 1]
     origin = torch.tensor(scene.lower, dtype=x.dtype) - PADDING * dx
     counts = (np.ceil((np.array(scene.upper) - np.array(scene.lower)) / dx - 1e-6).astype(int) + 1 + 2 * PADDING).tolist()
 
-    F, tau = stress_and_flow(F + dt * C @ F, mu, lam, yield_limit)
+    trial = F + dt * C @ F
+    parts = []
+    for i, (body, end) in enumerate(zip(scene.soft_bodies, ends, strict=True)):
+        own = slice(end - len(body.rest_particles), end)
+        parts.append(stress_and_flow(body.material.LAW, trial[own], C[own], a[own], bodies[i, 2:]))
+    F, tau, a = (torch.cat(part) for part in zip(*parts, strict=True))
     A = mass[:, None, None] * C - (dt * volume * 4 / dx**2)[:, None, None] * tau
     scaled = (x - origin) / dx
     base = (scaled.detach() - 0.5).floor().long()
@@ -67,7 +118,7 @@ def substep(scene: Scene, material, dt, x, v, C, F, colliders):
     grid_mass = torch.zeros(size, dtype=x.dtype).index_add(0, index.flatten(), (weight * mass).flatten())
 
     used = grid_mass > 0
-    velocity = grid_momentum[used] / grid_mass[used, None] + dt * torch.tensor(scene.gravity, dtype=x.dtype)
+    velocity = grid_momentum[used] / grid_mass[used, None] + dt * world[:3]
     axes = [torch.arange(n, dtype=x.dtype) for n in counts]
     X = origin + dx * torch.cartesian_prod(*axes)[used]
     layer = 0.5 * dx
@@ -80,7 +131,7 @@ def substep(scene: Scene, material, dt, x, v, C, F, colliders):
     if scene.ground is not None:
         up = torch.tensor([0.0, 0.0, 1.0], dtype=x.dtype)
         on_ground = X[:, 2:] <= scene.ground.height + 1e-6 * dx
-        velocity = torch.where(on_ground, coulomb(velocity, up, scene.ground.friction), velocity)
+        velocity = torch.where(on_ground, coulomb(velocity, up, world[3]), velocity)
     velocity = torch.where(torch.tensor(scene.lower, dtype=x.dtype) >= X, velocity.clamp_min(0.0), velocity)
     velocity = torch.where(torch.tensor(scene.upper, dtype=x.dtype) <= X, velocity.clamp_max(0.0), velocity)
 
@@ -88,4 +139,4 @@ def substep(scene: Scene, material, dt, x, v, C, F, colliders):
     node_velocity = weight[..., None] * grid_velocity[index]
     v = node_velocity.sum(0)
     C = 4 / dx**2 * torch.einsum("opi,opj->pij", node_velocity, reach)
-    return x + dt * v, v, C, F
+    return x + dt * v, v, C, F, a

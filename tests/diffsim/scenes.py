@@ -5,10 +5,11 @@ import torch
 import diffsim as ds
 
 
-def contact_scene(yield_stress: float | None = None) -> ds.Scene:
+def contact_scene(yield_stress: float | None = None, *, material: ds.Material | None = None) -> ds.Scene:
     """A block between a poking sphere, a turning capsule, a rounded obstacle and the ground."""
     elastic = {"youngs_modulus": 5e3, "poissons_ratio": 0.3, "density": 1e3}
-    material = ds.Elastic(**elastic) if yield_stress is None else ds.ElastoPlastic(**elastic, yield_stress=yield_stress)
+    if material is None:
+        material = ds.Elastic(**elastic) if yield_stress is None else ds.ElastoPlastic(**elastic, yield_stress=yield_stress)
     return ds.Scene(
         soft_bodies=(
             ds.SoftBody(
@@ -38,7 +39,7 @@ def contact_scene(yield_stress: float | None = None) -> ds.Scene:
     )
 
 
-def free_scene(material: ds.Elastic, *, gravity=(0.0, 0.0, 0.0), particles: int = 60, **body) -> ds.Scene:
+def free_scene(material: ds.Material, *, gravity=(0.0, 0.0, 0.0), particles: int = 60, **body) -> ds.Scene:
     """One block in the middle of an empty domain."""
     return ds.Scene(
         soft_bodies=(

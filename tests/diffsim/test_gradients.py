@@ -16,7 +16,7 @@ def random_projection(state: ds.State, *, seed: int = 1) -> torch.Tensor:
     """A scalar that sees every entry of a state."""
     generator = torch.Generator().manual_seed(seed)
     total = torch.zeros((), dtype=F64)
-    for name in ("x", "v", "C", "F", "tool_position", "tool_rotation"):
+    for name in ("x", "v", "C", "F", "plastic_strain", "tool_position", "tool_rotation"):
         tensor = getattr(state, name)
         scale = 0.1 if name == "C" else 1.0
         total = total + scale * (tensor * torch.randn(tensor.shape, dtype=F64, generator=generator)).sum()
@@ -69,45 +69,61 @@ def test_gradcheck_with_grid_nodes_in_a_tools_plane_of_symmetry():
     ds.gradcheck(lambda actions: sim.rollout(sim.reset(), actions)[-1].x[..., 2].mean(), {"actions": press})
 
 
-@pytest.mark.parametrize("yield_stress", [None, 150.0], ids=["elastic", "plastic"])
-def test_matches_an_independent_implementation_and_its_autograd(yield_stress):
+MATERIALS = {
+    "elastic": ds.Elastic(5e3, 0.3),
+    "neo_hookean": ds.NeoHookean(5e3, 0.3),
+    "plastic": ds.ElastoPlastic(5e3, 0.3, yield_stress=150.0),
+    "hardening": ds.ElastoPlastic(5e3, 0.3, yield_stress=50.0, hardening=1e3),
+    "liquid": ds.Liquid(bulk_modulus=5e3, viscosity=2.0),
+    "sand": ds.Sand(5e3, 0.3, 1e3),
+    "snow": ds.Snow(5e3, 0.3, 1e3),
+}
+FIELDS = ("x", "v", "C", "F", "plastic_strain", "tool_position")
+
+
+@pytest.mark.parametrize("name", MATERIALS)
+def test_matches_an_independent_implementation_and_its_autograd(name):
     substeps, dt = 4, 2e-3
-    scene = contact_scene(yield_stress)
+    scene = contact_scene(material=MATERIALS[name])
     sim = ds.Simulator(scene, dt=dt, substeps=substeps, dtype=F64)
     start = random_state(sim)
     action = torch.full((1, sim.action_dim), 0.3, dtype=F64)
-    material = sim._solver._material
-    colliders = [
-        (torch.tensor(thing.shape.core, dtype=F64), thing.shape.radius, thing.friction)
-        for thing in (*scene.tools, *scene.obstacles)
-    ]
+    colliders = [(torch.tensor(thing.shape.core, dtype=F64), thing.shape.radius) for thing in (*scene.tools, *scene.obstacles)]
 
     def leaves():
-        return [t.clone().requires_grad_() for t in (start.x, start.v, start.C, start.F, start.tool_position, action)]
+        state = [getattr(start, field).clone().requires_grad_() for field in FIELDS]
+        parameters = {key: value.requires_grad_() for key, value in sim.parameters().items()}
+        return state, action.clone().requires_grad_(), parameters
 
-    ours = leaves()
-    after = sim.step(start.replace(x=ours[0], v=ours[1], C=ours[2], F=ours[3], tool_position=ours[4]), ours[5])
+    ours, our_action, our_parameters = leaves()
+    after = sim.step(start.replace(**dict(zip(FIELDS, ours, strict=True))), our_action, our_parameters)
     random_projection(after).backward()
 
-    theirs = leaves()
+    theirs, their_action, their_parameters = leaves()
     kinematics = ToolKinematics(scene, dt=dt, substeps=substeps, dtype=F64)
-    motion, tool_position, tool_rotation = kinematics.motion(theirs[4], start.tool_rotation, theirs[5])
-    x, v, C, F = (tensor[0] for tensor in theirs[:4])
+    motion, tool_position, tool_rotation = kinematics.motion(theirs[5], start.tool_rotation, their_action)
+    bodies, world, friction = sim._physics.tensors(1, their_parameters)
+    x, v, C, F, a = (tensor[0] for tensor in theirs[:5])
     for s in range(substeps):
         poses = [
-            (*shape, motion.position[0, s, m], motion.rotation[0, s, m], motion.velocity[0, m], motion.spin[0, m])
+            (*shape, friction[0, m], motion.position[0, s, m], motion.rotation[0, s, m], motion.velocity[0, m],
+             motion.spin[0, m])
             for m, shape in enumerate(colliders)
-        ]
-        x, v, C, F = substep(scene, material, dt, x, v, C, F, poses)
+        ]  # fmt: skip
+        x, v, C, F, a = substep(scene, bodies[0], world[0], dt, x, v, C, F, a, poses)
     expected = after.replace(
-        x=x[None], v=v[None], C=C[None], F=F[None], tool_position=tool_position, tool_rotation=tool_rotation
-    )
+        x=x[None], v=v[None], C=C[None], F=F[None], plastic_strain=a[None],
+        tool_position=tool_position, tool_rotation=tool_rotation,
+    )  # fmt: skip
     random_projection(expected).backward()
 
-    for name in ("x", "v", "C", "F"):
-        torch.testing.assert_close(getattr(after, name), getattr(expected, name), rtol=1e-9, atol=1e-10)
-    for name, a, b in zip(("x", "v", "C", "F", "tool", "action"), ours, theirs, strict=True):
-        torch.testing.assert_close(a.grad, b.grad, rtol=1e-7, atol=1e-8, msg=lambda text, name=name: f"{name}: {text}")
+    for field in FIELDS[:5]:
+        torch.testing.assert_close(getattr(after, field), getattr(expected, field), rtol=1e-9, atol=1e-10)
+    pairs = [*zip(FIELDS, ours, theirs, strict=True), ("action", our_action, their_action)]
+    pairs += [(key, our_parameters[key], their_parameters[key]) for key in our_parameters]
+    for key, a, b in pairs:
+        expected_grad = torch.zeros_like(b) if b.grad is None else b.grad
+        torch.testing.assert_close(a.grad, expected_grad, rtol=1e-6, atol=1e-8, msg=lambda text, key=key: f"{key}: {text}")
 
 
 def test_gradient_of_free_fall_is_the_closed_form():

@@ -71,7 +71,7 @@ def test_bad_meshes(tmp_path):
 def test_mass_is_density_times_volume():
     sim = ds.Simulator(free_scene(ds.Elastic(density=700.0)))
     expected = 700.0 * 8 * 0.09 * 0.07 * 0.06
-    assert float(sim._solver._material[:, 0].sum()) == pytest.approx(expected, rel=1e-5)
+    assert float(sim.particle_mass.sum()) == pytest.approx(expected, rel=1e-5)
 
 
 def test_bad_shapes_and_materials():

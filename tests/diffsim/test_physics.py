@@ -16,13 +16,9 @@ def no_action(sim: ds.Simulator, steps: int, batch: int = 1) -> torch.Tensor:
     return torch.zeros(steps, batch, sim.action_dim, dtype=sim.dtype)
 
 
-def masses(sim: ds.Simulator) -> torch.Tensor:
-    return sim._solver._material[:, 0]
-
-
 def momenta(sim: ds.Simulator, state: ds.State) -> tuple[torch.Tensor, torch.Tensor]:
     """Linear and angular momentum of the particles and their affine fields (Jiang et al. 2015)."""
-    m = masses(sim)[None, :, None]
+    m = sim.particle_mass[None, :, None]
     linear = (m * state.v).sum(dim=1)
     C = state.C
     axial = torch.stack([C[..., 2, 1] - C[..., 1, 2], C[..., 0, 2] - C[..., 2, 0], C[..., 1, 0] - C[..., 0, 1]], dim=-1)
@@ -67,7 +63,8 @@ def test_momentum_is_conserved_without_contact():
 
 def energy(sim: ds.Simulator, state: ds.State) -> float:
     """Elastic energy (fixed corotated), and kinetic energy of the particles and their affine fields."""
-    mass, volume, mu, lam, _ = sim._solver._material.unbind(-1)
+    mass, volume = sim.particle_mass, sim.particle_volume
+    mu, lam = sim.scene.soft_bodies[0].material.lame
     stretch, J = torch.linalg.svdvals(state.F), torch.linalg.det(state.F)
     elastic = volume * (mu * (stretch - 1.0).square().sum(-1) + 0.5 * lam * (J - 1.0).square())
     speeds = state.v.square().sum(-1) + 0.25 * sim.scene.grid_spacing**2 * state.C.square().sum((-1, -2))

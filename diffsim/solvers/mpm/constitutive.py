@@ -1,11 +1,9 @@
-"""Constitutive law of a material point: von Mises return mapping and fixed-corotated stress; forward beside adjoint.
+"""From velocity gradient to stress, a tile of particles at a time; forward beside adjoint.
 
-Everything is an isotropic function of F = U diag(sigma) V^T, so that the whole law is scalar functions of sigma:
-    return mapping   g_i = exp(mean(eps) + k dev(eps)_i),  eps = log sigma,  k = min(1, yield / (2 mu |dev eps|))
-    Kirchhoff stress t_i = 2 mu (g_i - 1) g_i + lambda J (J - 1),  J = g_0 g_1 g_2     (Stomakhin et al. 2012)
-    F_new = U diag(g) V^T,  tau = U diag(t) U^T
-The adjoint needs (g_j - g_i) / (sigma_j - sigma_i). Here that divided difference is k L(g_i, g_j) / L(sigma_i, sigma_j)
-with the logarithmic mean L, which is smooth through equal singular values: there is no 1/(sigma_i^2 - sigma_j^2) to clamp.
+    F_trial = F + dt C F = U diag(s) V^T,   law: s -> g, t,   F_new = U diag(g) V^T,   tau = U diag(t) U^T
+The laws are isotropic, so F R serves as well as F for any rotation R. Within a control step the solver keeps G = F R with the
+columns of G orthogonal (G_new = U diag(g), R_new = R V): then the columns of G_trial = (1 + dt C) G are nearly orthogonal and
+two Jacobi sweeps decompose it, where F_trial would need five. Since R may be anything, it counts as constant in the adjoint.
 """
 
 # mypy: ignore-errors
@@ -16,170 +14,141 @@ from typing import Any
 
 import taichi as ti
 
-# log(sigma) is taken of at least this, so that a collapsed or inverted plastic element has a defined answer
-SMALLEST_STRETCH = 2.0**-7
+from diffsim.solvers.mpm.laws import STRETCH_LAWS
+from diffsim.solvers.mpm.laws.liquid import tait_liquid
+from diffsim.solvers.mpm.svd import tile_svd
+
+LIQUID = len(STRETCH_LAWS)  # its law index
 
 
-def constitutive_law(real: Any, *, sweeps: int, orthogonal: float) -> SimpleNamespace:
-    """The law's device functions for scalar type ``real``.
-
-    The SVD makes at most ``sweeps`` Jacobi sweeps. Convergence is quadratic, so it stops after a sweep that began with all
-    columns within a cosine of ``sqrt(orthogonal)`` of being orthogonal.
-    """
-    vec3 = ti.types.vector(3, real)
-    mat3 = ti.types.matrix(3, 3, real)
-
-    @ti.func
-    def jacobi_angle(a: vec3, b: vec3):
-        """Cosine and sine of the rotation that makes the columns a and b orthogonal, and their squared cosine before."""
-        aa = a.dot(a)
-        bb = b.dot(b)
-        difference = bb - aa
-        twice_dot = 2.0 * a.dot(b)
-        sign = ti.select(difference < 0.0, ti.cast(-1.0, real), ti.cast(1.0, real))
-        root = ti.abs(difference) + ti.sqrt(difference * difference + twice_dot * twice_dot) + 1e-30
-        tangent = sign * twice_dot / root
-        cosine = 1.0 / ti.sqrt(1.0 + tangent * tangent)
-        return cosine, cosine * tangent, 0.25 * twice_dot * twice_dot / (aa * bb + 1e-30)
+def constitutive_stage(real: Any, tile: SimpleNamespace, functions: SimpleNamespace) -> SimpleNamespace:
+    """``forward`` and ``adjoint`` of the whole constitutive update over tile arrays."""
+    width = tile.width
+    svd = tile_svd(real, width)
+    laws = [law(real, functions) for law in STRETCH_LAWS]
+    liquid = tait_liquid(real, tile, functions)
 
     @ti.func
-    def svd(F: mat3):
-        """F = U diag(sigma) V^T by one-sided Jacobi; sigma unsorted, its smallest entry negative where det F < 0."""
-        a0 = vec3(F[0, 0], F[1, 0], F[2, 0])
-        a1 = vec3(F[0, 1], F[1, 1], F[2, 1])
-        a2 = vec3(F[0, 2], F[1, 2], F[2, 2])
-        v0 = vec3(1.0, 0.0, 0.0)
-        v1 = vec3(0.0, 1.0, 0.0)
-        v2 = vec3(0.0, 0.0, 1.0)
-        for _ in range(sweeps):
-            c, s, worst = jacobi_angle(a0, a1)
-            a0, a1 = c * a0 - s * a1, s * a0 + c * a1
-            v0, v1 = c * v0 - s * v1, s * v0 + c * v1
-            c, s, second = jacobi_angle(a0, a2)
-            a0, a2 = c * a0 - s * a2, s * a0 + c * a2
-            v0, v2 = c * v0 - s * v2, s * v0 + c * v2
-            c, s, third = jacobi_angle(a1, a2)
-            a1, a2 = c * a1 - s * a2, s * a1 + c * a2
-            v1, v2 = c * v1 - s * v2, s * v1 + c * v2
-            if ti.max(worst, ti.max(second, third)) < orthogonal:
-                break
-        sigma = vec3(ti.sqrt(a0.dot(a0)), ti.sqrt(a1.dot(a1)), ti.sqrt(a2.dot(a2)))
-        u0 = a0 / ti.max(sigma[0], 1e-30)
-        u1 = a1 / ti.max(sigma[1], 1e-30)
-        u2 = a2 / ti.max(sigma[2], 1e-30)
-        if a0.dot(a1.cross(a2)) < 0.0:
-            if sigma[0] <= sigma[1] and sigma[0] <= sigma[2]:
-                sigma[0] = -sigma[0]
-                u0 = -u0
-            elif sigma[1] <= sigma[2]:
-                sigma[1] = -sigma[1]
-                u1 = -u1
-            else:
-                sigma[2] = -sigma[2]
-                u2 = -u2
-        return ti.Matrix.cols([u0, u1, u2]), sigma, ti.Matrix.cols([v0, v1, v2])
-
-    @ti.func
-    def return_mapping(sigma: vec3, mu: real, yield_limit: real):
-        """Singular values after plastic flow, the scale k of the deviatoric strain, and the mean strain."""
-        clamped = vec3(0.0)
-        strain = vec3(0.0)
-        for i in ti.static(range(3)):
-            clamped[i] = ti.max(sigma[i], SMALLEST_STRETCH)
-            strain[i] = ti.log(clamped[i])
-        three = ti.cast(3.0, real)
-        mean = (strain[0] + strain[1] + strain[2]) / three
-        deviator = vec3(strain[0] - mean, strain[1] - mean, strain[2] - mean)
-        length = ti.sqrt(deviator.dot(deviator))
-        limit = yield_limit / (2.0 * mu)
-        scale = ti.cast(1.0, real)
-        g = sigma
-        if length > limit:
-            scale = limit / length
-            for i in ti.static(range(3)):
-                g[i] = ti.exp(mean + scale * deviator[i])
-        return g, scale, deviator, length
-
-    @ti.func
-    def principal_stress(g: vec3, mu: real, lam: real):
-        volumetric = lam * g[0] * g[1] * g[2] * (g[0] * g[1] * g[2] - 1.0)
-        t = vec3(0.0)
-        for i in ti.static(range(3)):
-            t[i] = 2.0 * mu * (g[i] - 1.0) * g[i] + volumetric
-        return t
-
-    @ti.func
-    def forward(U: mat3, sigma: vec3, V: mat3, mu: real, lam: real, yield_limit: real):
-        """F_new and Kirchhoff stress from the singular value decomposition of the trial deformation gradient."""
-        g, _scale, _deviator, _length = return_mapping(sigma, mu, yield_limit)
-        t = principal_stress(g, mu, lam)
-        F_new = mat3(0.0)
-        tau = mat3(0.0)
-        for i, j in ti.static(ti.ndrange(3, 3)):
-            for k in ti.static(range(3)):
-                F_new[i, j] += U[i, k] * g[k] * V[j, k]
-                tau[i, j] += U[i, k] * t[k] * U[j, k]
-        return F_new, tau
-
-    @ti.func
-    def logarithmic_mean(a: real, b: real):
-        """(a - b) / (log a - log b), smooth at a = b: sqrt(ab) sinh(y)/y with y = log(a/b)/2."""
-        y = ti.log(a / b) * 0.5
-        y2 = y * y
-        ratio = 1.0 + y2 / 6.0 * (1.0 + y2 / 20.0 * (1.0 + y2 / 42.0))
-        if y2 > 0.0625:
-            ratio = (ti.exp(y) - ti.exp(-y)) * 0.5 / y
-        return ti.sqrt(a * b) * ratio
-
-    @ti.func
-    def adjoint(U: mat3, sigma: vec3, V: mat3, mu: real, lam: real, yield_limit: real, F_new_bar: mat3, tau_bar: mat3):
-        """Adjoint of F = U diag(sigma) V^T given those of F_new and tau. Both are isotropic, so U and V are arbitrary up
-        to the usual ambiguities and the result is smooth through equal singular values."""
-        g, scale, deviator, length = return_mapping(sigma, mu, yield_limit)
-        J = g[0] * g[1] * g[2]
-        Q = U.transpose() @ F_new_bar @ V
-        W = U.transpose() @ tau_bar @ U
-
-        # diagonal: stress, then return mapping
-        t_bar_sum = W[0, 0] + W[1, 1] + W[2, 2]
-        volumetric = lam * (2.0 * J - 1.0)
-        g_bar = vec3(0.0)
-        cofactor = vec3(g[1] * g[2], g[0] * g[2], g[0] * g[1])
-        for i in ti.static(range(3)):
-            g_bar[i] = Q[i, i] + 2.0 * mu * (2.0 * g[i] - 1.0) * W[i, i] + volumetric * cofactor[i] * t_bar_sum
-        sigma_bar = g_bar
-        yielding = scale < 1.0
-        if yielding:
-            log_bar = vec3(g_bar[0] * g[0], g_bar[1] * g[1], g_bar[2] * g[2])
-            mean_bar = (log_bar[0] + log_bar[1] + log_bar[2]) / ti.cast(3.0, real)
-            along = log_bar.dot(deviator) / (length * length)
-            for i in ti.static(range(3)):
-                strain_bar = mean_bar + scale * (log_bar[i] - mean_bar - along * deviator[i])
-                sigma_bar[i] = ti.select(sigma[i] > SMALLEST_STRETCH, strain_bar / sigma[i], ti.cast(0.0, real))
-
-        # off the diagonal: divided differences
-        P = mat3(0.0)
-        for i in ti.static(range(3)):
-            P[i, i] = sigma_bar[i]
-        for i, j in ti.static(((0, 1), (0, 2), (1, 2))):
-            difference = ti.cast(1.0, real)
-            if yielding:
-                difference = (
-                    scale
-                    * logarithmic_mean(g[i], g[j])
-                    / logarithmic_mean(ti.max(sigma[i], SMALLEST_STRETCH), ti.max(sigma[j], SMALLEST_STRETCH))
+    def trial(dt, C: ti.template(), G: ti.template(), B: ti.template()):
+        for t in range(width):
+            for i, j in ti.static(ti.ndrange(3, 3)):
+                B[3 * i + j][t] = G[3 * i + j][t] + dt * (
+                    C[3 * i][t] * G[j][t] + C[3 * i + 1][t] * G[3 + j][t] + C[3 * i + 2][t] * G[6 + j][t]
                 )
-            total = sigma[i] + sigma[j]
-            total = ti.select(ti.abs(total) < 1e-6, ti.cast(1e-6, real), total)
-            stress_difference = 2.0 * mu * (g[i] + g[j] - 1.0) * difference
-            # tau_ij = (t_j - t_i) Omega_ij enters twice, W being the cotangent of a full matrix
-            w = W[i, j] + W[j, i]
-            even = difference * (Q[i, j] + Q[j, i]) * 0.5 + stress_difference * w * 0.5
-            odd = (g[i] + g[j]) / total * (Q[i, j] - Q[j, i]) * 0.5 + stress_difference * (
-                sigma[j] - sigma[i]
-            ) / total * w * 0.5
-            P[i, j] = even + odd
-            P[j, i] = even - odd
-        return U @ P @ V.transpose()
 
-    return SimpleNamespace(svd=svd, forward=forward, adjoint=adjoint)
+    @ti.func
+    def evaluate(
+        law_index, q0, q1, q2, q3, q4, dt, C: ti.template(), G: ti.template(), a: ti.template(),
+        B: ti.template(), U: ti.template(), S: ti.template(), V: ti.template(), g: ti.template(), tau: ti.template(),
+    ):  # fmt: skip
+        """G_trial = U diag(S) V^T, the stretches g after flow, the stress tau; a turns into its new value. A liquid leaves
+        G_trial in B and U = V = 1. Returns how many of the tile's elements are inverted."""
+        inverted = 0
+        trial(dt, C, G, B)
+        if law_index == LIQUID:
+            inverted = liquid.evaluate(q0, q1, q2, C, B, U, V, g, tau)
+        else:
+            stress = ti.static(tile.local(3))
+            svd.decompose(B, V, U, S)
+            for t in range(width):
+                inverted += ti.select(S[0][t] * S[1][t] * S[2][t] <= 0.0, 1, 0)
+            for index, law in ti.static(enumerate(laws)):
+                if law_index == index:
+                    for t in range(width):
+                        g0, g1, g2, t0, t1, t2, a_new = law.forward(S[0][t], S[1][t], S[2][t], a[0][t], q0, q1, q2, q3, q4)
+                        g[0][t] = g0
+                        g[1][t] = g1
+                        g[2][t] = g2
+                        stress[0][t] = t0
+                        stress[1][t] = t1
+                        stress[2][t] = t2
+                        a[0][t] = a_new
+            for t in range(width):
+                for i, j in ti.static(ti.ndrange(3, 3)):
+                    tau[3 * i + j][t] = (
+                        U[3 * i][t] * stress[0][t] * U[3 * j][t]
+                        + U[3 * i + 1][t] * stress[1][t] * U[3 * j + 1][t]
+                        + U[3 * i + 2][t] * stress[2][t] * U[3 * j + 2][t]
+                    )
+        return inverted
+
+    @ti.func
+    def adjoint(
+        law_index, q0, q1, q2, q3, q4, dt, C: ti.template(), G: ti.template(), a: ti.template(),
+        B: ti.template(), U: ti.template(), S: ti.template(), V: ti.template(), tau_bar: ti.template(),
+        C_bar: ti.template(), G_bar: ti.template(), a_bar: ti.template(), q_bar: ti.template(),
+    ):  # fmt: skip
+        """Reverse of ``evaluate`` and of G_new = U diag(g). G_bar and a_bar turn from the adjoints of the new values into those
+        of the old; C_bar and the parameters' adjoints q_bar are added to, particle by particle. C, G, a are the old values."""
+        B_bar = ti.static(tile.local(9))
+        if law_index == LIQUID:
+            liquid.adjoint(q0, q1, q2, C, B, tau_bar, G_bar, C_bar, B_bar, q_bar)
+        else:
+            Q, W, g, dg, dt_ = ti.static(tile.local(9), tile.local(9), tile.local(3), tile.local(3), tile.local(3))
+            # Q = U^T G_bar and W = U^T tau_bar U, the adjoints in the principal frame
+            for t in range(width):
+                for i, j in ti.static(ti.ndrange(3, 3)):
+                    Q[3 * i + j][t] = U[i][t] * G_bar[j][t] + U[3 + i][t] * G_bar[3 + j][t] + U[6 + i][t] * G_bar[6 + j][t]
+                    B[3 * i + j][t] = (
+                        U[i][t] * tau_bar[j][t] + U[3 + i][t] * tau_bar[3 + j][t] + U[6 + i][t] * tau_bar[6 + j][t]
+                    )
+            for t in range(width):
+                for i, j in ti.static(ti.ndrange(3, 3)):
+                    W[3 * i + j][t] = B[3 * i][t] * U[j][t] + B[3 * i + 1][t] * U[3 + j][t] + B[3 * i + 2][t] * U[6 + j][t]
+            for index, law in ti.static(enumerate(laws)):
+                if law_index == index:
+                    for t in range(width):
+                        s0, s1, s2, a_old, b0, b1, b2, b3, b4, g0, g1, g2, g01, g02, g12, t01, t02, t12 = law.adjoint(
+                            S[0][t], S[1][t], S[2][t], a[0][t], q0, q1, q2, q3, q4,
+                            Q[0][t], Q[4][t], Q[8][t], W[0][t], W[4][t], W[8][t], a_bar[0][t],
+                        )  # fmt: skip
+                        B[0][t] = s0
+                        B[4][t] = s1
+                        B[8][t] = s2
+                        a_bar[0][t] = a_old
+                        q_bar[0][t] = q_bar[0][t] + b0
+                        q_bar[1][t] = q_bar[1][t] + b1
+                        q_bar[2][t] = q_bar[2][t] + b2
+                        q_bar[3][t] = q_bar[3][t] + b3
+                        q_bar[4][t] = q_bar[4][t] + b4
+                        g[0][t] = g0
+                        g[1][t] = g1
+                        g[2][t] = g2
+                        dg[0][t] = g01
+                        dg[1][t] = g02
+                        dg[2][t] = g12
+                        dt_[0][t] = t01
+                        dt_[1][t] = t02
+                        dt_[2][t] = t12
+            # off the diagonal: the symmetric part of Q sees dg, the skew part (g_i + g_j) / (s_i + s_j); tau sees dt
+            for t in range(width):
+                for n, i, j in ti.static(((0, 0, 1), (1, 0, 2), (2, 1, 2))):
+                    total = S[i][t] + S[j][t]
+                    total = ti.select(ti.abs(total) < 1e-6, ti.cast(1e-6, real), total)
+                    w = 0.5 * (W[3 * i + j][t] + W[3 * j + i][t]) * dt_[n][t]
+                    even = 0.5 * (Q[3 * i + j][t] + Q[3 * j + i][t]) * dg[n][t] + w
+                    odd = (0.5 * (g[i][t] + g[j][t]) * (Q[3 * i + j][t] - Q[3 * j + i][t]) + (S[j][t] - S[i][t]) * w) / total
+                    B[3 * i + j][t] = even + odd
+                    B[3 * j + i][t] = even - odd
+            # B_bar = U B V^T
+            for t in range(width):
+                for i, j in ti.static(ti.ndrange(3, 3)):
+                    Q[3 * i + j][t] = U[3 * i][t] * B[j][t] + U[3 * i + 1][t] * B[3 + j][t] + U[3 * i + 2][t] * B[6 + j][t]
+            for t in range(width):
+                for i, j in ti.static(ti.ndrange(3, 3)):
+                    B_bar[3 * i + j][t] = (
+                        Q[3 * i][t] * V[3 * j][t] + Q[3 * i + 1][t] * V[3 * j + 1][t] + Q[3 * i + 2][t] * V[3 * j + 2][t]
+                    )
+        # B = G + dt C G
+        for t in range(width):
+            for i, j in ti.static(ti.ndrange(3, 3)):
+                C_bar[3 * i + j][t] = C_bar[3 * i + j][t] + dt * (
+                    B_bar[3 * i][t] * G[3 * j][t]
+                    + B_bar[3 * i + 1][t] * G[3 * j + 1][t]
+                    + B_bar[3 * i + 2][t] * G[3 * j + 2][t]
+                )
+                G_bar[3 * i + j][t] = B_bar[3 * i + j][t] + dt * (
+                    C[i][t] * B_bar[j][t] + C[3 + i][t] * B_bar[3 + j][t] + C[6 + i][t] * B_bar[6 + j][t]
+                )
+
+    return SimpleNamespace(evaluate=evaluate, adjoint=adjoint)

@@ -17,7 +17,6 @@ import taichi as ti
 def grid_contact(real: Any) -> SimpleNamespace:
     """The contact's device functions for scalar type ``real``."""
     vec3 = ti.types.vector(3, real)
-    vec6 = ti.types.vector(6, real)
     mat3 = ti.types.matrix(3, 3, real)
     tiny = 1e-20
 
@@ -34,9 +33,10 @@ def grid_contact(real: Any) -> SimpleNamespace:
 
     @ti.func
     def coulomb_adjoint(r: vec3, n: vec3, friction: real, result_bar: vec3):
-        """Adjoints of r and n."""
+        """Adjoints of r, n and friction."""
         r_bar = result_bar
         n_bar = vec3(0.0)
+        friction_bar = ti.cast(0.0, real)
         normal_speed = r.dot(n)
         if normal_speed < 0.0:
             tangent = r - normal_speed * n
@@ -47,11 +47,12 @@ def grid_contact(real: Any) -> SimpleNamespace:
             if scale > 0.0:
                 scale_bar = result_bar.dot(tangent)
                 normal_speed_bar = scale_bar * friction / speed
+                friction_bar = scale_bar * normal_speed / speed
                 tangent_bar = scale * result_bar - scale_bar * friction * normal_speed / (speed * speed * speed) * tangent
             normal_speed_bar -= tangent_bar.dot(n)
             r_bar = tangent_bar + normal_speed_bar * n
             n_bar = normal_speed_bar * r - normal_speed * tangent_bar
-        return r_bar, n_bar
+        return r_bar, n_bar, friction_bar
 
     @ti.func
     def signed_distance(x: vec3, core: vec3, radius: real):
@@ -96,58 +97,48 @@ def grid_contact(real: Any) -> SimpleNamespace:
         s = ti.max(ti.min((layer - phi) / (2.0 * layer), 1.0), 0.0)
         return s * s * (3.0 - 2.0 * s), -3.0 * s * (1.0 - s) / layer
 
-    # A collider's shape is (core half extents, radius, friction, radius of its bounding sphere)
-
     @ti.func
-    def near(x: vec3, shape: vec6, layer: real, p: vec3):
-        """Whether x may be in the contact layer at all; a cheap test that spares most nodes the rest."""
-        arm = x - p
-        reach = shape[5] + layer
-        return arm.dot(arm) < reach * reach
-
-    @ti.func
-    def collide(v: vec3, x: vec3, shape: vec6, layer: real, p: vec3, R: mat3, V: vec3, omega: vec3):
+    def collide(v: vec3, x: vec3, core: vec3, radius, friction, layer, p: vec3, R: mat3, V: vec3, omega: vec3):
         """Node velocity after one collider at pose (p, R) with twist (V, omega)."""
         result = v
         arm = x - p
-        core = vec3(shape[0], shape[1], shape[2])
-        phi, local_normal, _length = signed_distance(R.transpose() @ arm, core, shape[3])
+        phi, local_normal, _length = signed_distance(R.transpose() @ arm, core, radius)
         if phi < layer:
             w, _slope = contact_weight(phi, layer)
             r = v - V - omega.cross(arm)
-            result = v + w * (coulomb(r, R @ local_normal, shape[4]) - r)
+            result = v + w * (coulomb(r, R @ local_normal, friction) - r)
         return result
 
     @ti.func
     def collide_adjoint(
-        v: vec3, x: vec3, shape: vec6, layer: real, p: vec3, R: mat3, V: vec3, omega: vec3, result_bar: vec3
+        v: vec3, x: vec3, core: vec3, radius, friction, layer, p: vec3, R: mat3, V: vec3, omega: vec3, result_bar: vec3
     ):
-        """Adjoints of v, p, R, V and omega."""
+        """Adjoints of v, p, R, V, omega and friction."""
         v_bar = result_bar
         p_bar = vec3(0.0)
         R_bar = mat3(0.0)
         V_bar = vec3(0.0)
         omega_bar = vec3(0.0)
+        friction_bar = ti.cast(0.0, real)
         arm = x - p
         local = R.transpose() @ arm
-        core = vec3(shape[0], shape[1], shape[2])
-        phi, local_normal, length = signed_distance(local, core, shape[3])
+        phi, local_normal, length = signed_distance(local, core, radius)
         if phi < layer:
             w, slope = contact_weight(phi, layer)
             normal = R @ local_normal
             r = v - V - omega.cross(arm)
-            w_bar = result_bar.dot(coulomb(r, normal, shape[4]) - r)
-            r_bar, normal_bar = coulomb_adjoint(r, normal, shape[4], w * result_bar)
-            r_bar -= w * result_bar
-            v_bar += r_bar
-            V_bar = -r_bar
-            omega_bar = -arm.cross(r_bar)
+            w_bar = result_bar.dot(coulomb(r, normal, friction) - r)
+            r_bar, normal_bar, friction_bar = coulomb_adjoint(r, normal, friction, w * result_bar)
+            r_bar = r_bar - w * result_bar
+            v_bar = v_bar + r_bar
+            V_bar = -1.0 * r_bar
+            omega_bar = r_bar.cross(arm)
             local_bar = w_bar * slope * local_normal + normal_adjoint(
                 local, core, local_normal, length, R.transpose() @ normal_bar
             )
             R_bar = normal_bar.outer_product(local_normal) + arm.outer_product(local_bar)
             p_bar = r_bar.cross(omega) - R @ local_bar
-        return v_bar, p_bar, R_bar, V_bar, omega_bar
+        return v_bar, p_bar, R_bar, V_bar, omega_bar, friction_bar
 
     @ti.func
     def bound(v: vec3, x: vec3, lower: vec3, upper: vec3, ground: real, ground_friction: real):
@@ -164,6 +155,8 @@ def grid_contact(real: Any) -> SimpleNamespace:
 
     @ti.func
     def bound_adjoint(v: vec3, x: vec3, lower: vec3, upper: vec3, ground: real, ground_friction: real, result_bar: vec3):
+        """Adjoints of v and of the ground's friction."""
+        friction_bar = ti.cast(0.0, real)
         up = vec3(0.0, 0.0, 1.0)
         after_ground = v
         if x[2] <= ground:
@@ -175,9 +168,7 @@ def grid_contact(real: Any) -> SimpleNamespace:
             if blocked_below or blocked_above:
                 v_bar[i] = 0.0
         if x[2] <= ground:
-            v_bar, _up_bar = coulomb_adjoint(v, up, ground_friction, v_bar)
-        return v_bar
+            v_bar, _up_bar, friction_bar = coulomb_adjoint(v, up, ground_friction, v_bar)
+        return v_bar, friction_bar
 
-    return SimpleNamespace(
-        near=near, collide=collide, collide_adjoint=collide_adjoint, bound=bound, bound_adjoint=bound_adjoint
-    )
+    return SimpleNamespace(collide=collide, collide_adjoint=collide_adjoint, bound=bound, bound_adjoint=bound_adjoint)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import logging
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -11,27 +11,37 @@ from torch import Tensor
 
 from diffsim import runtime
 from diffsim.errors import SimulationError
+from diffsim.materials import LAWS
 from diffsim.scene import Scene
+from diffsim.solvers.mpm.memory import QUANTITIES, STATUS
 
-# what the trajectory of the environments in flight may take; the batch is cut into chunks to respect it
-TRAJECTORY_BYTES = 256 * 1024 * 1024
+logger = logging.getLogger(__name__)
+
+# what the recomputed substeps of the environments in flight may take; the batch is cut into chunks to respect it
+TRAJECTORY_BYTES = 64 * 1024 * 1024
 PADDING = 3  # grid cells outside the domain on each side
+WIDTHS = (3, 3, 9, 9, 1)  # of x, v, C, F, plastic strain
 
 
 @dataclass(frozen=True)
-class ColliderMotion:
-    """Poses of all colliders (tools, then obstacles) at each substep, and their twists over the control step.
+class StepInputs:
+    """What drives one control step besides the particles; all batch-first and differentiable.
 
-    position (B, S, M, 3), rotation matrices (B, S, M, 3, 3), velocity (B, M, 3), spin (angular velocity, B, M, 3).
+    Colliders are tools, then obstacles: position (B, S, M, 3) and rotation (B, S, M, 3, 3) at each substep, velocity and spin
+    (angular velocity) (B, M, 3) over the control step, friction (B, M). parameters (B, bodies, 8) and world (B, 4) are
+    laid out as `diffsim/solvers/mpm/memory.py` says.
     """
 
     position: Tensor
     rotation: Tensor
     velocity: Tensor
     spin: Tensor
+    friction: Tensor
+    parameters: Tensor
+    world: Tensor
 
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.position, self.rotation, self.velocity, self.spin
+    def tensors(self) -> tuple[Tensor, ...]:
+        return tuple(getattr(self, item.name) for item in fields(self))
 
 
 class MPMSolver:
@@ -39,90 +49,92 @@ class MPMSolver:
 
     def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype):
         # Taichi runs by now: the kernels are defined on import of this module's neighbour
-        from diffsim.solvers.mpm.control_step import QUANTITIES, control_step_kernels
+        from diffsim.solvers.mpm.lanes import WIDTH, lane_kernels
 
         self.dtype = dtype
         self.substeps = substeps
-        self._quantities = QUANTITIES
-        self._kernels = runtime.compiled(control_step_kernels, {torch.float32: "f32", torch.float64: "f64"}[dtype])
+        self._kernels = runtime.compiled(lane_kernels, {torch.float32: "f32", torch.float64: "f64"}[dtype])
         self._lanes = runtime.num_threads()
 
         dx = scene.grid_spacing
         lower, upper = np.asarray(scene.lower), np.asarray(scene.upper)
         counts = np.ceil((upper - lower) / dx - 1e-6).astype(int) + 1 + 2 * PADDING
-        ground = scene.ground
-        self._constants: tuple[Any, ...] = (
-            dt,
-            dx,
-            counts.tolist(),
-            list(scene.gravity),
-            (lower - PADDING * dx).tolist(),
-            lower.tolist(),
-            upper.tolist(),
-            -1e30 if ground is None else ground.height + 1e-6 * dx,
-            0.0 if ground is None else ground.friction,
-            0.5 * dx,
-        )
         self.node_count = int(counts.prod())
-
-        self._bodies = [body.name for body in scene.soft_bodies]
-        self._body_ends = np.cumsum([len(body.rest_particles) for body in scene.soft_bodies])
-        rows = []
-        for body in scene.soft_bodies:
-            count = len(body.rest_particles)
-            volume = body.shape.volume / count
-            mu, lam = body.material.lame
-            row = [body.material.density * volume, volume, mu, lam, min(body.material.yield_limit, 1e30)]
-            rows.append(np.tile(row, (count, 1)))
-        self._material = torch.tensor(np.concatenate(rows), dtype=dtype)
+        ground = scene.ground
+        floor = -1e30 if ground is None else ground.height + 1e-6 * dx
+        self._domain = torch.tensor([dt, dx, *(lower - PADDING * dx), *lower, *upper, floor, 0.5 * dx, 0.0], dtype=dtype)
+        colliders = (*scene.tools, *scene.obstacles)
         shapes = [
-            [*thing.shape.core, thing.shape.radius, thing.friction, np.linalg.norm(thing.shape.core) + thing.shape.radius]  # type: ignore[attr-defined]
-            for thing in (*scene.tools, *scene.obstacles)
+            [*thing.shape.core, thing.shape.radius, np.linalg.norm(thing.shape.core) + thing.shape.radius]  # type: ignore[attr-defined]
+            for thing in colliders
         ]
-        self._collider_shape = torch.tensor(shapes, dtype=dtype).reshape(-1, 6)
+        self._collider_shape = torch.tensor(shapes, dtype=dtype).reshape(-1)
+        self._bodies = [body.name for body in scene.soft_bodies]
+        particles = [len(body.rest_particles) for body in scene.soft_bodies]
+        self._body_ends = np.cumsum(particles)
+        self._count = int(self._body_ends[-1])
+        self._sizes = torch.tensor([self._count, len(particles), substeps, len(colliders), *counts.tolist()], dtype=torch.int32)
+        self._laws = torch.tensor([LAWS.index(body.material.LAW) for body in scene.soft_bodies], dtype=torch.int32)
+        tiles = [
+            (begin, min(WIDTH, int(end) - begin), body)
+            for body, end in enumerate(self._body_ends)
+            for begin in range(int(end) - particles[body], int(end), WIDTH)
+        ]
+        self._tile_count = len(tiles)
+        self._tiles = torch.tensor(tiles, dtype=torch.int32).reshape(-1)
 
-        self._grid = self._buffer(self._lanes, self.node_count, 4)
-        self._velocity = self._buffer(self._lanes, self.node_count, 3)
-        self._adjoint_buffers: tuple[Tensor, ...] | None = None
+        self._grid = self._nodes(2 * self._lanes, self.node_count)  # a place for each team, then one for each lane
+        self._velocity = self._nodes(self._lanes, self.node_count)
+        self._grid_bar: Tensor | None = None
+        self._inverted_reported = False
 
-    def _buffer(self, *shape: int) -> Tensor:
-        return torch.zeros(shape, dtype=self.dtype)
+    def _nodes(self, *counts: int) -> Tensor:
+        # untouched pages of zeros take no memory, so a grid costs what its largest box of particles covers
+        return torch.zeros((int(np.prod(counts)), 4), dtype=self.dtype)
 
-    def _kept_buffers(self, num_envs: int, slots: int, count: int) -> tuple[Tensor, ...]:
-        """U, sigma, V and affine momentum of every particle at every substep."""
-        return tuple(
-            torch.empty((num_envs, slots, count, *shape), dtype=self.dtype) for shape in ((3, 3), (3,), (3, 3), (3, 3))
-        )
-
-    def _chunks(self, num_envs: int) -> list[slice]:
-        bytes_per_env = (self.substeps + 1) * len(self._material) * 54 * self._material.element_size()
-        size = max(self._lanes, TRAJECTORY_BYTES // bytes_per_env)
-        return [slice(begin, min(begin + size, num_envs)) for begin in range(0, num_envs, size)]
+    def _scene_tensors(self, inputs: StepInputs) -> tuple[Tensor, ...]:
+        flat = {item.name: getattr(inputs, item.name).reshape(-1) for item in fields(inputs)}
+        if flat["friction"].numel() == 0:  # Taichi refuses empty arrays
+            flat |= dict.fromkeys(("position", "rotation", "velocity", "spin", "friction"), flat["world"][:1])
+        shape = self._collider_shape if self._collider_shape.numel() else flat["world"][:1]
+        return (
+            self._domain, self._sizes, self._tiles, self._laws, flat["parameters"], flat["world"],
+            shape, flat["friction"], flat["position"], flat["rotation"], flat["velocity"], flat["spin"],
+        )  # fmt: skip
 
     def _run(
-        self, particles: list[Tensor], motion: ColliderMotion, kept: tuple[Tensor, ...] | None, time_step: Tensor, first: int
-    ) -> None:
-        """Forward kernel over particle arrays (B, slots, N, ...), in place; ``kept`` receives what the adjoint needs."""
-        status = torch.zeros((particles[0].shape[0], 3), dtype=torch.int32)
-        self._kernels.forward(
-            self._lanes,
-            self.substeps,
-            int(kept is not None),
-            *self._constants,
-            *particles,
-            self._material,
-            self._collider_shape,
-            *motion.tensors(),
-            self._grid,
-            self._velocity,
-            status,
-            *(kept or self._kept_buffers(1, 1, 1)),
-        )
+        self, rows: list[Tensor], inputs: StepInputs, *, kept_grid: Tensor | None, capacity: int, time_step: Tensor, first: int
+    ) -> tuple[Tensor, Tensor]:
+        """The forward kernel over particle arrays (B, rows, N * width), in place; returns the particles' frames and the boxes."""
+        num_envs = rows[0].shape[0]
+        parts = self._parts(num_envs)
+        frame = torch.eye(3, dtype=self.dtype).reshape(1, 1, 9).repeat(num_envs, self._count, 1)
+        boxes = torch.empty((num_envs * (self.substeps + 1) + self._lanes) * 6, dtype=torch.int32)
+        status = torch.zeros((num_envs, STATUS), dtype=torch.int32)
+        if kept_grid is None:
+            grid, private = self._grid, self._lanes * self.node_count
+        else:
+            grid, private = kept_grid, num_envs * self.substeps * capacity
+        with runtime.vector_types():
+            self._kernels.forward(
+                self._lanes, parts, num_envs, self._tile_count, int(kept_grid is not None),
+                capacity, self.node_count, private,
+                *(row.view(-1) for row in rows), frame.view(-1), *self._scene_tensors(inputs),
+                boxes, grid, self._velocity, status.view(-1), torch.zeros(self._lanes, dtype=torch.int32),
+            )  # fmt: skip
+        self._check(status, time_step, first)
+        return frame, boxes
+
+    def _parts(self, num_envs: int) -> int:
+        """How many lanes work at one environment."""
+        return max(self._lanes // num_envs, 1)
+
+    def _check(self, status: Tensor, time_step: Tensor, first: int) -> None:
         failed = torch.nonzero(status[:, 0])
         if len(failed):
             environment = int(failed[0, 0])
-            kind, substep, particle = status[environment].tolist()
-            quantity, detail = self._quantities[kind]
+            kind, substep, particle, _inverted = status[environment].tolist()
+            quantity, detail = QUANTITIES[kind]
             raise SimulationError(
                 step=int(time_step[environment]),
                 substep=substep,
@@ -131,64 +143,94 @@ class MPMSolver:
                 quantity=quantity,
                 detail=detail,
             )
+        if not self._inverted_reported and int(status[:, 3].max()) > 0:
+            environment = int(status[:, 3].argmax())
+            logger.warning(
+                "%d elements were inverted (det F <= 0) in control step %d of environment %d: the step is too large for the "
+                "deformation, or the body is crushed. They are continued as the material's documentation says.",
+                int(status[environment, 3]),
+                int(time_step[environment]),
+                first + environment,
+            )
+            self._inverted_reported = True
 
-    def _motion_chunk(self, motion: ColliderMotion, chunk: slice) -> ColliderMotion:
-        return ColliderMotion(*(tensor.detach()[chunk].contiguous() for tensor in motion.tensors()))
+    @staticmethod
+    def _chunk(inputs: StepInputs, chunk: slice) -> StepInputs:
+        return StepInputs(*(tensor.detach()[chunk].contiguous() for tensor in inputs.tensors()))
 
-    def advance(self, particles: tuple[Tensor, ...], motion: ColliderMotion, time_step: Tensor) -> tuple[Tensor, ...]:
-        """x, v, C, F one control step later. Inputs are untouched.
+    def advance(
+        self, particles: tuple[Tensor, ...], inputs: StepInputs, time_step: Tensor
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """x, v, C, F and the plastic strain one control step later, and the size of each environment's largest box of nodes,
+        which ``adjoint`` wants. Inputs are untouched.
 
         Raises:
             SimulationError: a particle left the grid or something is not finite.
         """
-        slots = [tensor.detach().clone(memory_format=torch.contiguous_format).unsqueeze(1) for tensor in particles]
-        whole = slice(0, slots[0].shape[0])
-        self._run(slots, self._motion_chunk(motion, whole), None, time_step, 0)
-        return tuple(slot.squeeze(1) for slot in slots)
+        num_envs = particles[0].shape[0]
+        rows = [tensor.detach().clone(memory_format=torch.contiguous_format) for tensor in particles]
+        whole = self._chunk(inputs, slice(0, num_envs))
+        frame, boxes = self._run(rows, whole, kept_grid=None, capacity=self.node_count, time_step=time_step, first=0)
+        self._turn(rows[3], frame, back=True)
+        boxes = boxes[: num_envs * (self.substeps + 1) * 6].view(num_envs, self.substeps + 1, 2, 3)[:, : self.substeps]
+        extent = (boxes[:, :, 1] - boxes[:, :, 0]).to(torch.int64)
+        return tuple(rows), extent.prod(dim=-1).amax(dim=1)
+
+    def _turn(self, F: Tensor, frame: Tensor, *, back: bool) -> None:
+        """F (B, N, 3, 3) times the frame (or its transpose), in place."""
+        R = frame.view(*F.shape)
+        F.copy_(F @ (R.transpose(-1, -2) if back else R))
 
     def adjoint(
         self,
         particles: tuple[Tensor, ...],
-        motion: ColliderMotion,
+        inputs: StepInputs,
         time_step: Tensor,
+        box_nodes: Tensor,
         output_bars: tuple[Tensor, ...],
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Adjoints of x, v, C, F and of the motion's tensors, given those of the outputs of ``advance``.
+        """Adjoints of the particles and of the inputs' tensors, given those of the outputs of ``advance``.
 
         The control step is recomputed from its input; only its own substeps are held in memory, a chunk of environments
         at a time.
         """
-        num_envs, count = particles[0].shape[:2]
+        num_envs = particles[0].shape[0]
         bars = tuple(bar.detach().clone(memory_format=torch.contiguous_format) for bar in output_bars)
-        motion_bars = tuple(torch.zeros(tensor.shape, dtype=self.dtype) for tensor in motion.tensors())
-        if self._adjoint_buffers is None:
-            self._adjoint_buffers = (
-                self._buffer(self._lanes, self.node_count, 4),
-                self._buffer(self._lanes, max(len(self._collider_shape), 1), 3),
-            )
-        for chunk in self._chunks(num_envs):
-            slots = []
-            for tensor in particles:
-                first = tensor.detach()[chunk]
-                trajectory = first.new_empty((first.shape[0], self.substeps + 1, *first.shape[1:]))
-                trajectory[:, 0] = first
-                slots.append(trajectory)
-            chunk_motion = self._motion_chunk(motion, chunk)
-            kept = self._kept_buffers(chunk.stop - chunk.start, self.substeps, count)
-            self._run(slots, chunk_motion, kept, time_step[chunk], chunk.start)
-            self._kernels.adjoint(
-                self._lanes,
-                self.substeps,
-                *self._constants,
-                *slots,
-                self._material,
-                self._collider_shape,
-                *chunk_motion.tensors(),
-                *(bar[chunk] for bar in bars),
-                *(bar[chunk] for bar in motion_bars),
-                self._grid,
-                self._velocity,
-                *self._adjoint_buffers,
-                *kept,
-            )
-        return bars, motion_bars
+        input_bars = StepInputs(*(torch.zeros(tensor.shape, dtype=self.dtype) for tensor in inputs.tensors()))
+        if self._grid_bar is None:
+            self._grid_bar = self._nodes(2 * self._lanes, self.node_count)
+        before = torch.empty(self._lanes * max(self._collider_shape.numel(), 1) * 3, dtype=self.dtype)
+        item = self._domain.element_size()
+        capacity = int(box_nodes.max())
+        env_bytes = ((self.substeps + 1) * self._count * sum(WIDTHS) + self.substeps * capacity * 4) * item
+        size = max(TRAJECTORY_BYTES // env_bytes // self._lanes, 1) * self._lanes
+        for begin in range(0, num_envs, size):
+            chunk = slice(begin, min(begin + size, num_envs))
+            count = chunk.stop - chunk.start
+            rows = []
+            for tensor, width in zip(particles, WIDTHS, strict=True):
+                row = torch.empty((count, self.substeps + 1, self._count * width), dtype=self.dtype)
+                row[:, 0] = tensor.detach()[chunk].reshape(count, -1)
+                rows.append(row)
+            parts = self._parts(count)
+            places = count * self.substeps + (self._lanes if parts > 1 else 0)
+            kept_grid = torch.empty((places * capacity, 4), dtype=self.dtype)
+            own = self._chunk(inputs, chunk)
+            frame, boxes = self._run(rows, own, kept_grid=kept_grid, capacity=capacity, time_step=time_step[chunk], first=begin)
+            own_bars = [bar[chunk] for bar in bars]
+            self._turn(own_bars[3], frame, back=False)
+            part_bars = StepInputs(*(tensor.new_zeros((count * parts, *tensor.shape[1:])) for tensor in own.tensors()))
+            with runtime.vector_types():
+                self._kernels.adjoint(
+                    self._lanes, parts, count, self._tile_count, capacity, self.node_count,
+                    *(row.view(-1) for row in rows), *self._scene_tensors(own), *(bar.reshape(-1) for bar in own_bars),
+                    part_bars.parameters.view(-1), part_bars.world.view(-1), *self._collider_bars(part_bars),
+                    boxes, kept_grid, self._velocity, self._grid_bar, before, torch.zeros(self._lanes, dtype=torch.int32),
+                )  # fmt: skip
+            for target, bar in zip(input_bars.tensors(), part_bars.tensors(), strict=True):
+                target[chunk] = bar.view(count, parts, *bar.shape[1:]).sum(dim=1)
+        return bars, input_bars.tensors()
+
+    def _collider_bars(self, bars: StepInputs) -> tuple[Tensor, ...]:
+        order = (bars.friction, bars.position, bars.rotation, bars.velocity, bars.spin)
+        return tuple(bar.view(-1) if bar.numel() else torch.zeros(1, dtype=self.dtype) for bar in order)

@@ -1,7 +1,8 @@
-"""Particle <-> grid transfer of MLS-MPM (Hu et al. 2018) with quadratic B-splines; forward beside adjoint.
+"""Particle <-> grid transfer of MLS-MPM (Hu et al. 2018) with quadratic B-splines, particle by particle; forward and adjoint.
 
-One particle at a time, on one environment's private grid: nothing here is atomic, and nothing runs in parallel.
-A grid node holds (momentum, mass); A is the affine momentum matrix m C - dt V0 4/dx^2 tau.
+A grid node is a vector of four: (momentum, mass) on the way in, (velocity, 0) on the way out. The 3x3x3 nodes of a particle's
+stencil are unrolled: node (i, j, k) has the weight wx_i wy_j wz_k and lies at ``row + i stride_x + j stride_y + k``. Quantities
+that are affine over the stencil are given as their value at node (0, 0, 0) and their increments along the three axes.
 """
 
 # mypy: ignore-errors
@@ -13,160 +14,99 @@ from typing import Any
 import taichi as ti
 
 
-def particle_grid_transfer(real: Any) -> SimpleNamespace:
-    """The transfer's device functions for scalar type ``real``."""
-    vec3 = ti.types.vector(3, real)
+def particle_grid_transfer(real: Any, *, shared_grid: bool) -> SimpleNamespace:
+    """The transfer's device functions. ``shared_grid``: several threads add to one grid, so that adding must be atomic."""
     vec4 = ti.types.vector(4, real)
-    mat3 = ti.types.matrix(3, 3, real)
-    ivec3 = ti.types.vector(3, ti.i32)
 
     @ti.func
-    def base_node(x: vec3, lower: vec3, inv_dx: real, counts: ivec3):
-        """Lowest node of the 3x3x3 stencil, and x relative to it in cells (in [0.5, 1.5))."""
-        scaled = (x - lower) * inv_dx
-        base = ivec3(0)
-        for i in ti.static(range(3)):
-            # the clamp only ever acts on a particle that is already reported as out of the domain
-            cell = ti.cast(ti.floor(ti.max(ti.min(scaled[i], 1e6), 0.0) - 0.5), ti.i32)
-            base[i] = ti.max(0, ti.min(cell, counts[i] - 3))
-        return base, scaled - ti.cast(base, real)
+    def add(grid: ti.template(), node, value: vec4):
+        if ti.static(shared_grid):
+            for c in ti.static(range(4)):
+                ti.atomic_add(grid[node][c], value[c])
+        else:
+            grid[node] = grid[node] + value  # a plain read and write: `+=` would be atomic
 
     @ti.func
-    def weight(f: real, i):
-        """B-spline weight of stencil column i (0, 1, 2) for a particle f cells from the stencil's first node."""
-        edge = 1.5 - ti.abs(f - ti.cast(i, real))
-        middle = f - 1.0
-        return ti.select(i == 1, 0.75 - middle * middle, 0.5 * edge * edge)
-
-    @ti.func
-    def weight_slope(f: real, i):
-        """Derivative of `weight` with respect to f."""
-        return ti.select(i == 1, 2.0 - 2.0 * f, f - 1.5 + 0.5 * ti.cast(i, real))
-
-    @ti.func
-    def node_row(base: ivec3, i, j, counts: ivec3):
-        """Index of the first of the three nodes in stencil column (i, j)."""
-        return ((base[0] + i) * counts[1] + base[1] + j) * counts[2] + base[2]
-
-    # The stencil loops run over i and j at run time and unroll k: unrolling all 27 nodes takes Taichi a minute to compile
-    # and runs no faster. Vectors are never changed in place there: Taichi 1.7.4 reads stale components afterwards.
-
-    @ti.func
-    def particle_to_grid(
-        grid: ti.template(), lane, base: ivec3, fx: vec3, counts: ivec3, dx: real, mass: real, v: vec3, A: mat3
+    def scatter(
+        grid: ti.template(), row, stride_x, stride_y, w: ti.template(), t, q: vec4, along_x: vec4, along_y: vec4, along_z: vec4
     ):
-        corner = mass * v - A @ (fx * dx)
-        columns = A * dx
-        last_column = vec3(columns[0, 2], columns[1, 2], columns[2, 2])
-        for i in range(3):
-            for j in range(3):
-                w = weight(fx[0], i) * weight(fx[1], j)
-                row = node_row(base, i, j, counts)
-                first = corner + columns @ vec3(i, j, 0.0)
-                for k in ti.static(range(3)):
-                    wk = w * weight(fx[2], k)
-                    q = first + k * last_column
-                    # plain read and write: `+=` would be an atomic
-                    grid[lane, row + k] = grid[lane, row + k] + wk * vec4(q[0], q[1], q[2], mass)
+        """Add the affine quantity q, weighted, to the particle's nodes. w[3 axis + i][t] are the weights."""
+        for i, j in ti.static(ti.ndrange(3, 3)):
+            wij = w[i][t] * w[3 + j][t]
+            first = q
+            if ti.static(i == 1):
+                first = first + along_x
+            if ti.static(i == 2):
+                first = first + (along_x + along_x)
+            if ti.static(j == 1):
+                first = first + along_y
+            if ti.static(j == 2):
+                first = first + (along_y + along_y)
+            second = first + along_z
+            node = row + (i * stride_x + j * stride_y)
+            add(grid, node, (wij * w[6][t]) * first)
+            add(grid, node + 1, (wij * w[7][t]) * second)
+            add(grid, node + 2, (wij * w[8][t]) * (second + along_z))
 
     @ti.func
-    def grid_to_particle(velocity: ti.template(), lane, base: ivec3, fx: vec3, counts: ivec3, inv_dx: real):
-        """New particle velocity and its affine field C."""
-        v = vec3(0.0)
-        moment = mat3(0.0)
-        for i in range(3):
-            for j in range(3):
-                w = weight(fx[0], i) * weight(fx[1], j)
-                row = node_row(base, i, j, counts)
-                row_v = vec3(0.0)
-                row_moment = vec3(0.0)
-                for k in ti.static(range(3)):
-                    wv = weight(fx[2], k) * velocity[lane, row + k]
-                    row_v += wv
-                    row_moment += ti.cast(k, real) * wv
-                v += w * row_v
-                moment += w * ti.Matrix.cols([ti.cast(i, real) * row_v, ti.cast(j, real) * row_v, row_moment])
-        return v, 4.0 * inv_dx * (moment - v.outer_product(fx))
+    def gather(grid: ti.template(), row, stride_x, stride_y, w: ti.template(), t):
+        """Weighted sum of the nodes, and their first moments: sums with the factors i, j, k."""
+        total, moment_x, moment_y, moment_z = vec4(0.0), vec4(0.0), vec4(0.0), vec4(0.0)
+        for i in ti.static(range(3)):
+            plane, plane_y, plane_z = vec4(0.0), vec4(0.0), vec4(0.0)
+            for j in ti.static(range(3)):
+                node = row + (i * stride_x + j * stride_y)
+                middle = w[7][t] * grid[node + 1]
+                last = w[8][t] * grid[node + 2]
+                line = w[3 + j][t] * (w[6][t] * grid[node] + middle + last)
+                plane = plane + line
+                plane_z = plane_z + w[3 + j][t] * (middle + (last + last))
+                if ti.static(j == 1):
+                    plane_y = plane_y + line
+                if ti.static(j == 2):
+                    plane_y = plane_y + (line + line)
+            weighted = w[i][t] * plane
+            total = total + weighted
+            moment_y = moment_y + w[i][t] * plane_y
+            moment_z = moment_z + w[i][t] * plane_z
+            if ti.static(i == 1):
+                moment_x = moment_x + weighted
+            if ti.static(i == 2):
+                moment_x = moment_x + (weighted + weighted)
+        return total, moment_x, moment_y, moment_z
 
     @ti.func
-    def grid_to_particle_adjoint(
-        grid_bar: ti.template(), velocity: ti.template(), lane, base: ivec3, fx: vec3, counts: ivec3, inv_dx: real,
-        v_bar: vec3, C_bar: mat3,
+    def slope_sums(
+        grid: ti.template(), row, stride_x, stride_y, w: ti.template(), dw: ti.template(), t,
+        q: vec4, along_x: vec4, along_y: vec4, along_z: vec4,
     ):  # fmt: skip
-        """Scatter the adjoints of the new v and C onto the nodes; returns their part of x_bar."""
-        scale = 4.0 * inv_dx
-        corner = v_bar - scale * (C_bar @ fx)
-        columns = scale * C_bar
-        last_column = vec3(columns[0, 2], columns[1, 2], columns[2, 2])
-        f_bar = vec3(0.0)
-        v = vec3(0.0)
-        for i in range(3):
-            for j in range(3):
-                wi, wj = weight(fx[0], i), weight(fx[1], j)
-                row = node_row(base, i, j, counts)
-                first = corner + columns @ vec3(i, j, 0.0)
-                inner = ti.cast(0.0, real)
-                for k in ti.static(range(3)):
-                    wk = weight(fx[2], k)
-                    w = wi * wj * wk
-                    node = velocity[lane, row + k]
-                    cotangent = first + k * last_column
-                    grid_bar[lane, row + k] = grid_bar[lane, row + k] + w * vec4(
-                        cotangent[0], cotangent[1], cotangent[2], 0.0
-                    )
-                    slope = cotangent.dot(node)
-                    inner += wk * slope
-                    f_bar[2] += wi * wj * weight_slope(fx[2], k) * slope
-                    v += w * node
-                f_bar[0] += weight_slope(fx[0], i) * wj * inner
-                f_bar[1] += wi * weight_slope(fx[1], j) * inner
-        # the stencil offsets (node - x) / dx move with x as well
-        return inv_dx * (f_bar - columns.transpose() @ v)
+        """sum over nodes of (d weight / d f_axis) * node * q for the three axes, component by component. The derivative of a
+        transfer by the particle's position needs the sum of their components."""
+        slope_x, slope_y, slope_z = vec4(0.0), vec4(0.0), vec4(0.0)
+        for i in ti.static(range(3)):
+            plane, plane_y, plane_z = vec4(0.0), vec4(0.0), vec4(0.0)
+            for j in ti.static(range(3)):
+                first = q
+                if ti.static(i == 1):
+                    first = first + along_x
+                if ti.static(i == 2):
+                    first = first + (along_x + along_x)
+                if ti.static(j == 1):
+                    first = first + along_y
+                if ti.static(j == 2):
+                    first = first + (along_y + along_y)
+                second = first + along_z
+                node = row + (i * stride_x + j * stride_y)
+                a = first * grid[node]
+                b = second * grid[node + 1]
+                c = (second + along_z) * grid[node + 2]
+                line = w[6][t] * a + w[7][t] * b + w[8][t] * c
+                plane = plane + w[3 + j][t] * line
+                plane_y = plane_y + dw[3 + j][t] * line
+                plane_z = plane_z + w[3 + j][t] * (dw[6][t] * a + dw[7][t] * b + dw[8][t] * c)
+            slope_x = slope_x + dw[i][t] * plane
+            slope_y = slope_y + w[i][t] * plane_y
+            slope_z = slope_z + w[i][t] * plane_z
+        return slope_x, slope_y, slope_z
 
-    @ti.func
-    def particle_to_grid_adjoint(
-        grid_bar: ti.template(), lane, base: ivec3, fx: vec3, counts: ivec3, dx: real, inv_dx: real, mass: real,
-        v: vec3, A: mat3,
-    ):  # fmt: skip
-        """Gather the adjoints of the nodes' (momentum, mass); returns x_bar, v_bar and A_bar."""
-        corner = mass * v - A @ (fx * dx)
-        columns = A * dx
-        last_column = vec3(columns[0, 2], columns[1, 2], columns[2, 2])
-        f_bar = vec3(0.0)
-        total = vec3(0.0)
-        moment = mat3(0.0)
-        for i in range(3):
-            for j in range(3):
-                wi, wj = weight(fx[0], i), weight(fx[1], j)
-                row = node_row(base, i, j, counts)
-                first = corner + columns @ vec3(i, j, 0.0)
-                inner = ti.cast(0.0, real)
-                row_total = vec3(0.0)
-                row_moment = vec3(0.0)
-                for k in ti.static(range(3)):
-                    wk = weight(fx[2], k)
-                    node = grid_bar[lane, row + k]
-                    q = first + k * last_column
-                    momentum = vec3(node[0], node[1], node[2])
-                    slope = momentum.dot(q) + node[3] * mass
-                    inner += wk * slope
-                    f_bar[2] += wi * wj * weight_slope(fx[2], k) * slope
-                    row_total += wk * momentum
-                    row_moment += (ti.cast(k, real) * wk) * momentum
-                f_bar[0] += weight_slope(fx[0], i) * wj * inner
-                f_bar[1] += wi * weight_slope(fx[1], j) * inner
-                row_total *= wi * wj
-                total += row_total
-                moment += ti.Matrix.cols(
-                    [ti.cast(i, real) * row_total, ti.cast(j, real) * row_total, wi * wj * row_moment]
-                )
-        A_bar = dx * (moment - total.outer_product(fx))
-        return inv_dx * f_bar - A.transpose() @ total, mass * total, A_bar
-
-    return SimpleNamespace(
-        base_node=base_node,
-        particle_to_grid=particle_to_grid,
-        grid_to_particle=grid_to_particle,
-        grid_to_particle_adjoint=grid_to_particle_adjoint,
-        particle_to_grid_adjoint=particle_to_grid_adjoint,
-    )
+    return SimpleNamespace(scatter=scatter, gather=gather, slope_sums=slope_sums)

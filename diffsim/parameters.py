@@ -1,0 +1,78 @@
+"""The scene's physical parameters by name, as torch tensors: what `Simulator.step` differentiates beside state and action."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffsim.errors import InputError
+from diffsim.scene import Scene
+from diffsim.solvers.mpm.memory import PARAMETERS, WORLD
+
+
+class ScenePhysics:
+    """Names, defaults and the solver's tensors of a scene's parameters.
+
+    Names are ``"<soft body>.<field of its material>"``, ``"<collider>.friction"``, ``"ground.friction"`` and ``"gravity"``.
+    """
+
+    def __init__(self, scene: Scene, *, dtype: torch.dtype, device: str):
+        self._scene = scene
+        self._like: dict[str, Any] = {"dtype": dtype, "device": device}
+        values: dict[str, object] = {"gravity": scene.gravity}
+        for body in scene.soft_bodies:
+            values |= {f"{body.name}.{field}": value for field, value in body.material.parameters.items()}
+        for thing in (*scene.tools, *scene.obstacles):
+            values[f"{thing.name}.friction"] = thing.friction
+        if scene.ground is not None:
+            values["ground.friction"] = scene.ground.friction
+        self.defaults = {name: torch.tensor(value, **self._like) for name, value in values.items()}
+        self._cached: tuple[int, tuple[Tensor, Tensor, Tensor]] | None = None
+
+    def tensors(self, num_envs: int, overrides: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
+        """What the solver takes: body parameters (B, bodies, 8), world (B, 4), collider friction (B, M).
+
+        Raises:
+            InputError: an override's name, type or shape is wrong.
+        """
+        if not overrides:
+            if self._cached is None or self._cached[0] != num_envs:
+                self._cached = (num_envs, self._assemble(num_envs, self.defaults))
+            return self._cached[1]
+        return self._assemble(num_envs, {**self.defaults, **self._checked(num_envs, overrides)})
+
+    def _checked(self, num_envs: int, overrides: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        for name, value in overrides.items():
+            if name not in self.defaults:
+                raise InputError(f"there is no parameter '{name}'; parameters: {', '.join(sorted(self.defaults))}")
+            if not isinstance(value, Tensor):
+                raise InputError(f"parameter '{name}' must be a torch tensor, got {type(value).__name__}")
+            single = self.defaults[name].shape
+            if tuple(value.shape) not in (tuple(single), (num_envs, *single)):
+                raise InputError(
+                    f"parameter '{name}' must have shape {tuple(single)} or {(num_envs, *single)}, got {tuple(value.shape)}"
+                )
+            if value.dtype != self._like["dtype"]:
+                raise InputError(f"parameter '{name}' must be {self._like['dtype']}, got {value.dtype}")
+            if not torch.isfinite(value).all():
+                raise InputError(f"parameter '{name}' must be finite, got {value.detach().tolist()}")
+        return dict(overrides)
+
+    def _assemble(self, num_envs: int, values: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        rows = []
+        zero = torch.zeros((num_envs,), **self._like)
+        for body in self._scene.soft_bodies:
+            own = {field: values[f"{body.name}.{field}"].expand(num_envs) for field in body.material.parameters}
+            volume = body.shape.volume / len(body.rest_particles)
+            row = [own["density"] * volume, zero + volume, *type(body.material).law_parameters(own)]
+            rows.append(torch.stack(row + [zero] * (PARAMETERS - len(row)), dim=-1))
+        ground = values.get("ground.friction", zero).expand(num_envs)
+        world = torch.cat([values["gravity"].expand(num_envs, 3), ground[:, None]], dim=-1)
+        colliders = (*self._scene.tools, *self._scene.obstacles)
+        friction = [values[f"{thing.name}.friction"].expand(num_envs) for thing in colliders]
+        stacked = torch.stack(friction, dim=-1) if friction else zero.new_zeros((num_envs, 0))
+        assert world.shape[-1] == WORLD
+        return torch.stack(rows, dim=1), world, stacked

@@ -1,0 +1,208 @@
+"""The schedule on a CPU: a whole control step in one launch, without atomics on the grid; forward beside adjoint.
+
+A lane is a thread. Environments are dealt to teams of lanes. With as many environments as lanes a team is one lane, nothing is
+shared and nobody waits. With fewer, the lanes of a team split an environment's particles among them: each scatters to a grid of
+its own, the team adds the grids up, and barriers stand between the stages.
+"""
+
+# mypy: ignore-errors
+# Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
+
+from types import SimpleNamespace
+from typing import Any
+
+import taichi as ti
+
+from diffsim.solvers.mpm.grid import grid_stage
+from diffsim.solvers.mpm.memory import PARTICLES, STATUS, SUBSTEPS
+from diffsim.solvers.mpm.particles import particle_stages
+
+# Taichi hands a CPU thread 512 consecutive iterations at least, so lane l works at iteration 512 l
+BLOCK = 512
+WIDTH = 16
+
+
+def lane_kernels(precision: str) -> SimpleNamespace:
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"."""
+    real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
+    particles = particle_stages(real, width=WIDTH, shared_grid=False)
+    nodes = grid_stage(real, shared_grid=False)
+    vec4 = ti.types.vector(4, real)
+    Reals = ti.types.ndarray(dtype=real, ndim=1)
+    Nodes = ti.types.ndarray(dtype=vec4, ndim=1)
+    Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
+
+    @ti.func
+    def row_count(boxes: ti.template(), box):
+        return (boxes[box + 3] - boxes[box]) * (boxes[box + 4] - boxes[box + 1])
+
+    @ti.func
+    def node_count(boxes: ti.template(), box):
+        return row_count(boxes, box) * (boxes[box + 5] - boxes[box + 2])
+
+    @ti.func
+    def empty_box(boxes: ti.template(), box):
+        for d in ti.static(range(3)):
+            boxes[box + d] = 1 << 30
+            boxes[box + 3 + d] = 0
+
+    @ti.func
+    def merge_box(boxes: ti.template(), box, own):
+        """Widen a box that the whole team widens by a lane's own."""
+        for d in ti.static(range(3)):
+            ti.atomic_min(boxes[box + d], boxes[own + d])
+            ti.atomic_max(boxes[box + 3 + d], boxes[own + 3 + d])
+
+    @ti.func
+    def meet(gate: ti.template(), team, parts, met):
+        """Wait for the team. Returns the number of arrivals so far; atomics serve as fences and as loads that are repeated."""
+        arrivals = met + parts
+        if parts > 1:
+            ti.atomic_add(gate[team], 1)
+            while ti.atomic_add(gate[team], 0) < arrivals:
+                pass
+        return arrivals
+
+    @ti.kernel
+    def forward(
+        lanes: ti.i32, parts: ti.i32, environments: ti.i32, tile_count: ti.i32, keep: ti.i32,
+        capacity: ti.i32, velocity_capacity: ti.i32, private: ti.i32,
+        x: Reals, v: Reals, C: Reals, F: Reals, a: Reals, frame: Reals,
+        domain: Reals, sizes: Integers, tiles: Integers, laws: Integers, parameters: Reals, world: Reals,
+        collider_shape: Reals, collider_friction: Reals, collider_position: Reals, collider_rotation: Reals,
+        collider_velocity: Reals, collider_spin: Reals,
+        boxes: Integers, grid: Nodes, velocity: Nodes, status: Integers, gate: Integers,
+    ):  # fmt: skip
+        """Advance environments by one control step. With ``keep``, particle arrays have substeps + 1 rows of particles per
+        environment and row s holds substep s, and the grid has a place for every substep; without it there is one of each.
+        From ``private`` on, the grid has a place for each lane, and ``boxes`` ends with one box for each lane."""
+        for iteration in range(lanes * BLOCK):
+            if iteration % BLOCK == 0:
+                lane = iteration // BLOCK
+                team, part = lane // parts, lane % parts
+                substeps, count = sizes[SUBSTEPS], sizes[PARTICLES]
+                first_tile, last_tile = tile_count * part // parts, tile_count * (part + 1) // parts
+                own_box = (environments * (substeps + 1) + lane) * 6
+                met = 0
+                e = team
+                while e < environments:
+                    first_row = e * (substeps * keep + 1) * count
+                    first_box = e * (substeps + 1) * 6
+                    if part == 0:
+                        empty_box(boxes, first_box)
+                    met = meet(gate, team, parts, met)
+                    empty_box(boxes, own_box)
+                    for n in range(first_tile, last_tile):
+                        particles.measure(x, domain, sizes, tiles, boxes, status, e, n, first_row, own_box)
+                    merge_box(boxes, first_box, own_box)
+                    met = meet(gate, team, parts, met)
+                    for s in range(substeps):
+                        now = first_row + s * keep * count
+                        new = first_row + (s + 1) * keep * count
+                        box = first_box + 6 * s
+                        total = ti.select(keep == 1, e * substeps + s, team) * capacity
+                        offset = ti.select(parts == 1, total, private + lane * capacity)
+                        rows = row_count(boxes, box)
+                        # a failed environment stands still; its team goes on together
+                        sound = status[e * STATUS] == 0 and node_count(boxes, box) <= capacity
+                        if sound:
+                            nodes.clear(grid, offset, 0, node_count(boxes, box))
+                            for n in range(first_tile, last_tile):
+                                particles.to_grid(
+                                    x, v, C, F, a, frame, domain, sizes, tiles, laws, parameters, boxes, grid, status,
+                                    n, e, s, now, new, box, offset, e,
+                                )  # fmt: skip
+                        met = meet(gate, team, parts, met)
+                        if sound:
+                            begin, end = rows * part // parts, rows * (part + 1) // parts
+                            if parts > 1:
+                                line = boxes[box + 5] - boxes[box + 2]
+                                nodes.reduce(
+                                    grid, total, private + team * parts * capacity, capacity, parts, begin * line, end * line
+                                )
+                            nodes.update(
+                                grid, velocity, domain, sizes, world, collider_shape, collider_friction, collider_position,
+                                collider_rotation, collider_velocity, collider_spin,
+                                boxes, box, begin, end, e, s, total, team * velocity_capacity,
+                            )  # fmt: skip
+                        if part == 0:
+                            empty_box(boxes, box + 6)
+                        met = meet(gate, team, parts, met)
+                        if sound:
+                            empty_box(boxes, own_box)
+                            for n in range(first_tile, last_tile):
+                                particles.from_grid(
+                                    x, v, C, domain, sizes, tiles, boxes, velocity, status,
+                                    n, s, now, new, box, own_box, team * velocity_capacity, e,
+                                )  # fmt: skip
+                            merge_box(boxes, box + 6, own_box)
+                        met = meet(gate, team, parts, met)
+                    e += lanes // parts
+
+    @ti.kernel
+    def adjoint(
+        lanes: ti.i32, parts: ti.i32, environments: ti.i32, tile_count: ti.i32, capacity: ti.i32, velocity_capacity: ti.i32,
+        x: Reals, v: Reals, C: Reals, F: Reals, a: Reals,
+        domain: Reals, sizes: Integers, tiles: Integers, laws: Integers, parameters: Reals, world: Reals,
+        collider_shape: Reals, collider_friction: Reals, collider_position: Reals, collider_rotation: Reals,
+        collider_velocity: Reals, collider_spin: Reals,
+        x_bar: Reals, v_bar: Reals, C_bar: Reals, F_bar: Reals, a_bar: Reals, parameters_bar: Reals, world_bar: Reals,
+        friction_bar: Reals, position_bar: Reals, rotation_bar: Reals, velocity_bar: Reals, spin_bar: Reals,
+        boxes: Integers, grid: Nodes, velocity: Nodes, grid_bar: Nodes, before: Reals, gate: Integers,
+    ):  # fmt: skip
+        """Reverse of ``forward`` over what it kept. On entry the particle adjoints are those of the last row (F_bar in its
+        frame), on exit those of the first; all other adjoints are added to, ``parts`` rows for each environment. ``grid_bar``
+        has a place for each lane, then one for each team."""
+        for iteration in range(lanes * BLOCK):
+            if iteration % BLOCK == 0:
+                lane = iteration // BLOCK
+                team, part = lane // parts, lane % parts
+                substeps, count = sizes[SUBSTEPS], sizes[PARTICLES]
+                first_tile, last_tile = tile_count * part // parts, tile_count * (part + 1) // parts
+                velocity_offset = team * velocity_capacity
+                own_offset = lane * velocity_capacity
+                total = ti.select(parts == 1, lane, lanes + team) * velocity_capacity
+                met = 0
+                e = team
+                while e < environments:
+                    bar_row = e * parts + part
+                    for reverse in range(substeps):
+                        s = substeps - 1 - reverse
+                        now = (e * (substeps + 1) + s) * count
+                        box = (e * (substeps + 1) + s) * 6
+                        offset = (e * substeps + s) * capacity
+                        begin, end = row_count(boxes, box) * part // parts, row_count(boxes, box) * (part + 1) // parts
+                        nodes.update(
+                            grid, velocity, domain, sizes, world, collider_shape, collider_friction, collider_position,
+                            collider_rotation, collider_velocity, collider_spin,
+                            boxes, box, begin, end, e, s, offset, velocity_offset,
+                        )  # fmt: skip
+                        nodes.clear(grid_bar, own_offset, 0, node_count(boxes, box))
+                        met = meet(gate, team, parts, met)
+                        for n in range(first_tile, last_tile):
+                            particles.from_grid_adjoint(
+                                x, v, x_bar, v_bar, C_bar, domain, sizes, tiles, boxes, velocity, grid_bar,
+                                n, now, now + count, e * count, box, velocity_offset, own_offset,
+                            )  # fmt: skip
+                        met = meet(gate, team, parts, met)
+                        if parts > 1:
+                            line = boxes[box + 5] - boxes[box + 2]
+                            nodes.reduce(
+                                grid_bar, total, team * parts * velocity_capacity, velocity_capacity, parts,
+                                begin * line, end * line,
+                            )  # fmt: skip
+                        nodes.update_adjoint(
+                            grid, grid_bar, before, domain, sizes, world, collider_shape, collider_friction,
+                            collider_position, collider_rotation, collider_velocity, collider_spin, world_bar, friction_bar,
+                            position_bar, rotation_bar, velocity_bar, spin_bar,
+                            boxes, box, begin, end, e, s, offset, total, bar_row, lane,
+                        )  # fmt: skip
+                        met = meet(gate, team, parts, met)
+                        for n in range(first_tile, last_tile):
+                            particles.to_grid_adjoint(
+                                x, v, C, F, a, x_bar, v_bar, C_bar, F_bar, a_bar, domain, sizes, tiles, laws, parameters,
+                                parameters_bar, boxes, grid_bar, n, e, now, e * count, box, total, bar_row,
+                            )  # fmt: skip
+                    e += lanes // parts
+
+    return SimpleNamespace(forward=forward, adjoint=adjoint)

@@ -1,0 +1,99 @@
+"""Tiles: particles are worked through a few at a time, so that the compiler can use the CPU's vector units.
+
+Taichi 1.7.4 never vectorises a loop over ndarrays or fields, but LLVM does vectorise a loop ``for t in range(width)`` over
+local vectors, if the loop's body has no branches, no calls, and only scalar arithmetic on ``array[t]``. So the stages load
+a tile of particles into local arrays, do their arithmetic in such loops, and go particle by particle only where they meet
+the grid. There they use vectors of four, which LLVM keeps in registers when Taichi leaves vector types alone
+(see `diffsim.runtime.compiled`).
+"""
+
+# mypy: ignore-errors
+# Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
+
+from types import SimpleNamespace
+from typing import Any
+
+import taichi as ti
+from taichi.lang.expr import make_constant_expr
+from taichi.lang.impl import expr_init
+
+
+def tile_arrays(real: Any, width: int) -> SimpleNamespace:
+    """``local(n)`` makes n arrays of ``width`` reals (n = 9: matrices in row-major order), ``local_int(n)`` of integers.
+
+    They are called in kernels as ``F = ti.static(tile.local(9))``, so that ``F[3 * i + j][t]`` is entry (i, j) of particle t.
+    """
+    reals = ti.types.vector(width, real)
+    integers = ti.types.vector(width, ti.i32)
+
+    def local(count: int) -> tuple[Any, ...]:
+        return tuple(expr_init(reals(0.0)) for _ in range(count))
+
+    def local_int(count: int) -> tuple[Any, ...]:
+        return tuple(expr_init(integers(0)) for _ in range(count))
+
+    return SimpleNamespace(local=local, local_int=local_int, width=width)
+
+
+def elementary_functions(real: Any) -> SimpleNamespace:
+    """``log``, ``exp`` and helpers as branch-free polynomials, which vectorise; accurate to a few units in the last place.
+
+    log takes positive normal numbers, exp what lies within +-80.
+    """
+    double = real == ti.f64
+    integer = ti.i64 if double else ti.i32
+    mantissa_bits = 52 if double else 23
+    log_terms, exp_terms = (11, 14) if double else (5, 8)
+    mantissa_mask = (1 << mantissa_bits) - 1
+    sqrt_half_bits = 0x3FE6A09E667F3BCD if double else 0x3F3504F3
+    # an integer i held in the low mantissa bits of 1.5 * 2^mantissa_bits is the number magic + i
+    magic = 1.5 * 2.0**mantissa_bits
+    magic_bits = ((mantissa_bits + (1023 if double else 127)) << mantissa_bits) + (1 << (mantissa_bits - 1))
+    # ln 2 in two parts, the first short enough for exact products with exponents
+    ln2_high, ln2_low = (6.93147180369123816490e-01, 1.90821492927058770002e-10) if double else (0.693359375, -2.12194440e-4)
+
+    def constant(value: float) -> Any:
+        """A literal of type ``real``; a plain one would be rounded to f32."""
+        return make_constant_expr(value, real)
+
+    def bits(value: int) -> Any:
+        return make_constant_expr(value, integer)
+
+    for helper in (constant, bits):
+        helper._is_taichi_function = False  # Taichi warns of calls to functions that lack this
+
+    @ti.func
+    def log(x):
+        shifted = ti.bit_cast(x, integer) - bits(sqrt_half_bits)
+        exponent = ti.bit_cast((shifted >> mantissa_bits) + bits(magic_bits), real) - constant(magic)
+        m = ti.bit_cast((shifted & bits(mantissa_mask)) + bits(sqrt_half_bits), real)
+        s = (m - 1.0) / (m + 1.0)  # log m = 2 artanh s, |s| < 0.172
+        s2 = s * s
+        series = constant(1.0 / (2 * log_terms + 1))
+        for k in ti.static(range(log_terms)):
+            series = series * s2 + constant(1.0 / (2 * (log_terms - k) - 1))
+        return exponent * constant(ln2_high) + (2.0 * s * series + exponent * constant(ln2_low))
+
+    @ti.func
+    def exp(x):
+        clamped = ti.min(ti.max(x, -80.0), 80.0)
+        rounded = clamped * constant(1.4426950408889634) + constant(magic)
+        n = rounded - constant(magic)
+        r = (clamped - n * constant(ln2_high)) - n * constant(ln2_low)
+        series = ti.cast(1.0, real)
+        for k in ti.static(range(exp_terms)):
+            series = series * r * constant(1.0 / (exp_terms - k)) + 1.0
+        return series * ti.bit_cast(
+            (ti.bit_cast(rounded, integer) << mantissa_bits) + bits((1023 if double else 127) << mantissa_bits), real
+        )
+
+    @ti.func
+    def logarithmic_mean(a, b, log_a, log_b):
+        """(a - b) / (log a - log b) given the logarithms; smooth at a = b: sqrt(ab) sinh(y) / y with y = log(a/b) / 2."""
+        y = (log_a - log_b) * 0.5
+        y2 = y * y
+        series = 1.0 + y2 / 6.0 * (1.0 + y2 / 20.0 * (1.0 + y2 / 42.0 * (1.0 + y2 / 72.0)))
+        near = y2 < 0.0625
+        return ti.select(near, ti.sqrt(a * b) * series, (a - b) / ti.select(near, ti.cast(1.0, real), log_a - log_b))
+
+    return SimpleNamespace(log=log, exp=exp, logarithmic_mean=logarithmic_mean, constant=constant)
