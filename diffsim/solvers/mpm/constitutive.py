@@ -24,7 +24,7 @@ LIQUID = len(STRETCH_LAWS)  # its law index
 def constitutive_stage(real: Any, tile: SimpleNamespace, functions: SimpleNamespace) -> SimpleNamespace:
     """``forward`` and ``adjoint`` of the whole constitutive update over tile arrays."""
     width = tile.width
-    svd = tile_svd(real, width)
+    svd = tile_svd(real, tile)
     laws = [law(real, functions) for law in STRETCH_LAWS]
     liquid = tait_liquid(real, tile, functions)
 
