@@ -155,7 +155,8 @@ def test_environments_do_not_see_each_other():
     after.x[3].square().sum().backward()
     assert float(action.grad[[0, 1, 2, 4]].abs().max()) == 0.0
     alone = sim.step(start[3], action[3:4].detach())
-    assert torch.equal(alone.x[0], after.x[3].detach())
+    # alone, it is worked at by all cores, which add up in another order
+    torch.testing.assert_close(alone.x[0], after.x[3].detach(), rtol=1e-13, atol=1e-14)
 
 
 def test_chunked_backward_is_bitwise_the_same(monkeypatch):

@@ -67,14 +67,15 @@ def lane_kernels(precision: str) -> SimpleNamespace:
     def forward(
         lanes: ti.i32, parts: ti.i32, environments: ti.i32, tile_count: ti.i32, keep: ti.i32,
         capacity: ti.i32, velocity_capacity: ti.i32, private: ti.i32,
-        x: Reals, v: Reals, C: Reals, F: Reals, a: Reals, frame: Reals,
+        records: Nodes, frames: Nodes,
         domain: Reals, sizes: Integers, tiles: Integers, laws: Integers, parameters: Reals, world: Reals,
         collider_shape: Reals, collider_friction: Reals, collider_position: Reals, collider_rotation: Reals,
         collider_velocity: Reals, collider_spin: Reals,
         boxes: Integers, grid: Nodes, velocity: Nodes, status: Integers, gate: Integers,
     ):  # fmt: skip
-        """Advance environments by one control step. With ``keep``, particle arrays have substeps + 1 rows of particles per
-        environment and row s holds substep s, and the grid has a place for every substep; without it there is one of each.
+        """Advance environments by one control step. With ``keep``, the records have substeps + 1 rows of particles per
+        environment and row s holds substep s, its F in its frame, and the grid has a place for every substep; without it
+        there is one of each.
         From ``private`` on, the grid has a place for each lane, and ``boxes`` ends with one box for each lane."""
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
@@ -93,7 +94,7 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                     met = meet(gate, team, parts, met)
                     empty_box(boxes, own_box)
                     for n in range(first_tile, last_tile):
-                        particles.measure(x, domain, sizes, tiles, boxes, status, e, n, first_row, own_box)
+                        particles.measure(records, domain, sizes, tiles, boxes, status, e, n, first_row, own_box)
                     merge_box(boxes, first_box, own_box)
                     met = meet(gate, team, parts, met)
                     for s in range(substeps):
@@ -109,7 +110,7 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                             nodes.clear(grid, offset, 0, node_count(boxes, box))
                             for n in range(first_tile, last_tile):
                                 particles.to_grid(
-                                    x, v, C, F, a, frame, domain, sizes, tiles, laws, parameters, boxes, grid, status,
+                                    records, frames, domain, sizes, tiles, laws, parameters, boxes, grid, status,
                                     n, e, s, now, new, box, offset, e,
                                 )  # fmt: skip
                         met = meet(gate, team, parts, met)
@@ -132,26 +133,29 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                             empty_box(boxes, own_box)
                             for n in range(first_tile, last_tile):
                                 particles.from_grid(
-                                    x, v, C, domain, sizes, tiles, boxes, velocity, status,
+                                    records, domain, sizes, tiles, boxes, velocity, status,
                                     n, s, now, new, box, own_box, team * velocity_capacity, e,
                                 )  # fmt: skip
                             merge_box(boxes, box + 6, own_box)
                         met = meet(gate, team, parts, met)
+                    if keep == 0:
+                        for n in range(first_tile, last_tile):
+                            particles.leave_frame(records, frames, tiles, n, first_row, e * count, True)
                     e += lanes // parts
 
     @ti.kernel
     def adjoint(
         lanes: ti.i32, parts: ti.i32, environments: ti.i32, tile_count: ti.i32, capacity: ti.i32, velocity_capacity: ti.i32,
-        x: Reals, v: Reals, C: Reals, F: Reals, a: Reals,
+        records: Nodes, frames: Nodes, bars: Nodes,
         domain: Reals, sizes: Integers, tiles: Integers, laws: Integers, parameters: Reals, world: Reals,
         collider_shape: Reals, collider_friction: Reals, collider_position: Reals, collider_rotation: Reals,
         collider_velocity: Reals, collider_spin: Reals,
-        x_bar: Reals, v_bar: Reals, C_bar: Reals, F_bar: Reals, a_bar: Reals, parameters_bar: Reals, world_bar: Reals,
+        parameters_bar: Reals, world_bar: Reals,
         friction_bar: Reals, position_bar: Reals, rotation_bar: Reals, velocity_bar: Reals, spin_bar: Reals,
         boxes: Integers, grid: Nodes, velocity: Nodes, grid_bar: Nodes, before: Reals, gate: Integers,
     ):  # fmt: skip
-        """Reverse of ``forward`` over what it kept. On entry the particle adjoints are those of the last row (F_bar in its
-        frame), on exit those of the first; all other adjoints are added to, ``parts`` rows for each environment. ``grid_bar``
+        """Reverse of ``forward`` over what it kept. On entry ``bars`` are the adjoints of the last row's records, on
+        exit those of the first; all other adjoints are added to, ``parts`` rows for each environment. ``grid_bar``
         has a place for each lane, then one for each team."""
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
@@ -166,6 +170,8 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                 e = team
                 while e < environments:
                     bar_row = e * parts + part
+                    for n in range(first_tile, last_tile):
+                        particles.leave_frame(bars, frames, tiles, n, e * count, e * count, False)
                     for reverse in range(substeps):
                         s = substeps - 1 - reverse
                         now = (e * (substeps + 1) + s) * count
@@ -181,7 +187,7 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                         met = meet(gate, team, parts, met)
                         for n in range(first_tile, last_tile):
                             particles.from_grid_adjoint(
-                                x, v, x_bar, v_bar, C_bar, domain, sizes, tiles, boxes, velocity, grid_bar,
+                                records, bars, domain, sizes, tiles, boxes, velocity, grid_bar,
                                 n, now, now + count, e * count, box, velocity_offset, own_offset,
                             )  # fmt: skip
                         met = meet(gate, team, parts, met)
@@ -200,7 +206,7 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                         met = meet(gate, team, parts, met)
                         for n in range(first_tile, last_tile):
                             particles.to_grid_adjoint(
-                                x, v, C, F, a, x_bar, v_bar, C_bar, F_bar, a_bar, domain, sizes, tiles, laws, parameters,
+                                records, bars, domain, sizes, tiles, laws, parameters,
                                 parameters_bar, boxes, grid_bar, n, e, now, e * count, box, total, bar_row,
                             )  # fmt: skip
                     e += lanes // parts

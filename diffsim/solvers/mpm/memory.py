@@ -10,6 +10,7 @@ colliders   shape (core half extents 3, radius, radius of the bounding sphere); 
 tiles       first particle, how many, body
 """
 
+RECORD, MOTION, FRAME = 7, 4, 3
 # entries of `domain` (reals)
 DT, DX, ORIGIN, LOWER, UPPER, GROUND, LAYER = 0, 1, 2, 5, 8, 11, 12
 # entries of `sizes` (integers)

@@ -13,16 +13,7 @@ import taichi as ti
 
 from diffsim.solvers.mpm.constitutive import constitutive_stage
 from diffsim.solvers.mpm.memory import (
-    BODIES,
-    COUNTS,
-    DT,
-    DX,
-    LEFT_GRID,
-    ORIGIN,
-    PARAMETERS,
-    PARTICLES,
-    STATUS,
-    WILD_DEFORMATION,
+    BODIES, COUNTS, DT, DX, FRAME, LEFT_GRID, MOTION, ORIGIN, PARAMETERS, PARTICLES, RECORD, STATUS, WILD_DEFORMATION,
     WILD_VELOCITY,
 )  # fmt: skip
 from diffsim.solvers.mpm.tiles import elementary_functions, tile_arrays
@@ -44,28 +35,97 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
             status[row * STATUS + 1] = substep
             status[row * STATUS + 2] = particle
 
+    # Loading: lanes beyond ``count`` repeat the last particle; loading adjoints: they stay zero, so that sums are right.
+
     @ti.func
-    def load(source: ti.template(), row, first, count, components: ti.template(), target: ti.template()):
-        """Lanes beyond ``count`` repeat the last particle."""
+    def load_position(records: ti.template(), row, first, count, x: ti.template()):
         for t in range(width):
-            p = (row + first + ti.min(t, count - 1)) * components
-            for c in ti.static(range(components)):
-                target[c][t] = source[p + c]
+            record = records[(row + first + ti.min(t, count - 1)) * RECORD]
+            for i in ti.static(range(3)):
+                x[i][t] = record[i]
 
     @ti.func
-    def load_bar(source: ti.template(), row, first, count, components: ti.template(), target: ti.template()):
-        """Lanes beyond ``count`` are zero, so that sums over the tile are right."""
-        for t in range(count):
-            p = (row + first + t) * components
-            for c in ti.static(range(components)):
-                target[c][t] = source[p + c]
+    def load_velocity(records: ti.template(), row, first, count, v: ti.template()):
+        for t in range(width):
+            n = (row + first + ti.min(t, count - 1)) * RECORD
+            record, following = records[n], records[n + 1]
+            v[0][t] = record[3]
+            v[1][t] = following[0]
+            v[2][t] = following[1]
 
     @ti.func
-    def store(target: ti.template(), row, first, count, components: ti.template(), source: ti.template()):
+    def load_motion(
+        records: ti.template(), row, first, count, lanes, x: ti.template(), v: ti.template(), C: ti.template()
+    ):
+        for t in range(lanes):
+            n = (row + first + ti.min(t, count - 1)) * RECORD
+            r0, r1, r2, r3 = records[n], records[n + 1], records[n + 2], records[n + 3]
+            x[0][t] = r0[0]
+            x[1][t] = r0[1]
+            x[2][t] = r0[2]
+            v[0][t] = r0[3]
+            v[1][t] = r1[0]
+            v[2][t] = r1[1]
+            C[0][t] = r1[2]
+            C[1][t] = r1[3]
+            for c in ti.static(range(4)):
+                C[2 + c][t] = r2[c]
+            for c in ti.static(range(3)):
+                C[6 + c][t] = r3[c]
+
+    @ti.func
+    def store_motion(
+        records: ti.template(), row, first, count, x: ti.template(), v: ti.template(), C: ti.template()
+    ):
         for t in range(count):
-            p = (row + first + t) * components
-            for c in ti.static(range(components)):
-                target[p + c] = source[c][t]
+            n = (row + first + t) * RECORD
+            records[n] = vec4(x[0][t], x[1][t], x[2][t], v[0][t])
+            records[n + 1] = vec4(v[1][t], v[2][t], C[0][t], C[1][t])
+            records[n + 2] = vec4(C[2][t], C[3][t], C[4][t], C[5][t])
+            records[n + 3] = vec4(C[6][t], C[7][t], C[8][t], 0.0)
+
+    @ti.func
+    def store_position(records: ti.template(), row, first, count, x: ti.template(), v: ti.template()):
+        """Overwrites the first component of v as well."""
+        for t in range(count):
+            records[(row + first + t) * RECORD] = vec4(x[0][t], x[1][t], x[2][t], v[0][t])
+
+    @ti.func
+    def load_deformation(records: ti.template(), row, first, count, lanes, F: ti.template(), a: ti.template()):
+        for t in range(lanes):
+            n = (row + first + ti.min(t, count - 1)) * RECORD + MOTION
+            r0, r1, r2 = records[n], records[n + 1], records[n + 2]
+            for c in ti.static(range(4)):
+                F[c][t] = r0[c]
+                F[4 + c][t] = r1[c]
+            F[8][t] = r2[0]
+            a[0][t] = r2[1]
+
+    @ti.func
+    def store_deformation(records: ti.template(), row, first, count, F: ti.template(), a: ti.template()):
+        for t in range(count):
+            n = (row + first + t) * RECORD + MOTION
+            records[n] = vec4(F[0][t], F[1][t], F[2][t], F[3][t])
+            records[n + 1] = vec4(F[4][t], F[5][t], F[6][t], F[7][t])
+            records[n + 2] = vec4(F[8][t], a[0][t], 0.0, 0.0)
+
+    @ti.func
+    def load_frame(frames: ti.template(), row, first, count, R: ti.template()):
+        for t in range(width):
+            n = (row + first + ti.min(t, count - 1)) * FRAME
+            r0, r1, r2 = frames[n], frames[n + 1], frames[n + 2]
+            for c in ti.static(range(4)):
+                R[c][t] = r0[c]
+                R[4 + c][t] = r1[c]
+            R[8][t] = r2[0]
+
+    @ti.func
+    def store_frame(frames: ti.template(), row, first, count, R: ti.template()):
+        for t in range(count):
+            n = (row + first + t) * FRAME
+            frames[n] = vec4(R[0][t], R[1][t], R[2][t], R[3][t])
+            frames[n + 1] = vec4(R[4][t], R[5][t], R[6][t], R[7][t])
+            frames[n + 2] = vec4(R[8][t], 0.0, 0.0, 0.0)
 
     @ti.func
     def stencil(x: ti.template(), domain: ti.template(), sizes: ti.template(), f: ti.template(), base: ti.template()):
@@ -125,13 +185,13 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
 
     @ti.func
     def measure(
-        x: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(), boxes: ti.template(),
+        records: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(), boxes: ti.template(),
         status: ti.template(), status_row, tile_index, row, box,
     ):  # fmt: skip
         """Widen a box to hold the stencils of a tile's particles as they stand."""
         first, count = tiles[3 * tile_index], tiles[3 * tile_index + 1]
         X, f, base = ti.static(tile.local(3), tile.local(3), tile.local_int(3))
-        load(x, row, first, count, 3, X)
+        load_position(records, row, first, count, X)
         if stencil(X, domain, sizes, f, base) > 0:
             for t in range(count):
                 if not (ti.max(f[0][t], ti.max(f[1][t], f[2][t])) < 1.75 and ti.min(f[0][t], ti.min(f[1][t], f[2][t])) > 0.25):
@@ -153,9 +213,8 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
 
     @ti.func
     def to_grid(
-        x: ti.template(), v: ti.template(), C: ti.template(), F: ti.template(), a: ti.template(), frame: ti.template(),
-        domain: ti.template(), sizes: ti.template(), tiles: ti.template(), laws: ti.template(), parameters: ti.template(),
-        boxes: ti.template(), grid: ti.template(), status: ti.template(),
+        records: ti.template(), frames: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(),
+        laws: ti.template(), parameters: ti.template(), boxes: ti.template(), grid: ti.template(), status: ti.template(),
         tile_index, e, substep, now, new, box, offset, status_row,
     ):  # fmt: skip
         """Constitutive update from row ``now`` to row ``new``, and the particles' momentum and mass to the grid."""
@@ -169,9 +228,8 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         g, tau, A, corner, w, R = ti.static(
             tile.local(3), tile.local(9), tile.local(9), tile.local(3), tile.local(9), tile.local(9)
         )
-        load(C, now, first, count, 9, Cp)
-        load(F, now, first, count, 9, G)
-        load(a, now, first, count, 1, ap)
+        load_motion(records, now, first, count, width, X, Vp, Cp)
+        load_deformation(records, now, first, count, width, G, ap)
         inverted = law.evaluate(
             laws[body], parameters[q + 2], parameters[q + 3], parameters[q + 4], parameters[q + 5], parameters[q + 6],
             dt, Cp, G, ap, B, U, S, V, g, tau,
@@ -192,18 +250,20 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
                     size = size + G[c][t] * G[c][t] + 0.0 * tau[c][t]
                 if not size < 1e12:
                     report(status, status_row, substep, first + t, WILD_DEFORMATION)
-        store(F, new, first, count, 9, G)
-        store(a, new, first, count, 1, ap)
+        store_deformation(records, new, first, count, G, ap)
         # the frame turns: R V
         frame_row = e * sizes[PARTICLES]
-        load(frame, frame_row, first, count, 9, R)
+        if substep > 0:
+            load_frame(frames, frame_row, first, count, R)
+        else:
+            for t in range(width):
+                for i, j in ti.static(ti.ndrange(3, 3)):
+                    R[3 * i + j][t] = ti.cast(ti.static(1.0 if i == j else 0.0), real)
         for t in range(width):
             for i, j in ti.static(ti.ndrange(3, 3)):
                 B[3 * i + j][t] = R[3 * i][t] * V[j][t] + R[3 * i + 1][t] * V[3 + j][t] + R[3 * i + 2][t] * V[6 + j][t]
-        store(frame, frame_row, first, count, 9, B)
+        store_frame(frames, frame_row, first, count, B)
 
-        load(x, now, first, count, 3, X)
-        load(v, now, first, count, 3, Vp)
         stencil(X, domain, sizes, f, base)
         weigh(f, w)
         locate(base, boxes, box, row)
@@ -219,9 +279,8 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
 
     @ti.func
     def from_grid(
-        x: ti.template(), v: ti.template(), C: ti.template(), domain: ti.template(), sizes: ti.template(),
-        tiles: ti.template(), boxes: ti.template(), velocity: ti.template(), status: ti.template(),
-        tile_index, substep, now, new, box, next_box, offset, status_row,
+        records: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(), boxes: ti.template(),
+        velocity: ti.template(), status: ti.template(), tile_index, substep, now, new, box, next_box, offset, status_row,
     ):  # fmt: skip
         """Velocity and its affine field from the grid; advection. The next substep's box is widened to hold the particles."""
         first, count = tiles[3 * tile_index], tiles[3 * tile_index + 1]
@@ -229,7 +288,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         scale = 4.0 / domain[DX]
         X, f, base, row, w = ti.static(tile.local(3), tile.local(3), tile.local_int(3), tile.local_int(1), tile.local(9))
         Vp, M = ti.static(tile.local(3), tile.local(9))
-        load(x, now, first, count, 3, X)
+        load_position(records, now, first, count, X)
         stencil(X, domain, sizes, f, base)
         weigh(f, w)
         locate(base, boxes, box, row)
@@ -253,9 +312,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
             for t in range(count):
                 if not Vp[0][t] * Vp[0][t] + Vp[1][t] * Vp[1][t] + Vp[2][t] * Vp[2][t] < 1e12:
                     report(status, status_row, substep, first + t, WILD_VELOCITY)
-        store(x, new, first, count, 3, X)
-        store(v, new, first, count, 3, Vp)
-        store(C, new, first, count, 9, M)
+        store_motion(records, new, first, count, X, Vp, M)
         for t in range(width):
             for i in ti.static(range(3)):
                 X[i][t] = X[i][ti.min(t, count - 1)]
@@ -267,8 +324,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
 
     @ti.func
     def from_grid_adjoint(
-        x: ti.template(), v: ti.template(), x_bar: ti.template(), v_bar: ti.template(), C_bar: ti.template(),
-        domain: ti.template(), sizes: ti.template(), tiles: ti.template(), boxes: ti.template(), velocity: ti.template(),
+        records: ti.template(), bars: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(), boxes: ti.template(), velocity: ti.template(),
         grid_bar: ti.template(), tile_index, now, new, bar, box, velocity_offset, bar_offset,
     ):  # fmt: skip
         """Adjoints of the new x, v and C to those of the node velocities and to their part of x_bar."""
@@ -278,11 +334,9 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         X, f, base, row = ti.static(tile.local(3), tile.local(3), tile.local_int(3), tile.local_int(1))
         w, dw, Vp, slope = ti.static(tile.local(9), tile.local(9), tile.local(3), tile.local(3))
         Xb, Vb, Cb = ti.static(tile.local(3), tile.local(3), tile.local(9))
-        load(x, now, first, count, 3, X)
-        load(v, new, first, count, 3, Vp)
-        load_bar(x_bar, bar, first, count, 3, Xb)
-        load_bar(v_bar, bar, first, count, 3, Vb)
-        load_bar(C_bar, bar, first, count, 9, Cb)
+        load_position(records, now, first, count, X)
+        load_velocity(records, new, first, count, Vp)
+        load_motion(bars, bar, first, count, count, Xb, Vb, Cb)
         stencil(X, domain, sizes, f, base)
         weigh(f, w)
         weigh_slopes(f, dw)
@@ -304,10 +358,10 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
             along_x = vec4(Cb[0][t], Cb[3][t], Cb[6][t], 0.0)
             along_y = vec4(Cb[1][t], Cb[4][t], Cb[7][t], 0.0)
             along_z = vec4(Cb[2][t], Cb[5][t], Cb[8][t], 0.0)
-            transfer.scatter(grid_bar, bar_offset + row[0][t], stride_x, stride_y, w, t, corner, along_x, along_y, along_z)
-            sx, sy, sz = transfer.slope_sums(
-                velocity, velocity_offset + row[0][t], stride_x, stride_y, w, dw, t, corner, along_x, along_y, along_z
-            )
+            sx, sy, sz = transfer.gather_adjoint(
+                grid_bar, bar_offset + row[0][t], velocity, velocity_offset + row[0][t], stride_x, stride_y, w, dw, t,
+                corner, along_x, along_y, along_z,
+            )  # fmt: skip
             slope[0][t] = sx[0] + sx[1] + sx[2]
             slope[1][t] = sy[0] + sy[1] + sy[2]
             slope[2][t] = sz[0] + sz[1] + sz[2]
@@ -315,13 +369,11 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
             for d in ti.static(range(3)):
                 moved = slope[d][t] - (Cb[d][t] * Vp[0][t] + Cb[3 + d][t] * Vp[1][t] + Cb[6 + d][t] * Vp[2][t])
                 Xb[d][t] = Xb[d][t] + inv_dx * moved
-        store(x_bar, bar, first, count, 3, Xb)
+        store_position(bars, bar, first, count, Xb, Vb)
 
     @ti.func
     def to_grid_adjoint(
-        x: ti.template(), v: ti.template(), C: ti.template(), F: ti.template(), a: ti.template(),
-        x_bar: ti.template(), v_bar: ti.template(), C_bar: ti.template(), F_bar: ti.template(), a_bar: ti.template(),
-        domain: ti.template(), sizes: ti.template(), tiles: ti.template(), laws: ti.template(), parameters: ti.template(),
+        records: ti.template(), bars: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(), laws: ti.template(), parameters: ti.template(),
         parameters_bar: ti.template(), boxes: ti.template(), grid_bar: ti.template(),
         tile_index, e, now, bar, box, offset, parameters_row,
     ):  # fmt: skip
@@ -339,15 +391,15 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         B, U, S, V = ti.static(tile.local(9), tile.local(9), tile.local(3), tile.local(9))
         g, tau, A, corner = ti.static(tile.local(3), tile.local(9), tile.local(9), tile.local(3))
         Xb, Vb, Cb, Gb, ab = ti.static(tile.local(3), tile.local(3), tile.local(9), tile.local(9), tile.local(1))
-        total, moment, slope, q_bar = ti.static(tile.local(4), tile.local(9), tile.local(3), tile.local(6))
-        load(x, now, first, count, 3, X)
-        load(v, now, first, count, 3, Vp)
-        load(C, now, first, count, 9, Cp)
-        load(F, now, first, count, 9, G)
-        load(a, now, first, count, 1, ap)
-        load_bar(x_bar, bar, first, count, 3, Xb)
-        load_bar(F_bar, bar, first, count, 9, Gb)
-        load_bar(a_bar, bar, first, count, 1, ab)
+        total, moment, slope, q_bar, a_old = ti.static(
+            tile.local(4), tile.local(9), tile.local(3), tile.local(6), tile.local(1)
+        )
+        load_motion(records, now, first, count, width, X, Vp, Cp)
+        load_deformation(records, now, first, count, width, G, ap)
+        load_motion(bars, bar, first, count, count, Xb, Vb, Cb)
+        load_deformation(bars, bar, first, count, count, Gb, ab)
+        for t in range(width):
+            a_old[0][t] = ap[0][t]
         law.evaluate(
             laws[body], parameters[q + 2], parameters[q + 3], parameters[q + 4], parameters[q + 5], parameters[q + 6],
             dt, Cp, G, ap, B, U, S, V, g, tau,
@@ -361,7 +413,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         stride_x = (boxes[box + 4] - boxes[box + 1]) * stride_y
         for t in range(count):
             node = offset + row[0][t]
-            sx, sy, sz = transfer.slope_sums(
+            sums, along_x, along_y, along_z, sx, sy, sz = transfer.scatter_adjoint(
                 grid_bar, node, stride_x, stride_y, w, dw, t,
                 vec4(corner[0][t], corner[1][t], corner[2][t], m), vec4(A[0][t], A[3][t], A[6][t], 0.0),
                 vec4(A[1][t], A[4][t], A[7][t], 0.0), vec4(A[2][t], A[5][t], A[8][t], 0.0),
@@ -369,14 +421,13 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
             slope[0][t] = sx[0] + sx[1] + sx[2] + sx[3]
             slope[1][t] = sy[0] + sy[1] + sy[2] + sy[3]
             slope[2][t] = sz[0] + sz[1] + sz[2] + sz[3]
-            sums, along_x, along_y, along_z = transfer.gather(grid_bar, node, stride_x, stride_y, w, t)
             total[3][t] = sums[3]
             for i in ti.static(range(3)):
                 total[i][t] = sums[i]
                 moment[3 * i][t] = along_x[i]
                 moment[3 * i + 1][t] = along_y[i]
                 moment[3 * i + 2][t] = along_z[i]
-        # moment becomes A_bar, then -k A_bar = tau_bar in U's place is not free: tau serves for tau_bar
+        # moment turns into A_bar, and tau into tau_bar = -k A_bar
         for t in range(width):
             for i, j in ti.static(ti.ndrange(3, 3)):
                 moment[3 * i + j][t] = dx * (moment[3 * i + j][t] - total[i][t] * f[j][t])
@@ -391,16 +442,12 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
                 moved = slope[d][t] - (A[d][t] * total[0][t] + A[3 + d][t] * total[1][t] + A[6 + d][t] * total[2][t])
                 Xb[d][t] = Xb[d][t] + inv_dx * moved
                 Vb[d][t] = m * total[d][t]
-        load(a, now, first, count, 1, ap)
         law.adjoint(
             laws[body], parameters[q + 2], parameters[q + 3], parameters[q + 4], parameters[q + 5], parameters[q + 6],
-            dt, Cp, G, ap, B, U, S, V, tau, Cb, Gb, ab, q_bar,
+            dt, Cp, G, a_old, B, U, S, V, tau, Cb, Gb, ab, q_bar,
         )  # fmt: skip
-        store(x_bar, bar, first, count, 3, Xb)
-        store(v_bar, bar, first, count, 3, Vb)
-        store(C_bar, bar, first, count, 9, Cb)
-        store(F_bar, bar, first, count, 9, Gb)
-        store(a_bar, bar, first, count, 1, ab)
+        store_motion(bars, bar, first, count, Xb, Vb, Cb)
+        store_deformation(bars, bar, first, count, Gb, ab)
         for n in ti.static(range(6)):
             entry = (parameters_row * sizes[BODIES] + body) * PARAMETERS + ti.static((2, 3, 4, 5, 6, 0)[n])
             summed = ti.cast(0.0, real)
@@ -411,7 +458,26 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
             else:
                 parameters_bar[entry] = parameters_bar[entry] + summed
 
+    @ti.func
+    def leave_frame(
+        records: ti.template(), frames: ti.template(), tiles: ti.template(), tile_index, row, frame_row, back: ti.template()
+    ):
+        """F of a row out of its frame: F R^T; or, with ``back`` false, into it: F R."""
+        first, count = tiles[3 * tile_index], tiles[3 * tile_index + 1]
+        F, a, R, turned = ti.static(tile.local(9), tile.local(1), tile.local(9), tile.local(9))
+        load_deformation(records, row, first, count, width, F, a)
+        load_frame(frames, frame_row, first, count, R)
+        for t in range(width):
+            for i, j in ti.static(ti.ndrange(3, 3)):
+                if ti.static(back):
+                    turned[3 * i + j][t] = (
+                        F[3 * i][t] * R[3 * j][t] + F[3 * i + 1][t] * R[3 * j + 1][t] + F[3 * i + 2][t] * R[3 * j + 2][t]
+                    )
+                else:
+                    turned[3 * i + j][t] = F[3 * i][t] * R[j][t] + F[3 * i + 1][t] * R[3 + j][t] + F[3 * i + 2][t] * R[6 + j][t]
+        store_deformation(records, row, first, count, turned, a)
+
     return SimpleNamespace(
-        measure=measure, to_grid=to_grid, from_grid=from_grid, from_grid_adjoint=from_grid_adjoint,
+        measure=measure, leave_frame=leave_frame, to_grid=to_grid, from_grid=from_grid, from_grid_adjoint=from_grid_adjoint,
         to_grid_adjoint=to_grid_adjoint,
     )  # fmt: skip

@@ -13,14 +13,13 @@ from diffsim import runtime
 from diffsim.errors import SimulationError
 from diffsim.materials import LAWS
 from diffsim.scene import Scene
-from diffsim.solvers.mpm.memory import QUANTITIES, STATUS
+from diffsim.solvers.mpm.memory import FRAME, QUANTITIES, RECORD, STATUS
 
 logger = logging.getLogger(__name__)
 
 # what the recomputed substeps of the environments in flight may take; the batch is cut into chunks to respect it
 TRAJECTORY_BYTES = 64 * 1024 * 1024
 PADDING = 3  # grid cells outside the domain on each side
-WIDTHS = (3, 3, 9, 9, 1)  # of x, v, C, F, plastic strain
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,20 @@ class StepInputs:
 
     def tensors(self) -> tuple[Tensor, ...]:
         return tuple(getattr(self, item.name) for item in fields(self))
+
+
+def pack(particles: tuple[Tensor, ...]) -> Tensor:
+    """Records (B, N, 4 RECORD) of x, v, C, F and the plastic strain."""
+    x, v, C, F, a = (tensor.detach() for tensor in particles)
+    gap = x.new_zeros((*a.shape, 2))
+    return torch.cat([x, v, C.flatten(2), gap[..., :1], F.flatten(2), a.unsqueeze(-1), gap], dim=-1)
+
+
+def unpack(records: Tensor) -> tuple[Tensor, ...]:
+    """The inverse of `pack`, as tensors of their own."""
+    x, v, C, _gap, F, a, _gaps = records.split((3, 3, 9, 1, 9, 1, 2), dim=-1)
+    square = (*records.shape[:2], 3, 3)
+    return x.contiguous(), v.contiguous(), C.reshape(square), F.reshape(square), a.squeeze(-1).contiguous()
 
 
 class MPMSolver:
@@ -86,11 +99,19 @@ class MPMSolver:
         self._grid = self._nodes(2 * self._lanes, self.node_count)  # a place for each team, then one for each lane
         self._velocity = self._nodes(self._lanes, self.node_count)
         self._grid_bar: Tensor | None = None
+        self._buffers: dict[str, Tensor] = {}
         self._inverted_reported = False
 
     def _nodes(self, *counts: int) -> Tensor:
         # untouched pages of zeros take no memory, so a grid costs what its largest box of particles covers
         return torch.zeros((int(np.prod(counts)), 4), dtype=self.dtype)
+
+    def _buffer(self, name: str, *shape: int) -> Tensor:
+        """Uninitialised memory that is kept for the next call: fresh pages cost as much as a substep."""
+        size = int(np.prod(shape))
+        if name not in self._buffers or self._buffers[name].numel() < size:
+            self._buffers[name] = torch.empty(size, dtype=self.dtype)
+        return self._buffers[name][:size].view(shape)
 
     def _scene_tensors(self, inputs: StepInputs) -> tuple[Tensor, ...]:
         flat = {item.name: getattr(inputs, item.name).reshape(-1) for item in fields(inputs)}
@@ -103,12 +124,12 @@ class MPMSolver:
         )  # fmt: skip
 
     def _run(
-        self, rows: list[Tensor], inputs: StepInputs, *, kept_grid: Tensor | None, capacity: int, time_step: Tensor, first: int
-    ) -> tuple[Tensor, Tensor]:
-        """The forward kernel over particle arrays (B, rows, N * width), in place; returns the particles' frames and the boxes."""
-        num_envs = rows[0].shape[0]
-        parts = self._parts(num_envs)
-        frame = torch.eye(3, dtype=self.dtype).reshape(1, 1, 9).repeat(num_envs, self._count, 1)
+        self, records: Tensor, inputs: StepInputs, *, parts: int, kept_grid: Tensor | None, capacity: int,
+        time_step: Tensor, first: int,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """The forward kernel over records (B, rows, N, 4 RECORD), in place; returns the particles' frames and the boxes."""
+        num_envs = records.shape[0]
+        frames = self._buffer("frames", num_envs * self._count * FRAME, 4)
         boxes = torch.empty((num_envs * (self.substeps + 1) + self._lanes) * 6, dtype=torch.int32)
         status = torch.zeros((num_envs, STATUS), dtype=torch.int32)
         if kept_grid is None:
@@ -119,14 +140,14 @@ class MPMSolver:
             self._kernels.forward(
                 self._lanes, parts, num_envs, self._tile_count, int(kept_grid is not None),
                 capacity, self.node_count, private,
-                *(row.view(-1) for row in rows), frame.view(-1), *self._scene_tensors(inputs),
+                records.view(-1, 4), frames, *self._scene_tensors(inputs),
                 boxes, grid, self._velocity, status.view(-1), torch.zeros(self._lanes, dtype=torch.int32),
             )  # fmt: skip
         self._check(status, time_step, first)
-        return frame, boxes
+        return frames, boxes
 
     def _parts(self, num_envs: int) -> int:
-        """How many lanes work at one environment."""
+        """How many lanes work at one environment of a batch."""
         return max(self._lanes // num_envs, 1)
 
     def _check(self, status: Tensor, time_step: Tensor, first: int) -> None:
@@ -168,18 +189,14 @@ class MPMSolver:
             SimulationError: a particle left the grid or something is not finite.
         """
         num_envs = particles[0].shape[0]
-        rows = [tensor.detach().clone(memory_format=torch.contiguous_format) for tensor in particles]
+        records = pack(particles).unsqueeze(1)
         whole = self._chunk(inputs, slice(0, num_envs))
-        frame, boxes = self._run(rows, whole, kept_grid=None, capacity=self.node_count, time_step=time_step, first=0)
-        self._turn(rows[3], frame, back=True)
+        _frames, boxes = self._run(
+            records, whole, parts=self._parts(num_envs), kept_grid=None, capacity=self.node_count, time_step=time_step, first=0
+        )
         boxes = boxes[: num_envs * (self.substeps + 1) * 6].view(num_envs, self.substeps + 1, 2, 3)[:, : self.substeps]
         extent = (boxes[:, :, 1] - boxes[:, :, 0]).to(torch.int64)
-        return tuple(rows), extent.prod(dim=-1).amax(dim=1)
-
-    def _turn(self, F: Tensor, frame: Tensor, *, back: bool) -> None:
-        """F (B, N, 3, 3) times the frame (or its transpose), in place."""
-        R = frame.view(*F.shape)
-        F.copy_(F @ (R.transpose(-1, -2) if back else R))
+        return unpack(records.squeeze(1)), extent.prod(dim=-1).amax(dim=1)
 
     def adjoint(
         self,
@@ -195,41 +212,38 @@ class MPMSolver:
         at a time.
         """
         num_envs = particles[0].shape[0]
-        bars = tuple(bar.detach().clone(memory_format=torch.contiguous_format) for bar in output_bars)
+        bars = pack(output_bars)
         input_bars = StepInputs(*(torch.zeros(tensor.shape, dtype=self.dtype) for tensor in inputs.tensors()))
         if self._grid_bar is None:
             self._grid_bar = self._nodes(2 * self._lanes, self.node_count)
         before = torch.empty(self._lanes * max(self._collider_shape.numel(), 1) * 3, dtype=self.dtype)
         item = self._domain.element_size()
         capacity = int(box_nodes.max())
-        env_bytes = ((self.substeps + 1) * self._count * sum(WIDTHS) + self.substeps * capacity * 4) * item
+        env_bytes = ((self.substeps + 1) * self._count * RECORD + self.substeps * capacity) * 4 * item
         size = max(TRAJECTORY_BYTES // env_bytes // self._lanes, 1) * self._lanes
         for begin in range(0, num_envs, size):
             chunk = slice(begin, min(begin + size, num_envs))
             count = chunk.stop - chunk.start
-            rows = []
-            for tensor, width in zip(particles, WIDTHS, strict=True):
-                row = torch.empty((count, self.substeps + 1, self._count * width), dtype=self.dtype)
-                row[:, 0] = tensor.detach()[chunk].reshape(count, -1)
-                rows.append(row)
-            parts = self._parts(count)
+            records = self._buffer("trajectory", count, self.substeps + 1, self._count, 4 * RECORD)
+            records[:, 0] = pack(tuple(tensor[chunk] for tensor in particles))
+            parts = self._parts(num_envs)
             places = count * self.substeps + (self._lanes if parts > 1 else 0)
-            kept_grid = torch.empty((places * capacity, 4), dtype=self.dtype)
+            kept_grid = self._buffer("kept grid", places * capacity, 4)
             own = self._chunk(inputs, chunk)
-            frame, boxes = self._run(rows, own, kept_grid=kept_grid, capacity=capacity, time_step=time_step[chunk], first=begin)
-            own_bars = [bar[chunk] for bar in bars]
-            self._turn(own_bars[3], frame, back=False)
+            frames, boxes = self._run(
+                records, own, parts=parts, kept_grid=kept_grid, capacity=capacity, time_step=time_step[chunk], first=begin
+            )
             part_bars = StepInputs(*(tensor.new_zeros((count * parts, *tensor.shape[1:])) for tensor in own.tensors()))
             with runtime.vector_types():
                 self._kernels.adjoint(
                     self._lanes, parts, count, self._tile_count, capacity, self.node_count,
-                    *(row.view(-1) for row in rows), *self._scene_tensors(own), *(bar.reshape(-1) for bar in own_bars),
+                    records.view(-1, 4), frames, bars[chunk].view(-1, 4), *self._scene_tensors(own),
                     part_bars.parameters.view(-1), part_bars.world.view(-1), *self._collider_bars(part_bars),
                     boxes, kept_grid, self._velocity, self._grid_bar, before, torch.zeros(self._lanes, dtype=torch.int32),
                 )  # fmt: skip
             for target, bar in zip(input_bars.tensors(), part_bars.tensors(), strict=True):
                 target[chunk] = bar.view(count, parts, *bar.shape[1:]).sum(dim=1)
-        return bars, input_bars.tensors()
+        return unpack(bars), input_bars.tensors()
 
     def _collider_bars(self, bars: StepInputs) -> tuple[Tensor, ...]:
         order = (bars.friction, bars.position, bars.rotation, bars.velocity, bars.spin)
