@@ -19,7 +19,7 @@ from diffsim.solvers.mpm.particles import particle_stages
 
 # Taichi hands a CPU thread 512 consecutive iterations at least, so lane l works at iteration 512 l
 BLOCK = 512
-WIDTH = 16
+WIDTH = 64
 
 
 def lane_kernels(precision: str) -> SimpleNamespace:
@@ -79,6 +79,7 @@ def lane_kernels(precision: str) -> SimpleNamespace:
         From ``private`` on, the grid has a place for each lane, and ``boxes`` ends with one box for each lane."""
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
+                ti.static(particles.reserve())
                 lane = iteration // BLOCK
                 team, part = lane // parts, lane % parts
                 substeps, count = sizes[SUBSTEPS], sizes[PARTICLES]
@@ -159,6 +160,7 @@ def lane_kernels(precision: str) -> SimpleNamespace:
         has a place for each lane, then one for each team."""
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
+                ti.static(particles.reserve())
                 lane = iteration // BLOCK
                 team, part = lane // parts, lane % parts
                 substeps, count = sizes[SUBSTEPS], sizes[PARTICLES]

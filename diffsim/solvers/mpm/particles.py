@@ -35,7 +35,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
             status[row * STATUS + 1] = substep
             status[row * STATUS + 2] = particle
 
-    # Loading: lanes beyond ``count`` repeat the last particle; loading adjoints: they stay zero, so that sums are right.
+    # Lanes beyond ``count`` repeat the last particle; what becomes of them is never stored or summed.
 
     @ti.func
     def load_position(records: ti.template(), row, first, count, x: ti.template()):
@@ -55,9 +55,9 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
 
     @ti.func
     def load_motion(
-        records: ti.template(), row, first, count, lanes, x: ti.template(), v: ti.template(), C: ti.template()
+        records: ti.template(), row, first, count, x: ti.template(), v: ti.template(), C: ti.template()
     ):
-        for t in range(lanes):
+        for t in range(width):
             n = (row + first + ti.min(t, count - 1)) * RECORD
             r0, r1, r2, r3 = records[n], records[n + 1], records[n + 2], records[n + 3]
             x[0][t] = r0[0]
@@ -91,8 +91,8 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
             records[(row + first + t) * RECORD] = vec4(x[0][t], x[1][t], x[2][t], v[0][t])
 
     @ti.func
-    def load_deformation(records: ti.template(), row, first, count, lanes, F: ti.template(), a: ti.template()):
-        for t in range(lanes):
+    def load_deformation(records: ti.template(), row, first, count, F: ti.template(), a: ti.template()):
+        for t in range(width):
             n = (row + first + ti.min(t, count - 1)) * RECORD + MOTION
             r0, r1, r2 = records[n], records[n + 1], records[n + 2]
             for c in ti.static(range(4)):
@@ -189,6 +189,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         status: ti.template(), status_row, tile_index, row, box,
     ):  # fmt: skip
         """Widen a box to hold the stencils of a tile's particles as they stand."""
+        ti.static(tile.release())
         first, count = tiles[3 * tile_index], tiles[3 * tile_index + 1]
         X, f, base = ti.static(tile.local(3), tile.local(3), tile.local_int(3))
         load_position(records, row, first, count, X)
@@ -218,6 +219,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         tile_index, e, substep, now, new, box, offset, status_row,
     ):  # fmt: skip
         """Constitutive update from row ``now`` to row ``new``, and the particles' momentum and mass to the grid."""
+        ti.static(tile.release())
         first, count, body = tiles[3 * tile_index], tiles[3 * tile_index + 1], tiles[3 * tile_index + 2]
         q = (e * sizes[BODIES] + body) * PARAMETERS
         m, volume = parameters[q], parameters[q + 1]
@@ -228,8 +230,8 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         g, tau, A, corner, w, R = ti.static(
             tile.local(3), tile.local(9), tile.local(9), tile.local(3), tile.local(9), tile.local(9)
         )
-        load_motion(records, now, first, count, width, X, Vp, Cp)
-        load_deformation(records, now, first, count, width, G, ap)
+        load_motion(records, now, first, count, X, Vp, Cp)
+        load_deformation(records, now, first, count, G, ap)
         inverted = law.evaluate(
             laws[body], parameters[q + 2], parameters[q + 3], parameters[q + 4], parameters[q + 5], parameters[q + 6],
             dt, Cp, G, ap, B, U, S, V, g, tau,
@@ -283,6 +285,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         velocity: ti.template(), status: ti.template(), tile_index, substep, now, new, box, next_box, offset, status_row,
     ):  # fmt: skip
         """Velocity and its affine field from the grid; advection. The next substep's box is widened to hold the particles."""
+        ti.static(tile.release())
         first, count = tiles[3 * tile_index], tiles[3 * tile_index + 1]
         dt = domain[DT]
         scale = 4.0 / domain[DX]
@@ -307,7 +310,8 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
                 M[3 * i + j][t] = scale * (M[3 * i + j][t] - Vp[i][t] * f[j][t])
             for i in ti.static(range(3)):
                 X[i][t] = X[i][t] + dt * Vp[i][t]
-            wild += ti.select(Vp[0][t] * Vp[0][t] + Vp[1][t] * Vp[1][t] + Vp[2][t] * Vp[2][t] < 1e12, 0, 1)
+            fine = Vp[0][t] * Vp[0][t] + Vp[1][t] * Vp[1][t] + Vp[2][t] * Vp[2][t] < 1e12
+            wild += ti.select(fine | (t >= count), 0, 1)
         if wild > 0:
             for t in range(count):
                 if not Vp[0][t] * Vp[0][t] + Vp[1][t] * Vp[1][t] + Vp[2][t] * Vp[2][t] < 1e12:
@@ -328,6 +332,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         grid_bar: ti.template(), tile_index, now, new, bar, box, velocity_offset, bar_offset,
     ):  # fmt: skip
         """Adjoints of the new x, v and C to those of the node velocities and to their part of x_bar."""
+        ti.static(tile.release())
         first, count = tiles[3 * tile_index], tiles[3 * tile_index + 1]
         dt = domain[DT]
         inv_dx = 1.0 / domain[DX]
@@ -336,7 +341,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         Xb, Vb, Cb = ti.static(tile.local(3), tile.local(3), tile.local(9))
         load_position(records, now, first, count, X)
         load_velocity(records, new, first, count, Vp)
-        load_motion(bars, bar, first, count, count, Xb, Vb, Cb)
+        load_motion(bars, bar, first, count, Xb, Vb, Cb)
         stencil(X, domain, sizes, f, base)
         weigh(f, w)
         weigh_slopes(f, dw)
@@ -378,6 +383,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         tile_index, e, now, bar, box, offset, parameters_row,
     ):  # fmt: skip
         """Adjoint of the nodes' momentum and mass to those of the particles as they were; the parameters' are added to."""
+        ti.static(tile.release())
         first, count, body = tiles[3 * tile_index], tiles[3 * tile_index + 1], tiles[3 * tile_index + 2]
         q = (e * sizes[BODIES] + body) * PARAMETERS
         m, volume = parameters[q], parameters[q + 1]
@@ -394,10 +400,13 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         total, moment, slope, q_bar, a_old = ti.static(
             tile.local(4), tile.local(9), tile.local(3), tile.local(6), tile.local(1)
         )
-        load_motion(records, now, first, count, width, X, Vp, Cp)
-        load_deformation(records, now, first, count, width, G, ap)
-        load_motion(bars, bar, first, count, count, Xb, Vb, Cb)
-        load_deformation(bars, bar, first, count, count, Gb, ab)
+        load_motion(records, now, first, count, X, Vp, Cp)
+        load_deformation(records, now, first, count, G, ap)
+        load_motion(bars, bar, first, count, Xb, Vb, Cb)
+        load_deformation(bars, bar, first, count, Gb, ab)
+        for n in ti.static(range(5)):
+            for t in range(width):
+                q_bar[n][t] = ti.cast(0.0, real)
         for t in range(width):
             a_old[0][t] = ap[0][t]
         law.evaluate(
@@ -463,9 +472,10 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         records: ti.template(), frames: ti.template(), tiles: ti.template(), tile_index, row, frame_row, back: ti.template()
     ):
         """F of a row out of its frame: F R^T; or, with ``back`` false, into it: F R."""
+        ti.static(tile.release())
         first, count = tiles[3 * tile_index], tiles[3 * tile_index + 1]
         F, a, R, turned = ti.static(tile.local(9), tile.local(1), tile.local(9), tile.local(9))
-        load_deformation(records, row, first, count, width, F, a)
+        load_deformation(records, row, first, count, F, a)
         load_frame(frames, frame_row, first, count, R)
         for t in range(width):
             for i, j in ti.static(ti.ndrange(3, 3)):
@@ -478,6 +488,6 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         store_deformation(records, row, first, count, turned, a)
 
     return SimpleNamespace(
-        measure=measure, leave_frame=leave_frame, to_grid=to_grid, from_grid=from_grid, from_grid_adjoint=from_grid_adjoint,
+        reserve=tile.reserve, measure=measure, leave_frame=leave_frame, to_grid=to_grid, from_grid=from_grid, from_grid_adjoint=from_grid_adjoint,
         to_grid_adjoint=to_grid_adjoint,
     )  # fmt: skip

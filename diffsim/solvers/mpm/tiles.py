@@ -18,21 +18,45 @@ from taichi.lang.expr import make_constant_expr
 from taichi.lang.impl import expr_init
 
 
-def tile_arrays(real: Any, width: int) -> SimpleNamespace:
-    """``local(n)`` makes n arrays of ``width`` reals (n = 9: matrices in row-major order), ``local_int(n)`` of integers.
+# the most that a stage takes
+ARRAYS, INTEGER_ARRAYS = 200, 4
 
-    They are called in kernels as ``F = ti.static(tile.local(9))``, so that ``F[3 * i + j][t]`` is entry (i, j) of particle t.
+
+def tile_arrays(real: Any, width: int) -> SimpleNamespace:
+    """Local arrays of a tile, drawn from a stock that every stage uses again: making and clearing them anew costs time.
+
+    A kernel calls ``reserve()`` once, inside the scope of all its stages; a stage begins with ``release()`` and then takes
+    arrays of ``width`` reals by ``local(n)`` (n = 9: matrices in row-major order), of integers by ``local_int(n)``. Their
+    contents are arbitrary. Used as ``F = ti.static(tile.local(9))``, so that ``F[3 * i + j][t]`` is entry (i, j) of particle t.
     """
     reals = ti.types.vector(width, real)
     integers = ti.types.vector(width, ti.i32)
+    stock: dict[str, list[Any]] = {"real": [], "integer": []}
+    taken = {"real": 0, "integer": 0}
 
-    def local(count: int) -> tuple[Any, ...]:
-        return tuple(expr_init(reals(0.0)) for _ in range(count))
+    def reserve() -> tuple[()]:
+        stock["real"] = [expr_init(reals(0.0)) for _ in range(ARRAYS)]
+        stock["integer"] = [expr_init(integers(0)) for _ in range(INTEGER_ARRAYS)]
+        return release()
 
-    def local_int(count: int) -> tuple[Any, ...]:
-        return tuple(expr_init(integers(0)) for _ in range(count))
+    def release() -> tuple[()]:
+        taken.update(real=0, integer=0)
+        return ()
 
-    return SimpleNamespace(local=local, local_int=local_int, width=width)
+    def take(kind: str, count: int) -> tuple[Any, ...]:
+        begin = taken[kind]
+        taken[kind] += count
+        if taken[kind] > len(stock[kind]):
+            raise RuntimeError(f"a stage takes more than the {len(stock[kind])} {kind} arrays in reserve")
+        return tuple(stock[kind][begin : taken[kind]])
+
+    return SimpleNamespace(
+        reserve=reserve,
+        release=release,
+        local=lambda count: take("real", count),
+        local_int=lambda count: take("integer", count),
+        width=width,
+    )
 
 
 def elementary_functions(real: Any) -> SimpleNamespace:
