@@ -14,12 +14,12 @@ from typing import Any
 import taichi as ti
 
 from diffsim.solvers.mpm.grid import grid_stage
-from diffsim.solvers.mpm.memory import PARTICLES, STATUS, SUBSTEPS
+from diffsim.solvers.mpm.memory import COMPONENTS, FRAME, PARTICLES, STATUS, SUBSTEPS
 from diffsim.solvers.mpm.particles import particle_stages
 
 # Taichi hands a CPU thread 512 consecutive iterations at least, so lane l works at iteration 512 l
 BLOCK = 512
-WIDTH = 64
+WIDTH = 16
 
 
 def lane_kernels(precision: str) -> SimpleNamespace:
@@ -30,6 +30,7 @@ def lane_kernels(precision: str) -> SimpleNamespace:
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Nodes = ti.types.ndarray(dtype=vec4, ndim=1)
+    Tiles = ti.types.ndarray(dtype=ti.types.vector(WIDTH, real), ndim=1)
     Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
 
     @ti.func
@@ -67,15 +68,15 @@ def lane_kernels(precision: str) -> SimpleNamespace:
     def forward(
         lanes: ti.i32, parts: ti.i32, environments: ti.i32, tile_count: ti.i32, keep: ti.i32,
         capacity: ti.i32, velocity_capacity: ti.i32, private: ti.i32,
-        records: Nodes, frames: Nodes,
+        records: Nodes, tape: Tiles, frames: Tiles,
         domain: Reals, sizes: Integers, tiles: Integers, laws: Integers, parameters: Reals, world: Reals,
         collider_shape: Reals, collider_friction: Reals, collider_position: Reals, collider_rotation: Reals,
         collider_velocity: Reals, collider_spin: Reals,
         boxes: Integers, grid: Nodes, velocity: Nodes, status: Integers, gate: Integers,
     ):  # fmt: skip
-        """Advance environments by one control step. With ``keep``, the records have substeps + 1 rows of particles per
-        environment and row s holds substep s, its F in its frame, and the grid has a place for every substep; without it
-        there is one of each.
+        """Advance environments by one control step. With ``keep``, the tape has substeps + 1 rows per environment, row s
+        holding substep s with F in its frame, the grid has a place for every substep, and the records stay as they were;
+        without it there is one row and one place for each team.
         From ``private`` on, the grid has a place for each lane, and ``boxes`` ends with one box for each lane."""
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
@@ -88,19 +89,21 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                 met = 0
                 e = team
                 while e < environments:
-                    first_row = e * (substeps * keep + 1) * count
+                    first_row = ti.select(keep == 1, e * (substeps + 1), team)
                     first_box = e * (substeps + 1) * 6
                     if part == 0:
                         empty_box(boxes, first_box)
                     met = meet(gate, team, parts, met)
                     empty_box(boxes, own_box)
                     for n in range(first_tile, last_tile):
-                        particles.measure(records, domain, sizes, tiles, boxes, status, e, n, first_row, own_box)
+                        place = (first_row * tile_count + n) * COMPONENTS
+                        particles.enter(records, tape, frames, tiles, n, e * count, place, 0, False)
+                        particles.measure(tape, domain, sizes, tiles, boxes, status, e, n, place, own_box)
                     merge_box(boxes, first_box, own_box)
                     met = meet(gate, team, parts, met)
                     for s in range(substeps):
-                        now = first_row + s * keep * count
-                        new = first_row + (s + 1) * keep * count
+                        now = (first_row + s * keep) * tile_count
+                        new = (first_row + (s + 1) * keep) * tile_count
                         box = first_box + 6 * s
                         total = ti.select(keep == 1, e * substeps + s, team) * capacity
                         offset = ti.select(parts == 1, total, private + lane * capacity)
@@ -111,8 +114,9 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                             nodes.clear(grid, offset, 0, node_count(boxes, box))
                             for n in range(first_tile, last_tile):
                                 particles.to_grid(
-                                    records, frames, domain, sizes, tiles, laws, parameters, boxes, grid, status,
-                                    n, e, s, now, new, box, offset, e,
+                                    tape, frames, domain, sizes, tiles, laws, parameters, boxes, grid, status, n, e, s,
+                                    (now + n) * COMPONENTS, (new + n) * COMPONENTS, (e * tile_count + n) * FRAME,
+                                    box, offset, e,
                                 )  # fmt: skip
                         met = meet(gate, team, parts, met)
                         if sound:
@@ -134,20 +138,24 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                             empty_box(boxes, own_box)
                             for n in range(first_tile, last_tile):
                                 particles.from_grid(
-                                    records, domain, sizes, tiles, boxes, velocity, status,
-                                    n, s, now, new, box, own_box, team * velocity_capacity, e,
+                                    tape, domain, sizes, tiles, boxes, velocity, status, n, s,
+                                    (now + n) * COMPONENTS, (new + n) * COMPONENTS,
+                                    box, own_box, team * velocity_capacity, e,
                                 )  # fmt: skip
                             merge_box(boxes, box + 6, own_box)
                         met = meet(gate, team, parts, met)
                     if keep == 0:
                         for n in range(first_tile, last_tile):
-                            particles.leave_frame(records, frames, tiles, n, first_row, e * count, True)
+                            particles.leave(
+                                records, tape, frames, tiles, n, e * count,
+                                (first_row * tile_count + n) * COMPONENTS, (e * tile_count + n) * FRAME, True,
+                            )  # fmt: skip
                     e += lanes // parts
 
     @ti.kernel
     def adjoint(
         lanes: ti.i32, parts: ti.i32, environments: ti.i32, tile_count: ti.i32, capacity: ti.i32, velocity_capacity: ti.i32,
-        records: Nodes, frames: Nodes, bars: Nodes,
+        tape: Tiles, frames: Tiles, bars: Nodes, tape_bars: Tiles,
         domain: Reals, sizes: Integers, tiles: Integers, laws: Integers, parameters: Reals, world: Reals,
         collider_shape: Reals, collider_friction: Reals, collider_position: Reals, collider_rotation: Reals,
         collider_velocity: Reals, collider_spin: Reals,
@@ -155,8 +163,8 @@ def lane_kernels(precision: str) -> SimpleNamespace:
         friction_bar: Reals, position_bar: Reals, rotation_bar: Reals, velocity_bar: Reals, spin_bar: Reals,
         boxes: Integers, grid: Nodes, velocity: Nodes, grid_bar: Nodes, before: Reals, gate: Integers,
     ):  # fmt: skip
-        """Reverse of ``forward`` over what it kept. On entry ``bars`` are the adjoints of the last row's records, on
-        exit those of the first; all other adjoints are added to, ``parts`` rows for each environment. ``grid_bar``
+        """Reverse of ``forward`` over what it kept. On entry ``bars`` are the adjoints of the records after the
+        control step, on exit those before it; all other adjoints are added to, ``parts`` rows for each environment. ``grid_bar``
         has a place for each lane, then one for each team."""
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
@@ -173,10 +181,13 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                 while e < environments:
                     bar_row = e * parts + part
                     for n in range(first_tile, last_tile):
-                        particles.leave_frame(bars, frames, tiles, n, e * count, e * count, False)
+                        particles.enter(
+                            bars, tape_bars, frames, tiles, n, e * count,
+                            (team * tile_count + n) * COMPONENTS, (e * tile_count + n) * FRAME, True,
+                        )  # fmt: skip
                     for reverse in range(substeps):
                         s = substeps - 1 - reverse
-                        now = (e * (substeps + 1) + s) * count
+                        now = (e * (substeps + 1) + s) * tile_count
                         box = (e * (substeps + 1) + s) * 6
                         offset = (e * substeps + s) * capacity
                         begin, end = row_count(boxes, box) * part // parts, row_count(boxes, box) * (part + 1) // parts
@@ -189,8 +200,9 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                         met = meet(gate, team, parts, met)
                         for n in range(first_tile, last_tile):
                             particles.from_grid_adjoint(
-                                records, bars, domain, sizes, tiles, boxes, velocity, grid_bar,
-                                n, now, now + count, e * count, box, velocity_offset, own_offset,
+                                tape, tape_bars, domain, sizes, tiles, boxes, velocity, grid_bar, n,
+                                (now + n) * COMPONENTS, (now + tile_count + n) * COMPONENTS,
+                                (team * tile_count + n) * COMPONENTS, box, velocity_offset, own_offset,
                             )  # fmt: skip
                         met = meet(gate, team, parts, met)
                         if parts > 1:
@@ -208,9 +220,13 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                         met = meet(gate, team, parts, met)
                         for n in range(first_tile, last_tile):
                             particles.to_grid_adjoint(
-                                records, bars, domain, sizes, tiles, laws, parameters,
-                                parameters_bar, boxes, grid_bar, n, e, now, e * count, box, total, bar_row,
+                                tape, tape_bars, domain, sizes, tiles, laws, parameters, parameters_bar, boxes, grid_bar,
+                                n, e, (now + n) * COMPONENTS, (team * tile_count + n) * COMPONENTS, box, total, bar_row,
                             )  # fmt: skip
+                    for n in range(first_tile, last_tile):
+                        particles.leave(
+                            bars, tape_bars, frames, tiles, n, e * count, (team * tile_count + n) * COMPONENTS, 0, False
+                        )
                     e += lanes // parts
 
     return SimpleNamespace(forward=forward, adjoint=adjoint)

@@ -1,6 +1,10 @@
 """How the kernels' arrays are laid out, in one place. All are flat and contiguous: the memory of torch tensors.
 
-particles   x, v (3), C, F (9, row-major), a (1) of particle p in row r:  array[(r + p) * width + component]
+records     a particle: RECORD vectors of four: x (3), v (3), C (9), 0, F (9), a, 0, 0; matrices row-major. What goes into a
+            control step and what comes out
+tape        within a control step: a row holds the tiles of all particles, a tile COMPONENTS vectors of one entry a particle:
+            component c of tile n in row r is tape[(r * tiles + n) * COMPONENTS + c]
+frames      the rotation R of `constitutive.py`, FRAME such vectors a tile
 boxes       per substep (low corner 3, high corner 3) of the nodes that the particles touch, high exclusive
 grid        nodes of a box, in its own row-major order, from an offset on
 parameters  per environment and body: mass, volume of a particle, five constitutive parameters, 0
@@ -10,7 +14,10 @@ colliders   shape (core half extents 3, radius, radius of the bounding sphere); 
 tiles       first particle, how many, body
 """
 
-RECORD, MOTION, FRAME = 7, 4, 3
+RECORD = 7
+# components on the tape
+AT_X, AT_V, AT_C, AT_F, AT_A, COMPONENTS = 0, 3, 6, 15, 24, 25
+FRAME = 9
 # entries of `domain` (reals)
 DT, DX, ORIGIN, LOWER, UPPER, GROUND, LAYER = 0, 1, 2, 5, 8, 11, 12
 # entries of `sizes` (integers)

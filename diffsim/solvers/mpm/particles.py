@@ -13,8 +13,8 @@ import taichi as ti
 
 from diffsim.solvers.mpm.constitutive import constitutive_stage
 from diffsim.solvers.mpm.memory import (
-    BODIES, COUNTS, DT, DX, FRAME, LEFT_GRID, MOTION, ORIGIN, PARAMETERS, PARTICLES, RECORD, STATUS, WILD_DEFORMATION,
-    WILD_VELOCITY,
+    AT_A, AT_C, AT_F, AT_V, AT_X, BODIES, COMPONENTS, COUNTS, DT, DX, LEFT_GRID, ORIGIN, PARAMETERS, RECORD, STATUS,
+    WILD_DEFORMATION, WILD_VELOCITY,
 )  # fmt: skip
 from diffsim.solvers.mpm.tiles import elementary_functions, tile_arrays
 from diffsim.solvers.mpm.transfer import particle_grid_transfer
@@ -35,97 +35,76 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
             status[row * STATUS + 1] = substep
             status[row * STATUS + 2] = particle
 
-    # Lanes beyond ``count`` repeat the last particle; what becomes of them is never stored or summed.
+    # Lanes beyond a tile's ``count`` repeat its last particle. They go to no grid, no record and no sum.
 
     @ti.func
-    def load_position(records: ti.template(), row, first, count, x: ti.template()):
+    def load(tape: ti.template(), begin, target: ti.template()):
+        """Consecutive components from index ``begin`` on."""
+        for c in ti.static(range(len(target))):
+            lanes = tape[begin + c]
+            for t in range(width):
+                target[c][t] = lanes[t]
+
+    @ti.func
+    def store(tape: ti.template(), begin, source: ti.template()):
+        for c in ti.static(range(len(source))):
+            tape[begin + c] = source[c]
+
+    @ti.func
+    def enter(
+        records: ti.template(), tape: ti.template(), frames: ti.template(), tiles: ti.template(), tile_index, record_row,
+        place, frame, turn: ti.template(),
+    ):  # fmt: skip
+        """A tile's records onto the tape; with ``turn``, F into its frame: F R."""
+        ti.static(tile.release())
+        first, count = tiles[3 * tile_index], tiles[3 * tile_index + 1]
+        D, R, turned = ti.static(tile.local(COMPONENTS), tile.local(9), tile.local(9))
         for t in range(width):
-            record = records[(row + first + ti.min(t, count - 1)) * RECORD]
-            for i in ti.static(range(3)):
-                x[i][t] = record[i]
+            n = (record_row + first + ti.min(t, count - 1)) * RECORD
+            for r in ti.static(range(RECORD)):
+                record = records[n + r]
+                for c in ti.static(range(4)):
+                    # component 15 of a record is empty
+                    if ti.static(4 * r + c < 15):
+                        D[4 * r + c][t] = record[c]
+                    if ti.static(4 * r + c > 15 and 4 * r + c < 26):
+                        D[4 * r + c - 1][t] = record[c]
+        store(tape, place, D)
+        if ti.static(turn):
+            load(frames, frame, R)
+            for t in range(width):
+                for i, j in ti.static(ti.ndrange(3, 3)):
+                    turned[3 * i + j][t] = (
+                        D[AT_F + 3 * i][t] * R[j][t] + D[AT_F + 3 * i + 1][t] * R[3 + j][t] + D[AT_F + 3 * i + 2][t] * R[6 + j][t]
+                    )
+            store(tape, place + AT_F, turned)
 
     @ti.func
-    def load_velocity(records: ti.template(), row, first, count, v: ti.template()):
-        for t in range(width):
-            n = (row + first + ti.min(t, count - 1)) * RECORD
-            record, following = records[n], records[n + 1]
-            v[0][t] = record[3]
-            v[1][t] = following[0]
-            v[2][t] = following[1]
-
-    @ti.func
-    def load_motion(
-        records: ti.template(), row, first, count, x: ti.template(), v: ti.template(), C: ti.template()
-    ):
-        for t in range(width):
-            n = (row + first + ti.min(t, count - 1)) * RECORD
-            r0, r1, r2, r3 = records[n], records[n + 1], records[n + 2], records[n + 3]
-            x[0][t] = r0[0]
-            x[1][t] = r0[1]
-            x[2][t] = r0[2]
-            v[0][t] = r0[3]
-            v[1][t] = r1[0]
-            v[2][t] = r1[1]
-            C[0][t] = r1[2]
-            C[1][t] = r1[3]
-            for c in ti.static(range(4)):
-                C[2 + c][t] = r2[c]
-            for c in ti.static(range(3)):
-                C[6 + c][t] = r3[c]
-
-    @ti.func
-    def store_motion(
-        records: ti.template(), row, first, count, x: ti.template(), v: ti.template(), C: ti.template()
-    ):
+    def leave(
+        records: ti.template(), tape: ti.template(), frames: ti.template(), tiles: ti.template(), tile_index, record_row,
+        place, frame, turn: ti.template(),
+    ):  # fmt: skip
+        """A tile from the tape to its records; with ``turn``, F out of its frame: F R^T."""
+        ti.static(tile.release())
+        first, count = tiles[3 * tile_index], tiles[3 * tile_index + 1]
+        D, R, G = ti.static(tile.local(COMPONENTS), tile.local(9), tile.local(9))
+        load(tape, place, D)
+        if ti.static(turn):
+            load(frames, frame, R)
+            load(tape, place + AT_F, G)
+            for t in range(width):
+                for i, j in ti.static(ti.ndrange(3, 3)):
+                    D[AT_F + 3 * i + j][t] = (
+                        G[3 * i][t] * R[3 * j][t] + G[3 * i + 1][t] * R[3 * j + 1][t] + G[3 * i + 2][t] * R[3 * j + 2][t]
+                    )
         for t in range(count):
-            n = (row + first + t) * RECORD
-            records[n] = vec4(x[0][t], x[1][t], x[2][t], v[0][t])
-            records[n + 1] = vec4(v[1][t], v[2][t], C[0][t], C[1][t])
-            records[n + 2] = vec4(C[2][t], C[3][t], C[4][t], C[5][t])
-            records[n + 3] = vec4(C[6][t], C[7][t], C[8][t], 0.0)
-
-    @ti.func
-    def store_position(records: ti.template(), row, first, count, x: ti.template(), v: ti.template()):
-        """Overwrites the first component of v as well."""
-        for t in range(count):
-            records[(row + first + t) * RECORD] = vec4(x[0][t], x[1][t], x[2][t], v[0][t])
-
-    @ti.func
-    def load_deformation(records: ti.template(), row, first, count, F: ti.template(), a: ti.template()):
-        for t in range(width):
-            n = (row + first + ti.min(t, count - 1)) * RECORD + MOTION
-            r0, r1, r2 = records[n], records[n + 1], records[n + 2]
-            for c in ti.static(range(4)):
-                F[c][t] = r0[c]
-                F[4 + c][t] = r1[c]
-            F[8][t] = r2[0]
-            a[0][t] = r2[1]
-
-    @ti.func
-    def store_deformation(records: ti.template(), row, first, count, F: ti.template(), a: ti.template()):
-        for t in range(count):
-            n = (row + first + t) * RECORD + MOTION
-            records[n] = vec4(F[0][t], F[1][t], F[2][t], F[3][t])
-            records[n + 1] = vec4(F[4][t], F[5][t], F[6][t], F[7][t])
-            records[n + 2] = vec4(F[8][t], a[0][t], 0.0, 0.0)
-
-    @ti.func
-    def load_frame(frames: ti.template(), row, first, count, R: ti.template()):
-        for t in range(width):
-            n = (row + first + ti.min(t, count - 1)) * FRAME
-            r0, r1, r2 = frames[n], frames[n + 1], frames[n + 2]
-            for c in ti.static(range(4)):
-                R[c][t] = r0[c]
-                R[4 + c][t] = r1[c]
-            R[8][t] = r2[0]
-
-    @ti.func
-    def store_frame(frames: ti.template(), row, first, count, R: ti.template()):
-        for t in range(count):
-            n = (row + first + t) * FRAME
-            frames[n] = vec4(R[0][t], R[1][t], R[2][t], R[3][t])
-            frames[n + 1] = vec4(R[4][t], R[5][t], R[6][t], R[7][t])
-            frames[n + 2] = vec4(R[8][t], 0.0, 0.0, 0.0)
+            n = (record_row + first + t) * RECORD
+            for r in ti.static(range(3)):
+                records[n + r] = vec4(D[4 * r][t], D[4 * r + 1][t], D[4 * r + 2][t], D[4 * r + 3][t])
+            records[n + 3] = vec4(D[12][t], D[13][t], D[14][t], 0.0)
+            records[n + 4] = vec4(D[15][t], D[16][t], D[17][t], D[18][t])
+            records[n + 5] = vec4(D[19][t], D[20][t], D[21][t], D[22][t])
+            records[n + 6] = vec4(D[23][t], D[24][t], 0.0, 0.0)
 
     @ti.func
     def stencil(x: ti.template(), domain: ti.template(), sizes: ti.template(), f: ti.template(), base: ti.template()):
@@ -185,14 +164,14 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
 
     @ti.func
     def measure(
-        records: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(), boxes: ti.template(),
-        status: ti.template(), status_row, tile_index, row, box,
+        tape: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(), boxes: ti.template(),
+        status: ti.template(), status_row, tile_index, place, box,
     ):  # fmt: skip
         """Widen a box to hold the stencils of a tile's particles as they stand."""
         ti.static(tile.release())
         first, count = tiles[3 * tile_index], tiles[3 * tile_index + 1]
         X, f, base = ti.static(tile.local(3), tile.local(3), tile.local_int(3))
-        load_position(records, row, first, count, X)
+        load(tape, place + AT_X, X)
         if stencil(X, domain, sizes, f, base) > 0:
             for t in range(count):
                 if not (ti.max(f[0][t], ti.max(f[1][t], f[2][t])) < 1.75 and ti.min(f[0][t], ti.min(f[1][t], f[2][t])) > 0.25):
@@ -214,11 +193,11 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
 
     @ti.func
     def to_grid(
-        records: ti.template(), frames: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(),
+        tape: ti.template(), frames: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(),
         laws: ti.template(), parameters: ti.template(), boxes: ti.template(), grid: ti.template(), status: ti.template(),
-        tile_index, e, substep, now, new, box, offset, status_row,
+        tile_index, e, substep, now, new, frame, box, offset, status_row,
     ):  # fmt: skip
-        """Constitutive update from row ``now`` to row ``new``, and the particles' momentum and mass to the grid."""
+        """Constitutive update from place ``now`` on the tape to ``new``, and the particles' momentum and mass to the grid."""
         ti.static(tile.release())
         first, count, body = tiles[3 * tile_index], tiles[3 * tile_index + 1], tiles[3 * tile_index + 2]
         q = (e * sizes[BODIES] + body) * PARAMETERS
@@ -230,8 +209,11 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         g, tau, A, corner, w, R = ti.static(
             tile.local(3), tile.local(9), tile.local(9), tile.local(3), tile.local(9), tile.local(9)
         )
-        load_motion(records, now, first, count, X, Vp, Cp)
-        load_deformation(records, now, first, count, G, ap)
+        load(tape, now + AT_X, X)
+        load(tape, now + AT_V, Vp)
+        load(tape, now + AT_C, Cp)
+        load(tape, now + AT_F, G)
+        load(tape, now + AT_A, ap)
         inverted = law.evaluate(
             laws[body], parameters[q + 2], parameters[q + 3], parameters[q + 4], parameters[q + 5], parameters[q + 6],
             dt, Cp, G, ap, B, U, S, V, g, tau,
@@ -252,11 +234,11 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
                     size = size + G[c][t] * G[c][t] + 0.0 * tau[c][t]
                 if not size < 1e12:
                     report(status, status_row, substep, first + t, WILD_DEFORMATION)
-        store_deformation(records, new, first, count, G, ap)
+        store(tape, new + AT_F, G)
+        store(tape, new + AT_A, ap)
         # the frame turns: R V
-        frame_row = e * sizes[PARTICLES]
         if substep > 0:
-            load_frame(frames, frame_row, first, count, R)
+            load(frames, frame, R)
         else:
             for t in range(width):
                 for i, j in ti.static(ti.ndrange(3, 3)):
@@ -264,7 +246,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         for t in range(width):
             for i, j in ti.static(ti.ndrange(3, 3)):
                 B[3 * i + j][t] = R[3 * i][t] * V[j][t] + R[3 * i + 1][t] * V[3 + j][t] + R[3 * i + 2][t] * V[6 + j][t]
-        store_frame(frames, frame_row, first, count, B)
+        store(frames, frame, B)
 
         stencil(X, domain, sizes, f, base)
         weigh(f, w)
@@ -281,7 +263,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
 
     @ti.func
     def from_grid(
-        records: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(), boxes: ti.template(),
+        tape: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(), boxes: ti.template(),
         velocity: ti.template(), status: ti.template(), tile_index, substep, now, new, box, next_box, offset, status_row,
     ):  # fmt: skip
         """Velocity and its affine field from the grid; advection. The next substep's box is widened to hold the particles."""
@@ -291,13 +273,13 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         scale = 4.0 / domain[DX]
         X, f, base, row, w = ti.static(tile.local(3), tile.local(3), tile.local_int(3), tile.local_int(1), tile.local(9))
         Vp, M = ti.static(tile.local(3), tile.local(9))
-        load_position(records, now, first, count, X)
+        load(tape, now + AT_X, X)
         stencil(X, domain, sizes, f, base)
         weigh(f, w)
         locate(base, boxes, box, row)
         stride_y = boxes[box + 5] - boxes[box + 2]
         stride_x = (boxes[box + 4] - boxes[box + 1]) * stride_y
-        for t in range(count):
+        for t in range(width):
             total, along_x, along_y, along_z = transfer.gather(velocity, offset + row[0][t], stride_x, stride_y, w, t)
             for i in ti.static(range(3)):
                 Vp[i][t] = total[i]
@@ -311,15 +293,14 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
             for i in ti.static(range(3)):
                 X[i][t] = X[i][t] + dt * Vp[i][t]
             fine = Vp[0][t] * Vp[0][t] + Vp[1][t] * Vp[1][t] + Vp[2][t] * Vp[2][t] < 1e12
-            wild += ti.select(fine | (t >= count), 0, 1)
+            wild += ti.select(fine, 0, 1)
         if wild > 0:
             for t in range(count):
                 if not Vp[0][t] * Vp[0][t] + Vp[1][t] * Vp[1][t] + Vp[2][t] * Vp[2][t] < 1e12:
                     report(status, status_row, substep, first + t, WILD_VELOCITY)
-        store_motion(records, new, first, count, X, Vp, M)
-        for t in range(width):
-            for i in ti.static(range(3)):
-                X[i][t] = X[i][ti.min(t, count - 1)]
+        store(tape, new + AT_X, X)
+        store(tape, new + AT_V, Vp)
+        store(tape, new + AT_C, M)
         if stencil(X, domain, sizes, f, base) > 0:
             for t in range(count):
                 if not (ti.max(f[0][t], ti.max(f[1][t], f[2][t])) < 1.75 and ti.min(f[0][t], ti.min(f[1][t], f[2][t])) > 0.25):
@@ -328,7 +309,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
 
     @ti.func
     def from_grid_adjoint(
-        records: ti.template(), bars: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(), boxes: ti.template(), velocity: ti.template(),
+        tape: ti.template(), bars: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(), boxes: ti.template(), velocity: ti.template(),
         grid_bar: ti.template(), tile_index, now, new, bar, box, velocity_offset, bar_offset,
     ):  # fmt: skip
         """Adjoints of the new x, v and C to those of the node velocities and to their part of x_bar."""
@@ -339,9 +320,11 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         X, f, base, row = ti.static(tile.local(3), tile.local(3), tile.local_int(3), tile.local_int(1))
         w, dw, Vp, slope = ti.static(tile.local(9), tile.local(9), tile.local(3), tile.local(3))
         Xb, Vb, Cb = ti.static(tile.local(3), tile.local(3), tile.local(9))
-        load_position(records, now, first, count, X)
-        load_velocity(records, new, first, count, Vp)
-        load_motion(bars, bar, first, count, Xb, Vb, Cb)
+        load(tape, now + AT_X, X)
+        load(tape, new + AT_V, Vp)
+        load(bars, bar + AT_X, Xb)
+        load(bars, bar + AT_V, Vb)
+        load(bars, bar + AT_C, Cb)
         stencil(X, domain, sizes, f, base)
         weigh(f, w)
         weigh_slopes(f, dw)
@@ -374,11 +357,11 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
             for d in ti.static(range(3)):
                 moved = slope[d][t] - (Cb[d][t] * Vp[0][t] + Cb[3 + d][t] * Vp[1][t] + Cb[6 + d][t] * Vp[2][t])
                 Xb[d][t] = Xb[d][t] + inv_dx * moved
-        store_position(bars, bar, first, count, Xb, Vb)
+        store(bars, bar + AT_X, Xb)
 
     @ti.func
     def to_grid_adjoint(
-        records: ti.template(), bars: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(), laws: ti.template(), parameters: ti.template(),
+        tape: ti.template(), bars: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(), laws: ti.template(), parameters: ti.template(),
         parameters_bar: ti.template(), boxes: ti.template(), grid_bar: ti.template(),
         tile_index, e, now, bar, box, offset, parameters_row,
     ):  # fmt: skip
@@ -400,10 +383,14 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         total, moment, slope, q_bar, a_old = ti.static(
             tile.local(4), tile.local(9), tile.local(3), tile.local(6), tile.local(1)
         )
-        load_motion(records, now, first, count, X, Vp, Cp)
-        load_deformation(records, now, first, count, G, ap)
-        load_motion(bars, bar, first, count, Xb, Vb, Cb)
-        load_deformation(bars, bar, first, count, Gb, ab)
+        load(tape, now + AT_X, X)
+        load(tape, now + AT_V, Vp)
+        load(tape, now + AT_C, Cp)
+        load(tape, now + AT_F, G)
+        load(tape, now + AT_A, ap)
+        load(bars, bar + AT_X, Xb)
+        load(bars, bar + AT_F, Gb)
+        load(bars, bar + AT_A, ab)
         for n in ti.static(range(5)):
             for t in range(width):
                 q_bar[n][t] = ti.cast(0.0, real)
@@ -455,8 +442,11 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
             laws[body], parameters[q + 2], parameters[q + 3], parameters[q + 4], parameters[q + 5], parameters[q + 6],
             dt, Cp, G, a_old, B, U, S, V, tau, Cb, Gb, ab, q_bar,
         )  # fmt: skip
-        store_motion(bars, bar, first, count, Xb, Vb, Cb)
-        store_deformation(bars, bar, first, count, Gb, ab)
+        store(bars, bar + AT_X, Xb)
+        store(bars, bar + AT_V, Vb)
+        store(bars, bar + AT_C, Cb)
+        store(bars, bar + AT_F, Gb)
+        store(bars, bar + AT_A, ab)
         for n in ti.static(range(6)):
             entry = (parameters_row * sizes[BODIES] + body) * PARAMETERS + ti.static((2, 3, 4, 5, 6, 0)[n])
             summed = ti.cast(0.0, real)
@@ -467,27 +457,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
             else:
                 parameters_bar[entry] = parameters_bar[entry] + summed
 
-    @ti.func
-    def leave_frame(
-        records: ti.template(), frames: ti.template(), tiles: ti.template(), tile_index, row, frame_row, back: ti.template()
-    ):
-        """F of a row out of its frame: F R^T; or, with ``back`` false, into it: F R."""
-        ti.static(tile.release())
-        first, count = tiles[3 * tile_index], tiles[3 * tile_index + 1]
-        F, a, R, turned = ti.static(tile.local(9), tile.local(1), tile.local(9), tile.local(9))
-        load_deformation(records, row, first, count, F, a)
-        load_frame(frames, frame_row, first, count, R)
-        for t in range(width):
-            for i, j in ti.static(ti.ndrange(3, 3)):
-                if ti.static(back):
-                    turned[3 * i + j][t] = (
-                        F[3 * i][t] * R[3 * j][t] + F[3 * i + 1][t] * R[3 * j + 1][t] + F[3 * i + 2][t] * R[3 * j + 2][t]
-                    )
-                else:
-                    turned[3 * i + j][t] = F[3 * i][t] * R[j][t] + F[3 * i + 1][t] * R[3 + j][t] + F[3 * i + 2][t] * R[6 + j][t]
-        store_deformation(records, row, first, count, turned, a)
-
     return SimpleNamespace(
-        reserve=tile.reserve, measure=measure, leave_frame=leave_frame, to_grid=to_grid, from_grid=from_grid, from_grid_adjoint=from_grid_adjoint,
+        reserve=tile.reserve, measure=measure, enter=enter, leave=leave, to_grid=to_grid, from_grid=from_grid, from_grid_adjoint=from_grid_adjoint,
         to_grid_adjoint=to_grid_adjoint,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from diffsim import runtime
 from diffsim.errors import SimulationError
 from diffsim.materials import LAWS
 from diffsim.scene import Scene
-from diffsim.solvers.mpm.memory import FRAME, QUANTITIES, RECORD, STATUS
+from diffsim.solvers.mpm.memory import COMPONENTS, FRAME, QUANTITIES, RECORD, STATUS
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +94,7 @@ class MPMSolver:
             for begin in range(int(end) - particles[body], int(end), WIDTH)
         ]
         self._tile_count = len(tiles)
+        self._width = WIDTH
         self._tiles = torch.tensor(tiles, dtype=torch.int32).reshape(-1)
 
         self._grid = self._nodes(2 * self._lanes, self.node_count)  # a place for each team, then one for each lane
@@ -126,12 +127,14 @@ class MPMSolver:
     def _run(
         self, records: Tensor, inputs: StepInputs, *, parts: int, kept_grid: Tensor | None, capacity: int,
         time_step: Tensor, first: int,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """The forward kernel over records (B, rows, N, 4 RECORD), in place; returns the particles' frames and the boxes."""
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        """The forward kernel over records (B, N, 4 RECORD), in place; returns the tape, the frames and the boxes."""
         num_envs = records.shape[0]
-        frames = self._buffer("frames", num_envs * self._count * FRAME, 4)
+        frames = self._buffer("frames", num_envs * self._tile_count * FRAME, self._width)
         boxes = torch.empty((num_envs * (self.substeps + 1) + self._lanes) * 6, dtype=torch.int32)
         status = torch.zeros((num_envs, STATUS), dtype=torch.int32)
+        rows = num_envs * (self.substeps + 1) if kept_grid is not None else self._lanes
+        tape = self._buffer("tape", rows * self._tile_count * COMPONENTS, self._width)
         if kept_grid is None:
             grid, private = self._grid, self._lanes * self.node_count
         else:
@@ -140,11 +143,11 @@ class MPMSolver:
             self._kernels.forward(
                 self._lanes, parts, num_envs, self._tile_count, int(kept_grid is not None),
                 capacity, self.node_count, private,
-                records.view(-1, 4), frames, *self._scene_tensors(inputs),
+                records.view(-1, 4), tape, frames, *self._scene_tensors(inputs),
                 boxes, grid, self._velocity, status.view(-1), torch.zeros(self._lanes, dtype=torch.int32),
             )  # fmt: skip
         self._check(status, time_step, first)
-        return frames, boxes
+        return tape, frames, boxes
 
     def _parts(self, num_envs: int) -> int:
         """How many lanes work at one environment of a batch."""
@@ -189,14 +192,14 @@ class MPMSolver:
             SimulationError: a particle left the grid or something is not finite.
         """
         num_envs = particles[0].shape[0]
-        records = pack(particles).unsqueeze(1)
+        records = pack(particles)
         whole = self._chunk(inputs, slice(0, num_envs))
-        _frames, boxes = self._run(
+        _tape, _frames, boxes = self._run(
             records, whole, parts=self._parts(num_envs), kept_grid=None, capacity=self.node_count, time_step=time_step, first=0
         )
         boxes = boxes[: num_envs * (self.substeps + 1) * 6].view(num_envs, self.substeps + 1, 2, 3)[:, : self.substeps]
         extent = (boxes[:, :, 1] - boxes[:, :, 0]).to(torch.int64)
-        return unpack(records.squeeze(1)), extent.prod(dim=-1).amax(dim=1)
+        return unpack(records), extent.prod(dim=-1).amax(dim=1)
 
     def adjoint(
         self,
@@ -217,27 +220,27 @@ class MPMSolver:
         if self._grid_bar is None:
             self._grid_bar = self._nodes(2 * self._lanes, self.node_count)
         before = torch.empty(self._lanes * max(self._collider_shape.numel(), 1) * 3, dtype=self.dtype)
+        tape_bars = self._buffer("tape bars", self._lanes * self._tile_count * COMPONENTS, self._width)
         item = self._domain.element_size()
         capacity = int(box_nodes.max())
-        env_bytes = ((self.substeps + 1) * self._count * RECORD + self.substeps * capacity) * 4 * item
+        env_bytes = ((self.substeps + 1) * self._tile_count * COMPONENTS * self._width + self.substeps * capacity * 4) * item
         size = max(TRAJECTORY_BYTES // env_bytes // self._lanes, 1) * self._lanes
         for begin in range(0, num_envs, size):
             chunk = slice(begin, min(begin + size, num_envs))
             count = chunk.stop - chunk.start
-            records = self._buffer("trajectory", count, self.substeps + 1, self._count, 4 * RECORD)
-            records[:, 0] = pack(tuple(tensor[chunk] for tensor in particles))
+            records = pack(tuple(tensor[chunk] for tensor in particles))
             parts = self._parts(num_envs)
             places = count * self.substeps + (self._lanes if parts > 1 else 0)
             kept_grid = self._buffer("kept grid", places * capacity, 4)
             own = self._chunk(inputs, chunk)
-            frames, boxes = self._run(
+            tape, frames, boxes = self._run(
                 records, own, parts=parts, kept_grid=kept_grid, capacity=capacity, time_step=time_step[chunk], first=begin
             )
             part_bars = StepInputs(*(tensor.new_zeros((count * parts, *tensor.shape[1:])) for tensor in own.tensors()))
             with runtime.vector_types():
                 self._kernels.adjoint(
                     self._lanes, parts, count, self._tile_count, capacity, self.node_count,
-                    records.view(-1, 4), frames, bars[chunk].view(-1, 4), *self._scene_tensors(own),
+                    tape, frames, bars[chunk].view(-1, 4), tape_bars, *self._scene_tensors(own),
                     part_bars.parameters.view(-1), part_bars.world.view(-1), *self._collider_bars(part_bars),
                     boxes, kept_grid, self._velocity, self._grid_bar, before, torch.zeros(self._lanes, dtype=torch.int32),
                 )  # fmt: skip
