@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from diffsim import runtime
 from diffsim.bridge import soft_step
@@ -140,9 +141,7 @@ class Simulator:
     def reset(self) -> State:
         """The scene as declared, in every environment."""
         batch, count = self.num_envs, self.num_particles
-        velocity = np.concatenate(
-            [np.tile(body.velocity, (len(body.rest_particles), 1)) for body in self.scene.soft_bodies]
-        )
+        velocity = np.concatenate([np.tile(body.velocity, (len(body.rest_particles), 1)) for body in self.scene.soft_bodies])
         tools = self.scene.tools
 
         def repeated(values: object, *shape: int) -> Tensor:
@@ -178,9 +177,7 @@ class Simulator:
             SimulationError: the physics left its domain of validity.
         """
         self._check(state, action)
-        motion, tool_position, tool_rotation = self._kinematics.motion(
-            state.tool_position, state.tool_rotation, action
-        )
+        motion, tool_position, tool_rotation = self._kinematics.motion(state.tool_position, state.tool_rotation, action)
         bodies, world, friction = self._physics.tensors(state.num_envs, parameters)
         inputs = StepInputs(motion.position, motion.rotation, motion.velocity, motion.spin, friction, bodies, world)
         particles = (state.x, state.v, state.C, state.F, state.plastic_strain)
@@ -211,6 +208,50 @@ class Simulator:
             states.append(self.step(states[-1], action, parameters))
         return states
 
+    def windowed_rollout(
+        self,
+        state: State,
+        actions: Tensor,
+        observe: Callable[[State], Tensor],
+        *,
+        window: int,
+        parameters: Mapping[str, Tensor] | None = None,
+    ) -> tuple[State, Tensor]:
+        """A differentiable rollout that keeps one state for every ``window`` control steps and recomputes the others in backward.
+
+        Memory falls from T states to T / window + window, least at window = sqrt(T), for one more forward pass (Griewank 1992).
+
+        Args:
+            state: the first state.
+            actions: (T, B, action_dim).
+            observe: what the objective sees of a state, a tensor of the same shape every time.
+            window: control steps between two states that are kept.
+            parameters: as in `step`.
+
+        Returns:
+            The last state, and the observations of the T states after the first, stacked (T, ...).
+
+        Raises:
+            InputError: ``window`` is not a positive integer, or as `rollout`.
+        """
+        if not isinstance(window, int) or window < 1:
+            raise InputError(f"window must be a positive integer, got {window!r}")
+        names, values = list(parameters or {}), list((parameters or {}).values())
+        fields = list(state.tensors())
+
+        def run(actions: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+            first = State(**dict(zip(fields, tensors, strict=False)))
+            own = dict(zip(names, tensors[len(fields) :], strict=True))
+            states = self.rollout(first, actions, own)[1:]
+            return (torch.stack([observe(each) for each in states]), *states[-1].tensors().values())
+
+        observations = []
+        for part in actions.split(window):
+            observed, *tensors = checkpoint(run, part, *state.tensors().values(), *values, use_reentrant=False)
+            observations.append(observed)
+            state = State(**dict(zip(fields, tensors, strict=True)))
+        return state, torch.cat(observations)
+
     def _check(self, state: State, action: Tensor) -> None:
         if not isinstance(action, Tensor):
             raise InputError(f"action must be a torch tensor, got {type(action).__name__}")
@@ -221,9 +262,7 @@ class Simulator:
             raise InputError(f"action must be {self.dtype}, got {action.dtype}")
         if not torch.isfinite(action).all():
             environment = int(torch.nonzero(~torch.isfinite(action).all(dim=1))[0, 0])
-            raise InputError(
-                f"action must be finite, got {action[environment].tolist()} in environment {environment}"
-            )
+            raise InputError(f"action must be finite, got {action[environment].tolist()} in environment {environment}")
         batch, count, tools = state.num_envs, self.num_particles, len(self.scene.tools)
         shapes = {
             "x": (batch, count, 3),

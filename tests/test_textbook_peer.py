@@ -18,7 +18,7 @@ from benchmarks.soft.problem import problem
 from benchmarks.soft.textbook import Textbook
 
 q = problem(216, control_steps=2, substeps=10)
-peer = Textbook(q, precision="f64", threads=1)
+peer = Textbook(q, precision="f64", tuned=True)
 x, gradient = peer.forward_backward()
 again = peer.forward_backward()[1]
 sigma = peer.sigma.to_numpy()

@@ -41,39 +41,39 @@ class Diffsim:
             grid_spacing=1.0 / GRID,
             gravity=tuple(problem.gravity),
         )
-        self._sim = ds.Simulator(scene, num_envs=num_envs, dt=problem.dt, substeps=problem.substeps, dtype=self._dtype)
-        self._actions = (
+        self.simulator = ds.Simulator(scene, num_envs=num_envs, dt=problem.dt, substeps=problem.substeps, dtype=self._dtype)
+        self.actions = (
             torch.tensor(problem.capsule_velocity, dtype=self._dtype)
             .reshape(problem.control_steps, 1, -1)
             .repeat(1, num_envs, 1)
         )
         self._weight = torch.tensor(problem.weight, dtype=self._dtype)
-        self._start = self._sim.reset()
-        if self._sim.num_particles != len(problem.x):
-            raise ValueError(f"the block should have {len(problem.x)} particles, it has {self._sim.num_particles}")
+        self.start = self.simulator.reset()
+        if self.simulator.num_particles != len(problem.x):
+            raise ValueError(f"the block should have {len(problem.x)} particles, it has {self.simulator.num_particles}")
 
         # the block's particles in the problem's order, so that the weights meet the same ones
         def order(points: np.ndarray) -> np.ndarray:
             return np.lexsort(np.round(points / side).astype(int).T[::-1])
 
-        ours, theirs = order(self._start.x[0].double().numpy()), order(problem.x)
+        ours, theirs = order(self.start.x[0].double().numpy()), order(problem.x)
         self._permutation = torch.empty(len(ours), dtype=torch.int64)
         self._permutation[torch.tensor(theirs)] = torch.tensor(ours)
 
     @property
     def particle_substeps(self) -> int:
         p = self._problem
-        return len(p.x) * p.substeps * p.control_steps * len(self._start.x)
+        return len(p.x) * p.substeps * p.control_steps * len(self.start.x)
 
     def forward(self) -> np.ndarray:
         """Final positions (N, 3) of the first environment."""
         with torch.no_grad():
-            return self._sim.rollout(self._start, self._actions)[-1].x[0, self._permutation].numpy()
+            return self.simulator.rollout(self.start, self.actions)[-1].x[0, self._permutation].numpy()
 
     def forward_backward(self) -> tuple[np.ndarray, np.ndarray]:
         """Final positions, and the loss's gradient by the capsules' velocities (T, 2, 3), of the first environment."""
-        actions = self._actions.clone().requires_grad_()
-        x = self._sim.rollout(self._start, actions)[-1].x[:, self._permutation]
+        actions = self.actions.clone().requires_grad_()
+        x = self.simulator.rollout(self.start, actions)[-1].x[:, self._permutation]
         (x * self._weight).sum().backward()
         assert actions.grad is not None
         return x[0].detach().numpy(), actions.grad[:, 0].reshape(-1, 2, 3).numpy()

@@ -6,10 +6,9 @@ adjoint goes back through the substeps, makes the grid of each again, and calls 
 the SVD has an adjoint by hand, the classical one with clamped differences of the squared singular values.
 
 Choices within that form, each the faster of those tried (2940 particles, f32, one thread; CPU ns a particle and substep,
-forward / forward and backward; this file: 800 / 1660, runs differ by some 3 %):
-    - a loop over particles with the 27 nodes unrolled; a loop over (particle, node): 1270 / 3310
-    - with one thread the particles' loops are serial, so a scatter needs no atomics; with atomics: 1090 / 2310
-    - the stress in a kernel of its own, so that the adjoint need not make it again; inside the scatter: 810 / 1710
+forward / forward and backward; this file: 1090 / 2310, tuned 800 / 1660, runs differ by some 3 %):
+    - a loop over particles with the 27 nodes unrolled; a loop over (particle, node), tuned: 1270 / 3310
+    - the stress in a kernel of its own, so that the adjoint need not make it again; inside the scatter, tuned: 810 / 1710
     - U, sigma, V kept for every substep, where PlasticineLab decomposes again in the adjoint
 The stress has no chained matrix products, and the scatter none for each node: with them the adjoints take minutes to compile.
 """
@@ -28,19 +27,20 @@ class Textbook:
 
     Args:
         precision: "f32" or "f64".
-        threads: of the CPU.
+        tuned: serial loops on one thread, which need no atomics, in place of the textbook's parallel loops with an atomic
+            scatter (on one thread as well, here).
     """
 
-    def __init__(self, problem: Problem, *, precision: str, threads: int):
+    def __init__(self, problem: Problem, *, precision: str, tuned: bool = False):
         real = {"f32": ti.f32, "f64": ti.f64}[precision]
         ti.init(
-            arch=ti.cpu, default_fp=real, cpu_max_num_threads=threads, offline_cache=True, fast_math=False, log_level=ti.WARN
+            arch=ti.cpu, default_fp=real, cpu_max_num_threads=1, offline_cache=True, fast_math=False, log_level=ti.WARN
         )
         self.mass, self.volume, self.dt, self.substeps = problem.mass, problem.volume, problem.dt, problem.substeps
         self.mu, self.lam, self.yield_limit = problem.mu, problem.lam, problem.yield_limit
         self.gravity = [float(g) for g in problem.gravity]
         self.ground_height, self.ground_friction = problem.ground_height, problem.ground_friction
-        self.serial = threads == 1
+        self.serial = tuned
         self.numpy_real = {"f32": np.float32, "f64": np.float64}[precision]
         self.least_difference = {"f32": 1e-6, "f64": 1e-12}[precision]
         self.n, self.control_steps = len(problem.x), problem.control_steps

@@ -134,13 +134,13 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
                 w[3 * d + 2][t] = 0.5 * (f[d][t] - 0.5) * (f[d][t] - 0.5)
 
     @ti.func
-    def weigh_slopes(f: ti.template(), dw: ti.template()):
-        """Derivatives of the weights by f."""
+    def weigh_slopes(f: ti.template(), w: ti.template(), r: ti.template()):
+        """Derivatives of the weights by f, over the weights."""
         for d in ti.static(range(3)):
             for t in range(width):
-                dw[3 * d][t] = f[d][t] - 1.5
-                dw[3 * d + 1][t] = 2.0 - 2.0 * f[d][t]
-                dw[3 * d + 2][t] = f[d][t] - 0.5
+                r[3 * d][t] = (f[d][t] - 1.5) / ti.max(w[3 * d][t], 1e-30)
+                r[3 * d + 1][t] = (2.0 - 2.0 * f[d][t]) / w[3 * d + 1][t]
+                r[3 * d + 2][t] = (f[d][t] - 0.5) / ti.max(w[3 * d + 2][t], 1e-30)
 
     @ti.func
     def locate(base: ti.template(), boxes: ti.template(), box, row: ti.template()):
@@ -327,7 +327,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         load(bars, bar + AT_C, Cb)
         stencil(X, domain, sizes, f, base)
         weigh(f, w)
-        weigh_slopes(f, dw)
+        weigh_slopes(f, w, dw)
         locate(base, boxes, box, row)
         # C = 4 / dx (moments - v f): the cotangent of a node's velocity is Vb + columns (node - f)
         for t in range(width):
@@ -402,7 +402,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         )  # fmt: skip
         stencil(X, domain, sizes, f, base)
         weigh(f, w)
-        weigh_slopes(f, dw)
+        weigh_slopes(f, w, dw)
         locate(base, boxes, box, row)
         affine_momentum(m, k, f, Vp, Cp, tau, dx, A, corner)
         stride_y = boxes[box + 5] - boxes[box + 2]

@@ -26,77 +26,72 @@ def particle_grid_transfer(real: Any, *, shared_grid: bool) -> SimpleNamespace:
         else:
             grid[node] = grid[node] + value  # a plain read and write: `+=` would be atomic
 
-    @ti.func
-    def line_start(q: vec4, along_x: vec4, along_y: vec4, i: ti.template(), j: ti.template()):
-        """An affine quantity at node (i, j, 0)."""
-        result = q
-        if ti.static(i == 1):
-            result = result + along_x
-        if ti.static(i == 2):
-            result = result + (along_x + along_x)
-        if ti.static(j == 1):
-            result = result + along_y
-        if ti.static(j == 2):
-            result = result + (along_y + along_y)
-        return result
+    # The weighted values w_x w_y w_z (q + i a_x + j a_y + k a_z) are built as w_x w_y (T_jk + i w_z a_x) with
+    # T_jk = w_z (q + k a_z + j a_y): one addition and one product a node.
 
     @ti.func
     def scatter(
         grid: ti.template(), row, stride_x, stride_y, w: ti.template(), t, q: vec4, along_x: vec4, along_y: vec4, along_z: vec4
     ):
         """Add the affine quantity q, weighted, to the particle's nodes. w[3 axis + i][t] are the weights."""
-        for i, j in ti.static(ti.ndrange(3, 3)):
-            wij = w[i][t] * w[3 + j][t]
-            first = line_start(q, along_x, along_y, i, j)
-            second = first + along_z
-            node = row + (i * stride_x + j * stride_y)
-            add(grid, node, (wij * w[6][t]) * first)
-            add(grid, node + 1, (wij * w[7][t]) * second)
-            add(grid, node + 2, (wij * w[8][t]) * (second + along_z))
+        for j in ti.static(range(3)):
+            a = w[6][t] * q
+            b = w[7][t] * (q + along_z)
+            c = w[8][t] * (q + (along_z + along_z))
+            if ti.static(j > 0):
+                a = a + ti.static(float(j)) * w[6][t] * along_y
+                b = b + ti.static(float(j)) * w[7][t] * along_y
+                c = c + ti.static(float(j)) * w[8][t] * along_y
+            for i in ti.static(range(3)):
+                wij = w[i][t] * w[3 + j][t]
+                node = row + (i * stride_x + j * stride_y)
+                add(grid, node, wij * a)
+                add(grid, node + 1, wij * b)
+                add(grid, node + 2, wij * c)
+                if ti.static(i < 2):
+                    a = a + w[6][t] * along_x
+                    b = b + w[7][t] * along_x
+                    c = c + w[8][t] * along_x
+
+    # The derivatives by the particle's position use the same weighted values: with p_ijk = weighted value * node, the sum of
+    # (d w_x / d f) w_y w_z (...) * node is sum_i r_i sum_jk p_ijk, where r_i = (d w_x / d f) / w_x.
 
     @ti.func
-    def scatter_adjoint(
-        grid_bar: ti.template(), row, stride_x, stride_y, w: ti.template(), dw: ti.template(), t,
+    def gather_adjoint(
+        grid_bar: ti.template(), bar_row, grid: ti.template(), row, stride_x, stride_y, w: ti.template(), r: ti.template(), t,
         q: vec4, along_x: vec4, along_y: vec4, along_z: vec4,
     ):  # fmt: skip
-        """What q's adjoint takes: the weighted sum of the nodes' adjoints and its three moments (as `gather`). And what the
-        position's takes: for each axis the sum of (d weight / d f) * node * q, component by component."""
-        total, moment_x, moment_y, moment_z = vec4(0.0), vec4(0.0), vec4(0.0), vec4(0.0)
+        """Add the affine cotangent q, weighted, to the nodes' adjoints. Returns what the position's adjoint takes: for each
+        axis the sum of (d weight / d f) * node * q, component by component. r[3 axis + i][t] are the weights' slopes over
+        the weights."""
         slope_x, slope_y, slope_z = vec4(0.0), vec4(0.0), vec4(0.0)
-        for i in ti.static(range(3)):
-            plane, plane_y, plane_z = vec4(0.0), vec4(0.0), vec4(0.0)
-            steep, steep_y, steep_z = vec4(0.0), vec4(0.0), vec4(0.0)
-            for j in ti.static(range(3)):
-                node = row + (i * stride_x + j * stride_y)
-                a, b, c = grid_bar[node], grid_bar[node + 1], grid_bar[node + 2]
-                middle = w[7][t] * b
-                last = w[8][t] * c
-                line = w[3 + j][t] * (w[6][t] * a + middle + last)
-                plane = plane + line
-                plane_z = plane_z + w[3 + j][t] * (middle + (last + last))
-                if ti.static(j == 1):
-                    plane_y = plane_y + line
-                if ti.static(j == 2):
-                    plane_y = plane_y + (line + line)
-                first = line_start(q, along_x, along_y, i, j)
-                second = first + along_z
-                p, q1, r = first * a, second * b, (second + along_z) * c
-                product = w[6][t] * p + w[7][t] * q1 + w[8][t] * r
-                steep = steep + w[3 + j][t] * product
-                steep_y = steep_y + dw[3 + j][t] * product
-                steep_z = steep_z + w[3 + j][t] * (dw[6][t] * p + dw[7][t] * q1 + dw[8][t] * r)
-            weighted = w[i][t] * plane
-            total = total + weighted
-            moment_y = moment_y + w[i][t] * plane_y
-            moment_z = moment_z + w[i][t] * plane_z
-            if ti.static(i == 1):
-                moment_x = moment_x + weighted
-            if ti.static(i == 2):
-                moment_x = moment_x + (weighted + weighted)
-            slope_x = slope_x + dw[i][t] * steep
-            slope_y = slope_y + w[i][t] * steep_y
-            slope_z = slope_z + w[i][t] * steep_z
-        return total, moment_x, moment_y, moment_z, slope_x, slope_y, slope_z
+        for j in ti.static(range(3)):
+            a = w[6][t] * q
+            b = w[7][t] * (q + along_z)
+            c = w[8][t] * (q + (along_z + along_z))
+            if ti.static(j > 0):
+                a = a + ti.static(float(j)) * w[6][t] * along_y
+                b = b + ti.static(float(j)) * w[7][t] * along_y
+                c = c + ti.static(float(j)) * w[8][t] * along_y
+            line = vec4(0.0)
+            for i in ti.static(range(3)):
+                wij = w[i][t] * w[3 + j][t]
+                node = i * stride_x + j * stride_y
+                u, v, x = wij * a, wij * b, wij * c
+                add(grid_bar, bar_row + node, u)
+                add(grid_bar, bar_row + node + 1, v)
+                add(grid_bar, bar_row + node + 2, x)
+                first, second, third = u * grid[row + node], v * grid[row + node + 1], x * grid[row + node + 2]
+                whole = first + second + third
+                slope_x = slope_x + r[i][t] * whole
+                slope_z = slope_z + (r[6][t] * first + r[7][t] * second + r[8][t] * third)
+                line = line + whole
+                if ti.static(i < 2):
+                    a = a + w[6][t] * along_x
+                    b = b + w[7][t] * along_x
+                    c = c + w[8][t] * along_x
+            slope_y = slope_y + r[3 + j][t] * line
+        return slope_x, slope_y, slope_z
 
     @ti.func
     def gather(grid: ti.template(), row, stride_x, stride_y, w: ti.template(), t):
@@ -126,31 +121,50 @@ def particle_grid_transfer(real: Any, *, shared_grid: bool) -> SimpleNamespace:
         return total, moment_x, moment_y, moment_z
 
     @ti.func
-    def gather_adjoint(
-        grid_bar: ti.template(), bar_row, grid: ti.template(), row, stride_x, stride_y, w: ti.template(), dw: ti.template(), t,
+    def scatter_adjoint(
+        grid_bar: ti.template(), row, stride_x, stride_y, w: ti.template(), r: ti.template(), t,
         q: vec4, along_x: vec4, along_y: vec4, along_z: vec4,
     ):  # fmt: skip
-        """Add the affine cotangent q, weighted, to the nodes' adjoints; returns the slopes as `scatter_adjoint`."""
+        """What q's adjoint takes, the weighted sum of the nodes' adjoints and its three moments (as `gather`); and what the
+        position's takes, as `gather_adjoint`."""
+        total, moment_x, moment_y, moment_z = vec4(0.0), vec4(0.0), vec4(0.0), vec4(0.0)
         slope_x, slope_y, slope_z = vec4(0.0), vec4(0.0), vec4(0.0)
-        for i in ti.static(range(3)):
-            steep, steep_y, steep_z = vec4(0.0), vec4(0.0), vec4(0.0)
-            for j in ti.static(range(3)):
-                node = i * stride_x + j * stride_y
+        for j in ti.static(range(3)):
+            a = w[6][t] * q
+            b = w[7][t] * (q + along_z)
+            c = w[8][t] * (q + (along_z + along_z))
+            if ti.static(j > 0):
+                a = a + ti.static(float(j)) * w[6][t] * along_y
+                b = b + ti.static(float(j)) * w[7][t] * along_y
+                c = c + ti.static(float(j)) * w[8][t] * along_y
+            line, plane = vec4(0.0), vec4(0.0)
+            for i in ti.static(range(3)):
                 wij = w[i][t] * w[3 + j][t]
-                first = line_start(q, along_x, along_y, i, j)
-                second = first + along_z
-                third = second + along_z
-                add(grid_bar, bar_row + node, (wij * w[6][t]) * first)
-                add(grid_bar, bar_row + node + 1, (wij * w[7][t]) * second)
-                add(grid_bar, bar_row + node + 2, (wij * w[8][t]) * third)
-                a, b, c = first * grid[row + node], second * grid[row + node + 1], third * grid[row + node + 2]
-                product = w[6][t] * a + w[7][t] * b + w[8][t] * c
-                steep = steep + w[3 + j][t] * product
-                steep_y = steep_y + dw[3 + j][t] * product
-                steep_z = steep_z + w[3 + j][t] * (dw[6][t] * a + dw[7][t] * b + dw[8][t] * c)
-            slope_x = slope_x + dw[i][t] * steep
-            slope_y = slope_y + w[i][t] * steep_y
-            slope_z = slope_z + w[i][t] * steep_z
-        return slope_x, slope_y, slope_z
+                node = row + (i * stride_x + j * stride_y)
+                u, v, x = wij * grid_bar[node], wij * grid_bar[node + 1], wij * grid_bar[node + 2]
+                first, second, third = u * a, v * b, x * c
+                whole = first + second + third
+                slope_x = slope_x + r[i][t] * whole
+                slope_z = slope_z + (r[6][t] * first + r[7][t] * second + r[8][t] * third)
+                line = line + whole
+                middle, last = w[7][t] * v, w[8][t] * x
+                value = w[6][t] * u + middle + last
+                plane = plane + value
+                moment_z = moment_z + (middle + (last + last))
+                if ti.static(i == 1):
+                    moment_x = moment_x + value
+                if ti.static(i == 2):
+                    moment_x = moment_x + (value + value)
+                if ti.static(i < 2):
+                    a = a + w[6][t] * along_x
+                    b = b + w[7][t] * along_x
+                    c = c + w[8][t] * along_x
+            slope_y = slope_y + r[3 + j][t] * line
+            total = total + plane
+            if ti.static(j == 1):
+                moment_y = moment_y + plane
+            if ti.static(j == 2):
+                moment_y = moment_y + (plane + plane)
+        return total, moment_x, moment_y, moment_z, slope_x, slope_y, slope_z
 
     return SimpleNamespace(scatter=scatter, scatter_adjoint=scatter_adjoint, gather=gather, gather_adjoint=gather_adjoint)
