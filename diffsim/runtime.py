@@ -70,19 +70,29 @@ def compiled(factory: Callable[..., Any], *key: Any) -> Any:
 
 
 @contextlib.contextmanager
-def vector_types() -> Iterator[None]:
-    """Kernels compiled inside keep small vectors as LLVM vectors, in registers, instead of taking them apart.
+def kernel_options() -> Iterator[None]:
+    """How the solvers' kernels are compiled, on their first call inside.
 
-    Measured (Taichi 1.7.4, AVX2): the gather of `diffsim/solvers/mpm/transfer.py` runs 2.2 times as fast and compiles 3 times
-    as fast. The price: such kernels must not cast vectors, nor apply unary functions to them, nor load vectors of three
-    or nine from arrays (LLVM assumes them aligned). So it is not the default.
+    Small vectors stay LLVM vectors, in registers, instead of being taken apart. Measured (Taichi 1.7.4, AVX2): the gather of
+    `diffsim/solvers/mpm/transfer.py` runs 2.2 times as fast and compiles 3 times as fast. The price: such kernels must not
+    cast vectors, nor apply unary functions to them, nor load vectors from arrays whose elements are not aligned to
+    their size. So it is not the default.
+
+    And Taichi notes a kernel's source positions without an excerpt of the code, which would take half of the time that a
+    kernel needs to come from the cache.
     """
+    from taichi.lang.ast.ast_transformer_utils import ASTTransformerContext
     from taichi.lang.impl import current_cfg
 
+    def position(context: Any, node: Any) -> str:
+        return f'File "{context.file}", line {node.lineno + context.lineno_offset}, in {context.func.func.__name__}:\n'
+
     config = current_cfg()
-    before = config.real_matrix_scalarize
+    scalarize, describe = config.real_matrix_scalarize, ASTTransformerContext.get_pos_info
     config.real_matrix_scalarize = False
+    ASTTransformerContext.get_pos_info = position
     try:
         yield
     finally:
-        config.real_matrix_scalarize = before
+        config.real_matrix_scalarize = scalarize
+        ASTTransformerContext.get_pos_info = describe

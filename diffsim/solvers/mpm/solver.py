@@ -13,6 +13,7 @@ from diffsim import runtime
 from diffsim.errors import SimulationError
 from diffsim.materials import LAWS
 from diffsim.scene import Scene
+from diffsim.solvers.mpm.teams import Teams
 from diffsim.solvers.mpm.memory import COMPONENTS, FRAME, QUANTITIES, RECORD, STATUS
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,8 @@ class MPMSolver:
         self.dtype = dtype
         self.substeps = substeps
         self._kernels = runtime.compiled(lane_kernels, {torch.float32: "f32", torch.float64: "f64"}[dtype])
-        self._lanes = runtime.num_threads()
+        self._teams = Teams(runtime.num_threads())
+        self._lanes = self._teams.lanes
 
         dx = scene.grid_spacing
         lower, upper = np.asarray(scene.lower), np.asarray(scene.upper)
@@ -139,19 +141,15 @@ class MPMSolver:
             grid, private = self._grid, self._lanes * self.node_count
         else:
             grid, private = kept_grid, num_envs * self.substeps * capacity
-        with runtime.vector_types():
+        with runtime.kernel_options(), self._teams.at_work(parts) as (lanes, workers):
             self._kernels.forward(
-                self._lanes, parts, num_envs, self._tile_count, int(kept_grid is not None),
+                lanes, workers, parts, num_envs, self._tile_count, int(kept_grid is not None),
                 capacity, self.node_count, private,
                 records.view(-1, 4), tape, frames, *self._scene_tensors(inputs),
                 boxes, grid, self._velocity, status.view(-1), torch.zeros(self._lanes, dtype=torch.int32),
             )  # fmt: skip
         self._check(status, time_step, first)
         return tape, frames, boxes
-
-    def _parts(self, num_envs: int) -> int:
-        """How many lanes work at one environment of a batch."""
-        return max(self._lanes // num_envs, 1)
 
     def _check(self, status: Tensor, time_step: Tensor, first: int) -> None:
         failed = torch.nonzero(status[:, 0])
@@ -195,7 +193,7 @@ class MPMSolver:
         records = pack(particles)
         whole = self._chunk(inputs, slice(0, num_envs))
         _tape, _frames, boxes = self._run(
-            records, whole, parts=self._parts(num_envs), kept_grid=None, capacity=self.node_count, time_step=time_step, first=0
+            records, whole, parts=self._teams.parts(num_envs), kept_grid=None, capacity=self.node_count, time_step=time_step, first=0
         )
         boxes = boxes[: num_envs * (self.substeps + 1) * 6].view(num_envs, self.substeps + 1, 2, 3)[:, : self.substeps]
         extent = (boxes[:, :, 1] - boxes[:, :, 0]).to(torch.int64)
@@ -229,7 +227,7 @@ class MPMSolver:
             chunk = slice(begin, min(begin + size, num_envs))
             count = chunk.stop - chunk.start
             records = pack(tuple(tensor[chunk] for tensor in particles))
-            parts = self._parts(num_envs)
+            parts = self._teams.parts(num_envs)
             places = count * self.substeps + (self._lanes if parts > 1 else 0)
             kept_grid = self._buffer("kept grid", places * capacity, 4)
             own = self._chunk(inputs, chunk)
@@ -237,9 +235,9 @@ class MPMSolver:
                 records, own, parts=parts, kept_grid=kept_grid, capacity=capacity, time_step=time_step[chunk], first=begin
             )
             part_bars = StepInputs(*(tensor.new_zeros((count * parts, *tensor.shape[1:])) for tensor in own.tensors()))
-            with runtime.vector_types():
+            with runtime.kernel_options(), self._teams.at_work(parts) as (lanes, workers):
                 self._kernels.adjoint(
-                    self._lanes, parts, count, self._tile_count, capacity, self.node_count,
+                    lanes, workers, parts, count, self._tile_count, capacity, self.node_count,
                     tape, frames, bars[chunk].view(-1, 4), tape_bars, *self._scene_tensors(own),
                     part_bars.parameters.view(-1), part_bars.world.view(-1), *self._collider_bars(part_bars),
                     boxes, kept_grid, self._velocity, self._grid_bar, before, torch.zeros(self._lanes, dtype=torch.int32),

@@ -4,7 +4,7 @@ Taichi 1.7.4 never vectorises a loop over ndarrays or fields, but LLVM does vect
 local vectors, if the loop's body has no branches, no calls, and only scalar arithmetic on ``array[t]``. So the stages load
 a tile of particles into local arrays, do their arithmetic in such loops, and go particle by particle only where they meet
 the grid. There they use vectors of four, which LLVM keeps in registers when Taichi leaves vector types alone
-(see `diffsim.runtime.compiled`).
+(see `diffsim.runtime.kernel_options`).
 """
 
 # mypy: ignore-errors

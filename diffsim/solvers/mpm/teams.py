@@ -1,0 +1,46 @@
+"""How many threads work at one environment: fixed parts, and a choice between one worker for each and one for all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# a team that got less than this part of its threads' time would wait at its barriers most of the time
+LEAST_SHARE = 0.75
+LONGEST_PAUSE = 1024
+
+
+class Teams:
+    """Deals ``lanes`` threads to environments.
+
+    The number of parts depends on the batch and the number of lanes alone, and the result on the parts alone. Workers spin at
+    barriers, which is quick when every worker has a core and very slow when other programs hold the cores. So the
+    time that a team really got is watched, and after a bad call one worker does all parts for a number of calls, twice as
+    many after every further bad one.
+    """
+
+    def __init__(self, lanes: int):
+        self.lanes = lanes
+        self._pause = 0
+        self._next_pause = 8
+
+    def parts(self, num_envs: int) -> int:
+        """Into how many parts an environment's particles are cut."""
+        return max(self.lanes // num_envs, 1)
+
+    @contextmanager
+    def at_work(self, parts: int) -> Iterator[tuple[int, int]]:
+        """(lanes, workers in a team) for one launch."""
+        teams = self.lanes // parts
+        if parts == 1 or self._pause > 0:
+            self._pause = max(self._pause - 1, 0)
+            yield teams, 1
+            return
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield teams * parts, parts
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        if wall > 2e-3 and cpu < LEAST_SHARE * wall * teams * parts:
+            self._pause, self._next_pause = self._next_pause, min(2 * self._next_pause, LONGEST_PAUSE)
+        elif wall > 2e-3:
+            self._next_pause = 8
