@@ -81,7 +81,7 @@ def lane_kernels(precision: str) -> SimpleNamespace:
         From ``private`` on, the grid has a place for each part of each team, and ``boxes`` ends with one box for each lane."""
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
-                ti.static(particles.reserve())
+                particles.reserve()
                 lane = iteration // BLOCK
                 team, worker = lane // workers, lane % workers
                 first_part, last_part = ti.select(workers == 1, 0, worker), ti.select(workers == 1, parts, worker + 1)
@@ -169,7 +169,7 @@ def lane_kernels(precision: str) -> SimpleNamespace:
         has a place for each part of each team, then one for each team."""
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
-                ti.static(particles.reserve())
+                particles.reserve()
                 lane = iteration // BLOCK
                 team, worker = lane // workers, lane % workers
                 first_part, last_part = ti.select(workers == 1, 0, worker), ti.select(workers == 1, parts, worker + 1)

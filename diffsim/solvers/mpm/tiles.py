@@ -50,6 +50,7 @@ def tile_arrays(real: Any, width: int) -> SimpleNamespace:
             raise RuntimeError(f"a stage takes more than the {len(stock[kind])} {kind} arrays in reserve")
         return tuple(stock[kind][begin : taken[kind]])
 
+    reserve._is_taichi_function = False  # Taichi warns of calls to functions that lack this
     return SimpleNamespace(
         reserve=reserve,
         release=release,

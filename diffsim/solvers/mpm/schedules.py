@@ -1,0 +1,229 @@
+"""The host's side of the two schedules: their buffers and launches. `MPMSolver` chooses one by the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffsim import runtime
+from diffsim.solvers.mpm.memory import COMPONENTS, FRAME, STATUS
+from diffsim.solvers.mpm.teams import Teams
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes that a schedule needs: of a control step, of the grid (counts along the axes), of the scene."""
+
+    dtype: torch.dtype
+    device: str
+    substeps: int
+    counts: tuple[int, int, int]
+    tile_count: int
+    colliders: int
+
+    @property
+    def nodes(self) -> int:
+        return int(np.prod(self.counts))
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What a forward pass leaves: the particles of every substep if it was kept, their frames, boxes, grids, and the status."""
+
+    rows: Tensor
+    frames: Tensor
+    boxes: Tensor
+    grid: Tensor
+    capacity: int
+    status: Tensor
+
+
+class Schedule(Protocol):
+    """One way to run the stages."""
+
+    width: int
+
+    def parts(self, num_envs: int) -> int:
+        """Rows of the adjoints of inputs for each environment; they are to be added up."""
+
+    def chunk(self, num_envs: int, capacity: int, budget: int) -> int:
+        """How many environments to recompute at a time within ``budget`` bytes."""
+
+    def forward(self, records: Tensor, scene: Sequence[Tensor], *, batch: int, capacity: int | None) -> Tape:
+        """One control step over records (B, N, 28), part of a ``batch``. With a ``capacity`` (nodes of the largest box) everything is
+        kept and the records stay; without, they are advanced in place."""
+
+    def adjoint(self, tape: Tape, bars: Tensor, scene: Sequence[Tensor], scene_bars: Sequence[Tensor], *, batch: int) -> None:
+        """The adjoints of the records, in place, and of the scene's tensors, added to."""
+
+    def box_nodes(self, tape: Tape, num_envs: int) -> Tensor:
+        """Nodes of each environment's largest box (B,)."""
+
+
+class _Buffers:
+    """Memory that is kept for the next call: fresh pages cost as much as a substep."""
+
+    def __init__(self, layout: Layout):
+        self._layout = layout
+        self._held: dict[str, Tensor] = {}
+
+    def empty(self, name: str, *shape: int) -> Tensor:
+        size = int(np.prod(shape))
+        if name not in self._held or self._held[name].numel() < size:
+            self._held[name] = torch.empty(size, dtype=self._layout.dtype, device=self._layout.device)
+        return self._held[name][:size].view(shape)
+
+    def zeros(self, name: str, *shape: int) -> Tensor:
+        """Zeros at first. Pages of zeros that nobody touches take no memory on a CPU, so that a grid costs what its largest box of
+        particles covers."""
+        size = int(np.prod(shape))
+        if name not in self._held or self._held[name].numel() < size:
+            self._held[name] = torch.zeros(size, dtype=self._layout.dtype, device=self._layout.device)
+        return self._held[name][:size].view(shape)
+
+
+def _integers(values: Any, device: str) -> Tensor:
+    return torch.tensor(values, dtype=torch.int32, device=device).reshape(-1)
+
+
+def _precision(dtype: torch.dtype) -> str:
+    return {torch.float32: "f32", torch.float64: "f64"}[dtype]
+
+
+class LaneSchedule:
+    """`lanes.py`: on a CPU."""
+
+    width = 16
+
+    def __init__(self, layout: Layout):
+        from diffsim.solvers.mpm.lanes import lane_kernels
+
+        self._layout = layout
+        self._kernels = runtime.compiled(lane_kernels, _precision(layout.dtype))
+        self._teams = Teams(runtime.num_threads())
+        self._buffers = _Buffers(layout)
+
+    def parts(self, num_envs: int) -> int:
+        return self._teams.parts(num_envs)
+
+    def chunk(self, num_envs: int, capacity: int, budget: int) -> int:
+        layout, lanes = self._layout, self._teams.lanes
+        tape = (layout.substeps + 1) * layout.tile_count * COMPONENTS * self.width
+        return max(budget // ((tape + layout.substeps * capacity * 4) * layout.dtype.itemsize) // lanes, 1) * lanes
+
+    def forward(self, records: Tensor, scene: Sequence[Tensor], *, batch: int, capacity: int | None) -> Tape:
+        layout, lanes = self._layout, self._teams.lanes
+        num_envs, parts = len(records), self._teams.parts(batch)
+        keep = capacity is not None
+        rows = self._buffers.empty(
+            "rows", (num_envs * (layout.substeps + 1) if keep else lanes) * layout.tile_count * COMPONENTS, self.width
+        )
+        frames = self._buffers.empty("frames", num_envs * layout.tile_count * FRAME, self.width)
+        boxes = torch.empty((num_envs * (layout.substeps + 1) + lanes) * 6, dtype=torch.int32)
+        status = torch.zeros(num_envs * STATUS, dtype=torch.int32)
+        if capacity is None:
+            capacity, places = layout.nodes, lanes
+            grid = self._buffers.zeros("grid", 2 * lanes * layout.nodes, 4)
+        else:
+            places = num_envs * layout.substeps
+            grid = self._buffers.empty("kept grid", (places + (lanes if parts > 1 else 0)) * capacity, 4)
+        velocity = self._buffers.zeros("velocity", lanes * layout.nodes, 4)
+        with runtime.kernel_options(), self._teams.at_work(parts) as (working, workers):
+            self._kernels.forward(
+                working, workers, parts, num_envs, layout.tile_count, int(keep), capacity, layout.nodes, places * capacity,
+                records.view(-1, 4), rows, frames, *scene, boxes, grid, velocity, status,
+                torch.zeros(lanes, dtype=torch.int32),
+            )  # fmt: skip
+        return Tape(rows, frames, boxes, grid, capacity, status.view(num_envs, STATUS))
+
+    def adjoint(self, tape: Tape, bars: Tensor, scene: Sequence[Tensor], scene_bars: Sequence[Tensor], *, batch: int) -> None:
+        layout, lanes = self._layout, self._teams.lanes
+        parts = self._teams.parts(batch)
+        velocity = self._buffers.zeros("velocity", lanes * layout.nodes, 4)
+        grid_bar = self._buffers.zeros("grid bar", 2 * lanes * layout.nodes, 4)
+        row_bars = self._buffers.empty("row bars", lanes * layout.tile_count * COMPONENTS, self.width)
+        before = torch.empty(lanes * max(layout.colliders, 1) * 3, dtype=layout.dtype)
+        with runtime.kernel_options(), self._teams.at_work(parts) as (working, workers):
+            self._kernels.adjoint(
+                working, workers, parts, len(bars), layout.tile_count, tape.capacity, layout.nodes,
+                tape.rows, tape.frames, bars.view(-1, 4), row_bars, *scene, *scene_bars,
+                tape.boxes, tape.grid, velocity, grid_bar, before, torch.zeros(lanes, dtype=torch.int32),
+            )  # fmt: skip
+
+    def box_nodes(self, tape: Tape, num_envs: int) -> Tensor:
+        substeps = self._layout.substeps
+        boxes = tape.boxes[: num_envs * (substeps + 1) * 6].view(num_envs, substeps + 1, 2, 3)[:, :substeps]
+        return (boxes[:, :, 1] - boxes[:, :, 0]).to(torch.int64).prod(dim=-1).amax(dim=1)
+
+
+class SharedSchedule:
+    """`shared.py`: on a GPU. It runs on a CPU as well, slowly, for the tests."""
+
+    width = 1
+
+    def __init__(self, layout: Layout):
+        from diffsim.solvers.mpm.shared import shared_kernels
+
+        self._layout = layout
+        self._kernels = runtime.compiled(shared_kernels, _precision(layout.dtype))
+        self._buffers = _Buffers(layout)
+        self._boxes = _integers([0, 0, 0, *layout.counts], layout.device)
+
+    def parts(self, num_envs: int) -> int:
+        return 1
+
+    def chunk(self, num_envs: int, capacity: int, budget: int) -> int:
+        # a GPU wants many environments at a time and has the memory for them
+        layout = self._layout
+        tape = (layout.substeps + 1) * layout.tile_count * COMPONENTS
+        return max(32 * budget // ((tape + layout.substeps * layout.nodes * 4) * layout.dtype.itemsize), 1)
+
+    def forward(self, records: Tensor, scene: Sequence[Tensor], *, batch: int, capacity: int | None) -> Tape:
+        layout = self._layout
+        num_envs, keep = len(records), int(capacity is not None)
+        rows = self._buffers.empty("rows", num_envs * (layout.substeps * keep + 1) * layout.tile_count * COMPONENTS, 1)
+        frames = self._buffers.empty("frames", num_envs * layout.tile_count * FRAME, 1)
+        status = torch.zeros(num_envs * STATUS, dtype=torch.int32, device=layout.device)
+        grid = self._buffers.empty("grid", num_envs * (layout.substeps if keep else 1) * layout.nodes, 4)
+        velocity = self._buffers.empty("velocity", num_envs * layout.nodes, 4)
+        sizes, tiles = scene[1], scene[2]
+        with runtime.kernel_options():
+            stride = layout.substeps * keep + 1
+            self._kernels.enter(
+                False, num_envs, layout.tile_count, stride, records.view(-1, 4), rows, frames, sizes, tiles
+            )
+            for s in range(layout.substeps):
+                self._kernels.substep(
+                    s, num_envs, layout.tile_count, keep, layout.nodes, rows, frames, *scene, self._boxes, grid, velocity, status
+                )
+            if not keep:
+                self._kernels.leave(True, num_envs, layout.tile_count, records.view(-1, 4), rows, frames, sizes, tiles)
+        return Tape(rows, frames, self._boxes, grid, layout.nodes, status.view(num_envs, STATUS))
+
+    def adjoint(self, tape: Tape, bars: Tensor, scene: Sequence[Tensor], scene_bars: Sequence[Tensor], *, batch: int) -> None:
+        layout = self._layout
+        num_envs = len(bars)
+        sizes, tiles = scene[1], scene[2]
+        velocity = self._buffers.empty("velocity", num_envs * layout.nodes, 4)
+        grid_bar = self._buffers.empty("grid bar", num_envs * layout.nodes, 4)
+        row_bars = self._buffers.empty("row bars", num_envs * layout.tile_count * COMPONENTS, 1)
+        lines = num_envs * layout.counts[0] * layout.counts[1]
+        before = self._buffers.empty("before", lines * max(layout.colliders, 1) * 3)
+        with runtime.kernel_options():
+            self._kernels.enter(
+                True, num_envs, layout.tile_count, 1, bars.view(-1, 4), row_bars, tape.frames, sizes, tiles
+            )
+            for s in reversed(range(layout.substeps)):
+                self._kernels.substep_adjoint(
+                    s, num_envs, layout.tile_count, layout.nodes, tape.rows, row_bars, *scene, *scene_bars,
+                    self._boxes, tape.grid, velocity, grid_bar, before,
+                )  # fmt: skip
+            self._kernels.leave(False, num_envs, layout.tile_count, bars.view(-1, 4), row_bars, tape.frames, sizes, tiles)
+
+    def box_nodes(self, tape: Tape, num_envs: int) -> Tensor:
+        return torch.full((num_envs,), self._layout.nodes, device=self._layout.device)
