@@ -3,8 +3,8 @@
     python -m benchmarks.soft_speed --quick --json      the ratios that matter, under 3 minutes with compiled kernels
     python -m benchmarks.soft_speed --table FILE        everything: f32 and f64, 3k and 10k particles, batches, Warp, memory
 
-The problem (`benchmarks/soft/problem.py`): a von Mises plastic block on the ground in a 64^3 grid, pressed by two moving capsules with
-friction. Every implementation solves it equation for equation, and the results are compared before anything is timed.
+The problem (`benchmarks/soft/problem.py`): a von Mises plastic block on the ground in a 64^3 grid, pressed by two moving
+capsules with friction. All implementations solve it equation for equation, and their results are compared before any is timed.
     ours      diffsim; backward recomputes each control step from its first state
     textbook  the design of PlasticineLab (`benchmarks/soft/textbook.py`)
     tuned     the same without atomics: serial loops, for one thread only

@@ -5,12 +5,14 @@ The node saves only its inputs: a rollout of T control steps holds T states, not
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from diffsim.errors import InputError
 from diffsim.solvers.mpm.solver import MPMSolver, StepInputs
 
 PARTICLE_TENSORS = 5  # x, v, C, F, plastic strain
@@ -30,6 +32,11 @@ class SoftStep(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *output_bars: Tensor) -> tuple[Tensor | None, ...]:
+        if threading.current_thread() is not threading.main_thread():
+            raise InputError(
+                "backward() ran off the main thread, where Taichi cannot launch kernels; put it under "
+                "`with torch.autograd.set_multithreading_enabled(False):`"
+            )
         time_step, box_nodes, *tensors = ctx.saved_tensors
         particles, inputs = tuple(tensors[:PARTICLE_TENSORS]), StepInputs(*tensors[PARTICLE_TENSORS:])
         particle_bars, input_bars = ctx.solver.adjoint(particles, inputs, time_step, box_nodes, output_bars)

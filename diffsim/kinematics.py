@@ -73,33 +73,32 @@ def _rounded(shape: Shape) -> RoundedBox:
 class ToolKinematics:
     """Maps an action (B, A) and the tools' poses to the motion of all colliders of the scene."""
 
-    def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype):
+    def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str = "cpu"):
         self._scene = scene
         self._count = len(scene.tools)
         self._duration = dt * substeps
-        self._times = torch.arange(substeps, dtype=dtype) * dt
+        self._times = torch.arange(substeps, dtype=dtype, device=device) * dt
         selection = torch.zeros((scene.action_dim, self._count * 6), dtype=dtype)
         row = 0
         for index, tool in enumerate(scene.tools):
             for axis in tool.control:
                 selection[row, 6 * index + TOOL_AXES.index(axis)] = 1.0
                 row += 1
-        self._selection = selection
+        self._selection = selection.to(device)
         self._spins = any(axis.startswith("r") for tool in scene.tools for axis in tool.control)
         signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=dtype)] * 3)
+
+        def real(values: object) -> Tensor:
+            return torch.tensor(values, dtype=dtype, device=device)
+
         self._tool_corners = [
-            torch.unique(signs * torch.tensor(_rounded(tool.shape).core, dtype=dtype), dim=0) for tool in scene.tools
+            torch.unique(signs * torch.tensor(_rounded(tool.shape).core, dtype=dtype), dim=0).to(device) for tool in scene.tools
         ]
         self._tool_radius = [_rounded(tool.shape).radius for tool in scene.tools]
         obstacles = scene.obstacles
-        self._obstacle_shapes = [
-            (torch.tensor(_rounded(o.shape).core, dtype=dtype), torch.tensor(_rounded(o.shape).radius, dtype=dtype))
-            for o in obstacles
-        ]
-        self._obstacle_position = torch.tensor([o.position for o in obstacles], dtype=dtype).reshape(-1, 3)
-        self._obstacle_rotation = torch.tensor(
-            [rotation_matrix(o.rotation).tolist() for o in obstacles], dtype=dtype
-        ).reshape(-1, 3, 3)
+        self._obstacle_shapes = [(real(_rounded(o.shape).core), real(_rounded(o.shape).radius)) for o in obstacles]
+        self._obstacle_position = real([o.position for o in obstacles]).reshape(-1, 3)
+        self._obstacle_rotation = real([rotation_matrix(o.rotation).tolist() for o in obstacles]).reshape(-1, 3, 3)
 
     def _permitted(self, position: Tensor, rotation: Tensor, displacement: Tensor) -> Tensor:
         """Displacements (B, M, 3) without the parts that would end inside an obstacle.
@@ -142,7 +141,7 @@ class ToolKinematics:
         positions = position[:, None] + times * velocity[:, None]
 
         fixed = len(self._obstacle_position)
-        still = torch.zeros((batch, fixed, 3), dtype=action.dtype)
+        still = torch.zeros((batch, fixed, 3), dtype=action.dtype, device=action.device)
         motion = ColliderMotion(
             position=torch.cat([positions, self._obstacle_position.expand(batch, substeps, fixed, 3)], dim=2),
             rotation=torch.cat([rotations, self._obstacle_rotation.expand(batch, substeps, fixed, 3, 3)], dim=2),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,6 +30,11 @@ class ScenePhysics:
             values[f"{thing.name}.friction"] = thing.friction
         if scene.ground is not None:
             values["ground.friction"] = scene.ground.friction
+        self._ranges = {
+            f"{body.name}.{field}": body.material.RANGES[field]
+            for body in scene.soft_bodies
+            for field in body.material.parameters
+        }
         self.defaults = {name: torch.tensor(value, **self._like) for name, value in values.items()}
         self._cached: tuple[int, tuple[Tensor, Tensor, Tensor]] | None = None
 
@@ -59,6 +65,10 @@ class ScenePhysics:
                 raise InputError(f"parameter '{name}' must be {self._like['dtype']}, got {value.dtype}")
             if not torch.isfinite(value).all():
                 raise InputError(f"parameter '{name}' must be finite, got {value.detach().tolist()}")
+            if name != "gravity":
+                low, high, allowed = self._ranges.get(name, (0.0, math.inf, "a number >= 0"))
+                if bool((value < low).any()) or bool((value >= high).any()):
+                    raise InputError(f"parameter '{name}' must be {allowed}, got {value.detach().tolist()}")
         return dict(overrides)
 
     def _assemble(self, num_envs: int, values: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

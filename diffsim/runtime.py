@@ -15,20 +15,29 @@ from typing import Any
 
 from diffsim.errors import InputError
 
-_started = False
+_started: str | None = None  # the device
 
 
 def start(device: str = "cpu") -> None:
     """Start Taichi unless it runs already.
 
     Raises:
-        InputError: the device is not "cpu", this is not the main thread, or the system lacks libX11.
+        InputError: the device is not "cpu" or "cuda" or is not there, Taichi runs on the other one, this is not the main
+            thread, or the system lacks libX11.
     """
     global _started
-    if str(device) != "cpu":
-        raise InputError(f"device must be 'cpu' in this release, got '{device}'")
-    if _started:
+    device = str(device)
+    if device not in ("cpu", "cuda"):
+        raise InputError(f"device must be 'cpu' or 'cuda', got '{device}'")
+    if _started == device:
         return
+    if _started is not None:
+        raise InputError(f"device must be '{_started}', where this process's Taichi runs already; got '{device}'")
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise InputError("device 'cuda' is not available: torch finds no CUDA device; allowed here: 'cpu'")
     if threading.current_thread() is not threading.main_thread():
         raise InputError("the first Simulator must be made on the main thread: Taichi cannot start on another")
     os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")  # Taichi's banner, read at its import
@@ -43,19 +52,23 @@ def start(device: str = "cpu") -> None:
         raise
     with contextlib.redirect_stdout(io.StringIO()):  # "Starting on arch=x64" has no switch of its own
         ti.init(
-            arch=ti.cpu,
+            arch=ti.cpu if device == "cpu" else ti.cuda,
             default_fp=ti.f32,
             fast_math=False,
             offline_cache=True,
             log_level=ti.WARN,
             cpu_max_num_threads=num_threads(),
         )
-    _started = True
+    _started = device
 
 
 def num_threads() -> int:
     """CPU threads that Taichi's kernels use."""
-    return int(os.environ.get("DIFFSIM_NUM_THREADS", os.cpu_count() or 1))
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    value = os.environ.get("DIFFSIM_NUM_THREADS", str(available))
+    if not value.isdigit() or int(value) < 1:
+        raise InputError(f"DIFFSIM_NUM_THREADS must be a positive integer, got '{value}'")
+    return int(value)
 
 
 _kernels: dict[tuple[Any, ...], Any] = {}

@@ -13,7 +13,8 @@ from torch.utils.checkpoint import checkpoint
 from diffsim import runtime
 from diffsim.bridge import soft_step
 from diffsim.errors import InputError
-from diffsim.kinematics import ToolKinematics
+from diffsim.kinematics import ColliderMotion, ToolKinematics
+from diffsim.materials import Liquid
 from diffsim.parameters import ScenePhysics
 from diffsim.scene import Scene
 from diffsim.solvers.mpm.solver import MPMSolver, StepInputs
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 # explicit MPM with quadratic splines was stable up to about 0.7 in `tests/diffsim/test_physics.py`'s bar; strain adds to it
 LARGEST_COURANT_NUMBER = 0.5
+# explicit viscosity: noise in a block decays at 0.3 and grows at 0.4
+LARGEST_VISCOUS_NUMBER = 0.2
 
 
 class Simulator:
@@ -37,7 +40,8 @@ class Simulator:
         dt: length of a substep, s.
         substeps: substeps of one control step.
         dtype: ``torch.float32`` or ``torch.float64`` (for gradient checks).
-        device: ``"cpu"``.
+        device: ``"cpu"`` or ``"cuda"``: where the states live. One a process. CUDA has not been tried on a device yet; it needs
+            ``torch.autograd.set_multithreading_enabled(False)`` round ``backward()``.
 
     Raises:
         InputError: an argument is wrong.
@@ -68,25 +72,64 @@ class Simulator:
         self.dt = dt
         self.substeps = substeps
         self.dtype = dtype
-        self._solver = MPMSolver(scene, dt=dt, substeps=substeps, dtype=dtype)
-        self._physics = ScenePhysics(scene, dtype=dtype, device=device)
-        self._kinematics = ToolKinematics(scene, dt=dt, substeps=substeps, dtype=dtype)
-        for body in scene.soft_bodies:
-            courant = body.material.wave_speed * dt / scene.grid_spacing
-            if courant > LARGEST_COURANT_NUMBER:
-                logger.warning(
-                    "SoftBody '%s': the Courant number is %.2f, above %.1f; use dt <= %.2e s",
-                    body.name,
-                    courant,
-                    LARGEST_COURANT_NUMBER,
-                    LARGEST_COURANT_NUMBER * scene.grid_spacing / body.material.wave_speed,
-                )
+        self.device = str(device)
+        self._solver = MPMSolver(scene, dt=dt, substeps=substeps, dtype=dtype, device=self.device)
+        self._physics = ScenePhysics(scene, dtype=dtype, device=self.device)
+        self._kinematics = ToolKinematics(scene, dt=dt, substeps=substeps, dtype=dtype, device=self.device)
+        self._warn_of_large_steps()
+        self._fast_tools: set[str] = set()
         self._rest = np.concatenate([body.rest_particles for body in scene.soft_bodies])
         ends = np.cumsum([len(body.rest_particles) for body in scene.soft_bodies])
         self._slices = {
             body.name: slice(int(end) - len(body.rest_particles), int(end))
             for body, end in zip(scene.soft_bodies, ends, strict=True)
         }
+
+    def _warn_of_large_steps(self) -> None:
+        dx = self.scene.grid_spacing
+        for body in self.scene.soft_bodies:
+            material = body.material
+            courant = material.wave_speed * self.dt / dx
+            if courant > LARGEST_COURANT_NUMBER:
+                logger.warning(
+                    "SoftBody '%s': the Courant number is %.2f, above %.1f; use dt <= %.2e s",
+                    body.name,
+                    courant,
+                    LARGEST_COURANT_NUMBER,
+                    LARGEST_COURANT_NUMBER * dx / material.wave_speed,
+                )
+            if isinstance(material, Liquid):
+                number = material.viscosity * self.dt / (material.density * dx**2)
+                if number > LARGEST_VISCOUS_NUMBER:
+                    logger.warning(
+                        "SoftBody '%s': the viscous number viscosity dt / (density dx^2) is %.2f, above %.1f; use dt <= %.2e s",
+                        body.name,
+                        number,
+                        LARGEST_VISCOUS_NUMBER,
+                        LARGEST_VISCOUS_NUMBER * self.dt / number,
+                    )
+
+    def _warn_of_fast_tools(self, motion: ColliderMotion) -> None:
+        """Once for each tool that moves more than a cell in a substep: a thin one can pass through a body unnoticed."""
+        tools = self.scene.tools
+        if len(self._fast_tools) == len(tools):
+            return
+        dx = self.scene.grid_spacing
+        for index, tool in enumerate(tools):
+            reach = float(np.linalg.norm(tool.shape.core)) + tool.shape.radius  # type: ignore[attr-defined]
+            with torch.no_grad():
+                spin = motion.spin[:, index].norm(dim=-1) * reach
+                speed = float((motion.velocity[:, index].norm(dim=-1) + spin).max())
+            if speed * self.dt > dx and tool.name not in self._fast_tools:
+                self._fast_tools.add(tool.name)
+                logger.warning(
+                    "Tool '%s' moves %.1f grid cells in a substep (%.3g m/s): it can pass through a body without touching it; "
+                    "use dt <= %.2e s or slower actions",
+                    tool.name,
+                    speed * self.dt / dx,
+                    speed,
+                    dx / speed,
+                )
 
     @property
     def control_dt(self) -> float:
@@ -156,7 +199,7 @@ class Simulator:
             tool_position=repeated([tool.position for tool in tools], len(tools), 3),
             tool_rotation=repeated([tool.rotation for tool in tools], len(tools), 4),
             time_step=torch.zeros(batch, dtype=torch.int64),
-        )
+        ).to(self.device)
 
     def parameters(self) -> dict[str, Tensor]:
         """The scene's physical parameters by name, as `step` takes them: ``"<soft body>.<field of its material>"``,
@@ -178,6 +221,7 @@ class Simulator:
         """
         self._check(state, action)
         motion, tool_position, tool_rotation = self._kinematics.motion(state.tool_position, state.tool_rotation, action)
+        self._warn_of_fast_tools(motion)
         bodies, world, friction = self._physics.tensors(state.num_envs, parameters)
         inputs = StepInputs(motion.position, motion.rotation, motion.velocity, motion.spin, friction, bodies, world)
         particles = (state.x, state.v, state.C, state.F, state.plastic_strain)
@@ -217,7 +261,7 @@ class Simulator:
         window: int,
         parameters: Mapping[str, Tensor] | None = None,
     ) -> tuple[State, Tensor]:
-        """A differentiable rollout that keeps one state for every ``window`` control steps and recomputes the others in backward.
+        """A differentiable rollout that keeps one state in ``window`` control steps and recomputes the others in backward.
 
         Memory falls from T states to T / window + window, least at window = sqrt(T), for one more forward pass (Griewank 1992).
 
@@ -258,6 +302,8 @@ class Simulator:
         expected = (state.num_envs, self.action_dim)
         if tuple(action.shape) != expected:
             raise InputError(f"action must have shape {expected} (environments, action_dim), got {tuple(action.shape)}")
+        if action.device.type != self.device:
+            raise InputError(f"action must be on the {self.device}, got {action.device}")
         if action.dtype != self.dtype:
             raise InputError(f"action must be {self.dtype}, got {action.dtype}")
         if not torch.isfinite(action).all():
@@ -275,8 +321,8 @@ class Simulator:
         }
         for name, shape in shapes.items():
             tensor = getattr(state, name)
-            if tuple(tensor.shape) != shape or tensor.dtype != self.dtype or tensor.device.type != "cpu":
+            if tuple(tensor.shape) != shape or tensor.dtype != self.dtype or tensor.device.type != self.device:
                 raise InputError(
-                    f"state.{name} must be {self.dtype} of shape {shape} on the cpu, "
+                    f"state.{name} must be {self.dtype} of shape {shape} on the {self.device}, "
                     f"got {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
                 )

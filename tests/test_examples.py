@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-SHORT = {"push_to_goal.py": ["--iterations", "16"], "check_gradients.py": []}
+SHORT = {"push_to_goal.py": ["--iterations", "16"], "check_gradients.py": [], "identify_material.py": []}
 
 
 def run_example(name: str, *arguments: str, cwd: Path) -> str:

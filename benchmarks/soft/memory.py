@@ -58,7 +58,8 @@ def main() -> None:
     else:
         state = sim.rollout(start, actions)[-1]
     state.x.square().sum().backward()
-    assert actions.grad is not None and torch.isfinite(actions.grad).all()
+    assert actions.grad is not None
+    assert torch.isfinite(actions.grad).all()
     print(json.dumps({"rss_gb": resident("VmHWM") - before, "substeps": steps * 20, "particles": sim.num_particles}))
 
 

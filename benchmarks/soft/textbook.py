@@ -33,9 +33,7 @@ class Textbook:
 
     def __init__(self, problem: Problem, *, precision: str, tuned: bool = False):
         real = {"f32": ti.f32, "f64": ti.f64}[precision]
-        ti.init(
-            arch=ti.cpu, default_fp=real, cpu_max_num_threads=1, offline_cache=True, fast_math=False, log_level=ti.WARN
-        )
+        ti.init(arch=ti.cpu, default_fp=real, cpu_max_num_threads=1, offline_cache=True, fast_math=False, log_level=ti.WARN)
         self.mass, self.volume, self.dt, self.substeps = problem.mass, problem.volume, problem.dt, problem.substeps
         self.mu, self.lam, self.yield_limit = problem.mu, problem.lam, problem.yield_limit
         self.gravity = [float(g) for g in problem.gravity]

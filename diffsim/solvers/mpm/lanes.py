@@ -15,7 +15,7 @@ from typing import Any
 import taichi as ti
 
 from diffsim.solvers.mpm.grid import grid_stage
-from diffsim.solvers.mpm.memory import COMPONENTS, FRAME, PARTICLES, STATUS, SUBSTEPS
+from diffsim.solvers.mpm.memory import COMPONENTS, FRAME, OUTGROWN, PARTICLES, STATUS, SUBSTEPS
 from diffsim.solvers.mpm.particles import particle_stages
 
 # Taichi hands a CPU thread 512 consecutive iterations at least, so lane l works at iteration 512 l
@@ -112,6 +112,8 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                         rows = row_count(boxes, box)
                         # a failed environment stands still; its team goes on together
                         sound = status[e * STATUS] == 0 and node_count(boxes, box) <= capacity
+                        if node_count(boxes, box) > capacity:
+                            particles.report(status, e, s, 0, OUTGROWN)
                         if sound:
                             for part in range(first_part, last_part):
                                 nodes.clear(grid, scattered + part * capacity, 0, node_count(boxes, box))
@@ -155,7 +157,8 @@ def lane_kernels(precision: str) -> SimpleNamespace:
 
     @ti.kernel
     def adjoint(
-        lanes: ti.i32, workers: ti.i32, parts: ti.i32, environments: ti.i32, tile_count: ti.i32, capacity: ti.i32, velocity_capacity: ti.i32,
+        lanes: ti.i32, workers: ti.i32, parts: ti.i32, environments: ti.i32, tile_count: ti.i32,
+        capacity: ti.i32, velocity_capacity: ti.i32,
         tape: Tiles, frames: Tiles, bars: Nodes, tape_bars: Tiles,
         domain: Reals, sizes: Integers, tiles: Integers, laws: Integers, parameters: Reals, world: Reals,
         collider_shape: Reals, collider_friction: Reals, collider_position: Reals, collider_rotation: Reals,
@@ -165,8 +168,8 @@ def lane_kernels(precision: str) -> SimpleNamespace:
         boxes: Integers, grid: Nodes, velocity: Nodes, grid_bar: Nodes, before: Reals, gate: Integers,
     ):  # fmt: skip
         """Reverse of ``forward`` over what it kept. On entry ``bars`` are the adjoints of the records after the
-        control step, on exit those before it; all other adjoints are added to, ``parts`` rows for each environment. ``grid_bar``
-        has a place for each part of each team, then one for each team."""
+        control step, on exit those before it; all other adjoints are added to, ``parts`` rows for each environment.
+        ``grid_bar`` has a place for each part of each team, then one for each team."""
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
                 particles.reserve()

@@ -27,10 +27,11 @@ SHAPE = 5  # row length of `collider_shape`
 WORLD = 4  # row length of `world`
 
 # what a status row's first entry says; then substep, particle, and the number of inverted elements met
-LEFT_GRID, WILD_VELOCITY, WILD_DEFORMATION = 1, 2, 3
+LEFT_GRID, WILD_VELOCITY, WILD_DEFORMATION, OUTGROWN = 1, 2, 3, 4
 QUANTITIES = {
     LEFT_GRID: ("position", "left the grid or is not finite"),
     WILD_VELOCITY: ("velocity", "is not finite or above 1e6 m/s"),
     WILD_DEFORMATION: ("deformation gradient", "is not finite or above 1e6"),
+    OUTGROWN: ("position", "covers more of the grid than in the forward pass; was a tensor of the state changed in place?"),
 }
 STATUS = 4  # row length of `status`

@@ -13,8 +13,23 @@ import taichi as ti
 
 from diffsim.solvers.mpm.constitutive import constitutive_stage
 from diffsim.solvers.mpm.memory import (
-    AT_A, AT_C, AT_F, AT_V, AT_X, BODIES, COMPONENTS, COUNTS, DT, DX, LEFT_GRID, ORIGIN, PARAMETERS, RECORD, STATUS,
-    WILD_DEFORMATION, WILD_VELOCITY,
+    AT_A,
+    AT_C,
+    AT_F,
+    AT_V,
+    AT_X,
+    BODIES,
+    COMPONENTS,
+    COUNTS,
+    DT,
+    DX,
+    LEFT_GRID,
+    ORIGIN,
+    PARAMETERS,
+    RECORD,
+    STATUS,
+    WILD_DEFORMATION,
+    WILD_VELOCITY,
 )  # fmt: skip
 from diffsim.solvers.mpm.tiles import elementary_functions, tile_arrays
 from diffsim.solvers.mpm.transfer import particle_grid_transfer
@@ -75,7 +90,9 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
             for t in range(width):
                 for i, j in ti.static(ti.ndrange(3, 3)):
                     turned[3 * i + j][t] = (
-                        D[AT_F + 3 * i][t] * R[j][t] + D[AT_F + 3 * i + 1][t] * R[3 + j][t] + D[AT_F + 3 * i + 2][t] * R[6 + j][t]
+                        D[AT_F + 3 * i][t] * R[j][t]
+                        + D[AT_F + 3 * i + 1][t] * R[3 + j][t]
+                        + D[AT_F + 3 * i + 2][t] * R[6 + j][t]
                     )
             store(tape, place + AT_F, turned)
 
@@ -309,12 +326,13 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
 
     @ti.func
     def from_grid_adjoint(
-        tape: ti.template(), bars: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(), boxes: ti.template(), velocity: ti.template(),
+        tape: ti.template(), bars: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(),
+        boxes: ti.template(), velocity: ti.template(),
         grid_bar: ti.template(), tile_index, now, new, bar, box, velocity_offset, bar_offset,
     ):  # fmt: skip
         """Adjoints of the new x, v and C to those of the node velocities and to their part of x_bar."""
         ti.static(tile.release())
-        first, count = tiles[3 * tile_index], tiles[3 * tile_index + 1]
+        _first, count = tiles[3 * tile_index], tiles[3 * tile_index + 1]
         dt = domain[DT]
         inv_dx = 1.0 / domain[DX]
         X, f, base, row = ti.static(tile.local(3), tile.local(3), tile.local_int(3), tile.local_int(1))
@@ -361,13 +379,14 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
 
     @ti.func
     def to_grid_adjoint(
-        tape: ti.template(), bars: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(), laws: ti.template(), parameters: ti.template(),
+        tape: ti.template(), bars: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(),
+        laws: ti.template(), parameters: ti.template(),
         parameters_bar: ti.template(), boxes: ti.template(), grid_bar: ti.template(),
         tile_index, e, now, bar, box, offset, parameters_row,
     ):  # fmt: skip
         """Adjoint of the nodes' momentum and mass to those of the particles as they were; the parameters' are added to."""
         ti.static(tile.release())
-        first, count, body = tiles[3 * tile_index], tiles[3 * tile_index + 1], tiles[3 * tile_index + 2]
+        _first, count, body = tiles[3 * tile_index], tiles[3 * tile_index + 1], tiles[3 * tile_index + 2]
         q = (e * sizes[BODIES] + body) * PARAMETERS
         m, volume = parameters[q], parameters[q + 1]
         dt, dx = domain[DT], domain[DX]
@@ -458,6 +477,13 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
                 parameters_bar[entry] = parameters_bar[entry] + summed
 
     return SimpleNamespace(
-        reserve=tile.reserve, measure=measure, enter=enter, leave=leave, to_grid=to_grid, from_grid=from_grid, from_grid_adjoint=from_grid_adjoint,
+        reserve=tile.reserve,
+        report=report,
+        enter=enter,
+        leave=leave,
+        measure=measure,
+        to_grid=to_grid,
+        from_grid=from_grid,
+        from_grid_adjoint=from_grid_adjoint,
         to_grid_adjoint=to_grid_adjoint,
-    )  # fmt: skip
+    )

@@ -55,8 +55,8 @@ class Schedule(Protocol):
         """How many environments to recompute at a time within ``budget`` bytes."""
 
     def forward(self, records: Tensor, scene: Sequence[Tensor], *, batch: int, capacity: int | None) -> Tape:
-        """One control step over records (B, N, 28), part of a ``batch``. With a ``capacity`` (nodes of the largest box) everything is
-        kept and the records stay; without, they are advanced in place."""
+        """One control step over records (B, N, 28), part of a ``batch``. With a ``capacity`` (nodes of the largest box)
+        everything is kept and the records stay; without, they are advanced in place."""
 
     def adjoint(self, tape: Tape, bars: Tensor, scene: Sequence[Tensor], scene_bars: Sequence[Tensor], *, batch: int) -> None:
         """The adjoints of the records, in place, and of the scene's tensors, added to."""
@@ -79,8 +79,8 @@ class _Buffers:
         return self._held[name][:size].view(shape)
 
     def zeros(self, name: str, *shape: int) -> Tensor:
-        """Zeros at first. Pages of zeros that nobody touches take no memory on a CPU, so that a grid costs what its largest box of
-        particles covers."""
+        """Zeros at first. Pages of zeros that nobody touches take no memory on a CPU, so that a grid costs what its largest box
+        of particles covers."""
         size = int(np.prod(shape))
         if name not in self._held or self._held[name].numel() < size:
             self._held[name] = torch.zeros(size, dtype=self._layout.dtype, device=self._layout.device)
@@ -194,13 +194,12 @@ class SharedSchedule:
         sizes, tiles = scene[1], scene[2]
         with runtime.kernel_options():
             stride = layout.substeps * keep + 1
-            self._kernels.enter(
-                False, num_envs, layout.tile_count, stride, records.view(-1, 4), rows, frames, sizes, tiles
-            )
+            self._kernels.enter(False, num_envs, layout.tile_count, stride, records.view(-1, 4), rows, frames, sizes, tiles)
             for s in range(layout.substeps):
                 self._kernels.substep(
-                    s, num_envs, layout.tile_count, keep, layout.nodes, rows, frames, *scene, self._boxes, grid, velocity, status
-                )
+                    s, num_envs, layout.tile_count, keep, layout.nodes, rows, frames, *scene,
+                    self._boxes, grid, velocity, status,
+                )  # fmt: skip
             if not keep:
                 self._kernels.leave(True, num_envs, layout.tile_count, records.view(-1, 4), rows, frames, sizes, tiles)
         return Tape(rows, frames, self._boxes, grid, layout.nodes, status.view(num_envs, STATUS))
@@ -215,9 +214,7 @@ class SharedSchedule:
         lines = num_envs * layout.counts[0] * layout.counts[1]
         before = self._buffers.empty("before", lines * max(layout.colliders, 1) * 3)
         with runtime.kernel_options():
-            self._kernels.enter(
-                True, num_envs, layout.tile_count, 1, bars.view(-1, 4), row_bars, tape.frames, sizes, tiles
-            )
+            self._kernels.enter(True, num_envs, layout.tile_count, 1, bars.view(-1, 4), row_bars, tape.frames, sizes, tiles)
             for s in reversed(range(layout.substeps)):
                 self._kernels.substep_adjoint(
                     s, num_envs, layout.tile_count, layout.nodes, tape.rows, row_bars, *scene, *scene_bars,

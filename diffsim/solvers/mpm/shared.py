@@ -1,7 +1,7 @@
-"""The schedule for a GPU: a thread for each particle and for each row of nodes, one grid an environment; forward beside adjoint.
+"""The schedule for a GPU: a thread for each particle and each row of nodes, one grid an environment; forward beside adjoint.
 
-The threads add to the grid atomically, and every substep is a launch. The stages are those of the CPU (`lanes.py`), with tiles of
-one particle; a box is always the whole grid, so that no box has to be found.
+The threads add to the grid atomically, and every substep is a launch. The stages are those of the CPU (`lanes.py`), with tiles
+of one particle; a box is always the whole grid, so that no box has to be found.
 """
 
 # mypy: ignore-errors

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,9 +90,7 @@ class MPMSolver:
             for body, end in enumerate(self._body_ends)
             for begin in range(int(end) - particles[body], int(end), width)
         ]
-        self._schedule: Schedule = make(
-            Layout(dtype, device, substeps, tuple(counts.tolist()), len(tiles), len(colliders))
-        )
+        self._schedule: Schedule = make(Layout(dtype, device, substeps, tuple(counts.tolist()), len(tiles), len(colliders)))
         ground = scene.ground
         floor = -1e30 if ground is None else ground.height + 1e-6 * dx
         self._domain = self._reals([dt, dx, *(lower - PADDING * dx), *lower, *upper, floor, 0.5 * dx, 0.0])
@@ -138,9 +137,8 @@ class MPMSolver:
         if not self._inverted_reported and int(status[:, 3].max()) > 0:
             environment = int(status[:, 3].argmax())
             logger.warning(
-                "%d elements were inverted (det F <= 0) in control step %d of environment %d: the step is too large for the "
-                "deformation, or the body is crushed. They are continued as the material's documentation says.",
-                int(status[environment, 3]),
+                "Elements were inverted (det F <= 0) in control step %d of environment %d: the time step is too large for the "
+                "deformation, or a body is crushed. Their stress is continued as docs/materials.md says.",
                 int(time_step[environment]),
                 first + environment,
             )
@@ -181,7 +179,7 @@ class MPMSolver:
         """
         num_envs = particles[0].shape[0]
         bars = pack(output_bars)
-        input_bars = StepInputs(*(torch.zeros(tensor.shape, dtype=self.dtype, device=self.device) for tensor in inputs.tensors()))
+        input_bars = StepInputs(*(bars.new_zeros(tensor.shape) for tensor in inputs.tensors()))
         capacity = int(box_nodes.max())
         parts = self._schedule.parts(num_envs)
         size = self._schedule.chunk(num_envs, capacity, TRAJECTORY_BYTES)
@@ -195,7 +193,7 @@ class MPMSolver:
             part_bars = StepInputs(*(tensor.new_zeros((len(tensor) * parts, *tensor.shape[1:])) for tensor in own.tensors()))
             self._schedule.adjoint(tape, bars[chunk], scene, self._scene_bars(part_bars), batch=num_envs)
             for target, bar in zip(input_bars.tensors(), part_bars.tensors(), strict=True):
-                target[chunk] = bar.view(-1, parts, *bar.shape[1:]).sum(dim=1)
+                target[chunk] = bar.view(len(bar) // parts, parts, *bar.shape[1:]).sum(dim=1)
         return unpack(bars), input_bars.tensors()
 
     def _scene_bars(self, bars: StepInputs) -> tuple[Tensor, ...]:

@@ -1,8 +1,8 @@
 """Singular value decomposition of a tile of 3x3 matrices by Jacobi rotations.
 
-First the eigenvectors V of M = B^T B by two-sided rotations, which are cheap (six entries, and no square roots of sums of columns).
-Squaring costs digits where B is ill-conditioned, so the columns of B V are checked, and where they are not orthogonal enough
-one-sided rotations of B V itself finish the work (Demmel and Veselic 1992): they are as accurate as the data.
+First the eigenvectors V of M = B^T B by two-sided rotations, which are cheap (six entries, no lengths of columns). Squaring
+costs digits where B is ill-conditioned, so the columns of B V are checked, and where they are not orthogonal enough one-sided
+rotations of B V itself finish the work (Demmel and Veselic 1992): they are as accurate as the data.
 """
 
 # mypy: ignore-errors
@@ -40,7 +40,7 @@ def tile_svd(real: Any, tile: SimpleNamespace) -> SimpleNamespace:
 
     @ti.func
     def rotate_product(M: ti.template(), V: ti.template(), a: ti.template(), b: ti.template(), t):
-        """Zero the entry (a, b) of M = B^T B, stored as (00, 11, 22, 01, 02, 12). Returns whether its columns are still far from
+        """Zero the entry (a, b) of M = B^T B, stored as (00, 11, 22, 01, 02, 12). Returns whether the columns were far from
         orthogonal."""
         # positions of the entries (a, b), (a, r), (b, r), r being the third column
         ab, ar, br = ti.static({(0, 1): (3, 4, 5), (0, 2): (4, 3, 5), (1, 2): (5, 3, 4)}[(a, b)])

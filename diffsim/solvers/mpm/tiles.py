@@ -17,7 +17,6 @@ import taichi as ti
 from taichi.lang.expr import make_constant_expr
 from taichi.lang.impl import expr_init
 
-
 # the most that a stage takes
 ARRAYS, INTEGER_ARRAYS = 200, 4
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import taichi as ti
 
-SMALLEST_VOLUME = 2.0**-7  # below this ratio the neo-Hookean logarithm goes on as its tangent, also into inversion
+SMALLEST_VOLUME = 2.0**-3  # below this ratio the neo-Hookean logarithm goes on as its tangent, also into inversion
 
 
 def corotated_stress(real: Any) -> SimpleNamespace:

@@ -12,7 +12,7 @@ from typing import Any
 
 import taichi as ti
 
-SMALLEST_VOLUME = 2.0**-5
+SMALLEST_VOLUME = 0.5  # below, the pressure goes on as its tangent, and the volume ratio is held at this
 
 
 def tait_liquid(real: Any, tile: SimpleNamespace, functions: SimpleNamespace) -> SimpleNamespace:
@@ -41,7 +41,9 @@ def tait_liquid(real: Any, tile: SimpleNamespace, functions: SimpleNamespace) ->
             inverted += ti.select(det <= 0.0, 1, 0)
             J = ti.max(det, SMALLEST_VOLUME)
             log_J = functions.log(J)
-            pressure = bulk / gamma * (functions.exp((1.0 - gamma) * log_J) - J)
+            power = functions.exp((1.0 - gamma) * log_J)
+            slope = (1.0 - gamma) * power / J - 1.0
+            pressure = bulk / gamma * (power - J + slope * (det - J))  # times J
             root = functions.exp(log_J * third)
             expansion = 2.0 * third * (C[0][t] + C[4][t] + C[8][t])
             for i, j in ti.static(ti.ndrange(3, 3)):
@@ -78,14 +80,11 @@ def tait_liquid(real: Any, tile: SimpleNamespace, functions: SimpleNamespace) ->
                     both = both - 2.0 * third * trace_bar
                 C_bar[3 * i + j][t] = C_bar[3 * i + j][t] + J * viscosity * both
             pressure_bar = -trace_bar
-            J_bar = (
-                pressure_bar * bulk / gamma * ((1.0 - gamma) * power / J - 1.0)
-                + viscosity * shear_bar
-                + third * root / J * (G_bar[0][t] + G_bar[4][t] + G_bar[8][t])
-            )
-            q_bar[0][t] = q_bar[0][t] + pressure_bar / gamma * (power - J)
+            slope = (1.0 - gamma) * power / J - 1.0
+            held_bar = viscosity * shear_bar + third * root / J * (G_bar[0][t] + G_bar[4][t] + G_bar[8][t])
+            J_bar = pressure_bar * bulk / gamma * slope + ti.select(det > SMALLEST_VOLUME, held_bar, ti.cast(0.0, real))
+            q_bar[0][t] = q_bar[0][t] + pressure_bar / gamma * (power - J + slope * (det - J))
             q_bar[2][t] = q_bar[2][t] + J * shear_bar
-            J_bar = ti.select(det > SMALLEST_VOLUME, J_bar, ti.cast(0.0, real))
             B_bar[0][t] = J_bar * (B[4][t] * B[8][t] - B[5][t] * B[7][t])
             B_bar[1][t] = J_bar * (B[5][t] * B[6][t] - B[3][t] * B[8][t])
             B_bar[2][t] = J_bar * (B[3][t] * B[7][t] - B[4][t] * B[6][t])
