@@ -45,7 +45,7 @@ def make(options: Options) -> Any:
 
         from benchmarks.soft.ours import Diffsim
 
-        torch.set_num_threads(options.threads)
+        torch.set_num_threads(1)  # the threads of torch spin after its operations, on the cores that the lanes need
         return Diffsim(case, precision=options.precision, num_envs=options.num_envs)
     if options.implementation in ("textbook", "tuned"):
         from benchmarks.soft.textbook import Textbook

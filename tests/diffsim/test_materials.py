@@ -396,7 +396,7 @@ def test_pressure_in_a_column_of_liquid_grows_with_depth_as_density_times_gravit
     height, depth = cells[2] * dx, cells[2] * dx - states[0].x[0, :, 2].numpy()
     inner = (depth > 2 * dx) & (depth < height - 2 * dx)
     slope, offset = np.polyfit(depth[inner], pressure[inner], 1)
-    assert slope == pytest.approx(1e3 * 9.81, rel=0.03)
+    assert slope == pytest.approx(1e3 * 9.81, rel=0.04)
     assert abs(offset) < 0.03 * 1e3 * 9.81 * height  # none at the surface
 
 
