@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from diffsim.scene import Scene
-from diffsim.solvers.mpm.solver import PADDING
+from diffsim.solvers.mpm.solver import ON_WALL, PADDING
 
 
 def weights(fx):
@@ -130,10 +130,10 @@ def substep(scene: Scene, bodies, world, dt, x, v, C, F, a, colliders):
         velocity = velocity + s * s * (3 - 2 * s) * (coulomb(r, normal @ R.T, friction) - r)
     if scene.ground is not None:
         up = torch.tensor([0.0, 0.0, 1.0], dtype=x.dtype)
-        on_ground = X[:, 2:] <= scene.ground.height + 1e-6 * dx
+        on_ground = X[:, 2:] <= scene.ground.height + ON_WALL * dx
         velocity = torch.where(on_ground, coulomb(velocity, up, world[3]), velocity)
-    velocity = torch.where(torch.tensor(scene.lower, dtype=x.dtype) >= X, velocity.clamp_min(0.0), velocity)
-    velocity = torch.where(torch.tensor(scene.upper, dtype=x.dtype) <= X, velocity.clamp_max(0.0), velocity)
+    velocity = torch.where(torch.tensor(scene.lower, dtype=x.dtype) + ON_WALL * dx >= X, velocity.clamp_min(0.0), velocity)
+    velocity = torch.where(torch.tensor(scene.upper, dtype=x.dtype) - ON_WALL * dx <= X, velocity.clamp_max(0.0), velocity)
 
     grid_velocity = torch.zeros(size, 3, dtype=x.dtype).index_put((used.nonzero()[:, 0],), velocity)
     node_velocity = weight[..., None] * grid_velocity[index]

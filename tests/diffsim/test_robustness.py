@@ -122,3 +122,20 @@ def test_windowed_rollout_is_the_rollout():
             assert torch.equal(ours, expected)
     with pytest.raises(ds.InputError, match="window must be a positive integer, got 0"):
         sim.windowed_rollout(sim.reset(), torch.zeros(1, 2, sim.action_dim, dtype=F64), lambda state: state.x, window=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64], ids=["f32", "f64"])
+@pytest.mark.parametrize("cells", [4, 9])
+def test_walls_stand_where_they_are_whatever_rounding_says(dtype, cells):
+    dx = 0.03
+    width = cells * dx
+    column = ds.SoftBody(
+        "water", ds.Box((width / 2, width / 2, 0.1)), (width / 2, width / 2, 0.1), material=ds.Liquid(1e3, 1e4, 1.0), particles=600
+    )
+    scene = ds.Scene((column,), ground=ds.Ground(friction=0.0), upper=(width, width, 0.4), grid_spacing=dx)
+    sim = ds.Simulator(scene, dt=5e-4, substeps=20, dtype=dtype)
+    x = sim.rollout(sim.reset(), torch.zeros(10, 1, 0, dtype=dtype))[-1].x
+    for axis in (0, 1):
+        assert float(x[..., axis].min()) > 0.0
+        assert float(x[..., axis].max()) < width
+    assert float(x[..., 2].mean()) > 0.08  # it has not run out

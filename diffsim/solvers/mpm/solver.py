@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 # what the recomputed substeps of the environments in flight may take; the batch is cut into chunks to respect it
 TRAJECTORY_BYTES = 64 * 1024 * 1024
+ON_WALL = 1e-3  # a node within so many cells of a wall or the ground is on it, whatever rounding says
 PADDING = 3  # grid cells outside the domain on each side
 
 
@@ -92,8 +93,8 @@ class MPMSolver:
         ]
         self._schedule: Schedule = make(Layout(dtype, device, substeps, tuple(counts.tolist()), len(tiles), len(colliders)))
         ground = scene.ground
-        floor = -1e30 if ground is None else ground.height + 1e-6 * dx
-        self._domain = self._reals([dt, dx, *(lower - PADDING * dx), *lower, *upper, floor, 0.5 * dx, 0.0])
+        floor = -1e30 if ground is None else ground.height + ON_WALL * dx
+        self._domain = self._reals([dt, dx, *(lower - PADDING * dx), *(lower + ON_WALL * dx), *(upper - ON_WALL * dx), floor, 0.5 * dx, 0.0])
         shapes = [
             [*thing.shape.core, thing.shape.radius, np.linalg.norm(thing.shape.core) + thing.shape.radius]  # type: ignore[attr-defined]
             for thing in colliders
