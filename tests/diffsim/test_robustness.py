@@ -129,9 +129,9 @@ def test_windowed_rollout_is_the_rollout():
 def test_walls_stand_where_they_are_whatever_rounding_says(dtype, cells):
     dx = 0.03
     width = cells * dx
-    column = ds.SoftBody(
-        "water", ds.Box((width / 2, width / 2, 0.1)), (width / 2, width / 2, 0.1), material=ds.Liquid(1e3, 1e4, 1.0), particles=600
-    )
+    box = ds.Box((width / 2, width / 2, 0.1))
+    water = ds.Liquid(density=1e3, bulk_modulus=1e4, viscosity=1.0)
+    column = ds.SoftBody("water", box, (width / 2, width / 2, 0.1), material=water, particles=600)
     scene = ds.Scene((column,), ground=ds.Ground(friction=0.0), upper=(width, width, 0.4), grid_spacing=dx)
     sim = ds.Simulator(scene, dt=5e-4, substeps=20, dtype=dtype)
     x = sim.rollout(sim.reset(), torch.zeros(10, 1, 0, dtype=dtype))[-1].x

@@ -86,11 +86,12 @@ def test_a_team_without_its_cores_is_sent_home(monkeypatch):
     assert [teams.parts(n) for n in (1, 2, 3, 4, 9)] == [4, 2, 1, 1, 1]
 
     def launch(share: float) -> int:
-        with teams.at_work(2) as (lanes, workers):
+        with teams.at_work("forward", 2) as (lanes, workers):
             now["wall"] += 0.1
             now["cpu"] += 0.1 * lanes * share
         return workers
 
+    assert launch(0.3) == 2  # the first one compiles
     assert launch(1.0) == 2
     assert launch(0.3) == 2  # noticed afterwards
     assert [launch(1.0) for _ in range(8)] == [1] * 8

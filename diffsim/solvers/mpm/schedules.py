@@ -133,7 +133,7 @@ class LaneSchedule:
             places = num_envs * layout.substeps
             grid = self._buffers.empty("kept grid", (places + (lanes if parts > 1 else 0)) * capacity, 4)
         velocity = self._buffers.zeros("velocity", lanes * layout.nodes, 4)
-        with runtime.kernel_options(), self._teams.at_work(parts) as (working, workers):
+        with runtime.kernel_options(), self._teams.at_work("forward", parts) as (working, workers):
             self._kernels.forward(
                 working, workers, parts, num_envs, layout.tile_count, int(keep), capacity, layout.nodes, places * capacity,
                 records.view(-1, 4), rows, frames, *scene, boxes, grid, velocity, status,
@@ -148,7 +148,7 @@ class LaneSchedule:
         grid_bar = self._buffers.zeros("grid bar", 2 * lanes * layout.nodes, 4)
         row_bars = self._buffers.empty("row bars", lanes * layout.tile_count * COMPONENTS, self.width)
         before = torch.empty(lanes * max(layout.colliders, 1) * 3, dtype=layout.dtype)
-        with runtime.kernel_options(), self._teams.at_work(parts) as (working, workers):
+        with runtime.kernel_options(), self._teams.at_work("adjoint", parts) as (working, workers):
             self._kernels.adjoint(
                 working, workers, parts, len(bars), layout.tile_count, tape.capacity, layout.nodes,
                 tape.rows, tape.frames, bars.view(-1, 4), row_bars, *scene, *scene_bars,

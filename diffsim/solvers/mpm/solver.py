@@ -94,7 +94,8 @@ class MPMSolver:
         self._schedule: Schedule = make(Layout(dtype, device, substeps, tuple(counts.tolist()), len(tiles), len(colliders)))
         ground = scene.ground
         floor = -1e30 if ground is None else ground.height + ON_WALL * dx
-        self._domain = self._reals([dt, dx, *(lower - PADDING * dx), *(lower + ON_WALL * dx), *(upper - ON_WALL * dx), floor, 0.5 * dx, 0.0])
+        walls = (*(lower + ON_WALL * dx), *(upper - ON_WALL * dx))
+        self._domain = self._reals([dt, dx, *(lower - PADDING * dx), *walls, floor, 0.5 * dx, 0.0])
         shapes = [
             [*thing.shape.core, thing.shape.radius, np.linalg.norm(thing.shape.core) + thing.shape.radius]  # type: ignore[attr-defined]
             for thing in colliders

@@ -24,14 +24,15 @@ class Teams:
         self.lanes = lanes
         self._pause = 0
         self._next_pause = 8
+        self._known: set[str] = set()
 
     def parts(self, num_envs: int) -> int:
         """Into how many parts an environment's particles are cut."""
         return max(self.lanes // num_envs, 1)
 
     @contextmanager
-    def at_work(self, parts: int) -> Iterator[tuple[int, int]]:
-        """(lanes, workers in a team) for one launch."""
+    def at_work(self, kernel: str, parts: int) -> Iterator[tuple[int, int]]:
+        """(lanes, workers in a team) for one launch. A kernel's first launch compiles it and is not judged."""
         teams = self.lanes // parts
         if parts == 1 or self._pause > 0:
             self._pause = max(self._pause - 1, 0)
@@ -39,6 +40,9 @@ class Teams:
             return
         wall, cpu = time.perf_counter(), time.process_time()
         yield teams * parts, parts
+        if kernel not in self._known:
+            self._known.add(kernel)
+            return
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         if wall > 2e-3 and cpu < LEAST_SHARE * wall * teams * parts:
             self._pause, self._next_pause = self._next_pause, min(2 * self._next_pause, LONGEST_PAUSE)
