@@ -21,3 +21,25 @@ def test_main_job_prints_one_json_object_last(tmp_path):
     # equal simulator steps for all methods
     steps = {json.loads(path.read_text())["simulator_steps"] for path in (tmp_path / "out").glob("*.json")}
     assert steps == {200}
+
+
+def test_soft_speed_compares_equals():
+    """The textbook's implementation and ours give the same positions and gradient; what is timed is the same physics."""
+    from benchmarks.soft_speed import Worker, agree, interleaved
+
+    workers = [Worker(name, particles=300, precision="f64") for name in ("ours", "textbook")]
+    agree(*workers, "f64")
+    times = interleaved(workers, "forward_backward", 2)
+    assert [len(each) for each in times] == [2, 2]
+    assert min(times[0]) > 0.0
+    for worker in workers:
+        worker.close()
+
+
+def test_memory_of_a_rollout_is_measured():
+    command = [sys.executable, "-m", "benchmarks.soft.memory", "--particles", "300", "--substeps", "100", "--window", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    assert result["substeps"] == 100
+    assert 0.0 <= result["rss_gb"] < 0.2

@@ -52,3 +52,10 @@ def test_check_gradients_prints_agreeing_derivatives(tmp_path):
     assert len(pairs) == 6
     for adjoint, finite in pairs:
         assert float(adjoint) == pytest.approx(float(finite), rel=1e-4, abs=1e-9)
+
+
+def test_identify_material_finds_every_parameter(tmp_path):
+    output = run_example("identify_material.py", cwd=tmp_path)
+    errors = [float(value) for value in re.findall(r"([\d.]+)%\s*$", output, flags=re.MULTILINE)]
+    assert len(errors) >= 4
+    assert max(errors) <= 2.0

@@ -71,3 +71,11 @@ def test_importing_starts_nothing():
     code = "import sys, diffsim, diffsim.render, rpg, tasks; print('taichi' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_every_package_is_installed():
+    import tomllib
+
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {module_name(path) for path in MODULES if path.name == "__init__.py"}
+    assert set(listed) == found

@@ -123,3 +123,22 @@ def test_cuda_agrees_with_the_cpu():
     action = torch.full((4, sim.action_dim), 0.3, dtype=F64, requires_grad=True)
     sim.step(sim.reset(), action).x.square().sum().backward()
     torch.testing.assert_close(theirs, action.grad, rtol=1e-8, atol=1e-10)
+
+
+def test_other_particle_counts_and_batches_compile_nothing_new():
+    from diffsim import runtime
+    from diffsim.solvers.mpm.lanes import lane_kernels
+
+    def run(particles: int, num_envs: int) -> None:
+        body = ds.SoftBody("block", ds.Sphere(0.1), (0.3, 0.3, 0.3), particles=particles)
+        scene = ds.Scene((body,), upper=(0.6, 0.6, 0.6), grid_spacing=0.05)
+        sim = ds.Simulator(scene, num_envs=num_envs, substeps=2, dtype=F64)
+        speed = sim.reset().v.requires_grad_()
+        sim.step(sim.reset().replace(v=speed), torch.zeros(num_envs, 0, dtype=F64)).x.sum().backward()
+
+    run(50, 1)
+    kernels = runtime.compiled(lane_kernels, "f64")
+    before = [len(kernel._primal.compiled_kernels) for kernel in (kernels.forward, kernels.adjoint)]
+    assert before == [1, 1]
+    run(173, 5)
+    assert [len(kernel._primal.compiled_kernels) for kernel in (kernels.forward, kernels.adjoint)] == before
