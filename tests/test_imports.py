@@ -78,4 +78,4 @@ def test_every_package_is_installed():
 
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     found = {module_name(path) for path in MODULES if path.name == "__init__.py"}
-    assert set(listed) == found
+    assert set(listed) - {"tasks.assets"} == found  # assets are data, installed as a package

@@ -23,6 +23,7 @@ def state_of(scene: ds.Scene, shift=(0.0, 0.0, 0.0)) -> ds.State:
         v=torch.zeros_like(points),
         C=torch.zeros(1, count, 3, 3),
         F=torch.eye(3).expand(1, count, 3, 3),
+        plastic_strain=torch.zeros(1, count),
         tool_position=torch.tensor([[tool.position for tool in scene.tools]]).reshape(1, -1, 3),
         tool_rotation=torch.tensor([[tool.rotation for tool in scene.tools]]).reshape(1, -1, 4),
         time_step=torch.zeros(1, dtype=torch.int64),
