@@ -78,6 +78,8 @@ class Simulator:
         self._kinematics = ToolKinematics(scene, dt=dt, substeps=substeps, dtype=dtype, device=self.device)
         self._warn_of_large_steps()
         self._fast_tools: set[str] = set()
+        reach = [np.linalg.norm(tool.shape.core) + tool.shape.radius for tool in scene.tools]  # type: ignore[attr-defined]
+        self._tool_reach = torch.tensor(reach, dtype=dtype, device=self.device)
         self._rest = np.concatenate([body.rest_particles for body in scene.soft_bodies])
         ends = np.cumsum([len(body.rest_particles) for body in scene.soft_bodies])
         self._slices = {
@@ -111,24 +113,24 @@ class Simulator:
 
     def _warn_of_fast_tools(self, motion: ColliderMotion) -> None:
         """Once for each tool that moves more than a cell in a substep: a thin one can pass through a body unnoticed."""
-        tools = self.scene.tools
-        if len(self._fast_tools) == len(tools):
+        count = len(self.scene.tools)
+        if len(self._fast_tools) == count:
             return
-        dx = self.scene.grid_spacing
-        for index, tool in enumerate(tools):
-            reach = float(np.linalg.norm(tool.shape.core)) + tool.shape.radius  # type: ignore[attr-defined]
-            with torch.no_grad():
-                spin = motion.spin[:, index].norm(dim=-1) * reach
-                speed = float((motion.velocity[:, index].norm(dim=-1) + spin).max())
-            if speed * self.dt > dx and tool.name not in self._fast_tools:
+        with torch.no_grad():
+            speeds = motion.velocity[:, :count].norm(dim=-1) + motion.spin[:, :count].norm(dim=-1) * self._tool_reach
+            limit = self.scene.grid_spacing / self.dt
+            if float(speeds.max()) <= limit:
+                return
+        for tool, speed in zip(self.scene.tools, speeds.amax(dim=0).tolist(), strict=True):
+            if speed > limit and tool.name not in self._fast_tools:
                 self._fast_tools.add(tool.name)
                 logger.warning(
                     "Tool '%s' moves %.1f grid cells in a substep (%.3g m/s): it can pass through a body without touching it; "
                     "use dt <= %.2e s or slower actions",
                     tool.name,
-                    speed * self.dt / dx,
+                    speed / limit,
                     speed,
-                    dx / speed,
+                    self.scene.grid_spacing / speed,
                 )
 
     @property
