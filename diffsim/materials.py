@@ -36,6 +36,7 @@ class Material:
     """
 
     LAW: ClassVar[str]
+    SHAPELESS: ClassVar[bool] = False  # pours or crumbles: no surface mesh can follow it
     RANGES: ClassVar[Mapping[str, tuple[float, float, str]]]
 
     def __post_init__(self) -> None:
@@ -149,6 +150,7 @@ class Liquid(Material):
     viscosity: float = 0.0
 
     LAW: ClassVar[str] = "liquid"
+    SHAPELESS: ClassVar[bool] = True
     RANGES: ClassVar[Mapping[str, tuple[float, float, str]]] = {
         "density": _POSITIVE,
         "bulk_modulus": _POSITIVE,
@@ -180,6 +182,7 @@ class Sand(_Solid):
     friction_angle: float = math.radians(35.0)
 
     LAW: ClassVar[str] = "drucker_prager"
+    SHAPELESS: ClassVar[bool] = True
     RANGES: ClassVar[Mapping[str, tuple[float, float, str]]] = {
         **_ELASTIC_RANGES,
         "friction_angle": (1e-3, math.pi / 2.0, "in (0, pi/2) radians"),
@@ -209,6 +212,7 @@ class Snow(_Solid):
     hardening: float = 10.0
 
     LAW: ClassVar[str] = "snow"
+    SHAPELESS: ClassVar[bool] = True
     RANGES: ClassVar[Mapping[str, tuple[float, float, str]]] = {
         **_ELASTIC_RANGES,
         "critical_compression": (0.0, 0.9, "in [0, 0.9)"),

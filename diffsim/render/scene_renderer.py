@@ -37,6 +37,7 @@ class _SoftPart:
     faces: np.ndarray
     color: np.ndarray  # (3,), or one per vertex (V, 3)
     plain: np.ndarray  # (3,) of its particles
+    shapeless: bool  # drawn as particles always
 
 
 class SceneRenderer:
@@ -84,6 +85,7 @@ class SceneRenderer:
                     faces=np.asarray(mesh.faces),
                     color=plain if painted is None else painted,
                     plain=plain,
+                    shapeless=body.material.SHAPELESS,
                 )
             )
             start += len(rest)
@@ -114,7 +116,7 @@ class SceneRenderer:
         Args:
             state: of this scene, batch first.
             environment: index in the batch.
-            mode: soft bodies as their skinned surfaces, or as the particles themselves.
+            mode: soft bodies as their skinned surfaces, or as the particles themselves, as liquids, sand and snow always are.
             markers: painted on the ground.
         """
         if mode not in ("surface", "particles"):
@@ -134,7 +136,7 @@ class SceneRenderer:
         meshes, clouds = list(self._still), []
         for part in self._soft:
             particles = x[part.particles]
-            if mode == "surface":
+            if mode == "surface" and not part.shapeless:
                 meshes.append(TriangleMesh(part.skin(particles), part.faces, part.color))
             else:
                 clouds.append(ParticleCloud(particles, part.radius, part.plain))

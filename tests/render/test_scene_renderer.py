@@ -117,3 +117,15 @@ def test_bad_arguments(scene):
     state = state_of(scene)
     with pytest.raises(ds.InputError, match="state: "):
         renderer.frame(state.replace(x=state.x[:, :10]))
+
+
+def test_what_pours_is_drawn_as_particles():
+    def frame(material: ds.Material, mode: str) -> np.ndarray:
+        body = ds.SoftBody("body", ds.Sphere(0.1), (0.5, 0.5, 0.3), material=material, particles=100)
+        scene = ds.Scene((body,))
+        sim = ds.Simulator(scene)
+        return SceneRenderer(scene, width=96, height=72).frame(sim.reset(), mode=mode)
+
+    for material in (ds.Liquid(), ds.Sand(), ds.Snow()):
+        assert np.array_equal(frame(material, "surface"), frame(material, "particles"))
+    assert not np.array_equal(frame(ds.Elastic(), "surface"), frame(ds.Elastic(), "particles"))
