@@ -15,23 +15,22 @@ from typing import Any
 import taichi as ti
 
 from diffsim.solvers.mpm.grid import grid_stage
-from diffsim.solvers.mpm.memory import COMPONENTS, FRAME, OUTGROWN, PARTICLES, STATUS, SUBSTEPS
+from diffsim.solvers.mpm.memory import COMPONENTS, FRAME, LANE_WIDTH, OUTGROWN, PARTICLES, STATUS, SUBSTEPS
 from diffsim.solvers.mpm.particles import particle_stages
 
 # Taichi hands a CPU thread 512 consecutive iterations at least, so lane l works at iteration 512 l
 BLOCK = 512
-WIDTH = 16
 
 
 def lane_kernels(precision: str) -> SimpleNamespace:
     """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    particles = particle_stages(real, width=WIDTH, shared_grid=False)
+    particles = particle_stages(real, width=LANE_WIDTH, shared_grid=False)
     nodes = grid_stage(real, shared_grid=False)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Nodes = ti.types.ndarray(dtype=vec4, ndim=1)
-    Tiles = ti.types.ndarray(dtype=ti.types.vector(WIDTH, real), ndim=1)
+    Tiles = ti.types.ndarray(dtype=ti.types.vector(LANE_WIDTH, real), ndim=1)
     Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
 
     @ti.func

@@ -18,6 +18,8 @@ RECORD = 7
 # components on the tape
 AT_X, AT_V, AT_C, AT_F, AT_A, COMPONENTS = 0, 3, 6, 15, 24, 25
 FRAME = 9
+# particles of a tile, by schedule
+LANE_WIDTH, SHARED_WIDTH = 16, 1
 # entries of `domain` (reals)
 DT, DX, ORIGIN, LOWER, UPPER, GROUND, LAYER = 0, 1, 2, 5, 8, 11, 12
 # entries of `sizes` (integers)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from diffsim import runtime
-from diffsim.solvers.mpm.memory import COMPONENTS, FRAME, STATUS
+from diffsim.solvers.mpm.memory import COMPONENTS, FRAME, LANE_WIDTH, SHARED_WIDTH, STATUS
 from diffsim.solvers.mpm.teams import Teams
 
 
@@ -51,7 +51,7 @@ class Schedule(Protocol):
     def parts(self, num_envs: int) -> int:
         """Rows of the adjoints of inputs for each environment; they are to be added up."""
 
-    def chunk(self, num_envs: int, capacity: int, budget: int) -> int:
+    def chunk(self, capacity: int, budget: int) -> int:
         """How many environments to recompute at a time within ``budget`` bytes."""
 
     def forward(self, records: Tensor, scene: Sequence[Tensor], *, batch: int, capacity: int | None) -> Tape:
@@ -73,22 +73,18 @@ class _Buffers:
         self._held: dict[str, Tensor] = {}
 
     def empty(self, name: str, *shape: int) -> Tensor:
-        size = int(np.prod(shape))
-        if name not in self._held or self._held[name].numel() < size:
-            self._held[name] = torch.empty(size, dtype=self._layout.dtype, device=self._layout.device)
-        return self._held[name][:size].view(shape)
+        return self._kept(torch.empty, name, shape)
 
     def zeros(self, name: str, *shape: int) -> Tensor:
         """Zeros at first. Pages of zeros that nobody touches take no memory on a CPU, so that a grid costs what its largest box
         of particles covers."""
+        return self._kept(torch.zeros, name, shape)
+
+    def _kept(self, make: Callable[..., Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
         size = int(np.prod(shape))
         if name not in self._held or self._held[name].numel() < size:
-            self._held[name] = torch.zeros(size, dtype=self._layout.dtype, device=self._layout.device)
+            self._held[name] = make(size, dtype=self._layout.dtype, device=self._layout.device)
         return self._held[name][:size].view(shape)
-
-
-def _integers(values: Any, device: str) -> Tensor:
-    return torch.tensor(values, dtype=torch.int32, device=device).reshape(-1)
 
 
 def _precision(dtype: torch.dtype) -> str:
@@ -98,7 +94,7 @@ def _precision(dtype: torch.dtype) -> str:
 class LaneSchedule:
     """`lanes.py`: on a CPU."""
 
-    width = 16
+    width = LANE_WIDTH
 
     def __init__(self, layout: Layout):
         from diffsim.solvers.mpm.lanes import lane_kernels
@@ -111,7 +107,7 @@ class LaneSchedule:
     def parts(self, num_envs: int) -> int:
         return self._teams.parts(num_envs)
 
-    def chunk(self, num_envs: int, capacity: int, budget: int) -> int:
+    def chunk(self, capacity: int, budget: int) -> int:
         layout, lanes = self._layout, self._teams.lanes
         tape = (layout.substeps + 1) * layout.tile_count * COMPONENTS * self.width
         return max(budget // ((tape + layout.substeps * capacity * 4) * layout.dtype.itemsize) // lanes, 1) * lanes
@@ -164,7 +160,7 @@ class LaneSchedule:
 class SharedSchedule:
     """`shared.py`: on a GPU. It runs on a CPU as well, slowly, for the tests."""
 
-    width = 1
+    width = SHARED_WIDTH
 
     def __init__(self, layout: Layout):
         from diffsim.solvers.mpm.shared import shared_kernels
@@ -172,12 +168,12 @@ class SharedSchedule:
         self._layout = layout
         self._kernels = runtime.compiled(shared_kernels, _precision(layout.dtype))
         self._buffers = _Buffers(layout)
-        self._boxes = _integers([0, 0, 0, *layout.counts], layout.device)
+        self._boxes = torch.tensor([0, 0, 0, *layout.counts], dtype=torch.int32, device=layout.device)
 
     def parts(self, num_envs: int) -> int:
         return 1
 
-    def chunk(self, num_envs: int, capacity: int, budget: int) -> int:
+    def chunk(self, capacity: int, budget: int) -> int:
         # a GPU wants many environments at a time and has the memory for them
         layout = self._layout
         tape = (layout.substeps + 1) * layout.tile_count * COMPONENTS

@@ -13,22 +13,20 @@ from typing import Any
 import taichi as ti
 
 from diffsim.solvers.mpm.grid import grid_stage
-from diffsim.solvers.mpm.memory import COMPONENTS, COUNTS, FRAME, PARTICLES, STATUS, SUBSTEPS
+from diffsim.solvers.mpm.memory import COMPONENTS, COUNTS, FRAME, PARTICLES, SHARED_WIDTH, STATUS, SUBSTEPS
 from diffsim.solvers.mpm.particles import particle_stages
-
-WIDTH = 1
 
 
 def shared_kernels(precision: str) -> SimpleNamespace:
     """The kernels ``enter``, ``substep``, ``leave`` and ``substep_adjoint`` for "f32" or "f64". ``keep``, tape and grid as in
     `lanes.lane_kernels`, an environment in place of a team."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    particles = particle_stages(real, width=WIDTH, shared_grid=True)
+    particles = particle_stages(real, width=SHARED_WIDTH, shared_grid=True)
     nodes = grid_stage(real, shared_grid=True)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Nodes = ti.types.ndarray(dtype=vec4, ndim=1)
-    Tiles = ti.types.ndarray(dtype=ti.types.vector(WIDTH, real), ndim=1)
+    Tiles = ti.types.ndarray(dtype=ti.types.vector(SHARED_WIDTH, real), ndim=1)
     Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
 
     @ti.kernel

@@ -184,7 +184,7 @@ class MPMSolver:
         input_bars = StepInputs(*(bars.new_zeros(tensor.shape) for tensor in inputs.tensors()))
         capacity = int(box_nodes.max())
         parts = self._schedule.parts(num_envs)
-        size = self._schedule.chunk(num_envs, capacity, TRAJECTORY_BYTES)
+        size = self._schedule.chunk(capacity, TRAJECTORY_BYTES)
         for begin in range(0, num_envs, size):
             chunk = slice(begin, min(begin + size, num_envs))
             own = self._chunk(inputs, chunk)

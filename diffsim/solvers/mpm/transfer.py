@@ -30,18 +30,24 @@ def particle_grid_transfer(real: Any, *, shared_grid: bool) -> SimpleNamespace:
     # T_jk = w_z (q + k a_z + j a_y): one addition and one product a node.
 
     @ti.func
+    def weighted_line(w: ti.template(), t, q: vec4, along_y: vec4, along_z: vec4, j: ti.template()):
+        """T_jk for k = 0, 1, 2."""
+        a = w[6][t] * q
+        b = w[7][t] * (q + along_z)
+        c = w[8][t] * (q + (along_z + along_z))
+        if ti.static(j > 0):
+            a = a + ti.static(float(j)) * w[6][t] * along_y
+            b = b + ti.static(float(j)) * w[7][t] * along_y
+            c = c + ti.static(float(j)) * w[8][t] * along_y
+        return a, b, c
+
+    @ti.func
     def scatter(
         grid: ti.template(), row, stride_x, stride_y, w: ti.template(), t, q: vec4, along_x: vec4, along_y: vec4, along_z: vec4
     ):
         """Add the affine quantity q, weighted, to the particle's nodes. w[3 axis + i][t] are the weights."""
         for j in ti.static(range(3)):
-            a = w[6][t] * q
-            b = w[7][t] * (q + along_z)
-            c = w[8][t] * (q + (along_z + along_z))
-            if ti.static(j > 0):
-                a = a + ti.static(float(j)) * w[6][t] * along_y
-                b = b + ti.static(float(j)) * w[7][t] * along_y
-                c = c + ti.static(float(j)) * w[8][t] * along_y
+            a, b, c = weighted_line(w, t, q, along_y, along_z, j)
             for i in ti.static(range(3)):
                 wij = w[i][t] * w[3 + j][t]
                 node = row + (i * stride_x + j * stride_y)
@@ -66,13 +72,7 @@ def particle_grid_transfer(real: Any, *, shared_grid: bool) -> SimpleNamespace:
         the weights."""
         slope_x, slope_y, slope_z = vec4(0.0), vec4(0.0), vec4(0.0)
         for j in ti.static(range(3)):
-            a = w[6][t] * q
-            b = w[7][t] * (q + along_z)
-            c = w[8][t] * (q + (along_z + along_z))
-            if ti.static(j > 0):
-                a = a + ti.static(float(j)) * w[6][t] * along_y
-                b = b + ti.static(float(j)) * w[7][t] * along_y
-                c = c + ti.static(float(j)) * w[8][t] * along_y
+            a, b, c = weighted_line(w, t, q, along_y, along_z, j)
             line = vec4(0.0)
             for i in ti.static(range(3)):
                 wij = w[i][t] * w[3 + j][t]
@@ -130,13 +130,7 @@ def particle_grid_transfer(real: Any, *, shared_grid: bool) -> SimpleNamespace:
         total, moment_x, moment_y, moment_z = vec4(0.0), vec4(0.0), vec4(0.0), vec4(0.0)
         slope_x, slope_y, slope_z = vec4(0.0), vec4(0.0), vec4(0.0)
         for j in ti.static(range(3)):
-            a = w[6][t] * q
-            b = w[7][t] * (q + along_z)
-            c = w[8][t] * (q + (along_z + along_z))
-            if ti.static(j > 0):
-                a = a + ti.static(float(j)) * w[6][t] * along_y
-                b = b + ti.static(float(j)) * w[7][t] * along_y
-                c = c + ti.static(float(j)) * w[8][t] * along_y
+            a, b, c = weighted_line(w, t, q, along_y, along_z, j)
             line, plane = vec4(0.0), vec4(0.0)
             for i in ti.static(range(3)):
                 wij = w[i][t] * w[3 + j][t]
