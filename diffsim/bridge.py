@@ -13,20 +13,18 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from diffsim.errors import InputError
-from diffsim.solvers.mpm.solver import MPMSolver, StepInputs
-
-PARTICLE_TENSORS = 5  # x, v, C, F, plastic strain
+from diffsim.solvers.mpm.solver import MPMSolver
 
 
 class SoftStep(torch.autograd.Function):
-    """x, v, C, F, plastic strain -> the same one control step later; differentiable in all of them and in `StepInputs`."""
+    """x, v, C, F, plastic strain -> the same one control step later; differentiable in all of them and in the inputs,
+    what drives the step, in rows (`diffsim/solvers/mpm/memory.py`)."""
 
     @staticmethod
-    def forward(ctx: Any, solver: MPMSolver, time_step: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        particles, inputs = tensors[:PARTICLE_TENSORS], StepInputs(*tensors[PARTICLE_TENSORS:])
+    def forward(ctx: Any, solver: MPMSolver, time_step: Tensor, inputs: Tensor, *particles: Tensor) -> tuple[Tensor, ...]:
         after, box_nodes = solver.advance(particles, inputs, time_step)
         ctx.solver = solver
-        ctx.save_for_backward(time_step, box_nodes, *tensors)
+        ctx.save_for_backward(time_step, box_nodes, inputs, *particles)
         return after
 
     @staticmethod
@@ -37,12 +35,11 @@ class SoftStep(torch.autograd.Function):
                 "backward() ran off the main thread, where Taichi cannot launch kernels; put it under "
                 "`with torch.autograd.set_multithreading_enabled(False):`"
             )
-        time_step, box_nodes, *tensors = ctx.saved_tensors
-        particles, inputs = tuple(tensors[:PARTICLE_TENSORS]), StepInputs(*tensors[PARTICLE_TENSORS:])
-        particle_bars, input_bars = ctx.solver.adjoint(particles, inputs, time_step, box_nodes, output_bars)
-        return None, None, *particle_bars, *input_bars
+        time_step, box_nodes, inputs, *particles = ctx.saved_tensors
+        particle_bars, inputs_bar = ctx.solver.adjoint(tuple(particles), inputs, time_step, box_nodes, output_bars)
+        return None, None, inputs_bar, *particle_bars
 
 
-def soft_step(solver: MPMSolver, time_step: Tensor, particles: tuple[Tensor, ...], inputs: StepInputs) -> tuple[Tensor, ...]:
+def soft_step(solver: MPMSolver, time_step: Tensor, inputs: Tensor, particles: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Typed entry to `SoftStep`."""
-    return SoftStep.apply(solver, time_step, *particles, *inputs.tensors())  # type: ignore[no-untyped-call]
+    return SoftStep.apply(solver, time_step, inputs, *particles)  # type: ignore[no-untyped-call]

@@ -18,13 +18,27 @@ from diffsim.shapes import RoundedBox, Shape
 class ColliderMotion:
     """Poses of all colliders (tools, then obstacles) at each substep, and their twists over the control step.
 
-    position (B, S, M, 3), rotation matrices (B, S, M, 3, 3), velocity (B, M, 3), spin (angular velocity, B, M, 3).
+    pose (B, S, M, 12): position (3), rotation matrix (9); twist (B, M, 6): velocity (3), spin (angular velocity, 3).
     """
 
-    position: Tensor
-    rotation: Tensor
-    velocity: Tensor
-    spin: Tensor
+    pose: Tensor
+    twist: Tensor
+
+    @property
+    def position(self) -> Tensor:
+        return self.pose[..., :3]
+
+    @property
+    def rotation(self) -> Tensor:
+        return self.pose[..., 3:].unflatten(-1, (3, 3))
+
+    @property
+    def velocity(self) -> Tensor:
+        return self.twist[..., :3]
+
+    @property
+    def spin(self) -> Tensor:
+        return self.twist[..., 3:]
 
 
 def quaternion_product(a: Tensor, b: Tensor) -> Tensor:
@@ -43,13 +57,10 @@ def quaternion_exponential(rotation_vector: Tensor) -> Tensor:
 
 def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
     """Rotation matrices (..., 3, 3) of unit quaternions (..., 4)."""
-    w, x, y, z = quaternion.unbind(-1)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-    ]
-    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+    scalar, vector = quaternion[..., :1, None], quaternion[..., None, 1:].expand(*quaternion.shape[:-1], 3, 3)
+    identity = torch.eye(3, dtype=quaternion.dtype, device=quaternion.device).expand_as(vector)
+    cross = torch.linalg.cross(identity, vector)  # cross @ u is vector x u
+    return identity + 2 * (scalar * cross + cross @ cross)
 
 
 def rounded_box_distance(points: Tensor, core: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,7 +88,7 @@ class ToolKinematics:
         self._scene = scene
         self._count = len(scene.tools)
         self._duration = dt * substeps
-        self._times = torch.arange(substeps, dtype=dtype, device=device) * dt
+        self._times = torch.arange(substeps + 1, dtype=dtype, device=device) * dt  # of the substeps, and the end
         selection = torch.zeros((scene.action_dim, self._count * 6), dtype=dtype)
         row = 0
         for index, tool in enumerate(scene.tools):
@@ -99,6 +110,7 @@ class ToolKinematics:
         self._obstacle_shapes = [(real(_rounded(o.shape).core), real(_rounded(o.shape).radius)) for o in obstacles]
         self._obstacle_position = real([o.position for o in obstacles]).reshape(-1, 3)
         self._obstacle_rotation = real([rotation_matrix(o.rotation).tolist() for o in obstacles]).reshape(-1, 3, 3)
+        self._obstacle_pose = torch.cat([self._obstacle_position, self._obstacle_rotation.flatten(-2)], dim=-1)
 
     def _permitted(self, position: Tensor, rotation: Tensor, displacement: Tensor) -> Tensor:
         """Displacements (B, M, 3) without the parts that would end inside an obstacle.
@@ -123,29 +135,24 @@ class ToolKinematics:
 
     def motion(self, position: Tensor, rotation: Tensor, action: Tensor) -> tuple[ColliderMotion, Tensor, Tensor]:
         """position (B, M, 3), rotation (B, M, 4), action (B, A) -> the motion, and the poses after the control step."""
-        batch, substeps = action.shape[0], len(self._times)
+        batch, substeps = action.shape[0], len(self._times) - 1
         twist = (action @ self._selection).reshape(batch, self._count, 6)
         velocity, spin = twist[..., :3], twist[..., 3:]
         times = self._times[None, :, None, None]
         final_rotation = rotation
         if self._spins:
             turned = quaternion_product(quaternion_exponential(times * spin[:, None]), rotation[:, None])
-            final = quaternion_product(quaternion_exponential(self._duration * spin), rotation)
-            final_rotation = final / final.norm(dim=-1, keepdim=True)
+            final_rotation = turned[:, -1] / turned[:, -1].norm(dim=-1, keepdim=True)
             rotations = quaternion_to_matrix(turned)
         else:
-            rotations = quaternion_to_matrix(rotation)[:, None].expand(batch, substeps, self._count, 3, 3)
+            rotations = quaternion_to_matrix(rotation)[:, None].expand(batch, substeps + 1, self._count, 3, 3)
         if self._obstacle_shapes:
-            final_matrix = quaternion_to_matrix(final_rotation)
-            velocity = self._permitted(position, final_matrix, self._duration * velocity) / self._duration
+            velocity = self._permitted(position, rotations[:, -1], self._duration * velocity) / self._duration
+            twist = torch.cat([velocity, spin], dim=-1)
         positions = position[:, None] + times * velocity[:, None]
-
-        fixed = len(self._obstacle_position)
-        still = torch.zeros((batch, fixed, 3), dtype=action.dtype, device=action.device)
-        motion = ColliderMotion(
-            position=torch.cat([positions, self._obstacle_position.expand(batch, substeps, fixed, 3)], dim=2),
-            rotation=torch.cat([rotations, self._obstacle_rotation.expand(batch, substeps, fixed, 3, 3)], dim=2),
-            velocity=torch.cat([velocity, still], dim=1),
-            spin=torch.cat([spin, still], dim=1),
-        )
-        return motion, position + self._duration * velocity, final_rotation
+        pose = torch.cat([positions, rotations.flatten(-2)], dim=-1)[:, :-1]
+        if self._obstacle_shapes:
+            fixed = self._obstacle_pose.expand(batch, substeps, *self._obstacle_pose.shape)
+            pose = torch.cat([pose, fixed], dim=2)
+            twist = torch.cat([twist, twist.new_zeros((batch, len(self._obstacle_pose), 6))], dim=1)
+        return ColliderMotion(pose, twist), positions[:, -1], final_rotation

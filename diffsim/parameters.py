@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffsim.errors import InputError
 from diffsim.scene import Scene
-from diffsim.solvers.mpm.memory import PARAMETERS, WORLD
+from diffsim.solvers.mpm.memory import BODIES, BODY
 
 
 class ScenePhysics:
@@ -36,10 +36,10 @@ class ScenePhysics:
             for field in body.material.parameters
         }
         self.defaults = {name: torch.tensor(value, **self._like) for name, value in values.items()}
-        self._cached: tuple[int, tuple[Tensor, Tensor, Tensor]] | None = None
+        self._cached: tuple[int, Tensor] | None = None
 
-    def tensors(self, num_envs: int, overrides: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor, Tensor]:
-        """What the solver takes: body parameters (B, bodies, 8), world (B, 4), collider friction (B, M).
+    def rows(self, num_envs: int, overrides: Mapping[str, Tensor] | None) -> Tensor:
+        """The first part of the solver's inputs, world to frictions (`diffsim/solvers/mpm/memory.py`), (B, 4 + 8 bodies + M).
 
         Raises:
             InputError: an override's name, type or shape is wrong.
@@ -71,18 +71,15 @@ class ScenePhysics:
                     raise InputError(f"parameter '{name}' must be {allowed}, got {value.detach().tolist()}")
         return dict(overrides)
 
-    def _assemble(self, num_envs: int, values: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        rows = []
+    def _assemble(self, num_envs: int, values: Mapping[str, Tensor]) -> Tensor:
         zero = torch.zeros((num_envs,), **self._like)
+        columns = [*values["gravity"].expand(num_envs, 3).unbind(-1), values.get("ground.friction", zero).expand(num_envs)]
+        assert len(columns) == BODIES
         for body in self._scene.soft_bodies:
             own = {field: values[f"{body.name}.{field}"].expand(num_envs) for field in body.material.parameters}
             volume = body.shape.volume / len(body.rest_particles)
             row = [own["density"] * volume, zero + volume, *type(body.material).law_parameters(own)]
-            rows.append(torch.stack(row + [zero] * (PARAMETERS - len(row)), dim=-1))
-        ground = values.get("ground.friction", zero).expand(num_envs)
-        world = torch.cat([values["gravity"].expand(num_envs, 3), ground[:, None]], dim=-1)
+            columns += row + [zero] * (BODY - len(row))
         colliders = (*self._scene.tools, *self._scene.obstacles)
-        friction = [values[f"{thing.name}.friction"].expand(num_envs) for thing in colliders]
-        stacked = torch.stack(friction, dim=-1) if friction else zero.new_zeros((num_envs, 0))
-        assert world.shape[-1] == WORLD
-        return torch.stack(rows, dim=1), world, stacked
+        columns += [values[f"{thing.name}.friction"].expand(num_envs) for thing in colliders]
+        return torch.stack(columns, dim=-1)

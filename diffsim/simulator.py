@@ -17,7 +17,8 @@ from diffsim.kinematics import ColliderMotion, ToolKinematics
 from diffsim.materials import Liquid
 from diffsim.parameters import ScenePhysics
 from diffsim.scene import Scene
-from diffsim.solvers.mpm.solver import MPMSolver, StepInputs
+from diffsim.solvers.mpm.memory import BODIES, BODY
+from diffsim.solvers.mpm.solver import MPMSolver
 from diffsim.state import State
 
 logger = logging.getLogger(__name__)
@@ -158,9 +159,9 @@ class Simulator:
         return self._per_particle(1)
 
     def _per_particle(self, column: int) -> Tensor:
-        bodies, _world, _friction = self._physics.tensors(1, None)
         counts = torch.tensor([len(body.rest_particles) for body in self.scene.soft_bodies])
-        return bodies[0, :, column].repeat_interleave(counts)
+        columns = BODIES + BODY * torch.arange(len(counts)) + column
+        return self._physics.rows(1, None)[0, columns].repeat_interleave(counts)
 
     def particles(self, body: str) -> slice:
         """Where the particles of ``body`` stand in ``state.x``.
@@ -224,10 +225,11 @@ class Simulator:
         self._check(state, action)
         motion, tool_position, tool_rotation = self._kinematics.motion(state.tool_position, state.tool_rotation, action)
         self._warn_of_fast_tools(motion)
-        bodies, world, friction = self._physics.tensors(state.num_envs, parameters)
-        inputs = StepInputs(motion.position, motion.rotation, motion.velocity, motion.spin, friction, bodies, world)
+        inputs = torch.cat(
+            [self._physics.rows(state.num_envs, parameters), motion.twist.flatten(1), motion.pose.flatten(1)], dim=1
+        )
         particles = (state.x, state.v, state.C, state.F, state.plastic_strain)
-        x, v, C, F, plastic_strain = soft_step(self._solver, state.time_step, particles, inputs)
+        x, v, C, F, plastic_strain = soft_step(self._solver, state.time_step, inputs, particles)
         return State(
             x=x,
             v=v,

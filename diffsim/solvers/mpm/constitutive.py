@@ -22,7 +22,7 @@ LIQUID = len(STRETCH_LAWS)  # its law index
 
 
 def constitutive_stage(real: Any, tile: SimpleNamespace, functions: SimpleNamespace) -> SimpleNamespace:
-    """``forward`` and ``adjoint`` of the whole constitutive update over tile arrays."""
+    """``evaluate``, ``recall`` and ``adjoint`` of the whole constitutive update over tile arrays."""
     width = tile.width
     svd = tile_svd(real, tile)
     laws = [law(real, functions) for law in STRETCH_LAWS]
@@ -37,18 +37,29 @@ def constitutive_stage(real: Any, tile: SimpleNamespace, functions: SimpleNamesp
                 )
 
     @ti.func
+    def rotate(U: ti.template(), stress: ti.template(), tau: ti.template()):
+        """tau = U diag(stress) U^T."""
+        for t in range(width):
+            for i, j in ti.static(ti.ndrange(3, 3)):
+                tau[3 * i + j][t] = (
+                    U[3 * i][t] * stress[0][t] * U[3 * j][t]
+                    + U[3 * i + 1][t] * stress[1][t] * U[3 * j + 1][t]
+                    + U[3 * i + 2][t] * stress[2][t] * U[3 * j + 2][t]
+                )
+
+    @ti.func
     def evaluate(
         law_index, q0, q1, q2, q3, q4, dt, C: ti.template(), G: ti.template(), a: ti.template(),
-        B: ti.template(), U: ti.template(), S: ti.template(), V: ti.template(), g: ti.template(), tau: ti.template(),
+        B: ti.template(), U: ti.template(), S: ti.template(), V: ti.template(), g: ti.template(), stress: ti.template(),
+        tau: ti.template(),
     ):  # fmt: skip
-        """G_trial = U diag(S) V^T, the stretches g after flow, the stress tau; a turns into its new value. A liquid leaves
-        G_trial in B and U = V = 1. Returns how many of the tile's elements are inverted."""
+        """G_trial = U diag(S) V^T, the stretches g after flow, the principal stresses and the stress tau; a turns into its new
+        value. A liquid has U = V = 1 and no principal stresses. Returns how many of the tile's elements are inverted."""
         inverted = 0
         trial(dt, C, G, B)
         if law_index == LIQUID:
             inverted = liquid.evaluate(q0, q1, q2, C, B, U, V, g, tau)
         else:
-            stress = ti.static(tile.local(3))
             svd.decompose(B, V, U, S)
             for t in range(width):
                 inverted += ti.select(S[0][t] * S[1][t] * S[2][t] <= 0.0, 1, 0)
@@ -63,14 +74,22 @@ def constitutive_stage(real: Any, tile: SimpleNamespace, functions: SimpleNamesp
                         stress[1][t] = t1
                         stress[2][t] = t2
                         a[0][t] = a_new
-            for t in range(width):
-                for i, j in ti.static(ti.ndrange(3, 3)):
-                    tau[3 * i + j][t] = (
-                        U[3 * i][t] * stress[0][t] * U[3 * j][t]
-                        + U[3 * i + 1][t] * stress[1][t] * U[3 * j + 1][t]
-                        + U[3 * i + 2][t] * stress[2][t] * U[3 * j + 2][t]
-                    )
+            rotate(U, stress, tau)
         return inverted
+
+    @ti.func
+    def recall(
+        law_index, q0, q1, q2, dt, C: ti.template(), G: ti.template(), stress: ti.template(),
+        B: ti.template(), U: ti.template(), S: ti.template(), V: ti.template(), tau: ti.template(),
+    ):  # fmt: skip
+        """What ``evaluate`` made of C and G, given the principal stresses and, in U, G_new = U diag(g): so there is nothing to
+        iterate. G_trial is left in B."""
+        trial(dt, C, G, B)
+        if law_index == LIQUID:
+            liquid.evaluate(q0, q1, q2, C, B, U, V, S, tau)
+        else:
+            svd.recover(B, V, U, S)
+            rotate(U, stress, tau)
 
     @ti.func
     def adjoint(
@@ -151,4 +170,4 @@ def constitutive_stage(real: Any, tile: SimpleNamespace, functions: SimpleNamesp
                     C[i][t] * B_bar[j][t] + C[3 + i][t] * B_bar[3 + j][t] + C[6 + i][t] * B_bar[6 + j][t]
                 )
 
-    return SimpleNamespace(evaluate=evaluate, adjoint=adjoint)
+    return SimpleNamespace(evaluate=evaluate, recall=recall, adjoint=adjoint)

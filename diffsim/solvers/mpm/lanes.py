@@ -68,10 +68,7 @@ def lane_kernels(precision: str) -> SimpleNamespace:
     def forward(
         lanes: ti.i32, workers: ti.i32, parts: ti.i32, environments: ti.i32, tile_count: ti.i32, keep: ti.i32,
         capacity: ti.i32, velocity_capacity: ti.i32, private: ti.i32,
-        records: Nodes, tape: Tiles, frames: Tiles,
-        domain: Reals, sizes: Integers, tiles: Integers, laws: Integers, parameters: Reals, world: Reals,
-        collider_shape: Reals, collider_friction: Reals, collider_position: Reals, collider_rotation: Reals,
-        collider_velocity: Reals, collider_spin: Reals,
+        records: Nodes, tape: Tiles, frames: Tiles, constants: Reals, sizes: Integers, inputs: Reals,
         boxes: Integers, grid: Nodes, velocity: Nodes, status: Integers, gate: Integers,
     ):  # fmt: skip
         """Advance environments by one control step. With ``keep``, the tape has substeps + 1 rows per environment, row s
@@ -98,8 +95,8 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                     empty_box(boxes, own_box)
                     for n in range(first_tile, last_tile):
                         place = (first_row * tile_count + n) * COMPONENTS
-                        particles.enter(records, tape, frames, tiles, n, e * count, place, 0, False)
-                        particles.measure(tape, domain, sizes, tiles, boxes, status, e, n, place, own_box)
+                        particles.enter(records, tape, frames, sizes, n, e * count, place, 0, False)
+                        particles.measure(tape, constants, sizes, boxes, status, e, n, place, own_box)
                     merge_box(boxes, first_box, own_box)
                     met = meet(gate, team, workers, met)
                     for s in range(substeps):
@@ -118,7 +115,7 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                                 nodes.clear(grid, scattered + part * capacity, 0, node_count(boxes, box))
                                 for n in range(tile_count * part // parts, tile_count * (part + 1) // parts):
                                     particles.to_grid(
-                                        tape, frames, domain, sizes, tiles, laws, parameters, boxes, grid, status, n, e, s,
+                                        tape, frames, constants, sizes, inputs, boxes, grid, status, n, e, s,
                                         (now + n) * COMPONENTS, (new + n) * COMPONENTS, (e * tile_count + n) * FRAME,
                                         box, scattered + part * capacity, e,
                                     )  # fmt: skip
@@ -129,9 +126,8 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                                 line = boxes[box + 5] - boxes[box + 2]
                                 nodes.reduce(grid, total, scattered, capacity, parts, begin * line, end * line)
                             nodes.update(
-                                grid, velocity, domain, sizes, world, collider_shape, collider_friction, collider_position,
-                                collider_rotation, collider_velocity, collider_spin,
-                                boxes, box, begin, end, e, s, total, team * velocity_capacity,
+                                grid, velocity, constants, sizes, inputs, boxes, box, begin, end, e, s,
+                                total, team * velocity_capacity,
                             )  # fmt: skip
                         if worker == 0:
                             empty_box(boxes, box + 6)
@@ -140,7 +136,7 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                             empty_box(boxes, own_box)
                             for n in range(first_tile, last_tile):
                                 particles.from_grid(
-                                    tape, domain, sizes, tiles, boxes, velocity, status, n, s,
+                                    tape, constants, sizes, boxes, velocity, status, n, s,
                                     (now + n) * COMPONENTS, (new + n) * COMPONENTS,
                                     box, own_box, team * velocity_capacity, e,
                                 )  # fmt: skip
@@ -149,7 +145,7 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                     if keep == 0:
                         for n in range(first_tile, last_tile):
                             particles.leave(
-                                records, tape, frames, tiles, n, e * count,
+                                records, tape, frames, sizes, n, e * count,
                                 (first_row * tile_count + n) * COMPONENTS, (e * tile_count + n) * FRAME, True,
                             )  # fmt: skip
                     e += lanes // workers
@@ -158,13 +154,9 @@ def lane_kernels(precision: str) -> SimpleNamespace:
     def adjoint(
         lanes: ti.i32, workers: ti.i32, parts: ti.i32, environments: ti.i32, tile_count: ti.i32,
         capacity: ti.i32, velocity_capacity: ti.i32,
-        tape: Tiles, frames: Tiles, bars: Nodes, tape_bars: Tiles,
-        domain: Reals, sizes: Integers, tiles: Integers, laws: Integers, parameters: Reals, world: Reals,
-        collider_shape: Reals, collider_friction: Reals, collider_position: Reals, collider_rotation: Reals,
-        collider_velocity: Reals, collider_spin: Reals,
-        parameters_bar: Reals, world_bar: Reals,
-        friction_bar: Reals, position_bar: Reals, rotation_bar: Reals, velocity_bar: Reals, spin_bar: Reals,
-        boxes: Integers, grid: Nodes, velocity: Nodes, grid_bar: Nodes, before: Reals, gate: Integers,
+        tape: Tiles, frames: Tiles, bars: Nodes, tape_bars: Tiles, constants: Reals, sizes: Integers,
+        inputs: Reals, inputs_bar: Reals, boxes: Integers, grid: Nodes, velocity: Nodes, grid_bar: Nodes, before: Nodes,
+        gate: Integers,
     ):  # fmt: skip
         """Reverse of ``forward`` over what it kept. On entry ``bars`` are the adjoints of the records after the
         control step, on exit those before it; all other adjoints are added to, ``parts`` rows for each environment.
@@ -185,7 +177,7 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                 while e < environments:
                     for n in range(first_tile, last_tile):
                         particles.enter(
-                            bars, tape_bars, frames, tiles, n, e * count,
+                            bars, tape_bars, frames, sizes, n, e * count,
                             (team * tile_count + n) * COMPONENTS, (e * tile_count + n) * FRAME, True,
                         )  # fmt: skip
                     for reverse in range(substeps):
@@ -196,9 +188,7 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                         rows = row_count(boxes, box)
                         begin, end = rows * first_part // parts, rows * last_part // parts
                         nodes.update(
-                            grid, velocity, domain, sizes, world, collider_shape, collider_friction, collider_position,
-                            collider_rotation, collider_velocity, collider_spin,
-                            boxes, box, begin, end, e, s, offset, velocity_offset,
+                            grid, velocity, constants, sizes, inputs, boxes, box, begin, end, e, s, offset, velocity_offset,
                         )  # fmt: skip
                         met = meet(gate, team, workers, met)
                         for part in range(first_part, last_part):
@@ -206,7 +196,7 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                             nodes.clear(grid_bar, own, 0, node_count(boxes, box))
                             for n in range(tile_count * part // parts, tile_count * (part + 1) // parts):
                                 particles.from_grid_adjoint(
-                                    tape, tape_bars, domain, sizes, tiles, boxes, velocity, grid_bar, n,
+                                    tape, tape_bars, constants, sizes, boxes, velocity, grid_bar, n,
                                     (now + n) * COMPONENTS, (now + tile_count + n) * COMPONENTS,
                                     (team * tile_count + n) * COMPONENTS, box, velocity_offset, own,
                                 )  # fmt: skip
@@ -216,22 +206,20 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                             nodes.reduce(grid_bar, total, scattered, velocity_capacity, parts, begin * line, end * line)
                         for part in range(first_part, last_part):
                             nodes.update_adjoint(
-                                grid, grid_bar, before, domain, sizes, world, collider_shape, collider_friction,
-                                collider_position, collider_rotation, collider_velocity, collider_spin, world_bar,
-                                friction_bar, position_bar, rotation_bar, velocity_bar, spin_bar, boxes, box,
+                                grid, grid_bar, before, constants, sizes, inputs, inputs_bar, boxes, box,
                                 rows * part // parts, rows * (part + 1) // parts, e, s, offset, total, e * parts + part, lane,
                             )  # fmt: skip
                         met = meet(gate, team, workers, met)
                         for part in range(first_part, last_part):
                             for n in range(tile_count * part // parts, tile_count * (part + 1) // parts):
                                 particles.to_grid_adjoint(
-                                    tape, tape_bars, domain, sizes, tiles, laws, parameters, parameters_bar, boxes, grid_bar,
-                                    n, e, (now + n) * COMPONENTS, (team * tile_count + n) * COMPONENTS, box, total,
-                                    e * parts + part,
+                                    tape, tape_bars, constants, sizes, inputs, inputs_bar, boxes, grid_bar,
+                                    n, e, (now + n) * COMPONENTS, (now + tile_count + n) * COMPONENTS,
+                                    (team * tile_count + n) * COMPONENTS, box, total, e * parts + part,
                                 )  # fmt: skip
                     for n in range(first_tile, last_tile):
                         particles.leave(
-                            bars, tape_bars, frames, tiles, n, e * count, (team * tile_count + n) * COMPONENTS, 0, False
+                            bars, tape_bars, frames, sizes, n, e * count, (team * tile_count + n) * COMPONENTS, 0, False
                         )
                     e += lanes // workers
 

@@ -16,18 +16,21 @@ from diffsim.solvers.mpm.memory import (
     AT_A,
     AT_C,
     AT_F,
+    AT_STRESS,
     AT_V,
     AT_X,
     BODIES,
-    COMPONENTS,
+    BODY,
     COUNTS,
     DT,
     DX,
+    INPUTS,
     LEFT_GRID,
     ORIGIN,
-    PARAMETERS,
     RECORD,
     STATUS,
+    TILE,
+    TILES,
     WILD_DEFORMATION,
     WILD_VELOCITY,
 )  # fmt: skip
@@ -50,6 +53,12 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
             status[row * STATUS + 1] = substep
             status[row * STATUS + 2] = particle
 
+    @ti.func
+    def members(sizes: ti.template(), tile_index):
+        """A tile's first particle, how many, their body and its law."""
+        at = TILES + TILE * tile_index
+        return sizes[at], sizes[at + 1], sizes[at + 2], sizes[at + 3]
+
     # Lanes beyond a tile's ``count`` repeat its last particle. They go to no grid, no record and no sum.
 
     @ti.func
@@ -67,13 +76,13 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
 
     @ti.func
     def enter(
-        records: ti.template(), tape: ti.template(), frames: ti.template(), tiles: ti.template(), tile_index, record_row,
+        records: ti.template(), tape: ti.template(), frames: ti.template(), sizes: ti.template(), tile_index, record_row,
         place, frame, turn: ti.template(),
     ):  # fmt: skip
         """A tile's records onto the tape; with ``turn``, F into its frame: F R."""
         ti.static(tile.release())
-        first, count = tiles[3 * tile_index], tiles[3 * tile_index + 1]
-        D, R, turned = ti.static(tile.local(COMPONENTS), tile.local(9), tile.local(9))
+        first, count, _body, _law_index = members(sizes, tile_index)
+        D, R, turned = ti.static(tile.local(AT_STRESS), tile.local(9), tile.local(9))
         for t in range(width):
             n = (record_row + first + ti.min(t, count - 1)) * RECORD
             for r in ti.static(range(RECORD)):
@@ -98,13 +107,13 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
 
     @ti.func
     def leave(
-        records: ti.template(), tape: ti.template(), frames: ti.template(), tiles: ti.template(), tile_index, record_row,
+        records: ti.template(), tape: ti.template(), frames: ti.template(), sizes: ti.template(), tile_index, record_row,
         place, frame, turn: ti.template(),
     ):  # fmt: skip
         """A tile from the tape to its records; with ``turn``, F out of its frame: F R^T."""
         ti.static(tile.release())
-        first, count = tiles[3 * tile_index], tiles[3 * tile_index + 1]
-        D, R, G = ti.static(tile.local(COMPONENTS), tile.local(9), tile.local(9))
+        first, count, _body, _law_index = members(sizes, tile_index)
+        D, R, G = ti.static(tile.local(AT_STRESS), tile.local(9), tile.local(9))
         load(tape, place, D)
         if ti.static(turn):
             load(frames, frame, R)
@@ -124,13 +133,13 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
             records[n + 6] = vec4(D[23][t], D[24][t], 0.0, 0.0)
 
     @ti.func
-    def stencil(x: ti.template(), domain: ti.template(), sizes: ti.template(), f: ti.template(), base: ti.template()):
+    def stencil(x: ti.template(), constants: ti.template(), sizes: ti.template(), f: ti.template(), base: ti.template()):
         """Lowest node of each particle's stencil, and the position relative to it in cells (in [0.5, 1.5)). Returns how many
         particles are not on the grid; their base is held on it."""
         outside = 0
-        inv_dx = 1.0 / domain[DX]
+        inv_dx = 1.0 / constants[DX]
         for d in ti.static(range(3)):
-            origin = domain[ORIGIN + d]
+            origin = constants[ORIGIN + d]
             last = sizes[COUNTS + d] - 3
             for t in range(width):
                 scaled = (x[d][t] - origin) * inv_dx
@@ -181,15 +190,15 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
 
     @ti.func
     def measure(
-        tape: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(), boxes: ti.template(),
-        status: ti.template(), status_row, tile_index, place, box,
+        tape: ti.template(), constants: ti.template(), sizes: ti.template(), boxes: ti.template(), status: ti.template(),
+        status_row, tile_index, place, box,
     ):  # fmt: skip
         """Widen a box to hold the stencils of a tile's particles as they stand."""
         ti.static(tile.release())
-        first, count = tiles[3 * tile_index], tiles[3 * tile_index + 1]
+        first, count, _body, _law_index = members(sizes, tile_index)
         X, f, base = ti.static(tile.local(3), tile.local(3), tile.local_int(3))
         load(tape, place + AT_X, X)
-        if stencil(X, domain, sizes, f, base) > 0:
+        if stencil(X, constants, sizes, f, base) > 0:
             for t in range(count):
                 if not (ti.max(f[0][t], ti.max(f[1][t], f[2][t])) < 1.75 and ti.min(f[0][t], ti.min(f[1][t], f[2][t])) > 0.25):
                     report(status, status_row, 0, first + t, LEFT_GRID)
@@ -210,21 +219,21 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
 
     @ti.func
     def to_grid(
-        tape: ti.template(), frames: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(),
-        laws: ti.template(), parameters: ti.template(), boxes: ti.template(), grid: ti.template(), status: ti.template(),
+        tape: ti.template(), frames: ti.template(), constants: ti.template(), sizes: ti.template(), inputs: ti.template(),
+        boxes: ti.template(), grid: ti.template(), status: ti.template(),
         tile_index, e, substep, now, new, frame, box, offset, status_row,
     ):  # fmt: skip
         """Constitutive update from place ``now`` on the tape to ``new``, and the particles' momentum and mass to the grid."""
         ti.static(tile.release())
-        first, count, body = tiles[3 * tile_index], tiles[3 * tile_index + 1], tiles[3 * tile_index + 2]
-        q = (e * sizes[BODIES] + body) * PARAMETERS
-        m, volume = parameters[q], parameters[q + 1]
-        dt, dx = domain[DT], domain[DX]
+        first, count, body, law_index = members(sizes, tile_index)
+        q = e * sizes[INPUTS] + BODIES + BODY * body
+        m, volume = inputs[q], inputs[q + 1]
+        dt, dx = constants[DT], constants[DX]
         X, f, base, row = ti.static(tile.local(3), tile.local(3), tile.local_int(3), tile.local_int(1))
         Vp, Cp, G, ap = ti.static(tile.local(3), tile.local(9), tile.local(9), tile.local(1))
         B, U, S, V = ti.static(tile.local(9), tile.local(9), tile.local(3), tile.local(9))
-        g, tau, A, corner, w, R = ti.static(
-            tile.local(3), tile.local(9), tile.local(9), tile.local(3), tile.local(9), tile.local(9)
+        g, stress, tau, A, corner, w, R = ti.static(
+            tile.local(3), tile.local(3), tile.local(9), tile.local(9), tile.local(3), tile.local(9), tile.local(9)
         )
         load(tape, now + AT_X, X)
         load(tape, now + AT_V, Vp)
@@ -232,8 +241,8 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         load(tape, now + AT_F, G)
         load(tape, now + AT_A, ap)
         inverted = law.evaluate(
-            laws[body], parameters[q + 2], parameters[q + 3], parameters[q + 4], parameters[q + 5], parameters[q + 6],
-            dt, Cp, G, ap, B, U, S, V, g, tau,
+            law_index, inputs[q + 2], inputs[q + 3], inputs[q + 4], inputs[q + 5], inputs[q + 6],
+            dt, Cp, G, ap, B, U, S, V, g, stress, tau,
         )  # fmt: skip
         if inverted > 0:
             status[status_row * STATUS + 3] = status[status_row * STATUS + 3] + inverted
@@ -253,6 +262,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
                     report(status, status_row, substep, first + t, WILD_DEFORMATION)
         store(tape, new + AT_F, G)
         store(tape, new + AT_A, ap)
+        store(tape, new + AT_STRESS, stress)
         # the frame turns: R V
         if substep > 0:
             load(frames, frame, R)
@@ -265,7 +275,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
                 B[3 * i + j][t] = R[3 * i][t] * V[j][t] + R[3 * i + 1][t] * V[3 + j][t] + R[3 * i + 2][t] * V[6 + j][t]
         store(frames, frame, B)
 
-        stencil(X, domain, sizes, f, base)
+        stencil(X, constants, sizes, f, base)
         weigh(f, w)
         locate(base, boxes, box, row)
         affine_momentum(m, dt * volume * 4.0 / (dx * dx), f, Vp, Cp, tau, dx, A, corner)
@@ -280,18 +290,18 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
 
     @ti.func
     def from_grid(
-        tape: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(), boxes: ti.template(),
+        tape: ti.template(), constants: ti.template(), sizes: ti.template(), boxes: ti.template(),
         velocity: ti.template(), status: ti.template(), tile_index, substep, now, new, box, next_box, offset, status_row,
     ):  # fmt: skip
         """Velocity and its affine field from the grid; advection. The next substep's box is widened to hold the particles."""
         ti.static(tile.release())
-        first, count = tiles[3 * tile_index], tiles[3 * tile_index + 1]
-        dt = domain[DT]
-        scale = 4.0 / domain[DX]
+        first, count, _body, _law_index = members(sizes, tile_index)
+        dt = constants[DT]
+        scale = 4.0 / constants[DX]
         X, f, base, row, w = ti.static(tile.local(3), tile.local(3), tile.local_int(3), tile.local_int(1), tile.local(9))
         Vp, M = ti.static(tile.local(3), tile.local(9))
         load(tape, now + AT_X, X)
-        stencil(X, domain, sizes, f, base)
+        stencil(X, constants, sizes, f, base)
         weigh(f, w)
         locate(base, boxes, box, row)
         stride_y = boxes[box + 5] - boxes[box + 2]
@@ -318,7 +328,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         store(tape, new + AT_X, X)
         store(tape, new + AT_V, Vp)
         store(tape, new + AT_C, M)
-        if stencil(X, domain, sizes, f, base) > 0:
+        if stencil(X, constants, sizes, f, base) > 0:
             for t in range(count):
                 if not (ti.max(f[0][t], ti.max(f[1][t], f[2][t])) < 1.75 and ti.min(f[0][t], ti.min(f[1][t], f[2][t])) > 0.25):
                     report(status, status_row, substep, first + t, LEFT_GRID)
@@ -326,15 +336,14 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
 
     @ti.func
     def from_grid_adjoint(
-        tape: ti.template(), bars: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(),
-        boxes: ti.template(), velocity: ti.template(),
-        grid_bar: ti.template(), tile_index, now, new, bar, box, velocity_offset, bar_offset,
+        tape: ti.template(), bars: ti.template(), constants: ti.template(), sizes: ti.template(), boxes: ti.template(),
+        velocity: ti.template(), grid_bar: ti.template(), tile_index, now, new, bar, box, velocity_offset, bar_offset,
     ):  # fmt: skip
         """Adjoints of the new x, v and C to those of the node velocities and to their part of x_bar."""
         ti.static(tile.release())
-        _first, count = tiles[3 * tile_index], tiles[3 * tile_index + 1]
-        dt = domain[DT]
-        inv_dx = 1.0 / domain[DX]
+        _first, count, _body, _law_index = members(sizes, tile_index)
+        dt = constants[DT]
+        inv_dx = 1.0 / constants[DX]
         X, f, base, row = ti.static(tile.local(3), tile.local(3), tile.local_int(3), tile.local_int(1))
         w, dw, Vp, slope = ti.static(tile.local(9), tile.local(9), tile.local(3), tile.local(3))
         Xb, Vb, Cb = ti.static(tile.local(3), tile.local(3), tile.local(9))
@@ -343,7 +352,7 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         load(bars, bar + AT_X, Xb)
         load(bars, bar + AT_V, Vb)
         load(bars, bar + AT_C, Cb)
-        stencil(X, domain, sizes, f, base)
+        stencil(X, constants, sizes, f, base)
         weigh(f, w)
         weigh_slopes(f, w, dw)
         locate(base, boxes, box, row)
@@ -379,17 +388,16 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
 
     @ti.func
     def to_grid_adjoint(
-        tape: ti.template(), bars: ti.template(), domain: ti.template(), sizes: ti.template(), tiles: ti.template(),
-        laws: ti.template(), parameters: ti.template(),
-        parameters_bar: ti.template(), boxes: ti.template(), grid_bar: ti.template(),
-        tile_index, e, now, bar, box, offset, parameters_row,
+        tape: ti.template(), bars: ti.template(), constants: ti.template(), sizes: ti.template(), inputs: ti.template(),
+        inputs_bar: ti.template(), boxes: ti.template(), grid_bar: ti.template(),
+        tile_index, e, now, new, bar, box, offset, bar_row,
     ):  # fmt: skip
-        """Adjoint of the nodes' momentum and mass to those of the particles as they were; the parameters' are added to."""
+        """Adjoint of the nodes' momentum and mass to those of the particles as they were; the inputs' are added to."""
         ti.static(tile.release())
-        _first, count, body = tiles[3 * tile_index], tiles[3 * tile_index + 1], tiles[3 * tile_index + 2]
-        q = (e * sizes[BODIES] + body) * PARAMETERS
-        m, volume = parameters[q], parameters[q + 1]
-        dt, dx = domain[DT], domain[DX]
+        _first, count, body, law_index = members(sizes, tile_index)
+        q = e * sizes[INPUTS] + BODIES + BODY * body
+        m, volume = inputs[q], inputs[q + 1]
+        dt, dx = constants[DT], constants[DX]
         inv_dx = 1.0 / dx
         k = dt * volume * 4.0 / (dx * dx)
         X, f, base, row = ti.static(tile.local(3), tile.local(3), tile.local_int(3), tile.local_int(1))
@@ -397,29 +405,24 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
             tile.local(9), tile.local(9), tile.local(3), tile.local(9), tile.local(9), tile.local(1)
         )
         B, U, S, V = ti.static(tile.local(9), tile.local(9), tile.local(3), tile.local(9))
-        g, tau, A, corner = ti.static(tile.local(3), tile.local(9), tile.local(9), tile.local(3))
+        stress, tau, A, corner = ti.static(tile.local(3), tile.local(9), tile.local(9), tile.local(3))
         Xb, Vb, Cb, Gb, ab = ti.static(tile.local(3), tile.local(3), tile.local(9), tile.local(9), tile.local(1))
-        total, moment, slope, q_bar, a_old = ti.static(
-            tile.local(4), tile.local(9), tile.local(3), tile.local(6), tile.local(1)
-        )
+        total, moment, slope, q_bar = ti.static(tile.local(4), tile.local(9), tile.local(3), tile.local(6))
         load(tape, now + AT_X, X)
         load(tape, now + AT_V, Vp)
         load(tape, now + AT_C, Cp)
         load(tape, now + AT_F, G)
         load(tape, now + AT_A, ap)
+        load(tape, new + AT_F, U)
+        load(tape, new + AT_STRESS, stress)
         load(bars, bar + AT_X, Xb)
         load(bars, bar + AT_F, Gb)
         load(bars, bar + AT_A, ab)
         for n in ti.static(range(5)):
             for t in range(width):
                 q_bar[n][t] = ti.cast(0.0, real)
-        for t in range(width):
-            a_old[0][t] = ap[0][t]
-        law.evaluate(
-            laws[body], parameters[q + 2], parameters[q + 3], parameters[q + 4], parameters[q + 5], parameters[q + 6],
-            dt, Cp, G, ap, B, U, S, V, g, tau,
-        )  # fmt: skip
-        stencil(X, domain, sizes, f, base)
+        law.recall(law_index, inputs[q + 2], inputs[q + 3], inputs[q + 4], dt, Cp, G, stress, B, U, S, V, tau)
+        stencil(X, constants, sizes, f, base)
         weigh(f, w)
         weigh_slopes(f, w, dw)
         locate(base, boxes, box, row)
@@ -458,8 +461,8 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
                 Xb[d][t] = Xb[d][t] + inv_dx * moved
                 Vb[d][t] = m * total[d][t]
         law.adjoint(
-            laws[body], parameters[q + 2], parameters[q + 3], parameters[q + 4], parameters[q + 5], parameters[q + 6],
-            dt, Cp, G, a_old, B, U, S, V, tau, Cb, Gb, ab, q_bar,
+            law_index, inputs[q + 2], inputs[q + 3], inputs[q + 4], inputs[q + 5], inputs[q + 6],
+            dt, Cp, G, ap, B, U, S, V, tau, Cb, Gb, ab, q_bar,
         )  # fmt: skip
         store(bars, bar + AT_X, Xb)
         store(bars, bar + AT_V, Vb)
@@ -467,14 +470,14 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
         store(bars, bar + AT_F, Gb)
         store(bars, bar + AT_A, ab)
         for n in ti.static(range(6)):
-            entry = (parameters_row * sizes[BODIES] + body) * PARAMETERS + ti.static((2, 3, 4, 5, 6, 0)[n])
+            entry = q + (bar_row - e) * sizes[INPUTS] + ti.static((2, 3, 4, 5, 6, 0)[n])
             summed = ti.cast(0.0, real)
             for t in range(count):
                 summed = summed + q_bar[n][t]
             if ti.static(shared_grid):
-                ti.atomic_add(parameters_bar[entry], summed)
+                ti.atomic_add(inputs_bar[entry], summed)
             else:
-                parameters_bar[entry] = parameters_bar[entry] + summed
+                inputs_bar[entry] = inputs_bar[entry] + summed
 
     return SimpleNamespace(
         reserve=tile.reserve,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +17,8 @@ from diffsim.solvers.mpm.teams import Teams
 
 @dataclass(frozen=True)
 class Layout:
-    """Sizes that a schedule needs: of a control step, of the grid (counts along the axes), of the scene."""
+    """What a schedule knows of its scene: sizes of a control step and of the grid (counts along the axes), and the kernels'
+    ``constants`` and ``sizes`` (`memory.py`)."""
 
     dtype: torch.dtype
     device: str
@@ -25,10 +26,12 @@ class Layout:
     counts: tuple[int, int, int]
     tile_count: int
     colliders: int
+    constants: Tensor
+    sizes: Tensor
 
     @property
     def nodes(self) -> int:
-        return int(np.prod(self.counts))
+        return math.prod(self.counts)
 
 
 @dataclass(frozen=True)
@@ -49,42 +52,41 @@ class Schedule(Protocol):
     width: int
 
     def parts(self, num_envs: int) -> int:
-        """Rows of the adjoints of inputs for each environment; they are to be added up."""
+        """Rows of the inputs' adjoints for each environment; they are to be added up."""
 
     def chunk(self, capacity: int, budget: int) -> int:
         """How many environments to recompute at a time within ``budget`` bytes."""
 
-    def forward(self, records: Tensor, scene: Sequence[Tensor], *, batch: int, capacity: int | None) -> Tape:
-        """One control step over records (B, N, 28), part of a ``batch``. With a ``capacity`` (nodes of the largest box)
-        everything is kept and the records stay; without, they are advanced in place."""
+    def forward(self, records: Tensor, inputs: Tensor, *, batch: int, capacity: int | None) -> Tape:
+        """One control step over records (B, N, 28) with the inputs (B, K), part of a ``batch``. With a ``capacity`` (nodes of
+        the largest box) everything is kept and the records stay; without, they are advanced in place."""
 
-    def adjoint(self, tape: Tape, bars: Tensor, scene: Sequence[Tensor], scene_bars: Sequence[Tensor], *, batch: int) -> None:
-        """The adjoints of the records, in place, and of the scene's tensors, added to."""
+    def adjoint(self, tape: Tape, bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
+        """The adjoints of the records, in place, and of the inputs (B * parts, K), added to."""
 
     def box_nodes(self, tape: Tape, num_envs: int) -> Tensor:
         """Nodes of each environment's largest box (B,)."""
 
 
 class _Buffers:
-    """Memory that is kept for the next call: fresh pages cost as much as a substep."""
+    """Memory that is kept for the next call, of so many rows at least: fresh pages cost as much as a substep."""
 
     def __init__(self, layout: Layout):
         self._layout = layout
         self._held: dict[str, Tensor] = {}
 
-    def empty(self, name: str, *shape: int) -> Tensor:
-        return self._kept(torch.empty, name, shape)
+    def empty(self, name: str, rows: int, width: int) -> Tensor:
+        return self._kept(torch.empty, name, rows, width)
 
-    def zeros(self, name: str, *shape: int) -> Tensor:
+    def zeros(self, name: str, rows: int, width: int) -> Tensor:
         """Zeros at first. Pages of zeros that nobody touches take no memory on a CPU, so that a grid costs what its largest box
         of particles covers."""
-        return self._kept(torch.zeros, name, shape)
+        return self._kept(torch.zeros, name, rows, width)
 
-    def _kept(self, make: Callable[..., Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
-        size = int(np.prod(shape))
-        if name not in self._held or self._held[name].numel() < size:
-            self._held[name] = make(size, dtype=self._layout.dtype, device=self._layout.device)
-        return self._held[name][:size].view(shape)
+    def _kept(self, make: Callable[..., Tensor], name: str, rows: int, width: int) -> Tensor:
+        if name not in self._held or len(self._held[name]) < rows:
+            self._held[name] = make((rows, width), dtype=self._layout.dtype, device=self._layout.device)
+        return self._held[name]
 
 
 def _precision(dtype: torch.dtype) -> str:
@@ -112,7 +114,7 @@ class LaneSchedule:
         tape = (layout.substeps + 1) * layout.tile_count * COMPONENTS * self.width
         return max(budget // ((tape + layout.substeps * capacity * 4) * layout.dtype.itemsize) // lanes, 1) * lanes
 
-    def forward(self, records: Tensor, scene: Sequence[Tensor], *, batch: int, capacity: int | None) -> Tape:
+    def forward(self, records: Tensor, inputs: Tensor, *, batch: int, capacity: int | None) -> Tape:
         layout, lanes = self._layout, self._teams.lanes
         num_envs, parts = len(records), self._teams.parts(batch)
         keep = capacity is not None
@@ -132,23 +134,24 @@ class LaneSchedule:
         with runtime.kernel_options(), self._teams.at_work("forward", parts) as (working, workers):
             self._kernels.forward(
                 working, workers, parts, num_envs, layout.tile_count, int(keep), capacity, layout.nodes, places * capacity,
-                records.view(-1, 4), rows, frames, *scene, boxes, grid, velocity, status,
-                torch.zeros(lanes, dtype=torch.int32),
+                records.view(-1, 4), rows, frames, layout.constants, layout.sizes, inputs.view(-1),
+                boxes, grid, velocity, status, torch.zeros(lanes, dtype=torch.int32),
             )  # fmt: skip
         return Tape(rows, frames, boxes, grid, capacity, status.view(num_envs, STATUS))
 
-    def adjoint(self, tape: Tape, bars: Tensor, scene: Sequence[Tensor], scene_bars: Sequence[Tensor], *, batch: int) -> None:
+    def adjoint(self, tape: Tape, bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
         layout, lanes = self._layout, self._teams.lanes
         parts = self._teams.parts(batch)
         velocity = self._buffers.zeros("velocity", lanes * layout.nodes, 4)
         grid_bar = self._buffers.zeros("grid bar", 2 * lanes * layout.nodes, 4)
         row_bars = self._buffers.empty("row bars", lanes * layout.tile_count * COMPONENTS, self.width)
-        before = torch.empty(lanes * max(layout.colliders, 1) * 3, dtype=layout.dtype)
+        before = self._buffers.empty("before", lanes * max(layout.colliders, 1), 4)
         with runtime.kernel_options(), self._teams.at_work("adjoint", parts) as (working, workers):
             self._kernels.adjoint(
                 working, workers, parts, len(bars), layout.tile_count, tape.capacity, layout.nodes,
-                tape.rows, tape.frames, bars.view(-1, 4), row_bars, *scene, *scene_bars,
-                tape.boxes, tape.grid, velocity, grid_bar, before, torch.zeros(lanes, dtype=torch.int32),
+                tape.rows, tape.frames, bars.view(-1, 4), row_bars, layout.constants, layout.sizes,
+                inputs.view(-1), inputs_bar.view(-1), tape.boxes, tape.grid, velocity, grid_bar, before,
+                torch.zeros(lanes, dtype=torch.int32),
             )  # fmt: skip
 
     def box_nodes(self, tape: Tape, num_envs: int) -> Tensor:
@@ -179,7 +182,7 @@ class SharedSchedule:
         tape = (layout.substeps + 1) * layout.tile_count * COMPONENTS
         return max(32 * budget // ((tape + layout.substeps * layout.nodes * 4) * layout.dtype.itemsize), 1)
 
-    def forward(self, records: Tensor, scene: Sequence[Tensor], *, batch: int, capacity: int | None) -> Tape:
+    def forward(self, records: Tensor, inputs: Tensor, *, batch: int, capacity: int | None) -> Tape:
         layout = self._layout
         num_envs, keep = len(records), int(capacity is not None)
         rows = self._buffers.empty("rows", num_envs * (layout.substeps * keep + 1) * layout.tile_count * COMPONENTS, 1)
@@ -187,36 +190,35 @@ class SharedSchedule:
         status = torch.zeros(num_envs * STATUS, dtype=torch.int32, device=layout.device)
         grid = self._buffers.empty("grid", num_envs * (layout.substeps if keep else 1) * layout.nodes, 4)
         velocity = self._buffers.empty("velocity", num_envs * layout.nodes, 4)
-        sizes, tiles = scene[1], scene[2]
         with runtime.kernel_options():
             stride = layout.substeps * keep + 1
-            self._kernels.enter(False, num_envs, layout.tile_count, stride, records.view(-1, 4), rows, frames, sizes, tiles)
+            self._kernels.enter(False, num_envs, layout.tile_count, stride, records.view(-1, 4), rows, frames, layout.sizes)
             for s in range(layout.substeps):
                 self._kernels.substep(
-                    s, num_envs, layout.tile_count, keep, layout.nodes, rows, frames, *scene,
-                    self._boxes, grid, velocity, status,
+                    s, num_envs, layout.tile_count, keep, layout.nodes, rows, frames,
+                    layout.constants, layout.sizes, inputs.view(-1), self._boxes, grid, velocity, status,
                 )  # fmt: skip
             if not keep:
-                self._kernels.leave(True, num_envs, layout.tile_count, records.view(-1, 4), rows, frames, sizes, tiles)
+                self._kernels.leave(True, num_envs, layout.tile_count, records.view(-1, 4), rows, frames, layout.sizes)
         return Tape(rows, frames, self._boxes, grid, layout.nodes, status.view(num_envs, STATUS))
 
-    def adjoint(self, tape: Tape, bars: Tensor, scene: Sequence[Tensor], scene_bars: Sequence[Tensor], *, batch: int) -> None:
+    def adjoint(self, tape: Tape, bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
         layout = self._layout
         num_envs = len(bars)
-        sizes, tiles = scene[1], scene[2]
         velocity = self._buffers.empty("velocity", num_envs * layout.nodes, 4)
         grid_bar = self._buffers.empty("grid bar", num_envs * layout.nodes, 4)
         row_bars = self._buffers.empty("row bars", num_envs * layout.tile_count * COMPONENTS, 1)
         lines = num_envs * layout.counts[0] * layout.counts[1]
-        before = self._buffers.empty("before", lines * max(layout.colliders, 1) * 3)
+        before = self._buffers.empty("before", lines * max(layout.colliders, 1), 4)
         with runtime.kernel_options():
-            self._kernels.enter(True, num_envs, layout.tile_count, 1, bars.view(-1, 4), row_bars, tape.frames, sizes, tiles)
+            self._kernels.enter(True, num_envs, layout.tile_count, 1, bars.view(-1, 4), row_bars, tape.frames, layout.sizes)
             for s in reversed(range(layout.substeps)):
                 self._kernels.substep_adjoint(
-                    s, num_envs, layout.tile_count, layout.nodes, tape.rows, row_bars, *scene, *scene_bars,
+                    s, num_envs, layout.tile_count, layout.nodes, tape.rows, row_bars,
+                    layout.constants, layout.sizes, inputs.view(-1), inputs_bar.view(-1),
                     self._boxes, tape.grid, velocity, grid_bar, before,
                 )  # fmt: skip
-            self._kernels.leave(False, num_envs, layout.tile_count, bars.view(-1, 4), row_bars, tape.frames, sizes, tiles)
+            self._kernels.leave(False, num_envs, layout.tile_count, bars.view(-1, 4), row_bars, tape.frames, layout.sizes)
 
     def box_nodes(self, tape: Tape, num_envs: int) -> Tensor:
         return torch.full((num_envs,), self._layout.nodes, device=self._layout.device)

@@ -32,33 +32,30 @@ def shared_kernels(precision: str) -> SimpleNamespace:
     @ti.kernel
     def enter(
         turn: ti.template(), environments: ti.i32, tile_count: ti.i32, row_stride: ti.i32,
-        records: Nodes, tape: Tiles, frames: Tiles, sizes: Integers, tiles: Integers,
+        records: Nodes, tape: Tiles, frames: Tiles, sizes: Integers,
     ):  # fmt: skip
         """Records to the first of each environment's ``row_stride`` rows on the tape."""
         for i in range(environments * tile_count):
             particles.reserve()
             e, n = i // tile_count, i % tile_count
             place = (e * row_stride * tile_count + n) * COMPONENTS
-            particles.enter(records, tape, frames, tiles, n, e * sizes[PARTICLES], place, i * FRAME, turn)
+            particles.enter(records, tape, frames, sizes, n, e * sizes[PARTICLES], place, i * FRAME, turn)
 
     @ti.kernel
     def leave(
         turn: ti.template(), environments: ti.i32, tile_count: ti.i32,
-        records: Nodes, tape: Tiles, frames: Tiles, sizes: Integers, tiles: Integers,
+        records: Nodes, tape: Tiles, frames: Tiles, sizes: Integers,
     ):  # fmt: skip
         """The tape, one row an environment, to records."""
         for i in range(environments * tile_count):
             particles.reserve()
             e, n = i // tile_count, i % tile_count
-            particles.leave(records, tape, frames, tiles, n, e * sizes[PARTICLES], i * COMPONENTS, i * FRAME, turn)
+            particles.leave(records, tape, frames, sizes, n, e * sizes[PARTICLES], i * COMPONENTS, i * FRAME, turn)
 
     @ti.kernel
     def substep(
         s: ti.i32, environments: ti.i32, tile_count: ti.i32, keep: ti.i32, capacity: ti.i32,
-        tape: Tiles, frames: Tiles,
-        domain: Reals, sizes: Integers, tiles: Integers, laws: Integers, parameters: Reals, world: Reals,
-        collider_shape: Reals, collider_friction: Reals, collider_position: Reals, collider_rotation: Reals,
-        collider_velocity: Reals, collider_spin: Reals,
+        tape: Tiles, frames: Tiles, constants: Reals, sizes: Integers, inputs: Reals,
         boxes: Integers, grid: Nodes, velocity: Nodes, status: Integers,
     ):  # fmt: skip
         for i in range(environments * capacity):
@@ -70,15 +67,14 @@ def shared_kernels(precision: str) -> SimpleNamespace:
             row = e * (sizes[SUBSTEPS] * keep + 1) + s * keep
             if status[e * STATUS] == 0:
                 particles.to_grid(
-                    tape, frames, domain, sizes, tiles, laws, parameters, boxes, grid, status, n, e, s,
+                    tape, frames, constants, sizes, inputs, boxes, grid, status, n, e, s,
                     (row * tile_count + n) * COMPONENTS, ((row + keep) * tile_count + n) * COMPONENTS, i * FRAME, 0,
                     (e * (sizes[SUBSTEPS] * keep + 1 - keep) + s * keep) * capacity, e,
                 )  # fmt: skip
         for i in range(environments * sizes[COUNTS] * sizes[COUNTS + 1]):
             e, r = i // (sizes[COUNTS] * sizes[COUNTS + 1]), i % (sizes[COUNTS] * sizes[COUNTS + 1])
             nodes.update(
-                grid, velocity, domain, sizes, world, collider_shape, collider_friction, collider_position,
-                collider_rotation, collider_velocity, collider_spin, boxes, 0, r, r + 1, e, s,
+                grid, velocity, constants, sizes, inputs, boxes, 0, r, r + 1, e, s,
                 (e * (sizes[SUBSTEPS] * keep + 1 - keep) + s * keep) * capacity, e * capacity,
             )  # fmt: skip
         for i in range(environments * tile_count):
@@ -87,27 +83,21 @@ def shared_kernels(precision: str) -> SimpleNamespace:
             row = e * (sizes[SUBSTEPS] * keep + 1) + s * keep
             if status[e * STATUS] == 0:
                 particles.from_grid(
-                    tape, domain, sizes, tiles, boxes, velocity, status, n, s,
+                    tape, constants, sizes, boxes, velocity, status, n, s,
                     (row * tile_count + n) * COMPONENTS, ((row + keep) * tile_count + n) * COMPONENTS, 0, 0, e * capacity, e,
                 )  # fmt: skip
 
     @ti.kernel
     def substep_adjoint(
         s: ti.i32, environments: ti.i32, tile_count: ti.i32, capacity: ti.i32,
-        tape: Tiles, tape_bars: Tiles,
-        domain: Reals, sizes: Integers, tiles: Integers, laws: Integers, parameters: Reals, world: Reals,
-        collider_shape: Reals, collider_friction: Reals, collider_position: Reals, collider_rotation: Reals,
-        collider_velocity: Reals, collider_spin: Reals,
-        parameters_bar: Reals, world_bar: Reals,
-        friction_bar: Reals, position_bar: Reals, rotation_bar: Reals, velocity_bar: Reals, spin_bar: Reals,
-        boxes: Integers, grid: Nodes, velocity: Nodes, grid_bar: Nodes, before: Reals,
+        tape: Tiles, tape_bars: Tiles, constants: Reals, sizes: Integers, inputs: Reals, inputs_bar: Reals,
+        boxes: Integers, grid: Nodes, velocity: Nodes, grid_bar: Nodes, before: Nodes,
     ):  # fmt: skip
         """Reverse of ``substep`` with ``keep``."""
         for i in range(environments * sizes[COUNTS] * sizes[COUNTS + 1]):
             e, r = i // (sizes[COUNTS] * sizes[COUNTS + 1]), i % (sizes[COUNTS] * sizes[COUNTS + 1])
             nodes.update(
-                grid, velocity, domain, sizes, world, collider_shape, collider_friction, collider_position,
-                collider_rotation, collider_velocity, collider_spin, boxes, 0, r, r + 1, e, s,
+                grid, velocity, constants, sizes, inputs, boxes, 0, r, r + 1, e, s,
                 (e * sizes[SUBSTEPS] + s) * capacity, e * capacity,
             )  # fmt: skip
         for i in range(environments * capacity):
@@ -117,23 +107,23 @@ def shared_kernels(precision: str) -> SimpleNamespace:
             e, n = i // tile_count, i % tile_count
             row = e * (sizes[SUBSTEPS] + 1) + s
             particles.from_grid_adjoint(
-                tape, tape_bars, domain, sizes, tiles, boxes, velocity, grid_bar, n, (row * tile_count + n) * COMPONENTS,
+                tape, tape_bars, constants, sizes, boxes, velocity, grid_bar, n, (row * tile_count + n) * COMPONENTS,
                 ((row + 1) * tile_count + n) * COMPONENTS, i * COMPONENTS, 0, e * capacity, e * capacity,
             )  # fmt: skip
         for i in range(environments * sizes[COUNTS] * sizes[COUNTS + 1]):
             e, r = i // (sizes[COUNTS] * sizes[COUNTS + 1]), i % (sizes[COUNTS] * sizes[COUNTS + 1])
             nodes.update_adjoint(
-                grid, grid_bar, before, domain, sizes, world, collider_shape, collider_friction, collider_position,
-                collider_rotation, collider_velocity, collider_spin, world_bar, friction_bar, position_bar, rotation_bar,
-                velocity_bar, spin_bar, boxes, 0, r, r + 1, e, s, (e * sizes[SUBSTEPS] + s) * capacity, e * capacity, e, i,
+                grid, grid_bar, before, constants, sizes, inputs, inputs_bar, boxes, 0, r, r + 1, e, s,
+                (e * sizes[SUBSTEPS] + s) * capacity, e * capacity, e, i,
             )  # fmt: skip
         for i in range(environments * tile_count):
             particles.reserve()
             e, n = i // tile_count, i % tile_count
             row = e * (sizes[SUBSTEPS] + 1) + s
             particles.to_grid_adjoint(
-                tape, tape_bars, domain, sizes, tiles, laws, parameters, parameters_bar, boxes, grid_bar, n, e,
-                (row * tile_count + n) * COMPONENTS, i * COMPONENTS, 0, e * capacity, e,
+                tape, tape_bars, constants, sizes, inputs, inputs_bar, boxes, grid_bar, n, e,
+                (row * tile_count + n) * COMPONENTS, ((row + 1) * tile_count + n) * COMPONENTS, i * COMPONENTS,
+                0, e * capacity, e,
             )  # fmt: skip
 
     return SimpleNamespace(enter=enter, substep=substep, leave=leave, substep_adjoint=substep_adjoint)

@@ -15,20 +15,23 @@ import taichi as ti
 
 
 def tile_svd(real: Any, tile: SimpleNamespace) -> SimpleNamespace:
-    """``decompose(B, V, U, S)``: B = U diag(S) V^T for every matrix of a tile; all arguments are tile arrays."""
+    """``decompose(B, V, U, S)``: B = U diag(S) V^T for every matrix of a tile; all arguments are tile arrays. ``recover`` is
+    a shortcut where U is known up to signs."""
     width = tile.width
     # convergence is quadratic: after a sweep that began with cosines below the root of this, all columns are orthogonal
     orthogonal = 1e-16 if real == ti.f64 else 1e-7
     accepted = 1e-28 if real == ti.f64 else 1e-11  # squared cosines of the columns of B V
     sweeps = 12 if real == ti.f64 else 8
+    tiny = 1e-30 if real == ti.f64 else 1e-18  # its square is a number too
 
     @ti.func
     def rotation(aa, bb, ab):
-        """Tangent and cosine of the rotation that makes two columns orthogonal, given their squared lengths and product."""
-        difference = bb - aa
-        root = ti.abs(difference) + ti.sqrt(difference * difference + 4.0 * ab * ab) + 1e-30
-        tangent = ti.select(difference < 0.0, -2.0 * ab, 2.0 * ab) / root
-        return tangent, 1.0 / ti.sqrt(1.0 + tangent * tangent)
+        """Tangent, cosine, sine of the rotation that makes two columns orthogonal, given their squared lengths and product."""
+        difference, twice = bb - aa, 2.0 * ab
+        root = ti.abs(difference) + ti.sqrt(difference * difference + twice * twice) + tiny
+        side = ti.select(difference < 0.0, -twice, twice)
+        inverse = 1.0 / ti.sqrt(root * root + side * side)
+        return side / root, root * inverse, side * inverse
 
     @ti.func
     def turn(V: ti.template(), a: ti.template(), b: ti.template(), c, s, t):
@@ -45,8 +48,7 @@ def tile_svd(real: Any, tile: SimpleNamespace) -> SimpleNamespace:
         # positions of the entries (a, b), (a, r), (b, r), r being the third column
         ab, ar, br = ti.static({(0, 1): (3, 4, 5), (0, 2): (4, 3, 5), (1, 2): (5, 3, 4)}[(a, b)])
         aa, bb, off = M[a][t], M[b][t], M[ab][t]
-        tangent, c = rotation(aa, bb, off)
-        s = c * tangent
+        tangent, c, s = rotation(aa, bb, off)
         M[a][t] = aa - tangent * off
         M[b][t] = bb + tangent * off
         M[ab][t] = ti.cast(0.0, real)
@@ -64,10 +66,57 @@ def tile_svd(real: Any, tile: SimpleNamespace) -> SimpleNamespace:
     def rotate_columns(A: ti.template(), V: ti.template(), a: ti.template(), b: ti.template(), t):
         """Make columns a and b of A orthogonal. Returns whether they were far from it."""
         aa, bb, off = products(A, a, a, t), products(A, b, b, t), products(A, a, b, t)
-        tangent, c = rotation(aa, bb, off)
-        turn(A, a, b, c, c * tangent, t)
-        turn(V, a, b, c, c * tangent, t)
+        _tangent, c, s = rotation(aa, bb, off)
+        turn(A, a, b, c, s, t)
+        turn(V, a, b, c, s, t)
         return ti.select(off * off > orthogonal * aa * bb, 1, 0)
+
+    @ti.func
+    def unit_columns(U: ti.template(), S: ti.template(), t):
+        """Give the columns of U length 1; S takes their lengths."""
+        for j in ti.static(range(3)):
+            length = ti.sqrt(products(U, j, j, t))
+            inverse = 1.0 / ti.max(length, 1e-30)
+            S[j][t] = length
+            for i in ti.static(range(3)):
+                U[3 * i + j][t] = inverse * U[3 * i + j][t]
+
+    @ti.func
+    def least(S: ti.template(), t):
+        """Which of three lengths is the least, as three truth values."""
+        a = S[0][t] <= ti.min(S[1][t], S[2][t])
+        b = (S[0][t] > ti.min(S[1][t], S[2][t])) & (S[1][t] <= S[2][t])
+        c = (S[0][t] > ti.min(S[1][t], S[2][t])) & (S[1][t] > S[2][t])
+        return a, b, c
+
+    @ti.func
+    def complete(U: ti.template(), a, b, c, t):
+        """Make U a rotation by replacing the column that ``least`` named: its direction follows from the other two, which
+        also settles its sign and the case of zero. Returns the product of the old column and the new one, 1 or -1 (or 0)."""
+        u0, u1, u2 = U[0][t], U[3][t], U[6][t]
+        v0, v1, v2 = U[1][t], U[4][t], U[7][t]
+        w0, w1, w2 = U[2][t], U[5][t], U[8][t]
+        x0, x1, x2 = v1 * w2 - v2 * w1, v2 * w0 - v0 * w2, v0 * w1 - v1 * w0
+        y0, y1, y2 = w1 * u2 - w2 * u1, w2 * u0 - w0 * u2, w0 * u1 - w1 * u0
+        z0, z1, z2 = u1 * v2 - u2 * v1, u2 * v0 - u0 * v2, u0 * v1 - u1 * v0
+        U[0][t] = ti.select(a, x0, u0)
+        U[3][t] = ti.select(a, x1, u1)
+        U[6][t] = ti.select(a, x2, u2)
+        U[1][t] = ti.select(b, y0, v0)
+        U[4][t] = ti.select(b, y1, v1)
+        U[7][t] = ti.select(b, y2, v2)
+        U[2][t] = ti.select(c, z0, w0)
+        U[5][t] = ti.select(c, z1, w1)
+        U[8][t] = ti.select(c, z2, w2)
+        # the triple product is the same whichever column is replaced
+        return u0 * x0 + u1 * x1 + u2 * x2
+
+    @ti.func
+    def scale(S: ti.template(), a, b, c, factor, t):
+        """Multiply the entry that ``least`` named."""
+        S[0][t] = ti.select(a, factor * S[0][t], S[0][t])
+        S[1][t] = ti.select(b, factor * S[1][t], S[1][t])
+        S[2][t] = ti.select(c, factor * S[2][t], S[2][t])
 
     @ti.func
     def decompose(B: ti.template(), V: ti.template(), U: ti.template(), S: ti.template()):
@@ -112,34 +161,21 @@ def tile_svd(real: Any, tile: SimpleNamespace) -> SimpleNamespace:
                     third = rotate_columns(B, V, 1, 2, t)
                     unfinished += first + second + third
         for t in range(width):
-            a0, a1, a2 = B[0][t], B[3][t], B[6][t]
-            b0, b1, b2 = B[1][t], B[4][t], B[7][t]
-            c0, c1, c2 = B[2][t], B[5][t], B[8][t]
-            sa = ti.sqrt(a0 * a0 + a1 * a1 + a2 * a2)
-            sb = ti.sqrt(b0 * b0 + b1 * b1 + b2 * b2)
-            sc = ti.sqrt(c0 * c0 + c1 * c1 + c2 * c2)
-            ra, rb, rc = 1.0 / ti.max(sa, 1e-30), 1.0 / ti.max(sb, 1e-30), 1.0 / ti.max(sc, 1e-30)
-            u0, u1, u2 = ra * a0, ra * a1, ra * a2
-            v0, v1, v2 = rb * b0, rb * b1, rb * b2
-            w0, w1, w2 = rc * c0, rc * c1, rc * c2
-            # the smallest one's direction follows from the other two, which also settles its sign and the case of zero
-            a_least = sa <= ti.min(sb, sc)
-            b_least = (sa > ti.min(sb, sc)) & (sb <= sc)
-            c_least = (sa > ti.min(sb, sc)) & (sb > sc)
-            x0, x1, x2 = v1 * w2 - v2 * w1, v2 * w0 - v0 * w2, v0 * w1 - v1 * w0
-            y0, y1, y2 = w1 * u2 - w2 * u1, w2 * u0 - w0 * u2, w0 * u1 - w1 * u0
-            z0, z1, z2 = u1 * v2 - u2 * v1, u2 * v0 - u0 * v2, u0 * v1 - u1 * v0
-            S[0][t] = ti.select(a_least, a0 * x0 + a1 * x1 + a2 * x2, sa)
-            S[1][t] = ti.select(b_least, b0 * y0 + b1 * y1 + b2 * y2, sb)
-            S[2][t] = ti.select(c_least, c0 * z0 + c1 * z1 + c2 * z2, sc)
-            U[0][t] = ti.select(a_least, x0, u0)
-            U[3][t] = ti.select(a_least, x1, u1)
-            U[6][t] = ti.select(a_least, x2, u2)
-            U[1][t] = ti.select(b_least, y0, v0)
-            U[4][t] = ti.select(b_least, y1, v1)
-            U[7][t] = ti.select(b_least, y2, v2)
-            U[2][t] = ti.select(c_least, z0, w0)
-            U[5][t] = ti.select(c_least, z1, w1)
-            U[8][t] = ti.select(c_least, z2, w2)
+            for c in ti.static(range(9)):
+                U[c][t] = B[c][t]
+            unit_columns(U, S, t)
+            a, b, c = least(S, t)
+            scale(S, a, b, c, complete(U, a, b, c, t), t)
 
-    return SimpleNamespace(decompose=decompose)
+    @ti.func
+    def recover(B: ti.template(), V: ti.template(), U: ti.template(), S: ti.template()):
+        """What ``decompose`` found, given U diag(g) with any g in place of U: then B^T U = V diag(S)."""
+        for t in range(width):
+            unit_columns(U, S, t)
+            for i, j in ti.static(ti.ndrange(3, 3)):
+                V[3 * i + j][t] = B[i][t] * U[j][t] + B[3 + i][t] * U[3 + j][t] + B[6 + i][t] * U[6 + j][t]
+            unit_columns(V, S, t)
+            a, b, c = least(S, t)
+            scale(S, a, b, c, complete(U, a, b, c, t) * complete(V, a, b, c, t), t)
+
+    return SimpleNamespace(decompose=decompose, recover=recover)

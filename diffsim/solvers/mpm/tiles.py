@@ -10,6 +10,7 @@ the grid. There they use vectors of four, which LLVM keeps in registers when Tai
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -67,7 +68,9 @@ def elementary_functions(real: Any) -> SimpleNamespace:
     double = real == ti.f64
     integer = ti.i64 if double else ti.i32
     mantissa_bits = 52 if double else 23
-    log_terms, exp_terms = (11, 14) if double else (5, 8)
+    # enough for half a unit in the last place
+    log_terms = [1.0 / (2 * k + 1) for k in range(10 if double else 6)]
+    exp_terms = [1.0 / math.factorial(k) for k in range(14 if double else 9)]
     mantissa_mask = (1 << mantissa_bits) - 1
     sqrt_half_bits = 0x3FE6A09E667F3BCD if double else 0x3F3504F3
     # an integer i held in the low mantissa bits of 1.5 * 2^mantissa_bits is the number magic + i
@@ -87,15 +90,24 @@ def elementary_functions(real: Any) -> SimpleNamespace:
         helper._is_taichi_function = False  # Taichi warns of calls to functions that lack this
 
     @ti.func
+    def polynomial(x, terms: ti.template()):
+        """Even and odd powers apart: two short chains of operations run side by side."""
+        square = x * x
+        even, odd = constant(0.0), constant(0.0)
+        for k in ti.static(range(len(terms) - 1, -1, -1)):
+            if ti.static(k % 2 == 0):
+                even = even * square + constant(terms[k])
+            else:
+                odd = odd * square + constant(terms[k])
+        return even + x * odd
+
+    @ti.func
     def log(x):
         shifted = ti.bit_cast(x, integer) - bits(sqrt_half_bits)
         exponent = ti.bit_cast((shifted >> mantissa_bits) + bits(magic_bits), real) - constant(magic)
         m = ti.bit_cast((shifted & bits(mantissa_mask)) + bits(sqrt_half_bits), real)
         s = (m - 1.0) / (m + 1.0)  # log m = 2 artanh s, |s| < 0.172
-        s2 = s * s
-        series = constant(1.0 / (2 * log_terms + 1))
-        for k in ti.static(range(log_terms)):
-            series = series * s2 + constant(1.0 / (2 * (log_terms - k) - 1))
+        series = polynomial(s * s, log_terms)
         return exponent * constant(ln2_high) + (2.0 * s * series + exponent * constant(ln2_low))
 
     @ti.func
@@ -104,10 +116,7 @@ def elementary_functions(real: Any) -> SimpleNamespace:
         rounded = clamped * constant(1.4426950408889634) + constant(magic)
         n = rounded - constant(magic)
         r = (clamped - n * constant(ln2_high)) - n * constant(ln2_low)
-        series = ti.cast(1.0, real)
-        for k in ti.static(range(exp_terms)):
-            series = series * r * constant(1.0 / (exp_terms - k)) + 1.0
-        return series * ti.bit_cast(
+        return polynomial(r, exp_terms) * ti.bit_cast(
             (ti.bit_cast(rounded, integer) << mantissa_bits) + bits((1023 if double else 127) << mantissa_bits), real
         )
 
