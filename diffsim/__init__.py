@@ -1,25 +1,37 @@
-"""diffsim: a differentiable soft-body simulator in Taichi whose steps are torch functions."""
+"""diffsim: a differentiable simulator of soft, rigid and articulated bodies in Taichi whose steps are torch functions."""
 
+from diffsim.articulation import Actuator, Articulation, ContactModel, Geometry, Inertia, Joint, Link
 from diffsim.errors import InputError, SimulationError
 from diffsim.gradcheck import gradcheck
 from diffsim.materials import Elastic, ElastoPlastic, Liquid, Material, NeoHookean, Sand, Snow
-from diffsim.scene import Ground, Obstacle, Scene, SoftBody, Tool
-from diffsim.shapes import Box, Capsule, MeshShape, Sphere
+from diffsim.model_files import load_articulation
+from diffsim.scene import Ground, Obstacle, RigidBody, Scene, SoftBody, Tool
+from diffsim.shapes import Box, Capsule, Cylinder, MeshShape, Plane, Sphere, Torus, TriangleMesh
 from diffsim.simulator import Simulator
 from diffsim.state import State
 
 __all__ = [
+    "Actuator",
+    "Articulation",
     "Box",
     "Capsule",
+    "ContactModel",
+    "Cylinder",
     "Elastic",
     "ElastoPlastic",
+    "Geometry",
     "Ground",
+    "Inertia",
     "InputError",
+    "Joint",
+    "Link",
     "Liquid",
     "Material",
     "MeshShape",
     "NeoHookean",
     "Obstacle",
+    "Plane",
+    "RigidBody",
     "Sand",
     "Scene",
     "SimulationError",
@@ -29,5 +41,8 @@ __all__ = [
     "Sphere",
     "State",
     "Tool",
+    "Torus",
+    "TriangleMesh",
     "gradcheck",
+    "load_articulation",
 ]

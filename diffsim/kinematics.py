@@ -106,7 +106,7 @@ class ToolKinematics:
             torch.unique(signs * torch.tensor(_rounded(tool.shape).core, dtype=dtype), dim=0).to(device) for tool in scene.tools
         ]
         self._tool_radius = [_rounded(tool.shape).radius for tool in scene.tools]
-        obstacles = scene.obstacles
+        obstacles = scene.grid_obstacles
         self._obstacle_shapes = [(real(_rounded(o.shape).core), real(_rounded(o.shape).radius)) for o in obstacles]
         self._obstacle_position = real([o.position for o in obstacles]).reshape(-1, 3)
         self._obstacle_rotation = real([rotation_matrix(o.rotation).tolist() for o in obstacles]).reshape(-1, 3, 3)

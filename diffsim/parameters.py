@@ -26,7 +26,7 @@ class ScenePhysics:
         values: dict[str, object] = {"gravity": scene.gravity}
         for body in scene.soft_bodies:
             values |= {f"{body.name}.{field}": value for field, value in body.material.parameters.items()}
-        for thing in (*scene.tools, *scene.obstacles):
+        for thing in (*scene.tools, *scene.grid_obstacles):
             values[f"{thing.name}.friction"] = thing.friction
         if scene.ground is not None:
             values["ground.friction"] = scene.ground.friction
@@ -80,6 +80,6 @@ class ScenePhysics:
             volume = body.shape.volume / len(body.rest_particles)
             row = [own["density"] * volume, zero + volume, *type(body.material).law_parameters(own)]
             columns += row + [zero] * (BODY - len(row))
-        colliders = (*self._scene.tools, *self._scene.obstacles)
+        colliders = (*self._scene.tools, *self._scene.grid_obstacles)
         columns += [values[f"{thing.name}.friction"].expand(num_envs) for thing in colliders]
         return torch.stack(columns, dim=-1)

@@ -83,13 +83,16 @@ def compiled(factory: Callable[..., Any], *key: Any) -> Any:
 
 
 @contextlib.contextmanager
-def kernel_options() -> Iterator[None]:
+def kernel_options(*, flow_analysis: bool = True) -> Iterator[None]:
     """How the solvers' kernels are compiled, on their first call inside.
 
     Small vectors stay LLVM vectors, in registers, instead of being taken apart. Measured (Taichi 1.7.4, AVX2): the gather of
     `diffsim/solvers/mpm/transfer.py` runs 2.2 times as fast and compiles 3 times as fast. The price: such kernels must not
     cast vectors, nor apply unary functions to them, nor load vectors from arrays whose elements are not aligned to
     their size. So it is not the default.
+
+    Without ``flow_analysis``, Taichi leaves to LLVM the forwarding of stores to loads, whose cost grows faster than a kernel's
+    length: the rigid kernels compile in a third of the time and run as fast.
 
     And Taichi notes a kernel's source positions without an excerpt of the code, which would take half of the time that a
     kernel needs to come from the cache.
@@ -101,11 +104,12 @@ def kernel_options() -> Iterator[None]:
         return f'File "{context.file}", line {node.lineno + context.lineno_offset}, in {context.func.func.__name__}:\n'
 
     config = current_cfg()
-    scalarize, describe = config.real_matrix_scalarize, ASTTransformerContext.get_pos_info
-    config.real_matrix_scalarize = False
+    saved = config.real_matrix_scalarize, config.cfg_optimization
+    describe = ASTTransformerContext.get_pos_info
+    config.real_matrix_scalarize, config.cfg_optimization = False, flow_analysis
     ASTTransformerContext.get_pos_info = position
     try:
         yield
     finally:
-        config.real_matrix_scalarize = scalarize
+        config.real_matrix_scalarize, config.cfg_optimization = saved
         ASTTransformerContext.get_pos_info = describe

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
+from diffsim.articulation import Articulation, ContactModel, Geometry, Inertia, Joint, Link
 from diffsim.errors import InputError
+from diffsim.mass_properties import inertia_of
 from diffsim.materials import Elastic, Material
-from diffsim.shapes import RoundedBox, Shape
+from diffsim.shapes import Plane, RoundedBox, Shape
+from diffsim.validation import number, unit, vector
 
 Vector3 = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
@@ -31,14 +34,18 @@ def rotation_matrix(quaternion: Quaternion) -> np.ndarray:
     )
 
 
-def _vector(owner: str, name: str, value: Sequence[float], length: int = 3) -> tuple[float, ...]:
-    try:
-        vector = tuple(float(component) for component in value)
-    except TypeError:
-        vector = ()
-    if len(vector) != length or not all(math.isfinite(component) for component in vector):
-        raise InputError(f"{owner}: {name} must be {length} finite numbers, got {value!r}")
-    return vector
+def quaternion_of(rotation: np.ndarray) -> Quaternion:
+    """Unit quaternion (w, x, y, z), w >= 0, of a rotation matrix (3, 3)."""
+    x, y, z, w = Rotation.from_matrix(rotation).as_quat(canonical=True)
+    return (float(w), float(x), float(y), float(z))
+
+
+def _check_surface(thing: RigidBody | Obstacle | Ground, owner: str) -> None:
+    """Check what a surface is like in contact."""
+    object.__setattr__(thing, "friction", number(owner, "friction", thing.friction, 0.0))
+    object.__setattr__(thing, "restitution", number(owner, "restitution", thing.restitution, 0.0, 1.0))
+    if thing.stiffness is not None:
+        object.__setattr__(thing, "stiffness", number(owner, "stiffness", thing.stiffness, 1e-9))
 
 
 @dataclass(frozen=True)
@@ -52,12 +59,8 @@ class _Placed:
         owner = f"{type(self).__name__} '{self.name}'"
         if not isinstance(self.shape, Shape):
             raise InputError(f"{owner}: shape must be a diffsim shape, got {self.shape!r}")
-        object.__setattr__(self, "position", _vector(owner, "position", self.position))
-        rotation = _vector(owner, "rotation", self.rotation, 4)
-        norm = math.sqrt(sum(component**2 for component in rotation))
-        if norm < 1e-9:
-            raise InputError(f"{owner}: rotation must be a quaternion (w, x, y, z), got {self.rotation!r}")
-        object.__setattr__(self, "rotation", tuple(component / norm for component in rotation))
+        object.__setattr__(self, "position", vector(owner, "position", self.position))
+        object.__setattr__(self, "rotation", unit(owner, "rotation", self.rotation, 4))
 
     def to_world(self, points: np.ndarray) -> np.ndarray:
         """Points (N, 3) from the shape's frame to the world's."""
@@ -84,7 +87,7 @@ class SoftBody(_Placed):
     def __post_init__(self) -> None:
         super().__post_init__()
         owner = f"SoftBody '{self.name}'"
-        object.__setattr__(self, "velocity", _vector(owner, "velocity", self.velocity))
+        object.__setattr__(self, "velocity", vector(owner, "velocity", self.velocity))
         if not isinstance(self.material, Material):
             raise InputError(f"{owner}: material must be a diffsim material, got {self.material!r}")
         if not isinstance(self.particles, int) or self.particles < 1:
@@ -97,21 +100,86 @@ class SoftBody(_Placed):
 
 
 @dataclass(frozen=True)
+class RigidBody(_Placed):
+    """A rigid body that moves freely: an articulation of one link of its name.
+
+    Args:
+        shape: what it looks like and touches with.
+        position: world position of the shape's origin, metres.
+        rotation: unit quaternion (w, x, y, z).
+        velocity: initial velocity of the origin, m/s.
+        spin: initial angular velocity in the body's frame, rad/s.
+        density: kg/m^3, uniform; or
+        mass: kg, in its place.
+        friction, restitution, stiffness, color: as of `Geometry`.
+    """
+
+    velocity: Vector3 = (0.0, 0.0, 0.0)
+    spin: Vector3 = (0.0, 0.0, 0.0)
+    density: float = 1000.0
+    mass: float | None = None
+    friction: float = 0.5
+    restitution: float = 0.0
+    stiffness: float | None = None
+    color: Vector3 | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        owner = f"RigidBody '{self.name}'"
+        for name in ("velocity", "spin"):
+            object.__setattr__(self, name, vector(owner, name, getattr(self, name)))
+        object.__setattr__(self, "density", number(owner, "density", self.density, 1e-9))
+        if self.mass is not None:
+            object.__setattr__(self, "mass", number(owner, "mass", self.mass, 1e-12))
+        _check_surface(self, owner)
+        if isinstance(self.shape, Plane):
+            raise InputError(f"{owner}: shape must enclose a volume, got {self.shape!r}")
+
+    @cached_property
+    def articulation(self) -> Articulation:
+        """The body as the solver takes it."""
+        volume, center, matrix = inertia_of(self.shape)
+        density = self.density if self.mass is None else self.mass / volume
+        moments, axes = np.linalg.eigh(density * matrix)
+        axes = axes * np.sign(np.linalg.det(axes))
+        geometry = Geometry(
+            self.shape, friction=self.friction, restitution=self.restitution, stiffness=self.stiffness, color=self.color
+        )
+        inertia = Inertia(density * volume, tuple(moments), tuple(center), quaternion_of(axes))
+        joint = Joint("free", "free", initial_velocity=(*self.velocity, *self.spin))
+        return Articulation(self.name, (Link(self.name, joint, None, self.position, self.rotation, inertia, (geometry,)),))
+
+
+@dataclass(frozen=True)
 class _Collider(_Placed):
     friction: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
         owner = f"{type(self).__name__} '{self.name}'"
-        if not isinstance(self.shape, RoundedBox):
-            raise InputError(f"{owner}: shape must be Sphere, Capsule or Box, got {self.shape!r}")
-        if not (math.isfinite(self.friction) and self.friction >= 0.0):
-            raise InputError(f"{owner}: friction must be a number >= 0, got {self.friction!r}")
+        object.__setattr__(self, "friction", number(owner, "friction", self.friction, 0.0))
 
 
 @dataclass(frozen=True)
 class Obstacle(_Collider):
-    """A fixed rigid collider with Coulomb friction."""
+    """A fixed rigid collider of any shape, with Coulomb friction.
+
+    Args:
+        restitution: of impacts of rigid bodies, 0 to 1.
+        stiffness: of a contact point, N/m; None: the scene's.
+    """
+
+    restitution: float = 0.0
+    stiffness: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_surface(self, f"Obstacle '{self.name}'")
+
+    @property
+    def geometry(self) -> Geometry:
+        """As a geometry of the world."""
+        return Geometry(self.shape, self.position, self.rotation, self.friction, self.restitution, self.stiffness)
 
 
 @dataclass(frozen=True)
@@ -130,6 +198,8 @@ class Tool(_Collider):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not isinstance(self.shape, RoundedBox):
+            raise InputError(f"Tool '{self.name}': shape must be Sphere, Capsule or Box, got {self.shape!r}")
         control = tuple(self.control)
         if not control or len(set(control)) != len(control) or not set(control) <= set(TOOL_AXES):
             raise InputError(
@@ -140,16 +210,28 @@ class Tool(_Collider):
 
 @dataclass(frozen=True)
 class Ground:
-    """The horizontal floor z = height, with Coulomb friction."""
+    """The horizontal floor z = height, with Coulomb friction.
+
+    Args:
+        restitution: of impacts of rigid bodies, 0 to 1.
+        stiffness: of a contact point, N/m; None: the scene's.
+    """
 
     height: float = 0.0
     friction: float = 0.5
+    restitution: float = 0.0
+    stiffness: float | None = None
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.height):
-            raise InputError(f"Ground: height must be finite, got {self.height!r}")
-        if not (math.isfinite(self.friction) and self.friction >= 0.0):
-            raise InputError(f"Ground: friction must be a number >= 0, got {self.friction!r}")
+        object.__setattr__(self, "height", number("Ground", "height", self.height))
+        _check_surface(self, "Ground")
+
+    @property
+    def geometry(self) -> Geometry:
+        """As a geometry of the world."""
+        return Geometry(
+            Plane(), (0.0, 0.0, self.height), friction=self.friction, restitution=self.restitution, stiffness=self.stiffness
+        )
 
 
 @dataclass(frozen=True)
@@ -157,10 +239,13 @@ class Scene:
     """Everything that stands in the world, and the box the soft bodies may move in.
 
     Args:
-        soft_bodies: at least one.
+        soft_bodies: deformable bodies.
         tools: kinematic colliders, driven by the action.
         obstacles: fixed colliders.
         ground: the floor, or ``None``.
+        rigid_bodies: rigid bodies that move freely.
+        articulations: robots and other mechanisms; their actuators are driven by the action, after the tools.
+        contact: how rigid things touch.
         lower, upper: corners of the domain in metres. Its walls are frictionless and one-sided.
         grid_spacing: edge of a background grid cell in metres.
         gravity: m/s^2; z is up.
@@ -169,7 +254,7 @@ class Scene:
         InputError: a field is wrong, a name is used twice, or a body reaches outside the domain.
     """
 
-    soft_bodies: tuple[SoftBody, ...]
+    soft_bodies: tuple[SoftBody, ...] = ()
     tools: tuple[Tool, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
     ground: Ground | None = field(default_factory=Ground)
@@ -177,9 +262,16 @@ class Scene:
     upper: Vector3 = (1.0, 1.0, 1.0)
     grid_spacing: float = 1.0 / 32.0
     gravity: Vector3 = (0.0, 0.0, -9.81)
+    rigid_bodies: tuple[RigidBody, ...] = ()
+    articulations: tuple[Articulation, ...] = ()
+    contact: ContactModel = field(default_factory=ContactModel)
 
     def __post_init__(self) -> None:
-        for name, kind in (("soft_bodies", SoftBody), ("tools", Tool), ("obstacles", Obstacle)):
+        members_of = (
+            ("soft_bodies", SoftBody), ("tools", Tool), ("obstacles", Obstacle), ("rigid_bodies", RigidBody),
+            ("articulations", Articulation),
+        )  # fmt: skip
+        for name, kind in members_of:
             members = getattr(self, name)
             if isinstance(members, kind):
                 raise InputError(f"Scene: {name} must be a tuple, got one {kind.__name__}; put it in a tuple")
@@ -188,11 +280,17 @@ class Scene:
                 if not isinstance(member, kind):
                     raise InputError(f"Scene: {name} must hold {kind.__name__} objects, got {member!r}")
             object.__setattr__(self, name, members)
-        if not self.soft_bodies:
-            raise InputError("Scene: soft_bodies must hold at least one SoftBody, got none")
+        if not (self.soft_bodies or self.rigid_bodies or self.articulations):
+            raise InputError(
+                "Scene: soft_bodies, rigid_bodies or articulations must hold at least one thing that moves, got none"
+            )
+        if not isinstance(self.contact, ContactModel):
+            raise InputError(f"Scene: contact must be a diffsim.ContactModel, got {self.contact!r}")
         for name in ("lower", "upper", "gravity"):
-            object.__setattr__(self, name, _vector("Scene", name, getattr(self, name)))
-        names = [thing.name for thing in (*self.soft_bodies, *self.tools, *self.obstacles)]
+            object.__setattr__(self, name, vector("Scene", name, getattr(self, name)))
+        placed: tuple[_Placed, ...] = (*self.soft_bodies, *self.tools, *self.obstacles, *self.rigid_bodies)
+        things: tuple[_Placed | Articulation, ...] = (*placed, *self.articulations)
+        names = [thing.name for thing in things]
         for name in names:
             if names.count(name) > 1:
                 raise InputError(f"Scene: the name '{name}' is used {names.count(name)} times; names must differ")
@@ -224,5 +322,26 @@ class Scene:
 
     @property
     def action_dim(self) -> int:
-        """Number of controlled velocity components over all tools."""
+        """Number of controlled velocity components over all tools, then of the articulations' actuators."""
+        return self.tool_action_dim + sum(len(articulation.actuators) for articulation in self.articulations)
+
+    @property
+    def grid_obstacles(self) -> tuple[Obstacle, ...]:
+        """The obstacles that soft bodies meet on the grid: spheres, capsules and boxes. Others particle by particle."""
+        return tuple(obstacle for obstacle in self.obstacles if isinstance(obstacle.shape, RoundedBox))
+
+    @property
+    def fixed_geometries(self) -> dict[str, Geometry]:
+        """What rigid bodies meet that never moves, by name: "ground", then the obstacles, those on the grid first."""
+        off_grid = [obstacle for obstacle in self.obstacles if obstacle not in self.grid_obstacles]
+        ground = {"ground": self.ground.geometry} if self.ground is not None else {}
+        return ground | {obstacle.name: obstacle.geometry for obstacle in (*self.grid_obstacles, *off_grid)}
+
+    @property
+    def tool_action_dim(self) -> int:
         return sum(len(tool.control) for tool in self.tools)
+
+    @property
+    def moving_articulations(self) -> tuple[Articulation, ...]:
+        """Every rigid thing that moves: the rigid bodies, then the articulations."""
+        return (*(body.articulation for body in self.rigid_bodies), *self.articulations)

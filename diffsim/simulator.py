@@ -11,22 +11,17 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from diffsim import runtime
-from diffsim.bridge import soft_step
+from diffsim.articulation import ContactModel
+from diffsim.bridge import coupled_step
 from diffsim.errors import InputError
 from diffsim.kinematics import ColliderMotion, ToolKinematics
-from diffsim.materials import Liquid
-from diffsim.parameters import ScenePhysics
+from diffsim.rigid_dynamics import Links, RigidDynamics
 from diffsim.scene import Scene
-from diffsim.solvers.mpm.memory import BODIES, BODY
-from diffsim.solvers.mpm.solver import MPMSolver
+from diffsim.soft_dynamics import SoftDynamics
+from diffsim.solvers.coupling.solver import CoupledSolver, Inputs
 from diffsim.state import State
 
 logger = logging.getLogger(__name__)
-
-# explicit MPM with quadratic splines was stable up to about 0.7 in `tests/diffsim/test_physics.py`'s bar; strain adds to it
-LARGEST_COURANT_NUMBER = 0.5
-# explicit viscosity: noise in a block decays at 0.3 and grows at 0.4
-LARGEST_VISCOUS_NUMBER = 0.2
 
 
 class Simulator:
@@ -74,43 +69,18 @@ class Simulator:
         self.substeps = substeps
         self.dtype = dtype
         self.device = str(device)
-        self._solver = MPMSolver(scene, dt=dt, substeps=substeps, dtype=dtype, device=self.device)
-        self._physics = ScenePhysics(scene, dtype=dtype, device=self.device)
+        made = {"dt": dt, "substeps": substeps, "dtype": dtype, "device": self.device}
+        self._soft = SoftDynamics(scene, **made) if scene.soft_bodies else None  # type: ignore[arg-type]
+        off_grid = len(scene.obstacles) > len(scene.grid_obstacles)  # these soft bodies meet as they meet rigid ones
+        needed = scene.moving_articulations or off_grid
+        self._rigid = RigidDynamics(scene, **made) if needed else None  # type: ignore[arg-type]
+        self._coupled = (
+            CoupledSolver(scene, self._soft.solver, self._rigid.solver, dt=dt) if self._soft and self._rigid else None
+        )
         self._kinematics = ToolKinematics(scene, dt=dt, substeps=substeps, dtype=dtype, device=self.device)
-        self._warn_of_large_steps()
         self._fast_tools: set[str] = set()
         reach = [np.linalg.norm(tool.shape.core) + tool.shape.radius for tool in scene.tools]  # type: ignore[attr-defined]
         self._tool_reach = torch.tensor(reach, dtype=dtype, device=self.device)
-        self._rest = np.concatenate([body.rest_particles for body in scene.soft_bodies])
-        ends = np.cumsum([len(body.rest_particles) for body in scene.soft_bodies])
-        self._slices = {
-            body.name: slice(int(end) - len(body.rest_particles), int(end))
-            for body, end in zip(scene.soft_bodies, ends, strict=True)
-        }
-
-    def _warn_of_large_steps(self) -> None:
-        dx = self.scene.grid_spacing
-        for body in self.scene.soft_bodies:
-            material = body.material
-            courant = material.wave_speed * self.dt / dx
-            if courant > LARGEST_COURANT_NUMBER:
-                logger.warning(
-                    "SoftBody '%s': the Courant number is %.2f, above %.1f; use dt <= %.2e s",
-                    body.name,
-                    courant,
-                    LARGEST_COURANT_NUMBER,
-                    LARGEST_COURANT_NUMBER * dx / material.wave_speed,
-                )
-            if isinstance(material, Liquid):
-                number = material.viscosity * self.dt / (material.density * dx**2)
-                if number > LARGEST_VISCOUS_NUMBER:
-                    logger.warning(
-                        "SoftBody '%s': the viscous number viscosity dt / (density dx^2) is %.2f, above %.1f; use dt <= %.2e s",
-                        body.name,
-                        number,
-                        LARGEST_VISCOUS_NUMBER,
-                        LARGEST_VISCOUS_NUMBER * self.dt / number,
-                    )
 
     def _warn_of_fast_tools(self, motion: ColliderMotion) -> None:
         """Once for each tool that moves more than a cell in a substep: a thin one can pass through a body unnoticed."""
@@ -140,28 +110,41 @@ class Simulator:
         return self.dt * self.substeps
 
     @property
+    def contact(self) -> ContactModel:
+        """How rigid things touch: the scene's at first. Setting it also changes the default of the parameters
+        "<...>.stiffness" of geometries that declare none. Gradients of rollouts made before are to be taken before.
+
+        Raises:
+            InputError: set to something that is no ContactModel, or in a scene without rigid bodies.
+        """
+        return self._rigid.model.contact if self._rigid else self.scene.contact
+
+    @contact.setter
+    def contact(self, contact: ContactModel) -> None:
+        if not isinstance(contact, ContactModel):
+            raise InputError(f"contact must be a diffsim.ContactModel, got {contact!r}")
+        if self._rigid is None:
+            raise InputError("contact can be set only in a scene with rigid bodies or articulations, and there are none")
+        self._rigid.set_contact(contact)
+
+    @property
     def action_dim(self) -> int:
-        """Velocity components an action sets, over all tools in scene order."""
+        """Numbers in an action: the tools' velocity components, then the articulations' actuators, in scene order."""
         return self.scene.action_dim
 
     @property
     def num_particles(self) -> int:
-        return len(self._rest)
+        return len(self._soft.rest) if self._soft else 0
 
     @property
     def particle_mass(self) -> Tensor:
         """Mass of each particle as the scene declares it, kg, (N,)."""
-        return self._per_particle(0)
+        return self._soft.per_particle(0) if self._soft else torch.zeros(0, dtype=self.dtype)
 
     @property
     def particle_volume(self) -> Tensor:
         """Rest volume of each particle, m^3, (N,)."""
-        return self._per_particle(1)
-
-    def _per_particle(self, column: int) -> Tensor:
-        counts = torch.tensor([len(body.rest_particles) for body in self.scene.soft_bodies])
-        columns = BODIES + BODY * torch.arange(len(counts)) + column
-        return self._physics.rows(1, None)[0, columns].repeat_interleave(counts)
+        return self._soft.per_particle(1) if self._soft else torch.zeros(0, dtype=self.dtype)
 
     def particles(self, body: str) -> slice:
         """Where the particles of ``body`` stand in ``state.x``.
@@ -169,9 +152,10 @@ class Simulator:
         Raises:
             InputError: there is no such body.
         """
-        if body not in self._slices:
-            raise InputError(f"there is no soft body '{body}'; bodies: {', '.join(self._slices)}")
-        return self._slices[body]
+        slices = self._soft.slices if self._soft else {}
+        if body not in slices:
+            raise InputError(f"there is no soft body '{body}'; bodies: {', '.join(slices) or 'none'}")
+        return slices[body]
 
     def tool(self, name: str) -> int:
         """Index of a tool in ``state.tool_position``.
@@ -187,34 +171,77 @@ class Simulator:
     def reset(self) -> State:
         """The scene as declared, in every environment."""
         batch, count = self.num_envs, self.num_particles
-        velocity = np.concatenate([np.tile(body.velocity, (len(body.rest_particles), 1)) for body in self.scene.soft_bodies])
+        rest = self._soft.rest if self._soft else np.zeros((0, 3))
+        velocities = [np.tile(body.velocity, (len(body.rest_particles), 1)) for body in self.scene.soft_bodies]
+        velocity = np.concatenate([np.zeros((0, 3)), *velocities])
+        q, qd = (self._rigid.initial, self._rigid.initial_velocities) if self._rigid else (torch.zeros(0), torch.zeros(0))
         tools = self.scene.tools
 
         def repeated(values: object, *shape: int) -> Tensor:
             return torch.tensor(np.asarray(values), dtype=self.dtype).reshape(shape).repeat(batch, *[1] * len(shape))
 
         return State(
-            x=repeated(self._rest, count, 3),
+            x=repeated(rest, count, 3),
             v=repeated(velocity, count, 3),
             C=torch.zeros((batch, count, 3, 3), dtype=self.dtype),
             F=torch.eye(3, dtype=self.dtype).repeat(batch, count, 1, 1),
             plastic_strain=torch.zeros((batch, count), dtype=self.dtype),
             tool_position=repeated([tool.position for tool in tools], len(tools), 3),
             tool_rotation=repeated([tool.rotation for tool in tools], len(tools), 4),
+            q=q.to(self.dtype).repeat(batch, 1),
+            qd=qd.to(self.dtype).repeat(batch, 1),
             time_step=torch.zeros(batch, dtype=torch.int64),
         ).to(self.device)
 
     def parameters(self) -> dict[str, Tensor]:
-        """The scene's physical parameters by name, as `step` takes them: ``"<soft body>.<field of its material>"``,
-        ``"<collider>.friction"``, ``"ground.friction"``, ``"gravity"``; scalars (gravity (3,)), in SI units."""
-        return {name: value.clone() for name, value in self._physics.defaults.items()}
+        """The scene's physical parameters by name, as `step` takes them, in SI units: ``"gravity"`` (3,),
+        ``"<soft body>.<field of its material>"``, ``"<collider>.friction"``, ``"ground.friction"``, and those of
+        `diffsim.rigid_parameters.RigidPhysics`."""
+        return {name: value.clone() for name, value in self._defaults().items()}
+
+    def _defaults(self) -> dict[str, Tensor]:
+        rigid = self._rigid.physics.defaults if self._rigid else {}
+        soft = self._soft.physics.defaults if self._soft else {}
+        return {**rigid, **soft}
+
+    def _overrides(self, parameters: Mapping[str, Tensor] | None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Those that the soft and those that the rigid solver takes."""
+        known = self._defaults()
+        for name in parameters or {}:
+            if name not in known:
+                raise InputError(f"there is no parameter '{name}'; parameters: {', '.join(sorted(known))}")
+        given = dict(parameters or {})
+        soft = {name: value for name, value in given.items() if self._soft and name in self._soft.physics.defaults}
+        rigid = {name: value for name, value in given.items() if self._rigid and name in self._rigid.physics.defaults}
+        return soft, rigid
+
+    def link(self, name: str) -> int:
+        """Number of a link in `links`: "<rigid body>", "<articulation>.<link>", or "world" (0).
+
+        Raises:
+            InputError: there is no such link.
+        """
+        if self._rigid is None:
+            raise InputError(f"there is no link '{name}'; the scene has no rigid bodies or articulations")
+        return self._rigid.link(name)
+
+    def links(self, state: State) -> Links:
+        """Poses and motions of all links in the world; differentiable in ``state.q`` and ``state.qd``.
+
+        Raises:
+            InputError: the scene has none.
+        """
+        if self._rigid is None:
+            raise InputError("the scene has no rigid bodies or articulations, and so no links")
+        return self._rigid.links(state.q, state.qd)
 
     def step(self, state: State, action: Tensor, parameters: Mapping[str, Tensor] | None = None) -> State:
         """One control step.
 
         Args:
             state: B environments; B need not be ``num_envs``.
-            action: velocities (B, action_dim), m/s and rad/s, in the order of the tools' ``control``.
+            action: (B, action_dim): velocities, m/s and rad/s, in the order of the tools' ``control``, then the controls of the
+                articulations' actuators.
             parameters: values in place of the scene's, some or all of `parameters`, each for all environments or with a
                 leading axis of B; differentiable.
 
@@ -223,13 +250,24 @@ class Simulator:
             SimulationError: the physics left its domain of validity.
         """
         self._check(state, action)
-        motion, tool_position, tool_rotation = self._kinematics.motion(state.tool_position, state.tool_rotation, action)
+        soft, rigid = self._overrides(parameters)
+        tools, actuators = action.split((self.scene.tool_action_dim, self.action_dim - self.scene.tool_action_dim), dim=1)
+        motion, tool_position, tool_rotation = self._kinematics.motion(state.tool_position, state.tool_rotation, tools)
         self._warn_of_fast_tools(motion)
-        inputs = torch.cat(
-            [self._physics.rows(state.num_envs, parameters), motion.twist.flatten(1), motion.pose.flatten(1)], dim=1
-        )
-        particles = (state.x, state.v, state.C, state.F, state.plastic_strain)
-        x, v, C, F, plastic_strain = soft_step(self._solver, state.time_step, inputs, particles)
+        particles: tuple[Tensor, ...] = (state.x, state.v, state.C, state.F, state.plastic_strain)
+        q, qd = state.q, state.qd
+        if self._coupled is not None and self._soft is not None and self._rigid is not None:
+            inputs = Inputs(
+                self._soft.inputs(motion, state.num_envs, soft), self._rigid.physics.rows(state.num_envs, rigid), actuators
+            )
+            q, qd, *after = coupled_step(self._coupled, state.time_step, inputs, q, qd, particles)
+            particles = tuple(after)
+        elif self._soft is not None:
+            particles = self._soft.step(state.time_step, particles, motion, soft)
+        elif self._rigid is not None:
+            states_q, states_qd = self._rigid.rollout(state.time_step, q, qd, actuators[None], rigid)
+            q, qd = states_q[1], states_qd[1]
+        x, v, C, F, plastic_strain = particles
         return State(
             x=x,
             v=v,
@@ -238,6 +276,8 @@ class Simulator:
             plastic_strain=plastic_strain,
             tool_position=tool_position,
             tool_rotation=tool_rotation,
+            q=q,
+            qd=qd,
             time_step=state.time_step + 1,
         )
 
@@ -251,10 +291,24 @@ class Simulator:
             raise InputError(
                 f"actions must have shape (steps, {state.num_envs}, {self.action_dim}), got {tuple(actions.shape)}"
             )
+        if self._soft is None and self._rigid is not None and not self.scene.tools:
+            return self._rigid_rollout(self._rigid, state, actions, parameters)
         states = [state]
         for action in actions:
             states.append(self.step(states[-1], action, parameters))
         return states
+
+    def _rigid_rollout(
+        self, rigid: RigidDynamics, state: State, actions: Tensor, parameters: Mapping[str, Tensor] | None
+    ) -> list[State]:
+        """All control steps in one launch, as one autograd node."""
+        if not len(actions):
+            return [state]
+        self._check(state, actions[0])
+        self._check_actions(actions)
+        states_q, states_qd = rigid.rollout(state.time_step, state.q, state.qd, actions, self._overrides(parameters)[1])
+        later = zip(states_q.unbind(0)[1:], states_qd.unbind(0)[1:], strict=True)
+        return [state, *(state.replace(q=q, qd=qd, time_step=state.time_step + t) for t, (q, qd) in enumerate(later, start=1))]
 
     def windowed_rollout(
         self,
@@ -310,9 +364,7 @@ class Simulator:
             raise InputError(f"action must be on the {self.device}, got {action.device}")
         if action.dtype != self.dtype:
             raise InputError(f"action must be {self.dtype}, got {action.dtype}")
-        if not torch.isfinite(action).all():
-            environment = int(torch.nonzero(~torch.isfinite(action).all(dim=1))[0, 0])
-            raise InputError(f"action must be finite, got {action[environment].tolist()} in environment {environment}")
+        self._check_actions(action[None])
         batch, count, tools = state.num_envs, self.num_particles, len(self.scene.tools)
         shapes = {
             "x": (batch, count, 3),
@@ -322,6 +374,8 @@ class Simulator:
             "plastic_strain": (batch, count),
             "tool_position": (batch, tools, 3),
             "tool_rotation": (batch, tools, 4),
+            "q": (batch, self._rigid.model.coordinates if self._rigid else 0),
+            "qd": (batch, self._rigid.model.dofs if self._rigid else 0),
         }
         for name, shape in shapes.items():
             tensor = getattr(state, name)
@@ -330,3 +384,9 @@ class Simulator:
                     f"state.{name} must be {self.dtype} of shape {shape} on the {self.device}, "
                     f"got {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
                 )
+
+    @staticmethod
+    def _check_actions(actions: Tensor) -> None:
+        if not torch.isfinite(actions).all():
+            step, environment = torch.nonzero(~torch.isfinite(actions).all(dim=2))[0].tolist()
+            raise InputError(f"action must be finite, got {actions[step, environment].tolist()} in environment {environment}")

@@ -25,6 +25,8 @@ class State:
             volume still to be paid back (`Sand`), the plastic volume's logarithm (`Snow`); 0 for the others.
         tool_position: (B, M, 3), m.
         tool_rotation: unit quaternions (w, x, y, z), (B, M, 4).
+        q: generalized coordinates of the rigid bodies, then of the articulations (B, nq); docs/rigid.md.
+        qd: their generalized velocities (B, nv).
         time_step: control steps since ``reset``, int64 (B,).
     """
 
@@ -35,6 +37,8 @@ class State:
     plastic_strain: Tensor
     tool_position: Tensor
     tool_rotation: Tensor
+    q: Tensor
+    qd: Tensor
     time_step: Tensor
 
     def tensors(self) -> dict[str, Tensor]:

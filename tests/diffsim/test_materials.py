@@ -40,6 +40,8 @@ class Element:
             plastic_strain=plastic_strain[:, None].clone(),
             tool_position=start.tool_position.repeat(batch, 1, 1),
             tool_rotation=start.tool_rotation.repeat(batch, 1, 1),
+            q=start.q.repeat(batch, 1),
+            qd=start.qd.repeat(batch, 1),
             time_step=start.time_step.repeat(batch),
         )
         after = self.sim.step(state, torch.zeros(batch, 0, dtype=F64))

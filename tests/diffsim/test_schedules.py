@@ -40,7 +40,7 @@ def rollout_and_gradients(sim: ds.Simulator, num_envs: int) -> dict[str, torch.T
 def simulator(material: str, num_envs: int, schedule: type) -> ds.Simulator:
     scene = contact_scene(material=MIXED[material])
     sim = ds.Simulator(scene, num_envs=num_envs, dt=2e-3, substeps=5, dtype=F64)
-    sim._solver = MPMSolver(scene, dt=2e-3, substeps=5, dtype=F64, schedule=schedule)
+    sim._soft.solver = MPMSolver(scene, dt=2e-3, substeps=5, dtype=F64, schedule=schedule)
     return sim
 
 
@@ -55,9 +55,9 @@ def test_shared_grid_and_lanes_agree(material):
 def test_one_worker_does_the_parts_of_a_team_to_the_last_bit(monkeypatch):
     monkeypatch.setattr("diffsim.runtime.num_threads", lambda: 3)
     team = simulator("plastic", 1, LaneSchedule)
-    assert team._solver._schedule.parts(1) == 3
+    assert team._soft.solver._schedule.parts(1) == 3
     # the machine may have fewer threads than the team: one worker for all parts is what a busy machine gets
-    team._solver._schedule._teams._pause = 10**9
+    team._soft.solver._schedule._teams._pause = 10**9
     parts = rollout_and_gradients(team, 1)
     monkeypatch.setattr("diffsim.runtime.num_threads", lambda: 1)
     whole = rollout_and_gradients(simulator("plastic", 1, LaneSchedule), 1)
@@ -67,10 +67,10 @@ def test_one_worker_does_the_parts_of_a_team_to_the_last_bit(monkeypatch):
 
 def test_teams_and_single_workers_agree_to_the_last_bit():
     sim = simulator("sand", 1, LaneSchedule)
-    if sim._solver._schedule.parts(1) == 1:
+    if sim._soft.solver._schedule.parts(1) == 1:
         pytest.skip("this process has one thread: there are no teams")
     together = rollout_and_gradients(sim, 1)
-    sim._solver._schedule._teams._pause = 10**9
+    sim._soft.solver._schedule._teams._pause = 10**9
     alone = rollout_and_gradients(sim, 1)
     for name, value in together.items():
         assert torch.equal(alone[name], value), name

@@ -36,6 +36,8 @@ def test_shapes_are_batch_first(sim, state):
         "plastic_strain": (BATCH, count),
         "tool_position": (BATCH, tools, 3),
         "tool_rotation": (BATCH, tools, 4),
+        "q": (BATCH, 0),
+        "qd": (BATCH, 0),
         "time_step": (BATCH,),
     }
     assert state.time_step.tolist() == [1] * BATCH

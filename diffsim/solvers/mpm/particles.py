@@ -480,6 +480,10 @@ def particle_stages(real: Any, *, width: int, shared_grid: bool) -> SimpleNamesp
                 inputs_bar[entry] = inputs_bar[entry] + summed
 
     return SimpleNamespace(
+        tile=tile,
+        load=load,
+        store=store,
+        members=members,
         reserve=tile.reserve,
         report=report,
         enter=enter,

@@ -68,7 +68,7 @@ class Schedule(Protocol):
         """Nodes of each environment's largest box (B,)."""
 
 
-class _Buffers:
+class Buffers:
     """Memory that is kept for the next call, of so many rows at least: fresh pages cost as much as a substep."""
 
     def __init__(self, layout: Layout):
@@ -104,7 +104,7 @@ class LaneSchedule:
         self._layout = layout
         self._kernels = runtime.compiled(lane_kernels, _precision(layout.dtype))
         self._teams = Teams(runtime.num_threads())
-        self._buffers = _Buffers(layout)
+        self._buffers = Buffers(layout)
 
     def parts(self, num_envs: int) -> int:
         return self._teams.parts(num_envs)
@@ -170,7 +170,7 @@ class SharedSchedule:
 
         self._layout = layout
         self._kernels = runtime.compiled(shared_kernels, _precision(layout.dtype))
-        self._buffers = _Buffers(layout)
+        self._buffers = Buffers(layout)
         self._boxes = torch.tensor([0, 0, 0, *layout.counts], dtype=torch.int32, device=layout.device)
 
     def parts(self, num_envs: int) -> int:

@@ -57,7 +57,7 @@ class MPMSolver:
         dx = scene.grid_spacing
         lower, upper = np.asarray(scene.lower), np.asarray(scene.upper)
         counts = np.ceil((upper - lower) / dx - 1e-6).astype(int) + 1 + 2 * PADDING
-        colliders = (*scene.tools, *scene.obstacles)
+        colliders = (*scene.tools, *scene.grid_obstacles)
         make = schedule or (LaneSchedule if device == "cpu" else SharedSchedule)
         width = make.width  # type: ignore[attr-defined]
 
@@ -81,7 +81,7 @@ class MPMSolver:
         poses = twists + TWIST * len(colliders)
         row = poses + POSE * len(colliders) * substeps
         header = [int(self._body_ends[-1]), substeps, len(colliders), *counts.tolist(), row, frictions, twists, poses]
-        layout = Layout(
+        self.layout = Layout(
             dtype=dtype,
             device=device,
             substeps=substeps,
@@ -91,10 +91,11 @@ class MPMSolver:
             constants=torch.tensor(constants, dtype=dtype, device=device),
             sizes=torch.tensor([*header, *itertools.chain(*tiles)], dtype=torch.int32, device=device),
         )
-        self._schedule: Schedule = make(layout)
+        self._schedule: Schedule = make(self.layout)
         self._inverted_reported = False
 
-    def _check(self, status: Tensor, time_step: Tensor, first: int) -> None:
+    def check(self, status: Tensor, time_step: Tensor, first: int) -> None:
+        """Raise or warn of what a pass noted; ``first`` is the number of its first environment."""
         if not status.any():
             return
         if status[:, 0].any():
@@ -130,7 +131,7 @@ class MPMSolver:
         num_envs = particles[0].shape[0]
         records = pack(particles)
         tape = self._schedule.forward(records, inputs.detach(), batch=num_envs, capacity=None)
-        self._check(tape.status, time_step, 0)
+        self.check(tape.status, time_step, 0)
         return unpack(records), self._schedule.box_nodes(tape, num_envs)
 
     def adjoint(
@@ -156,6 +157,6 @@ class MPMSolver:
             chunk = slice(begin, min(begin + size, num_envs))
             records = pack(tuple(tensor[chunk] for tensor in particles))
             tape = self._schedule.forward(records, inputs[chunk], batch=num_envs, capacity=capacity)
-            self._check(tape.status, time_step[chunk], begin)
+            self.check(tape.status, time_step[chunk], begin)
             self._schedule.adjoint(tape, bars[chunk], inputs[chunk], inputs_bar[chunk], batch=num_envs)
         return unpack(bars), inputs_bar.sum(dim=1)

@@ -1,0 +1,74 @@
+"""The rigid things of a scene in the simulator: their solver, parameters, and the poses of their links."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffsim.articulation import ContactModel
+from diffsim.bridge import link_poses, rigid_rollout
+from diffsim.errors import InputError
+from diffsim.rigid_parameters import RigidPhysics
+from diffsim.scene import Scene
+from diffsim.solvers.rigid.model import RigidModel
+from diffsim.solvers.rigid.solver import RigidSolver
+
+
+@dataclass(frozen=True)
+class Links:
+    """Poses and motions of the chosen links in the world, batch first.
+
+    position (B, L, 3) of the links' origins, m; rotation matrices (B, L, 3, 3); velocity of the origins (B, L, 3), m/s; angular
+    velocity ``spin`` (B, L, 3), rad/s.
+    """
+
+    position: Tensor
+    rotation: Tensor
+    velocity: Tensor
+    spin: Tensor
+
+
+class RigidDynamics:
+    """What the simulator does with rigid bodies and articulations."""
+
+    def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str):
+        on_grid = len(scene.grid_obstacles) + (scene.ground is not None)
+        world = list(scene.fixed_geometries.values())
+        self.model = RigidModel(scene.moving_articulations, world, scene.contact, dt=dt, on_grid=on_grid)
+        for link, body in zip(self.model.links[1:], scene.rigid_bodies, strict=False):
+            link.name = body.name  # a rigid body's one link goes by the body's name
+        self.solver = RigidSolver(self.model, substeps=substeps, dtype=dtype, device=device)
+        self.physics = RigidPhysics(scene, self.model, dtype=dtype, device=device)
+        self.initial = torch.tensor(self.model.initial, dtype=dtype, device=device)
+        self.initial_velocities = torch.tensor(self.model.initial_velocities(), dtype=dtype, device=device)
+        self.link_names = [link.name for link in self.model.links]
+
+    def set_contact(self, contact: ContactModel) -> None:
+        """Another contact model from now on."""
+        self.solver.set_contact(contact)
+        self.physics.refresh()
+
+    def rollout(
+        self, time_step: Tensor, q: Tensor, qd: Tensor, controls: Tensor, overrides: Mapping[str, Tensor] | None
+    ) -> tuple[Tensor, Tensor]:
+        """All states of T control steps (T + 1, B, nq), (T + 1, B, nv), under controls (T, B, actuators)."""
+        return rigid_rollout(self.solver, time_step, q, qd, controls, self.physics.rows(len(q), overrides))
+
+    def link(self, name: str) -> int:
+        """Number of a link.
+
+        Raises:
+            InputError: there is no such link.
+        """
+        if name not in self.link_names:
+            raise InputError(f"there is no link '{name}'; links: {', '.join(self.link_names)}")
+        return self.link_names.index(name)
+
+    def links(self, q: Tensor, qd: Tensor) -> Links:
+        """Of all links, the world first; differentiable in both."""
+        poses = link_poses(self.solver, q, qd, self.physics.rows(len(q), None))
+        position, rotation, velocity, spin = poses.split((3, 9, 3, 3), dim=-1)
+        return Links(position, rotation.unflatten(-1, (3, 3)), velocity, spin)

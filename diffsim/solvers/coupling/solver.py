@@ -1,0 +1,138 @@
+"""Soft and rigid bodies together as a plain function of tensors and its adjoint."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffsim import runtime
+from diffsim.errors import InputError
+from diffsim.scene import Scene
+from diffsim.solvers.mpm.memory import COMPONENTS, FRAME, LANE_WIDTH, STATUS
+from diffsim.solvers.mpm.schedules import Buffers
+from diffsim.solvers.mpm.solver import TRAJECTORY_BYTES, MPMSolver, pack, unpack
+from diffsim.solvers.rigid.memory import STATUS as RIGID_STATUS
+from diffsim.solvers.rigid.solver import RigidSolver, flat
+
+# stiffness of a particle's contact as a share of particle mass / dt^2: well within what explicit contact bears, since
+# particles move together with their neighbours
+GRIP_SHARE = 0.1
+
+
+class Inputs(NamedTuple):
+    """What drives a control step: the soft solver's rows (B, ...), the rigid solver's, and the actuators' controls (B, ...)."""
+
+    soft: Tensor
+    rigid: Tensor
+    controls: Tensor
+
+
+class CoupledSolver:
+    """One control step of a scene with soft and rigid bodies, and its adjoint.
+
+    An environment runs on one core. CPU only.
+
+    Raises:
+        InputError: the device is not the CPU.
+    """
+
+    def __init__(self, scene: Scene, soft: MPMSolver, rigid: RigidSolver, *, dt: float):
+        if soft.device != "cpu":
+            raise InputError(f"device must be 'cpu' for a scene with both soft and rigid bodies, got '{soft.device}'")
+        from diffsim.solvers.coupling.lanes import coupled_kernels  # imports Taichi
+
+        self.soft, self.rigid = soft, rigid
+        self._kernels = runtime.compiled(coupled_kernels, {torch.float32: "f32", torch.float64: "f64"}[soft.dtype])
+        self._buffers = Buffers(soft.layout)
+        grips = []
+        for body in scene.soft_bodies:
+            volume = body.shape.volume / len(body.rest_particles)
+            grips += [GRIP_SHARE * body.material.parameters["density"] * volume / dt**2, 0.5 * volume ** (1.0 / 3.0)]
+        self._grips = torch.tensor(grips, dtype=soft.dtype)
+
+    def _row(self) -> int:
+        return self.rigid.row + 6 * len(self.rigid.model.links)
+
+    def _forward(
+        self, records: Tensor, q: Tensor, v: Tensor, inputs: Inputs, capacity: int | None
+    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
+        """The tape (particles, frames, boxes, grid, rigid rows), and the status of both; records, q and v are advanced in place
+        unless a ``capacity`` asks to keep everything."""
+        layout, num_envs, keep = self.soft.layout, len(records), capacity is not None
+        lanes = min(num_envs, runtime.num_threads())
+        count = num_envs * (layout.substeps + 1) if keep else lanes
+        tape = self._buffers.empty("rows", count * layout.tile_count * COMPONENTS, LANE_WIDTH)
+        frames = self._buffers.empty("frames", num_envs * layout.tile_count * FRAME, LANE_WIDTH)
+        boxes = torch.empty(num_envs * (layout.substeps + 1) * 6, dtype=torch.int32)
+        status = torch.zeros(num_envs * STATUS, dtype=torch.int32)
+        rigid_status = torch.zeros(num_envs * RIGID_STATUS, dtype=torch.int32)
+        if capacity is None:
+            capacity = layout.nodes
+            grid = self._buffers.zeros("grid", lanes * layout.nodes, 4)
+        else:
+            grid = self._buffers.empty("kept grid", num_envs * layout.substeps * capacity, 4)
+        rows = self._buffers.empty("rigid rows", count * self._row(), 1).view(-1)
+        with runtime.kernel_options(flow_analysis=False):
+            self._kernels.forward(
+                lanes, num_envs, layout.tile_count, int(keep), capacity, layout.nodes,
+                records.view(-1, 4), tape, frames, layout.constants, layout.sizes, flat(inputs.soft), boxes, grid,
+                self._buffers.zeros("velocity", lanes * layout.nodes, 4), status,
+                self._buffers.empty("kept velocities", 3 * lanes, LANE_WIDTH), self._grips,
+                self.rigid.integers, self.rigid.reals, self.rigid.grids, flat(inputs.rigid), flat(inputs.controls),
+                q.view(-1), v.view(-1), rows,
+                self._buffers.zeros("rigid work", lanes * self.rigid.work, 1).view(-1), rigid_status,
+            )  # fmt: skip
+        return (tape, frames, boxes, grid, rows), status.view(num_envs, STATUS), rigid_status.view(num_envs, RIGID_STATUS)
+
+    def advance(
+        self, particles: tuple[Tensor, ...], q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor
+    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor, Tensor]:
+        """Particles, q and v one control step later, and the nodes of each environment's largest box, which ``adjoint`` wants.
+
+        Raises:
+            SimulationError: a particle left the grid or something is not finite.
+        """
+        records, q, v = pack(particles), q.detach().clone().contiguous(), v.detach().clone().contiguous()
+        (_tape, _frames, boxes, _grid, _rows), status, rigid_status = self._forward(records, q, v, inputs, None)
+        self.rigid.check(rigid_status, time_step)
+        self.soft.check(status, time_step, 0)
+        corners = boxes.view(len(q), self.soft.layout.substeps + 1, 2, 3)[:, :-1]
+        box_nodes = (corners[:, :, 1] - corners[:, :, 0]).to(torch.int64).prod(dim=-1).amax(dim=1)
+        return unpack(records), q, v, box_nodes
+
+    def adjoint(
+        self, particles: tuple[Tensor, ...], q: Tensor, v: Tensor, inputs: Inputs, box_nodes: Tensor,
+        particle_bars: tuple[Tensor, ...], q_bar: Tensor, v_bar: Tensor,
+    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor, Inputs]:  # fmt: skip
+        """Adjoints of the particles, q, v and the inputs, given those of the outputs of ``advance``. The control step is
+        recomputed, a chunk of environments at a time."""
+        layout, num_envs, capacity = self.soft.layout, len(q), int(box_nodes.max())
+        bars, q_bar, v_bar = pack(particle_bars), q_bar.detach().clone().contiguous(), v_bar.detach().clone().contiguous()
+        input_bars = Inputs(*(torch.zeros_like(each) for each in inputs))
+        environment = (layout.substeps + 1) * (layout.tile_count * COMPONENTS * LANE_WIDTH + self._row())
+        environment += layout.substeps * capacity * 4
+        lanes = min(num_envs, runtime.num_threads())
+        size = max(TRAJECTORY_BYTES // (environment * layout.dtype.itemsize) // lanes, 1) * lanes
+        for begin in range(0, num_envs, size):
+            chunk = slice(begin, min(begin + size, num_envs))
+            own, own_bars = Inputs(*(each[chunk] for each in inputs)), Inputs(*(each[chunk] for each in input_bars))
+            records = pack(tuple(each[chunk] for each in particles))
+            own_q, own_v = flat(q[chunk]), flat(v[chunk])
+            (tape, frames, boxes, grid, rows), _status, _rigid = self._forward(records, own_q, own_v, own, capacity)
+            with runtime.kernel_options(flow_analysis=False):
+                self._kernels.adjoint(
+                    lanes, len(records), layout.tile_count, capacity, layout.nodes,
+                    tape, frames, bars[chunk].view(-1, 4),
+                    self._buffers.empty("row bars", lanes * layout.tile_count * COMPONENTS, LANE_WIDTH),
+                    layout.constants, layout.sizes, flat(own.soft), flat(own_bars.soft), boxes, grid,
+                    self._buffers.zeros("velocity", lanes * layout.nodes, 4),
+                    self._buffers.zeros("grid bar", lanes * layout.nodes, 4),
+                    self._buffers.empty("before", lanes * max(layout.colliders, 1), 4),
+                    self._buffers.empty("kept velocities", 3 * lanes, LANE_WIDTH), self._grips,
+                    self.rigid.integers, self.rigid.reals, self.rigid.grids, flat(own.rigid), flat(own_bars.rigid),
+                    flat(own.controls), flat(own_bars.controls), q_bar[chunk].view(-1), v_bar[chunk].view(-1), rows,
+                    self._buffers.zeros("rigid work", lanes * self.rigid.work, 1).view(-1),
+                )  # fmt: skip
+        return unpack(bars), q_bar, v_bar, input_bars

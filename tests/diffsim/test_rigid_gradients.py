@@ -1,0 +1,165 @@
+"""The kernels of diffsim/solvers/rigid against the oracle of rigid_oracle.py: values and all gradients, f64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from diffsim import runtime
+from diffsim.articulation import Articulation, ContactModel, Geometry
+from diffsim.shapes import Plane
+from diffsim.solvers.rigid.memory import ACTUATOR_INPUTS, GEOMETRY_INPUTS, LINK_INPUTS
+from diffsim.solvers.rigid.model import RigidModel
+from diffsim.solvers.rigid.solver import RigidSolver
+from tests.diffsim.rigid_oracle import RigidOracle
+from tests.diffsim.rigid_scenes import SHAPES, arm, free_body
+
+DT = 2e-3
+CONTACT = ContactModel(stiffness=3e3, smoothing=5e-3, slip_speed=0.05, restitution_speed=0.05)
+GROUND = (0.0, 0.6, 0.2, 2e3)
+
+
+class Pair:
+    """The same scene in the kernels and in the oracle."""
+
+    def __init__(self, articulations: list[Articulation], *, ground: bool = False, substeps: int = 1):
+        runtime.start("cpu")
+        _height, friction, restitution, stiffness = GROUND
+        world = [Geometry(Plane(), friction=friction, restitution=restitution, stiffness=stiffness)] if ground else []
+        self.model = RigidModel(articulations, world, CONTACT, dt=DT)
+        self.solver = RigidSolver(self.model, substeps=substeps, dtype=torch.float64)
+        self.oracle = RigidOracle(
+            articulations, ground=GROUND if ground else None, dt=DT, contact_stiffness=CONTACT.stiffness,
+            contact_smoothing=CONTACT.smoothing, slip_speed=CONTACT.slip_speed, restitution_speed=CONTACT.restitution_speed,
+        )  # fmt: skip
+        self.substeps = substeps
+        self.ground = ground
+        self.inputs = torch.tensor(self.model.inputs((0.0, 0.0, -9.81)))[None]
+
+    def parameters(self) -> dict:
+        """The oracle's parameters as leaves."""
+        given = self.oracle.parameters()
+        I = given["links"]["inertia"]
+        given["links"]["inertia"] = torch.stack([I[:, i, j] for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))], -1)
+        return {
+            group: {name: value.clone().requires_grad_() for name, value in values.items()}
+            if isinstance(values, dict)
+            else values.clone().requires_grad_()
+            for group, values in given.items()
+        }
+
+    def input_gradient(self, given: dict) -> np.ndarray:
+        """The oracle's gradients in the order of the kernels' inputs."""
+
+        def gradient(tensor: torch.Tensor) -> np.ndarray:
+            return np.zeros(tensor.shape) if tensor.grad is None else tensor.grad.numpy()
+
+        links, joints = given["links"], given["joints"]
+        count = len(self.model.links) - 1
+        rows = np.zeros((count + 1, LINK_INPUTS))
+        rows[1:, 0] = gradient(links["mass"])
+        rows[1:, 1:4] = gradient(links["center"])
+        rows[1:, 4:10] = gradient(links["inertia"])
+        for n, name in enumerate(("damping", "armature", "friction_loss", "spring_stiffness", "limit_stiffness")):
+            rows[1:, 10 + n] = np.nan_to_num(gradient(joints[name]))
+        names = ("friction", "restitution", "stiffness", "scale")
+        geometries = np.stack([gradient(given["geometries"][name]) for name in names], -1)
+        if self.ground:
+            own = [[float(gradient(given["ground"][name])) for name in ("friction", "restitution", "stiffness")] + [0.0]]
+            geometries = np.concatenate([np.array(own), geometries.reshape(-1, GEOMETRY_INPUTS)])
+        return np.concatenate([gradient(given["gravity"]), rows.ravel(), geometries.ravel()])
+
+    def touching(self, q: np.ndarray) -> int:
+        """Contact points within reach of more than a thousandth of their stiffness's force."""
+        found = self.oracle.contacts(self.oracle.pose(torch.tensor(q)), self.oracle.parameters())
+        return sum(int((gaps < 7.0 * CONTACT.smoothing).sum()) for _a, _b, gaps, _normals, _points in found)
+
+    def compare(self, q: np.ndarray, v: np.ndarray, controls: np.ndarray, *, value=1e-10, gradient=1e-7) -> None:
+        """States and gradients of a random linear functional of all states, T control steps."""
+        rng = np.random.default_rng(5)
+        tq, tv, tu = (torch.tensor(x).requires_grad_() for x in (q, v, controls))
+        given = self.parameters()
+        states_q, states_v = self.oracle.rollout(tq, tv, tu, self.substeps, parameters=given)
+        wq, wv = torch.tensor(rng.normal(size=states_q.shape)), torch.tensor(rng.normal(size=states_v.shape))
+        ((states_q * wq).sum() + (states_v * wv).sum()).backward()
+
+        Q, V = self.solver.advance(tq[None], tv[None], tu[:, None], self.inputs, torch.zeros(1, dtype=torch.int64))
+        np.testing.assert_allclose(Q[:, 0].numpy(), states_q.detach().numpy(), rtol=value, atol=value)
+        np.testing.assert_allclose(V[:, 0].numpy(), states_v.detach().numpy(), rtol=value, atol=value * 10)
+        q_bar, v_bar, u_bar, inputs_bar = self.solver.adjoint(Q, V, tu[:, None], self.inputs, wq[:, None], wv[:, None])
+
+        def close(name: str, ours: np.ndarray, theirs: np.ndarray) -> None:
+            scale = max(np.abs(theirs).max(initial=0.0), 1e-3)
+            np.testing.assert_allclose(ours, theirs, atol=gradient * scale, rtol=0.0, err_msg=name)
+
+        close("q", q_bar[0, 0].numpy(), tq.grad.numpy())
+        close("v", v_bar[0, 0].numpy(), tv.grad.numpy())
+        if tu.numel():
+            close("controls", u_bar[:, 0].numpy(), tu.grad.numpy())
+        expected = self.input_gradient(given)
+        at = 3 + LINK_INPUTS * len(self.model.links)
+        actuators = slice(at, at + ACTUATOR_INPUTS * len(self.model.actuators))
+        ours = inputs_bar[0].numpy()
+        without = np.delete(ours, np.r_[actuators])
+        if self.ground:  # a plane's scale changes nothing, and the oracle has none
+            assert abs(without[at + 3]) < 1e-9 * max(1.0, np.abs(without).max())
+            without[at + 3] = 0.0
+        for name, part in (("gravity", slice(0, 3)), ("links", slice(3, at)), ("geometries", slice(at, None))):
+            close(name, without[part], expected[part])
+        rows = ours[actuators].reshape(-1, ACTUATOR_INPUTS)
+        declared = [a for each in self.model.articulations for a in each.actuators]
+        if declared:
+            gain = [
+                r[0] + r[1] * (a.kind == "position") + r[2] * (a.kind == "velocity")
+                for r, a in zip(rows, declared, strict=True)
+            ]
+            close("gain", np.array(gain), given["actuators"]["gain"].grad.numpy())
+            damped = np.array([a.kind != "torque" for a in declared])
+            close("actuator damping", rows[:, 2] * damped, given["actuators"]["damping"].grad.numpy())
+
+
+def state(model: RigidModel, *, seed: int, spread: float = 0.2) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return model.initial + spread * rng.normal(size=model.coordinates), rng.normal(size=model.dofs)
+
+
+def test_an_arm_of_every_joint_and_actuator() -> None:
+    pair = Pair([arm()], substeps=3)
+    q, v = state(pair.model, seed=3)
+    controls = np.random.default_rng(4).normal(size=(2, len(pair.model.actuators)))
+    pair.compare(q, v, controls)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_body_on_the_ground(name: str) -> None:
+    pair = Pair([free_body("body", SHAPES[name], (0.0, 0.0, 0.05), restitution=0.5, friction=0.8)], ground=True)
+    q, v = state(pair.model, seed=1, spread=0.02)
+    assert pair.touching(q)
+    pair.compare(q, v, np.zeros((3, 0)))
+
+
+@pytest.mark.parametrize(("one", "other"), [(a, b) for i, a in enumerate(SHAPES) for b in list(SHAPES)[i:]])
+def test_two_bodies_in_contact(one: str, other: str) -> None:
+    pair = Pair([
+        free_body("a", SHAPES[one], (0.0, 0.0, 0.0), seed=1, restitution=0.5, stiffness=2e3),
+        free_body("b", SHAPES[other], (0.02, 0.03, 0.11), seed=2, friction=0.9),
+    ])  # fmt: skip
+    q, v = state(pair.model, seed=2, spread=0.02)
+    assert pair.touching(q)
+    pair.compare(q, v, np.zeros((2, 0)))
+
+
+def test_an_arm_pushes_bodies_on_the_ground() -> None:
+    pair = Pair(
+        [
+            free_body("box", SHAPES["box"], (0.0, 0.0, 0.05)),
+            arm(geometries=True),
+            free_body("ball", SHAPES["sphere"], (0.1, 0.1, 0.12)),
+        ],
+        ground=True,
+        substeps=2,
+    )
+    q, v = state(pair.model, seed=7, spread=0.05)
+    controls = np.random.default_rng(4).normal(size=(2, len(pair.model.actuators)))
+    pair.compare(q, v, controls)
