@@ -1,8 +1,10 @@
 """diffsim: a differentiable simulator of soft, rigid and articulated bodies in Taichi whose steps are torch functions."""
 
 from diffsim.articulation import Actuator, Articulation, ContactModel, Geometry, Inertia, Joint, Link
+from diffsim.control import EndEffector
 from diffsim.errors import InputError, SimulationError
 from diffsim.gradcheck import gradcheck
+from diffsim.gradient_report import GradientReport, SmoothingSchedule, gradient_report
 from diffsim.materials import Elastic, ElastoPlastic, Liquid, Material, NeoHookean, Sand, Snow
 from diffsim.model_files import load_articulation
 from diffsim.scene import Ground, Obstacle, RigidBody, Scene, SoftBody, Tool
@@ -19,7 +21,9 @@ __all__ = [
     "Cylinder",
     "Elastic",
     "ElastoPlastic",
+    "EndEffector",
     "Geometry",
+    "GradientReport",
     "Ground",
     "Inertia",
     "InputError",
@@ -36,6 +40,7 @@ __all__ = [
     "Scene",
     "SimulationError",
     "Simulator",
+    "SmoothingSchedule",
     "Snow",
     "SoftBody",
     "Sphere",
@@ -44,5 +49,6 @@ __all__ = [
     "Torus",
     "TriangleMesh",
     "gradcheck",
+    "gradient_report",
     "load_articulation",
 ]

@@ -47,6 +47,8 @@ class Inertia:
         moments = vector(owner, "moments", self.moments)
         if min(moments) < 0.0:
             raise InputError(f"{owner}: moments must be >= 0, got {self.moments!r}")
+        if 2.0 * max(moments) > sum(moments) * (1.0 + 1e-6):
+            raise InputError(f"{owner}: no moment can exceed the sum of the other two, got {self.moments!r}")
         object.__setattr__(self, "moments", moments)
         object.__setattr__(self, "rotation", unit(owner, "rotation", self.rotation, 4))
 

@@ -13,10 +13,18 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from diffsim.articulation import ContactModel
 from diffsim.errors import InputError
 from diffsim.solvers.coupling.solver import CoupledSolver, Inputs
 from diffsim.solvers.mpm.solver import MPMSolver
 from diffsim.solvers.rigid.solver import RigidSolver
+
+
+def _same_contact(used: ContactModel, solver: RigidSolver) -> None:
+    if solver.model.contact is not used:
+        raise InputError(
+            "simulator.contact was changed between a rollout and its backward(), which recomputes it; call backward() first"
+        )
 
 
 def _on_main_thread() -> None:
@@ -60,7 +68,7 @@ class RigidRollout(torch.autograd.Function):
         ctx: Any, solver: RigidSolver, time_step: Tensor, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor
     ) -> tuple[Tensor, Tensor]:
         states_q, states_v = solver.advance(q, v, controls, inputs, time_step)
-        ctx.solver = solver
+        ctx.solver, ctx.contact = solver, solver.model.contact
         ctx.save_for_backward(states_q, states_v, controls, inputs)
         return states_q, states_v
 
@@ -68,6 +76,7 @@ class RigidRollout(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
         _on_main_thread()
+        _same_contact(ctx.contact, ctx.solver)
         states_q, states_v, controls, inputs = ctx.saved_tensors
         q_bar, v_bar, controls_bar, inputs_bar = ctx.solver.adjoint(states_q, states_v, controls, inputs, *bars)
         return None, None, q_bar[0], v_bar[0], controls_bar, inputs_bar
@@ -110,7 +119,7 @@ class CoupledStep(torch.autograd.Function):
     def forward(ctx: Any, solver: CoupledSolver, time_step: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         inputs, (q, v, *particles) = Inputs(*(tensor.detach() for tensor in tensors[:3])), tensors[3:]
         after, new_q, new_v, box_nodes = solver.advance(tuple(particles), q, v, inputs, time_step)
-        ctx.solver = solver
+        ctx.solver, ctx.contact = solver, solver.rigid.model.contact
         ctx.save_for_backward(box_nodes, *tensors)
         return new_q, new_v, *after
 
@@ -118,6 +127,7 @@ class CoupledStep(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, q_bar: Tensor, v_bar: Tensor, *particle_bars: Tensor) -> tuple[Tensor | None, ...]:
         _on_main_thread()
+        _same_contact(ctx.contact, ctx.solver.rigid)
         box_nodes, *tensors = ctx.saved_tensors
         inputs, (q, v, *particles) = Inputs(*tensors[:3]), tensors[3:]
         bars, q_bar, v_bar, input_bars = ctx.solver.adjoint(

@@ -89,7 +89,7 @@ class ToolKinematics:
         self._count = len(scene.tools)
         self._duration = dt * substeps
         self._times = torch.arange(substeps + 1, dtype=dtype, device=device) * dt  # of the substeps, and the end
-        selection = torch.zeros((scene.action_dim, self._count * 6), dtype=dtype)
+        selection = torch.zeros((scene.tool_action_dim, self._count * 6), dtype=dtype)
         row = 0
         for index, tool in enumerate(scene.tools):
             for axis in tool.control:

@@ -102,7 +102,8 @@ class Shapes:
         has_visuals = self._visuals and any(not self._touches(i) for i in drawn)
         geometries: list[Geometry] = []
         for i in self._of(body):
-            hidden = self._hide_colliders or self._model.geom_group[i] >= HIDDEN_GROUP
+            plain = self._model.geom_matid[i] < 0 and (self._model.geom_rgba[i] == DEFAULT_RGBA).all()
+            hidden = self._hide_colliders or self._model.geom_group[i] >= HIDDEN_GROUP or plain
             visible = i in drawn and not (self._touches(i) and has_visuals and hidden)
             if self._touches(i) or (visible and self._visuals):
                 geometries += self._geometry(i, anchor, static, visible)

@@ -6,6 +6,7 @@ nothing here depends on the precision of a simulator.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import os
@@ -59,6 +60,8 @@ def start(device: str = "cpu") -> None:
             log_level=ti.WARN,
             cpu_max_num_threads=num_threads(),
         )
+    # leaving without it, some processes never write the kernels they compiled to the cache (Taichi 1.7.4)
+    atexit.register(ti.reset)
     _started = device
 
 

@@ -14,11 +14,12 @@ from diffsim.errors import InputError
 from diffsim.mass_properties import inertia_of
 from diffsim.materials import Elastic, Material
 from diffsim.shapes import Plane, RoundedBox, Shape
-from diffsim.validation import number, unit, vector
+from diffsim.validation import members, number, unit, vector
 
 Vector3 = tuple[float, float, float]
 Quaternion = tuple[float, float, float, float]
 
+RESERVED = ("ground", "world", "gravity")  # they name parameters and links of their own
 TOOL_AXES = ("x", "y", "z", "rx", "ry", "rz")
 
 
@@ -267,19 +268,12 @@ class Scene:
     contact: ContactModel = field(default_factory=ContactModel)
 
     def __post_init__(self) -> None:
-        members_of = (
+        kinds = (
             ("soft_bodies", SoftBody), ("tools", Tool), ("obstacles", Obstacle), ("rigid_bodies", RigidBody),
             ("articulations", Articulation),
         )  # fmt: skip
-        for name, kind in members_of:
-            members = getattr(self, name)
-            if isinstance(members, kind):
-                raise InputError(f"Scene: {name} must be a tuple, got one {kind.__name__}; put it in a tuple")
-            members = tuple(members)
-            for member in members:
-                if not isinstance(member, kind):
-                    raise InputError(f"Scene: {name} must hold {kind.__name__} objects, got {member!r}")
-            object.__setattr__(self, name, members)
+        for name, kind in kinds:
+            object.__setattr__(self, name, members("Scene", name, getattr(self, name), kind))
         if not (self.soft_bodies or self.rigid_bodies or self.articulations):
             raise InputError(
                 "Scene: soft_bodies, rigid_bodies or articulations must hold at least one thing that moves, got none"
@@ -292,6 +286,8 @@ class Scene:
         things: tuple[_Placed | Articulation, ...] = (*placed, *self.articulations)
         names = [thing.name for thing in things]
         for name in names:
+            if name in RESERVED:
+                raise InputError(f"Scene: the name '{name}' is reserved; reserved are {', '.join(RESERVED)}")
             if names.count(name) > 1:
                 raise InputError(f"Scene: the name '{name}' is used {names.count(name)} times; names must differ")
         lower, upper = np.asarray(self.lower), np.asarray(self.upper)

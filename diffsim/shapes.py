@@ -30,6 +30,7 @@ from diffsim.mesh_distance import (
 
 logger = logging.getLogger(__name__)
 
+SHARP_EDGE = 0.04  # radius of the contact balls of a sharp box, of its smallest half extent
 PLANE_HALF_EDGE = 10.0  # of a plane's picture, metres
 MESH_SUFFIXES = (".obj", ".stl", ".glb", ".gltf", ".ply", ".off")
 
@@ -131,21 +132,25 @@ class RoundedBox(Shape):
     def contact_points(self, edge_points: int | None = None) -> tuple[np.ndarray, float]:
         """The corners of the core and ``edge_points`` points between them on each of its edges.
 
+        A sharp box gets small balls inside its edges, touching the faces: a point right on an edge would meet a box of the same
+        size whose sides are in line from aside.
+
         Args:
             edge_points: None: one; for a capsule as many as make neighbours no farther apart than the radius.
         """
-        core = np.asarray(self.core)
+        radius = self.radius or SHARP_EDGE * min(self.core)
+        core = np.asarray(self.core) + (self.radius - radius)
         axes = np.flatnonzero(core > 0.0)
         if edge_points is None:
             slender = len(axes) == 1
-            edge_points = int(np.ceil(2.0 * core[axes[0]] / self.radius - 1e-9)) - 1 if slender else 1
+            edge_points = int(np.ceil(2.0 * core[axes[0]] / radius - 1e-9)) - 1 if slender else 1
         _count("edge_points", edge_points, 0)
         points = [np.array(list(product(*([-1.0, 1.0] if half > 0.0 else [0.0] for half in core))))]
         between = np.linspace(-1.0, 1.0, edge_points + 2)[1:-1]
         for axis in axes:
             ends = [between if i == axis else ([-1.0, 1.0] if core[i] > 0.0 else [0.0]) for i in range(3)]
             points.append(np.array(list(product(*ends))).reshape(-1, 3))
-        return np.concatenate(points) * core, self.radius
+        return np.concatenate(points) * core, radius
 
 
 class Sphere(RoundedBox):

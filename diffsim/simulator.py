@@ -384,6 +384,9 @@ class Simulator:
                     f"state.{name} must be {self.dtype} of shape {shape} on the {self.device}, "
                     f"got {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
                 )
+        for name in ("q", "qd"):
+            if not torch.isfinite(getattr(state, name)).all():
+                raise InputError(f"state.{name} must be finite, got {getattr(state, name).tolist()}")
 
     @staticmethod
     def _check_actions(actions: Tensor) -> None:

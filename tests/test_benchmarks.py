@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -43,3 +45,14 @@ def test_memory_of_a_rollout_is_measured():
     result = json.loads(done.stdout.strip().splitlines()[-1])
     assert result["substeps"] == 100
     assert 0.0 <= result["rss_gb"] < 0.2
+
+
+def test_rigid_speed_compares_equals_and_prints_one_json_object_last():
+    """It stops where the arm's trajectory is not MuJoCo's, or the box comes to rest elsewhere."""
+    pytest.importorskip("mujoco")
+    command = [sys.executable, "-m", "benchmarks.rigid_speed", "--quick", "--json", "--rounds", "1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    assert set(result) == {"arm_vs_mujoco", "box_vs_mujoco", "backward_over_forward"}
+    assert min(result.values()) > 0.0

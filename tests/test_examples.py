@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-SHORT = {"push_to_goal.py": ["--iterations", "16"], "check_gradients.py": [], "identify_material.py": []}
+SHORT = {
+    "push_to_goal.py": ["--iterations", "16"],
+    "check_gradients.py": [],
+    "identify_material.py": [],
+    "robot_arm.py": ["--iterations", "60"],
+}
 
 
 def run_example(name: str, *arguments: str, cwd: Path) -> str:
@@ -34,6 +39,17 @@ def test_push_to_goal_improves_and_leaves_a_video(tmp_path):
     assert output.splitlines()[-2].endswith("[True]")  # and the block is at the goal
     frames = iio.imread(tmp_path / "push_to_goal.mp4", plugin="pyav")
     assert len(frames) == 20  # one a control step
+    assert np.abs(frames[0].astype(float) - frames[-1]).mean() > 1.0
+
+
+def test_robot_arm_brings_the_box_to_the_goal_and_leaves_a_video(tmp_path):
+    output = run_example("robot_arm.py", *SHORT["robot_arm.py"], cwd=tmp_path)
+    distances = [float(value) for value in re.findall(r"the box is ([\d.]+) cm", output)]
+    assert len(distances) == 60
+    assert distances[0] > 15.0
+    assert distances[-1] < 2.0
+    frames = iio.imread(tmp_path / "robot_arm.mp4", plugin="pyav")
+    assert len(frames) == 61  # the start, and one a control step
     assert np.abs(frames[0].astype(float) - frames[-1]).mean() > 1.0
 
 

@@ -37,6 +37,7 @@ class TriangleMesh:
         faces: vertex indices, (F, 3).
         color: one colour (3,) or one per vertex (V, 3).
         smooth: interpolate vertex normals; otherwise every triangle is flat.
+        normals: unit vertex normals (V, 3) of a smooth mesh, where they are known already.
         opacity: 0 to 1, the share of a pixel's samples that the mesh covers (so steps of 1/supersampling^2).
     """
 
@@ -45,6 +46,7 @@ class TriangleMesh:
     color: np.ndarray | Color = (0.8, 0.8, 0.8)
     smooth: bool = True
     opacity: float = 1.0
+    normals: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         vertices = _table("TriangleMesh", "vertices", self.vertices, np.float64)
@@ -54,6 +56,8 @@ class TriangleMesh:
                 f"TriangleMesh: faces must index {len(vertices)} vertices, got indices from "
                 f"{faces.min()} to {faces.max()}"
             )
+        if self.normals is not None and np.shape(self.normals) != vertices.shape:
+            raise InputError(f"TriangleMesh: normals must have shape {vertices.shape}, got {np.shape(self.normals)}")
         object.__setattr__(self, "vertices", vertices)
         object.__setattr__(self, "faces", faces)
         object.__setattr__(self, "color", _colors("TriangleMesh", self.color, len(vertices)))
@@ -61,13 +65,11 @@ class TriangleMesh:
     def corners(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Vertices, faces, unit normals and colours of the vertices, which flat triangles do not share."""
         color = np.asarray(self.color)
-        tips = self.vertices[self.faces]
-        normals = np.cross(tips[:, 1] - tips[:, 0], tips[:, 2] - tips[:, 0])  # length = twice the area
         if self.smooth:
-            flat = self.faces.ravel()
-            spread = np.repeat(normals, 3, axis=0)
-            columns = [np.bincount(flat, spread[:, axis], len(self.vertices)) for axis in range(3)]
-            return self.vertices, self.faces, _unit(np.stack(columns, axis=1)), color
+            normals = self.normals if self.normals is not None else smooth_normals(self.vertices, self.faces)
+            return self.vertices, self.faces, normals, color
+        tips = self.vertices[self.faces]
+        normals = np.cross(tips[:, 1] - tips[:, 0], tips[:, 2] - tips[:, 0])
         faces = np.arange(3 * len(self.faces)).reshape(-1, 3)
         normals = np.repeat(_unit(normals), 3, axis=0)
         return tips.reshape(-1, 3), faces, normals, color[self.faces].reshape(-1, 3)
@@ -135,6 +137,14 @@ class GroundPlane:
     line_color: Color = (0.74, 0.75, 0.77)
     spacing: float = 0.1
     markers: Sequence[GroundMarker] = ()
+
+
+def smooth_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Unit normals (V, 3) of vertices (V, 3): the mean of those of their faces (F, 3), weighted by area."""
+    tips = vertices[faces]
+    spread = np.repeat(np.cross(tips[:, 1] - tips[:, 0], tips[:, 2] - tips[:, 0]), 3, axis=0)  # length = twice the area
+    columns = [np.bincount(faces.ravel(), spread[:, axis], len(vertices)) for axis in range(3)]
+    return _unit(np.stack(columns, axis=1))
 
 
 def to_linear(color: np.ndarray | Color) -> np.ndarray:

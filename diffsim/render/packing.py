@@ -16,15 +16,14 @@ GROUND_CELLS = 128  # along the longer edge of the grid of sky light on the grou
 
 
 def gather_meshes(meshes: Sequence[TriangleMesh]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """All meshes as one: vertices (V, 3), faces (F, 3), normal, linear colour, flatness (V, 9), opacity."""
-    vertices, faces, attributes = [np.zeros((0, 3))], [np.zeros((0, 3))], [np.zeros((0, 9))]
+    """All meshes as one: vertices (V, 3), faces (F, 3), normal and linear colour (V, 6), opacity (F,)."""
+    vertices, faces, attributes = [np.zeros((0, 3))], [np.zeros((0, 3))], [np.zeros((0, 6))]
     share, count = [np.zeros(0)], 0
     for mesh in meshes:
         corners, indices, normals, color = mesh.corners()
-        flatness = np.full((len(corners), 3), 0.0 if mesh.smooth else 1.0)
         vertices.append(corners)
         faces.append(indices + count)
-        attributes.append(np.concatenate([normals, to_linear(color), flatness], axis=1))
+        attributes.append(np.concatenate([normals, to_linear(color)], axis=1))
         share.append(np.full(len(indices), mesh.opacity))
         count += len(corners)
     return (

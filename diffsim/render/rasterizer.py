@@ -29,6 +29,7 @@ from diffsim.render.packing import (
 
 SUN_MAP_SIZE, SUN_BLUR = 1024, 4  # texels: edge of the map; half width of the filter
 SKY_MAP_SIZE, SKY_DIRECTIONS = 160, 20
+IMAGE_BAND, SUN_BAND, SKY_BAND = 32, 32, SKY_MAP_SIZE  # rows that one thread draws
 
 
 class Rasterizer:
@@ -96,7 +97,7 @@ class Rasterizer:
         splats = self._image_rectangles(camera, balls[:, :3], radii)
         see = runtime.compiled(visibility_kernels.camera_visibility)
         see(
-            tips, faces, shares, splats, eye, plane.height, int(ground is not None), self.samples,
+            tips, faces, shares, splats, eye, plane.height, int(ground is not None), self.samples, IMAGE_BAND,
             self._depth, self._primitive,
         )  # fmt: skip
 
@@ -105,10 +106,10 @@ class Rasterizer:
         sun_place = places(sun[None], box, SUN_MAP_SIZE)
         sky_place = places(self._sky_directions, box, SKY_MAP_SIZE)
         cast_shadows = runtime.compiled(visibility_kernels.shadow_maps)
-        for place, maps in ((sun_place, self._sun_map), (sky_place, self._sky_maps)):
+        for place, band, maps in ((sun_place, SUN_BAND, self._sun_map), (sky_place, SKY_BAND, self._sky_maps)):
             texels_per_metre = (1.0 / place[:, 3, 0]).astype(np.float32)
             tips_there, balls_there = to_maps(vertices, place), to_maps(balls[:, :3], place)
-            cast_shadows(tips_there, all_faces, balls_there, radii, texels_per_metre, maps)
+            cast_shadows(tips_there, all_faces, balls_there, radii, texels_per_metre, band, maps)
         sky = (self._sky_maps, sky_place, self._sky_directions.astype(np.float32))
         ball_light = np.empty(len(balls), dtype=np.float32)
         runtime.compiled(light_kernels.particle_sky)(*sky, balls, radii, ball_light)

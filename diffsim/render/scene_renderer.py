@@ -13,9 +13,10 @@ from diffsim.errors import InputError
 from diffsim.render.camera import Camera
 from diffsim.render.geometry import Color, GroundMarker, GroundPlane, ParticleCloud, TriangleMesh
 from diffsim.render.rasterizer import Rasterizer
+from diffsim.render.rigid_parts import RigidParts
 from diffsim.render.skin import Skin
 from diffsim.render.surfaces import rigid_surface, soft_surface, vertex_colors
-from diffsim.scene import Scene, rotation_matrix
+from diffsim.scene import Scene, SoftBody, Tool, rotation_matrix
 from diffsim.state import State
 
 BODY_COLORS: tuple[Color, ...] = (
@@ -25,7 +26,6 @@ BODY_COLORS: tuple[Color, ...] = (
     (0.62, 0.45, 0.83),
 )
 TOOL_COLORS: tuple[Color, ...] = ((0.17, 0.42, 0.84), (0.13, 0.62, 0.78), (0.45, 0.4, 0.85))
-OBSTACLE_COLOR: Color = (0.3, 0.33, 0.39)
 PARTICLE_SIZE = 0.56  # radius over the particles' spacing
 
 
@@ -45,10 +45,10 @@ class SceneRenderer:
 
     Args:
         scene: what to draw.
-        camera: where from; ``None`` frames the scene's domain.
+        camera: where from; ``None`` frames the domain of the soft bodies and all rigid things at their first place.
         width, height: of the frames, pixels.
-        body_colors: sRGB in [0, 1] by name, for soft bodies, tools and obstacles; the others take theirs
-            from the palette, or from the colours in a body's mesh file.
+        body_colors: sRGB in [0, 1] by name, for soft bodies, tools, obstacles, rigid bodies, articulations and links
+            ("<articulation>.<link>"); the others take theirs from their geometries or their mesh file, or from the palette.
         supersampling: samples a pixel along each axis.
     """
 
@@ -65,7 +65,7 @@ class SceneRenderer:
         self.scene = scene
         self._rasterizer = Rasterizer(width, height, supersampling)
         colors = dict(body_colors or {})
-        names = [thing.name for thing in (*scene.soft_bodies, *scene.tools, *scene.obstacles)]
+        names = [thing.name for thing in (*scene.soft_bodies, *scene.tools)] + RigidParts.names(scene)
         for name in colors:
             if name not in names:
                 raise InputError(f"body_colors: nothing is named '{name}'; the scene has {', '.join(names)}")
@@ -94,14 +94,16 @@ class SceneRenderer:
             (rigid_surface(tool.shape), colors.get(tool.name, TOOL_COLORS[i % len(TOOL_COLORS)]))
             for i, tool in enumerate(scene.tools)
         ]
-        self._still = []
-        for obstacle in scene.obstacles:
-            mesh = rigid_surface(obstacle.shape)
-            vertices = obstacle.to_world(np.asarray(mesh.vertices))
-            self._still.append(
-                TriangleMesh(vertices, np.asarray(mesh.faces), colors.get(obstacle.name, OBSTACLE_COLOR))
-            )
+        self._rigid = RigidParts(scene, colors)
+        self._floor = self._rigid.floor(scene.ground.height if scene.ground is not None else None)
+        self._still_points, self._first_points = self._rigid.points(self._floor)
+        self._box = self._whole_box()
         self.camera = camera if camera is not None else self._framing(width / height)
+        eye, middle = np.asarray(self.camera.position), self._box.mean(axis=0)
+        self._walls = self._rigid.walls(eye, middle, 0.5 * float(np.linalg.norm(self._box[1] - self._box[0])))
+        nearest = float(np.linalg.norm(eye - np.clip(eye, *self._box)))
+        pixel = 2.0 * self.camera.half_height / height * max(nearest, 0.1 * float(np.linalg.norm(eye - middle)))
+        self._rigid.simplify(pixel)
 
     def frame(
         self,
@@ -123,17 +125,18 @@ class SceneRenderer:
             raise InputError(f"mode must be 'surface' or 'particles', got {mode!r}")
         if not -state.num_envs <= environment < state.num_envs:
             raise InputError(f"environment must lie in [0, {state.num_envs}), got {environment}")
-        x, position, rotation = (
+        x, position, rotation, q = (
             tensor[environment].detach().cpu().double().numpy()
-            for tensor in (state.x, state.tool_position, state.tool_rotation)
+            for tensor in (state.x, state.tool_position, state.tool_rotation, state.q)
         )
-        if x.shape != (self._particles, 3) or position.shape != (len(self._tools), 3):
+        expected = ((self._particles, 3), (len(self._tools), 3), (self._rigid.coordinates,))
+        if (x.shape, position.shape, q.shape) != expected:
             raise InputError(
-                f"state: an environment's x and tool_position must be ({self._particles}, 3) and "
-                f"({len(self._tools)}, 3), "
-                f"got {x.shape} and {position.shape}"
+                "state: an environment's x, tool_position and q must have the shapes "
+                f"{', '.join(map(str, expected))}, got {x.shape}, {position.shape}, {q.shape}"
             )
-        meshes, clouds = list(self._still), []
+        still, links = self._rigid.meshes(q)
+        meshes, clouds = [*self._walls, *still, *links], []
         for part in self._soft:
             particles = x[part.particles]
             if mode == "surface" and not part.shapeless:
@@ -148,34 +151,76 @@ class SceneRenderer:
             meshes=meshes,
             particles=clouds,
             ground=self._ground(markers),
-            shadow_bounds=(self.scene.lower, self.scene.upper),
+            shadow_bounds=self._shadow_box(links),
         )
 
     def _ground(self, markers: Sequence[GroundMarker]) -> GroundPlane | None:
-        if self.scene.ground is None:
+        if self._floor is None:
             return None
-        (x0, y0, _), (x1, y1, _) = self.scene.lower, self.scene.upper
-        extent = (0.5 * (x1 - x0), 0.5 * (y1 - y0))
-        spacing = 10.0 ** np.floor(np.log10(max(extent)))
-        return GroundPlane(
-            height=self.scene.ground.height,
-            center=(0.5 * (x0 + x1), 0.5 * (y0 + y1)),
-            extent=extent,
-            spacing=float(spacing),
-            markers=tuple(markers),
-        )
+        (x0, y0, z0), (x1, y1, z1) = self._box
+        center, extent = (0.5 * (x0 + x1), 0.5 * (y0 + y1)), (0.5 * (x1 - x0), 0.5 * (y1 - y0))
+        if not self.scene.soft_bodies:  # there is no domain: as wide as the view and the shadows
+            view = self.camera.half_height * float(np.linalg.norm(np.subtract(self.camera.target, self.camera.position)))
+            extent = (max(*extent, 0.5 * (z1 - z0), 1.2 * view),) * 2
+        spacing = float(10.0 ** np.floor(np.log10(max(extent))))
+        if not self.scene.soft_bodies:
+            x, y, _ = self.camera.target
+            center = (spacing * round(x / spacing), spacing * round(y / spacing))
+        return GroundPlane(self._floor, center, extent, spacing=spacing, markers=tuple(markers))
+
+    def _whole_box(self) -> np.ndarray:
+        """Lower and upper corner, (2, 3), of where things may go: the domain if there are soft bodies, and round the links."""
+        scene = self.scene
+        if scene.soft_bodies:
+            corners = [np.array([scene.lower, scene.upper])]
+        else:
+            corners = [self._still_points, *(_corners(tool) for tool in scene.tools)]
+        corners.append(_around(self._first_points, 0.4))
+        points = np.concatenate([*corners, np.zeros((0, 3))])
+        if len(points) == 0:  # nothing is visible
+            points = np.array([[-0.5, -0.5, 0.0], [0.5, 0.5, 1.0]])
+        box = np.array([points.min(axis=0), points.max(axis=0)])
+        if self._floor is not None and not scene.soft_bodies:
+            box[0, 2] = min(box[0, 2], self._floor)
+        return box
+
+    def _shadow_box(self, links: Sequence[TriangleMesh]) -> tuple[Sequence[float], Sequence[float]]:
+        """The corners of the box whose shadows are drawn: it doubles where it must, as shadows crawl when it moves."""
+        low, high = self._box
+        points = [np.stack([mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)]) for mesh in links]
+        far = np.abs(np.reshape(points, (-1, 3)) - 0.5 * (low + high)) / np.maximum(0.5 * (high - low), 1e-6)
+        grown = 2.0 ** np.clip(np.ceil(np.log2(far.max(axis=0, initial=1.0) - 1e-6)), 0.0, 6.0)
+        middle, half = 0.5 * (low + high), 0.5 * (high - low) * grown
+        return (middle - half).tolist(), (middle + half).tolist()
 
     def _framing(self, aspect: float) -> Camera:
-        """A camera that sees the domain's floor and everything in its first place."""
-        lower, upper = np.asarray(self.scene.lower), np.asarray(self.scene.upper)
-        floor = lower[2] if self.scene.ground is None else self.scene.ground.height
+        """A camera that sees everything in its first place, and the domain's floor if soft bodies move there."""
+        scene = self.scene
+        points = [*map(_corners, scene.soft_bodies), *map(_corners, scene.tools)]
+        points += [self._still_points, _around(self._first_points, 0.1)]
+        if not any(len(part) for part in points):  # nothing is visible
+            points.append(trimesh.bounds.corners(self._box))
+        if not scene.soft_bodies:
+            every = np.concatenate(points)
+            wide, deep, high = np.ptp(every, axis=0)
+            flat = 1.0 - min(1.0, 1.5 * high / max(wide, deep, 1e-9))  # what lies flat shows more from above
+            return Camera.framing(every, aspect, azimuth_degrees=-60.0, elevation_degrees=22.0 + 20.0 * flat)
+        lower, upper = np.asarray(scene.lower), np.asarray(scene.upper)
+        floor = lower[2] if self._floor is None else self._floor
         middle, half = 0.5 * (lower + upper), 0.5 * (upper - lower)
-        points = []
-        for thing in (*self.scene.soft_bodies, *self.scene.tools, *self.scene.obstacles):
-            box = trimesh.bounds.corners(thing.shape.surface_mesh().bounds)
-            points.extend(thing.to_world(box).tolist())
-        top = max(point[2] for point in points)
+        top = max(float(part[:, 2].max()) for part in points if len(part))
         for i, j in ((-1, -1), (-1, 1), (1, -1), (1, 1)):  # where the bodies and the tools may go
             for reach, z in ((0.42, floor), (0.3, top)):
-                points.append([middle[0] + 2 * reach * i * half[0], middle[1] + 2 * reach * j * half[1], z])
-        return Camera.framing(np.asarray(points), aspect, azimuth_degrees=-84.0, elevation_degrees=36.0)
+                points.append(np.array([[middle[0] + 2 * reach * i * half[0], middle[1] + 2 * reach * j * half[1], z]]))
+        return Camera.framing(np.concatenate(points), aspect, azimuth_degrees=-84.0, elevation_degrees=36.0)
+
+
+def _around(points: np.ndarray, share: float) -> np.ndarray:
+    """Points (N, 3) moved to all sides, by a share of the longest edge of their box: room for them to move in, (4 N, 3)."""
+    reach = share * float(np.ptp(points, axis=0).max()) if len(points) else 0.0
+    return np.concatenate([points + np.array([i * reach, j * reach, 0.0]) for i in (-1, 1) for j in (-1, 1)])
+
+
+def _corners(thing: SoftBody | Tool) -> np.ndarray:
+    """Of its box, in the world, (8, 3)."""
+    return thing.to_world(trimesh.bounds.corners(thing.shape.surface_mesh().bounds))

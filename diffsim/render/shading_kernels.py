@@ -55,7 +55,7 @@ def shading() -> Callable[..., Any]:
     @ti.kernel
     def shade(
         tips: Array2,  # (V, 3) pixel x, pixel y, 1 / depth
-        vertices: Array2,  # (V, 9) normal, linear colour, unused
+        vertices: Array2,  # (V, 6) normal, linear colour
         faces: Ints2,  # (F, 3)
         balls: Array2,  # (P, 6) world centre, linear colour
         depth: Array2,  # (H s, W s)
@@ -145,8 +145,7 @@ def shading() -> Callable[..., Any]:
                             + wc * vertices[c, 3 + axis]
                         )
                     normal = unit(normal)
-                    facing = normal.dot(ray)
-                    if facing > 0.0 and vertices[a, 6] > 0.5:  # a flat face seen from behind
+                    if scale > 0.0:  # the face is seen from behind: y goes down in the image
                         normal = -normal
                 if seen != -1 and keep > 0.0:
                     to_eye = -unit(ray)

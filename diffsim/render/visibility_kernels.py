@@ -1,7 +1,8 @@
 """Taichi kernels that find what each sample of an image sees.
 
 An image is cut into bands of rows. One thread draws one band, primitive after primitive, so there are no
-atomics and no races, and the same input gives the same bits. The depth buffer holds ``q``, which is linear
+atomics and no races, and the same input gives the same bits. Every band looks at every primitive: few bands
+are less work, many bands keep more threads busy. The depth buffer holds ``q``, which is linear
 across the image of a triangle and larger for what is nearer: 1 / depth under a perspective camera, height
 along the direction to the light in a shadow map.
 """
@@ -14,7 +15,6 @@ from typing import Any
 
 import taichi as ti
 
-BAND_ROWS = 16
 CPU_BLOCK = 512  # Taichi hands out small CPU loops in blocks of this many iterations, one thread a block
 
 Array1 = ti.types.ndarray(dtype=ti.f32, ndim=1)
@@ -37,15 +37,16 @@ def camera_visibility() -> Callable[..., Any]:
         ground: ti.f32,  # height of the ground
         has_ground: ti.i32,
         samples: ti.i32,  # per pixel along an axis
+        rows: ti.i32,  # of a band
         depth: Array2,  # (H, W) out: q
         primitive: Ints2,  # (H, W) out: face, or F + particle, or -1 background, -2 ground
     ):
         height, width = depth.shape[0], depth.shape[1]
-        bands = (height + BAND_ROWS - 1) // BAND_ROWS
+        bands = (height + rows - 1) // rows
         for iteration in range(bands * CPU_BLOCK):
             if iteration % CPU_BLOCK == 0:
-                first = (iteration // CPU_BLOCK) * BAND_ROWS
-                last = ti.min(first + BAND_ROWS, height)
+                first = (iteration // CPU_BLOCK) * rows
+                last = ti.min(first + rows, height)
                 for y in range(first, last):
                     for x in range(width):
                         q = 0.0
@@ -129,15 +130,16 @@ def shadow_maps() -> Callable[..., Any]:
         balls: Array3,  # (L, P, 3) map x, map y, q of the centres
         radii: Array1,  # (P,) metres
         texels: Array1,  # (L,) texels per metre
+        rows: ti.i32,  # of a band
         maps: Array3,  # (L, R, R) out: q of the nearest surface
     ):
         size = maps.shape[1]
-        bands = (size + BAND_ROWS - 1) // BAND_ROWS
+        bands = (size + rows - 1) // rows
         for iteration in range(maps.shape[0] * bands * CPU_BLOCK):
             if iteration % CPU_BLOCK == 0:
                 light = (iteration // CPU_BLOCK) // bands
-                first = (iteration // CPU_BLOCK) % bands * BAND_ROWS
-                last = ti.min(first + BAND_ROWS, size)
+                first = (iteration // CPU_BLOCK) % bands * rows
+                last = ti.min(first + rows, size)
                 for y in range(first, last):
                     for x in range(size):
                         maps[light, y, x] = -1e9

@@ -119,7 +119,8 @@ def test_matches_an_independent_implementation_and_its_autograd(name):
     theirs, their_action, their_parameters = leaves()
     kinematics = ToolKinematics(scene, dt=dt, substeps=substeps, dtype=F64)
     motion, tool_position, tool_rotation = kinematics.motion(theirs[5], start.tool_rotation, their_action)
-    world, bodies, friction = sim._soft.physics.rows(1, their_parameters)[0].split((4, 8 * len(scene.soft_bodies), len(colliders)))
+    row = sim._soft.physics.rows(1, their_parameters)[0]
+    world, bodies, friction = row.split((4, 8 * len(scene.soft_bodies), len(colliders)))
     x, v, C, F, a = (tensor[0] for tensor in theirs[:5])
     for s in range(substeps):
         poses = [

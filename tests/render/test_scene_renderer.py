@@ -26,6 +26,8 @@ def state_of(scene: ds.Scene, shift=(0.0, 0.0, 0.0)) -> ds.State:
         plastic_strain=torch.zeros(1, count),
         tool_position=torch.tensor([[tool.position for tool in scene.tools]]).reshape(1, -1, 3),
         tool_rotation=torch.tensor([[tool.rotation for tool in scene.tools]]).reshape(1, -1, 4),
+        q=torch.zeros(1, 0),
+        qd=torch.zeros(1, 0),
         time_step=torch.zeros(1, dtype=torch.int64),
     )
 

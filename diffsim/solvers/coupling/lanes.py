@@ -45,7 +45,7 @@ def coupled_kernels(precision: str) -> SimpleNamespace:
     def forward(
         lanes: ti.i32, environments: ti.i32, tile_count: ti.i32, keep: ti.i32, capacity: ti.i32, velocity_capacity: ti.i32,
         records: Nodes, tape: Tiles, frames: Tiles, constants: Reals, sizes: Integers, soft_inputs: Reals,
-        boxes: Integers, grid: Nodes, velocity: Nodes, status: Integers, kept: Tiles, grips: Reals,
+        boxes: Integers, grid: Nodes, velocity: Nodes, status: Integers, impulses: Reals, grips: Reals,
         integers: Integers, reals: Reals, grids: Reals, inputs: Reals, controls: Reals, q: Reals, v: Reals,
         rows: Reals, work: Reals, rigid_status: Integers,
     ):  # fmt: skip
@@ -87,19 +87,20 @@ def coupled_kernels(precision: str) -> SimpleNamespace:
                                 rows[row + wrench_at + n] = 0.0
                             nodes.clear(grid, offset, 0, size)
                             for n in range(tiles):
-                                contact.touch(
-                                    tape, sizes, soft_inputs, grips, n, e, (now + n) * COMPONENTS, kept, 3 * lane,
-                                    integers, reals, grids, inputs, e * integers[INPUTS], work, base, rows, row + wrench_at,
-                                )  # fmt: skip
                                 particles.to_grid(
                                     tape, frames, constants, sizes, soft_inputs, boxes, grid, status, n, e, s,
                                     (now + n) * COMPONENTS, (new + n) * COMPONENTS, (e * tiles + n) * FRAME, box, offset, e,
                                 )  # fmt: skip
-                                contact.restore(tape, (now + n) * COMPONENTS, kept, 3 * lane)
                             nodes.update(
                                 grid, velocity, constants, sizes, soft_inputs, boxes, box, 0, lines, e, s, offset,
                                 lane * velocity_capacity,
                             )  # fmt: skip
+                            for n in range(tiles):
+                                contact.touch(
+                                    tape, constants, sizes, boxes, box, grid, offset, velocity, lane * velocity_capacity,
+                                    grips, n, (now + n) * COMPONENTS, impulses, 3 * lane * count,
+                                    integers, reals, grids, inputs, e * integers[INPUTS], work, base, rows, row + wrench_at,
+                                )  # fmt: skip
                             empty_box(boxes, box + 6)
                             for n in range(tiles):
                                 particles.from_grid(
@@ -126,7 +127,7 @@ def coupled_kernels(precision: str) -> SimpleNamespace:
     def adjoint(
         lanes: ti.i32, environments: ti.i32, tile_count: ti.i32, capacity: ti.i32, velocity_capacity: ti.i32,
         tape: Tiles, frames: Tiles, bars: Nodes, tape_bars: Tiles, constants: Reals, sizes: Integers, soft_inputs: Reals,
-        soft_inputs_bar: Reals, boxes: Integers, grid: Nodes, velocity: Nodes, grid_bar: Nodes, before: Nodes, kept: Tiles,
+        soft_inputs_bar: Reals, boxes: Integers, grid: Nodes, velocity: Nodes, grid_bar: Nodes, before: Nodes, impulses: Reals,
         grips: Reals,
         integers: Integers, reals: Reals, grids: Reals, inputs: Reals, inputs_bar: Reals, controls: Reals, controls_bar: Reals,
         q_bar: Reals, v_bar: Reals, rows: Reals, work: Reals,
@@ -170,6 +171,13 @@ def coupled_kernels(precision: str) -> SimpleNamespace:
                         nodes.update(
                             grid, velocity, constants, sizes, soft_inputs, boxes, box, 0, lines, e, s, offset, velocity_offset,
                         )  # fmt: skip
+                        # the wrenches were used above; what this adds to them is not read again
+                        for n in range(tiles):
+                            contact.touch(
+                                tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
+                                grips, n, (now + n) * COMPONENTS, impulses, 3 * lane * count,
+                                integers, reals, grids, inputs, e * integers[INPUTS], work, base, rows, row + wrench_at,
+                            )  # fmt: skip
                         nodes.clear(grid_bar, velocity_offset, 0, size)
                         for n in range(tiles):
                             particles.from_grid_adjoint(
@@ -177,25 +185,23 @@ def coupled_kernels(precision: str) -> SimpleNamespace:
                                 (now + n) * COMPONENTS, (now + tiles + n) * COMPONENTS,
                                 (lane * tiles + n) * COMPONENTS, box, velocity_offset, velocity_offset,
                             )  # fmt: skip
+                        for back in range(tiles):
+                            n = tiles - 1 - back
+                            contact.touch_adjoint(
+                                tape, tape_bars, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
+                                grid_bar, velocity_offset, grips, n, (now + n) * COMPONENTS, (lane * tiles + n) * COMPONENTS,
+                                impulses, 3 * lane * count,
+                                integers, reals, grids, inputs, e * integers[INPUTS], inputs_bar, work, base,
+                            )  # fmt: skip
                         nodes.update_adjoint(
                             grid, grid_bar, before, constants, sizes, soft_inputs, soft_inputs_bar, boxes, box,
                             0, lines, e, s, offset, velocity_offset, e, lane,
                         )  # fmt: skip
                         for n in range(tiles):
-                            place, bar = (now + n) * COMPONENTS, (lane * tiles + n) * COMPONENTS
-                            # the wrenches were used above; what this adds to them is not read again
-                            contact.touch(
-                                tape, sizes, soft_inputs, grips, n, e, place, kept, 3 * lane,
-                                integers, reals, grids, inputs, e * integers[INPUTS], work, base, rows, row + wrench_at,
-                            )  # fmt: skip
                             particles.to_grid_adjoint(
                                 tape, tape_bars, constants, sizes, soft_inputs, soft_inputs_bar, boxes, grid_bar,
-                                n, e, place, place + tiles * COMPONENTS, bar, box, velocity_offset, e,
-                            )  # fmt: skip
-                            contact.restore(tape, place, kept, 3 * lane)
-                            contact.touch_adjoint(
-                                tape, tape_bars, sizes, soft_inputs, soft_inputs_bar, grips, n, e, place, bar,
-                                integers, reals, grids, inputs, e * integers[INPUTS], inputs_bar, work, base,
+                                n, e, (now + n) * COMPONENTS, (now + tiles + n) * COMPONENTS,
+                                (lane * tiles + n) * COMPONENTS, box, velocity_offset, e,
                             )  # fmt: skip
                         rigid.begin_adjoint(integers, reals, rows, row, work, base, inputs_bar, e * integers[INPUTS])
                     for n in range(tiles):

@@ -46,11 +46,15 @@ class CoupledSolver:
         self.soft, self.rigid = soft, rigid
         self._kernels = runtime.compiled(coupled_kernels, {torch.float32: "f32", torch.float64: "f64"}[soft.dtype])
         self._buffers = Buffers(soft.layout)
+        self._count = sum(len(body.rest_particles) for body in scene.soft_bodies)
         grips = []
         for body in scene.soft_bodies:
             volume = body.shape.volume / len(body.rest_particles)
             grips += [GRIP_SHARE * body.material.parameters["density"] * volume / dt**2, 0.5 * volume ** (1.0 / 3.0)]
         self._grips = torch.tensor(grips, dtype=soft.dtype)
+
+    def _impulses(self, lanes: int) -> Tensor:
+        return self._buffers.empty("impulses", 3 * lanes * self._count, 1).view(-1)
 
     def _row(self) -> int:
         return self.rigid.row + 6 * len(self.rigid.model.links)
@@ -79,7 +83,7 @@ class CoupledSolver:
                 lanes, num_envs, layout.tile_count, int(keep), capacity, layout.nodes,
                 records.view(-1, 4), tape, frames, layout.constants, layout.sizes, flat(inputs.soft), boxes, grid,
                 self._buffers.zeros("velocity", lanes * layout.nodes, 4), status,
-                self._buffers.empty("kept velocities", 3 * lanes, LANE_WIDTH), self._grips,
+                self._impulses(lanes), self._grips,
                 self.rigid.integers, self.rigid.reals, self.rigid.grids, flat(inputs.rigid), flat(inputs.controls),
                 q.view(-1), v.view(-1), rows,
                 self._buffers.zeros("rigid work", lanes * self.rigid.work, 1).view(-1), rigid_status,
@@ -130,7 +134,7 @@ class CoupledSolver:
                     self._buffers.zeros("velocity", lanes * layout.nodes, 4),
                     self._buffers.zeros("grid bar", lanes * layout.nodes, 4),
                     self._buffers.empty("before", lanes * max(layout.colliders, 1), 4),
-                    self._buffers.empty("kept velocities", 3 * lanes, LANE_WIDTH), self._grips,
+                    self._impulses(lanes), self._grips,
                     self.rigid.integers, self.rigid.reals, self.rigid.grids, flat(own.rigid), flat(own_bars.rigid),
                     flat(own.controls), flat(own_bars.controls), q_bar[chunk].view(-1), v_bar[chunk].view(-1), rows,
                     self._buffers.zeros("rigid work", lanes * self.rigid.work, 1).view(-1),

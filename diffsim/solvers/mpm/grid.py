@@ -113,7 +113,8 @@ def grid_stage(real: Any, *, shared_grid: bool) -> SimpleNamespace:
         inputs: ti.template(), inputs_bar: ti.template(),
         boxes: ti.template(), box, begin, end, e, s, offset, bar_offset, bar_row, before_row,
     ):  # fmt: skip
-        """Turns the adjoint of the node velocities into that of (momentum, mass), and adds up the inputs' in ``bar_row``."""
+        """Turns the adjoint of the node velocities (and, in the fourth place, of the mass) into that of (momentum, mass), and
+        adds up the inputs' in ``bar_row``."""
         colliders = sizes[COLLIDERS]
         low0, low1, low2 = boxes[box], boxes[box + 1], boxes[box + 2]
         n1, n2 = boxes[box + 4] - low1, boxes[box + 5] - low2
@@ -173,7 +174,7 @@ def grid_stage(real: Any, *, shared_grid: bool) -> SimpleNamespace:
                     gravity_bar2 = gravity_bar2 + dt * v_bar[2]
                     momentum_bar = v_bar * inverse
                     mass_bar = momentum_bar[0] * free[0] + momentum_bar[1] * free[1] + momentum_bar[2] * free[2]
-                    grid_bar[bar_offset + index] = vec4(momentum_bar[0], momentum_bar[1], momentum_bar[2], -mass_bar)
+                    grid_bar[bar_offset + index] = vec4(momentum_bar[0], momentum_bar[1], momentum_bar[2], bar[3] - mass_bar)
         accumulate(inputs_bar, to_bar + own, gravity_bar0)
         accumulate(inputs_bar, to_bar + own + 1, gravity_bar1)
         accumulate(inputs_bar, to_bar + own + 2, gravity_bar2)

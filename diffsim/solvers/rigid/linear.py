@@ -24,8 +24,8 @@ def linear_stage(real) -> SimpleNamespace:
 
     @ti.func
     def factorise(matrix: ti.template(), at, count):
-        """In place. Returns 1, or 0 if the matrix is not positive definite."""
-        sound = 1
+        """In place. Returns -1, or the first row that is not positive definite."""
+        wrong = -1
         for i in range(count):
             begin = 0
             if i > 0:
@@ -40,10 +40,10 @@ def linear_stage(real) -> SimpleNamespace:
                 if j < i:
                     matrix[at + i * count + j] = total * matrix[at + j * count + j]
                 else:
-                    if not total > 0.0:
-                        sound = 0
+                    if not total > 0.0 and wrong < 0:
+                        wrong = i
                     matrix[at + i * count + i] = 1.0 / ti.sqrt(total)
-        return sound
+        return wrong
 
     @ti.func
     def solve(matrix: ti.template(), at, count, vector: ti.template(), vector_at):

@@ -64,6 +64,6 @@ CUTOFF = 40.0  # contacts and limits beyond so many smoothing lengths are left o
 WILD_VELOCITY, NOT_POSITIVE = 1, 2
 QUANTITIES = {
     WILD_VELOCITY: ("velocity", "is not finite or above 1e8"),
-    NOT_POSITIVE: ("mass matrix", "is not positive definite: a link that moves has no inertia"),
+    NOT_POSITIVE: ("mass matrix", "is not positive definite: a link has no inertia, or a contact is far too stiff for dt"),
 }
 STATUS = 4

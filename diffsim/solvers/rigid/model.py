@@ -160,7 +160,7 @@ class RigidModel:
             parent = self.links[child].parent
             if parent and self.weld(parent) == other_weld:
                 return False
-        names = {self.links[number].name.split(".", 1)[1] for number in (link_a, link_b)}
+        names = {link.name for number in (link_a, link_b) if (link := self.links[number].link) is not None}
         return not any(names == set(pair) for pair in self.articulations[owner].excluded)
 
     def _pairs(self) -> list[tuple[int, int]]:

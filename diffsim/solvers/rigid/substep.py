@@ -126,8 +126,9 @@ def substep_stages(real) -> SimpleNamespace:
             integers, reals, inputs, inputs_at, controls, controls_at, tape, now, v_at, tape, matrix_at, work, vector_at
         )
         contact.contacts(integers, reals, grids, inputs, inputs_at, work, base, tape, matrix_at, work, vector_at)
-        if linear.factorise(tape, matrix_at, dofs) == 0:
-            report(integers, status, e, NOT_POSITIVE, step, s, 0)
+        wrong = linear.factorise(tape, matrix_at, dofs)
+        if wrong >= 0:
+            report(integers, status, e, NOT_POSITIVE, step, s, wrong)
         linear.solve(tape, matrix_at, dofs, work, vector_at)
         for k in range(dofs):
             tape[a_at + k] = work[vector_at + k]
@@ -143,7 +144,7 @@ def substep_stages(real) -> SimpleNamespace:
         inputs_bar: ti.template(), bar_at, controls_bar: ti.template(), controls_bar_at,
         loaded: ti.template(),
     ):  # fmt: skip
-        """From the adjoints of q and v after a substep, in ``work``: those of the links' poses and motions; all others are added
+        """From the adjoints of q and v after a substep, in ``work``: those of the links' poses and motions; others are added
         to. The virtual motion of a link is the adjoint of its external wrench."""
         h = reals[H]
         coordinates, dofs = integers[COORDINATES], integers[DOFS]

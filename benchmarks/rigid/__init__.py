@@ -1,0 +1,1 @@
+"""Problems of the rigid solver's speed, for diffsim and its peers."""

@@ -1,0 +1,221 @@
+"""What the pictures show of a scene's rigid bodies, articulations and obstacles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from diffsim.articulation import Articulation, Geometry
+from diffsim.render.decimation import Surface, simplified, surface_of
+from diffsim.render.geometry import Color, TriangleMesh
+from diffsim.render.packing import hemisphere
+from diffsim.scene import Scene, rotation_matrix
+from diffsim.shapes import Plane
+from diffsim.solvers.rigid.model import PlacedLink, RigidModel
+
+RIGID_COLORS: tuple[Color, ...] = (
+    (0.16, 0.6, 0.66),
+    (0.9, 0.45, 0.2),
+    (0.5, 0.66, 0.26),
+    (0.76, 0.38, 0.56),
+    (0.92, 0.76, 0.3),
+)
+ROBOT_COLORS: tuple[Color, ...] = ((0.84, 0.85, 0.86), (0.58, 0.67, 0.78), (0.83, 0.74, 0.62))
+OBSTACLE_COLOR: Color = (0.3, 0.33, 0.39)
+EVERY_OTHER = 0.86  # every other link of a robot is so much darker, so that they can be told apart
+BRIGHTEST = 0.86  # sRGB: the shading of a surface that reflects all light would be lost in white
+MAX_TRIANGLES = 80_000  # of all rigid things together; more make a frame slow
+PLANE_CELLS = 8  # along an edge of a plane's square: a triangle that reaches behind the eye is not drawn
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A geometry that is drawn: its link's number in the model, and its colour."""
+
+    link: int
+    geometry: Geometry
+    color: Color
+
+
+@dataclass(frozen=True)
+class _Part:
+    """All that is drawn of one link, in the link's frame: vertices, normals, colours (V, 3), faces (F, 3)."""
+
+    link: int
+    falls: bool
+    vertices: np.ndarray
+    normals: np.ndarray
+    colors: np.ndarray
+    faces: np.ndarray
+
+
+class RigidParts:
+    """Triangle meshes of all rigid things except the ground and the tools, at any coordinates.
+
+    Args:
+        scene: what to draw.
+        colors: sRGB in [0, 1] by the name of a rigid body, an articulation, a link ("<articulation>.<link>") or an obstacle.
+            They go before the colours of the geometries, and these before the palette.
+    """
+
+    def __init__(self, scene: Scene, colors: Mapping[str, Color]):
+        self._model = RigidModel([_bare(each) for each in scene.moving_articulations], (), scene.contact, dt=1.0)
+        self.coordinates = self._model.coordinates
+        drawn = _drawn(scene, self._model, colors)
+        solids = [item for item in drawn if not isinstance(item.geometry.shape, Plane)]
+        shapes = {id(item.geometry.shape): item.geometry.shape for item in solids}  # several geometries may share one
+        self._solids = solids
+        self._surfaces = {key: surface_of(shape.surface_mesh()) for key, shape in shapes.items()}
+        self._parts = _parts(self._model, solids, self._surfaces)
+        self._planes = [item for item in drawn if isinstance(item.geometry.shape, Plane)]
+
+    def simplify(self, detail: float) -> None:
+        """Leave out what is smaller than ``detail`` metres."""
+        keys = [id(item.geometry.shape) for item in self._solids]
+        uses = [keys.count(key) for key in self._surfaces]
+        coarse = simplified(list(self._surfaces.values()), uses, detail, MAX_TRIANGLES)
+        self._parts = _parts(self._model, self._solids, dict(zip(self._surfaces, coarse, strict=True)))
+
+    @staticmethod
+    def names(scene: Scene) -> list[str]:
+        """What can be given a colour."""
+        names = [thing.name for thing in (*scene.obstacles, *scene.rigid_bodies)]
+        for articulation in scene.articulations:
+            names += [articulation.name, *(f"{articulation.name}.{link.name}" for link in articulation.links)]
+        return names
+
+    def meshes(self, q: np.ndarray) -> tuple[list[TriangleMesh], list[TriangleMesh]]:
+        """The obstacles and the links in the world at the coordinates q (coordinates,)."""
+        positions, rotations = self._model.forward_kinematics(q)
+        still: list[TriangleMesh] = []
+        links: list[TriangleMesh] = []
+        for part in self._parts:
+            turn = rotations[part.link].T
+            vertices, normals = part.vertices @ turn + positions[part.link], part.normals @ turn
+            (links if part.link else still).append(TriangleMesh(vertices, part.faces, part.colors, normals=normals))
+        return still, links
+
+    def points(self, floor: float | None) -> tuple[np.ndarray, np.ndarray]:
+        """Outermost points (N, 3) of the obstacles, and of each link at first and, if it may fall, on the floor below."""
+        still, links = self.meshes(self._model.initial)
+        found = [np.zeros((0, 3)), *(_outermost(mesh) for mesh in links)]
+        falling = [part.falls for part in self._parts if part.link]
+        for mesh, falls in zip(links, falling, strict=True):
+            if falls and floor is not None:
+                found.append(_outermost(mesh) * (1.0, 1.0, 0.0) + (0.0, 0.0, floor))
+        return np.concatenate([np.zeros((0, 3)), *(_outermost(mesh) for mesh in still)]), np.concatenate(found)
+
+    def floor(self, ground: float | None) -> float | None:
+        """Height of the highest horizontal plane, the ground's given height among them; None: there is none."""
+        heights = [position[2] for position, rotation, _ in self._placed_planes() if _is_floor(rotation)]
+        return max([*heights, *([] if ground is None else [ground])], default=None)
+
+    def walls(self, eye: np.ndarray, center: np.ndarray, radius: float) -> list[TriangleMesh]:
+        """Squares for the planes that are no floors, wide enough for a sphere; none for those that the eye is behind."""
+        found = []
+        for position, rotation, color in self._placed_planes():
+            if _is_floor(rotation) or (eye - position) @ rotation[:, 2] <= 0.0:
+                continue
+            middle = (center - position) @ rotation
+            line = np.linspace(-1.5 * radius, 1.5 * radius, PLANE_CELLS + 1)
+            x, y = np.meshgrid(middle[0] + line, middle[1] + line, indexing="ij")
+            vertices = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1) @ rotation.T + position
+            a = (np.arange(PLANE_CELLS)[:, None] * (PLANE_CELLS + 1) + np.arange(PLANE_CELLS)).ravel()
+            b, c, d = a + PLANE_CELLS + 1, a + PLANE_CELLS + 2, a + 1
+            faces = np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
+            found.append(TriangleMesh(vertices, faces, color))
+        return found
+
+    def _placed_planes(self) -> list[tuple[np.ndarray, np.ndarray, Color]]:
+        """World position (3,), rotation (3, 3) and colour of the planes, all of which stand still."""
+        positions, rotations = self._model.forward_kinematics(self._model.initial)
+        placed = []
+        for item in self._planes:
+            turn = rotations[item.link]
+            position = positions[item.link] + turn @ np.asarray(item.geometry.position)
+            placed.append((position, turn @ rotation_matrix(item.geometry.rotation), item.color))
+        return placed
+
+
+def _outermost(mesh: TriangleMesh) -> np.ndarray:
+    """The farthest vertices in many directions: they stand for the mesh in a frame."""
+    directions = hemisphere(60)
+    reach = mesh.vertices @ np.concatenate([directions, -directions, np.eye(3), -np.eye(3)]).T
+    return mesh.vertices[np.unique(reach.argmax(axis=0))]
+
+
+def _is_floor(rotation: np.ndarray) -> bool:
+    return bool(rotation[2, 2] > 1.0 - 1e-6)
+
+
+def _bare(articulation: Articulation) -> Articulation:
+    """Without geometries, whose pairs the poses do not need."""
+    return replace(articulation, links=tuple(replace(link, geometries=()) for link in articulation.links))
+
+
+def _drawn(scene: Scene, model: RigidModel, colors: Mapping[str, Color]) -> list[_Drawn]:
+    """All visible geometries of the obstacles and of the links, in the model's order."""
+    drawn = [_Drawn(0, each.geometry, colors.get(each.name, OBSTACLE_COLOR)) for each in scene.obstacles]
+    articulations, bodies = scene.moving_articulations, len(scene.rigid_bodies)
+    first = {placed.articulation: number for number, placed in reversed(list(enumerate(model.links)))}
+    for number, placed in enumerate(model.links[1:], start=1):
+        owner = articulations[placed.articulation]
+        if placed.articulation < bodies:
+            palette: Color = RIGID_COLORS[placed.articulation % len(RIGID_COLORS)]
+        else:
+            shade = EVERY_OTHER if _depth(model.links, number) % 2 else 1.0
+            r, g, b = ROBOT_COLORS[(placed.articulation - bodies) % len(ROBOT_COLORS)]
+            palette = (shade * r, shade * g, shade * b)
+        chosen = colors.get(placed.name, colors.get(owner.name))
+        for geometry in owner.links[number - first[placed.articulation]].geometries:
+            if geometry.visible:
+                own = palette if geometry.color is None else geometry.color
+                drawn.append(_Drawn(number, geometry, own if chosen is None else chosen))
+    return drawn
+
+
+def _depth(links: list[PlacedLink], number: int) -> int:
+    """Moving joints between a link and the world."""
+    depth = 0
+    while number:
+        depth += links[number].joint.kind != "fixed"
+        number = links[number].parent
+    return depth
+
+
+def _parts(model: RigidModel, drawn: list[_Drawn], surfaces: Mapping[int, Surface]) -> list[_Part]:
+    """One part for each link that has something to draw. surfaces: by the id of their shape."""
+    parts = []
+    for link in dict.fromkeys(item.link for item in drawn):
+        vertices, normals, colors, faces, count = [], [], [], [], 0
+        for item in drawn:
+            surface = surfaces[id(item.geometry.shape)]
+            if item.link != link or len(surface.faces) == 0:
+                continue
+            turn = rotation_matrix(item.geometry.rotation).T
+            vertices.append(surface.vertices @ turn + np.asarray(item.geometry.position))
+            normals.append(surface.normals @ turn)
+            colors.append(np.broadcast_to(_reflected(item.color), surface.vertices.shape))
+            faces.append(surface.faces + count)
+            count += len(surface.vertices)
+        if faces:
+            stacks = (np.concatenate(arrays) for arrays in (vertices, normals, colors, faces))
+            parts.append(_Part(link, _falls(model.links, link), *stacks))
+    return parts
+
+
+def _reflected(color: Color) -> np.ndarray:
+    """A colour (3,) as bright as a surface in full light may be, of the same hue."""
+    array = np.clip(np.asarray(color, dtype=np.float32), 0.0, 1.0)
+    return array * min(1.0, BRIGHTEST / max(float(array.max()), 1e-6))
+
+
+def _falls(links: list[PlacedLink], number: int) -> bool:
+    """Whether a link belongs to a tree on a free joint."""
+    while number:
+        if links[number].joint.kind == "free":
+            return True
+        number = links[number].parent
+    return False
