@@ -57,7 +57,9 @@ def test_gradcheck_far_beyond_yield_and_at_equal_singular_values():
     ds.gradcheck(function, {"x": start.x, "C": C, "F": start.F})
 
 
-@pytest.mark.parametrize("material", [ds.Elastic(), ds.NeoHookean()], ids=["elastic", "neo_hookean"])
+@pytest.mark.parametrize(
+    "material", [ds.Elastic(), ds.NeoHookean(), ds.ElastoPlastic(), ds.Sand(), ds.Snow()], ids=lambda each: type(each).__name__
+)
 def test_gradcheck_of_inverted_and_flattened_elements(material):
     # backward finds the rotations in the columns of F after the step, where signs and columns of almost no length matter
     sim = ds.Simulator(free_scene(material), dt=1e-4, substeps=3, dtype=F64)

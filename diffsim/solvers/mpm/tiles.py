@@ -129,4 +129,13 @@ def elementary_functions(real: Any) -> SimpleNamespace:
         near = y2 < 0.0625
         return ti.select(near, ti.sqrt(a * b) * series, (a - b) / ti.select(near, ti.cast(1.0, real), log_a - log_b))
 
-    return SimpleNamespace(log=log, exp=exp, logarithmic_mean=logarithmic_mean, constant=constant)
+    @ti.func
+    def held_quotient(a, b, least):
+        """(max(a, least) - max(b, least)) / (a - b): 1 where neither is held, 0 where both are."""
+        held = (a < least) | (b < least)
+        quotient = (ti.max(a, least) - ti.max(b, least)) / ti.select(held & (a != b), a - b, ti.cast(1.0, real))
+        return ti.select(held, quotient, ti.cast(1.0, real))
+
+    return SimpleNamespace(
+        log=log, exp=exp, logarithmic_mean=logarithmic_mean, held_quotient=held_quotient, constant=constant
+    )

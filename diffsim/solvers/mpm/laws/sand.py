@@ -76,9 +76,9 @@ def drucker_prager(real: Any, functions: SimpleNamespace) -> SimpleNamespace:
         c_bar = -k_bar * trace * inverse_length
         c0, c1, c2 = ti.max(s0, SMALLEST_STRETCH), ti.max(s1, SMALLEST_STRETCH), ti.max(s2, SMALLEST_STRETCH)
         # the strains differ from log s by the same a / 3, so differences of the two are equal
-        mean01 = functions.logarithmic_mean(c0, c1, e0, e1)
-        mean02 = functions.logarithmic_mean(c0, c2, e0, e2)
-        mean12 = functions.logarithmic_mean(c1, c2, e1, e2)
+        slope01 = k * functions.held_quotient(s0, s1, SMALLEST_STRETCH) / functions.logarithmic_mean(c0, c1, e0, e1)
+        slope02 = k * functions.held_quotient(s0, s2, SMALLEST_STRETCH) / functions.logarithmic_mean(c0, c2, e0, e2)
+        slope12 = k * functions.held_quotient(s1, s2, SMALLEST_STRETCH) / functions.logarithmic_mean(c1, c2, e1, e2)
         return (
             ti.select(s0 > SMALLEST_STRETCH, e0_bar / c0, zero),
             ti.select(s1 > SMALLEST_STRETCH, e1_bar / c1, zero),
@@ -88,10 +88,10 @@ def drucker_prager(real: Any, functions: SimpleNamespace) -> SimpleNamespace:
             3.0 * mean_new * total + c_bar * 1.5 * alpha / mu,
             c_bar * (1.5 * lam / mu + 1.0),
             zero, zero, g0, g1, g2,
-            k * functions.logarithmic_mean(g0, g1, n0, n1) / mean01,
-            k * functions.logarithmic_mean(g0, g2, n0, n2) / mean02,
-            k * functions.logarithmic_mean(g1, g2, n1, n2) / mean12,
-            2.0 * mu * k / mean01, 2.0 * mu * k / mean02, 2.0 * mu * k / mean12,
+            slope01 * functions.logarithmic_mean(g0, g1, n0, n1),
+            slope02 * functions.logarithmic_mean(g0, g2, n0, n2),
+            slope12 * functions.logarithmic_mean(g1, g2, n1, n2),
+            2.0 * mu * slope01, 2.0 * mu * slope02, 2.0 * mu * slope12,
         )  # fmt: skip
 
     return SimpleNamespace(forward=forward, adjoint=adjoint)

@@ -82,9 +82,9 @@ def von_mises(real: Any, functions: SimpleNamespace) -> SimpleNamespace:
         mean01 = functions.logarithmic_mean(g0, g1, f0, f1) / functions.logarithmic_mean(c0, c1, e0, e1)
         mean02 = functions.logarithmic_mean(g0, g2, f0, f2) / functions.logarithmic_mean(c0, c2, e0, e2)
         mean12 = functions.logarithmic_mean(g1, g2, f1, f2) / functions.logarithmic_mean(c1, c2, e1, e2)
-        dg01 = ti.select(yielding, k * mean01, one)
-        dg02 = ti.select(yielding, k * mean02, one)
-        dg12 = ti.select(yielding, k * mean12, one)
+        dg01 = ti.select(yielding, k * mean01 * functions.held_quotient(s0, s1, SMALLEST_STRETCH), one)
+        dg02 = ti.select(yielding, k * mean02 * functions.held_quotient(s0, s2, SMALLEST_STRETCH), one)
+        dg12 = ti.select(yielding, k * mean12 * functions.held_quotient(s1, s2, SMALLEST_STRETCH), one)
         return (
             ti.select(yielding, ti.select(s0 > SMALLEST_STRETCH, p0, zero), b0),
             ti.select(yielding, ti.select(s1 > SMALLEST_STRETCH, p1, zero), b1),
