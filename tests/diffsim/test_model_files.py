@@ -39,11 +39,11 @@ def packaged(package: str, path: str) -> Path:
         try:
             folder = importlib.metadata.distribution(package).locate_file("cmeel.prefix/share/example-robot-data/robots")
         except importlib.metadata.PackageNotFoundError:
-            pytest.skip(f"{package} is not installed (extra 'models')")
+            pytest.skip(f"{package} is not installed; make test installs it")
     else:
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
-            pytest.skip(f"{package} is not installed (extra 'models')")
+            pytest.skip(f"{package} is not installed; make test installs it")
         folder = Path(spec.origin).parent
     return Path(str(folder)) / path
 
