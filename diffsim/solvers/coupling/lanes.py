@@ -9,6 +9,7 @@ from typing import Any
 import taichi as ti
 
 from diffsim.solvers.coupling.contact import particle_contact
+from diffsim.solvers.mpm.boxes import empty_box, node_count, row_count
 from diffsim.solvers.mpm.grid import grid_stage
 from diffsim.solvers.mpm.lanes import BLOCK
 from diffsim.solvers.mpm.memory import COMPONENTS, FRAME, LANE_WIDTH, OUTGROWN, PARTICLES, STATUS, SUBSTEPS
@@ -30,16 +31,6 @@ def coupled_kernels(precision: str) -> SimpleNamespace:
     Nodes = ti.types.ndarray(dtype=vec4, ndim=1)
     Tiles = ti.types.ndarray(dtype=ti.types.vector(LANE_WIDTH, real), ndim=1)
     Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
-
-    @ti.func
-    def empty_box(boxes: ti.template(), box):
-        for d in ti.static(range(3)):
-            boxes[box + d] = 1 << 30
-            boxes[box + 3 + d] = 0
-
-    @ti.func
-    def row_count(boxes: ti.template(), box):
-        return (boxes[box + 3] - boxes[box]) * (boxes[box + 4] - boxes[box + 1])
 
     @ti.kernel
     def forward(
@@ -78,7 +69,7 @@ def coupled_kernels(precision: str) -> SimpleNamespace:
                         box = first_box + 6 * s
                         offset = ti.select(keep == 1, e * substeps + s, lane) * capacity
                         lines = row_count(boxes, box)
-                        size = lines * (boxes[box + 5] - boxes[box + 2])
+                        size = node_count(boxes, box)
                         if size > capacity:
                             particles.report(status, e, s, 0, OUTGROWN)
                         if status[e * STATUS] == 0 and rigid_status[e * RIGID_STATUS] == 0 and size <= capacity:
@@ -162,7 +153,7 @@ def coupled_kernels(precision: str) -> SimpleNamespace:
                         box = (e * (substeps + 1) + s) * 6
                         offset = (e * substeps + s) * capacity
                         lines = row_count(boxes, box)
-                        size = lines * (boxes[box + 5] - boxes[box + 2])
+                        size = node_count(boxes, box)
                         rigid.finish_adjoint(
                             integers, reals, grids, inputs, e * integers[INPUTS], controls, e * integers[ACTUATORS],
                             rows, row, work, base, inputs_bar, e * integers[INPUTS], controls_bar, e * integers[ACTUATORS],

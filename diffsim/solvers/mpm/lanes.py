@@ -14,6 +14,7 @@ from typing import Any
 
 import taichi as ti
 
+from diffsim.solvers.mpm.boxes import empty_box, merge_box, node_count, row_count
 from diffsim.solvers.mpm.grid import grid_stage
 from diffsim.solvers.mpm.memory import COMPONENTS, FRAME, LANE_WIDTH, OUTGROWN, PARTICLES, STATUS, SUBSTEPS
 from diffsim.solvers.mpm.particles import particle_stages
@@ -32,27 +33,6 @@ def lane_kernels(precision: str) -> SimpleNamespace:
     Nodes = ti.types.ndarray(dtype=vec4, ndim=1)
     Tiles = ti.types.ndarray(dtype=ti.types.vector(LANE_WIDTH, real), ndim=1)
     Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
-
-    @ti.func
-    def row_count(boxes: ti.template(), box):
-        return (boxes[box + 3] - boxes[box]) * (boxes[box + 4] - boxes[box + 1])
-
-    @ti.func
-    def node_count(boxes: ti.template(), box):
-        return row_count(boxes, box) * (boxes[box + 5] - boxes[box + 2])
-
-    @ti.func
-    def empty_box(boxes: ti.template(), box):
-        for d in ti.static(range(3)):
-            boxes[box + d] = 1 << 30
-            boxes[box + 3 + d] = 0
-
-    @ti.func
-    def merge_box(boxes: ti.template(), box, own):
-        """Widen a box that the whole team widens by a lane's own."""
-        for d in ti.static(range(3)):
-            ti.atomic_min(boxes[box + d], boxes[own + d])
-            ti.atomic_max(boxes[box + 3 + d], boxes[own + 3 + d])
 
     @ti.func
     def meet(gate: ti.template(), team, workers, met):
