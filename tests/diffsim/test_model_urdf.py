@@ -143,7 +143,7 @@ def test_meshes_are_decomposed(tmp_path):
     shape, picture = check(path).links[0].geometries
     assert shape.shape is picture.shape
     assert shape.shape.volume == pytest.approx(3.0, rel=1e-5)
-    picture, hull = load_articulation(path, decompose="hull").links[0].geometries
+    hull, picture = load_articulation(path, decompose="hull").links[0].geometries
     assert (hull.collides, hull.visible, picture.collides, picture.visible) == (True, False, False, True)
     assert hull.shape.volume == pytest.approx(3.5, rel=1e-5)
     with refused("decompose", "hull", "'boxes'"):
