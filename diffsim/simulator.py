@@ -307,8 +307,10 @@ class Simulator:
         self._check(state, actions[0])
         self._check_actions(actions)
         states_q, states_qd = rigid.rollout(state.time_step, state.q, state.qd, actions, self._overrides(parameters)[1])
-        later = zip(states_q.unbind(0)[1:], states_qd.unbind(0)[1:], strict=True)
-        return [state, *(state.replace(q=q, qd=qd, time_step=state.time_step + t) for t, (q, qd) in enumerate(later, start=1))]
+        steps = torch.arange(1, len(actions) + 1, device=state.time_step.device)
+        later = zip(states_q[1:].unbind(0), states_qd[1:].unbind(0), (state.time_step + steps[:, None]).unbind(0), strict=True)
+        rest = {name: each for name, each in state.tensors().items() if name not in ("q", "qd", "time_step")}
+        return [state, *(State(**rest, q=q, qd=qd, time_step=time_step) for q, qd, time_step in later)]
 
     def windowed_rollout(
         self,

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from diffsim.articulation import JOINT_SIZES, Articulation, Geometry, Link
-from diffsim.shapes import Cylinder, Plane, RoundedBox, Shape, Torus
+from diffsim.shapes import Box, Cylinder, Plane, RoundedBox, Shape, Torus
 
 Tensor = torch.Tensor
 Parameters = Mapping[str, "Tensor | Mapping[str, Tensor]"]
@@ -124,6 +124,10 @@ class Collider:
     def __post_init__(self) -> None:
         points, self.radius = self.geometry.shape.contact_points()
         self.points = constant(points)
+        # what meets a plane: of points on flat faces those that are not midway between two others
+        shape, middles = self.geometry.shape, 0.5 * (self.points[:, None] + self.points)
+        corner = ((middles[:, :, None] - self.points).norm(dim=-1) < 1e-9).sum((0, 1)) == 1
+        self.corners = self.points[corner] if isinstance(shape, Box | Cylinder) else self.points
 
     def is_sphere(self) -> bool:
         return isinstance(self.geometry.shape, RoundedBox) and not any(self.geometry.shape.core)
@@ -421,7 +425,8 @@ class RigidOracle:
             scale_a = self._property(a, "scale", given)
             scale_b = constant(1.0) if b.link < 0 else self._property(b, "scale", given)
             (R_a, p_a), (R_b, p_b) = self._placed(pose, a, given), self._placed(pose, b, given)
-            x = p_a + (scale_a * a.points) @ R_a.T
+            points = a.corners if isinstance(b.geometry.shape, Plane) else a.points
+            x = p_a + (scale_a * points) @ R_a.T
             y = (x - p_b) @ R_b / scale_b
             near = (scale_b * shape_distance(b.geometry.shape, y) - scale_a * a.radius).detach() <= REACH * self.d
             if not near.any():

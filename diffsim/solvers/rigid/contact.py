@@ -41,14 +41,11 @@ from diffsim.solvers.rigid.memory import (
     SLIP_SPEED,
     SMOOTHING,
     THETA_BAR,
-    U_NEW,
     W_COLUMN_AT,
     W_DOF_AT,
     H,
     P,
     R,
-    U,
-    W,
 )  # fmt: skip
 from diffsim.solvers.rigid.vectors import vector_functions
 
@@ -58,7 +55,7 @@ def contact_stage(real, last_dof) -> SimpleNamespace:
     vf = vector_functions(real)
     law = compliance(real)
     surfaces = distance_stage(real)
-    load, add = vf.load, vf.add
+    vec3, mat3, load, add = vf.vec3, vf.mat3, vf.load, vf.add
 
     @ti.func
     def mean_properties(inputs: ti.template(), a, b):
@@ -84,22 +81,68 @@ def contact_stage(real, last_dof) -> SimpleNamespace:
         return at, load(work, at + P) + rot @ load(reals, own), rot @ vf.load_matrix(reals, own + 3)
 
     @ti.func
-    def add_columns(integers: ti.template(), work: ti.template(), base, link, point, sign, count):
-        """Columns of the velocity of a link's point after ``count`` others; returns how many there are then."""
+    def last_point(integers: ti.template(), a, b):
+        """One past the last point of geometry a that meets geometry b: with a plane only the corners of a's hull do."""
+        row_a, row_b = integers[GEOMETRY_AT] + GEOMETRY_INTS * a, integers[GEOMETRY_AT] + GEOMETRY_INTS * b
+        end = integers[row_a + 3]
+        if integers[row_b + 1] == PLANE:
+            end = integers[row_a + 8]
+        return end
+
+    @ti.func
+    def relative_motion(work: ti.template(), at_a, at_b, arm_a, arm_b, slot: ti.template()):
+        """Velocity of link a's point at ``arm_a`` against that of link b's at ``arm_b``, the same place, and the links'
+        relative angular velocity. Angular velocities stand at ``slot``, the origins' velocities after them."""
+        omega_a, omega_b = load(work, at_a + slot), load(work, at_b + slot)
+        u = load(work, at_a + slot + 3) + omega_a.cross(arm_a) - load(work, at_b + slot + 3) - omega_b.cross(arm_b)
+        return u, omega_a - omega_b
+
+    @ti.func
+    def relative_motion_adjoint(
+        work: ti.template(), at_a, at_b, arm_a, arm_b, slot: ti.template(), bar_slot: ti.template(), u_bar, omega_bar
+    ):
+        """Added to the adjoints of the links' motions, and to their positions' at a given place."""
+        add(work, at_a + bar_slot, omega_bar + arm_a.cross(u_bar))
+        add(work, at_a + bar_slot + 3, u_bar)
+        add(work, at_a + P_BAR, load(work, at_a + slot).cross(u_bar))
+        add(work, at_b + bar_slot, u_bar.cross(arm_b) - omega_bar)
+        add(work, at_b + bar_slot + 3, -1.0 * u_bar)
+        add(work, at_b + P_BAR, u_bar.cross(load(work, at_b + slot)))
+
+    @ti.func
+    def plus_outer(x, y, z, a, b):
+        """Rows of a matrix plus a b^T."""
+        return x + a[0] * b, y + a[1] * b, z + a[2] * b
+
+    @ti.func
+    def times_rows(a, x, y, z):
+        return a[0] * x + a[1] * y + a[2] * z
+
+    @ti.func
+    def relative_columns(integers: ti.template(), work: ti.template(), base, link_a, link_b, place):
+        """Columns of the motion of link a against link b, as seen at a place; returns how many. Their dofs descend; those that
+        carry both links are left out."""
         columns, axes = base + integers[W_COLUMN_AT], base + integers[W_DOF_AT]
-        total = count
-        j = link
-        while j > 0:
-            arm = point - load(work, base + LINK * j + P)
-            for k in range(integers[integers[LINK_AT] + LINK_INTS * j + 3], last_dof(integers, j)):
-                z = load(work, axes + 3 * k)
-                column = sign * z
+        a, b, total = link_a, link_b, 0
+        while a != b:
+            link, sign = ti.max(a, b), ti.select(a > b, ti.cast(1.0, real), ti.cast(-1.0, real))
+            row = integers[LINK_AT] + LINK_INTS * link
+            arm = place - load(work, base + LINK * link + P)
+            first, end = integers[row + 3], last_dof(integers, link)
+            for back in range(end - first):
+                k, at = end - 1 - back, columns + COLUMN * total
+                linear, angular = sign * load(work, axes + 3 * k), vec3(0.0, 0.0, 0.0)
                 if integers[integers[DOF_AT] + DOF_INTS * k + 1] == 1:
-                    column = sign * z.cross(arm)
-                work[columns + COLUMN * total] = ti.cast(k, real)
-                vf.store(work, columns + COLUMN * total + 1, column)
+                    angular = linear
+                    linear = angular.cross(arm)
+                work[at] = ti.cast(k, real)
+                vf.store(work, at + 1, linear)
+                vf.store(work, at + 4, angular)
                 total += 1
-            j = integers[integers[LINK_AT] + LINK_INTS * j]
+            if a > b:
+                a = integers[row]
+            else:
+                b = integers[row]
         return total
 
     @ti.func
@@ -107,9 +150,12 @@ def contact_stage(real, last_dof) -> SimpleNamespace:
         integers: ti.template(), reals: ti.template(), grids: ti.template(), inputs: ti.template(), inputs_at,
         work: ti.template(), base, matrix: ti.template(), matrix_at, vector: ti.template(), vector_at,
     ):  # fmt: skip
-        """Added to the right-hand side, and what depends on the new velocities to the matrix."""
+        """Added to the right-hand side, and what depends on the new velocities to the matrix.
+
+        A pair's forces and their slopes are summed about the centre of geometry a before they are seen by the joints."""
         h, d, s, eps = reals[H], reals[SMOOTHING], reals[RESTITUTION_SPEED], reals[SLIP_SPEED]
         dofs, columns = integers[DOFS], base + integers[W_COLUMN_AT]
+        zero, none = vec3(0.0, 0.0, 0.0), ti.cast(0.0, real)
         for pair in range(integers[PAIRS]):
             a = integers[integers[PAIR_AT] + PAIR_INTS * pair]
             b = integers[integers[PAIR_AT] + PAIR_INTS * pair + 1]
@@ -119,149 +165,168 @@ def contact_stage(real, last_dof) -> SimpleNamespace:
             scale_a, scale_b = inputs[in_a + 3], inputs[in_b + 3]
             at_a, center_a, _rot_a = frame(integers, reals, work, base, a)
             at_b, center_b, rot_b = frame(integers, reals, work, base, b)
-            if not apart(integers, reals, a, b, scale_a, scale_b, rot_b.transpose() @ (center_a - center_b)):
+            center = rot_b.transpose() @ (center_a - center_b)
+            if not apart(integers, reals, a, b, scale_a, scale_b, center):
                 mu, e, k = mean_properties(inputs, in_a, in_b)
                 radius = scale_a * reals[integers[R_GEOMETRY_AT] + GEOMETRY_REALS * a + 16]
-                link_rot = vf.load_matrix(work, at_a + R)
-                for point in range(integers[row_a + 2], integers[row_a + 3]):
-                    x = center_a + link_rot @ (scale_a * load(reals, integers[R_POINT_AT] + POINT_REALS * point))
-                    sdf, g, _hessian = surfaces.distance(
-                        integers, reals, grids, b, scale_b, rot_b.transpose() @ (x - center_b), False
-                    )
+                from_link = scale_a * vf.load_matrix(work, at_a + R)
+                to_b = rot_b.transpose() @ from_link
+                arm_a, arm_b = center_a - load(work, at_a + P), center_a - load(work, at_b + P)
+                u_center, omega = relative_motion(work, at_a, at_b, arm_a, arm_b, OMEGA)
+                force, torque, D_sum, D_first, D_second = zero, zero, none, zero, none
+                nx, ny, nz, tx, ty, tz, mx, my, mz = zero, zero, zero, zero, zero, zero, zero, zero, zero
+                touching = 0
+                for point in range(integers[row_a + 2], last_point(integers, a, b)):
+                    own = load(reals, integers[R_POINT_AT] + POINT_REALS * point)
+                    y = center + to_b @ own
+                    sdf, g = y[2], vec3(0.0, 0.0, 1.0)
+                    if integers[row_b + 1] != PLANE:
+                        sdf, g, _hessian = surfaces.distance(integers, reals, grids, b, scale_b, y, False)
+                        g = g / ti.sqrt(g.dot(g))
                     phi = sdf - radius
                     if phi < CUTOFF * d:
-                        n = rot_b @ (g / ti.sqrt(g.dot(g)))
-                        x_c = x - radius * n
-                        u = (
-                            load(work, at_a + U) + load(work, at_a + OMEGA).cross(x_c - load(work, at_a + P))
-                            - load(work, at_b + U) - load(work, at_b + OMEGA).cross(x_c - load(work, at_b + P))
-                        )  # fmt: skip
+                        touching = 1
+                        n = rot_b @ g
+                        r = from_link @ own - radius * n
+                        u = u_center + omega.cross(r)
                         rate = n.dot(u)
                         still, D, N = law.normal(phi, rate, k, d, e, s)
-                        slip = ti.max(u.dot(u) - rate * rate, ti.cast(0.0, real))
+                        slip = ti.max(u.dot(u) - rate * rate, none)
                         D_t = mu * N / ti.sqrt(slip + eps * eps)
                         # force on a: still n - (D_t + (D - D_t) n n^T) u+
-                        force = (still - (D - D_t) * rate) * n - D_t * u
-                        count = add_columns(integers, work, base, integers[row_a], x_c, 1.0, 0)
-                        count = add_columns(integers, work, base, integers[row_b], x_c, -1.0, count)
-                        for c in range(count):
-                            J = load(work, columns + COLUMN * c + 1)
-                            i = ti.cast(work[columns + COLUMN * c], ti.i32)
-                            vector[vector_at + i] += J.dot(force)
-                            DJ = h * (D_t * J + ((D - D_t) * n.dot(J)) * n)
-                            for other in range(count):
-                                j = ti.cast(work[columns + COLUMN * other], ti.i32)
-                                if j <= i:
-                                    matrix[matrix_at + i * dofs + j] += DJ.dot(load(work, columns + COLUMN * other + 1))
+                        more = D - D_t
+                        f = (still - more * rate) * n - D_t * u
+                        force, torque = force + f, torque + r.cross(f)
+                        # the slope's moments about the centre: of D_t, and of more n n^T with m = r x n
+                        m, D_r = r.cross(n), D_t * r
+                        D_sum, D_first, D_second = D_sum + D_t, D_first + D_r, D_second + D_r.dot(r)
+                        nx, ny, nz = plus_outer(nx, ny, nz, more * n, n)
+                        tx, ty, tz = plus_outer(tx, ty, tz, more * n, m)
+                        mx, my, mz = plus_outer(mx, my, mz, more * m, m)
+                        mx, my, mz = plus_outer(mx, my, mz, -1.0 * D_r, r)
+                if touching == 1:
+                    # rows of the slopes: of the force by the velocity, of the torque by the velocity (columns), by the turning
+                    nx, ny, nz = nx + vec3(D_sum, 0.0, 0.0), ny + vec3(0.0, D_sum, 0.0), nz + vec3(0.0, 0.0, D_sum)
+                    x, y, z = D_first[0], D_first[1], D_first[2]
+                    tx, ty, tz = tx + vec3(0.0, z, -y), ty + vec3(-z, 0.0, x), tz + vec3(y, -x, 0.0)
+                    mx, my, mz = mx + vec3(D_second, 0.0, 0.0), my + vec3(0.0, D_second, 0.0), mz + vec3(0.0, 0.0, D_second)
+                    wx, wy, wz = vec3(tx[0], ty[0], tz[0]), vec3(tx[1], ty[1], tz[1]), vec3(tx[2], ty[2], tz[2])
+                    count = relative_columns(integers, work, base, integers[row_a], integers[row_b], center_a)
+                    for c in range(count):
+                        at = columns + COLUMN * c
+                        i, linear, angular = ti.cast(work[at], ti.i32), load(work, at + 1), load(work, at + 4)
+                        vector[vector_at + i] = vector[vector_at + i] + linear.dot(force) + angular.dot(torque)
+                        f = h * (times_rows(linear, nx, ny, nz) + times_rows(angular, wx, wy, wz))
+                        t = h * (times_rows(linear, tx, ty, tz) + times_rows(angular, mx, my, mz))
+                        for other in range(c, count):
+                            at_other = columns + COLUMN * other
+                            entry = matrix_at + i * dofs + ti.cast(work[at_other], ti.i32)
+                            slope = f * load(work, at_other + 1) + t * load(work, at_other + 4)
+                            matrix[entry] = matrix[entry] + slope.sum()
 
     @ti.func
-    def point_velocity_adjoint(work: ti.template(), at, omega_slot: ti.template(), omega_bar_slot: ti.template(), arm, bar):
-        """Adjoint of u + omega x arm for a link; u's adjoint stands after omega's. Returns that of the arm."""
-        add(work, at + omega_bar_slot, arm.cross(bar))
-        add(work, at + omega_bar_slot + 3, bar)
-        return bar.cross(load(work, at + omega_slot))
+    def add_properties(inputs_bar: ti.template(), at, mu_bar, e_bar, k_bar, scale_bar):
+        add(inputs_bar, at, vec3(mu_bar, e_bar, k_bar))
+        inputs_bar[at + 3] = inputs_bar[at + 3] + scale_bar
 
     @ti.func
     def contacts_adjoint(
         integers: ti.template(), reals: ti.template(), grids: ti.template(), inputs: ti.template(), inputs_at,
         work: ti.template(), base, inputs_bar: ti.template(), bar_at,
     ):  # fmt: skip
-        """Adjoint of the contact forces' power under the virtual velocity."""
+        """Adjoint of the contact forces' power under the virtual velocity; a pair's adjoints are summed, too, before they go to
+        the links."""
         d, s, eps = reals[SMOOTHING], reals[RESTITUTION_SPEED], reals[SLIP_SPEED]
+        zero, none = vec3(0.0, 0.0, 0.0), ti.cast(0.0, real)
         for pair in range(integers[PAIRS]):
             a = integers[integers[PAIR_AT] + PAIR_INTS * pair]
             b = integers[integers[PAIR_AT] + PAIR_INTS * pair + 1]
-            row_a = integers[GEOMETRY_AT] + GEOMETRY_INTS * a
+            row_a, row_b = integers[GEOMETRY_AT] + GEOMETRY_INTS * a, integers[GEOMETRY_AT] + GEOMETRY_INTS * b
             section = integers[I_GEOMETRY_AT]
             in_a, in_b = inputs_at + section + GEOMETRY_INPUTS * a, inputs_at + section + GEOMETRY_INPUTS * b
-            bar_a, bar_b = bar_at + section + GEOMETRY_INPUTS * a, bar_at + section + GEOMETRY_INPUTS * b
             scale_a, scale_b = inputs[in_a + 3], inputs[in_b + 3]
             at_a, center_a, _rot_a = frame(integers, reals, work, base, a)
             at_b, center_b, rot_b = frame(integers, reals, work, base, b)
-            if not apart(integers, reals, a, b, scale_a, scale_b, rot_b.transpose() @ (center_a - center_b)):
+            to_b = rot_b.transpose()
+            center = to_b @ (center_a - center_b)
+            if not apart(integers, reals, a, b, scale_a, scale_b, center):
                 mu, e, k = mean_properties(inputs, in_a, in_b)
                 plain_radius = reals[integers[R_GEOMETRY_AT] + GEOMETRY_REALS * a + 16]
                 radius = scale_a * plain_radius
                 link_rot = vf.load_matrix(work, at_a + R)
-                p_a, p_b = load(work, at_a + P), load(work, at_b + P)
-                for point in range(integers[row_a + 2], integers[row_a + 3]):
+                arm_a, arm_b = center_a - load(work, at_a + P), center_a - load(work, at_b + P)
+                u_center, omega = relative_motion(work, at_a, at_b, arm_a, arm_b, OMEGA)
+                new_center, omega_new = relative_motion(work, at_a, at_b, arm_a, arm_b, OMEGA_NEW)
+                w_center, eta = relative_motion(work, at_a, at_b, arm_a, arm_b, ETA)
+                # sums over the points: adjoints of the motions, of the points and turns of both links, of the properties
+                u_total, omega_total, new_total, omega_new_total, w_total, eta_total = zero, zero, zero, zero, zero, zero
+                x_total, x_moment, y_total, y_moment = zero, zero, zero, zero
+                scale_a_bar, scale_b_bar, mu_bar, e_bar, k_bar = none, none, none, none, none
+                touching = 0
+                for point in range(integers[row_a + 2], last_point(integers, a, b)):
                     place = link_rot @ load(reals, integers[R_POINT_AT] + POINT_REALS * point)
-                    x = center_a + scale_a * place
-                    y = rot_b.transpose() @ (x - center_b)
-                    sdf, g, hessian = surfaces.distance(integers, reals, grids, b, scale_b, y, True)
+                    arm = scale_a * place
+                    y = center + to_b @ arm
+                    sdf, g, hessian = y[2], vec3(0.0, 0.0, 1.0), mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+                    if integers[row_b + 1] != PLANE:
+                        sdf, g, hessian = surfaces.distance(integers, reals, grids, b, scale_b, y, True)
                     phi = sdf - radius
                     if phi < CUTOFF * d:
+                        touching = 1
                         steep = ti.sqrt(g.dot(g))
                         n_local = g / steep
                         n = rot_b @ n_local
-                        x_c = x - radius * n
-                        arm_a, arm_b = x_c - p_a, x_c - p_b
-                        u = (
-                            load(work, at_a + U) + load(work, at_a + OMEGA).cross(arm_a)
-                            - load(work, at_b + U) - load(work, at_b + OMEGA).cross(arm_b)
-                        )  # fmt: skip
-                        new = (
-                            load(work, at_a + U_NEW) + load(work, at_a + OMEGA_NEW).cross(arm_a)
-                            - load(work, at_b + U_NEW) - load(work, at_b + OMEGA_NEW).cross(arm_b)
-                        )  # fmt: skip
-                        w = (
-                            load(work, at_a + W) + load(work, at_a + ETA).cross(arm_a)
-                            - load(work, at_b + W) - load(work, at_b + ETA).cross(arm_b)
-                        )  # fmt: skip
+                        r = arm - radius * n
+                        u, new, w = u_center + omega.cross(r), new_center + omega_new.cross(r), w_center + eta.cross(r)
                         rate, new_n, w_n = n.dot(u), n.dot(new), n.dot(w)
                         still, D, N = law.normal(phi, rate, k, d, e, s)
-                        slip = ti.max(u.dot(u) - rate * rate, ti.cast(0.0, real))
+                        slip = ti.max(u.dot(u) - rate * rate, none)
                         t = 1.0 / ti.sqrt(slip + eps * eps)
                         D_t = mu * N * t
                         # power = still w_n - (D - D_t) new_n w_n - D_t new . w
-                        w_bar, new_bar = -D_t * new, -D_t * w
                         w_n_bar, new_n_bar = still - (D - D_t) * new_n, -(D - D_t) * w_n
                         D_t_bar = new_n * w_n - new.dot(w)
                         slip_bar = -0.5 * t * t * D_t * D_t_bar
-                        phi_bar, rate_bar, k_bar, e_bar = law.normal_adjoint(
+                        phi_bar, rate_bar, own_k_bar, own_e_bar = law.normal_adjoint(
                             phi, rate, k, d, e, s, w_n, -new_n * w_n, mu * t * D_t_bar
                         )
-                        mu_bar = N * t * D_t_bar
                         rate_bar = rate_bar - 2.0 * rate * slip_bar
                         u_bar = 2.0 * slip_bar * u + rate_bar * n
-                        new_bar = new_bar + new_n_bar * n
-                        w_bar = w_bar + w_n_bar * n
-                        n_bar = rate_bar * u + new_n_bar * new + w_n_bar * w
-                        # the links' motions, and the place of contact
-                        arm_a_bar = (
-                            point_velocity_adjoint(work, at_a, OMEGA, OMEGA_BAR, arm_a, u_bar)
-                            + point_velocity_adjoint(work, at_a, OMEGA_NEW, OMEGA_NEW_BAR, arm_a, new_bar)
-                            + point_velocity_adjoint(work, at_a, ETA, ETA_BAR, arm_a, w_bar)
-                        )  # fmt: skip
-                        arm_b_bar = (
-                            point_velocity_adjoint(work, at_b, OMEGA, OMEGA_BAR, arm_b, -1.0 * u_bar)
-                            + point_velocity_adjoint(work, at_b, OMEGA_NEW, OMEGA_NEW_BAR, arm_b, -1.0 * new_bar)
-                            + point_velocity_adjoint(work, at_b, ETA, ETA_BAR, arm_b, -1.0 * w_bar)
-                        )  # fmt: skip
-                        add(work, at_a + P_BAR, -1.0 * arm_a_bar)
-                        add(work, at_b + P_BAR, -1.0 * arm_b_bar)
-                        x_bar = arm_a_bar + arm_b_bar
+                        new_bar, w_bar = new_n_bar * n - D_t * w, w_n_bar * n - D_t * new
+                        u_total, omega_total = u_total + u_bar, omega_total + r.cross(u_bar)
+                        new_total, omega_new_total = new_total + new_bar, omega_new_total + r.cross(new_bar)
+                        w_total, eta_total = w_total + w_bar, eta_total + r.cross(w_bar)
+                        # the place of contact, x - radius n
+                        x_bar = u_bar.cross(omega) + new_bar.cross(omega_new) + w_bar.cross(eta)
                         radius_bar = -phi_bar - n.dot(x_bar)
-                        n_bar = n_bar - radius * x_bar
+                        n_bar = rate_bar * u + new_n_bar * new + w_n_bar * w - radius * x_bar
                         # the normal turns with b; the distance's gradient with y
-                        n_local_bar = rot_b.transpose() @ n_bar
+                        n_local_bar = to_b @ n_bar
                         g_bar = (n_local_bar - n_local * n_local.dot(n_local_bar)) / steep
                         bend = hessian @ g_bar
                         y_bar = rot_b @ (bend + phi_bar * g)
                         x_bar = x_bar + y_bar
-                        add(work, at_b + P_BAR, -1.0 * y_bar)
-                        add(work, at_b + THETA_BAR, n.cross(n_bar) + y_bar.cross(x - p_b))
-                        add(work, at_a + P_BAR, x_bar)
-                        add(work, at_a + THETA_BAR, (x - p_a).cross(x_bar))
+                        x_total, x_moment = x_total + x_bar, x_moment + arm.cross(x_bar)
+                        y_total, y_moment = y_total + y_bar, y_moment + n.cross(n_bar) + y_bar.cross(arm)
                         # parameters: sdf = s sdf_1(y / s), its gradient is that of sdf_1 at y / s
-                        inputs_bar[bar_a + 3] += x_bar.dot(place) + plain_radius * radius_bar
-                        inputs_bar[bar_b + 3] += (phi_bar * (sdf - g.dot(y)) - bend.dot(y)) / scale_b
-                        inputs_bar[bar_a] += 0.5 * mu_bar
-                        inputs_bar[bar_b] += 0.5 * mu_bar
-                        inputs_bar[bar_a + 1] += 0.5 * e_bar
-                        inputs_bar[bar_b + 1] += 0.5 * e_bar
-                        ka, kb = inputs[in_a + 2], inputs[in_b + 2]
-                        inputs_bar[bar_a + 2] += 2.0 * k_bar * (kb / (ka + kb)) * (kb / (ka + kb))
-                        inputs_bar[bar_b + 2] += 2.0 * k_bar * (ka / (ka + kb)) * (ka / (ka + kb))
+                        scale_a_bar = scale_a_bar + x_bar.dot(place) + plain_radius * radius_bar
+                        scale_b_bar = scale_b_bar + (phi_bar * (sdf - g.dot(y)) - bend.dot(y)) / scale_b
+                        mu_bar, e_bar, k_bar = mu_bar + N * t * D_t_bar, e_bar + own_e_bar, k_bar + own_k_bar
+                if touching == 1:
+                    relative_motion_adjoint(work, at_a, at_b, arm_a, arm_b, OMEGA, OMEGA_BAR, u_total, omega_total)
+                    relative_motion_adjoint(
+                        work, at_a, at_b, arm_a, arm_b, OMEGA_NEW, OMEGA_NEW_BAR, new_total, omega_new_total
+                    )
+                    relative_motion_adjoint(work, at_a, at_b, arm_a, arm_b, ETA, ETA_BAR, w_total, eta_total)
+                    add(work, at_a + P_BAR, x_total)
+                    add(work, at_a + THETA_BAR, x_moment + arm_a.cross(x_total))
+                    add(work, at_b + P_BAR, -1.0 * y_total)
+                    add(work, at_b + THETA_BAR, y_moment + y_total.cross(arm_b))
+                    ka, kb = inputs[in_a + 2], inputs[in_b + 2]
+                    share_a, share_b = ka / (ka + kb), kb / (ka + kb)
+                    k_bar = 2.0 * k_bar
+                    bar_a, bar_b = bar_at + section + GEOMETRY_INPUTS * a, bar_at + section + GEOMETRY_INPUTS * b
+                    add_properties(inputs_bar, bar_a, 0.5 * mu_bar, 0.5 * e_bar, k_bar * share_b * share_b, scale_a_bar)
+                    add_properties(inputs_bar, bar_b, 0.5 * mu_bar, 0.5 * e_bar, k_bar * share_a * share_a, scale_b_bar)
 
     return SimpleNamespace(contacts=contacts, contacts_adjoint=contacts_adjoint)

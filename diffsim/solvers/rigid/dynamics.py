@@ -125,7 +125,8 @@ def dynamics_stage(real) -> SimpleNamespace:
                     if integers[dof_table + DOF_INTS * other + 1] == 1:
                         along = z_other.dot(n)
                     matrix[matrix_at + k * dofs + other] = along
-                matrix[matrix_at + k * dofs + k] += inputs[links_in + LINK_INPUTS * i + ARMATURE]
+                diagonal = matrix_at + k * dofs + k
+                matrix[diagonal] = matrix[diagonal] + inputs[links_in + LINK_INPUTS * i + ARMATURE]
                 # the same wrench, seen by the dofs of the ancestors
                 j, point = parent, p
                 while j > 0:
@@ -144,12 +145,12 @@ def dynamics_stage(real) -> SimpleNamespace:
                 r = p - load(work, up + P)
                 add(work, up + F, f_bias)
                 add(work, up + N, n_bias + r.cross(f_bias))
-                work[up + C_MASS] += mass
+                work[up + C_MASS] = work[up + C_MASS] + mass
                 add(work, up + C_FIRST, moment + mass * r)
                 trace = 2.0 * r.dot(moment) + mass * r.dot(r)
                 for c in ti.static(range(6)):
                     i1, i2 = ti.static(ENTRIES[c])
-                    work[up + C_INERTIA + c] += (
+                    work[up + C_INERTIA + c] = work[up + C_INERTIA + c] + (
                         inertia[i1, i2] + ti.static(1.0 if c < 3 else 0.0) * trace
                         - r[i1] * moment[i2] - moment[i1] * r[i2] - mass * r[i1] * r[i2]
                     )  # fmt: skip
@@ -166,7 +167,8 @@ def dynamics_stage(real) -> SimpleNamespace:
         links_in, links_bar = inputs_at + integers[I_LINK_AT], bar_at + integers[I_LINK_AT]
         for k in range(integers[DOFS]):
             i = integers[integers[DOF_AT] + DOF_INTS * k]
-            inputs_bar[links_bar + LINK_INPUTS * i + ARMATURE] -= virtual[virtual_at + k] * row[a_at + k]
+            armature = links_bar + LINK_INPUTS * i + ARMATURE
+            inputs_bar[armature] = inputs_bar[armature] - virtual[virtual_at + k] * row[a_at + k]
         for i in range(1, integers[LINKS]):
             at = base + LINK * i
             own, bar = links_in + LINK_INPUTS * i, links_bar + LINK_INPUTS * i
@@ -196,7 +198,7 @@ def dynamics_stage(real) -> SimpleNamespace:
             add(work, at + ALPHA_BAR, rho.cross(a_c_bar) - I_eta)
             add(work, at + OMEGA_BAR, swirl.cross(a_c_bar) + rho.cross(swirl_bar) - I_y + y_bar.cross(eta))
             add(work, at + THETA_BAR, rho.cross(rho_bar) - turned)
-            inputs_bar[bar + MASS] -= a_c.dot(w_c)
+            inputs_bar[bar + MASS] = inputs_bar[bar + MASS] - a_c.dot(w_c)
             add(inputs_bar, bar + CENTER, rot.transpose() @ rho_bar)
             # in the link's axes
             al, et, om, yl = rot.transpose() @ alpha, rot.transpose() @ eta, rot.transpose() @ omega, rot.transpose() @ y
@@ -205,6 +207,6 @@ def dynamics_stage(real) -> SimpleNamespace:
                 entry = al[i1] * et[i2] + om[i1] * yl[i2]
                 if ti.static(c >= 3):
                     entry = entry + al[i2] * et[i1] + om[i2] * yl[i1]
-                inputs_bar[bar + INERTIA + c] -= entry
+                inputs_bar[bar + INERTIA + c] = inputs_bar[bar + INERTIA + c] - entry
 
     return SimpleNamespace(equations=equations, power_adjoint=power_adjoint, last_dof=last_dof)

@@ -8,6 +8,9 @@ tape      a row per substep: q, v, a, the factor of A, and with soft bodies an e
           the link's origin)
 work      scratch of a lane: LINK reals per link, an axis per dof, the right-hand side and adjoints, Jacobian columns
 
+Every lane has its own part of what it writes to. Sums are written out, x[i] = x[i] + y: Taichi makes x[i] += y atomic, which
+takes ten times as long.
+
 Link 0 is the world. Every other link has one joint. Parents stand before children, so a dof's ancestors have lower numbers.
 """
 
@@ -24,7 +27,7 @@ LINK_INTS = 4  # parent, joint kind, first coordinate, first dof
 DOF_INTS = 2  # link, whether angular
 ACTUATOR_INTS = 3  # kind, first term, end of terms
 TERM_INTS = 2  # coordinate, dof
-GEOMETRY_INTS = 8  # link, distance kind, first point, end of points, grid offset, nx, ny, nz
+GEOMETRY_INTS = 9  # link, distance kind, first point, end of points, grid offset, nx, ny, nz, end of those that meet planes
 PAIR_INTS = 2  # geometry of the points, geometry of the distance
 COUPLED_INTS = 1  # a geometry that soft bodies touch
 # joint kinds
@@ -56,7 +59,7 @@ OMEGA_NEW, U_NEW, ETA, W = 24, 27, 30, 33  # adjoint: motions under v + h a and 
 THETA_BAR, P_BAR, OMEGA_BAR, U_BAR, ALPHA_BAR, A_BAR, OMEGA_NEW_BAR, U_NEW_BAR, ETA_BAR, W_BAR = range(36, 66, 3)
 LINK = 66
 POSE = 18  # what is told of a link: position, rotation by rows, velocity of the origin, angular velocity, in the world's frame
-COLUMN = 4  # a column of a contact's Jacobian: dof, three components
+COLUMN = 7  # a column of a contact's Jacobian: dof, linear and angular velocity
 
 CUTOFF = 40.0  # contacts and limits beyond so many smoothing lengths are left out
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.optimize import nnls
 
 from diffsim.articulation import JOINT_SIZES, Articulation, ContactModel, Geometry, Joint, Link
 from diffsim.errors import InputError
 from diffsim.scene import quaternion_of, rotation_matrix
-from diffsim.shapes import RoundedBox, Shape
+from diffsim.shapes import Cylinder, Plane, RoundedBox, Shape, Torus
 from diffsim.solvers.rigid import memory as m
+
+logger = logging.getLogger(__name__)
 
 KINDS = {"fixed": m.FIXED, "revolute": m.REVOLUTE, "prismatic": m.PRISMATIC, "ball": m.BALL, "free": m.FREE}
 # a joint limit's stiffness, where none is given, as a share of inertia / dt^2: well within what an explicit spring bears
 LIMIT_SHARE = 0.05
+STIFF_CONTACT = 1.0
 
 
 @dataclass
@@ -72,6 +77,7 @@ class RigidModel:
             self._add_articulation(index, articulation)
         self.initial = self._initial_coordinates()
         self._check_inertia()
+        self._warn_of_stiff_contacts()
         self.pairs = self._pairs()
         self.coupled = list(range(on_grid, len(self.geometries)))
 
@@ -127,7 +133,7 @@ class RigidModel:
     def _check_inertia(self) -> None:
         if not self.dofs:
             return
-        inertia = self.dof_inertia(self.initial)
+        inertia = np.diag(self.mass_matrix(self.initial))
         for link in self.links[1:]:
             for k in range(link.dof, link.dof + JOINT_SIZES[link.joint.kind][1]):
                 if not inertia[k] > 0.0:
@@ -200,41 +206,67 @@ class RigidModel:
             positions[number], rotations[number] = position, rotation
         return positions, rotations
 
-    def dof_inertia(self, q: np.ndarray) -> np.ndarray:
-        """Diagonal of the mass matrix at q, armatures included (dofs,)."""
+    def jacobians(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Positions and rotations of the links as `forward_kinematics`, and the Jacobians (links, 3, dofs) of the velocity of a
+        link's origin and of its angular velocity."""
         positions, rotations = self.forward_kinematics(q)
-        diagonal = np.zeros(self.dofs)
+        linear, angular = np.zeros((2, len(self.links), 3, self.dofs))
         for number, link in enumerate(self.links[1:], start=1):
-            joint = link.joint
-            columns: list[tuple[np.ndarray, np.ndarray]] = []  # linear, angular
-            if joint.kind in ("revolute", "prismatic"):
-                axis = rotations[number] @ np.asarray(joint.axis)
-                columns = [(np.zeros(3), axis) if joint.kind == "revolute" else (axis, np.zeros(3))]
-            elif joint.kind in ("ball", "free"):
-                columns = [(np.eye(3)[n], np.zeros(3)) for n in range(3)] if joint.kind == "free" else []
-                columns += [(np.zeros(3), rotations[number][:, n]) for n in range(3)]
-            for n, (linear, angular) in enumerate(columns):
-                total = joint.armature
-                for below in range(number, len(self.links)):
-                    carried = self.links[below].link
-                    if not self._carries(number, below) or carried is None or carried.inertia is None:
-                        continue
-                    own = carried.inertia
-                    center = positions[below] + rotations[below] @ np.asarray(own.center)
-                    speed = linear + np.cross(angular, center - positions[number])
-                    spin = rotation_matrix(own.rotation).T @ rotations[below].T @ angular
-                    total += own.mass * speed @ speed + spin @ (np.asarray(own.moments) * spin)
-                diagonal[link.dof + n] = total
-        return diagonal
+            kind, up, k = link.joint.kind, link.parent, link.dof
+            arm = positions[number] - positions[up]
+            angular[number] = angular[up]
+            linear[number] = linear[up] + np.cross(angular[up].T, arm).T
+            axis = rotations[number] @ np.asarray(link.joint.axis)
+            if kind == "revolute":
+                angular[number, :, k] += axis
+            elif kind == "prismatic":
+                linear[number, :, k] += axis
+            elif kind == "ball":
+                angular[number, :, k : k + 3] += rotations[number]
+            elif kind == "free":
+                linear[number, :, k : k + 3] += np.eye(3)
+                angular[number, :, k + 3 : k + 6] += rotations[number]
+        return positions, rotations, linear, angular
 
-    def _carries(self, number: int, below: int) -> bool:
-        while below > number:
-            below = self.links[below].parent
-        return below == number
+    def mass_matrix(self, q: np.ndarray) -> np.ndarray:
+        """(dofs, dofs), armatures included."""
+        _positions, rotations, linear, angular = self.jacobians(q)
+        M = np.zeros((self.dofs, self.dofs))
+        for number, link in enumerate(self.links[1:], start=1):
+            size = JOINT_SIZES[link.joint.kind][1]
+            M[range(link.dof, link.dof + size), range(link.dof, link.dof + size)] += link.joint.armature
+            if link.link is None or link.link.inertia is None:
+                continue
+            own = link.link.inertia
+            J = linear[number] + np.cross(angular[number].T, rotations[number] @ np.asarray(own.center)).T
+            axes = rotations[number] @ rotation_matrix(own.rotation)
+            M += own.mass * J.T @ J + angular[number].T @ axes @ np.diag(own.moments) @ axes.T @ angular[number]
+        return M
+
+    def _warn_of_stiff_contacts(self) -> None:
+        """Explicit springs bear k dt^2 / m up to a few; m is the least mass that a geometry's centre shows in any direction."""
+        if not self.dofs:
+            return
+        _positions, rotations, linear, angular = self.jacobians(self.initial)
+        inverse = np.linalg.inv(self.mass_matrix(self.initial))
+        worst: dict[str, float] = {}
+        for geometry, number in zip(self.geometries, self.geometry_links, strict=True):
+            J = linear[number] + np.cross(angular[number].T, rotations[number] @ np.asarray(geometry.position)).T
+            stiffness = self.contact.stiffness if geometry.stiffness is None else geometry.stiffness
+            share = stiffness * self.dt**2 * float(np.linalg.eigvalsh(J @ inverse @ J.T)[-1])
+            name = self.links[number].name
+            worst[name] = max(worst.get(name, 0.0), share)
+        for name, share in worst.items():
+            if share > STIFF_CONTACT:
+                logger.warning(
+                    "link '%s': a contact point's stiffness times dt^2 over the mass it meets is %.2g, above %g: contact may "
+                    "blow up; use dt <= %.2g s, a softer contact, or more mass or armature",
+                    name, share, STIFF_CONTACT, self.dt * (STIFF_CONTACT / share) ** 0.5,
+                )  # fmt: skip
 
     def inputs(self, gravity: Sequence[float]) -> np.ndarray:
         """A row of the differentiable inputs as declared."""
-        stiffness = LIMIT_SHARE * self.dof_inertia(self.initial) / self.dt**2 if self.dofs else np.zeros(0)
+        stiffness = LIMIT_SHARE * np.diag(self.mass_matrix(self.initial)) / self.dt**2 if self.dofs else np.zeros(0)
         rows: list[float] = list(gravity)
         for link in self.links:
             inertia = link.link.inertia if link.link else None
@@ -341,6 +373,8 @@ class RigidModel:
             rotation = rotation_matrix(geometry.rotation)
             kind, shape = distance_kind(geometry.shape)
             points, radius = contact_points(geometry.shape)
+            first = meets_planes(geometry.shape, points)
+            points = np.concatenate([points[first], points[~first]])
             begin = len(all_points) // 3
             all_points += (points @ rotation.T).ravel().tolist()
             grid_ints, grid_reals = [0, 0, 0, 0], [0.0, 0.0, 0.0, 1.0]
@@ -352,7 +386,7 @@ class RigidModel:
                     grid_length += grid.coefficients.size
                 place = grid_places[id(geometry.shape)]
                 grid_ints, grid_reals = [place, *grid.coefficients.shape], [*grid.origin, grid.spacing]
-            ints += [link, kind, begin, len(all_points) // 3, *grid_ints]
+            ints += [link, kind, begin, begin + len(points), *grid_ints, begin + int(first.sum())]
             reach = 0.0 if kind == m.PLANE else geometry.shape.bounding_radius
             reals += [*geometry.position, *rotation.ravel(), *shape, radius, reach, *grid_reals]
         return ints, reals, all_points, np.concatenate(grids)
@@ -364,8 +398,6 @@ def is_sphere(shape: Shape) -> bool:
 
 def distance_kind(shape: Shape) -> tuple[int, tuple[float, float, float, float]]:
     """The kernels' kind of a shape's distance, and its four numbers."""
-    from diffsim.shapes import Cylinder, Plane, Torus
-
     if isinstance(shape, RoundedBox):
         return m.ROUNDED_BOX, (*shape.core, shape.radius)
     if isinstance(shape, Plane):
@@ -382,3 +414,18 @@ def contact_points(shape: Shape) -> tuple[np.ndarray, float]:
     if distance_kind(shape)[0] == m.PLANE:
         return np.zeros((0, 3)), 0.0
     return shape.contact_points()
+
+
+def meets_planes(shape: Shape, points: np.ndarray) -> np.ndarray:
+    """Which of a shape's sample points (P, 3) meet planes: where its faces are flat the corners of their convex hull, which
+    come to a plane before the others; otherwise all."""
+    found = np.ones(len(points), dtype=bool)
+    flat = isinstance(shape, Cylinder) or (isinstance(shape, RoundedBox) and sum(half > 0.0 for half in shape.core) > 1)
+    if flat:
+        equations = np.concatenate([points.T / np.abs(points).max(), np.ones((1, len(points)))])
+        for n in range(len(points)):
+            others = found.copy()
+            others[n] = False
+            # a corner is no mean of others with weights >= 0
+            found[n] = nnls(equations[:, others], equations[:, n])[1] > 1e-9
+    return found

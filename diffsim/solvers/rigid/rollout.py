@@ -97,9 +97,11 @@ def rollout_kernels(precision: str) -> SimpleNamespace:
                             )  # fmt: skip
                             stages.begin_adjoint(integers, reals, tape, row, work, base, inputs_bar, e * integers[INPUTS])
                         for n in range(coordinates):
-                            q_bar[before * coordinates + n] += work[bars + n]
+                            own = before * coordinates + n
+                            q_bar[own] = q_bar[own] + work[bars + n]
                         for n in range(dofs):
-                            v_bar[before * dofs + n] += work[bars + coordinates + n]
+                            own = before * dofs + n
+                            v_bar[own] = v_bar[own] + work[bars + coordinates + n]
                     e += lanes
 
     return SimpleNamespace(forward=forward, adjoint=adjoint)
