@@ -15,7 +15,7 @@ import tyro
 
 import diffsim as ds
 from diffsim.control import EndEffector
-from diffsim.render import SceneRenderer, write_video
+from diffsim.render import Camera, SceneRenderer, write_video
 
 READY = (0.0, -math.pi / 4, 0.0, -3 * math.pi / 4, 0.0, math.pi / 2, math.pi / 4)
 URDF = "cmeel.prefix/share/example-robot-data/robots/panda_description/urdf/panda.urdf"
@@ -41,7 +41,7 @@ def panda(path: str | Path, position: tuple[float, float, float], *, visuals: bo
     return dataclasses.replace(read, links=tuple(links))
 
 
-def grasp_scene(path: str | Path, *, soft: bool = True, particles: int = 800, visuals: bool = True) -> ds.Scene:
+def grasp_scene(path: str | Path, *, soft: bool = True, particles: int = 300, visuals: bool = True) -> ds.Scene:
     """The arm before a cube of 5 cm on the ground."""
     cube, at = ds.Box((0.025, 0.025, 0.025), rounding=0.004 if not soft else 0.0), (0.6, 0.5, 0.0255)
     jelly = ds.SoftBody("cube", cube, at, particles=particles, material=ds.Elastic(youngs_modulus=3e4, poissons_ratio=0.3))
@@ -83,7 +83,7 @@ def main(soft: bool = True, video: Path = Path("panda_grasp.mp4"), steps: int = 
     states = lift(sim, steps=steps)
     height = float(states[-1].x[0, :, 2].mean() if soft else states[-1].q[0, 2])
     print(f"the cube's centre is at {height:.3f} m, {height - 0.0255:.3f} m above where it lay")
-    renderer = SceneRenderer(scene)
+    renderer = SceneRenderer(scene, camera=Camera(position=(1.5, -0.35, 0.75), target=(0.38, 0.5, 0.28)), width=640, height=480)
     write_video(video, (renderer.frame(state) for state in states), fps=25)
     print(f"wrote {video}")
 

@@ -1,5 +1,6 @@
 """Every example runs as its docstring says."""
 
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -16,6 +17,9 @@ SHORT = {
     "check_gradients.py": [],
     "identify_material.py": [],
     "robot_arm.py": ["--iterations", "60"],
+    "pour_liquid.py": ["--particles", "600"],
+    "cut_dough.py": ["--particles", "1000", "--steps", "60"],
+    "panda_grasp.py": ["--steps", "40"],
 }
 
 
@@ -51,6 +55,39 @@ def test_robot_arm_brings_the_box_to_the_goal_and_leaves_a_video(tmp_path):
     frames = iio.imread(tmp_path / "robot_arm.mp4", plugin="pyav")
     assert len(frames) == 61  # the start, and one a control step
     assert np.abs(frames[0].astype(float) - frames[-1]).mean() > 1.0
+
+
+def test_pour_liquid_fills_the_bowl_and_leaves_a_video(tmp_path):
+    output = run_example("pour_liquid.py", *SHORT["pour_liquid.py"], cwd=tmp_path)
+    found = re.search(r"([\d.]+)% of the (\d+) particles", output)
+    assert found is not None
+    assert float(found[1]) > 90.0
+    assert int(found[2]) > 500
+    frames = iio.imread(tmp_path / "pour_liquid.mp4", plugin="pyav")
+    assert len(frames) == 101  # the start, and one a control step
+    assert np.abs(frames[0].astype(float) - frames[-1]).mean() > 1.0
+
+
+def test_cut_dough_parts_it_and_leaves_a_video(tmp_path):
+    output = run_example("cut_dough.py", *SHORT["cut_dough.py"], cwd=tmp_path)
+    found = re.search(r"a gap of ([\d.]+) cm between (\d+) and (\d+) particles", output)
+    assert found is not None
+    assert float(found[1]) > 8.0
+    assert min(int(found[2]), int(found[3])) > 400
+    assert len(iio.imread(tmp_path / "cut_dough.mp4", plugin="pyav")) == 61
+
+
+@pytest.mark.parametrize("option", ["--soft", "--no-soft"])
+def test_panda_grasp_lifts_the_cube_and_leaves_a_video(tmp_path, option):
+    try:
+        importlib.metadata.distribution("example-robot-data")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("example-robot-data is not installed; make test installs it")
+    output = run_example("panda_grasp.py", option, *SHORT["panda_grasp.py"], cwd=tmp_path)
+    found = re.search(r"([\d.]+) m above where it lay", output)
+    assert found is not None
+    assert float(found[1]) > 0.12
+    assert len(iio.imread(tmp_path / "panda_grasp.mp4", plugin="pyav")) == 41
 
 
 def test_the_readme_shows_the_example_as_it_is():

@@ -23,40 +23,26 @@ def linear_stage(real) -> SimpleNamespace:
         return begin
 
     @ti.func
-    def eliminate(matrix: ti.template(), at, count, i, begin, ragged: ti.template()):
-        """Row i of the factor. Returns whether it is positive definite. ``ragged``: rows before may begin later."""
-        sound = 1
-        for j in range(begin, i + 1):
-            start = begin
-            if ti.static(ragged):
-                start = ti.max(begin, begins(matrix, at, j))
-            total = matrix[at + i * count + j]
-            for m in range(start, j):
-                total = total - matrix[at + i * count + m] * matrix[at + j * count + m]
-            if j < i:
-                matrix[at + i * count + j] = total * matrix[at + j * count + j]
-            else:
-                sound = ti.cast(total > 0.0, ti.i32)
-                matrix[at + i * count + i] = 1.0 / ti.sqrt(total)
-        return sound
-
-    @ti.func
     def factorise(matrix: ti.template(), at, count):
         """In place. Returns -1, or the first row that is not positive definite."""
-        wrong, latest = -1, 0  # the latest beginning of a row so far
+        wrong = -1
         for i in range(count):
-            begin, sound = 0, 1
+            begin = 0
             if i > 0:
                 while begin < i and matrix[at + i * count + begin] == 0.0:
                     begin += 1
                 matrix[at + i] = ti.cast(begin, real)
-            if begin < latest:
-                sound = eliminate(matrix, at, count, i, begin, True)
-            else:
-                sound = eliminate(matrix, at, count, i, begin, False)
-                latest = begin
-            if sound == 0 and wrong < 0:
-                wrong = i
+            for j in range(begin, i + 1):
+                start = ti.max(begin, begins(matrix, at, j))
+                total = matrix[at + i * count + j]
+                for m in range(start, j):
+                    total = total - matrix[at + i * count + m] * matrix[at + j * count + m]
+                if j < i:
+                    matrix[at + i * count + j] = total * matrix[at + j * count + j]
+                else:
+                    if not total > 0.0 and wrong < 0:
+                        wrong = i
+                    matrix[at + i * count + i] = 1.0 / ti.sqrt(total)
         return wrong
 
     @ti.func
