@@ -36,23 +36,18 @@ def cutting_scene(particles: int) -> ds.Scene:
     knife = ds.Articulation("knife", tuple(links), tuple(actuators), self_collisions=False)
     clay = ds.ElastoPlastic(youngs_modulus=5e4, poissons_ratio=0.3, yield_stress=1500.0)
     dough = ds.SoftBody("dough", ds.Box(HALF), MIDDLE, material=clay, particles=particles)
-    return ds.Scene(
-        soft_bodies=(dough,),
-        articulations=(knife,),
-        grid_spacing=1.0 / 48.0,
-        ground=ds.Ground(friction=0.3),
-    )
+    return ds.Scene((dough,), articulations=(knife,), grid_spacing=1.0 / 48.0, ground=ds.Ground(friction=0.3))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--particles", type=int, default=4000)
+    parser.add_argument("--particles", type=int, default=3200)
     parser.add_argument("--steps", type=int, default=75)
     parser.add_argument("--video", default="cut_dough.mp4")
     options = parser.parse_args()
 
     scene = cutting_scene(options.particles)
-    sim = ds.Simulator(scene, dt=1e-3, substeps=20)
+    sim = ds.Simulator(scene, dt=5e-4, substeps=40)
     t = torch.linspace(0.0, 1.0, options.steps)
     down = (LIFT - 0.004) * (t / 0.5).clamp(max=1.0)
     aside = APART * ((t - 0.55) / 0.3).clamp(0.0, 1.0)

@@ -83,7 +83,8 @@ def main(soft: bool = True, video: Path = Path("panda_grasp.mp4"), steps: int = 
     states = lift(sim, steps=steps)
     height = float(states[-1].x[0, :, 2].mean() if soft else states[-1].q[0, 2])
     print(f"the cube's centre is at {height:.3f} m, {height - 0.0255:.3f} m above where it lay")
-    renderer = SceneRenderer(scene, camera=Camera(position=(1.5, -0.35, 0.75), target=(0.38, 0.5, 0.28)), width=640, height=480)
+    camera = Camera(position=(1.65, -0.45, 0.85), target=(0.36, 0.5, 0.33))
+    renderer = SceneRenderer(scene, camera=camera, width=640, height=480)
     write_video(video, (renderer.frame(state) for state in states), fps=25)
     print(f"wrote {video}")
 

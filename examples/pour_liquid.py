@@ -33,19 +33,13 @@ def pouring_scene(particles: int) -> ds.Scene:
     inertia = ds.Inertia(0.5, (3e-3, 3e-3, 3e-3), center=(foot[0], 0.0, -0.5 * height))
     cup = ds.Link("cup", tilt, position=LIP, inertia=inertia, geometries=(shape,))
     servo = ds.Actuator("servo", "tilt", kind="position", gain=300.0, damping=30.0)
-    water = ds.SoftBody(
-        "water",
-        ds.Cylinder(0.06, radius - 0.01),
-        (LIP[0] + foot[0], LIP[1], LIP[2] - height + wall + 0.08),
-        material=ds.Liquid(bulk_modulus=2e4, viscosity=1.0),
-        particles=particles,
-    )
+    liquid, middle = ds.Liquid(bulk_modulus=2e4, viscosity=1.0), (LIP[0] + foot[0], LIP[1], LIP[2] - height + wall + 0.08)
+    water = ds.SoftBody("water", ds.Cylinder(0.06, radius - 0.01), middle, material=liquid, particles=particles)
     return ds.Scene(
         soft_bodies=(water,),
         articulations=(ds.Articulation("jug", (cup,), (servo,)),),
         obstacles=(ds.Obstacle("bowl", vessel("bowl", 0.12, 0.18, 0.16, 0.03), BOWL, friction=0.1),),
         grid_spacing=1.0 / 40.0,
-        upper=(1.0, 1.0, 0.8),
     )
 
 

@@ -8,8 +8,8 @@ tape      a row per substep: q, v, a, the factor of A, and with soft bodies an e
           the link's origin)
 work      scratch of a lane: LINK reals per link, an axis per dof, the right-hand side and adjoints, Jacobian columns
 
-Every lane has its own part of what it writes to. Sums are written out, x[i] = x[i] + y: Taichi makes x[i] += y atomic, which
-takes ten times as long.
+Every lane has its own part of what it writes to. Sums in inner loops are written out, x[i] = x[i] + y: Taichi makes x[i] += y a
+slow atomic operation.
 
 Link 0 is the world. Every other link has one joint. Parents stand before children, so a dof's ancestors have lower numbers.
 """
