@@ -84,7 +84,7 @@ def pose_kernels(precision: str) -> SimpleNamespace:
                 vf.store(work, at + P_BAR, vf.load(poses_bar, out))
                 vf.store(work, at + U_BAR, vf.load(poses_bar, out + 12))
                 vf.store(work, at + OMEGA_BAR, vf.load(poses_bar, out + 15))
-            # a and the virtual velocity are zero: only poses and velocities are asked for
+            # nobody asks for accelerations or virtual motions: their adjoints are zero, and what stands for a plays no part
             stage.propagate_adjoint(
                 integers, reals, states, row, row + coordinates, row, zeros, 0, work, base,
                 states_bar, row, row + coordinates, inputs_bar, e * integers[INPUTS],
