@@ -1,7 +1,9 @@
 """Optimisers for differentiable environments. They know an environment only by `rpg.protocol.Environment`."""
 
+from rpg.algorithms import CONFIGS, config_from_dict
+from rpg.algorithms.base import AlgorithmConfig
+from rpg.algorithms.rpg import RPGConfig
 from rpg.checkpoint import Checkpoint, CheckpointError, CheckpointMismatch, load_checkpoint
-from rpg.config import RPGConfig
 from rpg.evaluation import LatentEvaluation, evaluate_latents
 from rpg.metrics import IterationMetrics, read_metrics
 from rpg.modes import Mode, distinct_modes, expected_success, policy_success
@@ -11,6 +13,8 @@ from rpg.schedules import Schedule
 from rpg.trainer import Trainer, TrainingResult
 
 __all__ = [
+    "CONFIGS",
+    "AlgorithmConfig",
     "Checkpoint",
     "CheckpointError",
     "CheckpointMismatch",
@@ -23,6 +27,7 @@ __all__ = [
     "Trainer",
     "TrainingResult",
     "check_environment",
+    "config_from_dict",
     "distinct_modes",
     "evaluate_latents",
     "expected_success",

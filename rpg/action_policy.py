@@ -7,14 +7,17 @@ parameters, so E[f(a)] is differentiated through a (the pathwise, or reparameter
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rpg.config import RPGConfig
-from rpg.network import RunningNormalizer, dense_network
+from rpg.latent import LatentSpace
+from rpg.network import PointSetEncoder, RunningNormalizer, dense_network
+
+PolicyName = Literal["table", "mlp", "points"]
+HARMONICS = (1, 2)
 
 
 class ActionSample(NamedTuple):
@@ -28,44 +31,73 @@ class ActionSample(NamedTuple):
     """(B, A) mean before the squashing; tanh(mean) is the noiseless action."""
 
 
-def squashed_sample(mean: Tensor, std: float, noise: Tensor) -> ActionSample:
-    """a = tanh(mean + std * noise) and its log density.
+def squashed_sample(mean: Tensor, std: Tensor | float, noise: Tensor) -> ActionSample:
+    """a = tanh(mean + std * noise) and its log density; `std` is a number or (A,).
 
     log pi(a) = log N(u; mean, std) - sum log(1 - tanh(u)^2), where log(1 - tanh(u)^2) = 2 (log 2 - u -
     softplus(-2u)) stays finite for any u. Along a reparameterised sample (u - mean) / std is the noise, a
     constant, so the Gaussian part is written in the noise: its score d log N / d mean, which has expectation
     zero and only adds variance when it is left in, never enters, and the gradient of E[log pi] flows through
-    the action alone.
+    the action and the std alone.
     """
     u = mean + std * noise
-    gaussian = -0.5 * noise.square() - math.log(std) - 0.5 * math.log(2 * math.pi)
-    jacobian = 2 * (math.log(2) - u - functional.softplus(-2 * u))
-    return ActionSample(torch.tanh(u), (gaussian - jacobian).sum(-1), mean)
+    log_std = math.log(std) if isinstance(std, float | int) else std.log()
+    gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+    return ActionSample(torch.tanh(u), (gaussian - log_tanh_slope(u)).sum(-1), mean)
+
+
+def log_tanh_slope(u: Tensor) -> Tensor:
+    """log(1 - tanh(u)^2), elementwise, finite for any u."""
+    return 2 * (math.log(2) - u - functional.softplus(-2 * u))
+
+
+def time_features(step: int, horizon: int, like: Tensor) -> Tensor:
+    """(B, 5) of the time: linear, and two harmonics, smooth so that a gradient can move events in time."""
+    angles = [2 * math.pi * harmonic * step / horizon for harmonic in HARMONICS]
+    time = [2 * step / horizon - 1, *map(math.sin, angles), *map(math.cos, angles)]
+    return like.new_tensor(time).expand(like.shape[0], -1)
+
+
+TIME_FEATURES = 1 + 2 * len(HARMONICS)
 
 
 class ActionPolicy(nn.Module, ABC):
-    """The interface: the mean before squashing, as a function of the observation, the latent and the time."""
+    """The interface: the mean before squashing, as a function of the observation, the latent and the time.
 
-    def __init__(self, num_latents: int) -> None:
+    The std is given at each call, or, once `learn_std` was called, is a parameter per action dimension.
+    """
+
+    def __init__(self, space: LatentSpace) -> None:
         super().__init__()
-        self.num_latents = num_latents
+        self.space = space
+        self.log_std: nn.Parameter | None = None
 
     @abstractmethod
     def mean(self, observation: Tensor, latent: Tensor, step: int) -> Tensor:
-        """(B, A) mean before squashing, of `observation` (B, O), `latent` (B,) int64, `step` in 0..T-1."""
+        """(B, A) mean before squashing, of `observation` (B, O), `latent` (B,) int64 or (B, D), `step` in
+        0..T-1.
+        """
+
+    def learn_std(self, action_dim: int, start: float) -> None:
+        """Make the std a parameter, the same at all states, from `start`."""
+        self.log_std = nn.Parameter(torch.full((action_dim,), math.log(start)))
+
+    def std(self, given: float) -> Tensor | float:
+        """The learned std (A,), or the given one."""
+        return given if self.log_std is None else self.log_std.clamp(-4.6, 0.7).exp()
 
     def forward(
         self, observation: Tensor, latent: Tensor, step: int, std: float, noise: Tensor
     ) -> ActionSample:
         """A sample at `std` > 0 from `noise` (B, A), standard normal; zero noise gives the mean action."""
-        return squashed_sample(self.mean(observation, latent, step), std, noise)
+        return squashed_sample(self.mean(observation, latent, step), self.std(std), noise)
 
     def observe(self, observations: Tensor) -> None:
         """Learn the scale of `observations` (..., O), between rollouts. A blind policy learns nothing."""
 
 
 class OpenLoopTable(ActionPolicy):
-    """One action sequence a latent, (K, T, A), blind to the observation."""
+    """One action sequence for each of K latents, (K, T, A), blind to the observation."""
 
     def __init__(
         self,
@@ -76,7 +108,7 @@ class OpenLoopTable(ActionPolicy):
         generator: torch.Generator,
         scale: float = 0.01,
     ) -> None:
-        super().__init__(num_latents)
+        super().__init__(LatentSpace(True, num_latents))
         self.table = nn.Parameter(scale * torch.randn(num_latents, horizon, action_dim, generator=generator))
 
     def mean(self, observation: Tensor, latent: Tensor, step: int) -> Tensor:
@@ -84,15 +116,14 @@ class OpenLoopTable(ActionPolicy):
 
 
 class MLPPolicy(ActionPolicy):
-    """A network of (normalised observation, one-hot z, features of the time), starting near mean 0 for every
-    z.
-    """
+    """A network of (normalised observation, z, features of the time), starting near mean 0 for every z.
 
-    harmonics = (1, 2)
+    With `points` (N, D), the first N x D entries of an observation are a set of points and are encoded as one.
+    """
 
     def __init__(
         self,
-        num_latents: int,
+        space: LatentSpace,
         horizon: int,
         observation_dim: int,
         action_dim: int,
@@ -100,35 +131,57 @@ class MLPPolicy(ActionPolicy):
         hidden: Sequence[int],
         generator: torch.Generator,
         last_scale: float = 0.1,
+        points: tuple[int, int] | None = None,
     ) -> None:
-        super().__init__(num_latents)
+        super().__init__(space)
         self.horizon = horizon
         self.normalizer = RunningNormalizer(observation_dim)
-        width = observation_dim + num_latents + 1 + 2 * len(self.harmonics)
-        self.network = dense_network((width, *hidden, action_dim), generator=generator, last_scale=last_scale)
+        self.encoder: PointSetEncoder | None = None
+        width = observation_dim
+        if points is not None:
+            self.encoder = PointSetEncoder(observation_dim, points, generator=generator)
+            width = self.encoder.width
+        sizes = (width + space.size + TIME_FEATURES, *hidden, action_dim)
+        self.network = dense_network(sizes, generator=generator, last_scale=last_scale)
 
     def mean(self, observation: Tensor, latent: Tensor, step: int) -> Tensor:
-        one_hot = functional.one_hot(latent, self.num_latents).to(observation)
-        angles = [2 * math.pi * harmonic * step / self.horizon for harmonic in self.harmonics]
-        time = [2 * step / self.horizon - 1, *map(math.sin, angles), *map(math.cos, angles)]
-        times = observation.new_tensor(time).expand(observation.shape[0], -1)
-        return self.network(torch.cat([self.normalizer(observation), one_hot, times], dim=-1))
+        seen = self.normalizer(observation)
+        if self.encoder is not None:
+            seen = self.encoder(seen)
+        times = time_features(step, self.horizon, observation)
+        return self.network(torch.cat([seen, self.space.features(latent, observation), times], dim=-1))
 
     def observe(self, observations: Tensor) -> None:
         self.normalizer.update(observations)
 
 
 def configured_policy(
-    config: RPGConfig, *, horizon: int, observation_dim: int, action_dim: int, generator: torch.Generator
+    name: PolicyName,
+    *,
+    space: LatentSpace,
+    horizon: int,
+    observation_dim: int,
+    action_dim: int,
+    hidden: Sequence[int],
+    points: tuple[int, int] | None,
+    generator: torch.Generator,
 ) -> ActionPolicy:
-    """The policy that `config` asks for."""
-    if config.policy == "table":
-        return OpenLoopTable(config.num_latents, horizon, action_dim, generator=generator)
+    """The policy of that name. `points` is the environment's `observation_points`, used by "points" alone.
+
+    Raises ValueError for a table of continuous latents, or for "points" in an environment that names none.
+    """
+    if name == "table":
+        if not space.categorical:
+            raise ValueError("policy was given 'table'; allowed with continuous latents are 'mlp' and 'points'")
+        return OpenLoopTable(space.size, horizon, action_dim, generator=generator)
+    if name == "points" and points is None:
+        raise ValueError("policy was given 'points'; allowed where the environment has observation_points (N, D)")
     return MLPPolicy(
-        config.num_latents,
+        space,
         horizon,
         observation_dim,
         action_dim,
-        hidden=config.policy_hidden,
+        hidden=hidden,
         generator=generator,
+        points=points if name == "points" else None,
     )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 CHECKPOINT_NAME = "checkpoint.pt"
-_FORMAT = 1
+_FORMAT = 2
 
 
 class CheckpointError(ValueError):
@@ -28,7 +28,7 @@ class Checkpoint:
     seconds: float
     """Wall time so far."""
     config: dict[str, Any]
-    """`RPGConfig.to_dict()`."""
+    """The settings' `to_dict()`."""
     identity: dict[str, str]
     """What was optimised, such as the task's name."""
     state: dict[str, Any]

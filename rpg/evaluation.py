@@ -1,4 +1,4 @@
-"""What every latent does without noise."""
+"""What every candidate (a latent, a start, a component) does without noise."""
 
 from dataclasses import dataclass
 
@@ -17,19 +17,28 @@ EVALUATION_SEED = 2**31 - 1
 
 @dataclass(frozen=True)
 class LatentEvaluation:
-    """The mean-action episodes of one latent."""
+    """The mean-action episodes of one candidate."""
 
     latent: int
+    """Its number."""
+    probability: float
+    """How often the policy would choose it."""
     episode_return: float
     """Mean sum of rewards."""
     success: float
     """Fraction of its episodes that succeeded."""
     outcome: int
     """The most frequent label among its successful episodes, or among all if none succeeded."""
+    outcome_features: NDArray[np.float64] | None
+    """(F,) how the episode shown ended, if the environment tells."""
     actions: NDArray[np.float64]
-    """(T, A), of the best episode with that outcome."""
+    """(T, A), of the best episode with that outcome, the one that is shown."""
+    observations: NDArray[np.float64]
+    """(T+1, O), of that episode."""
     environment: int
     """Index in the batch of that episode, to replay it from the same first state."""
+    seed: int
+    """Seed of the episodes."""
 
     @property
     def succeeded(self) -> bool:
@@ -39,36 +48,44 @@ class LatentEvaluation:
 
 @torch.no_grad()
 def evaluate_latents(
-    env: Environment, policy: ActionPolicy, *, seed: int = EVALUATION_SEED
+    env: Environment, policy: ActionPolicy, latents: Tensor, probs: Tensor, *, seed: int = EVALUATION_SEED
 ) -> list[LatentEvaluation]:
-    """Run the mean action of every latent, the environments dealt out over the latents; (K,) evaluations.
+    """Run the mean action of every one of `latents` (S, N) or (S, N, D), the environments dealt out over them; N evaluations.
 
-    With more latents than environments it takes several rounds from the same seed.
+    `probs` (N,) are told of each. With more latents than environments it takes several rounds from the same
+    seed.
     """
-    num_latents, num_envs = policy.num_latents, env.num_envs
+    count, num_envs = latents.shape[1], env.num_envs
     like = env.observe(env.reset(seed))
     noise = like.new_zeros(env.horizon, num_envs, env.action_dim)
     evaluations: list[LatentEvaluation] = []
-    for first in range(0, num_latents, num_envs):
-        batch = range(first, min(first + num_envs, num_latents))
-        latent = first + torch.arange(num_envs, device=like.device) % len(batch)
-        trajectory = rolled_out(env, policy, latent, seed=seed, std=1.0, noise=noise)
-        evaluations += [_evaluation(z, trajectory, (latent == z).nonzero().squeeze(1)) for z in batch]
+    for first in range(0, count, num_envs):
+        batch = range(first, min(first + num_envs, count))
+        chosen = first + torch.arange(num_envs, device=like.device) % len(batch)
+        trajectory = rolled_out(env, policy, latents[:, chosen], seed=seed, std=1.0, noise=noise)
+        evaluations += [
+            _evaluation(n, float(probs[n]), trajectory, (chosen == n).nonzero().squeeze(1), seed) for n in batch
+        ]
     return evaluations
 
 
-def _evaluation(latent: int, trajectory: Trajectory, envs: Tensor) -> LatentEvaluation:
+def _evaluation(latent: int, probability: float, trajectory: Trajectory, envs: Tensor, seed: int) -> LatentEvaluation:
     """Sum up the episodes `envs` (n,), all of them this latent's."""
     returns, success, outcome = trajectory.rewards.sum(0), trajectory.success, trajectory.outcome
     counted = envs[success[envs]] if bool(success[envs].any()) else envs
     label = int(outcome[counted].mode().values)
     shown = counted[outcome[counted] == label]
     best = int(shown[returns[shown].argmax()])
+    features = trajectory.outcome_features
     return LatentEvaluation(
         latent=latent,
+        probability=probability,
         episode_return=float(returns[envs].mean()),
         success=float(success[envs].double().mean()),
         outcome=label,
+        outcome_features=None if features is None else features[best].double().cpu().numpy(),
         actions=trajectory.actions[:, best].double().cpu().numpy(),
+        observations=trajectory.observations[:, best].double().cpu().numpy(),
         environment=best,
+        seed=seed,
     )

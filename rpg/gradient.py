@@ -1,4 +1,8 @@
-"""Estimators of the gradient of an expectation, as surrogate losses whose gradient is minus the estimate."""
+"""Estimators of the gradient of an expectation, as surrogate losses whose gradient is minus the estimate, and what they
+are worth: their signal-to-noise ratio, and the weight at which two of them are mixed best.
+
+Episodes are compared with those of their own group, the episodes of one latent: `groups` (B,) int64.
+"""
 
 from collections.abc import Iterable
 
@@ -21,6 +25,64 @@ def score_function_loss(value: Tensor, log_prob: Tensor) -> Tensor:
     """
     advantage = value.detach() - value.detach().mean()
     return -(advantage * log_prob).sum() / max(1, value.shape[0] - 1)
+
+
+def latent_groups(latent: Tensor) -> Tensor:
+    """(B,) int64 numbers of the distinct columns of `latent` (S, B) or (S, B, D)."""
+    columns = latent.movedim(1, 0).flatten(1)
+    return columns.unique(dim=0, return_inverse=True)[1]
+
+
+def advantages(value: Tensor, groups: Tensor) -> Tensor:
+    """(..., B) `value` (..., B) less the mean of the other episodes of the group, or of all others for a group of one.
+
+    A leave-one-out baseline does not depend on an episode's own noise, so score estimates stay unbiased.
+    """
+    batch = len(groups)
+    sizes = torch.bincount(groups)[groups]
+    sums = value.new_zeros(*value.shape[:-1], int(groups.max()) + 1).index_add(-1, groups, value)[..., groups]
+    others = (value.sum(-1, keepdim=True) - value) / max(1, batch - 1)
+    own = (sums - value) / (sizes - 1).clamp_min(1)
+    return value - torch.where(sizes > 1, own, others)
+
+
+def group_spread(gradients: Tensor, groups: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Per action dimension, summed over time and groups: signal |mean|^2 of per-episode `gradients` (T, B, A), freed of
+    what chance adds to it, and variance of that mean; and how many groups had the two episodes it takes.
+    """
+    sizes = torch.bincount(groups)
+    index = groups.view(1, -1, 1).expand_as(gradients)
+    shape = (len(gradients), len(sizes), gradients.shape[-1])
+    counts = sizes.view(1, -1, 1).clamp_min(1)
+    mean = gradients.new_zeros(shape).scatter_add(1, index, gradients) / counts
+    deviation = gradients - mean.gather(1, index)
+    variance = gradients.new_zeros(shape).scatter_add(1, index, deviation.square())
+    variance = variance / ((counts - 1).clamp_min(1) * counts)
+    used = sizes > 1
+    noise = variance[:, used].sum((0, 1))
+    signal = mean[:, used].square().sum((0, 1)) - noise
+    return signal.clamp_min(0), noise, int(used.sum())
+
+
+def signal_to_noise(gradients: Tensor, groups: Tensor) -> float:
+    """sqrt(signal / noise) of the batch's mean gradient by `gradients` (T, B, A) of the actions; 0 if it is all noise, or
+    no group has two episodes.
+    """
+    signal, noise, used = group_spread(gradients.detach(), groups)
+    if used == 0 or float(noise.sum()) == 0:
+        return 0.0
+    return float((signal.sum() / noise.sum()).sqrt())
+
+
+def pathwise_weight(pathwise: Tensor, score: Tensor, groups: Tensor) -> Tensor:
+    """(A,) weight of the pathwise estimate beside the score function's that makes the variance of the mix least, Var_s / (Var_s
+    + Var_p), for each action dimension (alpha-order gradients, Suh et al. 2022); 0 where the pathwise gradient is 0
+    throughout. Both are (T, B, A).
+    """
+    _, noise_p, _ = group_spread(pathwise, groups)
+    _, noise_s, _ = group_spread(score, groups)
+    weight = noise_s / (noise_s + noise_p).clamp_min(torch.finfo(noise_s.dtype).tiny)
+    return torch.where((pathwise == 0).all(1).all(0), torch.zeros_like(weight), weight)
 
 
 def clipped_gradient_norm(parameters: Iterable[Tensor], limit: float) -> float:

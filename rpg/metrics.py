@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,42 +10,45 @@ METRICS_NAME = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
-class IterationMetrics:
-    """One iteration, measured on its batch before the parameters changed."""
+class IterationReport:
+    """What an algorithm says of one iteration, measured on its batch before the parameters changed.
 
-    iteration: int
-    """Counted from 0."""
+    A quantity that an algorithm does not have is 0.
+    """
+
     return_mean: float
     """Mean over the batch of the sum of rewards."""
-    return_best_latent: float
-    """The same for the best of the latents in the batch."""
+    return_best: float
+    """The same for the best of the latents, starts or candidates in the batch."""
     success: float
     """Fraction of the batch that succeeded."""
     distinct_outcomes: int
     """Number of distinct outcome labels among the successful episodes."""
-    bound: float
-    """Mean of the weighted sum of the terms below."""
-    reward_term: float
-    posterior_term: float
-    action_entropy_term: float
-    latent_entropy_term: float
-    latent_entropy: float
-    """Entropy of pi(z), nats."""
-    latent_probs: tuple[float, ...]
-    """pi(z), (K,)."""
-    posterior_loss: float
-    """Cross entropy of the posterior, nats; 0 without one."""
-    grad_norm: float
-    """Norm of the policy's gradient before clipping."""
-    latent_grad_norm: float
-    """Norm of the latent logits' gradient before clipping."""
-    std: float
-    beta: float
-    alpha: float
-    alpha_z: float
     simulator_steps: int
-    """Environment steps so far, B*T an iteration."""
-    seconds: float
+    """Environment steps taken: of the iteration in a report, so far in a run's metrics."""
+    objective: float = 0.0
+    """Mean of what is maximised, such as the weighted bound."""
+    action_entropy: float = 0.0
+    """Entropy of the actions after squashing, nats a step."""
+    latent_entropy: float = 0.0
+    """Entropy of pi(z), nats."""
+    grad_norm: float = 0.0
+    """Norm of the policy's gradient before clipping."""
+    gradient_snr: float = 0.0
+    """Signal-to-noise ratio of the batch's mean action gradient (`rpg.gradient.signal_to_noise`)."""
+    latent_probs: tuple[float, ...] = ()
+    """Probability of each latent, start or component, (K,)."""
+    terms: dict[str, float] = field(default_factory=dict)
+    """What else the algorithm has to say, such as its losses and schedules."""
+
+
+@dataclass(frozen=True)
+class IterationMetrics(IterationReport):
+    """One line of a run's metrics."""
+
+    iteration: int = 0
+    """Counted from 0."""
+    seconds: float = 0.0
     """Wall time of the run so far, over all its resumptions."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,7 +100,8 @@ class MetricsWriter:
         """Append one iteration."""
         self._file.write(_json_line(metrics))
         self._file.flush()
-        for name, value in metrics.to_dict().items():
+        values = metrics.to_dict()
+        for name, value in {**values, **values["terms"]}.items():
             if isinstance(value, int | float) and name != "iteration":
                 self._board.add_scalar(name, value, metrics.iteration)
 

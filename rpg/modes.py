@@ -1,10 +1,11 @@
-"""The distinct ways to succeed that a policy has found, counted by outcome: entropy of z is not diversity."""
+"""The distinct ways to succeed that a policy has found, counted in outcome space: entropy of z is not diversity."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
 
 from rpg.evaluation import LatentEvaluation
 
@@ -27,49 +28,76 @@ class Mode:
     """Fraction of the representative's episodes that succeeded."""
     actions: NDArray[np.float64]
     """(T, A), the representative's best episode."""
+    observations: NDArray[np.float64]
+    """(T+1, O), of the same episode."""
     environment: int
     """Index in the evaluation's batch of that episode, to replay it from the same first state."""
+    seed: int
+    """Seed of the evaluation's `reset`, for the same purpose."""
 
 
 def distinct_modes(
-    evaluations: Sequence[LatentEvaluation], probs: Sequence[float], *, outcome_names: Sequence[str] = ()
+    evaluations: Sequence[LatentEvaluation],
+    *,
+    outcome_names: Sequence[str] = (),
+    outcome_radius: float | None = None,
 ) -> list[Mode]:
-    """One mode a distinct successful outcome, best return first; if none succeeded, the best latent's failed
+    """One mode for each distinct successful outcome, best return first; if none succeeded, the best latent's failed
     one.
 
-    `probs` (K,) is pi(z). Latents that fail are not counted in the probability of a successful mode.
+    Outcomes are the same if their labels are. Without labels (-1) they are if the episodes' outcome features fall in
+    one cluster, in which the average distance between any two parts is at most `outcome_radius`. Latents that fail are not
+    counted in the probability of a successful mode.
     """
     pool = [e for e in evaluations if e.succeeded]
     if not pool:
         best = max(evaluations, key=lambda e: e.episode_return)
         pool = [e for e in evaluations if e.outcome == best.outcome]
+        groups = [pool]
+    else:
+        groups = _labelled(pool) + _clustered([e for e in pool if e.outcome < 0], outcome_radius)
     modes = []
-    for outcome in {e.outcome for e in pool}:
-        members = [e for e in pool if e.outcome == outcome]
+    for members in groups:
         best = max(members, key=lambda e: e.episode_return)
         modes.append(
             Mode(
-                outcome=outcome,
-                name=_name(outcome, outcome_names),
+                outcome=best.outcome,
+                name=_name(best.outcome, outcome_names),
                 latent=best.latent,
-                probability=float(sum(probs[e.latent] for e in members)),
+                probability=float(sum(e.probability for e in members)),
                 episode_return=best.episode_return,
                 success=best.success,
                 actions=best.actions,
+                observations=best.observations,
                 environment=best.environment,
+                seed=best.seed,
             )
         )
     return sorted(modes, key=lambda mode: mode.episode_return, reverse=True)
 
 
-def policy_success(evaluations: Sequence[LatentEvaluation], probs: Sequence[float]) -> float:
+def policy_success(evaluations: Sequence[LatentEvaluation]) -> float:
     """Success of the most probable latent's mean action: what a run is judged by."""
-    return max(evaluations, key=lambda e: probs[e.latent]).success
+    return max(evaluations, key=lambda e: e.probability).success
 
 
-def expected_success(evaluations: Sequence[LatentEvaluation], probs: Sequence[float]) -> float:
+def expected_success(evaluations: Sequence[LatentEvaluation]) -> float:
     """E_pi(z)[success of the mean action]."""
-    return float(sum(probs[e.latent] * e.success for e in evaluations))
+    return float(sum(e.probability * e.success for e in evaluations))
+
+
+def _labelled(pool: Sequence[LatentEvaluation]) -> list[list[LatentEvaluation]]:
+    labels = sorted({e.outcome for e in pool if e.outcome >= 0})
+    return [[e for e in pool if e.outcome == label] for label in labels]
+
+
+def _clustered(pool: Sequence[LatentEvaluation], radius: float | None) -> list[list[LatentEvaluation]]:
+    """Average-linkage clusters of the unlabelled; all of them are one without features or a radius."""
+    features = [e.outcome_features for e in pool if e.outcome_features is not None]
+    if len(pool) < 2 or radius is None or len(features) < len(pool):
+        return [list(pool)] if pool else []
+    numbers = fcluster(linkage(np.stack(features), method="average"), radius, criterion="distance")
+    return [[e for e, n in zip(pool, numbers, strict=True) if n == number] for number in sorted(set(numbers))]
 
 
 def _name(outcome: int, names: Sequence[str]) -> str:

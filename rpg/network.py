@@ -1,5 +1,6 @@
-"""The small networks that the policy and the posterior are made of."""
+"""The small networks that policies, posteriors and values are made of."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -26,6 +27,36 @@ def dense_network(
     with torch.no_grad():
         linear.weight.mul_(last_scale)
     return nn.Sequential(*layers)
+
+
+class PointSetEncoder(nn.Module):
+    """Observations whose first N x D entries are a set of N points, in any order: (..., O) -> (..., width).
+
+    Each point goes through one shared network; the set is summed up by the mean and a smooth maximum (log-mean-exp) of
+    their features (PointNet, Qi et al. 2017), beside whatever else the observation holds. Points are centred, and their
+    centre is kept as a feature, so that shape and place are told apart.
+    """
+
+    def __init__(
+        self, observation_dim: int, points: tuple[int, int], *, hidden: int = 32, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.count, self.dim = points
+        rest = observation_dim - self.count * self.dim
+        if rest < 0:
+            raise ValueError(f"points was given {points}; allowed are at most {observation_dim} numbers in all")
+        self.network = dense_network((self.dim, hidden, hidden), generator=generator)
+        self.width = 2 * hidden + self.dim + rest
+
+    def forward(self, observation: Tensor) -> Tensor:
+        points, rest = observation.split(
+            (self.count * self.dim, observation.shape[-1] - self.count * self.dim), dim=-1
+        )
+        points = points.unflatten(-1, (self.count, self.dim))
+        center = points.mean(-2, keepdim=True)
+        features = self.network(points - center)
+        top = torch.logsumexp(features, dim=-2) - math.log(self.count)
+        return torch.cat([features.mean(-2), top, center.squeeze(-2), rest], dim=-1)
 
 
 class RunningNormalizer(nn.Module):

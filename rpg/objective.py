@@ -2,7 +2,10 @@
 
     E[ R/T + beta log p_phi(z|tau) - alpha 1/T sum_t log pi(a_t|s_t,z) - alpha_z log pi(z|s1) ]
 
-The sums over time are divided by T, so that the weights mean the same at every horizon.
+The sums over time are divided by T, so that the weights mean the same at every horizon. With R/T the log
+likelihood of an optimal trajectory and all weights 1 it is the evidence lower bound of
+log E_pi0[exp(R/T)], and falls short of it by the divergence of the policy from the posterior over optimal
+trajectories (docs/rpg.md derives it; tests/rpg/test_bound.py checks it by quadrature).
 """
 
 from dataclasses import dataclass
@@ -22,48 +25,55 @@ class BoundWeights:
 
 @dataclass(frozen=True)
 class BoundTerms:
-    """The terms of the bound before weighting, each (B,)."""
+    """The terms of the bound before weighting, split over the steps at which they are earned, (T, B)."""
 
     reward: Tensor
-    """R/T, the mean reward of a step."""
+    """r_t / T."""
     posterior: Tensor
-    """log p_phi(z|tau), at most 0."""
+    """log p_phi(z_t|x_t) / T' at the T' sampled steps, 0 elsewhere."""
     action_entropy: Tensor
-    """-1/T sum_t log pi(a_t|s_t,z)."""
+    """-log pi(a_t|s_t,z) / T."""
     latent_entropy: Tensor
-    """-log pi(z|s1), detached: its own gradient has expectation zero, REINFORCE carries it."""
+    """(B,) -log pi(z|s1), detached: its own gradient has expectation zero, REINFORCE carries it."""
+
+    def steps(self, weights: BoundWeights) -> Tensor:
+        """(T, B) the bound as it is earned, the latent's entropy left out."""
+        return self.reward + weights.beta * self.posterior + weights.alpha * self.action_entropy
 
     def total(self, weights: BoundWeights) -> Tensor:
         """(B,) the bound of each episode."""
-        return (
-            self.reward
-            + weights.beta * self.posterior
-            + weights.alpha * self.action_entropy
-            + weights.alpha_z * self.latent_entropy
-        )
+        return self.steps(weights).sum(0) + weights.alpha_z * self.latent_entropy
 
     def named(self) -> dict[str, Tensor]:
-        """The terms by name."""
+        """The terms of whole episodes by name, (B,)."""
         return {
-            "reward": self.reward,
-            "posterior": self.posterior,
-            "action_entropy": self.action_entropy,
+            "reward": self.reward.sum(0),
+            "posterior": self.posterior.sum(0),
+            "action_entropy": self.action_entropy.sum(0),
             "latent_entropy": self.latent_entropy,
         }
 
 
 def bound_terms(
-    *, rewards: Tensor, action_log_probs: Tensor, latent_log_prob: Tensor, posterior_log_prob: Tensor | None
+    *,
+    rewards: Tensor,
+    action_log_probs: Tensor,
+    latent_log_prob: Tensor,
+    posterior_log_prob: Tensor | None = None,
+    posterior_steps: Tensor | None = None,
 ) -> BoundTerms:
-    """The terms from `rewards` (T, B), `action_log_probs` (T, B), `latent_log_prob` (B,) and
-    `posterior_log_prob` (B,).
+    """The terms from `rewards` (T, B), `action_log_probs` (T, B), `latent_log_prob` (B,) and, at the steps
+    `posterior_steps` (T',) int64, `posterior_log_prob` (T', B).
 
     No posterior (None) counts as log p = 0: with a single latent there is nothing to guess.
     """
-    reward = rewards.mean(0)
+    horizon = len(rewards)
+    posterior = torch.zeros_like(rewards)
+    if posterior_log_prob is not None and posterior_steps is not None:
+        posterior = posterior.index_copy(0, posterior_steps, posterior_log_prob / len(posterior_steps))
     return BoundTerms(
-        reward=reward,
-        posterior=torch.zeros_like(reward) if posterior_log_prob is None else posterior_log_prob,
-        action_entropy=-action_log_probs.mean(0),
+        reward=rewards / horizon,
+        posterior=posterior,
+        action_entropy=-action_log_probs / horizon,
         latent_entropy=-latent_log_prob.detach(),
     )

@@ -62,7 +62,7 @@ def _plot_return(axis: Any, history: Sequence[IterationMetrics]) -> None:
     steps = _column(history, "simulator_steps")
     axis.plot(
         steps,
-        _column(history, "return_best_latent"),
+        _column(history, "return_best"),
         color=_COLOURS[1],
         lw=1.2,
         label="best latent in the batch",
@@ -94,6 +94,10 @@ def _plot_latents(
     colours: dict[int, str],
 ) -> None:
     probs = np.array([row.latent_probs for row in history])
+    if probs.shape[1] != len(evaluations):  # a continuous latent, a sequence, or none at all
+        axis.plot(_column(history, "simulator_steps"), _column(history, "objective"), color=_COLOURS[0], lw=1.8)
+        axis.set_title("what is maximised", loc="left")
+        return
     if len(history) == 1:  # an area needs two ends
         probs = np.repeat(probs, 2, axis=0)
     steps = np.linspace(0, history[-1].simulator_steps, len(probs))

@@ -1,52 +1,142 @@
-"""p_phi(z|s): guesses from what an episode did which latent it followed.
+"""p_phi(z|tau): guesses from what an episode did which latent it followed.
 
 Its log probability rewards the latents for doing visibly different things, which is what keeps the policy
-exploring.
+exploring. A trajectory's log probability is the mean over its sampled steps,
+
+    log p_phi(z|tau) = 1/T' sum_t log p_phi(z_t|x_t),
+
+x_t being the state, or the state and the action that led to it; z_t is the latent in force at that step.
 """
 
+import math
+from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from rpg.network import RunningNormalizer, dense_network
+from rpg.latent import LatentSpace
+from rpg.network import PointSetEncoder, RunningNormalizer, dense_network
+
+PosteriorInput = Literal["states", "state_actions", "points"]
 
 
-class CategoricalPosterior(nn.Module):
-    """A classifier of single observations; a trajectory's log probability is the mean over its observations.
+class Posterior(nn.Module):
+    """The interface, and the network: normalised features -> parameters of a distribution over z.
 
-        log p_phi(z|tau) = 1/T' sum_t log p_phi(z|s_t)
-
-    Observations are normalised by the running mean and std of those seen so far: a simulator's move by
+    Features are normalised by the running mean and std of those seen so far: a simulator's move by
     centimetres.
     """
 
     def __init__(
-        self, observation_dim: int, num_latents: int, *, hidden: Sequence[int], generator: torch.Generator
+        self,
+        feature_dim: int,
+        outputs: int,
+        *,
+        hidden: Sequence[int],
+        generator: torch.Generator,
+        points: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        self.normalizer = RunningNormalizer(observation_dim)
-        self.network = dense_network((observation_dim, *hidden, num_latents), generator=generator)
+        self.normalizer = RunningNormalizer(feature_dim)
+        self.encoder: PointSetEncoder | None = None
+        if points is not None:
+            self.encoder = PointSetEncoder(feature_dim, points, generator=generator)
+            feature_dim = self.encoder.width
+        self.network = dense_network((feature_dim, *hidden, outputs), generator=generator)
 
-    def forward(self, observations: Tensor, latent: Tensor) -> Tensor:
-        """(B,) log p_phi(z|tau) of `latent` (B,) given `observations` (T', B, O)."""
-        log_probs = torch.log_softmax(self.network(self.normalizer(observations)), dim=-1)
-        index = latent.expand(observations.shape[0], -1).unsqueeze(-1)
-        return log_probs.gather(-1, index).squeeze(-1).mean(0)
+    def outputs(self, features: Tensor) -> Tensor:
+        """(T', B, outputs) of `features` (T', B, F)."""
+        normal = self.normalizer(features)
+        return self.network(normal if self.encoder is None else self.encoder(normal))
 
-    def log_prob(self, observations: Tensor, latent: Tensor) -> Tensor:
-        """(B,) the policy's bonus: differentiable in `observations` (T', B, O) but not in this network's
-        parameters.
+    @abstractmethod
+    def step_log_prob(self, features: Tensor, latent: Tensor) -> Tensor:
+        """(T', B) log p_phi(z_t|x_t) of `latent` (T', B) or (T', B, D) given `features` (T', B, F)."""
+
+    def forward(self, features: Tensor, latent: Tensor) -> Tensor:
+        return self.step_log_prob(features, latent)
+
+    def log_prob(self, features: Tensor, latent: Tensor) -> Tensor:
+        """(T', B) the policy's bonus at each sampled step: differentiable in `features` but not in this
+        network's parameters.
         """
         frozen = {name: parameter.detach() for name, parameter in self.named_parameters()}
-        return torch.func.functional_call(self, frozen, (observations, latent))
+        return torch.func.functional_call(self, frozen, (features, latent))
 
-    def training_loss(self, observations: Tensor, latent: Tensor) -> Tensor:
-        """() cross entropy on detached `observations`: differentiable in this network's parameters and
+    def training_loss(self, features: Tensor, latent: Tensor) -> Tensor:
+        """() cross entropy on detached `features`: differentiable in this network's parameters and
         nothing else.
         """
-        return -self(observations.detach(), latent).mean()
+        return -self(features.detach(), latent).mean()
 
-    def observe(self, observations: Tensor) -> None:
-        """Learn the scale of `observations` (..., O)."""
-        self.normalizer.update(observations)
+    def observe(self, features: Tensor) -> None:
+        """Learn the scale of `features` (..., F)."""
+        self.normalizer.update(features)
+
+
+class CategoricalPosterior(Posterior):
+    """A classifier of K latents."""
+
+    def __init__(
+        self,
+        feature_dim: int,
+        num_latents: int,
+        *,
+        hidden: Sequence[int],
+        generator: torch.Generator,
+        points: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(feature_dim, num_latents, hidden=hidden, generator=generator, points=points)
+
+    def step_log_prob(self, features: Tensor, latent: Tensor) -> Tensor:
+        log_probs = torch.log_softmax(self.outputs(features), dim=-1)
+        return log_probs.gather(-1, latent.expand(features.shape[:-1]).unsqueeze(-1)).squeeze(-1)
+
+
+class GaussianPosterior(Posterior):
+    """A diagonal Gaussian over continuous latents, its std at least 0.05: an exact guess is not paid without bound."""
+
+    def __init__(
+        self,
+        feature_dim: int,
+        latent_dim: int,
+        *,
+        hidden: Sequence[int],
+        generator: torch.Generator,
+        points: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(feature_dim, 2 * latent_dim, hidden=hidden, generator=generator, points=points)
+
+    def step_log_prob(self, features: Tensor, latent: Tensor) -> Tensor:
+        mean, raw = self.outputs(features).chunk(2, dim=-1)
+        std = 0.05 + functional.softplus(raw + 0.5)
+        score = (latent.expand_as(mean) - mean) / std
+        return (-0.5 * score.square() - std.log() - 0.5 * math.log(2 * math.pi)).sum(-1)
+
+
+def configured_posterior(
+    kind: PosteriorInput,
+    *,
+    space: LatentSpace,
+    observation_dim: int,
+    action_dim: int,
+    hidden: Sequence[int],
+    points: tuple[int, int] | None,
+    generator: torch.Generator,
+) -> Posterior:
+    """The posterior for that space of latents and those inputs.
+
+    Raises ValueError for "points" in an environment that names no `observation_points`.
+    """
+    if kind == "points" and points is None:
+        raise ValueError(
+            "posterior_input was given 'points'; allowed where the environment has observation_points (N, D)"
+        )
+    feature_dim = observation_dim + (action_dim if kind == "state_actions" else 0)
+    build = CategoricalPosterior if space.categorical else GaussianPosterior
+    return build(
+        feature_dim, space.size, hidden=hidden, generator=generator, points=points if kind == "points" else None
+    )

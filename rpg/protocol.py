@@ -15,8 +15,13 @@ class Environment(Protocol):
     """A batch of B differentiable episodes of T steps each, run side by side.
 
     Gradients must flow from `reward` and `observe(state)` back to every earlier `action`. All tensors share
-    one floating dtype and one device, which the optimiser adopts. An optional attribute `outcome_names:
-    Sequence[str]` names the outcome labels 0, 1, 2, ...
+    one floating dtype and one device, which the optimiser adopts. Where no gradient flows to some action
+    dimension, the optimiser estimates it by the score function instead.
+
+    Optional attributes: `outcome_names: Sequence[str]` names the outcome labels 0, 1, 2, ...;
+    `outcome_radius: float`, how far apart two ends of episodes are that count as one solution (see `step`);
+    `observation_points: tuple[int, int]`, (N, D) if the first N x D entries of an observation are a set of
+    N points, for point-set encoders.
     """
 
     @property
@@ -45,7 +50,9 @@ class Environment(Protocol):
         """One step under `action` (B, A) in [-1, 1]: (next state, reward (B,), info).
 
         At the last step of an episode, `info` must hold "success" (B,) bool, whether the episode reached its
-        goal, and "outcome" (B,) int64, a label of which distinct way the episode took, or -1 for none.
+        goal, and "outcome" (B,) int64, a label of which distinct way the episode took, or -1 for none. It
+        may hold "outcome_features" (B, F), where the episode ended or how it went: successful episodes
+        without a label are then told apart by clusters of these, of radius `outcome_radius`.
         """
 
 
@@ -75,7 +82,8 @@ def check_environment(env: Environment, *, seed: int = 0) -> Tensor:
     if not isinstance(info, dict):
         raise ProtocolError(f"info is a {type(info).__name__}; expected a dict of (B,) tensors")
     for key, value in info.items():
-        _check_tensor(f"info[{key!r}]", value, (env.num_envs,))
+        if key != "outcome_features":
+            _check_tensor(f"info[{key!r}]", value, (env.num_envs,))
     return observation
 
 
@@ -87,6 +95,9 @@ def check_last_info(info: dict[str, Tensor], num_envs: int) -> None:
         _check_tensor(f"info[{key!r}]", info[key], (num_envs,))
         if info[key].dtype != dtype:
             raise ProtocolError(f"info[{key!r}] has dtype {info[key].dtype}; expected {dtype}")
+    features = info.get("outcome_features")
+    if features is not None and (features.ndim != 2 or len(features) != num_envs):
+        raise ProtocolError(f"info['outcome_features'] has shape {tuple(features.shape)}; expected ({num_envs}, F)")
 
 
 def _check_tensor(name: str, value: object, shape: tuple[int, ...]) -> None:

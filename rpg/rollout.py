@@ -1,13 +1,14 @@
-"""One batch of episodes under a policy, every latent fixed for its whole episode."""
+"""One batch of episodes under a policy, each member of the latent sequence in force for its share of the steps."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from rpg.action_policy import ActionPolicy
-from rpg.protocol import Environment, check_last_info
+from rpg.protocol import Environment, ProtocolError, check_last_info
 
 
 @dataclass(frozen=True)
@@ -28,37 +29,74 @@ class Trajectory:
     """(B,) bool."""
     outcome: Tensor
     """(B,) int64, -1 for none."""
+    outcome_features: Tensor | None
+    """(B, F) where the episodes ended, for clustering, if the environment tells."""
 
-    def sampled_observations(self, stride: int) -> Tensor:
-        """(T', B, O): the observations after every `stride`-th step, counted back from the last."""
-        return self.observations[1:].flip(0)[::stride].flip(0)
+    def sampled_steps(self, stride: int) -> Tensor:
+        """(T',) int64: every `stride`-th step, counted back from the last."""
+        horizon = len(self.rewards)
+        return torch.arange(horizon - 1, -1, -stride, device=self.rewards.device).flip(0)
 
-    def episode_metrics(self, latent: Tensor) -> dict[str, Any]:
-        """What `IterationMetrics` records of the episodes, with `latent` (B,)."""
-        returns = self.rewards.detach().sum(0)
-        return {
-            "return_mean": float(returns.mean()),
-            "return_best_latent": max(float(returns[latent == z].mean()) for z in latent.unique()),
-            "success": float(self.success.double().mean()),
-            "distinct_outcomes": int(self.outcome[self.success].unique().numel()),
-        }
+    def features(self, steps: Tensor, *, with_actions: bool) -> Tensor:
+        """(T', B, O) the observations after those steps, or (T', B, O + A) with the actions that led there."""
+        observations = self.observations[1:][steps]
+        return torch.cat([observations, self.actions[steps]], dim=-1) if with_actions else observations
+
+    @property
+    def returns(self) -> Tensor:
+        """(B,) sums of the rewards, detached."""
+        return self.rewards.detach().sum(0)
+
+    def distinct_outcomes(self) -> int:
+        """Number of labels among the successful episodes."""
+        return int(self.outcome[self.success].unique().numel())
+
+
+def latent_at(latent: Tensor, step: int, horizon: int) -> Tensor:
+    """The member of the sequence `latent` (S, B, ...) in force at `step` of `horizon`: each for T/S steps."""
+    return latent[step * len(latent) // horizon]
+
+
+def latent_steps(latent: Tensor, steps: Tensor, horizon: int) -> Tensor:
+    """(T', B, ...) the members in force at `steps` (T',)."""
+    return latent[steps * len(latent) // horizon]
 
 
 def rolled_out(
-    env: Environment, policy: ActionPolicy, latent: Tensor, *, seed: int, std: float, noise: Tensor
+    env: Environment,
+    policy: ActionPolicy,
+    latent: Tensor,
+    *,
+    seed: int,
+    std: float,
+    noise: Tensor,
+    window: int | None = None,
+    differentiable: bool = True,
 ) -> Trajectory:
-    """Run T steps from `reset(seed)` with `latent` (B,) and `noise` (T, B, A); no noise: mean actions."""
+    """Run T steps from `reset(seed)` with `latent` (S, B, ...) and `noise` (T, B, A); no noise: mean actions.
+
+    With `window`, states are cut from the graph every so many steps: gradients flow within windows only. Not
+    `differentiable` cuts actions from the graph.
+    """
     state = env.reset(seed)
-    observations, actions, log_probs, rewards = [env.observe(state)], [], [], []
+    observation = env.observe(state)
+    observations, actions, log_probs, rewards = [observation], [], [], []
     info: dict[str, Tensor] = {}
+    horizon = len(noise)
     for step, step_noise in enumerate(noise.unbind(0)):
-        sample = policy(observations[-1], latent, step, std, step_noise)
-        state, reward, info = env.step(state, sample.action)
-        observations.append(env.observe(state))
-        actions.append(sample.action)
+        sample = policy(observation, latent_at(latent, step, horizon), step, std, step_noise)
+        action = sample.action if differentiable else sample.action.detach()
+        state, reward, info = env.step(state, action)
+        observation = env.observe(state)
+        observations.append(observation)
+        actions.append(action)
         log_probs.append(sample.log_prob)
         rewards.append(reward)
+        if window is not None and (step + 1) % window == 0 and step + 1 < horizon:
+            state = detached(state)
+            observation = env.observe(state)
     check_last_info(info, env.num_envs)
+    features = info.get("outcome_features")
     return Trajectory(
         observations=torch.stack(observations),
         actions=torch.stack(actions),
@@ -66,4 +104,28 @@ def rolled_out(
         rewards=torch.stack(rewards),
         success=info["success"].detach(),
         outcome=info["outcome"].detach(),
+        outcome_features=None if features is None else features.detach(),
+    )
+
+
+def detached(state: Any) -> Any:
+    """The same state cut from the graph: a tensor, a dataclass, tuple, list or dict of such, or anything with
+    a `detach()`. Numbers, strings and None pass.
+
+    Raises ProtocolError for anything else.
+    """
+    if hasattr(state, "detach"):
+        return state.detach()
+    if is_dataclass(state) and not isinstance(state, type):
+        return replace(state, **{f.name: detached(getattr(state, f.name)) for f in fields(state) if f.init})
+    if isinstance(state, tuple) and hasattr(state, "_fields"):
+        return type(state)(*map(detached, state))
+    if isinstance(state, tuple | list):
+        return type(state)(map(detached, state))
+    if isinstance(state, Mapping):
+        return {name: detached(value) for name, value in state.items()}
+    if state is None or isinstance(state, int | float | str | bytes):
+        return state
+    raise ProtocolError(
+        f"a state holds a {type(state).__name__}; windows need tensors, containers of tensors, or a detach() method"
     )

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from rpg.checkpoint import CheckpointError, CheckpointMismatch
     from rpg.cli.optimize import optimize
     from rpg.cli.render import render
-    from rpg.cli.tasks import list_tasks
+    from rpg.cli.tasks import list_algorithms, list_tasks
     from rpg.protocol import ProtocolError
 
     errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         code = tyro.extras.subcommand_cli_from_dict(
-            {"optimize": optimize, "render": render, "tasks": list_tasks},
+            {"optimize": optimize, "render": render, "tasks": list_tasks, "algorithms": list_algorithms},
             prog="diffsim-rpg",
             description="Differentiable manipulation: optimise a task, render what was found, list the tasks.",
             args=arguments,

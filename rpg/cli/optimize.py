@@ -28,7 +28,7 @@ PLOT_NAME, VIDEO_NAME = "plot.png", "modes.mp4"
 def optimize(
     task: Annotated[str, tyro.conf.Positional],
     /,
-    algo: Literal["rpg", "gaussian"] | None = None,
+    algo: str | None = None,
     seed: int | None = None,
     out: Path = Path("runs/latest"),
     resume: bool = False,
@@ -37,7 +37,7 @@ def optimize(
     iterations: int | None = None,
     num_latents: int | None = None,
     beta: float | None = None,
-    policy: Literal["table", "mlp"] | None = None,
+    policy: Literal["table", "mlp", "points"] | None = None,
     video: bool = True,
 ) -> int:
     """Optimise a task and write metrics, checkpoint, plot and video to a folder.
@@ -47,7 +47,8 @@ def optimize(
 
     Args:
         task: A registered task (see `diffsim-rpg tasks`), or path/to/file.py:Name for one of your own.
-        algo: rpg (if not given), or gaussian: the same policy without a latent.
+        algo: rpg (if not given), its baselines gaussian and reinforce (the same policy without a latent), or any other: see
+            `diffsim-rpg algorithms`.
         seed: Seed of everything random; 0 if not given.
         out: Folder of the run.
         resume: Go on with the run in the folder, with its settings.
@@ -83,7 +84,7 @@ def optimize(
     trainer = Trainer(environment, config, run_dir=out, identity=settings.identity, resume=resume)
     console.print(
         f"{found.name}: {environment.sim.num_particles} particles, {settings.num_envs} environments, horizon "
-        f"{environment.horizon}, {config.algorithm}, {config.num_latents} latents, seed {config.seed} -> {out}"
+        f"{environment.horizon}, {config.algorithm}, seed {config.seed} -> {out}"
     )
     with TrainingProgress(console, iterations=config.iterations, done=trainer.iteration) as progress:
         result = trainer.train(progress.update)
@@ -130,9 +131,8 @@ def _check_writable(out: Path) -> None:
 
 
 def _print_modes(console: Console, modes: list[Mode], out: Path) -> None:
-    table = Table(
-        "mode", "return", "success", "pi(z)", "latent", title="distinct solutions", title_justify="left"
-    )
+    title = "distinct solutions" if modes[0].success > 0 else "no solution; the best failure"
+    table = Table("mode", "return", "success", "pi(z)", "latent", title=title, title_justify="left")
     for mode in modes:
         table.add_row(
             mode.name,

@@ -16,16 +16,17 @@ RESULT_NAME = "result.json"
 
 def run_result(trainer: Trainer, evaluations: list[LatentEvaluation], modes: list[Mode]) -> dict[str, Any]:
     """The outcome of a run as plain values: how its policy does without noise, and its distinct modes."""
-    probabilities = trainer.latent_probs()
     return {
         **trainer.identity,
         "config": trainer.config.to_dict(),
         "iterations": trainer.iteration,
         "simulator_steps": trainer.history[-1].simulator_steps if trainer.history else 0,
         "seconds": trainer.history[-1].seconds if trainer.history else 0.0,
-        "policy_success": policy_success(evaluations, probabilities),
-        "expected_success": expected_success(evaluations, probabilities),
-        "modes": [{**asdict(mode), "actions": mode.actions.tolist()} for mode in modes],
+        "policy_success": policy_success(evaluations),
+        "expected_success": expected_success(evaluations),
+        "modes": [
+            {**asdict(mode), "actions": mode.actions.tolist(), "observations": mode.observations.tolist()} for mode in modes
+        ],
     }
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from diffsim import InputError
+from rpg.algorithms import CONFIGS, config_from_dict
+from rpg.algorithms.base import AlgorithmConfig
+from rpg.algorithms.rpg import RPGConfig
 from rpg.checkpoint import CHECKPOINT_NAME, load_checkpoint
-from rpg.config import RPGConfig
 from rpg.schedules import Schedule
 from tasks import Task
 
@@ -20,7 +22,7 @@ DEFAULT_NUM_ENVS = 32
 class RunSettings:
     """What a run is: the optimiser's settings, and what a checkpoint is held against."""
 
-    config: RPGConfig
+    config: AlgorithmConfig
     identity: dict[str, str]
 
     @property
@@ -56,13 +58,13 @@ def resumed_run(
     if not (folder / CHECKPOINT_NAME).exists():
         raise InputError(f"--resume: there is no {CHECKPOINT_NAME} in '{folder}'; start without --resume")
     checkpoint = load_checkpoint(folder / CHECKPOINT_NAME)
-    config, identity = RPGConfig.from_dict(checkpoint.config), checkpoint.identity
+    config, identity = config_from_dict(checkpoint.config), checkpoint.identity
     given = {"task": task.name, "mesh": mesh_identity(mesh), "num_envs": num_envs, **options}
     own = {
         **identity,
         "algo": config.algorithm,
-        "beta": config.beta.start,
-        **{name: getattr(config, name) for name in ("seed", "iterations", "num_latents", "policy")},
+        "beta": config.beta.start if isinstance(config, RPGConfig) else None,
+        **{name: getattr(config, name, None) for name in ("seed", "iterations", "num_latents", "policy")},
     }
     for name, value in given.items():
         if value is not None and str(value) != str(own[name]):
@@ -76,22 +78,36 @@ def task_config(
     algo: str | None = None,
     beta: float | None = None,
     **overrides: Any,
-) -> RPGConfig:
+) -> AlgorithmConfig:
     """The optimiser's settings for a task: the defaults, then what the task asks for, then what the user gave.
 
+    A task's own settings are RPG's; another algorithm takes those of them that it has, too.
+
     Raises:
-        InputError: a setting is wrong.
+        InputError: a setting is wrong, or the algorithm does not have it.
     """
-    schedules = {field.name for field in fields(RPGConfig) if field.type in (Schedule, "Schedule")}
+    name = algo or "rpg"
+    if name not in CONFIGS:
+        raise InputError(f"--algo was given '{name}'; allowed are {', '.join(CONFIGS)}")
+    kind = CONFIGS[name]
+    given = {option: value for option, value in {**overrides, "beta": beta}.items() if value is not None}
+    known = {field.name for field in fields(kind)}
+    if unknown := [option for option in given if option not in known]:
+        raise InputError(f"{unknown[0]} was given {given[unknown[0]]!r}; algorithm '{name}' has no such setting")
+    schedules = {field.name for field in fields(kind) if field.type in (Schedule, "Schedule")}
+    own = {option: value for option, value in task.optimizer_settings.items() if option in known}
     settings: dict[str, Any] = {
-        name: Schedule(*value) if name in schedules else value for name, value in task.optimizer_settings.items()
+        option: Schedule(*value) if option in schedules else value for option, value in own.items()
     }
-    settings.update({name: value for name, value in overrides.items() if value is not None})
+    settings.update({option: value for option, value in given.items() if option != "beta"})
     try:
+        if kind is not RPGConfig:
+            return kind(algorithm=name, **settings)
         config = RPGConfig(**settings)
         if beta is not None:
             config = replace(config, beta=replace(config.beta, start=float(beta)))
-        return config.gaussian() if algo == "gaussian" else config
+        baselines = {"gaussian": config.gaussian, "reinforce": config.reinforce}
+        return baselines[name]() if name in baselines else config
     except (TypeError, ValueError) as error:
         raise InputError(str(error)) from error
 

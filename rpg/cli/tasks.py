@@ -1,15 +1,17 @@
-"""``diffsim-rpg tasks``, and finding a task by what the user typed."""
+"""``diffsim-rpg tasks`` and ``diffsim-rpg algorithms``, and finding a task by what the user typed."""
 
 from __future__ import annotations
 
 import importlib.util
 import inspect
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from rich.console import Console
 
 from diffsim import InputError
+from rpg.algorithms import CONFIGS
 from tasks import Task, find_task, task_names
 
 
@@ -47,5 +49,17 @@ def list_tasks() -> int:
     for name in task_names():
         console.print(f"[bold]{name}[/bold]")
         console.print(inspect.cleandoc(find_task(name).__doc__ or ""), markup=False)
+        console.print()
+    return 0
+
+
+def list_algorithms() -> int:
+    """List the algorithms: what they are, and what can be set."""
+    console = Console(highlight=False)
+    for name, kind in CONFIGS.items():
+        console.print(f"[bold]{name}[/bold]")
+        console.print(inspect.cleandoc(sys.modules[kind.__module__].__doc__ or "").splitlines()[0], markup=False)
+        settings = ", ".join(field.name for field in fields(kind) if field.name != "algorithm")
+        console.print(f"settings: {settings}", markup=False)
         console.print()
     return 0

@@ -275,6 +275,7 @@ def test_mistakes_are_one_line_and_exit_code_2(tiny, tmp_path, capsys):
     assert_refused(capsys, optimize("Detour", "--num-latents", -1, "--out", out), "num_latents", "-1")
     assert_refused(capsys, optimize("Detour", "--seed", -1, "--out", out), "seed", "-1", ">= 0")
     assert_refused(capsys, optimize("Detour", "--beta", -1, "--out", out), "beta", "-1")
+    assert_refused(capsys, optimize("Detour", "--algo", "magic", "--out", out), "magic", "rpg", "gaussian")
     assert_refused(capsys, optimize("Detour", "--resume", "--out", out), "no checkpoint.pt")
     (out / "checkpoint.pt").write_bytes(b"noise")
     assert_refused(capsys, optimize("Detour", "--resume", "--out", out), "checkpoint.pt")
@@ -283,7 +284,7 @@ def test_mistakes_are_one_line_and_exit_code_2(tiny, tmp_path, capsys):
 
 def test_wrong_options_exit_with_2():
     with pytest.raises(SystemExit) as caught:
-        optimize("Detour", "--algo", "magic")
+        optimize("Detour", "--policy", "magic")
     assert caught.value.code == 2
 
 

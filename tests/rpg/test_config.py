@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rpg.config import RPGConfig
+from rpg.algorithms.rpg import RPGConfig
 from rpg.network import RunningNormalizer
 from rpg.schedules import Schedule
 

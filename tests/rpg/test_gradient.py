@@ -7,7 +7,7 @@ from torch.distributions.transforms import TanhTransform
 
 from rpg.action_policy import MLPPolicy, OpenLoopTable, squashed_sample
 from rpg.gradient import pathwise_loss, score_function_loss
-from rpg.latent import CategoricalLatent
+from rpg.latent import CategoricalPrior, LatentSpace
 from rpg.objective import BoundWeights, bound_terms
 from rpg.posterior import CategoricalPosterior
 
@@ -20,24 +20,25 @@ def test_score_gradient_equals_enumeration_over_latents():
     """grad of sum_z pi(z) (f(z) - alpha_z log pi(z)), enumerated, against the mean of many REINFORCE
     estimates.
     """
-    latent = CategoricalLatent(4, dtype=torch.float64)
+    latent, first = CategoricalPrior(4).double(), torch.zeros(1, 1, dtype=torch.float64)
     with torch.no_grad():
-        latent.logits.copy_(torch.tensor([0.3, -0.5, 1.0, 0.1]))
+        latent.parameters_of.constant.copy_(torch.tensor([0.3, -0.5, 1.0, 0.1]))
     rewards, alpha_z = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64), 0.3
-    probs = latent.probs()
-    (exact,) = torch.autograd.grad((probs * rewards).sum() + alpha_z * latent.entropy(), latent.logits)
+    probs = latent.probs(first)
+    (exact,) = torch.autograd.grad((probs * rewards).sum() + alpha_z * latent.entropy(first), latent.parameters_of.constant)
 
     batch, rounds = 8, 20_000  # a small batch, so that a biased baseline would show
-    draws = latent.sample(generator(), batch * rounds).reshape(rounds, batch)
-    log_probs = latent.log_prob(draws)
+    draws = latent.sample(first.expand(batch * rounds, 1), generator()).reshape(rounds, batch)
+    log_probs = latent.log_prob(draws.reshape(1, -1), first).reshape(rounds, batch)
     value = (rewards[draws] - alpha_z * log_probs).detach()
     advantage = value - value.mean(1, keepdim=True)
-    (estimate,) = torch.autograd.grad((advantage * log_probs).sum(1).mean() / (batch - 1), latent.logits)
+    (estimate,) = torch.autograd.grad((advantage * log_probs).sum(1).mean() / (batch - 1), latent.parameters_of.constant)
     torch.testing.assert_close(estimate, exact, atol=0.01, rtol=0)
 
     # ... and the function itself computes just that on one batch.
-    (one,) = torch.autograd.grad(-score_function_loss(value[0], latent.log_prob(draws[0])), latent.logits)
-    score = torch.nn.functional.one_hot(draws[0], 4) - latent.probs().detach()
+    loss = -score_function_loss(value[0], latent.log_prob(draws[:1], first))
+    (one,) = torch.autograd.grad(loss, latent.parameters_of.constant)
+    score = torch.nn.functional.one_hot(draws[0], 4) - latent.probs(first).detach()
     torch.testing.assert_close(one, (advantage[0, :, None] * score).sum(0) / (batch - 1))
 
 
@@ -100,7 +101,7 @@ def test_posterior_loss_and_bonus_keep_apart():
     assert all(p.grad is not None for p in posterior.parameters())
 
     posterior.zero_grad(set_to_none=True)
-    pathwise_loss(posterior.log_prob(observations, latent)).backward()
+    pathwise_loss(posterior.log_prob(observations, latent).mean(0)).backward()
     assert all(p.grad is None for p in posterior.parameters())
     assert policy.table.grad is not None
     assert float(policy.table.grad.abs().sum()) > 0
@@ -108,12 +109,13 @@ def test_posterior_loss_and_bonus_keep_apart():
 
 
 def test_bound_carries_no_gradient_of_the_logits():
-    latent = CategoricalLatent(3)
+    latent = CategoricalPrior(3)
     terms = bound_terms(
         rewards=torch.ones(4, 3),
         action_log_probs=torch.full((4, 3), -0.5),
-        latent_log_prob=latent.log_prob(torch.arange(3)),
-        posterior_log_prob=torch.full((3,), -2.0),
+        latent_log_prob=latent.log_prob(torch.arange(3)[None], torch.zeros(3, 1)),
+        posterior_log_prob=torch.full((2, 3), -2.0),
+        posterior_steps=torch.tensor([1, 3]),
     )
     total = terms.total(BoundWeights(beta=0.5, alpha=2.0, alpha_z=0.1))
     assert not total.requires_grad
@@ -124,7 +126,7 @@ def test_policies_start_near_zero_and_share_an_interface():
     observation, latent = torch.randn(6, 5, generator=generator()), torch.arange(6) % 3
     for policy in (
         OpenLoopTable(3, 7, 2, generator=generator()),
-        MLPPolicy(3, 7, 5, 2, hidden=(16,), generator=generator()),
+        MLPPolicy(LatentSpace(True, 3), 7, 5, 2, hidden=(16,), generator=generator()),
     ):
         sample = policy(observation, latent, 6, 0.3, torch.zeros(6, 2))
         assert sample.action.shape == (6, 2)

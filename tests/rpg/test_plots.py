@@ -1,9 +1,9 @@
 from dataclasses import replace
 
 import pytest
-from point_mass import PointMassWall
 
-from rpg.config import RPGConfig
+from rpg.algorithms.rpg import RPGConfig
+from rpg.environments.wall import PointMassWall
 from rpg.plots import plot_run
 from rpg.trainer import Trainer
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from point_mass import PointMassWall
 
+from rpg.algorithms.rpg import RPGConfig
 from rpg.checkpoint import CHECKPOINT_NAME, CheckpointError, CheckpointMismatch, load_checkpoint
-from rpg.config import RPGConfig
-from rpg.evaluation import evaluate_latents
+from rpg.environments.wall import PointMassWall
 from rpg.metrics import METRICS_NAME, read_metrics
 from rpg.modes import distinct_modes, expected_success, policy_success
 from rpg.protocol import check_environment
@@ -25,10 +24,9 @@ IDENTITY = {"task": "point mass"}
 
 
 def same_state(a: Trainer, b: Trainer) -> bool:
-    pairs = zip(a.policy.state_dict().values(), b.policy.state_dict().values(), strict=True)
-    latents = torch.equal(a.latent.logits, b.latent.logits)
-    posteriors = zip(a.posterior.state_dict().values(), b.posterior.state_dict().values(), strict=True)
-    return latents and all(torch.equal(x, y) for x, y in (*pairs, *posteriors))
+    a, b = a.algorithm.modules, b.algorithm.modules
+    pairs = [zip(a[n].state_dict().values(), b[n].state_dict().values(), strict=True) for n in a]
+    return a.keys() == b.keys() and all(torch.equal(x, y) for pair in pairs for x, y in pair)
 
 
 def without_time(rows):
@@ -159,7 +157,7 @@ def test_corrupt_checkpoint_is_one_line(tmp_path: Path, damage):
 
 
 @pytest.mark.parametrize(
-    ("kind", "words"), [("reward", "the reward term"), ("gradient", "the gradient of the policy")]
+    ("kind", "words"), [("reward", "the reward"), ("gradient", "the gradient of the policy")]
 )
 def test_not_finite_names_iteration_term_and_environments(tmp_path, kind, words):
     env = Broken(num_envs=8, horizon=6).arm(2, kind)
@@ -171,9 +169,9 @@ def test_not_finite_names_iteration_term_and_environments(tmp_path, kind, words)
 
 def test_gaussian_has_the_same_network_with_one_latent():
     rpg, gaussian = Trainer(ENV, CONFIG), Trainer(ENV, CONFIG.gaussian())
-    assert gaussian.posterior is None
-    shapes = [tuple(p.shape) for p in rpg.policy.parameters()]
-    baseline = [tuple(p.shape) for p in gaussian.policy.parameters()]
+    assert gaussian.algorithm.posterior is None
+    shapes = [tuple(p.shape) for p in rpg.algorithm.policy.parameters()]
+    baseline = [tuple(p.shape) for p in gaussian.algorithm.policy.parameters()]
     fewer = CONFIG.num_latents - 1
     assert baseline == [
         (shapes[0][0], shapes[0][1] - fewer),
@@ -181,34 +179,35 @@ def test_gaussian_has_the_same_network_with_one_latent():
     ]  # one-hot z is narrower, nothing else
     history = gaussian.train().history
     assert all(
-        row.posterior_term == 0 and row.latent_entropy == 0 and row.posterior_loss == 0 for row in history
+        row.terms["posterior_term"] == 0 and row.latent_entropy == 0 and "posterior_loss" not in row.terms
+        for row in history
     )
 
 
 @pytest.mark.parametrize("num_latents", [3, 8, 19])
 def test_evaluation_covers_every_latent(num_latents):
     trainer = Trainer(ENV, replace(CONFIG, num_latents=num_latents, iterations=1))
-    evaluations = evaluate_latents(ENV, trainer.policy)
+    evaluations = trainer.evaluate()
     assert [e.latent for e in evaluations] == list(range(num_latents))
     assert all(e.actions.shape == (6, 2) for e in evaluations)
 
 
 def test_modes_are_counted_by_outcome():
     trainer = Trainer(ENV, replace(CONFIG, num_latents=4, iterations=1))
-    e = evaluate_latents(ENV, trainer.policy)
+    e = trainer.evaluate()
     e = [
         replace(e[0], success=1.0, outcome=0, episode_return=-3.0),
         replace(e[1], success=1.0, outcome=1, episode_return=-2.0),
         replace(e[2], success=1.0, outcome=0, episode_return=-1.0),
         replace(e[3], success=0.0, outcome=1, episode_return=0.0),
     ]
-    probs = [0.1, 0.2, 0.3, 0.4]
-    modes = distinct_modes(e, probs, outcome_names=ENV.outcome_names)
+    e = [replace(x, probability=p) for x, p in zip(e, [0.1, 0.2, 0.3, 0.4], strict=True)]
+    modes = distinct_modes(e, outcome_names=ENV.outcome_names)
     assert [(m.name, m.latent) for m in modes] == [("left", 2), ("right", 1)]
     assert [m.probability for m in modes] == pytest.approx([0.4, 0.2])
-    assert policy_success(e, probs) == 0.0
-    assert expected_success(e, probs) == pytest.approx(0.6)
-    failed = distinct_modes([replace(x, success=0.0) for x in e], probs)
+    assert policy_success(e) == 0.0
+    assert expected_success(e) == pytest.approx(0.6)
+    failed = distinct_modes([replace(x, success=0.0) for x in e])
     assert [(m.latent, m.success) for m in failed] == [(3, 0.0)]
 
 
@@ -235,8 +234,8 @@ def test_double_precision_environment():
     env = PointMassWall(num_envs=8, horizon=6, dtype=torch.float64)
     trainer = Trainer(env, CONFIG)
     trainer.train()
-    assert next(trainer.policy.parameters()).dtype == torch.float64
-    assert trainer.latent.logits.dtype == torch.float64
+    assert next(trainer.algorithm.policy.parameters()).dtype == torch.float64
+    assert trainer.algorithm.prior.parameters_of.constant.dtype == torch.float64
 
 
 def test_rpg_goes_round_the_wall_where_one_gaussian_stays_behind_it():
@@ -246,7 +245,7 @@ def test_rpg_goes_round_the_wall_where_one_gaussian_stays_behind_it():
     solved = Trainer(env, config)
     solved.train()
     evaluations = solved.evaluate()
-    assert policy_success(evaluations, solved.latent_probs()) == 1.0
+    assert policy_success(evaluations) == 1.0
     stuck = Trainer(env, config.gaussian())
     stuck.train()
-    assert policy_success(stuck.evaluate(), stuck.latent_probs()) == 0.0
+    assert policy_success(stuck.evaluate()) == 0.0

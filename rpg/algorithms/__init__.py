@@ -1,0 +1,28 @@
+"""All algorithms by name. Each is one file, to be read from top to bottom, and its settings stand at its head."""
+
+from typing import Any
+
+from torch import Tensor
+
+from rpg.algorithms.base import Algorithm, AlgorithmConfig
+from rpg.algorithms.rpg import RPG, RPGConfig
+from rpg.protocol import Environment
+
+_CLASSES: dict[type[AlgorithmConfig], type[Algorithm]] = {
+    RPGConfig: RPG,
+}
+CONFIGS: dict[str, type[AlgorithmConfig]] = {name: config for config in _CLASSES for name in config.names}
+"""The settings' class of every algorithm's name."""
+
+
+def build_algorithm(env: Environment, config: AlgorithmConfig, like: Tensor) -> Algorithm:
+    """The algorithm that `config` belongs to."""
+    return _CLASSES[type(config)](env, config, like)
+
+
+def config_from_dict(values: dict[str, Any]) -> AlgorithmConfig:
+    """The settings that `AlgorithmConfig.to_dict` wrote. Raises ValueError on an unknown algorithm or setting."""
+    name = values.get("algorithm")
+    if name not in CONFIGS:
+        raise ValueError(f"algorithm was given {name!r}; allowed are {', '.join(CONFIGS)}")
+    return CONFIGS[name].from_dict(values)

@@ -1,0 +1,1 @@
+"""Closed-form environments: problems small enough to know the answer, and fast enough to try an optimiser on."""
