@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rpg.algorithms import build_algorithm
@@ -57,6 +57,7 @@ class Trainer:
         self.identity = dict(identity or {})
         self.checkpoint_interval = checkpoint_interval
         self.algorithm = build_algorithm(env, config, check_environment(env))
+        self._config_dict = config.to_dict()
         self.iteration = 0
         self.history: list[IterationMetrics] = []
         self._seconds = 0.0
@@ -113,7 +114,7 @@ class Trainer:
         report = self.algorithm.iterate(self.iteration)
         before = self.history[-1].simulator_steps if self.history else 0
         metrics = IterationMetrics(
-            **asdict(replace(report, simulator_steps=before + report.simulator_steps)),
+            **vars(replace(report, simulator_steps=before + report.simulator_steps)),
             iteration=self.iteration,
             seconds=self._seconds + time.perf_counter() - began,
         )
@@ -130,7 +131,7 @@ class Trainer:
         return Checkpoint(
             iteration=self.iteration,
             seconds=self._seconds,
-            config=self.config.to_dict(),
+            config=self._config_dict,
             identity=self.identity,
             state=self.algorithm.state(),
         )

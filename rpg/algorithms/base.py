@@ -1,6 +1,5 @@
 """What every algorithm is to the trainer: settings, one iteration, and a state that can be kept."""
 
-import copy
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
@@ -132,11 +131,11 @@ class Algorithm(ABC, Generic[Config]):
 
     def state(self) -> dict[str, Any]:
         """Everything a resumption needs, copied."""
-        state: dict[str, Any] = {"generator": self.generator.get_state(), "extra": copy.deepcopy(self.extra_state())}
+        state: dict[str, Any] = {"generator": self.generator.get_state(), "extra": copied(self.extra_state())}
         for name, module in self.modules.items():
-            state[name] = copy.deepcopy(module.state_dict())
+            state[name] = copied(module.state_dict())
             if name in self.optimizers:
-                state[name + "_optimizer"] = copy.deepcopy(self.optimizers[name].state_dict())
+                state[name + "_optimizer"] = copied(self.optimizers[name].state_dict())
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -144,9 +143,22 @@ class Algorithm(ABC, Generic[Config]):
         for name, module in self.modules.items():
             module.load_state_dict(state[name])
             if name in self.optimizers:  # copied, because Adam would go on in the very tensors it is given
-                self.optimizers[name].load_state_dict(copy.deepcopy(state[name + "_optimizer"]))
+                self.optimizers[name].load_state_dict(copied(state[name + "_optimizer"]))
         self.generator.set_state(state["generator"])
-        self.restore_extra_state(copy.deepcopy(state["extra"]))
+        self.restore_extra_state(copied(state["extra"]))
+
+
+def copied(state: Any) -> Any:
+    """A deep copy of tensors, dicts, lists and tuples; whatever else is taken as it is. Several times as fast as copy.deepcopy,
+    which counts: a run is copied after every iteration.
+    """
+    if isinstance(state, Tensor):
+        return state.detach().clone()
+    if isinstance(state, dict):
+        return {name: copied(value) for name, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(map(copied, state))
+    return state
 
 
 def bad_indices(values: Tensor) -> list[int]:

@@ -220,7 +220,7 @@ class RPG(Algorithm[RPGConfig]):
     def _add(self, name: str, module: nn.Module, rate: float) -> None:
         self.modules[name] = module
         if parameters := list(module.parameters()):
-            self.optimizers[name] = torch.optim.Adam(parameters, lr=rate)
+            self.optimizers[name] = torch.optim.Adam(parameters, lr=rate, fused=True)
 
     def iterate(self, iteration: int) -> IterationReport:
         env, config = self.env, self.config

@@ -1,0 +1,1 @@
+"""Experiments on policies: what several modules `benchmarks.rpg_*` share."""

@@ -1,0 +1,178 @@
+"""Runs of methods over seeds in processes of their own, each result written as it comes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rpg import AlgorithmConfig, Environment, Trainer, distinct_modes, expected_success, policy_success
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to run."""
+
+    seeds: int = 20
+    """Seeds of each method, 0, 1, ..."""
+    json: bool = False
+    """Print one JSON object on the last line."""
+    methods: tuple[str, ...] = ()
+    """Only these; the ones with an acceptance number if not given."""
+    all: bool = False
+    """All methods, the baselines without a threshold included."""
+    out: Path | None = None
+    """Folder of the single results; runs/benchmarks/ and the experiment's name if not given."""
+    resume: bool = False
+    """Keep the results that are there instead of running them again."""
+    jobs: int = os.cpu_count() or 1
+    """Runs at the same time."""
+    iterations: int | None = None
+    """Fewer iterations than the experiment asks for, to try the script itself."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a module `benchmarks.rpg_*` defines as EXPERIMENT."""
+
+    name: str
+    environment: Callable[[], Environment]
+    methods: Mapping[str, AlgorithmConfig]
+    """By name; all spend the same simulator steps."""
+    judged: tuple[str, ...]
+    """The methods that have an acceptance number."""
+    score: Callable[[dict[str, Any]], float]
+    """What a run scored, from its result: 1 or 0 for success, or a number of goals."""
+
+
+def run_single(module: str, method: str, seed: int, iterations: int | None) -> dict[str, Any]:
+    """Train one method with one seed in this process; plain numbers."""
+    import torch
+
+    torch.set_num_threads(1)
+    experiment: Experiment = importlib.import_module(module).EXPERIMENT
+    config = replace(experiment.methods[method], seed=seed)
+    if iterations is not None:
+        config = replace(config, iterations=iterations)
+    env = experiment.environment()
+    trainer = Trainer(env, config)
+    if trainer.train().interrupted:
+        raise KeyboardInterrupt
+    evaluations = trainer.evaluate()
+    names = getattr(env, "outcome_names", ())
+    history, every = trainer.history, max(1, len(trainer.history) // 100)
+    result = {
+        "method": method,
+        "seed": seed,
+        "success": policy_success(evaluations),
+        "expected_success": expected_success(evaluations),
+        "outcomes": sorted({e.outcome for e in evaluations if e.succeeded}),
+        "modes": [(m.name, m.probability) for m in distinct_modes(evaluations, outcome_names=names) if m.success >= 0.5],
+        "return_final": sum(row.return_mean for row in history[-20:]) / len(history[-20:]),
+        "gradient_snr": sum(row.gradient_snr for row in history) / len(history),
+        "simulator_steps": history[-1].simulator_steps,
+        "seconds": history[-1].seconds,
+        "curve": [(row.simulator_steps, row.return_mean) for row in history[::every]],
+    }
+    return {**result, "score": experiment.score(result)}
+
+
+def run_all(module: str, options: Options, console: Console) -> dict[str, list[dict[str, Any]]]:
+    """The results of every method, by seed. Ctrl-C leaves those that are done; --resume goes on.
+
+    Raises:
+        ValueError: a method is unknown.
+    """
+    experiment: Experiment = importlib.import_module(module).EXPERIMENT
+    chosen = options.methods or (tuple(experiment.methods) if options.all else experiment.judged)
+    for method in chosen:
+        if method not in experiment.methods:
+            raise ValueError(f"--methods was given '{method}'; allowed are {', '.join(experiment.methods)}")
+    out = options.out or Path("runs/benchmarks") / experiment.name
+    out.mkdir(parents=True, exist_ok=True)
+    results: dict[str, dict[int, dict[str, Any]]] = {method: {} for method in chosen}
+    jobs = []
+    for seed in range(options.seeds):  # seed by seed, so that an early look compares all methods
+        for method in chosen:
+            path = out / f"{method}-{seed}.json"
+            if options.resume and path.exists():
+                results[method][seed] = json.loads(path.read_text())
+            else:
+                jobs.append((method, seed, path))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=options.jobs, mp_context=context) as pool:
+        pending = {
+            pool.submit(run_single, module, method, seed, options.iterations): (method, seed, path)
+            for method, seed, path in jobs
+        }
+        try:
+            while pending:
+                done, _ = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    method, seed, path = pending.pop(future)
+                    result = future.result()
+                    partial = path.with_suffix(".tmp")
+                    partial.write_text(json.dumps(result) + "\n")
+                    partial.replace(path)
+                    results[method][seed] = result
+                    console.print(
+                        f"{method} seed {seed}: score {result['score']:g}, return {result['return_final']:.3f}, "
+                        f"{result['seconds']:.0f} s"
+                    )
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return {method: [own[seed] for seed in sorted(own)] for method, own in results.items()}
+
+
+HEADINGS = ("method", "score", "success", "distinct", "return", "SNR", "steps", "s a run")
+
+
+def table_rows(results: Mapping[str, list[dict[str, Any]]]) -> list[tuple[str, ...]]:
+    """One row a method: the summed score; means over seeds, and the spread (standard deviation) of the return."""
+    rows = []
+    for method, own in results.items():
+        count = len(own)
+
+        def column(key: str, own: list[dict[str, Any]] = own) -> list[float]:
+            return [float(result[key]) for result in own]
+
+        returns = column("return_final")
+        mean = sum(returns) / count
+        spread = (sum((r - mean) ** 2 for r in returns) / count) ** 0.5
+        rows.append(
+            (
+                method,
+                f"{sum(column('score')):g}/{count}",
+                f"{sum(column('success')) / count:.2f}",
+                f"{sum(len(result['outcomes']) for result in own) / count:.2f}",
+                f"{mean:.3f} ± {spread:.3f}",
+                f"{sum(column('gradient_snr')) / count:.2f}",
+                f"{own[0]['simulator_steps']}",
+                f"{sum(column('seconds')) / count:.1f}",
+            )
+        )
+    return rows
+
+
+def main(module: str, options: Options, summary: Callable[[dict[str, list[dict[str, Any]]]], dict[str, Any]]) -> int:
+    """Run, print the table, and with --json the summary, the seeds and the steps on the last line."""
+    console = Console(highlight=False, soft_wrap=True)
+    results = run_all(module, options, console)
+    table = Table(*HEADINGS)
+    for row in table_rows(results):
+        table.add_row(*row)
+    console.print(table)
+    if options.json:
+        steps = max(own[0]["simulator_steps"] for own in results.values())
+        print(json.dumps({**summary(results), "seeds": options.seeds, "simulator_steps": steps}))
+    return 0
