@@ -38,7 +38,8 @@ from rpg.validation import check_fraction, check_int, check_positive, check_scal
 from rpg.value import ValueFunction, td_lambda_targets
 
 BETAS = (0.7, 0.95)
-"""Of the actor's and the critics' AdamW, the paper's: short memories, because the objective changes with every window."""
+"""Of the actor's and the critics' AdamW, the paper's, and of alpha's Adam: short memories, because the objective changes with
+every window, and alpha's gradient falls with alpha."""
 CRITICS = ("value_1", "value_2")
 
 
@@ -166,7 +167,7 @@ class SAPO(Algorithm[SAPOConfig]):
             )
             for name, rate in self._rates.items()
         }
-        self.optimizers["alpha"] = torch.optim.Adam([self.log_alpha], lr=config.alpha_learning_rate)
+        self.optimizers["alpha"] = torch.optim.Adam([self.log_alpha], lr=config.alpha_learning_rate, betas=BETAS)
         self._latent = torch.zeros(env.num_envs, dtype=torch.int64, device=like.device)
 
     def iterate(self, iteration: int) -> IterationReport:
