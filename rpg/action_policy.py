@@ -32,17 +32,17 @@ class ActionSample(NamedTuple):
 
 
 def squashed_sample(mean: Tensor, std: Tensor | float, noise: Tensor) -> ActionSample:
-    """a = tanh(mean + std * noise) and its log density; `std` is a number or (A,).
+    """a = tanh(mean + std * noise) and its log density; `std` is a number, (A,) or (B, A).
 
     log pi(a) = log N(u; mean, std) - sum log(1 - tanh(u)^2), where log(1 - tanh(u)^2) = 2 (log 2 - u -
     softplus(-2u)) stays finite for any u. Along a reparameterised sample (u - mean) / std is the noise, a
     constant, so the Gaussian part is written in the noise: its score d log N / d mean, which has expectation
     zero and only adds variance when it is left in, never enters, and the gradient of E[log pi] flows through
-    the action and the std alone.
+    the action and the std alone. The gradient by `noise` is that through u alone, too.
     """
     u = mean + std * noise
     log_std = math.log(std) if isinstance(std, float | int) else std.log()
-    gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+    gaussian = -0.5 * noise.detach().square() - log_std - 0.5 * math.log(2 * math.pi)
     return ActionSample(torch.tanh(u), (gaussian - log_tanh_slope(u)).sum(-1), mean)
 
 

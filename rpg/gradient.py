@@ -77,7 +77,7 @@ def signal_to_noise(gradients: Tensor, groups: Tensor) -> float:
 def pathwise_weight(pathwise: Tensor, score: Tensor, groups: Tensor) -> Tensor:
     """(A,) weight of the pathwise estimate beside the score function's that makes the variance of the mix least, Var_s / (Var_s
     + Var_p), for each action dimension (alpha-order gradients, Suh et al. 2022); 0 where the pathwise gradient is 0
-    throughout. Both are (T, B, A).
+    throughout. Both are (T, B, A). The variances are of this batch, so the mix has a bias of order 1/B.
     """
     _, noise_p, _ = group_spread(pathwise, groups)
     _, noise_s, _ = group_spread(score, groups)

@@ -34,9 +34,13 @@ class ValueFunction(nn.Module):
         self.register_buffer("center", torch.zeros(()))
         self.register_buffer("spread", torch.ones(()))
 
-    def _normal(self, observation: Tensor, latent: Tensor, step: int) -> Tensor:
+    def rows(self, observation: Tensor, latent: Tensor, step: int) -> Tensor:
+        """(B, W) what the network is given of `observation` (B, O) at `step`, with the latent in force."""
         seen, times = self.normalizer(observation), time_features(step, self.horizon, observation)
-        return self.network(torch.cat([seen, self.space.features(latent, observation), times], dim=-1)).squeeze(-1)
+        return torch.cat([seen, self.space.features(latent, observation), times], dim=-1)
+
+    def _normal(self, observation: Tensor, latent: Tensor, step: int) -> Tensor:
+        return self.network(self.rows(observation, latent, step)).squeeze(-1)
 
     def forward(self, observation: Tensor, latent: Tensor, step: int) -> Tensor:
         """(B,) value of `observation` (B, O) at `step` in 0..T, with the latent in force."""
@@ -55,9 +59,43 @@ class ValueFunction(nn.Module):
         guesses = [self._normal(o.detach(), z, t) for t, (o, z) in enumerate(zip(observations, latents, strict=True))]
         return (torch.stack(guesses) - wanted).square().mean()
 
+    def row_loss(self, rows: Tensor, targets: Tensor) -> Tensor:
+        """() the same over detached `rows` (N, W) of any steps and `targets` (N,), for minibatches."""
+        return (self.network(rows).squeeze(-1) - (targets - self.center) / self.spread).square().mean()
+
     @torch.no_grad()
-    def observe(self, observations: Tensor, targets: Tensor) -> None:
-        """Learn the scales of observations (..., O) and targets."""
+    def observe(self, observations: Tensor, targets: Tensor, *, keep_outputs: bool = False) -> None:
+        """Learn the scales of observations (..., O) and targets.
+
+        With `keep_outputs` the last layer is adapted to the new scale of the targets, so that the values stay what they
+        were (Pop-Art, van Hasselt et al. 2016): for networks that were trained at the old one.
+        """
         self.normalizer.update(observations)
+        center, spread = self.center.clone(), self.spread.clone()
         self.center.lerp_(targets.mean(), 0.1 if float(self.normalizer.count) > targets.numel() else 1.0)
         self.spread.copy_((targets - self.center).square().mean().sqrt().clamp_min(1e-3))
+        if keep_outputs:
+            last = self.network[-1]
+            assert isinstance(last, nn.Linear)
+            last.weight.mul_(spread / self.spread)
+            last.bias.mul_(spread / self.spread).add_((center - self.center) / self.spread)
+
+    @torch.no_grad()
+    def follow(self, other: "ValueFunction", rate: float) -> None:
+        """Move the parameters the fraction `rate` of the way to those of `other` (Polyak averaging)."""
+        for mine, its in zip(self.parameters(), other.parameters(), strict=True):
+            mine.lerp_(its, rate)
+
+
+def td_lambda_targets(rewards: Tensor, next_values: Tensor, *, discount: float, trace: float) -> Tensor:
+    """(H, B) TD(lambda) targets of a window of H steps, from `rewards` (H, B) and the values of the states after them (H, B).
+
+        G_t = r_t + discount ((1 - trace) V(s_t+1) + trace G_t+1),   G_H = V(s_H)
+
+    An episode that ends with the window has V(s_H) = 0.
+    """
+    target, targets = next_values[-1], []
+    for reward, value in zip(rewards.flip(0), next_values.flip(0), strict=True):
+        target = reward + discount * torch.lerp(value, target, trace)
+        targets.append(target)
+    return torch.stack(targets[::-1])

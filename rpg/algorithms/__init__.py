@@ -6,10 +6,14 @@ from torch import Tensor
 
 from rpg.algorithms.base import Algorithm, AlgorithmConfig
 from rpg.algorithms.rpg import RPG, RPGConfig
+from rpg.algorithms.sapo import SAPO, SAPOConfig
+from rpg.algorithms.shac import SHAC, SHACConfig
 from rpg.protocol import Environment
 
 _CLASSES: dict[type[AlgorithmConfig], type[Algorithm]] = {
     RPGConfig: RPG,
+    SHACConfig: SHAC,
+    SAPOConfig: SAPO,
 }
 CONFIGS: dict[str, type[AlgorithmConfig]] = {name: config for config in _CLASSES for name in config.names}
 """The settings' class of every algorithm's name."""

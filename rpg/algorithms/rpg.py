@@ -309,7 +309,7 @@ class RPG(Algorithm[RPGConfig]):
                 **{f"{name}_term": value for name, value in named.items()},
                 **losses,
                 "pathwise_share": driven,
-                "std": float(torch.as_tensor(self.policy.std(std)).mean()),
+                "std": float(torch.as_tensor(self.policy.std(std)).detach().mean()),
                 "beta": weights.beta,
                 "alpha": weights.alpha,
                 "alpha_z": weights.alpha_z,
