@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rpg.latent import LatentSpace
-from rpg.network import PointSetEncoder, RunningNormalizer, dense_network
+from rpg.network import PointSetEncoder, RunningNormalizer, dense_network, held
 
 PolicyName = Literal["table", "mlp", "points"]
 HARMONICS = (1, 2)
@@ -38,11 +38,11 @@ def squashed_sample(mean: Tensor, std: Tensor | float, noise: Tensor) -> ActionS
     softplus(-2u)) stays finite for any u. Along a reparameterised sample (u - mean) / std is the noise, a
     constant, so the Gaussian part is written in the noise: its score d log N / d mean, which has expectation
     zero and only adds variance when it is left in, never enters, and the gradient of E[log pi] flows through
-    the action and the std alone.
+    the action and the std alone. (Detached, because rpg asks for gradients by the noise as gradients by the action.)
     """
     u = mean + std * noise
     log_std = math.log(std) if isinstance(std, float | int) else std.log()
-    gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+    gaussian = -0.5 * noise.detach().square() - log_std - 0.5 * math.log(2 * math.pi)
     return ActionSample(torch.tanh(u), (gaussian - log_tanh_slope(u)).sum(-1), mean)
 
 
@@ -84,7 +84,7 @@ class ActionPolicy(nn.Module, ABC):
 
     def std(self, given: float) -> Tensor | float:
         """The learned std (A,), or the given one."""
-        return given if self.log_std is None else self.log_std.clamp(-4.6, 0.7).exp()
+        return given if self.log_std is None else held(self.log_std, -4.6, 0.7).exp()
 
     def forward(
         self, observation: Tensor, latent: Tensor, step: int, std: float, noise: Tensor
@@ -135,7 +135,7 @@ class MLPPolicy(ActionPolicy):
     ) -> None:
         super().__init__(space)
         self.horizon = horizon
-        self.normalizer = RunningNormalizer(observation_dim)
+        self.normalizer = RunningNormalizer(observation_dim, points=points)
         self.encoder: PointSetEncoder | None = None
         width = observation_dim
         if points is not None:
