@@ -257,3 +257,13 @@ def test_over_two_steps_and_a_sequence_of_latents(segments):
     assert bound + divergence == pytest.approx(evidence, abs=1e-6)
     assert divergence > 0
     assert float(masses.max()) <= 1 + 1e-12
+
+
+def test_gradient_by_the_noise_is_that_by_the_action():
+    """The policy's gradient is assembled from gradients by the noise, which must therefore not hold the noise's own
+    density: else the entropy of a learned std counts twice wherever pathwise and score gradients are mixed.
+    """
+    noise = torch.randn(9, 2, dtype=DOUBLE, generator=generator(0)).requires_grad_()
+    sample = squashed_sample(torch.full((9, 2), 0.4, dtype=DOUBLE), 0.3, noise)
+    (grad,) = torch.autograd.grad(sample.log_prob.sum(), noise)
+    torch.testing.assert_close(grad, 0.3 * 2 * sample.action.detach())

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
+from rpg.action_policy import OpenLoopTable
 from rpg.gradient import score_function_loss
 from rpg.latent import CategoricalPrior, GaussianMixturePrior, LatentPrior, LatentSpace, ReturnsPrior, configured_prior
 from rpg.rollout import latent_at, latent_steps
@@ -202,6 +203,13 @@ def test_a_parameter_out_of_its_bounds_comes_back():
     prior.log_prob(z, first(1)).sum().backward()
     assert float(prior.parameters_of.constant.grad[2]) > 0
     torch.testing.assert_close(prior.log_prob(z, first(1)), Normal(0.0, math.exp(-5)).log_prob(z.flatten()))
+
+    policy = OpenLoopTable(1, 1, 1, generator=generator())
+    policy.learn_std(1, 1e-3)
+    std = policy.std(0.3)
+    assert float(std.detach()) == pytest.approx(math.exp(-4.6))
+    (grad,) = torch.autograd.grad(std.log().sum(), policy.log_std)
+    assert float(grad) == pytest.approx(1.0)
 
 
 # Running returns ----------------------------------------------------------------------------------------------
