@@ -120,6 +120,50 @@ def test_runs_repeats_resumes_and_evaluates(tmp_path, latent, policy):
     assert whole.modes(evaluations)
 
 
+@pytest.mark.parametrize("latent", ["categorical", "gaussian", "gaussian sequence"])
+def test_spread_is_measured_where_no_latent_comes_twice_too(latent):
+    """Else a mixed gradient of continuous latents would be the score function's alone."""
+    config = replace(SMALL, **LATENTS[latent], action_gradient="mixed")
+    history = Trainer(ENV, config).train().history
+    assert all(row.terms["pathwise_share"] > 0.5 for row in history)
+    assert any(row.gradient_snr > 0 for row in history)
+
+
+class Line(Ring):
+    """A point on a line that feeds back into a closed-loop policy."""
+
+    num_envs, horizon, action_dim, observation_dim = 20_000, 2, 1, 1
+
+    def reset(self, seed=None):
+        return torch.zeros(self.num_envs, 1)
+
+    def step(self, state, action):
+        state = state + action
+        info = {"success": torch.ones(self.num_envs, dtype=torch.bool), "outcome": torch.zeros(self.num_envs).long()}
+        return state, -((state[:, 0] - 0.5) ** 2), info
+
+
+def test_all_estimators_agree_on_the_gradient_of_a_learned_std():
+    """With an entropy bonus, whose gradient by the std must count once however the estimators are put together."""
+    gradients = []
+    for kind in ("pathwise", "mixed", "score"):
+        config = replace(
+            SMALL.gaussian(),
+            action_gradient=kind,
+            learn_std=True,
+            std=Schedule.constant(0.5),
+            alpha=Schedule.constant(0.7),
+            grad_clip=1e9,
+        )
+        trainer = Trainer(Line(), config)
+        algorithm = trainer.algorithm
+        algorithm.optimizers["policy"] = torch.optim.SGD(algorithm.policy.parameters(), lr=0.0)
+        algorithm.iterate(0)
+        gradients.append(torch.cat([p.grad.flatten() for p in algorithm.policy.parameters()]))
+    for other in gradients[1:]:
+        torch.testing.assert_close(other, gradients[0], atol=0.04, rtol=0)
+
+
 def test_an_evaluation_is_its_latents_noiseless_episode():
     """Seven latents in twelve environments, and fourteen in two rounds: returns, success and the replay are right."""
     for count in (7, 14):
