@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rpg.latent import LatentSpace
-from rpg.network import PointSetEncoder, RunningNormalizer, dense_network
+from rpg.network import PointSetEncoder, RunningNormalizer, dense_network, held
 
 PolicyName = Literal["table", "mlp", "points"]
 HARMONICS = (1, 2)
@@ -84,7 +84,7 @@ class ActionPolicy(nn.Module, ABC):
 
     def std(self, given: float) -> Tensor | float:
         """The learned std (A,), or the given one."""
-        return given if self.log_std is None else self.log_std.clamp(-4.6, 0.7).exp()
+        return given if self.log_std is None else held(self.log_std, -4.6, 0.7).exp()
 
     def forward(
         self, observation: Tensor, latent: Tensor, step: int, std: float, noise: Tensor
@@ -135,7 +135,7 @@ class MLPPolicy(ActionPolicy):
     ) -> None:
         super().__init__(space)
         self.horizon = horizon
-        self.normalizer = RunningNormalizer(observation_dim)
+        self.normalizer = RunningNormalizer(observation_dim, points=points)
         self.encoder: PointSetEncoder | None = None
         width = observation_dim
         if points is not None:

@@ -33,6 +33,13 @@ def latent_groups(latent: Tensor) -> Tensor:
     return columns.unique(dim=0, return_inverse=True)[1]
 
 
+def repeated_groups(groups: Tensor) -> Tensor:
+    """(B,) `groups`, or one group of all episodes if no group has two, as with continuous latents: else there would be no
+    spread to measure.
+    """
+    return groups if bool((torch.bincount(groups) > 1).any()) else torch.zeros_like(groups)
+
+
 def advantages(value: Tensor, groups: Tensor) -> Tensor:
     """(..., B) `value` (..., B) less the mean of the other episodes of the group, or of all others for a group of one.
 

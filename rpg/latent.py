@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rpg.network import RunningNormalizer, dense_network
+from rpg.network import RunningNormalizer, dense_network, held
 
 LatentKind = Literal["categorical", "gaussian", "mixture", "returns"]
 
@@ -89,7 +89,8 @@ class LatentPrior(nn.Module, ABC):
     def candidates(self, observation: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Latents worth evaluating and their probabilities: (S, N) or (S, N, D), and (N,).
 
-        Every choice of a single categorical latent; else up to `count` draws, equal ones put together.
+        Every choice of a single categorical latent; else up to `count` draws, equal ones put together, the most probable
+        or densest first. All draws of a continuous latent count as equally probable.
         """
         if self.space.categorical and self.segments == 1:
             probs = self.probs(observation)
@@ -100,7 +101,9 @@ class LatentPrior(nn.Module, ABC):
             kept = counts.argsort(descending=True, stable=True)[:count]
             return draws[:, kept], counts[kept].to(observation) / len(rows)
         rows = observation[torch.arange(count) % len(observation)]
-        return self.sample(rows, generator), observation.new_full((count,), 1 / count)
+        draws = self.sample(rows, generator)
+        order = self.log_prob(draws, rows).detach().argsort(descending=True, stable=True)
+        return draws[:, order], observation.new_full((count,), 1 / count)
 
 
 class CategoricalPrior(LatentPrior):
@@ -186,7 +189,7 @@ class GaussianMixturePrior(LatentPrior):
         shape = (self.segments, self.components, 1 + 2 * self.space.size)
         values = self.parameters_of(observation).unflatten(-1, shape).transpose(0, 1)
         logits, means, log_stds = values.split((1, self.space.size, self.space.size), dim=-1)
-        return torch.log_softmax(logits.squeeze(-1), dim=-1), means, log_stds.clamp(-5, 2)
+        return torch.log_softmax(logits.squeeze(-1), dim=-1), means, held(log_stds, -5, 2)
 
     @torch.no_grad()
     def sample(self, observation: Tensor, generator: torch.Generator) -> Tensor:

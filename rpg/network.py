@@ -59,20 +59,31 @@ class PointSetEncoder(nn.Module):
         return torch.cat([features.mean(-2), top, center.squeeze(-2), rest], dim=-1)
 
 
+def held(value: Tensor, low: float, high: float) -> Tensor:
+    """`value` cut to [low, high], with the gradient passed on as if it were not: a parameter that has drifted out can
+    come back, which a plain clamp would never let it.
+    """
+    return value + (value.clamp(low, high) - value).detach()
+
+
 class RunningNormalizer(nn.Module):
     """x -> (x - mean) / std, with the mean and the std of all the data given to `update` so far.
 
     The statistics are buffers, so they are checkpointed, and they change only in `update`, so a rollout sees
-    one fixed affine map. Before the first update the map is the identity. A feature that hardly varies (less
-    than `relative_floor` of the root-mean-square std) is not blown up to unit variance.
+    one fixed affine map. Before the first update it is the identity, to 0.02%. A feature that hardly varies (less
+    than `relative_floor` of the root-mean-square std) is not blown up to unit variance. With `points` (N, D) the
+    first N x D features are a set of points and share D statistics, so that their order stays without meaning.
     """
 
     count: Tensor
     mean: Tensor
     variance: Tensor
 
-    def __init__(self, size: int, *, relative_floor: float = 0.02, limit: float = 10.0) -> None:
+    def __init__(
+        self, size: int, *, points: tuple[int, int] | None = None, relative_floor: float = 0.02, limit: float = 10.0
+    ) -> None:
         super().__init__()
+        self.points = points
         self.relative_floor = relative_floor
         self.limit = limit
         self.register_buffer("count", torch.zeros(()))
@@ -85,8 +96,14 @@ class RunningNormalizer(nn.Module):
         data = data.detach().reshape(-1, self.mean.numel())
         old, new = self.count, torch.full_like(self.count, float(data.shape[0]))
         weight = new / (old + new)
-        shift = data.mean(0) - self.mean
-        variance = torch.lerp(self.variance, data.var(0, correction=0), weight)
+        mean, spread = data.mean(0), data.var(0, correction=0)
+        if self.points is not None:
+            size = self.points[0] * self.points[1]
+            means = mean[:size].view(self.points)
+            spread[:size] = (spread[:size].view(self.points).mean(0) + means.var(0, correction=0)).repeat(self.points[0])
+            mean[:size] = means.mean(0).repeat(self.points[0])
+        shift = mean - self.mean
+        variance = torch.lerp(self.variance, spread, weight)
         self.variance.copy_(variance + weight * (1 - weight) * shift.square())
         self.mean.add_(weight * shift)
         self.count.add_(new)

@@ -2,10 +2,10 @@
 
     E[ R/T + beta log p_phi(z|tau) - alpha 1/T sum_t log pi(a_t|s_t,z) - alpha_z log pi(z|s1) ]
 
-The sums over time are divided by T, so that the weights mean the same at every horizon. With R/T the log
-likelihood of an optimal trajectory and all weights 1 it is the evidence lower bound of
-log E_pi0[exp(R/T)], and falls short of it by the divergence of the policy from the posterior over optimal
-trajectories (docs/rpg.md derives it; tests/rpg/test_bound.py checks it by quadrature).
+The sums over time are divided by T, so that the weights mean the same at every horizon. With alpha = c T, alpha_z = c
+and beta = c S (S latents in a sequence) it is c times the evidence lower bound of log integral exp(R / (c T)) over
+the actions, and falls short of it by c times the divergence of the policy from the posterior over optimal
+trajectories (docs/rpg.md derives it; tests/rpg/test_bound.py checks it by quadrature). Other weights temper the parts.
 """
 
 from dataclasses import dataclass

@@ -40,7 +40,7 @@ class Posterior(nn.Module):
         points: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        self.normalizer = RunningNormalizer(feature_dim)
+        self.normalizer = RunningNormalizer(feature_dim, points=points)
         self.encoder: PointSetEncoder | None = None
         if points is not None:
             self.encoder = PointSetEncoder(feature_dim, points, generator=generator)

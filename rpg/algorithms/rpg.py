@@ -26,6 +26,7 @@ from rpg.gradient import (
     latent_groups,
     pathwise_loss,
     pathwise_weight,
+    repeated_groups,
     score_function_loss,
     signal_to_noise,
 )
@@ -303,7 +304,7 @@ class RPG(Algorithm[RPGConfig]):
             action_entropy=named["action_entropy"],
             latent_entropy=float(latent_entropy),
             grad_norm=grad_norm,
-            gradient_snr=signal_to_noise(action_gradient, groups),
+            gradient_snr=signal_to_noise(action_gradient, repeated_groups(groups)),
             latent_probs=tuple(probs.tolist()),
             terms={
                 **{f"{name}_term": value for name, value in named.items()},
@@ -352,7 +353,7 @@ class RPG(Algorithm[RPGConfig]):
         score = gain * noise.detach() / scale
         driven = self._driven.to(noise)
         if config.action_gradient == "mixed":
-            share = pathwise_weight(pathwise, score, groups) * driven
+            share = pathwise_weight(pathwise, score, repeated_groups(groups)) * driven
         else:
             share = driven if config.action_gradient == "pathwise" else torch.zeros_like(driven)
 
