@@ -3,7 +3,8 @@
     python -m benchmarks.rpg_bandit --seeds 20 --json      RPG, one Gaussian (pathwise and REINFORCE), RPG without the bonus
     python -m benchmarks.rpg_bandit --seeds 20 --all       the other baselines, too
 
-A run succeeds if the mean reward of its last 20 batches is above 0.9: the hill is worth 0.5, the peak 1.1. 1,500 updates of 128 pulls.
+A run succeeds if the mean reward of its last 20 batches is above 0.9: the hill is worth 0.5, the peak 1.1. 1,500 updates of
+128 pulls.
 """
 
 from __future__ import annotations

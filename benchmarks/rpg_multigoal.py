@@ -3,8 +3,8 @@
     python -m benchmarks.rpg_multigoal --seeds 20 --json      RPG, one Gaussian, RPG without the bonus
     python -m benchmarks.rpg_multigoal --seeds 20 --all       the other baselines, too
 
-A run's score is the number of goals that its latents (starts, components) reach without noise. The bonus and the latents' entropy
-stay on to the end: to cover all goals is the aim.
+A run's score is the number of goals that its latents (starts, components) reach without noise. The bonus and the latents'
+entropy stay on to the end: to cover all goals is the aim.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ EXPERIMENT = Experiment(
     },
     judged=("rpg", "gaussian"),
     score=goals_covered,
+    counts=True,
 )
 
 

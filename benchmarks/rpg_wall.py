@@ -3,8 +3,8 @@
     python -m benchmarks.rpg_wall --seeds 20 --json      RPG, one Gaussian and RPG without the bonus, tables and networks
     python -m benchmarks.rpg_wall --seeds 20 --all       the other baselines, too
 
-The wall stands across the direct way, so the reward, minus the distance, has a local optimum in front of its middle. A run succeeds
-if its most probable latent does, without noise, in at least half of its episodes. 192,000 simulator steps.
+The wall stands across the direct way, so the reward, minus the distance, has a local optimum in front of its middle. A run
+succeeds if its most probable latent does, without noise, in at least half of its episodes. 192,000 simulator steps.
 """
 
 from __future__ import annotations

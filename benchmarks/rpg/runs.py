@@ -38,6 +38,10 @@ class Options:
     """Runs at the same time."""
     iterations: int | None = None
     """Fewer iterations than the experiment asks for, to try the script itself."""
+    table: Path | None = None
+    """Markdown file for the table."""
+    plot: Path | None = None
+    """PNG file for the learning curves."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Experiment:
     """The methods that have an acceptance number."""
     score: Callable[[dict[str, Any]], float]
     """What a run scored, from its result: 1 or 0 for success, or a number of goals."""
+    counts: bool = False
+    """Whether the score is a number of things instead of success."""
 
 
 def run_single(module: str, method: str, seed: int, iterations: int | None) -> dict[str, Any]:
@@ -137,8 +143,10 @@ def run_all(module: str, options: Options, console: Console) -> dict[str, list[d
 HEADINGS = ("method", "score", "success", "distinct", "return", "SNR", "steps", "s a run")
 
 
-def table_rows(results: Mapping[str, list[dict[str, Any]]]) -> list[tuple[str, ...]]:
-    """One row a method: the summed score; means over seeds, and the spread (standard deviation) of the return."""
+def table_rows(results: Mapping[str, list[dict[str, Any]]], *, counts: bool) -> list[tuple[str, ...]]:
+    """One row a method: successful runs, or the mean and least of what is counted; means over seeds, and the spread (standard
+    deviation) of the return.
+    """
     rows = []
     for method, own in results.items():
         count = len(own)
@@ -152,7 +160,9 @@ def table_rows(results: Mapping[str, list[dict[str, Any]]]) -> list[tuple[str, .
         rows.append(
             (
                 method,
-                f"{sum(column('score')):g}/{count}",
+                f"{sum(column('score')) / count:.2f} (min {min(column('score')):g})"
+                if counts
+                else f"{sum(column('score')):g}/{count}",
                 f"{sum(column('success')) / count:.2f}",
                 f"{sum(len(result['outcomes']) for result in own) / count:.2f}",
                 f"{mean:.3f} ± {spread:.3f}",
@@ -164,14 +174,48 @@ def table_rows(results: Mapping[str, list[dict[str, Any]]]) -> list[tuple[str, .
     return rows
 
 
+def plot_curves(path: Path, results: Mapping[str, list[dict[str, Any]]], *, title: str) -> None:
+    """Return against simulator steps: the median over seeds, and the band from the lowest to the highest quarter."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    styles = ("-", "--", ":")
+    for number, (method, own) in enumerate(results.items()):
+        points = min(len(result["curve"]) for result in own)
+        curves = np.array([result["curve"][:points] for result in own])  # (seeds, points, 2)
+        steps, returns = curves[0, :, 0], curves[:, :, 1]
+        low, middle, high = np.quantile(returns, (0.25, 0.5, 0.75), axis=0)
+        (line,) = axes.plot(steps, middle, styles[number // 10], lw=1.6, label=method)
+        axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.15, lw=0)
+    axes.set_xlabel("simulator steps")
+    axes.set_ylabel("return of a batch, with exploration noise")
+    axes.set_title(f"{title}: median and quartiles over {max(map(len, results.values()))} seeds", loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def main(module: str, options: Options, summary: Callable[[dict[str, list[dict[str, Any]]]], dict[str, Any]]) -> int:
     """Run, print the table, and with --json the summary, the seeds and the steps on the last line."""
     console = Console(highlight=False, soft_wrap=True)
+    experiment: Experiment = importlib.import_module(module).EXPERIMENT
     results = run_all(module, options, console)
+    rows = table_rows(results, counts=experiment.counts)
     table = Table(*HEADINGS)
-    for row in table_rows(results):
+    for row in rows:
         table.add_row(*row)
     console.print(table)
+    if options.table is not None:
+        lines = [HEADINGS, ("--", *("--:" for _ in HEADINGS[1:])), *rows]
+        options.table.write_text("".join(f"| {' | '.join(line)} |\n" for line in lines))
+    if options.plot is not None:
+        plot_curves(options.plot, results, title=experiment.name)
     if options.json:
         steps = max(own[0]["simulator_steps"] for own in results.values())
         print(json.dumps({**summary(results), "seeds": options.seeds, "simulator_steps": steps}))

@@ -2,8 +2,8 @@
 
     r(x) = max(0, 1.1 - 18 (2x + 1.2)^2) + max(0, 0.5 - 0.125 (2x - 1.75)^2) [x < 0.875],   x = a in (-1, 1)
 
-The peak at x = -0.6 is worth 1.1 and 0.25 wide; the hill rises slowly to 0.5 at x = 0.875 and falls off a cliff there. All slopes
-between lead up the hill, and from x = -0.12 down to the peak there is none.
+The peak at x = -0.6 is worth 1.1 and 0.25 wide; the hill rises slowly to 0.5 at x = 0.875 and falls off a cliff there. From
+x = -0.12 on all slopes lead up the hill, and between there and the peak there is none.
 """
 
 from collections.abc import Sequence
