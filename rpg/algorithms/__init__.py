@@ -4,12 +4,24 @@ from typing import Any
 
 from torch import Tensor
 
+from rpg.algorithms.adam import Adam, AdamConfig, MultistartConfig
 from rpg.algorithms.base import Algorithm, AlgorithmConfig
+from rpg.algorithms.cem import CEM, CEMConfig
+from rpg.algorithms.mixture import Mixture, MixtureConfig
+from rpg.algorithms.mppi import MPPI, MPPIConfig
 from rpg.algorithms.rpg import RPG, RPGConfig
+from rpg.algorithms.sb3 import PPO, SAC, PPOConfig, SACConfig
 from rpg.protocol import Environment
 
 _CLASSES: dict[type[AlgorithmConfig], type[Algorithm]] = {
     RPGConfig: RPG,
+    MixtureConfig: Mixture,
+    AdamConfig: Adam,
+    MultistartConfig: Adam,
+    CEMConfig: CEM,
+    MPPIConfig: MPPI,
+    PPOConfig: PPO,
+    SACConfig: SAC,
 }
 CONFIGS: dict[str, type[AlgorithmConfig]] = {name: config for config in _CLASSES for name in config.names}
 """The settings' class of every algorithm's name."""
