@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from rpg.latent import LatentSpace
 from rpg.network import PointSetEncoder, RunningNormalizer, dense_network, held
+from rpg.validation import SettingError
 
 PolicyName = Literal["table", "mlp", "points"]
 HARMONICS = (1, 2)
@@ -168,14 +169,14 @@ def configured_policy(
 ) -> ActionPolicy:
     """The policy of that name. `points` is the environment's `observation_points`, used by "points" alone.
 
-    Raises ValueError for a table of continuous latents, or for "points" in an environment that names none.
+    Raises SettingError for a table of continuous latents, or for "points" in an environment that names none.
     """
     if name == "table":
         if not space.categorical:
-            raise ValueError("policy was given 'table'; allowed with continuous latents are 'mlp' and 'points'")
+            raise SettingError("policy was given 'table'; allowed with continuous latents are 'mlp' and 'points'")
         return OpenLoopTable(space.size, horizon, action_dim, generator=generator)
     if name == "points" and points is None:
-        raise ValueError("policy was given 'points'; allowed where the environment has observation_points (N, D)")
+        raise SettingError("policy was given 'points'; allowed where the environment has observation_points (N, D)")
     return MLPPolicy(
         space,
         horizon,

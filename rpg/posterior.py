@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from rpg.latent import LatentSpace
 from rpg.network import PointSetEncoder, RunningNormalizer, dense_network
+from rpg.validation import SettingError
 
 PosteriorInput = Literal["states", "state_actions", "points"]
 
@@ -129,10 +130,10 @@ def configured_posterior(
 ) -> Posterior:
     """The posterior for that space of latents and those inputs.
 
-    Raises ValueError for "points" in an environment that names no `observation_points`.
+    Raises SettingError for "points" in an environment that names no `observation_points`.
     """
     if kind == "points" and points is None:
-        raise ValueError(
+        raise SettingError(
             "posterior_input was given 'points'; allowed where the environment has observation_points (N, D)"
         )
     feature_dim = observation_dim + (action_dim if kind == "state_actions" else 0)

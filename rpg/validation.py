@@ -5,6 +5,10 @@ import math
 from rpg.schedules import Schedule
 
 
+class SettingError(ValueError):
+    """A setting does not fit the environment, or needs something that is not installed. One line."""
+
+
 def check_choice(name: str, given: object, allowed: tuple[str, ...]) -> None:
     """Raise ValueError unless `given` is one of `allowed`."""
     if given not in allowed:
@@ -21,6 +25,12 @@ def check_positive(name: str, given: float) -> None:
     """Raise ValueError unless `given` is finite and above 0."""
     if not 0 < given < math.inf:
         raise ValueError(f"{name} was given {given!r}; allowed are finite numbers > 0")
+
+
+def check_not_negative(name: str, given: float) -> None:
+    """Raise ValueError unless `given` is finite and not below 0."""
+    if not 0 <= given < math.inf:
+        raise ValueError(f"{name} was given {given!r}; allowed are finite numbers >= 0")
 
 
 def check_fraction(name: str, given: float) -> None:

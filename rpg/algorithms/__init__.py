@@ -4,14 +4,26 @@ from typing import Any
 
 from torch import Tensor
 
+from rpg.algorithms.adam import Adam, AdamConfig, MultistartConfig
 from rpg.algorithms.base import Algorithm, AlgorithmConfig
+from rpg.algorithms.cem import CEM, CEMConfig
+from rpg.algorithms.mixture import Mixture, MixtureConfig
+from rpg.algorithms.mppi import MPPI, MPPIConfig
 from rpg.algorithms.rpg import RPG, RPGConfig
 from rpg.algorithms.sapo import SAPO, SAPOConfig
+from rpg.algorithms.sb3 import PPO, SAC, PPOConfig, SACConfig
 from rpg.algorithms.shac import SHAC, SHACConfig
 from rpg.protocol import Environment
 
 _CLASSES: dict[type[AlgorithmConfig], type[Algorithm]] = {
     RPGConfig: RPG,
+    MixtureConfig: Mixture,
+    AdamConfig: Adam,
+    MultistartConfig: Adam,
+    CEMConfig: CEM,
+    MPPIConfig: MPPI,
+    PPOConfig: PPO,
+    SACConfig: SAC,
     SHACConfig: SHAC,
     SAPOConfig: SAPO,
 }

@@ -13,7 +13,7 @@ from rpg.gradient import clipped_gradient_norm
 from rpg.metrics import IterationReport
 from rpg.protocol import Environment
 from rpg.schedules import Schedule
-from rpg.validation import check_choice, check_int
+from rpg.validation import SettingError, check_choice, check_int
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,12 @@ class Algorithm(ABC, Generic[Config]):
         """Raise FloatingPointError if `values` (B, ...) are not finite, naming the environments."""
         if bad := bad_indices(values.detach()):
             raise FloatingPointError(f"iteration {iteration}: the {what} is not finite in environments {bad}")
+
+    def check_differentiable(self, rewards: Tensor) -> None:
+        """Raise SettingError unless a gradient flows from `rewards` (T, B) to the actions."""
+        if not rewards.requires_grad:
+            given = f"algorithm was given {self.config.algorithm!r}"
+            raise SettingError(f"{given}; allowed where no gradient flows from the rewards are those that need none, as 'cem'")
 
     def state(self) -> dict[str, Any]:
         """Everything a resumption needs, copied."""

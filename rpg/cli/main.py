@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from rpg.cli.render import render
     from rpg.cli.tasks import list_algorithms, list_tasks
     from rpg.protocol import ProtocolError
+    from rpg.validation import SettingError
 
     errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     mistakes = (
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         CheckpointError,
         CheckpointMismatch,
         ProtocolError,
+        SettingError,
         FileExistsError,
         FileNotFoundError,
         NotADirectoryError,
