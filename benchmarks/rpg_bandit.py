@@ -15,6 +15,7 @@ from typing import Any
 
 import tyro
 
+from benchmarks.rpg.methods import baselines
 from benchmarks.rpg.runs import Experiment, Options, main
 from rpg import RPGConfig, Schedule
 from rpg.environments.bandit import Bandit
@@ -36,6 +37,7 @@ EXPERIMENT = Experiment(
         "gaussian": RPG.gaussian(),
         "reinforce": RPG.reinforce(),
         "rpg_beta0": replace(RPG, beta=Schedule.constant(0.0)),
+        **baselines(RPG),
     },
     judged=("rpg", "gaussian", "reinforce", "rpg_beta0"),
     score=found_peak,

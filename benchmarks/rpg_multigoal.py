@@ -15,6 +15,7 @@ from typing import Any
 
 import tyro
 
+from benchmarks.rpg.methods import baselines
 from benchmarks.rpg.runs import Experiment, Options, main
 from rpg import RPGConfig, Schedule
 from rpg.environments.multigoal import MultiGoal
@@ -37,6 +38,8 @@ EXPERIMENT = Experiment(
         "rpg_mlp": replace(RPG, policy="mlp"),
         "gaussian": RPG.gaussian(),
         "rpg_beta0": replace(RPG, beta=Schedule.constant(0.0)),
+        "reinforce": RPG.reinforce(),
+        **baselines(RPG),
     },
     judged=("rpg", "gaussian"),
     score=goals_covered,

@@ -15,6 +15,7 @@ from typing import Any
 
 import tyro
 
+from benchmarks.rpg.methods import baselines
 from benchmarks.rpg.runs import Experiment, Options, main
 from rpg import RPGConfig, Schedule
 from rpg.environments.wall import PointMassWall
@@ -45,6 +46,8 @@ EXPERIMENT = Experiment(
         "gaussian_mlp": MLP.gaussian(),
         "rpg_beta0_table": replace(TABLE, beta=NO_BONUS),
         "rpg_beta0_mlp": replace(MLP, beta=NO_BONUS),
+        "reinforce_mlp": MLP.reinforce(),
+        **baselines(TABLE),
     },
     judged=("rpg_table", "rpg_mlp", "gaussian_table", "gaussian_mlp", "rpg_beta0_table", "rpg_beta0_mlp"),
     score=got_round,

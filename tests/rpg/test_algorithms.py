@@ -15,7 +15,9 @@ from rpg.algorithms.cem import CEMConfig
 from rpg.algorithms.mixture import MixtureConfig
 from rpg.algorithms.mppi import MPPIConfig
 from rpg.algorithms.rpg import RPGConfig
+from rpg.algorithms.sapo import SAPOConfig
 from rpg.algorithms.sb3 import PPOConfig, SACConfig
+from rpg.algorithms.shac import SHACConfig
 from rpg.environments.wall import PointMassWall
 from rpg.evaluation import evaluate_latents
 from rpg.metrics import read_metrics
@@ -60,6 +62,8 @@ SMALL = {
     "cem": CEMConfig(batches=2),
     "mppi": MPPIConfig(batches=2),
     "mixture": MixtureConfig(num_latents=3, policy="mlp", policy_hidden=(8,)),
+    "shac": SHACConfig(window=3, policy_hidden=(8,), value_hidden=(8,), value_epochs=2),
+    "sapo": SAPOConfig(window=3, policy_hidden=(8,), value_hidden=(8,), value_epochs=2),
     "ppo": PPOConfig(policy_hidden=(8,), epochs=2),
     "sac": SACConfig(policy_hidden=(8,), random_iterations=1, gradient_steps=4, batch_size=16),
 }

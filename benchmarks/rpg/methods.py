@@ -1,0 +1,33 @@
+"""The baselines as every experiment runs them: their own defaults, and as many simulator steps as RPG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rpg import AlgorithmConfig
+from rpg.algorithms.adam import AdamConfig, MultistartConfig
+from rpg.algorithms.cem import CEMConfig
+from rpg.algorithms.mixture import MixtureConfig
+from rpg.algorithms.mppi import MPPIConfig
+from rpg.algorithms.rpg import RPGConfig
+from rpg.algorithms.sapo import SAPOConfig
+from rpg.algorithms.sb3 import PPOConfig, SACConfig
+from rpg.algorithms.shac import SHACConfig
+
+
+def baselines(rpg: RPGConfig) -> Mapping[str, AlgorithmConfig]:
+    """One batch of episodes an iteration and as many iterations as ``rpg``; what settings they share are ``rpg``'s."""
+    iterations, shared = rpg.iterations, {"std": rpg.std, "num_latents": rpg.num_latents, "alpha_z": rpg.alpha_z}
+    rate = rpg.policy_learning_rate if rpg.policy == "table" else None
+    step = {} if rate is None else {"learning_rate": rate}
+    return {
+        "mixture": MixtureConfig(iterations=iterations, policy_learning_rate=rate, **shared),
+        "adam": AdamConfig(iterations=iterations, **step),
+        "multistart": MultistartConfig(iterations=iterations, **step),
+        "cem": CEMConfig(iterations=iterations),
+        "mppi": MPPIConfig(iterations=iterations),
+        "shac": SHACConfig(iterations=iterations),
+        "sapo": SAPOConfig(iterations=iterations),
+        "ppo": PPOConfig(iterations=iterations),
+        "sac": SACConfig(iterations=iterations),
+    }
