@@ -29,6 +29,11 @@ def found_peak(result: dict[str, Any]) -> float:
     return float(result["return_final"] > 0.9)
 
 
+def pulls_at_once(count: int) -> Bandit:
+    """So many pulls side by side."""
+    return Bandit(num_envs=count)
+
+
 EXPERIMENT = Experiment(
     name="rpg_bandit",
     environment=Bandit,
@@ -41,6 +46,7 @@ EXPERIMENT = Experiment(
     },
     judged=("rpg", "gaussian", "reinforce", "rpg_beta0"),
     score=found_peak,
+    at_once=pulls_at_once,
 )
 
 

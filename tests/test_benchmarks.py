@@ -56,3 +56,42 @@ def test_rigid_speed_compares_equals_and_prints_one_json_object_last():
     result = json.loads(done.stdout.strip().splitlines()[-1])
     assert set(result) == {"arm_vs_mujoco", "box_vs_mujoco", "backward_over_forward"}
     assert min(result.values()) > 0.0
+
+
+@pytest.mark.parametrize("baseline", ["rpg", "gaussian", "reinforce"])
+def test_seeds_at_once_are_single_runs(baseline):
+    from dataclasses import replace
+
+    from benchmarks.rpg.seeds import train_seeds
+    from benchmarks.rpg_bandit import RPG, pulls_at_once
+    from rpg import Trainer
+
+    config = {"rpg": RPG, "gaussian": RPG.gaussian(), "reinforce": RPG.reinforce()}[baseline]
+    config = replace(config, iterations=30)
+    for seed, run in zip((3, 5), train_seeds(pulls_at_once, config, (3, 5), num_envs=16), strict=True):
+        trainer = Trainer(pulls_at_once(16), replace(config, seed=seed))
+        result = trainer.train()
+        assert run["returns"] == pytest.approx([row.return_mean for row in result.history], abs=1e-4)
+        expected = trainer.evaluate()
+        assert [e.probability for e in run["evaluations"]] == pytest.approx([e.probability for e in expected], abs=1e-4)
+        assert [e.episode_return for e in run["evaluations"]] == pytest.approx([e.episode_return for e in expected], abs=1e-3)
+        assert run["simulator_steps"] == result.history[-1].simulator_steps
+
+
+@pytest.mark.parametrize(("name", "keys"), [
+    ("rpg_bandit", {"rpg", "gaussian", "reinforce", "rpg_beta0"}),
+    ("rpg_multigoal", {"rpg", "rpg_min", "gaussian", "gaussian_min"}),
+    ("rpg_wall", {f"{method}_{policy}" for method in ("rpg", "gaussian", "rpg_beta0") for policy in ("table", "mlp")}),
+])  # fmt: skip
+def test_policy_experiments_print_one_json_object_last(tmp_path, name, keys):
+    command = [sys.executable, "-m", f"benchmarks.{name}", "--seeds", "2", "--iterations", "2", "--json"]
+    command += ["--out", str(tmp_path / "out"), "--table", str(tmp_path / "t.md"), "--plot", str(tmp_path / "p.png")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    assert set(result) == keys | {"seeds", "simulator_steps"}
+    steps = {json.loads(path.read_text())["simulator_steps"] for path in (tmp_path / "out").glob("*.json")}
+    assert steps == {result["simulator_steps"]}
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    again = subprocess.run([*command, "--resume"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(again.stdout.strip().splitlines()[-1]) == result

@@ -6,7 +6,7 @@ import importlib
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rpg import AlgorithmConfig, Environment, Trainer, distinct_modes, expected_success, policy_success
+from benchmarks.rpg.seeds import CURVE_POINTS, train_seeds
+from rpg import (
+    AlgorithmConfig,
+    Environment,
+    RPGConfig,
+    Trainer,
+    distinct_modes,
+    expected_success,
+    policy_success,
+)
 
 
 @dataclass(frozen=True)
@@ -56,38 +65,70 @@ class Experiment:
     """The methods that have an acceptance number."""
     score: Callable[[dict[str, Any]], float]
     """What a run scored, from its result: 1 or 0 for success, or a number of goals."""
+    at_once: Callable[[int], Environment] | None = None
+    """n episodes of an environment without randomness, whose seeds are trained at once where they can be."""
     counts: bool = False
     """Whether the score is a number of things instead of success."""
 
 
-def run_single(module: str, method: str, seed: int, iterations: int | None) -> dict[str, Any]:
-    """Train one method with one seed in this process; plain numbers."""
+def configured(experiment: Experiment, method: str, iterations: int | None) -> AlgorithmConfig:
+    """The settings of a method, with fewer iterations if given."""
+    config = experiment.methods[method]
+    return config if iterations is None else replace(config, iterations=iterations)
+
+
+def vectorised(experiment: Experiment, method: str) -> bool:
+    """Whether all seeds of a method run at once."""
+    config = experiment.methods[method]
+    return experiment.at_once is not None and isinstance(config, RPGConfig) and config.policy == "table"
+
+
+def run_jobs(module: str, method: str, seeds: Sequence[int], iterations: int | None) -> list[dict[str, Any]]:
+    """Train one method with each of the seeds in this process; plain numbers."""
     import torch
 
     torch.set_num_threads(1)
     experiment: Experiment = importlib.import_module(module).EXPERIMENT
-    config = replace(experiment.methods[method], seed=seed)
-    if iterations is not None:
-        config = replace(config, iterations=iterations)
-    env = experiment.environment()
-    trainer = Trainer(env, config)
-    if trainer.train().interrupted:
-        raise KeyboardInterrupt
-    evaluations = trainer.evaluate()
+    config, env = configured(experiment, method, iterations), experiment.environment()
+    if experiment.at_once is not None and vectorised(experiment, method):
+        assert isinstance(config, RPGConfig)
+        runs = train_seeds(experiment.at_once, config, seeds, num_envs=env.num_envs)
+    else:
+        runs = [trained(env, replace(config, seed=seed)) for seed in seeds]
     names = getattr(env, "outcome_names", ())
-    history, every = trainer.history, max(1, len(trainer.history) // 100)
+    return [judged(experiment, method, seed, run, names) for seed, run in zip(seeds, runs, strict=True)]
+
+
+def trained(env: Environment, config: AlgorithmConfig) -> dict[str, Any]:
+    """One run, as `benchmarks.rpg.seeds.train_seeds` reports it."""
+    trainer = Trainer(env, config)
+    result = trainer.train()
+    if result.interrupted:
+        raise KeyboardInterrupt
+    history, every = result.history, max(1, len(result.history) // CURVE_POINTS)
+    return {
+        "evaluations": trainer.evaluate(),
+        "returns": [row.return_mean for row in history],
+        "curve": [(row.simulator_steps, row.return_mean) for row in history[::every]],
+        "gradient_snr": sum(row.gradient_snr for row in history) / len(history),
+        "simulator_steps": history[-1].simulator_steps,
+        "seconds": history[-1].seconds,
+    }
+
+
+def judged(experiment: Experiment, method: str, seed: int, run: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """What is kept of a run."""
+    evaluations, returns = run["evaluations"], run["returns"][-20:]
+    modes = [mode for mode in distinct_modes(evaluations, outcome_names=names) if mode.success >= 0.5]
     result = {
         "method": method,
         "seed": seed,
         "success": policy_success(evaluations),
         "expected_success": expected_success(evaluations),
         "outcomes": sorted({e.outcome for e in evaluations if e.succeeded}),
-        "modes": [(m.name, m.probability) for m in distinct_modes(evaluations, outcome_names=names) if m.success >= 0.5],
-        "return_final": sum(row.return_mean for row in history[-20:]) / len(history[-20:]),
-        "gradient_snr": sum(row.gradient_snr for row in history) / len(history),
-        "simulator_steps": history[-1].simulator_steps,
-        "seconds": history[-1].seconds,
-        "curve": [(row.simulator_steps, row.return_mean) for row in history[::every]],
+        "modes": [(mode.name, mode.probability) for mode in modes],
+        "return_final": sum(returns) / len(returns),
+        **{key: run[key] for key in ("curve", "gradient_snr", "simulator_steps", "seconds")},
     }
     return {**result, "score": experiment.score(result)}
 
@@ -106,33 +147,34 @@ def run_all(module: str, options: Options, console: Console) -> dict[str, list[d
     out = options.out or Path("runs/benchmarks") / experiment.name
     out.mkdir(parents=True, exist_ok=True)
     results: dict[str, dict[int, dict[str, Any]]] = {method: {} for method in chosen}
-    jobs = []
+    missing: list[tuple[str, int]] = []
     for seed in range(options.seeds):  # seed by seed, so that an early look compares all methods
         for method in chosen:
             path = out / f"{method}-{seed}.json"
             if options.resume and path.exists():
                 results[method][seed] = json.loads(path.read_text())
             else:
-                jobs.append((method, seed, path))
+                missing.append((method, seed))
+    jobs = {}
+    for method, seed in missing:
+        jobs.setdefault((method, -1 if vectorised(experiment, method) else seed), []).append(seed)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=options.jobs, mp_context=context) as pool:
         pending = {
-            pool.submit(run_single, module, method, seed, options.iterations): (method, seed, path)
-            for method, seed, path in jobs
+            pool.submit(run_jobs, module, method, seeds, options.iterations) for (method, _), seeds in jobs.items()
         }
         try:
             while pending:
-                done, _ = wait(pending, return_when=FIRST_COMPLETED)
-                for future in done:
-                    method, seed, path = pending.pop(future)
-                    result = future.result()
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for result in [result for future in done for result in future.result()]:
+                    path = out / f"{result['method']}-{result['seed']}.json"
                     partial = path.with_suffix(".tmp")
                     partial.write_text(json.dumps(result) + "\n")
                     partial.replace(path)
-                    results[method][seed] = result
+                    results[result["method"]][result["seed"]] = result
                     console.print(
-                        f"{method} seed {seed}: score {result['score']:g}, return {result['return_final']:.3f}, "
-                        f"{result['seconds']:.0f} s"
+                        f"{result['method']} seed {result['seed']}: score {result['score']:g}, "
+                        f"return {result['return_final']:.3f}, {result['seconds']:.0f} s"
                     )
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
