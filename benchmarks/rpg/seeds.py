@@ -1,9 +1,9 @@
 """RPG over many seeds at once: what `rpg.algorithms.rpg` does for one seed, with the parameters of all of them stacked.
 
-For environments of a few operations, whose runs would spend their time in calls of torch. Every seed draws from its own generator, in
-the same order, and clips, compares and steps by itself, so each run is that of `rpg.Trainer` with that seed up to rounding
-(`tests/test_benchmarks.py` holds the two against each other). For action tables, one categorical latent, environments without
-randomness, and no windows.
+For environments of a few operations, whose runs would spend their time in calls of torch. Every seed draws from its own
+generator, in the same order, and clips, compares and steps by itself, so each run is that of `rpg.Trainer` with that seed up to
+rounding (`tests/test_benchmarks.py` holds the two against each other). For action tables, one categorical latent, environments
+without randomness, and no windows.
 """
 
 from __future__ import annotations
