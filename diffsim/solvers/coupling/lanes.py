@@ -24,7 +24,7 @@ def coupled_kernels(precision: str) -> SimpleNamespace:
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     particles = particle_stages(real, width=LANE_WIDTH, shared_grid=False)
     nodes = grid_stage(real, shared_grid=False)
-    rigid = substep_stages(real)
+    rigid = substep_stages(real, tools=True)
     contact = particle_contact(real, particles)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)

@@ -48,8 +48,9 @@ from diffsim.solvers.rigid.memory import (
 from diffsim.solvers.rigid.vectors import vector_functions
 
 
-def kinematics_stage(real) -> SimpleNamespace:
-    """``propagate`` and ``propagate_adjoint``."""
+def kinematics_stage(real, *, tools: bool) -> SimpleNamespace:
+    """``propagate`` and ``propagate_adjoint``. Without ``tools`` the code for them is left out, so that scenes that have none are
+    as fast as they were; tools are then links at rest where they were declared."""
     vf = vector_functions(real)
     vec3, mat3, load, store, add, load_matrix, store_matrix = (
         vf.vec3, vf.mat3, vf.load, vf.store, vf.add, vf.load_matrix, vf.store_matrix,
@@ -73,7 +74,7 @@ def kinematics_stage(real) -> SimpleNamespace:
         if ti.static(full):
             for slot in ti.static((OMEGA_NEW, U_NEW, ETA, W)):
                 store(work, base + slot, zero)
-        for i in range(1, integers[LINKS] - integers[TOOLS]):
+        for i in range(1, integers[LINKS]):
             parent, kind = integers[link_at + LINK_INTS * i], integers[link_at + LINK_INTS * i + 1]
             qi, k = q_at + integers[link_at + LINK_INTS * i + 2], integers[link_at + LINK_INTS * i + 3]
             at, up, own = base + LINK * i, base + LINK * parent, reals_at + LINK_REALS * i
@@ -141,14 +142,15 @@ def kinematics_stage(real) -> SimpleNamespace:
                 store(work, at + U_NEW, load(work, up + U_NEW) + omega_new_up.cross(r) + slide_new)
                 store(work, at + ETA, eta_up + turn_virtual)
                 store(work, at + W, load(work, up + W) + eta_up.cross(r) + slide_virtual)
-        place_tools(integers, inputs, inputs_at, work, base, s, full)
+        if ti.static(tools):
+            place_tools(integers, inputs, inputs_at, work, base, s, full)
 
     @ti.func
     def tool_places(integers: ti.template(), inputs_at, base, n, s):
         """Of tool ``n``: its link's block, and where its twist and its pose in substep ``s`` stand in a row of inputs."""
-        tools, first = integers[TOOLS], inputs_at + integers[I_TOOL_AT]
-        twist, pose = first + TOOL_TWIST * n, first + TOOL_TWIST * tools + TOOL_POSE * (s * tools + n)
-        return base + LINK * (integers[LINKS] - tools + n), twist, pose
+        count, first = integers[TOOLS], inputs_at + integers[I_TOOL_AT]
+        twist, pose = first + TOOL_TWIST * n, first + TOOL_TWIST * count + TOOL_POSE * (s * count + n)
+        return base + LINK * (integers[LINKS] - count + n), twist, pose
 
     @ti.func
     def place_tools(
@@ -204,7 +206,7 @@ def kinematics_stage(real) -> SimpleNamespace:
         virtual velocity are constants here. They are used up on the way."""
         h = reals[H]
         link_at, dof_at = integers[LINK_AT], base + integers[W_DOF_AT]
-        links = integers[LINKS] - integers[TOOLS]
+        links = integers[LINKS]
         zero = vec3(0.0, 0.0, 0.0)
         for reverse in range(1, links):
             i = links - reverse
@@ -280,6 +282,7 @@ def kinematics_stage(real) -> SimpleNamespace:
                 add(work, up + W_BAR, w_bar)
             add(work, up + A_BAR, a_bar)
         add(inputs_bar, inputs_at, -1.0 * load(work, base + A_BAR))
-        place_tools_adjoint(integers, work, base, inputs_bar, inputs_at, s)
+        if ti.static(tools):
+            place_tools_adjoint(integers, work, base, inputs_bar, inputs_at, s)
 
     return SimpleNamespace(propagate=propagate, propagate_adjoint=propagate_adjoint, clear_bars=clear_bars)

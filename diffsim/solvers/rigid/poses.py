@@ -35,7 +35,7 @@ def pose_kernels(precision: str) -> SimpleNamespace:
     """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     vf = vector_functions(real)
-    stage = kinematics_stage(real)
+    stage = kinematics_stage(real, tools=False)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
 

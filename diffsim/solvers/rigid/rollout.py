@@ -12,10 +12,10 @@ from diffsim.solvers.rigid.memory import ACTUATORS, COORDINATES, DOFS, INPUTS, S
 from diffsim.solvers.rigid.substep import substep_stages
 
 
-def rollout_kernels(precision: str) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"."""
+def rollout_kernels(precision: str, tools: bool) -> SimpleNamespace:
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64", for scenes with or without tools."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    stages = substep_stages(real)
+    stages = substep_stages(real, tools=tools)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
 

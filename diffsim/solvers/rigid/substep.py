@@ -31,14 +31,15 @@ from diffsim.solvers.rigid.memory import (
 from diffsim.solvers.rigid.vectors import vector_functions
 
 
-def substep_stages(real) -> SimpleNamespace:
-    """``begin`` and ``finish``; ``finish_adjoint`` and ``begin_adjoint``.
+def substep_stages(real, *, tools: bool) -> SimpleNamespace:
+    """``begin`` and ``finish``; ``finish_adjoint`` and ``begin_adjoint``; with or without the motion of ``tools``.
 
     A row of the tape holds q, v, a, the factor, and the wrenches if there are any. ``work`` holds, from W_VECTOR_AT on, the
     right-hand side (later a, or lambda), then the running adjoints of q and v.
     """
     vf = vector_functions(real)
-    kinematics, dynamics, joints, linear = kinematics_stage(real), dynamics_stage(real), joint_stage(real), linear_stage(real)
+    kinematics, dynamics = kinematics_stage(real, tools=tools), dynamics_stage(real)
+    joints, linear = joint_stage(real), linear_stage(real)
     contact = contact_stage(real, dynamics.last_dof)
     load, add = vf.load, vf.add
 
