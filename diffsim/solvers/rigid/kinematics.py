@@ -49,8 +49,8 @@ from diffsim.solvers.rigid.vectors import vector_functions
 
 
 def kinematics_stage(real, *, tools: bool) -> SimpleNamespace:
-    """``propagate`` and ``propagate_adjoint``. Without ``tools`` the code for them is left out, so that scenes that have none are
-    as fast as they were; tools are then links at rest where they were declared."""
+    """``propagate`` and ``propagate_adjoint``. Without ``tools`` the code for them is left out, so that scenes that have none
+    are as fast as they were; tools are then links at rest where they were declared."""
     vf = vector_functions(real)
     vec3, mat3, load, store, add, load_matrix, store_matrix = (
         vf.vec3, vf.mat3, vf.load, vf.store, vf.add, vf.load_matrix, vf.store_matrix,
