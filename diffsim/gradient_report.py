@@ -233,7 +233,7 @@ def _places(simulator: Simulator) -> dict[str, dict[str, slice]]:
     for n, tool in enumerate(simulator.scene.tools):
         places[tool.name] = {name: slice(n, n + 1) for name in ("tool_position", "tool_rotation")}
     if simulator._rigid is not None:
-        for name, link in zip(simulator._rigid.link_names, simulator._rigid.model.links, strict=True):
+        for name, link in zip(simulator._rigid.link_names, simulator._rigid.model.links, strict=False):  # the last are tools
             coordinates, dofs = JOINT_SIZES[link.joint.kind]
             if dofs:
                 q, qd = slice(link.coordinate, link.coordinate + coordinates), slice(link.dof, link.dof + dofs)

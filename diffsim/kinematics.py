@@ -136,6 +136,8 @@ class ToolKinematics:
     def motion(self, position: Tensor, rotation: Tensor, action: Tensor) -> tuple[ColliderMotion, Tensor, Tensor]:
         """position (B, M, 3), rotation (B, M, 4), action (B, A) -> the motion, and the poses after the control step."""
         batch, substeps = action.shape[0], len(self._times) - 1
+        if self._scene.moving_articulations:  # their adjoint knows rotations only, so quaternions may have any length but zero
+            rotation = rotation / rotation.norm(dim=-1, keepdim=True)
         twist = (action @ self._selection).reshape(batch, self._count, 6)
         velocity, spin = twist[..., :3], twist[..., 3:]
         times = self._times[None, :, None, None]

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from diffsim.articulation import ContactModel
 from diffsim.bridge import link_poses, rigid_rollout
 from diffsim.errors import InputError
+from diffsim.kinematics import ColliderMotion
 from diffsim.rigid_parameters import RigidPhysics
 from diffsim.scene import Scene
 from diffsim.solvers.rigid.model import RigidModel
@@ -37,25 +39,38 @@ class RigidDynamics:
     def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str):
         on_grid = len(scene.grid_obstacles) + (scene.ground is not None)
         world = list(scene.fixed_geometries.values())
-        self.model = RigidModel(scene.moving_articulations, world, scene.contact, dt=dt, on_grid=on_grid)
+        tools = scene.tools if scene.moving_articulations else ()
+        self.model = RigidModel(scene.moving_articulations, world, scene.contact, dt=dt, on_grid=on_grid, tools=tools)
         for link, body in zip(self.model.links[1:], scene.rigid_bodies, strict=False):
             link.name = body.name  # a rigid body's one link goes by the body's name
         self.solver = RigidSolver(self.model, substeps=substeps, dtype=dtype, device=device)
         self.physics = RigidPhysics(scene, self.model, dtype=dtype, device=device)
         self.initial = torch.tensor(self.model.initial, dtype=dtype, device=device)
         self.initial_velocities = torch.tensor(self.model.initial_velocities(), dtype=dtype, device=device)
-        self.link_names = [link.name for link in self.model.links]
+        self.link_names = [link.name for link in self.model.links[: len(self.model.links) - self.model.tools]]
 
     def set_contact(self, contact: ContactModel) -> None:
         """Another contact model from now on."""
         self.solver.set_contact(contact)
         self.physics.refresh()
 
+    def inputs(self, motion: ColliderMotion | None, num_envs: int, overrides: Mapping[str, Tensor] | None) -> Tensor:
+        """The solver's rows (B, ...). Without a motion, which only contact asks for, the tools' part is zero."""
+        rows, tools = self.physics.rows(num_envs, overrides), self.model.tools
+        if not tools:
+            return rows
+        if motion is None:
+            return pad(rows, (0, self.model.tool_inputs(self.solver.substeps)))
+        return torch.cat([rows, motion.twist[:, :tools].flatten(1), motion.pose[:, :, :tools].flatten(1)], dim=1)
+
     def rollout(
-        self, time_step: Tensor, q: Tensor, qd: Tensor, controls: Tensor, overrides: Mapping[str, Tensor] | None
-    ) -> tuple[Tensor, Tensor]:
-        """All states of T control steps (T + 1, B, nq), (T + 1, B, nv), under controls (T, B, actuators)."""
-        return rigid_rollout(self.solver, time_step, q, qd, controls, self.physics.rows(len(q), overrides))
+        self, time_step: Tensor, q: Tensor, qd: Tensor, controls: Tensor, overrides: Mapping[str, Tensor] | None,
+        motion: ColliderMotion | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """All states of T control steps (T + 1, B, nq), (T + 1, B, nv), under controls (T, B, actuators). With tools T is
+        1: the motion is that of one control step."""
+        assert not self.model.tools or (motion is not None and len(controls) == 1)
+        return rigid_rollout(self.solver, time_step, q, qd, controls, self.inputs(motion, len(q), overrides))
 
     def link(self, name: str) -> int:
         """Number of a link.
@@ -69,6 +84,6 @@ class RigidDynamics:
 
     def links(self, q: Tensor, qd: Tensor) -> Links:
         """Of all links, the world first; differentiable in both."""
-        poses = link_poses(self.solver, q, qd, self.physics.rows(len(q), None))
+        poses = link_poses(self.solver, q, qd, self.inputs(None, len(q), None))
         position, rotation, velocity, spin = poses.split((3, 9, 3, 3), dim=-1)
         return Links(position, rotation.unflatten(-1, (3, 3)), velocity, spin)

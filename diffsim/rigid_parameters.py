@@ -40,7 +40,8 @@ class RigidPhysics:
     Names are "<link>.mass" (kg), "<link>.center" (3, m), "<link>.inertia" (6: xx, yy, zz, yz, xz, xy about the centre, in the
     link's axes, kg m^2), "<joint>.damping" and so on, "<actuator>.gain", "<actuator>.actuator_damping", and for the colliding
     geometries of a link "<link>.friction", ".restitution", ".stiffness", ".scale", of shape () or, for several, (G,). A link,
-    joint or actuator of an articulation is named "<articulation>.<its name>", a rigid body by its name alone.
+    joint or actuator of an articulation is named "<articulation>.<its name>", a rigid body by its name alone. Obstacles,
+    tools and the ground have ".friction", ".restitution" and ".stiffness", obstacles ".scale" too.
     """
 
     def __init__(self, scene: Scene, model: RigidModel, *, dtype: torch.dtype, device: str):
@@ -52,7 +53,10 @@ class RigidPhysics:
         geometry_at = int(3 + m.LINK_INPUTS * len(model.links) + m.ACTUATOR_INPUTS * len(model.actuators))
         for number, name in enumerate(scene.fixed_geometries):
             self._add_geometries(name, [geometry_at + m.GEOMETRY_INPUTS * number], scaled=name != "ground")
-        for number, link in enumerate(model.links[1:], start=1):
+        tools = len(model.links) - model.tools
+        for tool in model.links[tools:]:  # soft bodies on the grid see no scale
+            self._add_geometries(tool.name, [geometry_at + m.GEOMETRY_INPUTS * n for n in tool.geometries], scaled=False)
+        for number, link in enumerate(model.links[1:tools], start=1):
             articulation = model.articulations[link.articulation].name
             at = 3 + m.LINK_INPUTS * number
             if link.link is not None and link.link.inertia is not None:

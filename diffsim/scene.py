@@ -41,7 +41,7 @@ def quaternion_of(rotation: np.ndarray) -> Quaternion:
     return (float(w), float(x), float(y), float(z))
 
 
-def _check_surface(thing: RigidBody | Obstacle | Ground, owner: str) -> None:
+def _check_surface(thing: RigidBody | Obstacle | Tool | Ground, owner: str) -> None:
     """Check what a surface is like in contact."""
     object.__setattr__(thing, "friction", number(owner, "friction", thing.friction, 0.0))
     object.__setattr__(thing, "restitution", number(owner, "restitution", thing.restitution, 0.0, 1.0))
@@ -185,20 +185,25 @@ class Obstacle(_Collider):
 
 @dataclass(frozen=True)
 class Tool(_Collider):
-    """A kinematic rigid collider: it goes where the action sends it, but not into an obstacle.
+    """A kinematic rigid collider: it goes where the action sends it, whatever it pushes, but not into an obstacle.
 
     Args:
         control: the velocity components that the action sets, in order, out of "x", "y", "z" (m/s, world) and "rx", "ry",
             "rz" (rad/s, world axes). The others are zero.
         stops_at_obstacles: whether the part of a motion that would enter an obstacle is left out, so that the tool slides
-            along it. Without it a tool can drag a soft body through a wall.
+            along it. Without it a tool can drag a soft body through a wall. Rigid bodies and the ground do not stop a tool.
+        restitution: of impacts of rigid bodies, 0 to 1.
+        stiffness: of a contact point of rigid bodies, N/m; None: the scene's.
     """
 
     control: tuple[str, ...] = ("x", "y", "z")
     stops_at_obstacles: bool = True
+    restitution: float = 0.0
+    stiffness: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check_surface(self, f"Tool '{self.name}'")
         if not isinstance(self.shape, RoundedBox):
             raise InputError(f"Tool '{self.name}': shape must be Sphere, Capsule or Box, got {self.shape!r}")
         control = tuple(self.control)
@@ -207,6 +212,11 @@ class Tool(_Collider):
                 f"Tool '{self.name}': control must be distinct axes out of {TOOL_AXES}, got {self.control!r}"
             )
         object.__setattr__(self, "control", control)
+
+    @property
+    def geometry(self) -> Geometry:
+        """As a geometry of a link that is where the tool is."""
+        return Geometry(self.shape, friction=self.friction, restitution=self.restitution, stiffness=self.stiffness)
 
 
 @dataclass(frozen=True)

@@ -253,19 +253,20 @@ class Simulator:
         soft, rigid = self._overrides(parameters)
         tools, actuators = action.split((self.scene.tool_action_dim, self.action_dim - self.scene.tool_action_dim), dim=1)
         motion, tool_position, tool_rotation = self._kinematics.motion(state.tool_position, state.tool_rotation, tools)
-        self._warn_of_fast_tools(motion)
+        if self._soft is not None:
+            self._warn_of_fast_tools(motion)
         particles: tuple[Tensor, ...] = (state.x, state.v, state.C, state.F, state.plastic_strain)
         q, qd = state.q, state.qd
         if self._coupled is not None and self._soft is not None and self._rigid is not None:
             inputs = Inputs(
-                self._soft.inputs(motion, state.num_envs, soft), self._rigid.physics.rows(state.num_envs, rigid), actuators
+                self._soft.inputs(motion, state.num_envs, soft), self._rigid.inputs(motion, state.num_envs, rigid), actuators
             )
             q, qd, *after = coupled_step(self._coupled, state.time_step, inputs, q, qd, particles)
             particles = tuple(after)
         elif self._soft is not None:
             particles = self._soft.step(state.time_step, particles, motion, soft)
         elif self._rigid is not None:
-            states_q, states_qd = self._rigid.rollout(state.time_step, q, qd, actuators[None], rigid)
+            states_q, states_qd = self._rigid.rollout(state.time_step, q, qd, actuators[None], rigid, motion)
             q, qd = states_q[1], states_qd[1]
         x, v, C, F, plastic_strain = particles
         return State(

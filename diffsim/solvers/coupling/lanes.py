@@ -24,7 +24,7 @@ def coupled_kernels(precision: str) -> SimpleNamespace:
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     particles = particle_stages(real, width=LANE_WIDTH, shared_grid=False)
     nodes = grid_stage(real, shared_grid=False)
-    rigid = substep_stages(real)
+    rigid = substep_stages(real, tools=True)
     contact = particle_contact(real, particles)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
@@ -73,7 +73,7 @@ def coupled_kernels(precision: str) -> SimpleNamespace:
                         if size > capacity:
                             particles.report(status, e, s, 0, OUTGROWN)
                         if status[e * STATUS] == 0 and rigid_status[e * RIGID_STATUS] == 0 and size <= capacity:
-                            rigid.begin(integers, reals, inputs, e * integers[INPUTS], rows, row, work, base)
+                            rigid.begin(integers, reals, inputs, e * integers[INPUTS], rows, row, work, base, s)
                             for n in range(6 * links):
                                 rows[row + wrench_at + n] = 0.0
                             nodes.clear(grid, offset, 0, size)
@@ -157,7 +157,7 @@ def coupled_kernels(precision: str) -> SimpleNamespace:
                         rigid.finish_adjoint(
                             integers, reals, grids, inputs, e * integers[INPUTS], controls, e * integers[ACTUATORS],
                             rows, row, work, base, inputs_bar, e * integers[INPUTS], controls_bar, e * integers[ACTUATORS],
-                            True,
+                            s, True,
                         )  # fmt: skip
                         nodes.update(
                             grid, velocity, constants, sizes, soft_inputs, boxes, box, 0, lines, e, s, offset, velocity_offset,
@@ -194,7 +194,7 @@ def coupled_kernels(precision: str) -> SimpleNamespace:
                                 n, e, (now + n) * COMPONENTS, (now + tiles + n) * COMPONENTS,
                                 (lane * tiles + n) * COMPONENTS, box, velocity_offset, e,
                             )  # fmt: skip
-                        rigid.begin_adjoint(integers, reals, rows, row, work, base, inputs_bar, e * integers[INPUTS])
+                        rigid.begin_adjoint(integers, reals, rows, row, work, base, inputs_bar, e * integers[INPUTS], s)
                     for n in range(tiles):
                         particles.leave(
                             bars, tape_bars, frames, sizes, n, e * count, (lane * tiles + n) * COMPONENTS, 0, False

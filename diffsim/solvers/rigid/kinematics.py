@@ -15,6 +15,7 @@ from diffsim.solvers.rigid.memory import (
     ETA,
     ETA_BAR,
     FREE,
+    I_TOOL_AT,
     LINK,
     LINK_AT,
     LINK_INTS,
@@ -29,6 +30,9 @@ from diffsim.solvers.rigid.memory import (
     R_LINK_AT,
     REVOLUTE,
     THETA_BAR,
+    TOOL_POSE,
+    TOOL_TWIST,
+    TOOLS,
     U_BAR,
     U_NEW,
     U_NEW_BAR,
@@ -44,8 +48,9 @@ from diffsim.solvers.rigid.memory import (
 from diffsim.solvers.rigid.vectors import vector_functions
 
 
-def kinematics_stage(real) -> SimpleNamespace:
-    """``propagate`` and ``propagate_adjoint``."""
+def kinematics_stage(real, *, tools: bool) -> SimpleNamespace:
+    """``propagate`` and ``propagate_adjoint``. Without ``tools`` the code for them is left out, so that scenes that have none
+    are as fast as they were; tools are then links at rest where they were declared."""
     vf = vector_functions(real)
     vec3, mat3, load, store, add, load_matrix, store_matrix = (
         vf.vec3, vf.mat3, vf.load, vf.store, vf.add, vf.load_matrix, vf.store_matrix,
@@ -54,11 +59,11 @@ def kinematics_stage(real) -> SimpleNamespace:
     @ti.func
     def propagate(
         integers: ti.template(), reals: ti.template(), inputs: ti.template(), inputs_at, row: ti.template(), q_at, v_at, a_at,
-        virtual: ti.template(), virtual_at, work: ti.template(), base, full: ti.template(),
+        virtual: ti.template(), virtual_at, work: ti.template(), base, s, full: ti.template(),
     ):  # fmt: skip
         """Rotation, position, velocity and acceleration of every link, and the dofs' axes. Accelerations carry gravity, as that
         of the world upwards. Without ``full`` they are those at a = 0; with it at a, and the motions under v + h a and
-        under ``virtual`` are propagated too."""
+        under ``virtual`` are propagated too. Tools are where they are in substep ``s``."""
         h = reals[H]
         link_at, reals_at, dof_at = integers[LINK_AT], integers[R_LINK_AT], base + integers[W_DOF_AT]
         zero = vec3(0.0, 0.0, 0.0)
@@ -137,6 +142,53 @@ def kinematics_stage(real) -> SimpleNamespace:
                 store(work, at + U_NEW, load(work, up + U_NEW) + omega_new_up.cross(r) + slide_new)
                 store(work, at + ETA, eta_up + turn_virtual)
                 store(work, at + W, load(work, up + W) + eta_up.cross(r) + slide_virtual)
+        if ti.static(tools):
+            place_tools(integers, inputs, inputs_at, work, base, s, full)
+
+    @ti.func
+    def tool_places(integers: ti.template(), inputs_at, base, n, s):
+        """Of tool ``n``: its link's block, and where its twist and its pose in substep ``s`` stand in a row of inputs."""
+        count, first = integers[TOOLS], inputs_at + integers[I_TOOL_AT]
+        twist, pose = first + TOOL_TWIST * n, first + TOOL_TWIST * count + TOOL_POSE * (s * count + n)
+        return base + LINK * (integers[LINKS] - count + n), twist, pose
+
+    @ti.func
+    def place_tools(
+        integers: ti.template(), inputs: ti.template(), inputs_at, work: ti.template(), base, s, full: ti.template()
+    ):
+        """Nothing accelerates a tool, and the virtual velocity does not move it: nothing acts on it."""
+        zero = vec3(0.0, 0.0, 0.0)
+        for n in range(integers[TOOLS]):
+            at, twist, pose = tool_places(integers, inputs_at, base, n, s)
+            u, omega = load(inputs, twist), load(inputs, twist + 3)
+            store(work, at + P, load(inputs, pose))
+            store_matrix(work, at + R, load_matrix(inputs, pose + 3))
+            store(work, at + U, u)
+            store(work, at + OMEGA, omega)
+            for slot in ti.static((ALPHA, A)):
+                store(work, at + slot, zero)
+            if ti.static(full):
+                store(work, at + U_NEW, u)
+                store(work, at + OMEGA_NEW, omega)
+                for slot in ti.static((ETA, W)):
+                    store(work, at + slot, zero)
+
+    @ti.func
+    def place_tools_adjoint(
+        integers: ti.template(), work: ti.template(), base, inputs_bar: ti.template(), inputs_at, s
+    ):
+        """A rotation's adjoint is [theta_bar]x R / 2: of the matrices that give a turning its adjoint, the tangent one."""
+        for n in range(integers[TOOLS]):
+            at, twist, pose = tool_places(integers, inputs_at, base, n, s)
+            add(inputs_bar, twist, load(work, at + U_BAR) + load(work, at + U_NEW_BAR))
+            add(inputs_bar, twist + 3, load(work, at + OMEGA_BAR) + load(work, at + OMEGA_NEW_BAR))
+            add(inputs_bar, pose, load(work, at + P_BAR))
+            rot, half = load_matrix(work, at + R), 0.5 * load(work, at + THETA_BAR)
+            for c in ti.static(range(3)):
+                column_bar = half.cross(vec3(rot[0, c], rot[1, c], rot[2, c]))
+                for i in ti.static(range(3)):
+                    entry = pose + 3 + 3 * i + c
+                    inputs_bar[entry] = inputs_bar[entry] + column_bar[i]
 
     @ti.func
     def clear_bars(integers: ti.template(), work: ti.template(), base):
@@ -148,10 +200,10 @@ def kinematics_stage(real) -> SimpleNamespace:
     def propagate_adjoint(
         integers: ti.template(), reals: ti.template(), row: ti.template(), q_at, v_at, a_at,
         virtual: ti.template(), virtual_at, work: ti.template(), base,
-        bars: ti.template(), q_bar_at, v_bar_at, inputs_bar: ti.template(), inputs_at,
+        bars: ti.template(), q_bar_at, v_bar_at, inputs_bar: ti.template(), inputs_at, s,
     ):  # fmt: skip
-        """Adjoints of the links' poses and motions to those of q, v (added to) and gravity; a and the virtual velocity are
-        constants here. They are used up on the way."""
+        """Adjoints of the links' poses and motions to those of q, v, gravity and the tools' motion (added to); a and the
+        virtual velocity are constants here. They are used up on the way."""
         h = reals[H]
         link_at, dof_at = integers[LINK_AT], base + integers[W_DOF_AT]
         links = integers[LINKS]
@@ -230,5 +282,7 @@ def kinematics_stage(real) -> SimpleNamespace:
                 add(work, up + W_BAR, w_bar)
             add(work, up + A_BAR, a_bar)
         add(inputs_bar, inputs_at, -1.0 * load(work, base + A_BAR))
+        if ti.static(tools):
+            place_tools_adjoint(integers, work, base, inputs_bar, inputs_at, s)
 
     return SimpleNamespace(propagate=propagate, propagate_adjoint=propagate_adjoint, clear_bars=clear_bars)

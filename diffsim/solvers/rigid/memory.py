@@ -2,7 +2,8 @@
 
 integers  the model: HEADER counts and section offsets, then the sections, rows of LINK_INTS, DOF_INTS, ...
 reals     the model's constants: SCENE_REALS of the scene, then sections likewise
-inputs    a row per environment, differentiable: gravity (3), then a section per kind of thing
+inputs    a row per environment, differentiable: gravity (3), then a section per kind of thing; at the end, for one control
+          step, the tools' twists, and the poses of all tools for each substep
 grids     B-spline coefficients of all distance grids
 tape      a row per substep: q, v, a, the factor of A, and with soft bodies an external wrench per link (force, torque about
           the link's origin)
@@ -12,6 +13,7 @@ Every lane has its own part of what it writes to. Sums in inner loops are writte
 slow atomic operation.
 
 Link 0 is the world. Every other link has one joint. Parents stand before children, so a dof's ancestors have lower numbers.
+The last links are the tools: their motion is among the inputs, so they have neither coordinates nor dofs.
 """
 
 # integers: header
@@ -19,8 +21,8 @@ Link 0 is the world. Every other link has one joint. Parents stand before childr
     LINKS, COORDINATES, DOFS, ACTUATORS, TERMS, GEOMETRIES, PAIRS, WORK, INPUTS,
     LINK_AT, DOF_AT, ACTUATOR_AT, TERM_AT, GEOMETRY_AT, PAIR_AT,
     R_LINK_AT, R_ACTUATOR_AT, R_TERM_AT, R_GEOMETRY_AT, R_POINT_AT,
-    I_LINK_AT, I_ACTUATOR_AT, I_GEOMETRY_AT, W_DOF_AT, W_VECTOR_AT, W_COLUMN_AT, COUPLED, COUPLED_AT,
-) = range(28)  # fmt: skip
+    I_LINK_AT, I_ACTUATOR_AT, I_GEOMETRY_AT, W_DOF_AT, W_VECTOR_AT, W_COLUMN_AT, COUPLED, COUPLED_AT, TOOLS, I_TOOL_AT,
+) = range(30)  # fmt: skip
 HEADER = 32
 # integers: rows
 LINK_INTS = 4  # parent, joint kind, first coordinate, first dof
@@ -32,6 +34,7 @@ PAIR_INTS = 2  # geometry of the points, geometry of the distance
 COUPLED_INTS = 1  # a geometry that soft bodies touch
 # joint kinds
 FIXED, REVOLUTE, PRISMATIC, BALL, FREE = range(5)
+KINEMATIC = -1  # a tool's; below those of the joints that have coordinates, which are asked for as kind > 0
 # kinds of distance
 PLANE, ROUNDED_BOX, CYLINDER, TORUS, GRID, NO_DISTANCE = range(6)
 
@@ -50,6 +53,8 @@ LINK_INPUTS = 15  # mass, centre (3), inertia (xx, yy, zz, yz, xz, xy), damping,
 MASS, CENTER, INERTIA, DAMPING, ARMATURE, FRICTION_LOSS, SPRING, LIMIT = 0, 1, 4, 10, 11, 12, 13, 14
 ACTUATOR_INPUTS = 3  # gain of the control, stiffness by length, damping by rate
 GEOMETRY_INPUTS = 4  # friction, restitution, stiffness, scale
+TOOL_TWIST = 6  # velocity of the origin, angular velocity, in the world's frame
+TOOL_POSE = 12  # position, rotation by rows
 
 # work: a link's block. Poses and motions, then what only one direction needs
 R, P, OMEGA, U, ALPHA, A = 0, 9, 12, 15, 18, 21

@@ -11,7 +11,7 @@ from scipy.optimize import nnls
 
 from diffsim.articulation import JOINT_SIZES, Articulation, ContactModel, Geometry, Joint, Link
 from diffsim.errors import InputError
-from diffsim.scene import quaternion_of, rotation_matrix
+from diffsim.scene import Tool, quaternion_of, rotation_matrix
 from diffsim.shapes import Cylinder, Plane, RoundedBox, Shape, Torus
 from diffsim.solvers.rigid import memory as m
 
@@ -25,7 +25,7 @@ STIFF_CONTACT = 1.0
 
 @dataclass
 class PlacedLink:
-    """A link of the scene: its articulation's index (-1: the world), its parent's number, first coordinate and dof."""
+    """A link of the scene: its articulation's index (-1: the world, tools), its parent's number, first coordinate and dof."""
 
     articulation: int
     name: str
@@ -42,11 +42,13 @@ class PlacedLink:
 class RigidModel:
     """All links, joints, actuators and geometries of a scene in the order of the arrays.
 
-    Link 0 is the world; it carries ``world_geometries``. Names of links are "<articulation>.<link>", likewise of joints and
-    actuators.
+    Link 0 is the world; it carries ``world_geometries``. The last links are the tools, each on a fixed joint: the
+    kernels move them, but like all that is fixed they do not touch each other or the world. Names of links are
+    "<articulation>.<link>", likewise of joints and actuators; a tool's is its own.
 
     Args:
         world_geometries: fixed ones; of these the first ``on_grid`` meet soft bodies on the grid.
+        tools: kinematic ones; they meet soft bodies on the grid, too.
 
     Raises:
         InputError: a moving link has no inertia at all.
@@ -60,6 +62,7 @@ class RigidModel:
         *,
         dt: float,
         on_grid: int = 0,
+        tools: Sequence[Tool] = (),
     ):
         self.articulations = tuple(articulations)
         self.contact = contact
@@ -75,11 +78,14 @@ class RigidModel:
             self._add_geometry(0, geometry)
         for index, articulation in enumerate(self.articulations):
             self._add_articulation(index, articulation)
+        self.coupled = list(range(on_grid, len(self.geometries)))
+        self.tools = len(tools)
+        for tool in tools:
+            self._add_tool(tool)
         self.initial = self._initial_coordinates()
         self._check_inertia()
         self._warn_of_stiff_contacts()
         self.pairs = self._pairs()
-        self.coupled = list(range(on_grid, len(self.geometries)))
 
     def _add_geometry(self, link: int, geometry: Geometry) -> None:
         self.links[link].geometries.append(len(self.geometries))
@@ -107,6 +113,15 @@ class RigidModel:
                 if geometry.collides:
                     self._add_geometry(numbers[link.name], geometry)
         self.actuators += [(index, actuator.name) for actuator in articulation.actuators]
+
+    def _add_tool(self, tool: Tool) -> None:
+        place, joint = (np.asarray(tool.position), rotation_matrix(tool.rotation)), Joint(tool.name, "fixed")
+        self.links.append(PlacedLink(-1, tool.name, joint, 0, self.coordinates, self.dofs, *place))
+        self._add_geometry(len(self.links) - 1, tool.geometry)
+
+    def tool_inputs(self, substeps: int) -> int:
+        """Numbers at the end of a row of inputs that say how the tools move over a control step."""
+        return self.tools * (m.TOOL_TWIST + m.TOOL_POSE * substeps)
 
     def _initial_coordinates(self) -> np.ndarray:
         """Coordinates at reset (coordinates,)."""
@@ -265,7 +280,7 @@ class RigidModel:
                 )  # fmt: skip
 
     def inputs(self, gravity: Sequence[float]) -> np.ndarray:
-        """A row of the differentiable inputs as declared."""
+        """A row of the differentiable inputs as declared, but for the tools' motion."""
         stiffness = LIMIT_SHARE * np.diag(self.mass_matrix(self.initial)) / self.dt**2 if self.dofs else np.zeros(0)
         rows: list[float] = list(gravity)
         for link in self.links:
@@ -290,14 +305,15 @@ class RigidModel:
             rows += [geometry.friction, geometry.restitution, own, 1.0]
         return np.asarray(rows, dtype=float)
 
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """``integers`` (int32), ``reals`` and ``grids`` of `memory.py`."""
+    def arrays(self, substeps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """``integers`` (int32), ``reals`` and ``grids`` of `memory.py`, for control steps of so many substeps."""
         link_ints: list[int] = []
         dof_ints: list[int] = []
         link_reals: list[float] = []
         for number, link in enumerate(self.links):
             kind = link.joint.kind
-            link_ints += [link.parent, KINDS[kind], link.coordinate, link.dof]
+            moved = number >= len(self.links) - self.tools
+            link_ints += [link.parent, m.KINEMATIC if moved else KINDS[kind], link.coordinate, link.dof]
             angular = {"revolute": [1], "prismatic": [0], "ball": [1] * 3, "free": [0] * 3 + [1] * 3}.get(kind, [])
             for each in angular:
                 dof_ints += [number, each]
@@ -317,7 +333,7 @@ class RigidModel:
         header[m.LINKS], header[m.COORDINATES], header[m.DOFS] = len(self.links), self.coordinates, self.dofs
         header[m.ACTUATORS], header[m.TERMS] = len(self.actuators), len(term_reals)
         header[m.GEOMETRIES], header[m.PAIRS] = len(self.geometries), len(self.pairs)
-        header[m.COUPLED] = len(self.coupled)
+        header[m.COUPLED], header[m.TOOLS] = len(self.coupled), self.tools
         at = m.HEADER
         for place, section in zip(
             (m.LINK_AT, m.DOF_AT, m.ACTUATOR_AT, m.TERM_AT, m.GEOMETRY_AT, m.PAIR_AT, m.COUPLED_AT), sections, strict=True
@@ -333,7 +349,8 @@ class RigidModel:
         header[m.I_LINK_AT] = 3
         header[m.I_ACTUATOR_AT] = 3 + m.LINK_INPUTS * len(self.links)
         header[m.I_GEOMETRY_AT] = header[m.I_ACTUATOR_AT] + m.ACTUATOR_INPUTS * len(self.actuators)
-        header[m.INPUTS] = header[m.I_GEOMETRY_AT] + m.GEOMETRY_INPUTS * len(self.geometries)
+        header[m.I_TOOL_AT] = header[m.I_GEOMETRY_AT] + m.GEOMETRY_INPUTS * len(self.geometries)
+        header[m.INPUTS] = header[m.I_TOOL_AT] + self.tool_inputs(substeps)
         header[m.W_DOF_AT] = m.LINK * len(self.links)
         header[m.W_VECTOR_AT] = header[m.W_DOF_AT] + 3 * self.dofs
         header[m.W_COLUMN_AT] = header[m.W_VECTOR_AT] + 2 * self.dofs + self.coordinates

@@ -20,6 +20,7 @@ from diffsim.solvers.rigid.memory import (
     P_BAR,
     POSE,
     THETA_BAR,
+    TOOLS,
     U_BAR,
     W_VECTOR_AT,
     WORK,
@@ -34,7 +35,7 @@ def pose_kernels(precision: str) -> SimpleNamespace:
     """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     vf = vector_functions(real)
-    stage = kinematics_stage(real)
+    stage = kinematics_stage(real, tools=False)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
 
@@ -42,14 +43,14 @@ def pose_kernels(precision: str) -> SimpleNamespace:
     def forward(
         environments: ti.i32, integers: Integers, reals: Reals, inputs: Reals, states: Reals, work: Reals, poses: Reals,
     ):  # fmt: skip
-        """Rows of ``states`` are q and v, those of ``poses`` POSE numbers for each link."""
+        """Rows of ``states`` are q and v, those of ``poses`` POSE numbers for each link that is no tool."""
         for e in range(environments):
-            links, coordinates, dofs = integers[LINKS], integers[COORDINATES], integers[DOFS]
+            links, coordinates, dofs = integers[LINKS] - integers[TOOLS], integers[COORDINATES], integers[DOFS]
             base, row = e * integers[WORK], e * (coordinates + dofs)
             vector_at = base + integers[W_VECTOR_AT]
             stage.propagate(
                 integers, reals, inputs, e * integers[INPUTS], states, row, row + coordinates, row, work, vector_at, work, base,
-                False,
+                0, False,
             )  # fmt: skip
             for i in range(links):
                 at, out = base + LINK * i, (e * links + i) * POSE
@@ -65,12 +66,12 @@ def pose_kernels(precision: str) -> SimpleNamespace:
     ):  # fmt: skip
         """Adjoints of the states, added to, given those of the poses. ``work`` is the scratch of ``forward``."""
         for e in range(environments):
-            links, coordinates, dofs = integers[LINKS], integers[COORDINATES], integers[DOFS]
+            links, coordinates, dofs = integers[LINKS] - integers[TOOLS], integers[COORDINATES], integers[DOFS]
             base, row = e * integers[WORK], e * (coordinates + dofs)
             vector_at = base + integers[W_VECTOR_AT]
             stage.propagate(
                 integers, reals, inputs, e * integers[INPUTS], states, row, row + coordinates, row, work, vector_at, work, base,
-                False,
+                0, False,
             )  # fmt: skip
             stage.clear_bars(integers, work, base)
             for i in range(links):
@@ -87,7 +88,7 @@ def pose_kernels(precision: str) -> SimpleNamespace:
             # nobody asks for accelerations or virtual motions: their adjoints are zero, and what stands for a plays no part
             stage.propagate_adjoint(
                 integers, reals, states, row, row + coordinates, row, zeros, 0, work, base,
-                states_bar, row, row + coordinates, inputs_bar, e * integers[INPUTS],
+                states_bar, row, row + coordinates, inputs_bar, e * integers[INPUTS], 0,
             )  # fmt: skip
 
     return SimpleNamespace(forward=forward, adjoint=adjoint)

@@ -12,10 +12,10 @@ from diffsim.solvers.rigid.memory import ACTUATORS, COORDINATES, DOFS, INPUTS, S
 from diffsim.solvers.rigid.substep import substep_stages
 
 
-def rollout_kernels(precision: str) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"."""
+def rollout_kernels(precision: str, tools: bool) -> SimpleNamespace:
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64", for scenes with or without tools."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    stages = substep_stages(real)
+    stages = substep_stages(real, tools=tools)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
 
@@ -27,7 +27,8 @@ def rollout_kernels(precision: str) -> SimpleNamespace:
     ):  # fmt: skip
         """q (steps + 1, B, coordinates) and v likewise: the first rows are given. Controls (steps, B, actuators).
         Without ``keep`` the other rows are filled and ``tape`` has one row for each lane; with it, only the tape is, with
-        steps x substeps + 1 rows for each environment, every control step from its row of q and v."""
+        steps x substeps + 1 rows for each environment, every control step from its row of q and v. The inputs' motion of
+        the tools is that of every control step."""
         for iteration in range(lanes * block):
             if iteration % block == 0:
                 lane = iteration // block
@@ -47,7 +48,7 @@ def rollout_kernels(precision: str) -> SimpleNamespace:
                                 tape[row + coordinates + n] = v[place * dofs + n]
                         for s in range(substeps):
                             if status[e * STATUS] == 0:
-                                stages.begin(integers, reals, inputs, e * integers[INPUTS], tape, row, work, base)
+                                stages.begin(integers, reals, inputs, e * integers[INPUTS], tape, row, work, base, s)
                                 stages.finish(
                                     integers, reals, grids, inputs, e * integers[INPUTS],
                                     controls, (t * environments + e) * actuators, tape, row, row + keep * width, work, base,
@@ -88,14 +89,15 @@ def rollout_kernels(precision: str) -> SimpleNamespace:
                             work[bars + n] = q_bar[after * coordinates + n]
                         for n in range(dofs):
                             work[bars + coordinates + n] = v_bar[after * dofs + n]
-                        for _back in range(substeps):
+                        for back in range(substeps):
+                            s = substeps - 1 - back
                             row -= width
                             stages.finish_adjoint(
                                 integers, reals, grids, inputs, e * integers[INPUTS], controls, before * actuators,
                                 tape, row, work, base, inputs_bar, e * integers[INPUTS], controls_bar, before * actuators,
-                                False,
+                                s, False,
                             )  # fmt: skip
-                            stages.begin_adjoint(integers, reals, tape, row, work, base, inputs_bar, e * integers[INPUTS])
+                            stages.begin_adjoint(integers, reals, tape, row, work, base, inputs_bar, e * integers[INPUTS], s)
                         for n in range(coordinates):
                             own = before * coordinates + n
                             q_bar[own] = q_bar[own] + work[bars + n]

@@ -34,12 +34,12 @@ class RigidSolver:
         self.substeps = substeps
         self.dtype = dtype
         self.device = device
-        integers, reals, grids = model.arrays()
+        integers, reals, grids = model.arrays(substeps)
         self.integers = torch.as_tensor(integers, device=device)
         self.reals = torch.as_tensor(reals, dtype=dtype, device=device)
         self.grids = torch.as_tensor(grids, dtype=dtype, device=device)
         precision = {torch.float32: "f32", torch.float64: "f64"}[dtype]
-        self._kernels = runtime.compiled(rollout_kernels, precision)
+        self._kernels = runtime.compiled(rollout_kernels, precision, model.tools > 0)
         self._pose_kernels = runtime.compiled(pose_kernels, precision)
         self.work = int(integers[WORK])
         self._held: dict[str, Tensor] = {}
@@ -71,7 +71,7 @@ class RigidSolver:
         Args:
             q, v: coordinates (B, nq) and velocities (B, nv) before the first.
             controls: (T, B, actuators).
-            inputs: (B, inputs), as `RigidModel.inputs`.
+            inputs: (B, inputs), as `RigidModel.inputs`, then the tools' motion, which is the same in every control step.
             time_step: control steps made before, (B,), for messages.
 
         Returns:
@@ -132,8 +132,8 @@ class RigidSolver:
         return q_bar, v_bar, controls_bar, inputs_bar
 
     def poses(self, q: Tensor, v: Tensor, inputs: Tensor) -> Tensor:
-        """Of all links, the world first: position, rotation by rows, velocity of the origin, spin, (B, links, 18)."""
-        num_envs, links = len(q), len(self.model.links)
+        """Of the world and all links but tools: position, rotation by rows, velocity of the origin, spin, (B, links, 18)."""
+        num_envs, links = len(q), len(self.model.links) - self.model.tools
         poses = torch.empty((num_envs, links, POSE), dtype=self.dtype, device=self.device)
         states = torch.cat([q.detach(), v.detach()], dim=1)
         with runtime.kernel_options(flow_analysis=False):

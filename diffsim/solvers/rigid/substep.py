@@ -31,14 +31,15 @@ from diffsim.solvers.rigid.memory import (
 from diffsim.solvers.rigid.vectors import vector_functions
 
 
-def substep_stages(real) -> SimpleNamespace:
-    """``begin`` and ``finish``; ``finish_adjoint`` and ``begin_adjoint``.
+def substep_stages(real, *, tools: bool) -> SimpleNamespace:
+    """``begin`` and ``finish``; ``finish_adjoint`` and ``begin_adjoint``; with or without the motion of ``tools``.
 
     A row of the tape holds q, v, a, the factor, and the wrenches if there are any. ``work`` holds, from W_VECTOR_AT on, the
     right-hand side (later a, or lambda), then the running adjoints of q and v.
     """
     vf = vector_functions(real)
-    kinematics, dynamics, joints, linear = kinematics_stage(real), dynamics_stage(real), joint_stage(real), linear_stage(real)
+    kinematics, dynamics = kinematics_stage(real, tools=tools), dynamics_stage(real)
+    joints, linear = joint_stage(real), linear_stage(real)
     contact = contact_stage(real, dynamics.last_dof)
     load, add = vf.load, vf.add
 
@@ -100,12 +101,12 @@ def substep_stages(real) -> SimpleNamespace:
     @ti.func
     def begin(
         integers: ti.template(), reals: ti.template(), inputs: ti.template(), inputs_at, tape: ti.template(), now,
-        work: ti.template(), base,
+        work: ti.template(), base, s,
     ):  # fmt: skip
-        """Poses and motions of the links at row ``now``."""
+        """Poses and motions of the links at row ``now``, which is that of substep ``s``."""
         v_at = now + integers[COORDINATES]
         kinematics.propagate(
-            integers, reals, inputs, inputs_at, tape, now, v_at, v_at, work, base, work, base, False
+            integers, reals, inputs, inputs_at, tape, now, v_at, v_at, work, base, work, base, s, False
         )
 
     @ti.func
@@ -142,7 +143,7 @@ def substep_stages(real) -> SimpleNamespace:
         integers: ti.template(), reals: ti.template(), grids: ti.template(), inputs: ti.template(), inputs_at,
         controls: ti.template(), controls_at, tape: ti.template(), now, work: ti.template(), base,
         inputs_bar: ti.template(), bar_at, controls_bar: ti.template(), controls_bar_at,
-        loaded: ti.template(),
+        s, loaded: ti.template(),
     ):  # fmt: skip
         """From the adjoints of q and v after a substep, in ``work``: those of the links' poses and motions; others are added
         to. The virtual motion of a link is the adjoint of its external wrench."""
@@ -157,7 +158,7 @@ def substep_stages(real) -> SimpleNamespace:
             work[vector_at + k] = h * work[v_bar_at + k]
         linear.solve(tape, a_at + dofs, dofs, work, vector_at)
         kinematics.propagate(
-            integers, reals, inputs, inputs_at, tape, now, v_at, a_at, work, vector_at, work, base, True
+            integers, reals, inputs, inputs_at, tape, now, v_at, a_at, work, vector_at, work, base, s, True
         )
         kinematics.clear_bars(integers, work, base)
         contact.contacts_adjoint(integers, reals, grids, inputs, inputs_at, work, base, inputs_bar, bar_at)
@@ -173,7 +174,7 @@ def substep_stages(real) -> SimpleNamespace:
     @ti.func
     def begin_adjoint(
         integers: ti.template(), reals: ti.template(), tape: ti.template(), now, work: ti.template(), base,
-        inputs_bar: ti.template(), bar_at,
+        inputs_bar: ti.template(), bar_at, s,
     ):  # fmt: skip
         """After ``finish_adjoint``: to the adjoints of q and v before the substep, in ``work``."""
         coordinates, dofs = integers[COORDINATES], integers[DOFS]
@@ -181,7 +182,7 @@ def substep_stages(real) -> SimpleNamespace:
         vector_at = base + integers[W_VECTOR_AT]
         kinematics.propagate_adjoint(
             integers, reals, tape, now, v_at, v_at + dofs, work, vector_at, work, base,
-            work, vector_at + dofs, vector_at + dofs + coordinates, inputs_bar, bar_at,
+            work, vector_at + dofs, vector_at + dofs + coordinates, inputs_bar, bar_at, s,
         )  # fmt: skip
 
     return SimpleNamespace(begin=begin, finish=finish, finish_adjoint=finish_adjoint, begin_adjoint=begin_adjoint)
