@@ -85,7 +85,7 @@ class CoupledSolver:
         else:
             grid = self._buffers.empty("kept grid", num_envs * layout.substeps * capacity, 4)
         rows = self._buffers.empty("rigid rows", count * self._row(), 1).view(-1)
-        with runtime.kernel_options(flow_analysis=False):
+        with runtime.kernel_options(flow_analysis=False, subexpressions=not self.rigid.event):
             self._kernels.forward(
                 lanes, num_envs, layout.tile_count, int(keep), capacity, layout.nodes,
                 records.view(-1, 4), tape, frames, layout.constants, layout.sizes, flat(inputs.soft), boxes, grid,
@@ -132,7 +132,7 @@ class CoupledSolver:
             records = pack(tuple(each[chunk] for each in particles))
             own_q, own_v = flat(q[chunk]), flat(v[chunk])
             (tape, frames, boxes, grid, rows), _status, _rigid = self._forward(records, own_q, own_v, own, capacity)
-            with runtime.kernel_options(flow_analysis=False):
+            with runtime.kernel_options(flow_analysis=False, subexpressions=not self.rigid.event):
                 self._kernels.adjoint(
                     lanes, len(records), layout.tile_count, capacity, layout.nodes,
                     tape, frames, bars[chunk].view(-1, 4),

@@ -122,7 +122,7 @@ def event_stage(real, contact) -> SimpleNamespace:
         integers: ti.template(), reals: ti.template(), grids: ti.template(), inputs: ti.template(), inputs_at,
         tape: ti.template(), now, events_at, count, clock,
     ):  # fmt: skip
-        """The first event after those before ``clock``: its time, pair (-1: none) and point."""
+        """Whether there is an event after those before ``clock``: record number ``count`` is told its time, pair and point."""
         h, slow, near = reals[H], -reals[EVENT_SPEED], ti.static(on_surface) * reals[SMOOTHING]
         first, first_pair, first_point = h, -1, 0
         for pair in range(integers[PAIRS]):
@@ -206,15 +206,20 @@ def event_stage(real, contact) -> SimpleNamespace:
                         if done == 1:
                             point += 1
                             stage, t = 0, clock
-        return first, first_pair, first_point
+        record = events_at + 1 + EVENT * count
+        tape[record + EVENT_PAIR], tape[record + EVENT_POINT] = ti.cast(first_pair, real), ti.cast(first_point, real)
+        tape[record + EVENT_TIME] = first
+        return ti.cast(first_pair >= 0, ti.i32)
 
     @ti.func
     def strike(
         integers: ti.template(), reals: ti.template(), grids: ti.template(), inputs: ti.template(), inputs_at,
-        tape: ti.template(), now, events_at, count, t, pair, point,
+        tape: ti.template(), now, events_at, count,
     ):  # fmt: skip
-        """Record number ``count``: both links just after the impact of a point at the time t."""
+        """Record number ``count`` is told both links' states just after the impact."""
         record = events_at + 1 + EVENT * count
+        pair, point = ti.cast(tape[record + EVENT_PAIR], ti.i32), ti.cast(tape[record + EVENT_POINT], ti.i32)
+        t = tape[record + EVENT_TIME]
         a, b, link_a, link_b = meeting(integers, pair)
         section = inputs_at + integers[I_GEOMETRY_AT]
         in_a, in_b = section + GEOMETRY_INPUTS * a, section + GEOMETRY_INPUTS * b
@@ -234,19 +239,16 @@ def event_stage(real, contact) -> SimpleNamespace:
         arm_a = arm - radius * n
         arm_b = p_a + arm_a - p_b
         mu, e, _k = contact.mean_properties(inputs, in_a, in_b)
-        inverse_a, local_a, rho_a = law.inertia(integers, inputs, inputs_at, link_a, rot_a)
-        inverse_b, local_b, rho_b = law.inertia(integers, inputs, inputs_at, link_b, rot_b)
-        M_a, M_b = rot_a @ local_a @ rot_a.transpose(), rot_b @ local_b @ rot_b.transpose()
+        inverse_a, M_a, rho_a = law.inertia(integers, inputs, inputs_at, link_a, rot_a)
+        inverse_b, M_b, rho_b = law.inertia(integers, inputs, inputs_at, link_b, rot_b)
         u = v_a + omega_a.cross(arm_a) - v_b - omega_b.cross(arm_b)
         J, _j, _jt, _Kn, _Kt, _after, _t, _slip, _sticks = law.impulse(
             n, u, e, mu, inverse_a, M_a, arm_a - rho_a, inverse_b, M_b, arm_b - rho_b
         )
-        dv_a, dw_a = law.pushed(inverse_a, local_a, rot_a, arm_a - rho_a, rho_a, J)
-        dv_b, dw_b = law.pushed(inverse_b, local_b, rot_b, arm_b - rho_b, rho_b, -1.0 * J)
+        dv_a, dw_a = law.pushed(inverse_a, M_a, rot_a, arm_a - rho_a, rho_a, J)
+        dv_b, dw_b = law.pushed(inverse_b, M_b, rot_b, arm_b - rho_b, rho_b, -1.0 * J)
         record_side(integers, reals, inputs, inputs_at, tape, now, link_a, qa_at, va_at, t - since_a, dv_a, dw_a, record, 0)
         record_side(integers, reals, inputs, inputs_at, tape, now, link_b, qb_at, vb_at, t - since_b, dv_b, dw_b, record, 1)
-        tape[record + EVENT_PAIR], tape[record + EVENT_POINT] = ti.cast(pair, real), ti.cast(point, real)
-        tape[record + EVENT_TIME] = t
 
     @ti.func
     def record_side(
@@ -273,13 +275,11 @@ def event_stage(real, contact) -> SimpleNamespace:
         count, clock = 0, ti.cast(0.0, real)
         searching = 1
         while searching == 1:
-            t, pair, point = find(integers, reals, grids, inputs, inputs_at, tape, now, events_at, count, clock)
-            if pair < 0:
-                searching = 0
-            else:
-                strike(integers, reals, grids, inputs, inputs_at, tape, now, events_at, count, t, pair, point)
+            searching = find(integers, reals, grids, inputs, inputs_at, tape, now, events_at, count, clock)
+            if searching == 1:
+                strike(integers, reals, grids, inputs, inputs_at, tape, now, events_at, count)
+                clock = tape[events_at + 1 + EVENT * count + EVENT_TIME]
                 count += 1
-                clock = t
                 if count == MAX_EVENTS:
                     searching = 0
         tape[events_at] = ti.cast(count, real)
@@ -386,9 +386,8 @@ def event_stage(real, contact) -> SimpleNamespace:
         arm_a = arm - radius * n
         arm_b = p_a + arm_a - p_b
         mu, e, _k = contact.mean_properties(inputs, in_a, in_b)
-        inverse_a, local_a, rho_a = law.inertia(integers, inputs, inputs_at, link_a, rot_a)
-        inverse_b, local_b, rho_b = law.inertia(integers, inputs, inputs_at, link_b, rot_b)
-        M_a, M_b = rot_a @ local_a @ rot_a.transpose(), rot_b @ local_b @ rot_b.transpose()
+        inverse_a, M_a, rho_a = law.inertia(integers, inputs, inputs_at, link_a, rot_a)
+        inverse_b, M_b, rho_b = law.inertia(integers, inputs, inputs_at, link_b, rot_b)
         s_a, s_b = arm_a - rho_a, arm_b - rho_b
         u = v_a + omega_a.cross(arm_a) - v_b - omega_b.cross(arm_b)
         J, j, jt, Kn, Kt, after, along, slip, sticks = law.impulse(n, u, e, mu, inverse_a, M_a, s_a, inverse_b, M_b, s_b)
@@ -403,11 +402,11 @@ def event_stage(real, contact) -> SimpleNamespace:
         )  # fmt: skip
         one, links = ti.cast(1.0, real), bar_at + integers[I_LINK_AT]
         va_bar, wa_bar, theta_a, place_a = law.body_adjoint(
-            inputs_bar, links + LINK_INPUTS * link_a, one, inverse_a, local_a, M_a, rot_a, s_a, rho_a, J, n, x, along, c,
+            inputs_bar, links + LINK_INPUTS * link_a, one, inverse_a, M_a, rot_a, s_a, rho_a, J, n, x, along, c,
             omega_a, u_bar, va_bar, wa_bar,
         )  # fmt: skip
         vb_bar, wb_bar, theta_b, place_b = law.body_adjoint(
-            inputs_bar, links + LINK_INPUTS * link_b, -one, inverse_b, local_b, M_b, rot_b, s_b, rho_b, J, n, x, along, c,
+            inputs_bar, links + LINK_INPUTS * link_b, -one, inverse_b, M_b, rot_b, s_b, rho_b, J, n, x, along, c,
             omega_b, u_bar, vb_bar, wb_bar,
         )  # fmt: skip
         pa_bar, pb_bar = pa_bar - place_a, pb_bar - place_b

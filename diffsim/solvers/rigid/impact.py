@@ -26,8 +26,8 @@ def impact_law(real) -> SimpleNamespace:
 
     @ti.func
     def inertia(integers: ti.template(), inputs: ti.template(), inputs_at, link, rot):
-        """Inverse mass, inverse inertia in the link's axes, centre of mass from the origin in the world; zeros of what never
-        moves."""
+        """Inverse mass, inverse inertia M about the centre of mass, and that centre from the origin, in the world's axes; zeros
+        of what never moves."""
         inverse, rho = ti.cast(0.0, real), vec3(0.0, 0.0, 0.0)
         local = mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
         if integers[integers[LINK_AT] + LINK_INTS * link + 1] == FREE:
@@ -40,7 +40,7 @@ def impact_law(real) -> SimpleNamespace:
             cy, cyz, cz = xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy
             d = 1.0 / (xx * cx + xy * cxy + xz * cxz)
             local = mat3(d * cx, d * cxy, d * cxz, d * cxy, d * cy, d * cyz, d * cxz, d * cyz, d * cz)
-        return inverse, local, rho
+        return inverse, rot @ local @ rot.transpose(), rho
 
     @ti.func
     def shown(inverse, M, s, x):
@@ -48,10 +48,10 @@ def impact_law(real) -> SimpleNamespace:
         return inverse * x + (M @ s.cross(x)).cross(s)
 
     @ti.func
-    def pushed(inverse, local, rot, s, rho, J):
+    def pushed(inverse, M, rot, s, rho, J):
         """Changes of the origin's velocity and of the spin (in the link's axes) by an impulse."""
-        spin = local @ (rot.transpose() @ s.cross(J))
-        return inverse * J - (rot @ spin).cross(rho), spin
+        spin = M @ s.cross(J)
+        return inverse * J - spin.cross(rho), rot.transpose() @ spin
 
     @ti.func
     def impulse(n, u, e, mu, inverse_a, M_a, s_a, inverse_b, M_b, s_b):
@@ -102,9 +102,9 @@ def impact_law(real) -> SimpleNamespace:
         return n_bar, after_bar + un_bar * n, -un / nKn * j_bar, mu_bar, x, c
 
     @ti.func
-    def form_adjoint(M, x, y, weight):
+    def form_adjoint(x, y, Mx, My, weight):
         """Adjoint of the turn of M in weight x.M y."""
-        return weight * ((M @ y).cross(x) + (M @ x).cross(y))
+        return weight * (My.cross(x) + Mx.cross(y))
 
     @ti.func
     def add_inertia(inputs_bar: ti.template(), at, x, y, weight):
@@ -121,7 +121,7 @@ def impact_law(real) -> SimpleNamespace:
 
     @ti.func
     def body_adjoint(
-        inputs_bar: ti.template(), at, sign, inverse, local, M, rot, s, rho, J, n, x, t, c, omega, u_bar, v_bar, spin_bar
+        inputs_bar: ti.template(), at, sign, inverse, M, rot, s, rho, J, n, x, t, c, omega, u_bar, v_bar, spin_bar
     ):  # fmt: skip
         """Of a body: adjoints of velocity, spin, turn and of the contact's place, given those of velocity and spin after the
         impact and of the relative velocity; those of mass, centre and inertia, at ``at``, are added to."""
@@ -129,17 +129,19 @@ def impact_law(real) -> SimpleNamespace:
         back, arm = rot.transpose(), s + rho
         # v+ = v + sign (J / m - spin x rho), with the spin M (s x J)
         z, zn, zx, zt = s.cross(J), s.cross(n), s.cross(x), s.cross(t)
-        spin, turned = M @ z, M @ turning
-        theta_bar = form_adjoint(M, z, turning, sign) + form_adjoint(M, zn, zx, 1.0) + form_adjoint(M, zt, zt, c)
+        spin, turned, Mn, Mx, Mt = M @ z, M @ turning, M @ zn, M @ zx, M @ zt
+        theta_bar = form_adjoint(z, turning, spin, turned, sign) + form_adjoint(zn, zx, Mn, Mx, 1.0)
+        theta_bar = theta_bar + form_adjoint(zt, zt, Mt, Mt, c)
         inverse_bar = sign * J.dot(v_bar) + n.dot(x) + c * t.dot(t)
-        s_bar = sign * J.cross(turned) + n.cross(M @ zx) + x.cross(M @ zn) + (2.0 * c) * t.cross(M @ zt)
+        s_bar = sign * J.cross(turned) + n.cross(Mx) + x.cross(Mn) + (2.0 * c) * t.cross(Mt)
         rho_bar = -sign * v_bar.cross(spin) - s_bar
         theta_bar = theta_bar + (rot @ spin_bar).cross(sign * spin) + rho.cross(rho_bar)
         inputs_bar[at + MASS] = inputs_bar[at + MASS] - inverse * inverse * inverse_bar
         add(inputs_bar, at + CENTER, back @ rho_bar)
-        ln, lx, lt = local @ (back @ zn), local @ (back @ zx), local @ (back @ zt)
-        add_inertia(inputs_bar, at + INERTIA, local @ (back @ z), local @ (back @ turning), sign)
-        add_inertia(inputs_bar, at + INERTIA, ln, lx, 1.0)
+        # in the link's axes the solutions are R^T M x
+        lt = back @ Mt
+        add_inertia(inputs_bar, at + INERTIA, back @ spin, back @ turned, sign)
+        add_inertia(inputs_bar, at + INERTIA, back @ Mn, back @ Mx, 1.0)
         add_inertia(inputs_bar, at + INERTIA, lt, lt, c)
         # u = sign (v + omega x arm)
         omega_bar = sign * arm.cross(u_bar)

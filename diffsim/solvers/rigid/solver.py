@@ -102,7 +102,7 @@ class RigidSolver:
         states_q[0], states_v[0] = q.detach(), v.detach()
         lanes, block = self._lanes(num_envs)
         status = torch.zeros(num_envs * STATUS, dtype=torch.int32, device=self.device)
-        with runtime.kernel_options(flow_analysis=False):
+        with runtime.kernel_options(flow_analysis=False, subexpressions=not self.event):
             self._kernels.forward(
                 lanes, block, num_envs, steps, self.substeps, 0, self.integers, self.reals, self.grids,
                 flat(inputs), flat(controls), states_q.view(-1), states_v.view(-1),
@@ -137,7 +137,7 @@ class RigidSolver:
             size = (lanes, block, num_envs, end - begin, self.substeps)
             own, own_bar = flat(controls[begin:end]), flat(controls_bar[begin:end])
             states = (slice(begin, end + 1),)
-            with runtime.kernel_options(flow_analysis=False):
+            with runtime.kernel_options(flow_analysis=False, subexpressions=not self.event):
                 self._kernels.forward(
                     *size, 1, *common, own, q[states].view(-1), v[states].view(-1), tape, work, status
                 )
