@@ -95,8 +95,9 @@ def kernel_options(*, flow_analysis: bool = True, subexpressions: bool = True) -
     their size. So it is not the default.
 
     Without ``flow_analysis``, Taichi leaves to LLVM the forwarding of stores to loads, whose cost grows faster than a kernel's
-    length: the rigid kernels compile in a third of the time and run as fast. Without ``subexpressions`` it also leaves to LLVM the
-    search for common ones, which goes by the square of a block's length: the adjoint of an event compiles in 10 s in place of 58.
+    length: the rigid kernels compile in a third of the time and run as fast. Without ``subexpressions`` it also leaves to LLVM
+    the search for common ones, whose cost goes by the square of a block's length: the adjoint of an event (event mode) then
+    compiles in 10 s in place of 58.
 
     And Taichi notes a kernel's source positions without an excerpt of the code, which would take half of the time that a
     kernel needs to come from the cache.
