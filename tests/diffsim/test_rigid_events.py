@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 import diffsim as ds
 from tests.diffsim.rigid_scenes import SHAPES, arm, free_body
 from tests.diffsim.test_inputs import refused
-from tests.diffsim.test_rigid import BALL_MESH, momenta, run
+from tests.diffsim.test_rigid import BALL_MESH, G, momenta, run
 
 F64 = torch.float64
 EVENT = ds.ContactModel(stiffness=1e4, smoothing=1e-5, impact="event")
@@ -72,7 +73,7 @@ def test_gradients_of_a_body_that_hits_the_ground(name, friction):
 PAIR = [f"{body}.{name}" for body in ("a", "b") for name in ("mass", "inertia", "center", "friction", "restitution", "scale")]
 
 
-def pair(one: ds.Shape, other: ds.Shape, friction: float = 0.3, restitution: float = 0.8) -> ds.Scene:
+def pair(one: ds.Shape, other: ds.Shape, friction: float = 0.05, restitution: float = 0.8) -> ds.Scene:
     """Two bodies that meet off their centres, turning, in weightlessness."""
     given = {"friction": friction, "restitution": restitution}
     way = {"velocity": (1.0, 0.1, 0.0), "spin": (1.0, -2.0, 0.5), "mass": 1.0}
@@ -94,6 +95,16 @@ def test_gradients_of_two_bodies_that_meet(one, other):
 
 def test_gradients_where_a_ball_meets_a_mesh():
     check(pair(ds.Sphere(0.1), BALL_MESH), 4, [name for name in PAIR if name != "b.inertia"])
+
+
+def test_gradients_where_a_ball_drops_without_slip():
+    """What would slip sticks, and the gradient knows it."""
+    ball = ds.RigidBody("ball", ds.Sphere(0.1), (0.0, 0.0, 0.15), velocity=(0.0, 0.0, -2.0), restitution=0.5)
+    scene = ds.Scene(rigid_bodies=(ball,), contact=EVENT)
+    sim = ds.Simulator(scene, dt=1e-2, substeps=5, dtype=F64)
+    state = sim.reset()
+    checks = ds.gradcheck(lambda qd: functional(rollout(sim, state.replace(qd=qd), 1)[-1]), {"qd": state.qd}, directions=5)
+    assert all(abs(each.adjoint) > 0.0 for each in checks)
 
 
 def test_gradients_through_many_impacts():
@@ -126,14 +137,15 @@ def test_momentum_is_conserved_and_energy_not_increased(one, other):
 @pytest.mark.parametrize("restitution", [0.0, 0.5, 1.0])
 def test_an_impact_never_adds_energy(friction, restitution):
     cube = ds.Box((0.1, 0.1, 0.1))  # its inertia is a ball's: it turns without a torque
-    sim, states = run(pair(cube, cube, friction, restitution), 0.16, dt=1e-2, substeps=4)
-    (p, L, before), (p_after, L_after, after) = momenta(sim, states[0]), momenta(sim, states[-1])
-    assert float((states[-1].qd - states[0].qd)[0, :3].norm()) > 0.3
-    assert float((p_after - p).norm() + (L_after - L).norm()) < 1e-12
+    sim, states = run(pair(cube, cube, friction, restitution), 0.16, dt=1e-2, substeps=1)
+    struck = [float((after.qd - before.qd).norm()) > 1e-3 for before, after in pairwise(states)]
+    number = struck.index(True)
+    before, after = momenta(sim, states[number]), momenta(sim, states[number + 1])
+    assert float((after[0] - before[0]).norm() + (after[1] - before[1]).norm()) < 1e-12
     if friction == 0.0 and restitution == 1.0:
-        assert after == pytest.approx(before, rel=1e-12)
+        assert after[2] == pytest.approx(before[2], rel=1e-12)
     else:
-        assert after < before * (1.0 - 1e-4)
+        assert after[2] < before[2] * (1.0 - 1e-4)
 
 
 def test_newtons_restitution_and_coulombs_friction():
@@ -160,8 +172,9 @@ def test_a_ball_comes_to_rest():
     _sim, states = run(scene, 6.0, dt=1e-3)
     heights = torch.stack([state.q[0, 2] for state in states])
     assert float(heights.min()) > 0.1 - 2e-3
-    assert float(states[-1].q[0, 2]) == pytest.approx(0.1 - 20 * 2e-5, abs=2e-4)
-    assert abs(float(states[-1].qd[0, 2])) < 1e-3
+    depth = 20 * 2e-5 + 0.5 * G / 1e4 * 2.0 / (1.0 + 0.6**2)  # where the compliant law carries it
+    assert float(states[-1].q[0, 2]) == pytest.approx(0.1 - depth, abs=1e-5)
+    assert abs(float(states[-1].qd[0, 2])) < 1e-6
 
 
 @pytest.mark.parametrize("restitution", [0.0, 0.5])

@@ -22,7 +22,7 @@ def impact_law(real) -> SimpleNamespace:
     """``inertia``, ``pushed``, ``impulse``, ``impulse_adjoint`` and ``body_adjoint``."""
     vf = vector_functions(real)
     vec3, mat3, load, add = vf.vec3, vf.mat3, vf.load, vf.add
-    no_slip = 1e-24  # squared slip, m^2/s^2, without a direction
+    no_slip = 1e-30 if real == ti.f64 else 1e-15  # m/s: below, a slip has no direction
 
     @ti.func
     def inertia(integers: ti.template(), inputs: ti.template(), inputs_at, link, rot):
@@ -61,15 +61,21 @@ def impact_law(real) -> SimpleNamespace:
         j = -(1.0 + e) * n.dot(u) / n.dot(Kn)
         after = u + j * Kn
         slide = after - n * n.dot(after)
-        slip, t, Kt, jt, sticks = zero, vec3(0.0, 0.0, 0.0), vec3(0.0, 0.0, 0.0), zero, 0
-        if slide.dot(slide) > ti.static(no_slip):
-            slip = ti.sqrt(slide.dot(slide))
+        slip, t = ti.sqrt(slide.dot(slide)), vec3(0.0, 0.0, 0.0)
+        if slip > ti.static(no_slip):
             t = slide / slip
-            Kt = shown(inverse_a, M_a, s_a, t) + shown(inverse_b, M_b, s_b, t)
-            jt, stop = mu * j, slip / t.dot(Kt)
-            if stop < jt:
-                jt = stop
-                sticks = 1
+        else:  # what sticks where nothing slips still holds what would: any direction tells how
+            slip = zero
+            if ti.abs(n[0]) < 0.5:
+                t = n.cross(vec3(1.0, 0.0, 0.0))
+            else:
+                t = n.cross(vec3(0.0, 1.0, 0.0))
+            t = t / ti.sqrt(t.dot(t))
+        Kt = shown(inverse_a, M_a, s_a, t) + shown(inverse_b, M_b, s_b, t)
+        jt, stop, sticks = mu * j, slip / t.dot(Kt), 0
+        if stop < jt:
+            jt = stop
+            sticks = 1
         return j * n - jt * t, j, jt, Kn, Kt, after, t, slip, sticks
 
     @ti.func
@@ -79,21 +85,22 @@ def impact_law(real) -> SimpleNamespace:
         """Adjoints of n, u, e and mu; and by K it has the adjoint of n.K x + c t.K t, of which x and c are returned."""
         j_bar, jt_bar = n.dot(J_bar), -t.dot(J_bar)
         n_bar = j * J_bar
-        mu_bar, c, after_bar = ti.cast(0.0, real), ti.cast(0.0, real), vec3(0.0, 0.0, 0.0)
-        if slip > 0.0:
-            t_bar, slip_bar = -jt * J_bar, ti.cast(0.0, real)
-            if sticks == 1:
-                tKt = t.dot(Kt)
-                slip_bar = jt_bar / tKt
-                c = -jt_bar * slip / (tKt * tKt)
-                t_bar = t_bar + 2.0 * c * Kt
-            else:
-                mu_bar = j * jt_bar
-                j_bar = j_bar + mu * jt_bar
-            slide_bar = (t_bar - t * t.dot(t_bar)) / slip + slip_bar * t
-            across = n.dot(slide_bar)
-            after_bar = slide_bar - n * across
-            n_bar = n_bar - n.dot(after) * slide_bar - across * after
+        mu_bar, c, slip_bar = ti.cast(0.0, real), ti.cast(0.0, real), ti.cast(0.0, real)
+        turn_bar = vec3(0.0, 0.0, 0.0)  # adjoint of t, over the slip, which may be 0 where the point sticks
+        if sticks == 1:
+            share = 1.0 / t.dot(Kt)
+            slip_bar = share * jt_bar
+            c = -share * slip_bar * slip
+            turn_bar = -share * J_bar - (2.0 * share * slip_bar) * Kt
+        else:
+            mu_bar = j * jt_bar
+            j_bar = j_bar + mu * jt_bar
+            if slip > 0.0:
+                turn_bar = (-jt / slip) * J_bar
+        slide_bar = turn_bar - t * t.dot(turn_bar) + slip_bar * t
+        across = n.dot(slide_bar)
+        after_bar = slide_bar - n * across
+        n_bar = n_bar - n.dot(after) * slide_bar - across * after
         j_bar = j_bar + Kn.dot(after_bar)
         nKn, un = n.dot(Kn), n.dot(u)
         un_bar, nKn_bar = -(1.0 + e) / nKn * j_bar, -j / nKn * j_bar
