@@ -94,7 +94,7 @@ def test_gradients_of_two_bodies_that_meet(one, other):
 
 
 def test_gradients_where_a_ball_meets_a_mesh():
-    check(pair(ds.Sphere(0.1), BALL_MESH), 4, [name for name in PAIR if name != "b.inertia"])
+    check(pair(ds.Sphere(0.1), BALL_MESH), 4, PAIR, without="a_friction b_friction")  # it sticks
 
 
 def test_gradients_where_a_ball_drops_without_slip():
@@ -117,7 +117,7 @@ def test_gradients_through_many_impacts():
     )
     wall = ds.Obstacle("wall", ds.Box((0.05, 1.0, 1.0)), (-0.2, 0.0, 0.5), friction=0.2, restitution=0.9)
     scene = ds.Scene(rigid_bodies=balls, obstacles=(wall,), ground=ds.Ground(restitution=0.9), contact=EVENT)
-    names = ["0.mass", "1.scale", "2.friction", "1.restitution", "wall.restitution", "wall.friction", "gravity"]
+    names = ["0.mass", "1.scale", "2.inertia", "1.restitution", "wall.restitution", "gravity"]
     check(scene, 6, names, dt=1e-2)
 
 

@@ -330,7 +330,7 @@ def event_stage(real, contact) -> SimpleNamespace:
                     vf.load_quaternion(bars, q_bar + 3), velocity_bar, spin_bar,
                 )  # fmt: skip
                 flight.settle(
-                    reals, bars, q_bar, v_bar, a_bar_at + k, inputs_bar, bar_at, h - since,
+                    reals, inputs, inputs_at, tape, a_at, bars, q_bar, v_bar, a_bar_at + k, inputs_bar, bar_at, h - since,
                     p_bar, Q_bar, velocity_bar, spin_bar, turn_bar,
                 )  # fmt: skip
                 if last >= 0:
