@@ -265,7 +265,7 @@ class SmoothingSchedule:
     """Contact that goes geometrically from coarse to fine over the iterations of an optimisation.
 
     Coarse contact (soft, smoothed over a large length and speed) has gradients that say something about a whole
-    neighbourhood; fine contact is the physics that is meant::
+    neighbourhood; fine contact is the physics that is meant. On the way ``impact`` is that of ``coarse``::
 
         schedule = SmoothingSchedule(ContactModel(1e3, 1e-2, 0.1, 0.5), scene.contact, iterations=100)
         for iteration in range(120):
@@ -303,4 +303,5 @@ class SmoothingSchedule:
             first, last = getattr(self.coarse, name), getattr(self.fine, name)
             return float(first ** (1.0 - share) * last**share)
 
-        return ContactModel(*(between(name) for name in ("stiffness", "smoothing", "slip_speed", "restitution_speed")))
+        names = ("stiffness", "smoothing", "slip_speed", "restitution_speed", "event_speed")
+        return ContactModel(**{name: between(name) for name in names}, impact=self.coarse.impact)

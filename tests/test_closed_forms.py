@@ -27,6 +27,14 @@ def test_values_and_derivatives(name):
         assert obtained[quantity] == pytest.approx(expected, rel=tolerance, abs=0.0 if expected else 0.01), quantity
 
 
+@pytest.mark.parametrize("name", ours.EVENT_FORMS)
+def test_values_and_derivatives_in_event_mode(name):
+    obtained = ours.simulate_events(name)
+    assert set(obtained) == set(CASES[name].expected)
+    for quantity, expected in CASES[name].expected.items():
+        assert obtained[quantity] == pytest.approx(expected, rel=1e-6, abs=0.0 if expected else 1e-6), quantity
+
+
 @pytest.mark.parametrize("name", ["wall", "bounce e=0.6", "slide to rest", "double pendulum"])
 def test_errors_shrink_with_stiffness_and_substep(name):
     assert worst(name, 1.0) < 0.7 * worst(name, 0.5)
@@ -37,8 +45,10 @@ def test_json_is_printed_last():
     done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.strip().splitlines()[-1])
-    assert set(result) == set(CASES)
+    assert set(result) == {*CASES, *(f"{name}, event mode" for name in ours.EVENT_FORMS)}
     for name, quantities in result.items():
+        event = name.endswith(", event mode")
+        assert set(quantities) == set(CASES[name.removesuffix(", event mode")].expected)
         for quantity, row in quantities.items():
-            assert row["expected"] == pytest.approx(CASES[name].expected[quantity])
-            assert row["relative_error"] < 0.1
+            assert row["expected"] == pytest.approx(CASES[name.removesuffix(", event mode")].expected[quantity])
+            assert row["relative_error"] < (1e-6 if event else 0.1)

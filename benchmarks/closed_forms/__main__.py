@@ -1,6 +1,6 @@
 """Do contact, friction and joints do what they must, and are their derivatives those of the closed forms?
 
-python -m benchmarks.closed_forms              a table: exact, ours, and two naive differentiable simulators
+python -m benchmarks.closed_forms              a table: exact, ours, ours in event mode, and two naive differentiable simulators
 python -m benchmarks.closed_forms --json       expected, obtained and relative error of every quantity, on the last line
 python -m benchmarks.closed_forms --refine     our largest error of each form as the contacts get stiffer
 """
@@ -23,7 +23,8 @@ class Options:
     """What to print."""
 
     json: bool = False
-    """One JSON object on the last line, {form: {quantity: {expected, obtained, relative_error}}}, in place of the table."""
+    """One JSON object on the last line, {form: {quantity: {expected, obtained, relative_error}}}, in place of the table. Forms
+    that event mode gives too stand there once more as "<form>, event mode"."""
     refine: bool = False
     """The largest relative error at contacts twice as long, as they are, and half as long, in place of the table."""
     refinement: float = 1.0
@@ -58,16 +59,19 @@ def settings_of(name: str, refinement: float) -> str:
     )
 
 
-def print_table(results: dict[str, Quantities]) -> None:
-    print("| closed form | quantity | exact | ours | plain penalty | naive impulse |\n|---|---|--:|--:|--:|--:|")
+def print_table(results: dict[str, Quantities], events: dict[str, Quantities]) -> None:
+    heads = ("exact", "ours", "ours, event mode", "plain penalty", "naive impulse")
+    print(f"| closed form | quantity | {' | '.join(heads)} |\n|---|---|--:|--:|--:|--:|--:|")
     for name, case in CASES.items():
         penalty, impulse = case.naive_penalty(), case.naive_impulse()
         for quantity, value in case.expected.items():
-            answers = (value, results[name][quantity], penalty[quantity], impulse[quantity])
+            answers = (value, results[name][quantity], events.get(name, {}).get(quantity), penalty[quantity], impulse[quantity])
             print(f"| {name} | {quantity} | " + " | ".join(shown(answer) for answer in answers) + " |")
 
 
-def shown(value: float) -> str:
+def shown(value: float | None) -> str:
+    if value is None:
+        return ""
     return "0" if abs(value) < 1e-12 else f"{value:.4g}"
 
 
@@ -90,11 +94,16 @@ def main() -> None:
         results[name] = ours.simulate(name, options.refinement)
         assert all(math.isfinite(value) for value in results[name].values()), f"{name}: {results[name]}"
         print(f"{name}: {settings_of(name, options.refinement)}", flush=True)
+    events = {name: ours.simulate_events(name) for name in ours.EVENT_FORMS}
+    rows = {name: compared(CASES[name].expected, found) for name, found in results.items()}
+    event_rows = {name: compared(CASES[name].expected, found) for name, found in events.items()}
+    worst_event = max(row["relative_error"] for form in event_rows.values() for row in form.values())
+    print(f"event mode: dt {ours.EVENT.dt:g} s, largest relative error {worst_event:.1e}")
     if options.json:
-        print(json.dumps({name: compared(CASES[name].expected, found) for name, found in results.items()}))
+        print(json.dumps(rows | {f"{name}, event mode": form for name, form in event_rows.items()}))
     else:
         print()
-        print_table(results)
+        print_table(results, events)
 
 
 if __name__ == "__main__":

@@ -39,24 +39,25 @@ CONTROL_STEPS = 100
 
 @dataclass(frozen=True)
 class Settings:
-    """Substep dt, and the contact's stiffness, smoothing length, restitution speed and slip speed; SI units."""
+    """Substep dt, and the contact's stiffness, smoothing length, restitution speed, slip speed and kind; SI units."""
 
     dt: float
     stiffness: float = 1e6
     smoothing: float = 3e-4
     restitution_speed: float = 0.1
     slip_speed: float = 0.01
+    impact: str = "smooth"
 
     def refined(self, factor: float) -> Settings:
         """Contacts ``factor`` times as short."""
-        return Settings(
-            self.dt / factor**2, self.stiffness * factor**2, self.smoothing / factor, self.restitution_speed / factor,
-            self.slip_speed / factor,
+        return replace(
+            self, dt=self.dt / factor**2, stiffness=self.stiffness * factor**2, smoothing=self.smoothing / factor,
+            restitution_speed=self.restitution_speed / factor, slip_speed=self.slip_speed / factor,
         )  # fmt: skip
 
     @property
     def contact(self) -> ContactModel:
-        return ContactModel(self.stiffness, self.smoothing, self.slip_speed, self.restitution_speed)
+        return ContactModel(self.stiffness, self.smoothing, self.slip_speed, self.restitution_speed, self.impact)
 
 
 def run(
@@ -189,6 +190,16 @@ FORMS: dict[str, tuple[Callable[[Settings], Quantities], Settings]] = {
     "billiard": (billiard, Settings(1e-5)),
     "grasp": (grasp, Settings(2e-4, stiffness=1e4, smoothing=1e-4)),
 }
+
+
+# in event mode: free flight and impacts are exact at any dt, so it is large
+EVENT = Settings(5e-3, stiffness=1e4, smoothing=1e-4, impact="event")
+EVENT_FORMS = ("wall", "bounce e=1", "bounce e=0.6", "head-on e=1", "head-on e=0.5", "billiard")
+
+
+def simulate_events(name: str) -> Quantities:
+    """The quantities of the closed form ``name``, one of EVENT_FORMS, in event mode."""
+    return FORMS[name][0](EVENT)
 
 
 def simulate(name: str, refinement: float = 1.0) -> Quantities:

@@ -14,17 +14,17 @@ from diffsim.solvers.mpm.grid import grid_stage
 from diffsim.solvers.mpm.lanes import BLOCK
 from diffsim.solvers.mpm.memory import COMPONENTS, FRAME, LANE_WIDTH, OUTGROWN, PARTICLES, STATUS, SUBSTEPS
 from diffsim.solvers.mpm.particles import particle_stages
-from diffsim.solvers.rigid.memory import ACTUATORS, COORDINATES, DOFS, INPUTS, LINKS, W_VECTOR_AT, WORK
+from diffsim.solvers.rigid.memory import ACTUATORS, COORDINATES, DOFS, EVENTS, INPUTS, LINKS, W_VECTOR_AT, WORK
 from diffsim.solvers.rigid.memory import STATUS as RIGID_STATUS
 from diffsim.solvers.rigid.substep import substep_stages
 
 
-def coupled_kernels(precision: str) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"."""
+def coupled_kernels(precision: str, event: bool) -> SimpleNamespace:
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"; with ``event``, rigid bodies' fast impacts are events."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     particles = particle_stages(real, width=LANE_WIDTH, shared_grid=False)
     nodes = grid_stage(real, shared_grid=False)
-    rigid = substep_stages(real, tools=True)
+    rigid = substep_stages(real, tools=True, event=event)
     contact = particle_contact(real, particles)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
@@ -49,7 +49,7 @@ def coupled_kernels(precision: str) -> SimpleNamespace:
                 substeps, count, tiles = sizes[SUBSTEPS], sizes[PARTICLES], tile_count
                 coordinates, dofs, links = integers[COORDINATES], integers[DOFS], integers[LINKS]
                 wrench_at = coordinates + 2 * dofs + dofs * dofs
-                width, base = wrench_at + 6 * links, lane * integers[WORK]
+                width, base = wrench_at + 6 * links + ti.static(EVENTS if event else 0), lane * integers[WORK]
                 e = lane
                 while e < environments:
                     first_row = ti.select(keep == 1, e * (substeps + 1), lane)
@@ -132,7 +132,7 @@ def coupled_kernels(precision: str) -> SimpleNamespace:
                 substeps, count, tiles = sizes[SUBSTEPS], sizes[PARTICLES], tile_count
                 coordinates, dofs, links = integers[COORDINATES], integers[DOFS], integers[LINKS]
                 wrench_at = coordinates + 2 * dofs + dofs * dofs
-                width, base = wrench_at + 6 * links, lane * integers[WORK]
+                width, base = wrench_at + 6 * links + ti.static(EVENTS if event else 0), lane * integers[WORK]
                 running = base + integers[W_VECTOR_AT] + dofs
                 velocity_offset = lane * velocity_capacity
                 e = lane

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import torch
@@ -44,7 +46,7 @@ class CoupledSolver:
         from diffsim.solvers.coupling.lanes import coupled_kernels  # imports Taichi
 
         self.soft, self.rigid = soft, rigid
-        self._kernels = runtime.compiled(coupled_kernels, {torch.float32: "f32", torch.float64: "f64"}[soft.dtype])
+        self._made = partial(runtime.compiled, coupled_kernels, {torch.float32: "f32", torch.float64: "f64"}[soft.dtype])
         self._buffers = Buffers(soft.layout)
         self._count = sum(len(body.rest_particles) for body in scene.soft_bodies)
         grips = []
@@ -52,6 +54,11 @@ class CoupledSolver:
             volume = body.shape.volume / len(body.rest_particles)
             grips += [GRIP_SHARE * body.material.parameters["density"] * volume / dt**2, 0.5 * volume ** (1.0 / 3.0)]
         self._grips = torch.tensor(grips, dtype=soft.dtype)
+
+    @property
+    def _kernels(self) -> SimpleNamespace:
+        """Those of the present contact model."""
+        return self._made(self.rigid.event)
 
     def _impulses(self, lanes: int) -> Tensor:
         return self._buffers.empty("impulses", 3 * lanes * self._count, 1).view(-1)
@@ -78,7 +85,7 @@ class CoupledSolver:
         else:
             grid = self._buffers.empty("kept grid", num_envs * layout.substeps * capacity, 4)
         rows = self._buffers.empty("rigid rows", count * self._row(), 1).view(-1)
-        with runtime.kernel_options(flow_analysis=False):
+        with runtime.kernel_options(flow_analysis=False, subexpressions=not self.rigid.event):
             self._kernels.forward(
                 lanes, num_envs, layout.tile_count, int(keep), capacity, layout.nodes,
                 records.view(-1, 4), tape, frames, layout.constants, layout.sizes, flat(inputs.soft), boxes, grid,
@@ -125,7 +132,7 @@ class CoupledSolver:
             records = pack(tuple(each[chunk] for each in particles))
             own_q, own_v = flat(q[chunk]), flat(v[chunk])
             (tape, frames, boxes, grid, rows), _status, _rigid = self._forward(records, own_q, own_v, own, capacity)
-            with runtime.kernel_options(flow_analysis=False):
+            with runtime.kernel_options(flow_analysis=False, subexpressions=not self.rigid.event):
                 self._kernels.adjoint(
                     lanes, len(records), layout.tile_count, capacity, layout.nodes,
                     tape, frames, bars[chunk].view(-1, 4),

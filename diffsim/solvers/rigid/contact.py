@@ -17,6 +17,7 @@ from diffsim.solvers.rigid.memory import (
     DOFS,
     ETA,
     ETA_BAR,
+    EVENT_SHIFT,
     GEOMETRY_AT,
     GEOMETRY_INPUTS,
     GEOMETRY_INTS,
@@ -50,8 +51,9 @@ from diffsim.solvers.rigid.memory import (
 from diffsim.solvers.rigid.vectors import vector_functions
 
 
-def contact_stage(real, last_dof) -> SimpleNamespace:
-    """``contacts`` and ``contacts_adjoint``."""
+def contact_stage(real, last_dof, event=False) -> SimpleNamespace:
+    """``contacts`` and ``contacts_adjoint``; and what events share with them. With ``event``, pairs that have events are felt
+    only beneath the surface."""
     vf = vector_functions(real)
     law = compliance(real)
     surfaces = distance_stage(real)
@@ -108,6 +110,23 @@ def contact_stage(real, last_dof) -> SimpleNamespace:
         add(work, at_b + bar_slot, u_bar.cross(arm_b) - omega_bar)
         add(work, at_b + bar_slot + 3, -1.0 * u_bar)
         add(work, at_b + P_BAR, u_bar.cross(load(work, at_b + slot)))
+
+    @ti.func
+    def felt(integers: ti.template(), pair, d, phi):
+        """The gap that the compliant law sees."""
+        gap = phi
+        if ti.static(event):
+            gap = phi + EVENT_SHIFT * d * ti.cast(integers[integers[PAIR_AT] + PAIR_INTS * pair + 2], real)
+        return gap
+
+    @ti.func
+    def surface_adjoint(rot_b, n_local, g, steep, hessian, n_bar, phi_bar):
+        """Of the distance and the normal: adjoint of the place, in the frame of geometry b (of the normal alone) and in the
+        world."""
+        n_local_bar = rot_b.transpose() @ n_bar
+        g_bar = (n_local_bar - n_local * n_local.dot(n_local_bar)) / steep
+        bend = hessian @ g_bar
+        return bend, rot_b @ (bend + phi_bar * g)
 
     @ti.func
     def plus_outer(x, y, z, a, b):
@@ -183,7 +202,7 @@ def contact_stage(real, last_dof) -> SimpleNamespace:
                     if integers[row_b + 1] != PLANE:
                         sdf, g, _hessian = surfaces.distance(integers, reals, grids, b, scale_b, y, False)
                         g = g / ti.sqrt(g.dot(g))
-                    phi = sdf - radius
+                    phi = felt(integers, pair, d, sdf - radius)
                     if phi < CUTOFF * d:
                         touching = 1
                         n = rot_b @ g
@@ -270,7 +289,7 @@ def contact_stage(real, last_dof) -> SimpleNamespace:
                     sdf, g, hessian = y[2], vec3(0.0, 0.0, 1.0), mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
                     if integers[row_b + 1] != PLANE:
                         sdf, g, hessian = surfaces.distance(integers, reals, grids, b, scale_b, y, True)
-                    phi = sdf - radius
+                    phi = felt(integers, pair, d, sdf - radius)
                     if phi < CUTOFF * d:
                         touching = 1
                         steep = ti.sqrt(g.dot(g))
@@ -301,10 +320,7 @@ def contact_stage(real, last_dof) -> SimpleNamespace:
                         radius_bar = -phi_bar - n.dot(x_bar)
                         n_bar = rate_bar * u + new_n_bar * new + w_n_bar * w - radius * x_bar
                         # the normal turns with b; the distance's gradient with y
-                        n_local_bar = to_b @ n_bar
-                        g_bar = (n_local_bar - n_local * n_local.dot(n_local_bar)) / steep
-                        bend = hessian @ g_bar
-                        y_bar = rot_b @ (bend + phi_bar * g)
+                        bend, y_bar = surface_adjoint(rot_b, n_local, g, steep, hessian, n_bar, phi_bar)
                         x_bar = x_bar + y_bar
                         x_total, x_moment = x_total + x_bar, x_moment + arm.cross(x_bar)
                         y_total, y_moment = y_total + y_bar, y_moment + n.cross(n_bar) + y_bar.cross(arm)
@@ -329,4 +345,7 @@ def contact_stage(real, last_dof) -> SimpleNamespace:
                     add_properties(inputs_bar, bar_a, 0.5 * mu_bar, 0.5 * e_bar, k_bar * share_b * share_b, scale_a_bar)
                     add_properties(inputs_bar, bar_b, 0.5 * mu_bar, 0.5 * e_bar, k_bar * share_a * share_a, scale_b_bar)
 
-    return SimpleNamespace(contacts=contacts, contacts_adjoint=contacts_adjoint)
+    return SimpleNamespace(
+        contacts=contacts, contacts_adjoint=contacts_adjoint, distance=surfaces.distance, last_point=last_point,
+        mean_properties=mean_properties, surface_adjoint=surface_adjoint,
+    )  # fmt: skip

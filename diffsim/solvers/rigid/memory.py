@@ -5,8 +5,8 @@ reals     the model's constants: SCENE_REALS of the scene, then sections likewis
 inputs    a row per environment, differentiable: gravity (3), then a section per kind of thing; at the end, for one control
           step, the tools' twists, and the poses of all tools for each substep
 grids     B-spline coefficients of all distance grids
-tape      a row per substep: q, v, a, the factor of A, and with soft bodies an external wrench per link (force, torque about
-          the link's origin)
+tape      a row per substep: q, v, a, the factor of A, with soft bodies an external wrench per link (force, torque about
+          the link's origin), and in event mode how many events there were and a record of each
 work      scratch of a lane: LINK reals per link, an axis per dof, the right-hand side and adjoints, Jacobian columns
 
 Every lane has its own part of what it writes to. Sums in inner loops are written out, x[i] = x[i] + y: Taichi makes x[i] += y a
@@ -30,7 +30,7 @@ DOF_INTS = 2  # link, whether angular
 ACTUATOR_INTS = 3  # kind, first term, end of terms
 TERM_INTS = 2  # coordinate, dof
 GEOMETRY_INTS = 9  # link, distance kind, first point, end of points, grid offset, nx, ny, nz, end of those that meet planes
-PAIR_INTS = 2  # geometry of the points, geometry of the distance
+PAIR_INTS = 3  # geometry of the points, geometry of the distance, whether its fast impacts can be events
 COUPLED_INTS = 1  # a geometry that soft bodies touch
 # joint kinds
 FIXED, REVOLUTE, PRISMATIC, BALL, FREE = range(5)
@@ -39,7 +39,7 @@ KINEMATIC = -1  # a tool's; below those of the joints that have coordinates, whi
 PLANE, ROUNDED_BOX, CYLINDER, TORUS, GRID, NO_DISTANCE = range(6)
 
 # reals: of the scene
-H, SMOOTHING, SLIP_SPEED, RESTITUTION_SPEED = range(4)
+H, SMOOTHING, SLIP_SPEED, RESTITUTION_SPEED, EVENT_SPEED = range(5)
 SCENE_REALS = 8
 # reals: rows
 LINK_REALS = 20  # position (3), rotation (9), axis (3), low and high limit, limit smoothing, spring rest, 0
@@ -67,6 +67,17 @@ POSE = 18  # what is told of a link: position, rotation by rows, velocity of the
 COLUMN = 7  # a column of a contact's Jacobian: dof, linear and angular velocity
 
 CUTOFF = 40.0  # contacts and limits beyond so many smoothing lengths are left out
+
+# event mode: the compliant law of pairs that have events sees surfaces so many smoothing lengths deeper, so that at the surface
+# itself its force is nothing (e^-20)
+EVENT_SHIFT = 20.0
+MAX_EVENTS = 8  # in a substep
+# an event's record: links of both geometries, pair, point, time in the substep, that time's adjoint, then q (7) and v (6) of
+# both links just after it
+EVENT_LINKS, EVENT_PAIR, EVENT_POINT, EVENT_TIME, EVENT_TIME_BAR, EVENT_STATES = 0, 2, 3, 4, 5, 6
+EVENT_STATE = 13
+EVENT = EVENT_STATES + 2 * EVENT_STATE
+EVENTS = 1 + MAX_EVENTS * EVENT
 
 # what a status row's first entry says; then control step, substep, link
 WILD_VELOCITY, NOT_POSITIVE = 1, 2

@@ -203,6 +203,20 @@ class RigidModel:
                     found += [(a, b), (b, a)]
         return found
 
+    def has_events(self, a: int, b: int) -> bool:
+        """Whether fast impacts of two geometries are events in event mode: of free bodies with each other or with what never
+        moves. A free link that carries others is not a free body, and tools move."""
+        carriers = {link.parent for link in self.links[1:]}
+        free, tools = 0, len(self.links) - self.tools
+        if max(self.geometry_links[a], self.geometry_links[b]) >= tools:
+            return False
+        for number in (self.geometry_links[a], self.geometry_links[b]):
+            if self.links[number].joint.kind == "free" and number not in carriers:
+                free += 1
+            elif self.links[self.weld(number)].joint.kind != "fixed":
+                return False
+        return free > 0
+
     def forward_kinematics(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """World positions (links, 3) and rotations (links, 3, 3) at q (coordinates,)."""
         positions, rotations = np.zeros((len(self.links), 3)), np.tile(np.eye(3), (len(self.links), 1, 1))
@@ -324,10 +338,8 @@ class RigidModel:
             ]  # fmt: skip
         actuator_ints, actuator_reals, term_ints, term_reals = self._actuator_arrays()
         geometry_ints, geometry_reals, points, grids = self._geometry_arrays()
-        sections = (
-            link_ints, dof_ints, actuator_ints, term_ints, geometry_ints, [n for pair in self.pairs for n in pair],
-            self.coupled,
-        )  # fmt: skip
+        pair_ints = [n for a, b in self.pairs for n in (a, b, int(self.has_events(a, b)))]
+        sections = (link_ints, dof_ints, actuator_ints, term_ints, geometry_ints, pair_ints, self.coupled)
         real_sections = (link_reals, actuator_reals, term_reals, geometry_reals, points)
         header = [0] * m.HEADER
         header[m.LINKS], header[m.COORDINATES], header[m.DOFS] = len(self.links), self.coordinates, self.dofs
@@ -356,7 +368,7 @@ class RigidModel:
         header[m.W_COLUMN_AT] = header[m.W_VECTOR_AT] + 2 * self.dofs + self.coordinates
         header[m.WORK] = header[m.W_COLUMN_AT] + 2 * m.COLUMN * self.dofs + 16  # the last: lanes apart by a cache line
         contact = self.contact
-        scene = [self.dt, contact.smoothing, contact.slip_speed, contact.restitution_speed, 0.0, 0.0, 0.0, 0.0]
+        scene = [self.dt, contact.smoothing, contact.slip_speed, contact.restitution_speed, contact.event_speed, 0.0, 0.0, 0.0]
         integers = np.asarray([*header, *(n for section in sections for n in section)], dtype=np.int32)
         reals = np.asarray([*scene, *(x for values in real_sections for x in values)], dtype=float)
         return integers, reals, grids

@@ -8,14 +8,16 @@ from typing import Any
 
 import taichi as ti
 
-from diffsim.solvers.rigid.memory import ACTUATORS, COORDINATES, DOFS, INPUTS, STATUS, W_VECTOR_AT, WORK
+from diffsim.solvers.rigid.memory import ACTUATORS, COORDINATES, DOFS, EVENTS, INPUTS, STATUS, W_VECTOR_AT, WORK
 from diffsim.solvers.rigid.substep import substep_stages
 
 
-def rollout_kernels(precision: str, tools: bool) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64", for scenes with or without tools."""
+def rollout_kernels(precision: str, tools: bool, event: bool) -> SimpleNamespace:
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64", for scenes with or without tools; with ``event``, fast impacts
+    are events.
+    """
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    stages = substep_stages(real, tools=tools)
+    stages = substep_stages(real, tools=tools, event=event)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
 
@@ -33,7 +35,8 @@ def rollout_kernels(precision: str, tools: bool) -> SimpleNamespace:
             if iteration % block == 0:
                 lane = iteration // block
                 coordinates, dofs, actuators = integers[COORDINATES], integers[DOFS], integers[ACTUATORS]
-                width, base = coordinates + 2 * dofs + dofs * dofs, lane * integers[WORK]
+                width = coordinates + 2 * dofs + dofs * dofs + ti.static(EVENTS if event else 0)
+                base = lane * integers[WORK]
                 e = lane
                 while e < environments:
                     row = lane * width
@@ -76,7 +79,7 @@ def rollout_kernels(precision: str, tools: bool) -> SimpleNamespace:
             if iteration % block == 0:
                 lane = iteration // block
                 coordinates, dofs, actuators = integers[COORDINATES], integers[DOFS], integers[ACTUATORS]
-                width = coordinates + 2 * dofs + dofs * dofs
+                width = coordinates + 2 * dofs + dofs * dofs + ti.static(EVENTS if event else 0)
                 base = lane * integers[WORK]
                 bars = base + integers[W_VECTOR_AT] + dofs
                 e = lane

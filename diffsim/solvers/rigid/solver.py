@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from types import SimpleNamespace
+
 import torch
 from torch import Tensor
 
@@ -9,6 +12,8 @@ from diffsim import runtime
 from diffsim.articulation import ContactModel
 from diffsim.errors import SimulationError
 from diffsim.solvers.rigid.memory import (
+    EVENT_SPEED,
+    EVENTS,
     POSE,
     QUANTITIES,
     RESTITUTION_SPEED,
@@ -39,21 +44,32 @@ class RigidSolver:
         self.reals = torch.as_tensor(reals, dtype=dtype, device=device)
         self.grids = torch.as_tensor(grids, dtype=dtype, device=device)
         precision = {torch.float32: "f32", torch.float64: "f64"}[dtype]
-        self._kernels = runtime.compiled(rollout_kernels, precision, model.tools > 0)
+        self._made = partial(runtime.compiled, rollout_kernels, precision, model.tools > 0)
         self._pose_kernels = runtime.compiled(pose_kernels, precision)
         self.work = int(integers[WORK])
         self._held: dict[str, Tensor] = {}
 
     @property
+    def event(self) -> bool:
+        """Whether fast impacts are events."""
+        return self.model.contact.impact == "event"
+
+    @property
+    def _kernels(self) -> SimpleNamespace:
+        """Those of the present contact model."""
+        return self._made(self.event)
+
+    @property
     def row(self) -> int:
         """Length of a row of the tape."""
-        return self.model.coordinates + 2 * self.model.dofs + self.model.dofs**2
+        return self.model.coordinates + 2 * self.model.dofs + self.model.dofs**2 + EVENTS * self.event
 
     def set_contact(self, contact: ContactModel) -> None:
         """Another contact model from now on. Backward recomputes: call it for earlier rollouts first."""
         self.model.contact = contact
-        own = (contact.smoothing, contact.slip_speed, contact.restitution_speed)
-        self.reals[[SMOOTHING, SLIP_SPEED, RESTITUTION_SPEED]] = torch.tensor(own, dtype=self.dtype, device=self.device)
+        own = (contact.smoothing, contact.slip_speed, contact.restitution_speed, contact.event_speed)
+        places = [SMOOTHING, SLIP_SPEED, RESTITUTION_SPEED, EVENT_SPEED]
+        self.reals[places] = torch.tensor(own, dtype=self.dtype, device=self.device)
 
     def _scratch(self, name: str, size: int) -> Tensor:
         if name not in self._held or self._held[name].numel() < size:
@@ -86,7 +102,7 @@ class RigidSolver:
         states_q[0], states_v[0] = q.detach(), v.detach()
         lanes, block = self._lanes(num_envs)
         status = torch.zeros(num_envs * STATUS, dtype=torch.int32, device=self.device)
-        with runtime.kernel_options(flow_analysis=False):
+        with runtime.kernel_options(flow_analysis=False, subexpressions=not self.event):
             self._kernels.forward(
                 lanes, block, num_envs, steps, self.substeps, 0, self.integers, self.reals, self.grids,
                 flat(inputs), flat(controls), states_q.view(-1), states_v.view(-1),
@@ -121,7 +137,7 @@ class RigidSolver:
             size = (lanes, block, num_envs, end - begin, self.substeps)
             own, own_bar = flat(controls[begin:end]), flat(controls_bar[begin:end])
             states = (slice(begin, end + 1),)
-            with runtime.kernel_options(flow_analysis=False):
+            with runtime.kernel_options(flow_analysis=False, subexpressions=not self.event):
                 self._kernels.forward(
                     *size, 1, *common, own, q[states].view(-1), v[states].view(-1), tape, work, status
                 )

@@ -9,6 +9,7 @@ import taichi as ti
 
 from diffsim.solvers.rigid.contact import contact_stage
 from diffsim.solvers.rigid.dynamics import dynamics_stage
+from diffsim.solvers.rigid.events import event_stage
 from diffsim.solvers.rigid.joints import joint_stage
 from diffsim.solvers.rigid.kinematics import kinematics_stage
 from diffsim.solvers.rigid.linear import linear_stage
@@ -31,16 +32,17 @@ from diffsim.solvers.rigid.memory import (
 from diffsim.solvers.rigid.vectors import vector_functions
 
 
-def substep_stages(real, *, tools: bool) -> SimpleNamespace:
+def substep_stages(real, *, tools: bool, event: bool) -> SimpleNamespace:
     """``begin`` and ``finish``; ``finish_adjoint`` and ``begin_adjoint``; with or without the motion of ``tools``.
 
-    A row of the tape holds q, v, a, the factor, and the wrenches if there are any. ``work`` holds, from W_VECTOR_AT on, the
-    right-hand side (later a, or lambda), then the running adjoints of q and v.
+    A row of the tape holds q, v, a, the factor, the wrenches if there are any, and with ``event`` the events. ``work`` holds,
+    from W_VECTOR_AT on, the right-hand side (later a, or lambda), then the running adjoints of q and v.
     """
     vf = vector_functions(real)
     kinematics, dynamics = kinematics_stage(real, tools=tools), dynamics_stage(real)
     joints, linear = joint_stage(real), linear_stage(real)
-    contact = contact_stage(real, dynamics.last_dof)
+    contact = contact_stage(real, dynamics.last_dof, event)
+    events = event_stage(real, contact) if event else None
     load, add = vf.load, vf.add
 
     @ti.func
@@ -133,7 +135,11 @@ def substep_stages(real, *, tools: bool) -> SimpleNamespace:
         linear.solve(tape, matrix_at, dofs, work, vector_at)
         for k in range(dofs):
             tape[a_at + k] = work[vector_at + k]
-        integrate(integers, reals, tape, now, new)
+        if ti.static(event):
+            events_at = matrix_at + dofs * dofs + ti.static(6 if loaded else 0) * integers[LINKS]
+            events.integrate(integers, reals, grids, inputs, inputs_at, tape, now, new, events_at)
+        else:
+            integrate(integers, reals, tape, now, new)
         for k in range(dofs):
             if not ti.abs(tape[new + coordinates + k]) < 1e8:
                 report(integers, status, e, WILD_VELOCITY, step, s, k)
@@ -153,9 +159,16 @@ def substep_stages(real, *, tools: bool) -> SimpleNamespace:
         vector_at = base + integers[W_VECTOR_AT]
         q_bar_at = vector_at + dofs
         v_bar_at = q_bar_at + coordinates
-        integrate_adjoint(integers, reals, tape, now, work, q_bar_at)
-        for k in range(dofs):
-            work[vector_at + k] = h * work[v_bar_at + k]
+        if ti.static(event):
+            events_at = a_at + dofs + dofs * dofs + ti.static(6 if loaded else 0) * integers[LINKS]
+            events.integrate_adjoint(
+                integers, reals, grids, inputs, inputs_at, tape, now, events_at, work, q_bar_at, v_bar_at, vector_at,
+                inputs_bar, bar_at,
+            )  # fmt: skip
+        else:
+            integrate_adjoint(integers, reals, tape, now, work, q_bar_at)
+            for k in range(dofs):
+                work[vector_at + k] = h * work[v_bar_at + k]
         linear.solve(tape, a_at + dofs, dofs, work, vector_at)
         kinematics.propagate(
             integers, reals, inputs, inputs_at, tape, now, v_at, a_at, work, vector_at, work, base, s, True
