@@ -13,8 +13,8 @@ from diffsim.solvers.rigid.substep import substep_stages
 
 
 def rollout_kernels(precision: str, tools: bool, event: bool) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64", for scenes with or without tools; with ``event``, fast impacts
-    are events.
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64", for scenes with or without tools; with ``event``, fast
+    impacts are events.
     """
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     stages = substep_stages(real, tools=tools, event=event)
