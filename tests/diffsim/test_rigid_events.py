@@ -246,3 +246,26 @@ def test_wrong_arguments():
         ds.ContactModel(impact="hard")
     with refused("ContactModel", "event_speed", "-1.0"):
         ds.ContactModel(event_speed=-1.0)
+
+
+def test_a_scene_with_a_soft_body():
+    """Both stages of the coupled step know events: a ball that strikes the ground, and then a soft cube from below."""
+    cube = ds.SoftBody("cube", ds.Box((0.06, 0.06, 0.06)), (0.5, 0.5, 0.32), material=ds.Elastic(5e3, 0.3), particles=120)
+    ball = ds.RigidBody("ball", ds.Sphere(0.05), (0.5, 0.51, 0.14), mass=0.1, velocity=(0.1, 0.0, -2.0), restitution=0.9)
+    ground = ds.Ground(0.08, restitution=0.9)
+    scene = ds.Scene(soft_bodies=(cube,), rigid_bodies=(ball,), ground=ground, grid_spacing=1.0 / 16.0, contact=EVENT)
+    sim = ds.Simulator(scene, dt=1e-3, substeps=10, dtype=F64)
+    state = sim.reset()
+    alone = ds.Simulator(ds.Scene(rigid_bodies=(ball,), ground=ground, contact=EVENT), dt=1e-3, substeps=10, dtype=F64)
+    struck = rollout(sim, state, 1)[-1]
+    assert float(struck.qd[0, 2]) > 1.0
+    np.testing.assert_allclose(struck.q, rollout(alone, alone.reset(), 1)[-1].q, rtol=0.0, atol=1e-12)
+    end = rollout(sim, state, 8)[-1]
+    assert float(struck.qd[0, 2] - end.qd[0, 2]) > 1.5 * G * 0.07  # the cube holds it
+
+    def function(q: torch.Tensor, qd: torch.Tensor, restitution: torch.Tensor) -> torch.Tensor:
+        given = {"ball.restitution": restitution}
+        last = rollout(sim, state.replace(q=q, qd=qd), 8, given)[-1]
+        return functional(last) + last.x.square().sum()
+
+    ds.gradcheck(function, {"q": state.q, "qd": state.qd, "restitution": torch.tensor(0.9, dtype=F64)}, directions=2)

@@ -82,6 +82,8 @@ class RigidModel:
         self.tools = len(tools)
         for tool in tools:
             self._add_tool(tool)
+        free = {number for number, link in enumerate(self.links) if link.joint.kind == "free"}
+        self.free_bodies = free - {link.parent for link in self.links}  # what carries others is none
         self.initial = self._initial_coordinates()
         self._check_inertia()
         self._warn_of_stiff_contacts()
@@ -205,17 +207,12 @@ class RigidModel:
 
     def has_events(self, a: int, b: int) -> bool:
         """Whether fast impacts of two geometries are events in event mode: of free bodies with each other or with what never
-        moves. A free link that carries others is not a free body, and tools move."""
-        carriers = {link.parent for link in self.links[1:]}
-        free, tools = 0, len(self.links) - self.tools
-        if max(self.geometry_links[a], self.geometry_links[b]) >= tools:
-            return False
-        for number in (self.geometry_links[a], self.geometry_links[b]):
-            if self.links[number].joint.kind == "free" and number not in carriers:
-                free += 1
-            elif self.links[self.weld(number)].joint.kind != "fixed":
-                return False
-        return free > 0
+        moves, and tools move."""
+        others = {self.geometry_links[a], self.geometry_links[b]} - self.free_bodies
+        tools = len(self.links) - self.tools
+        return len(others) < 2 and all(
+            number < tools and self.links[self.weld(number)].joint.kind == "fixed" for number in others
+        )
 
     def forward_kinematics(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """World positions (links, 3) and rotations (links, 3, 3) at q (coordinates,)."""
