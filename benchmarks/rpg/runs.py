@@ -43,6 +43,8 @@ class Options:
     """Folder of the single results; runs/benchmarks/ and the experiment's name if not given."""
     resume: bool = False
     """Keep the results that are there instead of running them again."""
+    collect: bool = False
+    """Run nothing: only put together the results that are there, of all methods and seeds."""
     jobs: int = os.cpu_count() or 1
     """Runs at the same time."""
     iterations: int | None = None
@@ -147,6 +149,12 @@ def run_all(module: str, options: Options, console: Console) -> dict[str, list[d
     out = options.out or Path("runs/benchmarks") / experiment.name
     out.mkdir(parents=True, exist_ok=True)
     results: dict[str, dict[int, dict[str, Any]]] = {method: {} for method in chosen}
+    if options.collect:
+        for path in sorted(out.glob("*.json")):
+            result = json.loads(path.read_text())
+            results.setdefault(result["method"], {})[result["seed"]] = result
+        ordered = [method for method in experiment.methods if results.get(method)]
+        return {method: [results[method][seed] for seed in sorted(results[method])] for method in ordered}
     missing: list[tuple[str, int]] = []
     for seed in range(options.seeds):  # seed by seed, so that an early look compares all methods
         for method in chosen:
@@ -182,7 +190,7 @@ def run_all(module: str, options: Options, console: Console) -> dict[str, list[d
     return {method: [own[seed] for seed in sorted(own)] for method, own in results.items()}
 
 
-HEADINGS = ("method", "score", "success", "distinct", "return", "SNR", "steps", "s a run")
+HEADINGS = ("method", "seeds", "score", "success", "distinct", "return", "SNR", "steps", "s a run")
 
 
 def table_rows(results: Mapping[str, list[dict[str, Any]]], *, counts: bool) -> list[tuple[str, ...]]:
@@ -202,6 +210,7 @@ def table_rows(results: Mapping[str, list[dict[str, Any]]], *, counts: bool) -> 
         rows.append(
             (
                 method,
+                f"{count}",
                 f"{sum(column('score')) / count:.2f} (min {min(column('score')):g})"
                 if counts
                 else f"{sum(column('score')):g}/{count}",
