@@ -1,6 +1,8 @@
 """Contact of particles with the rigid geometries on the velocities that the grid is about to give them; forward beside adjoint.
 
-A particle is a ball of the soft body's particle radius. The law is that of the rigid contacts (docs/rigid.md) with e = 0. Its
+A particle is a ball of the soft body's particle radius. The law is that of the rigid contacts (docs/rigid.md) with e = 0, but
+for the slip that friction depends on: here it is that after the contact. With the slip before it, that which the elastic
+forces of the substep are about to cause would weaken the friction that is to prevent it: a held body crept. The law's
 impulse J goes to the grid with the particle's weights, v_i += w_i J / m_i, and -J to the link at the particle's centre:
 momentum and angular momentum are conserved. Particles come one after the other, each implicitly in its own response
 1 / M = sum of w_i^2 / m_i (a projected Gauss-Seidel sweep), so that friction holds what the elastic forces of the substep pull.
@@ -49,6 +51,7 @@ from diffsim.solvers.rigid.memory import (
 from diffsim.solvers.rigid.vectors import vector_functions
 
 GRIP = 2  # of a soft body: stiffness of a particle's contact (N/m), radius of a particle (m)
+NEWTON = 16  # steps at most for the slip after contact: 9 do for h mu N / (m eps) up to 1e3, 15 up to 1e6
 
 
 def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
@@ -134,6 +137,21 @@ def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
         """1 / mass, or 0 for a node that no particle gives any."""
         return ti.select(mass > 0.0, 1.0 / ti.max(mass, ti.cast(1e-37, real)), ti.cast(0.0, real))
 
+    @ti.func
+    def slip_after(slip, grip, eps):
+        """The slip w >= 0 after contact, w + grip w / sqrt(w^2 + eps^2) = slip.
+
+        The left side grows and is concave, so that Newton's steps from a w that is too small rise to the root."""
+        w = ti.max(slip - grip, slip * eps / (eps + grip))
+        rising = 1
+        for _step in range(NEWTON):
+            if rising == 1:
+                fade = 1.0 / ti.sqrt(w * w + eps * eps)
+                step = (slip - w - grip * w * fade) / (1.0 + grip * eps * eps * fade * fade * fade)
+                w = ti.max(w + step, ti.cast(0.0, real))
+                rising = ti.select(step > 1e-9 * w, 1, 0)
+        return w
+
     # Loops over a stencil stay loops: unrolled, they would compile for a minute.
 
     @ti.func
@@ -195,8 +213,10 @@ def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
                                 u = v - load(work, at_link + U) - load(work, at_link + OMEGA).cross(arm)
                                 rate = normal.dot(u)
                                 _still, D, N = law.normal(phi, rate, k, d, zero, s)
-                                slip = ti.max(u.dot(u) - rate * rate, zero)
-                                D_t = inputs[in_g] * N / ti.sqrt(slip + eps * eps)
+                                slip = ti.sqrt(ti.max(u.dot(u) - rate * rate, zero))
+                                limit = inputs[in_g] * N
+                                after = slip_after(slip, h * limit / m, eps)
+                                D_t = limit / ti.sqrt(after * after + eps * eps)
                                 # m (v+ - v) = h (N - D (v+ - v) . n) n - h D_t (slip of v+)
                                 J = m * h * (N / (m + h * D) * normal - D_t / (m + h * D_t) * (u - rate * normal))
                                 total = total + J
@@ -268,8 +288,10 @@ def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
                                 u = v - load(work, at_link + U) - omega.cross(arm)
                                 rate = normal.dot(u)
                                 _still, D, N = law.normal(phi, rate, k, d, zero, s)
-                                slip = ti.max(u.dot(u) - rate * rate, zero)
-                                fade = 1.0 / ti.sqrt(slip + eps * eps)
+                                slip = ti.sqrt(ti.max(u.dot(u) - rate * rate, zero))
+                                grip = h * mu * N / m
+                                after = slip_after(slip, grip, eps)
+                                fade = 1.0 / ti.sqrt(after * after + eps * eps)
                                 D_t = mu * N * fade
                                 along, across = h * N / (m + h * D), -h * D_t / (m + h * D_t)
                                 delta = along * normal + across * (u - rate * normal)
@@ -284,9 +306,15 @@ def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
                                 u_bar = across * (delta_bar - along_bar * normal)
                                 n_bar = along * delta_bar - across * (rate * delta_bar + along_bar * u)
                                 D_t_bar = -across_bar * h * m / ((m + h * D_t) * (m + h * D_t))
-                                N_bar = along_bar * h / (m + h * D) + mu * fade * D_t_bar
+                                # of the slip after contact, squared: to the slip before, squared, and to grip
+                                after_bar = -0.5 * fade * fade * D_t * D_t_bar
+                                after_bar = after_bar / (1.0 + grip * eps * eps * fade * fade * fade)
+                                slip_bar = after_bar / (1.0 + grip * fade)
+                                grip_bar = -2.0 * after * after * fade * after_bar
+                                limit_bar = fade * D_t_bar + h / m * grip_bar  # of mu N
+                                m_bar = m_bar - grip_bar * grip / m
+                                N_bar = along_bar * h / (m + h * D) + mu * limit_bar
                                 D_bar = -along_bar * along * h / (m + h * D)
-                                slip_bar = -0.5 * fade * fade * D_t * D_t_bar
                                 phi_bar, rate_bar, _k_bar, _e_bar = law.normal_adjoint(
                                     phi, rate, k, d, zero, s, zero, D_bar, N_bar
                                 )
@@ -306,8 +334,9 @@ def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
                                 add(work, at_link + P_BAR, -1.0 * (arm_bar + y_bar))
                                 add(work, at_link + THETA_BAR, normal.cross(n_bar) + y_bar.cross(arm))
                                 x_bar = x_bar + arm_bar + y_bar
-                                inputs_bar[in_g] += N * fade * D_t_bar
-                                inputs_bar[in_g + 3] += (phi_bar * (sdf - g.dot(y)) - bend.dot(y)) / scale
+                                inputs_bar[in_g] = inputs_bar[in_g] + N * limit_bar
+                                scale_bar = (phi_bar * (sdf - g.dot(y)) - bend.dot(y)) / scale
+                                inputs_bar[in_g + 3] = inputs_bar[in_g + 3] + scale_bar
                 # through the gathered velocity, the response and the shares, to the nodes and the weights
                 response_bar = -m * m * m_bar
                 for corner in range(27):
