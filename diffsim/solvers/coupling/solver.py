@@ -10,6 +10,7 @@ from torch import Tensor
 from diffsim import runtime
 from diffsim.errors import InputError
 from diffsim.scene import Scene
+from diffsim.solvers.coupling.memory import BARS, PLACES
 from diffsim.solvers.mpm.memory import COMPONENTS, FRAME, LANE_WIDTH, STATUS
 from diffsim.solvers.mpm.schedules import Buffers
 from diffsim.solvers.mpm.solver import TRAJECTORY_BYTES, MPMSolver, pack, unpack
@@ -54,8 +55,8 @@ class CoupledSolver:
             grips += [GRIP_SHARE * layer / dt**2, 0.5 * spacing]
         self._grips = torch.tensor(grips, dtype=soft.dtype)
 
-    def _impulses(self, lanes: int) -> Tensor:
-        return self._buffers.empty("impulses", 3 * lanes * self._count, 1).view(-1)
+    def _scratch(self, name: str, size: int) -> Tensor:
+        return self._buffers.empty(name, size, 1).view(-1)
 
     def _row(self) -> int:
         return self.rigid.row + 6 * len(self.rigid.model.links)
@@ -63,8 +64,8 @@ class CoupledSolver:
     def _forward(
         self, records: Tensor, q: Tensor, v: Tensor, inputs: Inputs, capacity: int | None
     ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
-        """The tape (particles, frames, boxes, grid, rigid rows), and the status of both; records, q and v are advanced in place
-        unless a ``capacity`` asks to keep everything."""
+        """The tape (particles, frames, boxes, grid, rigid rows, contacts), and the status of both; records, q and v are
+        advanced in place unless a ``capacity`` asks to keep everything."""
         layout, num_envs, keep = self.soft.layout, len(records), capacity is not None
         lanes = min(num_envs, runtime.num_threads())
         count = num_envs * (layout.substeps + 1) if keep else lanes
@@ -78,18 +79,20 @@ class CoupledSolver:
             grid = self._buffers.zeros("grid", lanes * layout.nodes, 4)
         else:
             grid = self._buffers.empty("kept grid", num_envs * layout.substeps * capacity, 4)
-        rows = self._buffers.empty("rigid rows", count * self._row(), 1).view(-1)
+        rows = self._scratch("rigid rows", count * self._row())
+        contacts = self._scratch("contacts", (num_envs * layout.substeps if keep else lanes) * self._count * PLACES)
         with runtime.kernel_options(flow_analysis=False):
             self._kernels.forward(
                 lanes, num_envs, layout.tile_count, int(keep), capacity, layout.nodes,
                 records.view(-1, 4), tape, frames, layout.constants, layout.sizes, flat(inputs.soft), boxes, grid,
                 self._buffers.zeros("velocity", lanes * layout.nodes, 4), status,
-                self._impulses(lanes), self._grips,
+                contacts, self._grips,
                 self.rigid.integers, self.rigid.reals, self.rigid.grids, flat(inputs.rigid), flat(inputs.controls),
                 q.view(-1), v.view(-1), rows,
                 self._buffers.zeros("rigid work", lanes * self.rigid.work, 1).view(-1), rigid_status,
             )  # fmt: skip
-        return (tape, frames, boxes, grid, rows), status.view(num_envs, STATUS), rigid_status.view(num_envs, RIGID_STATUS)
+        kept = (tape, frames, boxes, grid, rows, contacts)
+        return kept, status.view(num_envs, STATUS), rigid_status.view(num_envs, RIGID_STATUS)
 
     def advance(
         self, particles: tuple[Tensor, ...], q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor
@@ -100,7 +103,7 @@ class CoupledSolver:
             SimulationError: a particle left the grid or something is not finite.
         """
         records, q, v = pack(particles), q.detach().clone().contiguous(), v.detach().clone().contiguous()
-        (_tape, _frames, boxes, _grid, _rows), status, rigid_status = self._forward(records, q, v, inputs, None)
+        (_tape, _frames, boxes, _grid, _rows, _contacts), status, rigid_status = self._forward(records, q, v, inputs, None)
         self.rigid.check(rigid_status, time_step)
         self.soft.check(status, time_step, 0)
         corners = boxes.view(len(q), self.soft.layout.substeps + 1, 2, 3)[:, :-1]
@@ -117,7 +120,7 @@ class CoupledSolver:
         bars, q_bar, v_bar = pack(particle_bars), q_bar.detach().clone().contiguous(), v_bar.detach().clone().contiguous()
         input_bars = Inputs(*(torch.zeros_like(each) for each in inputs))
         environment = (layout.substeps + 1) * (layout.tile_count * COMPONENTS * LANE_WIDTH + self._row())
-        environment += layout.substeps * capacity * 4
+        environment += layout.substeps * (capacity * 4 + self._count * PLACES)
         lanes = min(num_envs, runtime.num_threads())
         size = max(TRAJECTORY_BYTES // (environment * layout.dtype.itemsize) // lanes, 1) * lanes
         for begin in range(0, num_envs, size):
@@ -125,7 +128,7 @@ class CoupledSolver:
             own, own_bars = Inputs(*(each[chunk] for each in inputs)), Inputs(*(each[chunk] for each in input_bars))
             records = pack(tuple(each[chunk] for each in particles))
             own_q, own_v = flat(q[chunk]), flat(v[chunk])
-            (tape, frames, boxes, grid, rows), _status, _rigid = self._forward(records, own_q, own_v, own, capacity)
+            (tape, frames, boxes, grid, rows, contacts), _status, _rigid = self._forward(records, own_q, own_v, own, capacity)
             with runtime.kernel_options(flow_analysis=False):
                 self._kernels.adjoint(
                     lanes, len(records), layout.tile_count, capacity, layout.nodes,
@@ -135,7 +138,7 @@ class CoupledSolver:
                     self._buffers.zeros("velocity", lanes * layout.nodes, 4),
                     self._buffers.zeros("grid bar", lanes * layout.nodes, 4),
                     self._buffers.empty("before", lanes * max(layout.colliders, 1), 4),
-                    self._impulses(lanes), self._grips,
+                    contacts, self._scratch("contact bars", lanes * self._count * BARS), self._grips,
                     self.rigid.integers, self.rigid.reals, self.rigid.grids, flat(own.rigid), flat(own_bars.rigid),
                     flat(own.controls), flat(own_bars.controls), q_bar[chunk].view(-1), v_bar[chunk].view(-1), rows,
                     self._buffers.zeros("rigid work", lanes * self.rigid.work, 1).view(-1),
