@@ -86,7 +86,7 @@ def compiled(factory: Callable[..., Any], *key: Any) -> Any:
 
 
 @contextlib.contextmanager
-def kernel_options(*, flow_analysis: bool = True) -> Iterator[None]:
+def kernel_options(*, flow_analysis: bool = True, common_terms: bool = True) -> Iterator[None]:
     """How the solvers' kernels are compiled, on their first call inside.
 
     Small vectors stay LLVM vectors, in registers, instead of being taken apart. Measured (Taichi 1.7.4, AVX2): the gather of
@@ -95,7 +95,8 @@ def kernel_options(*, flow_analysis: bool = True) -> Iterator[None]:
     their size. So it is not the default.
 
     Without ``flow_analysis``, Taichi leaves to LLVM the forwarding of stores to loads, whose cost grows faster than a kernel's
-    length: the rigid kernels compile in a third of the time and run as fast.
+    length: the rigid kernels compile in a third of the time and run as fast. Without ``common_terms`` it leaves to LLVM also
+    the search for expressions that occur twice: most of the time that the coupled kernels took, 143 of 181 s.
 
     And Taichi notes a kernel's source positions without an excerpt of the code, which would take half of the time that a
     kernel needs to come from the cache.
@@ -107,12 +108,13 @@ def kernel_options(*, flow_analysis: bool = True) -> Iterator[None]:
         return f'File "{context.file}", line {node.lineno + context.lineno_offset}, in {context.func.func.__name__}:\n'
 
     config = current_cfg()
-    saved = config.real_matrix_scalarize, config.cfg_optimization
+    saved = config.real_matrix_scalarize, config.cfg_optimization, config.opt_level
     describe = ASTTransformerContext.get_pos_info
     config.real_matrix_scalarize, config.cfg_optimization = False, flow_analysis
+    config.opt_level = int(common_terms)
     ASTTransformerContext.get_pos_info = position
     try:
         yield
     finally:
-        config.real_matrix_scalarize, config.cfg_optimization = saved
+        config.real_matrix_scalarize, config.cfg_optimization, config.opt_level = saved
         ASTTransformerContext.get_pos_info = describe

@@ -81,7 +81,7 @@ class CoupledSolver:
             grid = self._buffers.empty("kept grid", num_envs * layout.substeps * capacity, 4)
         rows = self._scratch("rigid rows", count * self._row())
         contacts = self._scratch("contacts", (num_envs * layout.substeps if keep else lanes) * self._count * PLACES)
-        with runtime.kernel_options(flow_analysis=False):
+        with runtime.kernel_options(flow_analysis=False, common_terms=False):
             self._kernels.forward(
                 lanes, num_envs, layout.tile_count, int(keep), capacity, layout.nodes,
                 records.view(-1, 4), tape, frames, layout.constants, layout.sizes, flat(inputs.soft), boxes, grid,
@@ -129,7 +129,7 @@ class CoupledSolver:
             records = pack(tuple(each[chunk] for each in particles))
             own_q, own_v = flat(q[chunk]), flat(v[chunk])
             (tape, frames, boxes, grid, rows, contacts), _status, _rigid = self._forward(records, own_q, own_v, own, capacity)
-            with runtime.kernel_options(flow_analysis=False):
+            with runtime.kernel_options(flow_analysis=False, common_terms=False):
                 self._kernels.adjoint(
                     lanes, len(records), layout.tile_count, capacity, layout.nodes,
                     tape, frames, bars[chunk].view(-1, 4),
