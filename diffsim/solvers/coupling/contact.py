@@ -34,14 +34,10 @@ from diffsim.solvers.rigid.memory import (
     GEOMETRY_AT,
     GEOMETRY_INPUTS,
     GEOMETRY_INTS,
-    GEOMETRY_REALS,
     I_GEOMETRY_AT,
-    LINK,
     OMEGA,
     OMEGA_BAR,
     P_BAR,
-    PLANE,
-    R_GEOMETRY_AT,
     RESTITUTION_SPEED,
     SLIP_SPEED,
     SMOOTHING,
@@ -49,7 +45,6 @@ from diffsim.solvers.rigid.memory import (
     U_BAR,
     H,
     P,
-    R,
     U,
     W,
 )  # fmt: skip
@@ -72,15 +67,6 @@ def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
     vec4 = ti.types.vector(4, real)
 
     @ti.func
-    def frame(integers: ti.template(), reals: ti.template(), work: ti.template(), base, geometry):
-        """Number of a geometry's link, and the geometry's position and rotation in the world."""
-        link = integers[integers[GEOMETRY_AT] + GEOMETRY_INTS * geometry]
-        own = integers[R_GEOMETRY_AT] + GEOMETRY_REALS * geometry
-        rot = vf.load_matrix(work, base + LINK * link + R)
-        position = load(work, base + LINK * link + P) + rot @ load(reals, own)
-        return link, position, rot @ vf.load_matrix(reals, own + 3)
-
-    @ti.func
     def extent(X: ti.template()):
         """Centre and radius of a ball round a tile's particles."""
         low, high = vec3(X[0][0], X[1][0], X[2][0]), vec3(X[0][0], X[1][0], X[2][0])
@@ -90,15 +76,6 @@ def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
             high = vec3(ti.max(high[0], x[0]), ti.max(high[1], x[1]), ti.max(high[2], x[2]))
         half = 0.5 * (high - low)
         return low + half, ti.sqrt(half.dot(half))
-
-    @ti.func
-    def near(integers: ti.template(), reals: ti.template(), geometry, scale, center, reach):
-        """Whether a ball round ``center`` of the geometry's frame may touch it."""
-        away = center[2]
-        if integers[integers[GEOMETRY_AT] + GEOMETRY_INTS * geometry + 1] != PLANE:
-            own = integers[R_GEOMETRY_AT] + GEOMETRY_REALS * geometry
-            away = ti.sqrt(center.dot(center)) - scale * reals[own + 17]
-        return away < reach
 
     @ti.func
     def near_tile(
@@ -111,9 +88,9 @@ def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
         for n in range(integers[COUPLED]):
             geometry = integers[integers[COUPLED_AT] + n]
             scale = inputs[inputs_at + integers[I_GEOMETRY_AT] + GEOMETRY_INPUTS * geometry + 3]
-            _link, center, rot = frame(integers, reals, work, base, geometry)
+            _at_link, center, rot = surfaces.frame(integers, reals, work, base, geometry)
             reach = radius + REACH * reals[SMOOTHING] + spread
-            if near(integers, reals, geometry, scale, rot.transpose() @ (middle - center), reach):
+            if surfaces.ball_distance(integers, reals, geometry, scale, rot.transpose() @ (middle - center)) < reach:
                 found = found | (1 << ti.min(n, 30))
         return found
 
@@ -280,9 +257,9 @@ def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
                     if (geometries >> ti.min(n, 30)) & 1 == 1:
                         geometry = integers[integers[COUPLED_AT] + n]
                         in_g = inputs_at + integers[I_GEOMETRY_AT] + GEOMETRY_INPUTS * geometry
-                        link, center, rot = frame(integers, reals, work, base, geometry)
+                        at_link, center, rot = surfaces.frame(integers, reals, work, base, geometry)
                         y = rot.transpose() @ (x - center)
-                        if near(integers, reals, geometry, inputs[in_g + 3], y, reach):
+                        if surfaces.ball_distance(integers, reals, geometry, inputs[in_g + 3], y) < reach:
                             sdf, g, _hessian = surfaces.distance(integers, reals, grids, geometry, inputs[in_g + 3], y, False)
                             phi = sdf - radius
                             if phi < REACH * d:
@@ -290,7 +267,6 @@ def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
                                     own_share, _slope, sp, _sp_slope = crowding(phi, d)
                                     share, pressed = share + own_share, pressed + sp
                                 else:
-                                    at_link = base + LINK * link
                                     normal = rot @ (g / ti.sqrt(g.dot(g)))
                                     arm = x - load(work, at_link + P)
                                     u = v - load(work, at_link + U) - load(work, at_link + OMEGA).cross(arm)
@@ -305,6 +281,7 @@ def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
                                     own_J = m * (along * normal - pull / (1.0 + pull) * (u - rate * normal))
                                     J = J + own_J
                                     if told == 1:
+                                        link = integers[integers[GEOMETRY_AT] + GEOMETRY_INTS * geometry]
                                         add(wrenches, wrenches_at + 6 * link, -1.0 / h * own_J)
                                         add(wrenches, wrenches_at + 6 * link + 3, -1.0 / h * arm.cross(own_J))
             if sweep == 0:
@@ -375,13 +352,12 @@ def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
                         geometry = integers[integers[COUPLED_AT] + n]
                         in_g = inputs_at + integers[I_GEOMETRY_AT] + GEOMETRY_INPUTS * geometry
                         mu, scale = inputs[in_g], inputs[in_g + 3]
-                        link, center, rot = frame(integers, reals, work, base, geometry)
+                        at_link, center, rot = surfaces.frame(integers, reals, work, base, geometry)
                         y = rot.transpose() @ (x - center)
-                        if near(integers, reals, geometry, scale, y, reach):
+                        if surfaces.ball_distance(integers, reals, geometry, scale, y) < reach:
                             sdf, g, hessian = surfaces.distance(integers, reals, grids, geometry, scale, y, True)
                             phi = sdf - radius
                             if phi < REACH * d:
-                                at_link = base + LINK * link
                                 steep = ti.sqrt(g.dot(g))
                                 n_local = g / steep
                                 normal = rot @ n_local

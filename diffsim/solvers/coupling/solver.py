@@ -11,8 +11,8 @@ from diffsim import runtime
 from diffsim.errors import InputError
 from diffsim.scene import Scene
 from diffsim.solvers.coupling.memory import BARS, PLACES
-from diffsim.solvers.mpm.memory import COMPONENTS, FRAME, LANE_WIDTH, STATUS
-from diffsim.solvers.mpm.schedules import Buffers
+from diffsim.solvers.mpm.memory import COMPONENTS, LANE_WIDTH
+from diffsim.solvers.mpm.schedules import Buffers, Tape, lane_tape, largest_boxes
 from diffsim.solvers.mpm.solver import TRAJECTORY_BYTES, MPMSolver, pack, unpack
 from diffsim.solvers.rigid.memory import STATUS as RIGID_STATUS
 from diffsim.solvers.rigid.solver import RigidSolver, flat
@@ -63,36 +63,26 @@ class CoupledSolver:
 
     def _forward(
         self, records: Tensor, q: Tensor, v: Tensor, inputs: Inputs, capacity: int | None
-    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
-        """The tape (particles, frames, boxes, grid, rigid rows, contacts), and the status of both; records, q and v are
+    ) -> tuple[Tape, Tensor, Tensor, Tensor]:
+        """The tapes of the particles, of the rigid things and of the contacts, and the rigid status; records, q and v are
         advanced in place unless a ``capacity`` asks to keep everything."""
         layout, num_envs, keep = self.soft.layout, len(records), capacity is not None
         lanes = min(num_envs, runtime.num_threads())
-        count = num_envs * (layout.substeps + 1) if keep else lanes
-        tape = self._buffers.empty("rows", count * layout.tile_count * COMPONENTS, LANE_WIDTH)
-        frames = self._buffers.empty("frames", num_envs * layout.tile_count * FRAME, LANE_WIDTH)
-        boxes = torch.empty(num_envs * (layout.substeps + 1) * 6, dtype=torch.int32)
-        status = torch.zeros(num_envs * STATUS, dtype=torch.int32)
-        rigid_status = torch.zeros(num_envs * RIGID_STATUS, dtype=torch.int32)
-        if capacity is None:
-            capacity = layout.nodes
-            grid = self._buffers.zeros("grid", lanes * layout.nodes, 4)
-        else:
-            grid = self._buffers.empty("kept grid", num_envs * layout.substeps * capacity, 4)
-        rows = self._scratch("rigid rows", count * self._row())
+        tape = lane_tape(self._buffers, layout, lanes, num_envs, capacity)
+        rigid_status = torch.zeros((num_envs, RIGID_STATUS), dtype=torch.int32)
+        rows = self._scratch("rigid rows", (num_envs * (layout.substeps + 1) if keep else lanes) * self._row())
         contacts = self._scratch("contacts", (num_envs * layout.substeps if keep else lanes) * self._count * PLACES)
         with runtime.kernel_options(flow_analysis=False, common_terms=False):
             self._kernels.forward(
-                lanes, num_envs, layout.tile_count, int(keep), capacity, layout.nodes,
-                records.view(-1, 4), tape, frames, layout.constants, layout.sizes, flat(inputs.soft), boxes, grid,
-                self._buffers.zeros("velocity", lanes * layout.nodes, 4), status,
+                lanes, num_envs, layout.tile_count, int(keep), tape.capacity, layout.nodes,
+                records.view(-1, 4), tape.rows, tape.frames, layout.constants, layout.sizes, flat(inputs.soft), tape.boxes,
+                tape.grid, self._buffers.zeros("velocity", lanes * layout.nodes, 4), tape.status.view(-1),
                 contacts, self._grips,
                 self.rigid.integers, self.rigid.reals, self.rigid.grids, flat(inputs.rigid), flat(inputs.controls),
                 q.view(-1), v.view(-1), rows,
-                self._buffers.zeros("rigid work", lanes * self.rigid.work, 1).view(-1), rigid_status,
+                self._buffers.zeros("rigid work", lanes * self.rigid.work, 1).view(-1), rigid_status.view(-1),
             )  # fmt: skip
-        kept = (tape, frames, boxes, grid, rows, contacts)
-        return kept, status.view(num_envs, STATUS), rigid_status.view(num_envs, RIGID_STATUS)
+        return tape, rows, contacts, rigid_status
 
     def advance(
         self, particles: tuple[Tensor, ...], q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor
@@ -103,12 +93,10 @@ class CoupledSolver:
             SimulationError: a particle left the grid or something is not finite.
         """
         records, q, v = pack(particles), q.detach().clone().contiguous(), v.detach().clone().contiguous()
-        (_tape, _frames, boxes, _grid, _rows, _contacts), status, rigid_status = self._forward(records, q, v, inputs, None)
+        tape, _rows, _contacts, rigid_status = self._forward(records, q, v, inputs, None)
         self.rigid.check(rigid_status, time_step)
-        self.soft.check(status, time_step, 0)
-        corners = boxes.view(len(q), self.soft.layout.substeps + 1, 2, 3)[:, :-1]
-        box_nodes = (corners[:, :, 1] - corners[:, :, 0]).to(torch.int64).prod(dim=-1).amax(dim=1)
-        return unpack(records), q, v, box_nodes
+        self.soft.check(tape.status, time_step, 0)
+        return unpack(records), q, v, largest_boxes(tape, len(q), self.soft.layout.substeps)
 
     def adjoint(
         self, particles: tuple[Tensor, ...], q: Tensor, v: Tensor, inputs: Inputs, box_nodes: Tensor,
@@ -128,13 +116,13 @@ class CoupledSolver:
             own, own_bars = Inputs(*(each[chunk] for each in inputs)), Inputs(*(each[chunk] for each in input_bars))
             records = pack(tuple(each[chunk] for each in particles))
             own_q, own_v = flat(q[chunk]), flat(v[chunk])
-            (tape, frames, boxes, grid, rows, contacts), _status, _rigid = self._forward(records, own_q, own_v, own, capacity)
+            tape, rows, contacts, _status = self._forward(records, own_q, own_v, own, capacity)
             with runtime.kernel_options(flow_analysis=False, common_terms=False):
                 self._kernels.adjoint(
                     lanes, len(records), layout.tile_count, capacity, layout.nodes,
-                    tape, frames, bars[chunk].view(-1, 4),
+                    tape.rows, tape.frames, bars[chunk].view(-1, 4),
                     self._buffers.empty("row bars", lanes * layout.tile_count * COMPONENTS, LANE_WIDTH),
-                    layout.constants, layout.sizes, flat(own.soft), flat(own_bars.soft), boxes, grid,
+                    layout.constants, layout.sizes, flat(own.soft), flat(own_bars.soft), tape.boxes, tape.grid,
                     self._buffers.zeros("velocity", lanes * layout.nodes, 4),
                     self._buffers.zeros("grid bar", lanes * layout.nodes, 4),
                     self._buffers.empty("before", lanes * max(layout.colliders, 1), 4),
