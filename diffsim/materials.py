@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar
@@ -28,7 +29,7 @@ _NOT_NEGATIVE = (0.0, math.inf, "a number >= 0")
 
 
 @dataclass(frozen=True)
-class Material:
+class Material(ABC):
     """What all materials have: a density in kg/m^3, a law, and named scalar parameters (the dataclass's fields).
 
     Raises:
@@ -49,14 +50,14 @@ class Material:
         return {item.name: float(getattr(self, item.name)) for item in fields(self)}
 
     @staticmethod
+    @abstractmethod
     def law_parameters(values: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """The (at most five) numbers that the law takes, from the named parameters; differentiable."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def wave_speed(self) -> float:
         """Speed of pressure waves in m/s; it limits the time step."""
-        raise NotImplementedError
 
 
 _ELASTIC_RANGES = {

@@ -14,6 +14,23 @@ from diffsim.scene import Scene
 from diffsim.solvers.mpm.memory import BODIES, BODY
 
 
+def check_parameter(name: str, value: Tensor, default: Tensor, num_envs: int) -> None:
+    """That what is given for a parameter, for all environments or each of them, is such a tensor as its default, and finite.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if not isinstance(value, Tensor):
+        raise InputError(f"parameter '{name}' must be a torch tensor, got {type(value).__name__}")
+    single = tuple(default.shape)
+    if tuple(value.shape) not in (single, (num_envs, *single)):
+        raise InputError(f"parameter '{name}' must have shape {single} or {(num_envs, *single)}, got {tuple(value.shape)}")
+    if value.dtype != default.dtype:
+        raise InputError(f"parameter '{name}' must be {default.dtype}, got {value.dtype}")
+    if not torch.isfinite(value).all():
+        raise InputError(f"parameter '{name}' must be finite, got {value.detach().tolist()}")
+
+
 class ScenePhysics:
     """Names, defaults and the solver's tensors of a scene's parameters.
 
@@ -42,7 +59,7 @@ class ScenePhysics:
         """The first part of the solver's inputs, world to frictions (`diffsim/solvers/mpm/memory.py`), (B, 4 + 8 bodies + M).
 
         Raises:
-            InputError: an override's name, type or shape is wrong.
+            InputError: an override's type, shape or value is wrong. Names are `Simulator`'s to check.
         """
         if not overrides:
             if self._cached is None or self._cached[0] != num_envs:
@@ -52,19 +69,7 @@ class ScenePhysics:
 
     def _checked(self, num_envs: int, overrides: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, value in overrides.items():
-            if name not in self.defaults:
-                raise InputError(f"there is no parameter '{name}'; parameters: {', '.join(sorted(self.defaults))}")
-            if not isinstance(value, Tensor):
-                raise InputError(f"parameter '{name}' must be a torch tensor, got {type(value).__name__}")
-            single = self.defaults[name].shape
-            if tuple(value.shape) not in (tuple(single), (num_envs, *single)):
-                raise InputError(
-                    f"parameter '{name}' must have shape {tuple(single)} or {(num_envs, *single)}, got {tuple(value.shape)}"
-                )
-            if value.dtype != self._like["dtype"]:
-                raise InputError(f"parameter '{name}' must be {self._like['dtype']}, got {value.dtype}")
-            if not torch.isfinite(value).all():
-                raise InputError(f"parameter '{name}' must be finite, got {value.detach().tolist()}")
+            check_parameter(name, value, self.defaults[name], num_envs)
             if name != "gravity":
                 low, high, allowed = self._ranges.get(name, (0.0, math.inf, "a number >= 0"))
                 if bool((value < low).any()) or bool((value >= high).any()):

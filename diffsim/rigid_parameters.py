@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffsim.errors import InputError
+from diffsim.parameters import check_parameter
 from diffsim.scene import Scene
 from diffsim.solvers.rigid import memory as m
 from diffsim.solvers.rigid.model import RigidModel
@@ -130,14 +131,8 @@ class RigidPhysics:
         return rows
 
     def _check(self, name: str, value: Tensor, num_envs: int) -> None:
-        if not isinstance(value, Tensor):
-            raise InputError(f"parameter '{name}' must be a torch tensor, got {type(value).__name__}")
-        single = tuple(self.defaults[name].shape)
-        if tuple(value.shape) not in (single, (num_envs, *single)):
-            raise InputError(f"parameter '{name}' must have shape {single} or {(num_envs, *single)}, got {tuple(value.shape)}")
-        if value.dtype != self._like["dtype"]:
-            raise InputError(f"parameter '{name}' must be {self._like['dtype']}, got {value.dtype}")
+        check_parameter(name, value, self.defaults[name], num_envs)
         place = self._places[name]
-        if not bool(((value >= place.low) & (value <= place.high) & torch.isfinite(value)).all()):
-            allowed = f"finite and within [{place.low:g}, {place.high:g}]"
+        if not bool(((value >= place.low) & (value <= place.high)).all()):
+            allowed = f"within [{place.low:g}, {place.high:g}]"
             raise InputError(f"parameter '{name}' must be {allowed}, got {value.detach().tolist()}")

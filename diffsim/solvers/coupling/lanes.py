@@ -8,7 +8,8 @@ from typing import Any
 
 import taichi as ti
 
-from diffsim.solvers.coupling.contact import particle_contact
+from diffsim.solvers.coupling.contact import CHANGE, MOTION_BARS, RESPONSE_BARS, SHARES, particle_contact
+from diffsim.solvers.coupling.memory import BARS, PLACES, SWEEPS
 from diffsim.solvers.mpm.boxes import empty_box, node_count, row_count
 from diffsim.solvers.mpm.grid import grid_stage
 from diffsim.solvers.mpm.lanes import BLOCK
@@ -36,7 +37,7 @@ def coupled_kernels(precision: str, event: bool) -> SimpleNamespace:
     def forward(
         lanes: ti.i32, environments: ti.i32, tile_count: ti.i32, keep: ti.i32, capacity: ti.i32, velocity_capacity: ti.i32,
         records: Nodes, tape: Tiles, frames: Tiles, constants: Reals, sizes: Integers, soft_inputs: Reals,
-        boxes: Integers, grid: Nodes, velocity: Nodes, status: Integers, impulses: Reals, grips: Reals,
+        boxes: Integers, grid: Nodes, velocity: Nodes, status: Integers, contacts: Reals, grips: Reals,
         integers: Integers, reals: Reals, grids: Reals, inputs: Reals, controls: Reals, q: Reals, v: Reals,
         rows: Reals, work: Reals, rigid_status: Integers,
     ):  # fmt: skip
@@ -50,6 +51,7 @@ def coupled_kernels(precision: str, event: bool) -> SimpleNamespace:
                 coordinates, dofs, links = integers[COORDINATES], integers[DOFS], integers[LINKS]
                 wrench_at = coordinates + 2 * dofs + dofs * dofs
                 width, base = wrench_at + 6 * links + ti.static(EVENTS if event else 0), lane * integers[WORK]
+                velocity_offset = lane * velocity_capacity
                 e = lane
                 while e < environments:
                     first_row = ti.select(keep == 1, e * (substeps + 1), lane)
@@ -84,19 +86,33 @@ def coupled_kernels(precision: str, event: bool) -> SimpleNamespace:
                                 )  # fmt: skip
                             nodes.update(
                                 grid, velocity, constants, sizes, soft_inputs, boxes, box, 0, lines, e, s, offset,
-                                lane * velocity_capacity,
+                                velocity_offset,
                             )  # fmt: skip
-                            for n in range(tiles):
-                                contact.touch(
-                                    tape, constants, sizes, boxes, box, grid, offset, velocity, lane * velocity_capacity,
-                                    grips, n, (now + n) * COMPONENTS, impulses, 3 * lane * count,
-                                    integers, reals, grids, inputs, e * integers[INPUTS], work, base, rows, row + wrench_at,
-                                )  # fmt: skip
+                            noted = ti.select(keep == 1, e * substeps + s, lane) * PLACES * count
+                            for sweep in range(SWEEPS + 1):
+                                for n in range(tiles):
+                                    contact.touch(
+                                        tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
+                                        grips, n, (now + n) * COMPONENTS, contacts, noted, sweep,
+                                        integers, reals, grids, inputs, e * integers[INPUTS], work, base,
+                                        rows, row + wrench_at,
+                                    )  # fmt: skip
+                                for n in range(tiles):
+                                    if sweep == 0:
+                                        contact.spread(
+                                            tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
+                                            n, (now + n) * COMPONENTS, contacts, noted, SHARES, 0, 1.0,
+                                        )  # fmt: skip
+                                    else:
+                                        contact.spread(
+                                            tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
+                                            n, (now + n) * COMPONENTS, contacts, noted, CHANGE, sweep, 1.0,
+                                        )  # fmt: skip
                             empty_box(boxes, box + 6)
                             for n in range(tiles):
                                 particles.from_grid(
                                     tape, constants, sizes, boxes, velocity, status, n, s, (now + n) * COMPONENTS,
-                                    (new + n) * COMPONENTS, box, box + 6, lane * velocity_capacity, e,
+                                    (new + n) * COMPONENTS, box, box + 6, velocity_offset, e,
                                 )  # fmt: skip
                             rigid.finish(
                                 integers, reals, grids, inputs, e * integers[INPUTS], controls, e * integers[ACTUATORS],
@@ -118,8 +134,8 @@ def coupled_kernels(precision: str, event: bool) -> SimpleNamespace:
     def adjoint(
         lanes: ti.i32, environments: ti.i32, tile_count: ti.i32, capacity: ti.i32, velocity_capacity: ti.i32,
         tape: Tiles, frames: Tiles, bars: Nodes, tape_bars: Tiles, constants: Reals, sizes: Integers, soft_inputs: Reals,
-        soft_inputs_bar: Reals, boxes: Integers, grid: Nodes, velocity: Nodes, grid_bar: Nodes, before: Nodes, impulses: Reals,
-        grips: Reals,
+        soft_inputs_bar: Reals, boxes: Integers, grid: Nodes, velocity: Nodes, grid_bar: Nodes, before: Nodes,
+        contacts: Reals, contact_bars: Reals, grips: Reals,
         integers: Integers, reals: Reals, grids: Reals, inputs: Reals, inputs_bar: Reals, controls: Reals, controls_bar: Reals,
         q_bar: Reals, v_bar: Reals, rows: Reals, work: Reals,
     ):  # fmt: skip
@@ -152,6 +168,7 @@ def coupled_kernels(precision: str, event: bool) -> SimpleNamespace:
                         row = (e * (substeps + 1) + s) * width
                         box = (e * (substeps + 1) + s) * 6
                         offset = (e * substeps + s) * capacity
+                        noted, noted_bars = (e * substeps + s) * PLACES * count, lane * BARS * count
                         lines = row_count(boxes, box)
                         size = node_count(boxes, box)
                         rigid.finish_adjoint(
@@ -162,13 +179,18 @@ def coupled_kernels(precision: str, event: bool) -> SimpleNamespace:
                         nodes.update(
                             grid, velocity, constants, sizes, soft_inputs, boxes, box, 0, lines, e, s, offset, velocity_offset,
                         )  # fmt: skip
-                        # the wrenches were used above; what this adds to them is not read again
-                        for n in range(tiles):
-                            contact.touch(
-                                tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
-                                grips, n, (now + n) * COMPONENTS, impulses, 3 * lane * count,
-                                integers, reals, grids, inputs, e * integers[INPUTS], work, base, rows, row + wrench_at,
-                            )  # fmt: skip
+                        for sweep in range(SWEEPS + 1):
+                            for n in range(tiles):
+                                if sweep == 0:
+                                    contact.spread(
+                                        tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
+                                        n, (now + n) * COMPONENTS, contacts, noted, SHARES, 0, 1.0,
+                                    )  # fmt: skip
+                                else:
+                                    contact.spread(
+                                        tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
+                                        n, (now + n) * COMPONENTS, contacts, noted, CHANGE, sweep, 1.0,
+                                    )  # fmt: skip
                         nodes.clear(grid_bar, velocity_offset, 0, size)
                         for n in range(tiles):
                             particles.from_grid_adjoint(
@@ -176,14 +198,36 @@ def coupled_kernels(precision: str, event: bool) -> SimpleNamespace:
                                 (now + n) * COMPONENTS, (now + tiles + n) * COMPONENTS,
                                 (lane * tiles + n) * COMPONENTS, box, velocity_offset, velocity_offset,
                             )  # fmt: skip
-                        for back in range(tiles):
-                            n = tiles - 1 - back
-                            contact.touch_adjoint(
-                                tape, tape_bars, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
-                                grid_bar, velocity_offset, grips, n, (now + n) * COMPONENTS, (lane * tiles + n) * COMPONENTS,
-                                impulses, 3 * lane * count,
-                                integers, reals, grids, inputs, e * integers[INPUTS], inputs_bar, work, base,
-                            )  # fmt: skip
+                        for n in range(BARS * count):
+                            contact_bars[noted_bars + n] = 0.0
+                        for back in range(SWEEPS + 1):
+                            sweep = SWEEPS - back
+                            if sweep == 0:
+                                for n in range(size):
+                                    velocity[velocity_offset + n] = vec4(0.0, 0.0, 0.0, velocity[velocity_offset + n][3])
+                            for n in range(tiles):
+                                if sweep > 0:
+                                    contact.spread(
+                                        tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
+                                        n, (now + n) * COMPONENTS, contacts, noted, CHANGE, sweep, -1.0,
+                                    )  # fmt: skip
+                                else:
+                                    contact.spread(
+                                        tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
+                                        n, (now + n) * COMPONENTS, contact_bars, noted_bars, RESPONSE_BARS, 0, 1.0,
+                                    )  # fmt: skip
+                            for n in range(tiles):
+                                contact.touch_adjoint(
+                                    tape, tape_bars, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
+                                    grid_bar, velocity_offset, grips, n, (now + n) * COMPONENTS,
+                                    (lane * tiles + n) * COMPONENTS, contacts, noted, contact_bars, noted_bars, sweep,
+                                    integers, reals, grids, inputs, e * integers[INPUTS], inputs_bar, work, base,
+                                )  # fmt: skip
+                            for n in range(tiles):
+                                contact.spread(
+                                    tape, constants, sizes, boxes, box, grid, offset, grid_bar, velocity_offset,
+                                    n, (now + n) * COMPONENTS, contact_bars, noted_bars, MOTION_BARS, 0, 1.0,
+                                )  # fmt: skip
                         nodes.update_adjoint(
                             grid, grid_bar, before, constants, sizes, soft_inputs, soft_inputs_bar, boxes, box,
                             0, lines, e, s, offset, velocity_offset, e, lane,

@@ -12,14 +12,15 @@ from torch import Tensor
 from diffsim import runtime
 from diffsim.errors import InputError
 from diffsim.scene import Scene
-from diffsim.solvers.mpm.memory import COMPONENTS, FRAME, LANE_WIDTH, STATUS
-from diffsim.solvers.mpm.schedules import Buffers
+from diffsim.solvers.coupling.memory import BARS, PLACES
+from diffsim.solvers.mpm.memory import COMPONENTS, LANE_WIDTH
+from diffsim.solvers.mpm.schedules import Buffers, Tape, lane_tape, largest_boxes
 from diffsim.solvers.mpm.solver import TRAJECTORY_BYTES, MPMSolver, pack, unpack
 from diffsim.solvers.rigid.memory import STATUS as RIGID_STATUS
 from diffsim.solvers.rigid.solver import RigidSolver, flat
 
-# stiffness of a particle's contact as a share of particle mass / dt^2: well within what explicit contact bears, since
-# particles move together with their neighbours
+# Stiffness of a contact as a share of density * (particles' spacing)^2 * (grid spacing) / dt^2: what is pushed is not
+# the particle alone but the layer of a grid cell behind it, with which it moves. Three times as much ran stably.
 GRIP_SHARE = 0.1
 
 
@@ -51,8 +52,9 @@ class CoupledSolver:
         self._count = sum(len(body.rest_particles) for body in scene.soft_bodies)
         grips = []
         for body in scene.soft_bodies:
-            volume = body.shape.volume / len(body.rest_particles)
-            grips += [GRIP_SHARE * body.material.parameters["density"] * volume / dt**2, 0.5 * volume ** (1.0 / 3.0)]
+            spacing = (body.shape.volume / len(body.rest_particles)) ** (1.0 / 3.0)
+            layer = body.material.parameters["density"] * spacing**2 * scene.grid_spacing
+            grips += [GRIP_SHARE * layer / dt**2, 0.5 * spacing]
         self._grips = torch.tensor(grips, dtype=soft.dtype)
 
     @property
@@ -60,42 +62,34 @@ class CoupledSolver:
         """Those of the present contact model."""
         return self._made(self.rigid.event)
 
-    def _impulses(self, lanes: int) -> Tensor:
-        return self._buffers.empty("impulses", 3 * lanes * self._count, 1).view(-1)
+    def _scratch(self, name: str, size: int) -> Tensor:
+        return self._buffers.empty(name, size, 1).view(-1)
 
     def _row(self) -> int:
         return self.rigid.row + 6 * len(self.rigid.model.links)
 
     def _forward(
         self, records: Tensor, q: Tensor, v: Tensor, inputs: Inputs, capacity: int | None
-    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor]:
-        """The tape (particles, frames, boxes, grid, rigid rows), and the status of both; records, q and v are advanced in place
-        unless a ``capacity`` asks to keep everything."""
+    ) -> tuple[Tape, Tensor, Tensor, Tensor]:
+        """The tapes of the particles, of the rigid things and of the contacts, and the rigid status; records, q and v are
+        advanced in place unless a ``capacity`` asks to keep everything."""
         layout, num_envs, keep = self.soft.layout, len(records), capacity is not None
         lanes = min(num_envs, runtime.num_threads())
-        count = num_envs * (layout.substeps + 1) if keep else lanes
-        tape = self._buffers.empty("rows", count * layout.tile_count * COMPONENTS, LANE_WIDTH)
-        frames = self._buffers.empty("frames", num_envs * layout.tile_count * FRAME, LANE_WIDTH)
-        boxes = torch.empty(num_envs * (layout.substeps + 1) * 6, dtype=torch.int32)
-        status = torch.zeros(num_envs * STATUS, dtype=torch.int32)
-        rigid_status = torch.zeros(num_envs * RIGID_STATUS, dtype=torch.int32)
-        if capacity is None:
-            capacity = layout.nodes
-            grid = self._buffers.zeros("grid", lanes * layout.nodes, 4)
-        else:
-            grid = self._buffers.empty("kept grid", num_envs * layout.substeps * capacity, 4)
-        rows = self._buffers.empty("rigid rows", count * self._row(), 1).view(-1)
-        with runtime.kernel_options(flow_analysis=False, subexpressions=not self.rigid.event):
+        tape = lane_tape(self._buffers, layout, lanes, num_envs, capacity)
+        rigid_status = torch.zeros((num_envs, RIGID_STATUS), dtype=torch.int32)
+        rows = self._scratch("rigid rows", (num_envs * (layout.substeps + 1) if keep else lanes) * self._row())
+        contacts = self._scratch("contacts", (num_envs * layout.substeps if keep else lanes) * self._count * PLACES)
+        with runtime.kernel_options(flow_analysis=False, subexpressions=False):
             self._kernels.forward(
-                lanes, num_envs, layout.tile_count, int(keep), capacity, layout.nodes,
-                records.view(-1, 4), tape, frames, layout.constants, layout.sizes, flat(inputs.soft), boxes, grid,
-                self._buffers.zeros("velocity", lanes * layout.nodes, 4), status,
-                self._impulses(lanes), self._grips,
+                lanes, num_envs, layout.tile_count, int(keep), tape.capacity, layout.nodes,
+                records.view(-1, 4), tape.rows, tape.frames, layout.constants, layout.sizes, flat(inputs.soft), tape.boxes,
+                tape.grid, self._buffers.zeros("velocity", lanes * layout.nodes, 4), tape.status.view(-1),
+                contacts, self._grips,
                 self.rigid.integers, self.rigid.reals, self.rigid.grids, flat(inputs.rigid), flat(inputs.controls),
                 q.view(-1), v.view(-1), rows,
-                self._buffers.zeros("rigid work", lanes * self.rigid.work, 1).view(-1), rigid_status,
+                self._buffers.zeros("rigid work", lanes * self.rigid.work, 1).view(-1), rigid_status.view(-1),
             )  # fmt: skip
-        return (tape, frames, boxes, grid, rows), status.view(num_envs, STATUS), rigid_status.view(num_envs, RIGID_STATUS)
+        return tape, rows, contacts, rigid_status
 
     def advance(
         self, particles: tuple[Tensor, ...], q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor
@@ -106,12 +100,10 @@ class CoupledSolver:
             SimulationError: a particle left the grid or something is not finite.
         """
         records, q, v = pack(particles), q.detach().clone().contiguous(), v.detach().clone().contiguous()
-        (_tape, _frames, boxes, _grid, _rows), status, rigid_status = self._forward(records, q, v, inputs, None)
+        tape, _rows, _contacts, rigid_status = self._forward(records, q, v, inputs, None)
         self.rigid.check(rigid_status, time_step)
-        self.soft.check(status, time_step, 0)
-        corners = boxes.view(len(q), self.soft.layout.substeps + 1, 2, 3)[:, :-1]
-        box_nodes = (corners[:, :, 1] - corners[:, :, 0]).to(torch.int64).prod(dim=-1).amax(dim=1)
-        return unpack(records), q, v, box_nodes
+        self.soft.check(tape.status, time_step, 0)
+        return unpack(records), q, v, largest_boxes(tape, len(q), self.soft.layout.substeps)
 
     def adjoint(
         self, particles: tuple[Tensor, ...], q: Tensor, v: Tensor, inputs: Inputs, box_nodes: Tensor,
@@ -123,7 +115,7 @@ class CoupledSolver:
         bars, q_bar, v_bar = pack(particle_bars), q_bar.detach().clone().contiguous(), v_bar.detach().clone().contiguous()
         input_bars = Inputs(*(torch.zeros_like(each) for each in inputs))
         environment = (layout.substeps + 1) * (layout.tile_count * COMPONENTS * LANE_WIDTH + self._row())
-        environment += layout.substeps * capacity * 4
+        environment += layout.substeps * (capacity * 4 + self._count * PLACES)
         lanes = min(num_envs, runtime.num_threads())
         size = max(TRAJECTORY_BYTES // (environment * layout.dtype.itemsize) // lanes, 1) * lanes
         for begin in range(0, num_envs, size):
@@ -131,17 +123,17 @@ class CoupledSolver:
             own, own_bars = Inputs(*(each[chunk] for each in inputs)), Inputs(*(each[chunk] for each in input_bars))
             records = pack(tuple(each[chunk] for each in particles))
             own_q, own_v = flat(q[chunk]), flat(v[chunk])
-            (tape, frames, boxes, grid, rows), _status, _rigid = self._forward(records, own_q, own_v, own, capacity)
-            with runtime.kernel_options(flow_analysis=False, subexpressions=not self.rigid.event):
+            tape, rows, contacts, _status = self._forward(records, own_q, own_v, own, capacity)
+            with runtime.kernel_options(flow_analysis=False, subexpressions=False):
                 self._kernels.adjoint(
                     lanes, len(records), layout.tile_count, capacity, layout.nodes,
-                    tape, frames, bars[chunk].view(-1, 4),
+                    tape.rows, tape.frames, bars[chunk].view(-1, 4),
                     self._buffers.empty("row bars", lanes * layout.tile_count * COMPONENTS, LANE_WIDTH),
-                    layout.constants, layout.sizes, flat(own.soft), flat(own_bars.soft), boxes, grid,
+                    layout.constants, layout.sizes, flat(own.soft), flat(own_bars.soft), tape.boxes, tape.grid,
                     self._buffers.zeros("velocity", lanes * layout.nodes, 4),
                     self._buffers.zeros("grid bar", lanes * layout.nodes, 4),
                     self._buffers.empty("before", lanes * max(layout.colliders, 1), 4),
-                    self._impulses(lanes), self._grips,
+                    contacts, self._scratch("contact bars", lanes * self._count * BARS), self._grips,
                     self.rigid.integers, self.rigid.reals, self.rigid.grids, flat(own.rigid), flat(own_bars.rigid),
                     flat(own.controls), flat(own_bars.controls), q_bar[chunk].view(-1), v_bar[chunk].view(-1), rows,
                     self._buffers.zeros("rigid work", lanes * self.rigid.work, 1).view(-1),

@@ -93,6 +93,34 @@ def _precision(dtype: torch.dtype) -> str:
     return {torch.float32: "f32", torch.float64: "f64"}[dtype]
 
 
+def lane_tape(
+    buffers: Buffers, layout: Layout, lanes: int, num_envs: int, capacity: int | None, *, private: int = 0
+) -> Tape:
+    """What a forward pass over lanes writes to: with a ``capacity`` rows and grids of all substeps, without it one for each
+    lane; and ``private`` grids more."""
+    keep = capacity is not None
+    rows = (num_envs * (layout.substeps + 1) if keep else lanes) * layout.tile_count * COMPONENTS
+    if capacity is None:
+        capacity = layout.nodes
+        grid = buffers.zeros("grid", (lanes + private) * capacity, 4)
+    else:
+        grid = buffers.empty("kept grid", (num_envs * layout.substeps + private) * capacity, 4)
+    return Tape(
+        buffers.empty("rows", rows, LANE_WIDTH),
+        buffers.empty("frames", num_envs * layout.tile_count * FRAME, LANE_WIDTH),
+        torch.empty((num_envs * (layout.substeps + 1) + lanes) * 6, dtype=torch.int32),
+        grid,
+        capacity,
+        torch.zeros((num_envs, STATUS), dtype=torch.int32),
+    )
+
+
+def largest_boxes(tape: Tape, num_envs: int, substeps: int) -> Tensor:
+    """Nodes of each environment's largest box (B,)."""
+    boxes = tape.boxes[: num_envs * (substeps + 1) * 6].view(num_envs, substeps + 1, 2, 3)[:, :substeps]
+    return (boxes[:, :, 1] - boxes[:, :, 0]).to(torch.int64).prod(dim=-1).amax(dim=1)
+
+
 class LaneSchedule:
     """`lanes.py`: on a CPU."""
 
@@ -118,26 +146,17 @@ class LaneSchedule:
         layout, lanes = self._layout, self._teams.lanes
         num_envs, parts = len(records), self._teams.parts(batch)
         keep = capacity is not None
-        rows = self._buffers.empty(
-            "rows", (num_envs * (layout.substeps + 1) if keep else lanes) * layout.tile_count * COMPONENTS, self.width
-        )
-        frames = self._buffers.empty("frames", num_envs * layout.tile_count * FRAME, self.width)
-        boxes = torch.empty((num_envs * (layout.substeps + 1) + lanes) * 6, dtype=torch.int32)
-        status = torch.zeros(num_envs * STATUS, dtype=torch.int32)
-        if capacity is None:
-            capacity, places = layout.nodes, lanes
-            grid = self._buffers.zeros("grid", 2 * lanes * layout.nodes, 4)
-        else:
-            places = num_envs * layout.substeps
-            grid = self._buffers.empty("kept grid", (places + (lanes if parts > 1 else 0)) * capacity, 4)
+        places = num_envs * layout.substeps if keep else lanes
+        tape = lane_tape(self._buffers, layout, lanes, num_envs, capacity, private=lanes if parts > 1 or not keep else 0)
         velocity = self._buffers.zeros("velocity", lanes * layout.nodes, 4)
         with runtime.kernel_options(), self._teams.at_work("forward", parts) as (working, workers):
             self._kernels.forward(
-                working, workers, parts, num_envs, layout.tile_count, int(keep), capacity, layout.nodes, places * capacity,
-                records.view(-1, 4), rows, frames, layout.constants, layout.sizes, inputs.view(-1),
-                boxes, grid, velocity, status, torch.zeros(lanes, dtype=torch.int32),
+                working, workers, parts, num_envs, layout.tile_count, int(keep), tape.capacity, layout.nodes,
+                places * tape.capacity,
+                records.view(-1, 4), tape.rows, tape.frames, layout.constants, layout.sizes, inputs.view(-1),
+                tape.boxes, tape.grid, velocity, tape.status.view(-1), torch.zeros(lanes, dtype=torch.int32),
             )  # fmt: skip
-        return Tape(rows, frames, boxes, grid, capacity, status.view(num_envs, STATUS))
+        return tape
 
     def adjoint(self, tape: Tape, bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
         layout, lanes = self._layout, self._teams.lanes
@@ -155,9 +174,7 @@ class LaneSchedule:
             )  # fmt: skip
 
     def box_nodes(self, tape: Tape, num_envs: int) -> Tensor:
-        substeps = self._layout.substeps
-        boxes = tape.boxes[: num_envs * (substeps + 1) * 6].view(num_envs, substeps + 1, 2, 3)[:, :substeps]
-        return (boxes[:, :, 1] - boxes[:, :, 0]).to(torch.int64).prod(dim=-1).amax(dim=1)
+        return largest_boxes(tape, num_envs, self._layout.substeps)
 
 
 class SharedSchedule:

@@ -57,7 +57,7 @@ def contact_stage(real, last_dof, event=False) -> SimpleNamespace:
     vf = vector_functions(real)
     law = compliance(real)
     surfaces = distance_stage(real)
-    vec3, mat3, load, add = vf.vec3, vf.mat3, vf.load, vf.add
+    vec3, mat3, load, add, frame = vf.vec3, vf.mat3, vf.load, vf.add, surfaces.frame
 
     @ti.func
     def mean_properties(inputs: ti.template(), a, b):
@@ -68,19 +68,8 @@ def contact_stage(real, last_dof, event=False) -> SimpleNamespace:
     @ti.func
     def apart(integers: ti.template(), reals: ti.template(), a, b, scale_a, scale_b, center):
         """Whether bounding spheres say that a pair is beyond reach; ``center`` is that of geometry a in b's frame."""
-        own_a, own_b = integers[R_GEOMETRY_AT] + GEOMETRY_REALS * a, integers[R_GEOMETRY_AT] + GEOMETRY_REALS * b
-        away = center[2]
-        if integers[integers[GEOMETRY_AT] + GEOMETRY_INTS * b + 1] != PLANE:
-            away = ti.sqrt(center.dot(center)) - scale_b * reals[own_b + 17]
-        return away - scale_a * reals[own_a + 17] > CUTOFF * reals[SMOOTHING]
-
-    @ti.func
-    def frame(integers: ti.template(), reals: ti.template(), work: ti.template(), base, geometry):
-        """A geometry's link block, and the geometry's position and rotation in the world."""
-        at = base + LINK * integers[integers[GEOMETRY_AT] + GEOMETRY_INTS * geometry]
-        own = integers[R_GEOMETRY_AT] + GEOMETRY_REALS * geometry
-        rot = vf.load_matrix(work, at + R)
-        return at, load(work, at + P) + rot @ load(reals, own), rot @ vf.load_matrix(reals, own + 3)
+        reach = scale_a * reals[integers[R_GEOMETRY_AT] + GEOMETRY_REALS * a + 17] + CUTOFF * reals[SMOOTHING]
+        return surfaces.ball_distance(integers, reals, b, scale_b, center) > reach
 
     @ti.func
     def last_point(integers: ti.template(), a, b):

@@ -1,4 +1,4 @@
-"""Signed distances of the geometries with their gradients and Hessians, each in its own frame."""
+"""Where the geometries are, and their signed distances with gradients and Hessians, each in its own frame."""
 
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
@@ -13,18 +13,38 @@ from diffsim.solvers.rigid.memory import (
     GEOMETRY_INTS,
     GEOMETRY_REALS,
     GRID,
+    LINK,
+    PLANE,
     R_GEOMETRY_AT,
     ROUNDED_BOX,
     TORUS,
+    P,
+    R,
 )  # fmt: skip
 from diffsim.solvers.rigid.vectors import vector_functions
 
 
 def distance_stage(real) -> SimpleNamespace:
-    """``distance``."""
+    """``frame``, ``ball_distance`` and ``distance``."""
     vf = vector_functions(real)
     vec3, mat3 = vf.vec3, vf.mat3
     tiny = 1e-30
+
+    @ti.func
+    def frame(integers: ti.template(), reals: ti.template(), work: ti.template(), base, geometry):
+        """A geometry's link block, and the geometry's position and rotation in the world."""
+        at = base + LINK * integers[integers[GEOMETRY_AT] + GEOMETRY_INTS * geometry]
+        own = integers[R_GEOMETRY_AT] + GEOMETRY_REALS * geometry
+        rot = vf.load_matrix(work, at + R)
+        return at, vf.load(work, at + P) + rot @ vf.load(reals, own), rot @ vf.load_matrix(reals, own + 3)
+
+    @ti.func
+    def ball_distance(integers: ti.template(), reals: ti.template(), geometry, scale, y):
+        """At most the distance at a point y of a geometry's frame: that to the plane, or to the ball round the geometry."""
+        away = y[2]
+        if integers[integers[GEOMETRY_AT] + GEOMETRY_INTS * geometry + 1] != PLANE:
+            away = ti.sqrt(y.dot(y)) - scale * reals[integers[R_GEOMETRY_AT] + GEOMETRY_REALS * geometry + 17]
+        return away
 
     @ti.func
     def rounded_box(y, core, radius, second: ti.template()):
@@ -176,4 +196,4 @@ def distance_stage(real) -> SimpleNamespace:
             phi, g, hessian = of_grid(integers, reals, grids, row, own, y1, second)
         return scale * phi, g, hessian / scale
 
-    return SimpleNamespace(distance=distance)
+    return SimpleNamespace(frame=frame, ball_distance=ball_distance, distance=distance)
