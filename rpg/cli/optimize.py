@@ -14,7 +14,7 @@ from diffsim import InputError
 from rpg.checkpoint import CHECKPOINT_NAME
 from rpg.cli.progress import TrainingProgress
 from rpg.cli.report import RESULT_NAME, run_result, write_result
-from rpg.cli.settings import new_run, resumed_run
+from rpg.cli.settings import new_run, parsed_settings, resumed_run
 from rpg.cli.tasks import task_class
 from rpg.cli.video import write_modes_video
 from rpg.modes import Mode
@@ -38,6 +38,7 @@ def optimize(
     num_latents: int | None = None,
     beta: float | None = None,
     policy: Literal["table", "mlp", "points"] | None = None,
+    set: tuple[str, ...] = (),
     video: bool = True,
 ) -> int:
     """Optimise a task and write metrics, checkpoint, plot and video to a folder.
@@ -58,6 +59,7 @@ def optimize(
         num_latents: How many ways the policy may try; the task's own number if not given.
         beta: Weight of the posterior bonus at the start of the run; 0 turns it off.
         policy: Open-loop action table or closed-loop network; the task's own if not given.
+        set: Any other settings of the algorithm, as name=value; of a schedule, name=start,end or name=start,end,begin,finish.
         video: Whether to render the video.
     """
     console = Console(highlight=False, soft_wrap=True)
@@ -70,6 +72,7 @@ def optimize(
         "num_latents": num_latents,
         "beta": beta,
         "policy": policy,
+        **parsed_settings(set),
     }
     if resume:
         settings = resumed_run(out, found, mesh=mesh, num_envs=num_envs, **given)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -64,12 +66,40 @@ def resumed_run(
         **identity,
         "algo": config.algorithm,
         "beta": config.beta.start if isinstance(config, RPGConfig) else None,
-        **{name: getattr(config, name, None) for name in ("seed", "iterations", "num_latents", "policy")},
     }
     for name, value in given.items():
-        if value is not None and str(value) != str(own[name]):
+        if value is None:
+            continue
+        if name not in own and not hasattr(config, name):
+            raise InputError(f"--resume: {name} was given; algorithm '{config.algorithm}' has no such setting")
+        own.setdefault(name, getattr(config, name, None))
+        wanted = _schedule(value) if isinstance(own[name], Schedule) else value
+        if str(wanted) != str(own[name]):
             raise InputError(f"--resume: the run in '{folder}' has {name} {own[name]}, this command {name} {value}")
     return RunSettings(config, identity)
+
+
+def parsed_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Values of "name=value" texts: numbers, words, true, false, none, or several with commas between.
+
+    Raises:
+        InputError: a text is not of that form.
+    """
+    words = {"true": True, "false": False, "none": None}
+
+    def value(text: str) -> Any:
+        try:
+            return words[text.lower()] if text.lower() in words else ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            return text
+
+    settings: dict[str, Any] = {}
+    for text in texts:
+        name, equals, rest = text.partition("=")
+        if not (name and equals and rest):
+            raise InputError(f"--set was given '{text}'; allowed is name=value")
+        settings[name] = value(rest)
+    return settings
 
 
 def task_config(
@@ -99,8 +129,14 @@ def task_config(
     settings: dict[str, Any] = {
         option: Schedule(*value) if option in schedules else value for option, value in own.items()
     }
-    settings.update({option: value for option, value in given.items() if option != "beta"})
     try:
+        settings.update(
+            {
+                option: _schedule(value) if option in schedules else value
+                for option, value in given.items()
+                if option != "beta"
+            }
+        )
         if kind is not RPGConfig:
             return kind(algorithm=name, **settings)
         config = RPGConfig(**settings)
@@ -110,6 +146,14 @@ def task_config(
         return baselines[name]() if name in baselines else config
     except (TypeError, ValueError) as error:
         raise InputError(str(error)) from error
+
+
+def _schedule(value: Any) -> Schedule:
+    """A constant, or (start, end) or (start, end, begin, finish)."""
+    numbers = value if isinstance(value, tuple) else (value, value)
+    if len(numbers) not in (2, 4) or not all(isinstance(number, int | float) for number in numbers):
+        raise ValueError(f"a schedule was given {value!r}; allowed are a number, start,end or start,end,begin,finish")
+    return Schedule(*map(float, numbers))
 
 
 def mesh_identity(mesh: Path | None) -> str:

@@ -56,8 +56,8 @@ def list_tasks() -> int:
 def list_algorithms() -> int:
     """List the algorithms: what they are, and what can be set."""
     console = Console(highlight=False)
-    for name, kind in CONFIGS.items():
-        console.print(f"[bold]{name}[/bold]")
+    for kind in dict.fromkeys(CONFIGS.values()):
+        console.print(f"[bold]{', '.join(kind.names)}[/bold]")
         console.print(inspect.cleandoc(sys.modules[kind.__module__].__doc__ or "").splitlines()[0], markup=False)
         settings = ", ".join(field.name for field in fields(kind) if field.name != "algorithm")
         console.print(f"settings: {settings}", markup=False)
