@@ -97,8 +97,22 @@ class ActionPolicy(nn.Module, ABC):
         """Learn the scale of `observations` (..., O), between rollouts. A blind policy learns nothing."""
 
 
+def knot_weights(knots: int | None, horizon: int) -> Tensor:
+    """(T, N) weights that turn values at N knots, evenly spaced over an episode, into T values: straight lines between.
+
+    One knot is a constant. At most T knots are used; None means T, a value of its own for each step.
+    """
+    count = horizon if knots is None else min(knots, horizon)
+    place = torch.arange(horizon) * ((count - 1) / max(1, horizon - 1))
+    return (1 - (place.unsqueeze(1) - torch.arange(count)).abs()).clamp_min(0.0)
+
+
 class OpenLoopTable(ActionPolicy):
-    """One action sequence for each of K latents, (K, T, A), blind to the observation."""
+    """One action sequence for each of K latents, (K, T, A), blind to the observation.
+
+    They start as draws with standard deviation `scale`, one for each step, or at `knots` evenly spaced times with straight
+    lines between: noise that is new in each step averages out, and takes a body nowhere.
+    """
 
     def __init__(
         self,
@@ -108,9 +122,13 @@ class OpenLoopTable(ActionPolicy):
         *,
         generator: torch.Generator,
         scale: float = 0.01,
+        knots: int | None = None,
     ) -> None:
         super().__init__(LatentSpace(True, num_latents))
-        self.table = nn.Parameter(scale * torch.randn(num_latents, horizon, action_dim, generator=generator))
+        weights = knot_weights(knots, horizon)
+        self.table = nn.Parameter(
+            weights @ (scale * torch.randn(num_latents, weights.shape[1], action_dim, generator=generator))
+        )
 
     def mean(self, observation: Tensor, latent: Tensor, step: int) -> Tensor:
         return self.table[latent, step]
@@ -166,15 +184,20 @@ def configured_policy(
     hidden: Sequence[int],
     points: tuple[int, int] | None,
     generator: torch.Generator,
+    table_spread: float = 0.01,
+    table_knots: int | None = None,
 ) -> ActionPolicy:
-    """The policy of that name. `points` is the environment's `observation_points`, used by "points" alone.
+    """The policy of that name. `points` is the environment's `observation_points`, used by "points" alone;
+    `table_spread` and `table_knots` are those of an `OpenLoopTable`'s start.
 
     Raises SettingError for a table of continuous latents, or for "points" in an environment that names none.
     """
     if name == "table":
         if not space.categorical:
             raise SettingError("policy was given 'table'; allowed with continuous latents are 'mlp' and 'points'")
-        return OpenLoopTable(space.size, horizon, action_dim, generator=generator)
+        return OpenLoopTable(
+            space.size, horizon, action_dim, generator=generator, scale=table_spread, knots=table_knots
+        )
     if name == "points" and points is None:
         raise SettingError("policy was given 'points'; allowed where the environment has observation_points (N, D)")
     return MLPPolicy(

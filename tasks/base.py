@@ -85,12 +85,13 @@ class Task:
         return state
 
     def observation(self, state: ds.State) -> Tensor:
-        """Features (B, O), differentiable: mean position and velocity of each body, then the tools' positions."""
+        """Features (B, O), differentiable: mean position and velocity of each soft body, the tools' positions, then the rigid
+        things' coordinates and velocities."""
         features = []
         for body in self.sim.scene.soft_bodies:
             particles = self.sim.particles(body.name)
             features += [state.x[:, particles].mean(dim=1), state.v[:, particles].mean(dim=1)]
-        return torch.cat([*features, state.tool_position.flatten(1)], dim=1)
+        return torch.cat([*features, state.tool_position.flatten(1), state.q, state.qd], dim=1)
 
     def controls(self, action: Tensor) -> Tensor:
         """The simulator's action (B, sim.action_dim), m/s and rad/s, for ``action`` (B, A) in [-1, 1]."""

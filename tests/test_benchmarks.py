@@ -25,6 +25,26 @@ def test_main_job_prints_one_json_object_last(tmp_path):
     assert steps == {200}
 
 
+def test_rpg_tasks_sums_up_what_is_there(tmp_path):
+    """Two short runs, the others as if they had been made before; then the last line is one JSON object."""
+    from benchmarks.rpg_tasks import METHODS, Options, run_single
+
+    short = Options(num_envs=4, iterations=1)
+    runs = {method: run_single(f"CupTrap:{method}:0", short) for method in ("rpg", "multistart")}
+    for method in METHODS["CupTrap"]:
+        run = runs.get(method, runs["rpg"])
+        assert run["simulator_steps"] == 4 * 40
+        (tmp_path / f"CupTrap-{method}-0.json").write_text(json.dumps({**run, "method": method}))
+    command = [sys.executable, "-m", "benchmarks.rpg_tasks", "--task", "CupTrap", "--seeds", "1", "--json"]
+    command += ["--out", str(tmp_path), "--table", str(tmp_path / "table.md"), "--resume"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    assert set(result) == {"seeds", *(f"CupTrap_{method}" for method in METHODS["CupTrap"])}
+    assert result["CupTrap_rpg"] == {"succeeded": 0, "outcomes": [0], "simulator_steps": 160}
+    assert len((tmp_path / "table.md").read_text().splitlines()) == 2 + len(METHODS["CupTrap"])
+
+
 def test_soft_speed_compares_equals():
     """The textbook's implementation and ours give the same positions and gradient; what is timed is the same physics."""
     from benchmarks.soft_speed import Worker, agree, interleaved

@@ -90,6 +90,11 @@ class RPGConfig(AlgorithmConfig):
     """Gradient steps of that value an iteration."""
     policy: PolicyName = "table"
     """An open-loop action table, a closed-loop network, or one with a point-set encoder."""
+    table_spread: float = 0.01
+    """Standard deviation, before squashing, of the actions that a table starts from. Near 0 all latents start as one and
+    whatever pulls, pulls all of them; near 1 each starts on a way of its own. One latent then starts somewhere at random."""
+    table_knots: int | None = None
+    """A table starts from straight lines between random values at so many knots; None draws each step by itself."""
     policy_hidden: tuple[int, ...] = (64, 64)
     """Hidden widths of the closed-loop policy."""
     policy_learning_rate: float | None = None
@@ -121,6 +126,9 @@ class RPGConfig(AlgorithmConfig):
             "num_latents", "latent_dim", "latent_segments", "posterior_stride", "posterior_updates", "value_updates"
         ):  # fmt: skip
             check_int(name, getattr(self, name), at_least=1)
+        check_positive("table_spread", self.table_spread)
+        if self.table_knots is not None:
+            check_int("table_knots", self.table_knots, at_least=1)
         if self.window is not None:
             check_int("window", self.window, at_least=1)
         rates = ("policy", "latent", "posterior", "value")
@@ -186,6 +194,8 @@ class RPG(Algorithm[RPGConfig]):
             hidden=config.policy_hidden,
             points=points,
             generator=self.generator,
+            table_spread=config.table_spread,
+            table_knots=config.table_knots,
         )
         if config.learn_std:
             self.policy.learn_std(env.action_dim, config.std.start)

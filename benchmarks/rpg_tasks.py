@@ -1,0 +1,260 @@
+"""Does RPG cover several goals, and get out of a trap? Tasks with known outcomes at equal simulator steps.
+
+    python -m benchmarks.rpg_tasks --seeds 5 --json [--task CupTrap]
+
+TripleMove and ThreeWayPush have three equally good goals, CupTrap a deep local optimum on the straight way. Methods:
+    rpg            the task's settings
+    one_latent     the same with a single latent, hence without posterior and bonus
+    rpg_beta0      the same with K latents, but nothing pays them for being different (CupTrap)
+    rpg_no_spread  the same with latents that start as one (CupTrap)
+    rpg_default    RPG as it comes, for the task's number of iterations (CupTrap)
+    multistart     Adam on 32 action sequences from smooth random starts, one an environment (CupTrap)
+A run succeeds if the noiseless episodes of its most probable latent (of the start with the best return) reach a goal in at
+least half of the held-out initial states; it covers the outcomes that any latent reaches so. Each run is a process of one
+thread, and is written as it ends: --resume keeps what is there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+METHODS: dict[str, tuple[str, ...]] = {
+    "TripleMove": ("rpg", "one_latent"),
+    "ThreeWayPush": ("rpg", "one_latent"),
+    "CupTrap": ("rpg", "one_latent", "rpg_beta0", "rpg_no_spread", "rpg_default", "multistart"),
+}
+HEADINGS = (
+    "task",
+    "method",
+    "runs that succeed",
+    "outcomes covered, run by run",
+    "expected success under pi(z)",
+    "simulator steps",
+    "s a run (one thread)",
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings of the comparison."""
+
+    seeds: int = 5
+    """Seeds of each method, 0, 1, ..."""
+    task: str = ""
+    """One task only."""
+    json: bool = False
+    """Print one JSON object on the last line."""
+    out: Path = Path("runs/benchmarks/rpg_tasks")
+    """Folder of the single results."""
+    resume: bool = False
+    """Keep the results that are there instead of running them again."""
+    num_envs: int = 32
+    """Episodes side by side."""
+    jobs: int = os.cpu_count() or 1
+    """Runs at the same time."""
+    table: Path | None = None
+    """Markdown file for the table."""
+    images: Path | None = None
+    """Folder for the last frame of the modes of RPG's first seed, as <task>.png."""
+    iterations: int | None = None
+    """Fewer iterations than the task asks for, to try the script itself."""
+    single: str = ""
+    """Run one, for example "CupTrap:rpg:3", in this process (what the jobs do)."""
+
+
+def train_rpg(name: str, method: str, seed: int, options: Options) -> dict[str, Any]:
+    """One run of RPG or of its relatives.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; half a run is no result.
+    """
+    from rpg.algorithms.base import AlgorithmConfig
+    from rpg.algorithms.rpg import RPGConfig
+    from rpg.cli.report import run_result
+    from rpg.cli.settings import task_config
+    from rpg.cli.video import write_modes_video
+    from rpg.trainer import Trainer
+    from tasks import find_task
+
+    kind = find_task(name)
+    iterations = options.iterations or task_config(kind).iterations
+    own: dict[str, dict[str, Any]] = {
+        "rpg": {},
+        "one_latent": {"algo": "gaussian"},
+        "rpg_beta0": {"beta": 0.0},
+        "rpg_no_spread": {"table_spread": RPGConfig.table_spread},
+    }
+    if method == "rpg_default":
+        config: AlgorithmConfig = RPGConfig(seed=seed, iterations=iterations)
+    else:
+        config = task_config(kind, seed=seed, iterations=iterations, **own[method])
+    task = kind(options.num_envs)
+    trainer = Trainer(task, config)
+    if trainer.train().interrupted:
+        raise KeyboardInterrupt
+    evaluations = trainer.evaluate()
+    modes = trainer.modes(evaluations)
+    if options.images is not None and method == "rpg" and seed == 0:
+        options.images.mkdir(parents=True, exist_ok=True)
+        write_modes_video(task, modes, options.images / f"{name}.mp4")
+    result = run_result(trainer, evaluations, modes)
+    return {
+        "success": result["policy_success"],
+        "expected_success": result["expected_success"],
+        "outcomes": sorted({evaluation.outcome for evaluation in evaluations if evaluation.succeeded}),
+        "simulator_steps": result["simulator_steps"],
+        "seconds": result["seconds"],
+    }
+
+
+def train_multistart(name: str, seed: int, options: Options) -> dict[str, Any]:
+    """Adam on one action sequence an environment, from random values at 5 knots."""
+    import time
+
+    import torch
+
+    from rpg.action_policy import knot_weights
+    from rpg.cli.settings import task_config
+    from rpg.evaluation import EVALUATION_SEED
+    from tasks import find_task
+
+    kind, count = find_task(name), options.num_envs
+    iterations = options.iterations or task_config(kind).iterations
+    task = kind(count)
+    began = time.perf_counter()
+    generator = torch.Generator().manual_seed(seed)
+    knots = torch.randn(count, 5, task.action_dim, generator=generator)
+    table = (knot_weights(5, task.horizon) @ knots).transpose(0, 1).contiguous().requires_grad_()
+    optimizer = torch.optim.Adam([table], lr=0.05)
+
+    def returns(actions: torch.Tensor, seed: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        episode, total, info = task.reset(seed), torch.zeros(count), {}
+        for action in actions:
+            episode, reward, info = task.step(episode, torch.tanh(action))
+            total = total + reward
+        return total, info
+
+    for iteration in range(iterations):
+        total, _ = returns(table, seed * 1_000_003 + iteration)
+        optimizer.zero_grad()
+        (-total.sum() / task.horizon).backward()
+        optimizer.step()
+    seconds = time.perf_counter() - began
+    with torch.no_grad():  # each start in its own held-out episode, then the best in all of them
+        total, info = returns(table, EVALUATION_SEED)
+        outcomes = sorted(set(info["outcome"][info["success"]].tolist()))
+        best = int(total.argmax())
+        _, info = returns(table[:, best : best + 1].expand(-1, count, -1), EVALUATION_SEED)
+    success = float(info["success"].double().mean())
+    return {
+        "success": success,
+        "expected_success": success,
+        "outcomes": outcomes,
+        "simulator_steps": iterations * count * task.horizon,
+        "seconds": seconds,
+    }
+
+
+def run_single(single: str, options: Options) -> dict[str, Any]:
+    """One run in this process."""
+    import torch
+
+    torch.set_num_threads(1)
+    name, method, seed = single.split(":")
+    run = (
+        train_multistart(name, int(seed), options)
+        if method == "multistart"
+        else train_rpg(name, method, int(seed), options)
+    )
+    return {"task": name, "method": method, "seed": int(seed), **run}
+
+
+def run_job(options: Options, single: str, console: Console) -> dict[str, Any]:
+    """Train in a process of its own, or read what an earlier one wrote."""
+    path = options.out / f"{single.replace(':', '-')}.json"
+    if not (options.resume and path.exists()):
+        command = [sys.executable, "-m", "benchmarks.rpg_tasks", "--single", single, "--num-envs", str(options.num_envs)]
+        command += ["--iterations", str(options.iterations)] if options.iterations else []
+        command += ["--images", str(options.images)] if options.images else []
+        environment = {**os.environ, "DIFFSIM_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{single} failed:\n{done.stderr[-2000:]}")
+        partial = path.with_suffix(".tmp")
+        partial.write_text(done.stdout.strip().splitlines()[-1] + "\n")
+        partial.replace(path)
+    result = json.loads(path.read_text())
+    console.print(
+        f"{single}: success {result['success']:.2f}, outcomes {result['outcomes']}, "
+        f"expected {result['expected_success']:.2f}, {result['seconds']:.0f} s"
+    )
+    return result
+
+
+def summary_rows(results: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """One row a task and method, for the table."""
+    rows = []
+    for name, method in dict.fromkeys((result["task"], result["method"]) for result in results):
+        own = [result for result in results if (result["task"], result["method"]) == (name, method)]
+        rows.append(
+            (
+                name,
+                method,
+                f"{sum(result['success'] >= 0.5 for result in own)}/{len(own)}",
+                " ".join(str(len(result["outcomes"])) for result in own),
+                f"{sum(result['expected_success'] for result in own) / len(own):.2f}",
+                str(own[0]["simulator_steps"]),
+                f"{sum(result['seconds'] for result in own) / len(own):.0f}",
+            )
+        )
+    return rows
+
+
+def main() -> None:
+    options = tyro.cli(Options)
+    if options.single:
+        print(json.dumps(run_single(options.single, options)))
+        return
+    if options.task and options.task not in METHODS:
+        raise SystemExit(f"--task was given '{options.task}'; allowed are {', '.join(METHODS)}")
+    console = Console(stderr=True, highlight=False)
+    options.out.mkdir(parents=True, exist_ok=True)
+    names = [options.task] if options.task else list(METHODS)
+    singles = [f"{name}:{method}:{seed}" for name in names for seed in range(options.seeds) for method in METHODS[name]]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        try:
+            results = list(pool.map(lambda single: run_job(options, single, console), singles))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    rows = summary_rows(results)
+    table = Table(*HEADINGS)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    if options.table is not None:
+        lines = ["| " + " | ".join(row) + " |" for row in (HEADINGS, ("---",) * len(HEADINGS), *rows)]
+        options.table.write_text("\n".join(lines) + "\n")
+    if options.json:
+        summary: dict[str, Any] = {"seeds": options.seeds}
+        for result in results:
+            own = summary.setdefault(f"{result['task']}_{result['method']}", {"succeeded": 0, "outcomes": []})
+            own["succeeded"] += int(result["success"] >= 0.5)
+            own["outcomes"].append(len(result["outcomes"]))
+            own["simulator_steps"] = result["simulator_steps"]
+        print(json.dumps(summary))
+
+
+if __name__ == "__main__":
+    main()

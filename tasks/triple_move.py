@@ -1,0 +1,87 @@
+"""Drag a soft puck to any of three goals."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+import diffsim as ds
+from diffsim.render import Camera, GroundMarker
+from tasks.base import Task
+from tasks.registry import register
+from tasks.three_goals import ThreeGoals
+
+CENTER, HALF_HEIGHT = (0.6, 0.6), 0.08
+
+
+@register("TripleMove")
+class TripleMove(Task):
+    """A finger that pokes into a soft puck drags it to one of three goals.
+
+    Task: bring the puck's centre to a goal, whichever, without losing it. All three are as near and as good, so there are
+        three distinct optima.
+    Randomisation: the puck and the finger start together, up to 1 cm off the middle of the goals.
+    Success: at the end the puck's centre is within 6 cm of a goal, on the ground plane.
+    """
+
+    horizon = 16
+    dt, substeps = 8e-3, 8
+    tool_speed = 0.8
+    goals = ThreeGoals(CENTER, radius=0.3)
+    outcome_names = tuple(f"the goal {name}" for name in goals.names)
+    optimizer_settings = MappingProxyType(
+        {
+            "iterations": 70,
+            "num_latents": 6,
+            "beta": (1.0, 0.0, 0.2, 0.6),
+            "alpha_z": (0.3, 0.3),  # to the end: no goal is better, and none is to be given up
+            "posterior_stride": 2,
+        }
+    )
+
+    def scene(self) -> ds.Scene:
+        puck = ds.SoftBody(
+            "puck",
+            ds.Cylinder(half_length=HALF_HEIGHT, radius=0.13),
+            position=(*CENTER, HALF_HEIGHT + 0.001),
+            material=ds.Elastic(youngs_modulus=6e3, poissons_ratio=0.3),
+            particles=80,
+        )
+        finger = ds.Tool(
+            "finger",
+            ds.Capsule(half_length=0.1, radius=0.065),
+            position=(*CENTER, 0.165),
+            control=("x", "y"),
+            friction=3.0,
+        )
+        return ds.Scene(
+            soft_bodies=(puck,),
+            tools=(finger,),
+            ground=ds.Ground(friction=0.1),
+            upper=(1.2, 1.2, 0.4),
+            grid_spacing=0.05,
+        )
+
+    def randomize(self, state: ds.State, generator: torch.Generator) -> ds.State:
+        shift = torch.zeros(state.num_envs, 1, 3, dtype=state.x.dtype)
+        shift[:, 0, :2] = 0.01 * (2.0 * torch.rand(state.num_envs, 2, generator=generator) - 1.0)
+        return state.replace(x=state.x + shift, tool_position=state.tool_position + shift)
+
+    def reward(self, state: ds.State, action: Tensor) -> Tensor:
+        center = state.x[..., :2].mean(dim=1)
+        gap = state.tool_position[:, 0, :2] - center
+        return self.goals.reward(center) - 0.25 * (gap / 0.15).square().sum(dim=1)
+
+    def success(self, state: ds.State) -> Tensor:
+        return self.goals.distances(state.x[..., :2].mean(dim=1)).amin(dim=1) < 0.06
+
+    def outcome(self, observations: Tensor) -> Tensor:
+        return self.goals.distances(observations[-1, :, :2]).argmin(dim=1)
+
+    def camera(self) -> Camera:
+        return Camera(position=(0.6, -0.75, 1.35), target=(0.6, 0.62, 0.0), vertical_fov_degrees=34)
+
+    def markers(self) -> tuple[GroundMarker, ...]:
+        return self.goals.markers(radius=0.06)
