@@ -52,6 +52,15 @@ def log_tanh_slope(u: Tensor) -> Tensor:
     return 2 * (math.log(2) - u - functional.softplus(-2 * u))
 
 
+def squashed_entropy(std: Tensor, u: Tensor) -> float:
+    """Mean over steps of the entropy of tanh(u), nats, from samples `u` (T, B, A) with std `std` (T, A) before squashing.
+
+    The steps are taken one by one: what they have in common through knots is not counted.
+    """
+    gaussian = (std.log() + 0.5 * math.log(2 * math.pi * math.e)).sum(-1).mean()
+    return float((gaussian + log_tanh_slope(u).sum(-1).mean()).detach())
+
+
 def time_features(step: int, horizon: int, like: Tensor) -> Tensor:
     """(B, 5) of the time: linear, and two harmonics, smooth so that a gradient can move events in time."""
     angles = [2 * math.pi * harmonic * step / horizon for harmonic in HARMONICS]

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from rpg.action_policy import OpenLoopTable
+from rpg.action_policy import OpenLoopTable, knot_weights, squashed_entropy
 from rpg.algorithms.base import Algorithm, AlgorithmConfig, bad_indices
 from rpg.gradient import signal_to_noise
 from rpg.metrics import IterationReport
-from rpg.open_loop import knot_weights, squashed_entropy
 from rpg.protocol import Environment
 from rpg.rollout import rolled_out
 from rpg.schedules import Schedule

@@ -12,10 +12,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rpg.action_policy import OpenLoopTable
+from rpg.action_policy import OpenLoopTable, knot_weights, squashed_entropy
 from rpg.algorithms.base import Algorithm, AlgorithmConfig
 from rpg.metrics import IterationReport
-from rpg.open_loop import knot_weights, squashed_entropy
 from rpg.protocol import Environment
 from rpg.rollout import rolled_out
 from rpg.schedules import Schedule

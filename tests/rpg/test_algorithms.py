@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from rpg.action_policy import knot_weights, squashed_entropy
 from rpg.algorithms import CONFIGS, build_algorithm, config_from_dict
 from rpg.algorithms.adam import AdamConfig, MultistartConfig
 from rpg.algorithms.cem import CEMConfig
@@ -21,7 +22,6 @@ from rpg.algorithms.shac import SHACConfig
 from rpg.environments.wall import PointMassWall
 from rpg.evaluation import evaluate_latents
 from rpg.metrics import read_metrics
-from rpg.open_loop import knot_weights, squashed_entropy
 from rpg.protocol import check_environment
 from rpg.schedules import Schedule
 from rpg.trainer import Trainer
