@@ -3,12 +3,13 @@
     python -m benchmarks.rpg_tasks --seeds 5 --json [--task CupTrap]
 
 TripleMove and ThreeWayPush have three equally good goals, CupTrap a deep local optimum on the straight way. Methods:
-    rpg            the task's settings
-    one_latent     the same with a single latent, hence without posterior and bonus
-    rpg_beta0      the same with K latents, but nothing pays them for being different (CupTrap)
-    rpg_no_spread  the same with latents that start as one (CupTrap)
-    rpg_default    RPG as it comes, for the task's number of iterations (CupTrap)
-    multistart     Adam on 32 action sequences from smooth random starts, one an environment (CupTrap)
+    rpg                the task's settings
+    one_latent         the same with a single latent, hence without posterior and bonus
+    rpg_beta0          the same with K latents, but nothing pays them for being different (CupTrap)
+    rpg_no_spread      the same with latents that start as one (CupTrap)
+    rpg_default        RPG as it comes, for the task's number of iterations (CupTrap)
+    gaussian_default   the one Gaussian that belongs to rpg_default (CupTrap)
+    multistart         Adam on 32 action sequences from smooth random starts, one an environment (CupTrap)
 A run succeeds if the noiseless episodes of its most probable latent (of the start with the best return) reach a goal in at
 least half of the held-out initial states; it covers the outcomes that any latent reaches so. Each run is a process of one
 thread, and is written as it ends: --resume keeps what is there.
@@ -32,7 +33,7 @@ from rich.table import Table
 METHODS: dict[str, tuple[str, ...]] = {
     "TripleMove": ("rpg", "one_latent"),
     "ThreeWayPush": ("rpg", "one_latent"),
-    "CupTrap": ("rpg", "one_latent", "rpg_beta0", "rpg_no_spread", "rpg_default", "multistart"),
+    "CupTrap": ("rpg", "one_latent", "rpg_beta0", "rpg_no_spread", "rpg_default", "gaussian_default", "multistart"),
 }
 HEADINGS = (
     "task",
@@ -95,10 +96,12 @@ def train_rpg(name: str, method: str, seed: int, options: Options) -> dict[str, 
         "rpg_beta0": {"beta": 0.0},
         "rpg_no_spread": {"table_spread": RPGConfig.table_spread},
     }
-    if method == "rpg_default":
-        config: AlgorithmConfig = RPGConfig(seed=seed, iterations=iterations)
-    else:
+    config: AlgorithmConfig
+    if method in own:
         config = task_config(kind, seed=seed, iterations=iterations, **own[method])
+    else:
+        default = RPGConfig(seed=seed, iterations=iterations)
+        config = default.gaussian() if method == "gaussian_default" else default
     task = kind(options.num_envs)
     trainer = Trainer(task, config)
     if trainer.train().interrupted:
