@@ -3,12 +3,13 @@
     python -m benchmarks.rpg_tasks --seeds 5 --json [--task CupTrap]
 
 TripleMove and ThreeWayPush have three equally good goals, CupTrap a deep local optimum on the straight way. Methods:
-    rpg            the task's settings
-    one_latent     the same with a single latent, hence without posterior and bonus
-    rpg_beta0      the same with K latents, but nothing pays them for being different (CupTrap)
-    rpg_no_spread  the same with latents that start as one (CupTrap)
-    rpg_default    RPG as it comes, for the task's number of iterations (CupTrap)
-    multistart     Adam on 32 action sequences from smooth random starts, one an environment (CupTrap)
+    rpg                the task's settings
+    one_latent         the same with a single latent, hence without posterior and bonus
+    rpg_beta0          the same with K latents, but nothing pays them for being different (CupTrap)
+    rpg_no_spread      the same with latents that start as one (CupTrap)
+    rpg_default        RPG as it comes, for the task's number of iterations (CupTrap)
+    gaussian_default   the one Gaussian that belongs to rpg_default (CupTrap)
+    multistart         Adam on 32 action sequences from smooth random starts, one an environment (CupTrap)
 A run succeeds if the noiseless episodes of its most probable latent (of the start with the best return) reach a goal in at
 least half of the held-out initial states; it covers the outcomes that any latent reaches so. Each run is a process of one
 thread, and is written as it ends: --resume keeps what is there.
@@ -32,7 +33,7 @@ from rich.table import Table
 METHODS: dict[str, tuple[str, ...]] = {
     "TripleMove": ("rpg", "one_latent"),
     "ThreeWayPush": ("rpg", "one_latent"),
-    "CupTrap": ("rpg", "one_latent", "rpg_beta0", "rpg_no_spread", "rpg_default", "multistart"),
+    "CupTrap": ("rpg", "one_latent", "rpg_beta0", "rpg_no_spread", "rpg_default", "gaussian_default", "multistart"),
 }
 HEADINGS = (
     "task",
@@ -73,12 +74,13 @@ class Options:
     """Run one, for example "CupTrap:rpg:3", in this process (what the jobs do)."""
 
 
-def train_rpg(name: str, method: str, seed: int, options: Options) -> dict[str, Any]:
-    """One run of RPG or of its relatives.
+def trained(name: str, method: str, seed: int, options: Options) -> dict[str, Any]:
+    """One run.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; half a run is no result.
     """
+    from rpg.algorithms.adam import MultistartConfig
     from rpg.algorithms.base import AlgorithmConfig
     from rpg.algorithms.rpg import RPGConfig
     from rpg.cli.report import run_result
@@ -95,10 +97,15 @@ def train_rpg(name: str, method: str, seed: int, options: Options) -> dict[str, 
         "rpg_beta0": {"beta": 0.0},
         "rpg_no_spread": {"table_spread": RPGConfig.table_spread},
     }
-    if method == "rpg_default":
-        config: AlgorithmConfig = RPGConfig(seed=seed, iterations=iterations)
-    else:
+    config: AlgorithmConfig
+    if method == "multistart":  # a start an environment
+        starts = {"num_starts": options.num_envs, "start_knots": 5, "learning_rate": 0.05}
+        config = MultistartConfig(seed=seed, iterations=iterations, **starts)
+    elif method in own:
         config = task_config(kind, seed=seed, iterations=iterations, **own[method])
+    else:
+        default = RPGConfig(seed=seed, iterations=iterations)
+        config = default.gaussian() if method == "gaussian_default" else default
     task = kind(options.num_envs)
     trainer = Trainer(task, config)
     if trainer.train().interrupted:
@@ -118,66 +125,13 @@ def train_rpg(name: str, method: str, seed: int, options: Options) -> dict[str, 
     }
 
 
-def train_multistart(name: str, seed: int, options: Options) -> dict[str, Any]:
-    """Adam on one action sequence an environment, from random values at 5 knots."""
-    import time
-
-    import torch
-
-    from rpg.action_policy import knot_weights
-    from rpg.cli.settings import task_config
-    from rpg.evaluation import EVALUATION_SEED
-    from tasks import find_task
-
-    kind, count = find_task(name), options.num_envs
-    iterations = options.iterations or task_config(kind).iterations
-    task = kind(count)
-    began = time.perf_counter()
-    generator = torch.Generator().manual_seed(seed)
-    knots = torch.randn(count, 5, task.action_dim, generator=generator)
-    table = (knot_weights(5, task.horizon) @ knots).transpose(0, 1).contiguous().requires_grad_()
-    optimizer = torch.optim.Adam([table], lr=0.05)
-
-    def returns(actions: torch.Tensor, seed: int) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        episode, total, info = task.reset(seed), torch.zeros(count), {}
-        for action in actions:
-            episode, reward, info = task.step(episode, torch.tanh(action))
-            total = total + reward
-        return total, info
-
-    for iteration in range(iterations):
-        total, _ = returns(table, seed * 1_000_003 + iteration)
-        optimizer.zero_grad()
-        (-total.sum() / task.horizon).backward()
-        optimizer.step()
-    seconds = time.perf_counter() - began
-    with torch.no_grad():  # each start in its own held-out episode, then the best in all of them
-        total, info = returns(table, EVALUATION_SEED)
-        outcomes = sorted(set(info["outcome"][info["success"]].tolist()))
-        best = int(total.argmax())
-        _, info = returns(table[:, best : best + 1].expand(-1, count, -1), EVALUATION_SEED)
-    success = float(info["success"].double().mean())
-    return {
-        "success": success,
-        "expected_success": success,
-        "outcomes": outcomes,
-        "simulator_steps": iterations * count * task.horizon,
-        "seconds": seconds,
-    }
-
-
 def run_single(single: str, options: Options) -> dict[str, Any]:
     """One run in this process."""
     import torch
 
     torch.set_num_threads(1)
     name, method, seed = single.split(":")
-    run = (
-        train_multistart(name, int(seed), options)
-        if method == "multistart"
-        else train_rpg(name, method, int(seed), options)
-    )
-    return {"task": name, "method": method, "seed": int(seed), **run}
+    return {"task": name, "method": method, "seed": int(seed), **trained(name, method, int(seed), options)}
 
 
 def run_job(options: Options, single: str, console: Console) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class TripleMove(Task):
         return self.goals.distances(observations[-1, :, :2]).argmin(dim=1)
 
     def camera(self) -> Camera:
-        return Camera(position=(0.6, -0.75, 1.35), target=(0.6, 0.62, 0.0), vertical_fov_degrees=34)
+        return Camera(position=(0.6, -0.75, 1.35), target=(0.6, 0.7, 0.12), vertical_fov_degrees=35)
 
     def markers(self) -> tuple[GroundMarker, ...]:
         return self.goals.markers(radius=0.06)

@@ -83,4 +83,4 @@ def test_the_cup_is_a_local_optimum():
         (-total).backward()
         optimizer.step()
     assert not info["success"].any()
-    assert float(task.distance(episode.state).max()) < 0.6  # at the bottom
+    assert float(task.distance(episode.state.detach()).max()) < 0.6  # at the bottom
