@@ -217,7 +217,7 @@ def table_rows(results: Mapping[str, list[dict[str, Any]]], *, counts: bool) -> 
                 f"{sum(column('success')) / count:.2f}",
                 f"{sum(len(result['outcomes']) for result in own) / count:.2f}",
                 f"{mean:.3f} ± {spread:.3f}",
-                f"{sum(column('gradient_snr')) / count:.2f}",
+                "no noise" if max(column("gradient_snr")) > 1e3 else f"{sum(column('gradient_snr')) / count:.2f}",
                 f"{own[0]['simulator_steps']}",
                 f"{sum(column('seconds')) / count:.1f}",
             )
