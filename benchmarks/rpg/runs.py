@@ -244,7 +244,7 @@ def plot_curves(path: Path, results: Mapping[str, list[dict[str, Any]]], *, titl
         axes.fill_between(steps, low, high, color=line.get_color(), alpha=0.15, lw=0)
     axes.set_xlabel("simulator steps")
     axes.set_ylabel("return of a batch, with exploration noise")
-    axes.set_title(f"{title}: median and quartiles over {max(map(len, results.values()))} seeds", loc="left")
+    axes.set_title(f"{title}: median and quartiles over up to {max(map(len, results.values()))} seeds", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     path.parent.mkdir(parents=True, exist_ok=True)
