@@ -1,10 +1,10 @@
-"""The baselines as every experiment runs them: their own defaults, and as many simulator steps as RPG."""
+"""The baselines as every experiment runs them: the best of what `benchmarks/rpg_tuning.py` tried, at as many steps as RPG."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rpg import AlgorithmConfig
+from rpg import AlgorithmConfig, Schedule
 from rpg.algorithms.adam import AdamConfig, MultistartConfig
 from rpg.algorithms.cem import CEMConfig
 from rpg.algorithms.mixture import MixtureConfig
@@ -23,11 +23,11 @@ def baselines(rpg: RPGConfig) -> Mapping[str, AlgorithmConfig]:
     return {
         "mixture": MixtureConfig(iterations=iterations, policy_learning_rate=rate, **shared),
         "adam": AdamConfig(iterations=iterations, **step),
-        "multistart": MultistartConfig(iterations=iterations, **step),
-        "cem": CEMConfig(iterations=iterations),
-        "mppi": MPPIConfig(iterations=iterations),
+        "multistart": MultistartConfig(iterations=iterations, start_spread=2.0, **step),
+        "cem": CEMConfig(iterations=iterations, min_std=0.02, elite_fraction=0.1),
+        "mppi": MPPIConfig(iterations=iterations, noise=Schedule(1.0, 0.03)),
         "shac": SHACConfig(iterations=iterations),
         "sapo": SAPOConfig(iterations=iterations),
-        "ppo": PPOConfig(iterations=iterations),
+        "ppo": PPOConfig(iterations=iterations, learning_rate=0.003),
         "sac": SACConfig(iterations=iterations),
     }
