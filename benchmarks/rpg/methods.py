@@ -23,7 +23,7 @@ def baselines(rpg: RPGConfig) -> Mapping[str, AlgorithmConfig]:
     return {
         "mixture": MixtureConfig(iterations=iterations, policy_learning_rate=rate, **shared),
         "adam": AdamConfig(iterations=iterations, **step),
-        "multistart": MultistartConfig(iterations=iterations, start_spread=2.0, **step),
+        "multistart": MultistartConfig(iterations=iterations, **step),
         "cem": CEMConfig(iterations=iterations, min_std=0.02, elite_fraction=0.1),
         "mppi": MPPIConfig(iterations=iterations, noise=Schedule(1.0, 0.03)),
         "shac": SHACConfig(iterations=iterations),
