@@ -15,16 +15,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
 from rich.console import Console
-from rich.table import Table
+
+from benchmarks import processes
 
 METHODS: dict[str, dict[str, Any]] = {
     "rpg": {"algo": "rpg"},
@@ -89,23 +87,13 @@ def run_single(method: str, seed: int, options: Options) -> dict[str, Any]:
     }
 
 
-def run_job(options: Options, method: str, seed: int, console: Console) -> dict[str, Any]:
+def run_job(options: Options, single: str, console: Console) -> dict[str, Any]:
     """Train in a process of its own, or read what an earlier one wrote."""
-    path = options.out / f"{method}-{seed}.json"
-    if not (options.resume and path.exists()):
-        command = [sys.executable, "-m", "benchmarks.main_job", "--single", f"{method}:{seed}"]
-        command += ["--num-envs", str(options.num_envs)]
-        command += ["--iterations", str(options.iterations)] if options.iterations else []
-        environment = {**os.environ, "DIFFSIM_NUM_THREADS": "1"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{method} seed {seed} failed:\n{done.stderr[-2000:]}")
-        partial = path.with_suffix(".tmp")
-        partial.write_text(done.stdout.strip().splitlines()[-1] + "\n")
-        partial.replace(path)
-    result = json.loads(path.read_text())
+    arguments = ["--num-envs", str(options.num_envs)]
+    arguments += ["--iterations", str(options.iterations)] if options.iterations else []
+    result = processes.run_job("benchmarks.main_job", single, arguments, out=options.out, resume=options.resume)
     console.print(
-        f"{method} seed {seed}: success {result['success']:.2f}, ways {result['ways']}, "
+        f"{result['method']} seed {result['seed']}: success {result['success']:.2f}, ways {result['ways']}, "
         f"return {result['return_mean']:.2f}, {result['seconds']:.0f} s"
     )
     return result
@@ -157,21 +145,9 @@ def main() -> None:
         return
     console = Console(stderr=True, highlight=False)
     options.out.mkdir(parents=True, exist_ok=True)
-    pairs = [(method, seed) for seed in range(options.seeds) for method in METHODS]
-    with ThreadPoolExecutor(options.jobs) as pool:
-        try:
-            results = list(pool.map(lambda pair: run_job(options, *pair, console), pairs))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    rows = summary_rows(results)
-    table = Table(*HEADINGS)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-    if options.table is not None:
-        lines = ["| " + " | ".join(row) + " |" for row in (HEADINGS, ("---",) * len(HEADINGS), *rows)]
-        options.table.write_text("\n".join(lines) + "\n")
+    singles = [f"{method}:{seed}" for seed in range(options.seeds) for method in METHODS]
+    results = processes.run_jobs(lambda single: run_job(options, single, console), singles, jobs=options.jobs)
+    processes.print_table(HEADINGS, summary_rows(results), console, options.table)
     if options.json:
         successes = {
             f"{method}_success": sum(r["success"] >= 0.5 for r in results if r["method"] == method) for method in METHODS

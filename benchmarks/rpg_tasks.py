@@ -19,16 +19,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
 from rich.console import Console
-from rich.table import Table
+
+from benchmarks import processes
 
 METHODS: dict[str, tuple[str, ...]] = {
     "TripleMove": ("rpg", "one_latent"),
@@ -136,19 +134,10 @@ def run_single(single: str, options: Options) -> dict[str, Any]:
 
 def run_job(options: Options, single: str, console: Console) -> dict[str, Any]:
     """Train in a process of its own, or read what an earlier one wrote."""
-    path = options.out / f"{single.replace(':', '-')}.json"
-    if not (options.resume and path.exists()):
-        command = [sys.executable, "-m", "benchmarks.rpg_tasks", "--single", single, "--num-envs", str(options.num_envs)]
-        command += ["--iterations", str(options.iterations)] if options.iterations else []
-        command += ["--images", str(options.images)] if options.images else []
-        environment = {**os.environ, "DIFFSIM_NUM_THREADS": "1"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{single} failed:\n{done.stderr[-2000:]}")
-        partial = path.with_suffix(".tmp")
-        partial.write_text(done.stdout.strip().splitlines()[-1] + "\n")
-        partial.replace(path)
-    result = json.loads(path.read_text())
+    arguments = ["--num-envs", str(options.num_envs)]
+    arguments += ["--iterations", str(options.iterations)] if options.iterations else []
+    arguments += ["--images", str(options.images)] if options.images else []
+    result = processes.run_job("benchmarks.rpg_tasks", single, arguments, out=options.out, resume=options.resume)
     console.print(
         f"{single}: success {result['success']:.2f}, outcomes {result['outcomes']}, "
         f"expected {result['expected_success']:.2f}, {result['seconds']:.0f} s"
@@ -186,20 +175,8 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     names = [options.task] if options.task else list(METHODS)
     singles = [f"{name}:{method}:{seed}" for name in names for seed in range(options.seeds) for method in METHODS[name]]
-    with ThreadPoolExecutor(options.jobs) as pool:
-        try:
-            results = list(pool.map(lambda single: run_job(options, single, console), singles))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    rows = summary_rows(results)
-    table = Table(*HEADINGS)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-    if options.table is not None:
-        lines = ["| " + " | ".join(row) + " |" for row in (HEADINGS, ("---",) * len(HEADINGS), *rows)]
-        options.table.write_text("\n".join(lines) + "\n")
+    results = processes.run_jobs(lambda single: run_job(options, single, console), singles, jobs=options.jobs)
+    processes.print_table(HEADINGS, summary_rows(results), console, options.table)
     if options.json:
         summary: dict[str, Any] = {"seeds": options.seeds}
         for result in results:

@@ -20,6 +20,9 @@ from rpg.validation import SettingError
 PolicyName = Literal["table", "mlp", "points"]
 HARMONICS = (1, 2)
 
+POLICY_LEARNING_RATES: dict[str, float] = {"table": 0.1, "mlp": 0.01, "points": 0.01}
+"""Adam steps that suit each policy."""
+
 
 class ActionSample(NamedTuple):
     """A reparameterised sample."""

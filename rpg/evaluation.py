@@ -62,7 +62,7 @@ def evaluate_latents(
     for first in range(0, count, num_envs):
         batch = range(first, min(first + num_envs, count))
         chosen = first + torch.arange(num_envs, device=like.device) % len(batch)
-        trajectory = rolled_out(env, policy, latents[:, chosen], seed=seed, std=1.0, noise=noise)
+        trajectory = rolled_out(env, policy, latents[:, chosen], state=env.reset(seed), std=1.0, noise=noise)
         evaluations += [
             _evaluation(n, float(probs[n]), trajectory, (chosen == n).nonzero().squeeze(1), seed) for n in batch
         ]

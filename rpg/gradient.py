@@ -27,6 +27,11 @@ def score_function_loss(value: Tensor, log_prob: Tensor) -> Tensor:
     return -(advantage * log_prob).sum() / max(1, value.shape[0] - 1)
 
 
+def to_go(steps: Tensor) -> Tensor:
+    """(T, B) what is still earned from each step on, given what is earned at each; detached."""
+    return steps.detach().flip(0).cumsum(0).flip(0)
+
+
 def latent_groups(latent: Tensor) -> Tensor:
     """(B,) int64 numbers of the distinct columns of `latent` (S, B) or (S, B, D)."""
     columns = latent.movedim(1, 0).flatten(1)

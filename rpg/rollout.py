@@ -67,18 +67,17 @@ def rolled_out(
     policy: ActionPolicy,
     latent: Tensor,
     *,
-    seed: int,
+    state: Any,
     std: float,
     noise: Tensor,
     window: int | None = None,
     differentiable: bool = True,
 ) -> Trajectory:
-    """Run T steps from `reset(seed)` with `latent` (S, B, ...) and `noise` (T, B, A); no noise: mean actions.
+    """Run T steps from `state`, of a `reset`, with `latent` (S, B, ...) and `noise` (T, B, A); no noise: mean actions.
 
     With `window`, states are cut from the graph every so many steps: gradients flow within windows only. Not
     `differentiable` cuts actions from the graph.
     """
-    state = env.reset(seed)
     observation = env.observe(state)
     observations, actions, log_probs, rewards = [observation], [], [], []
     info: dict[str, Tensor] = {}

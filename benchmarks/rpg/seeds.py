@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from rpg import Environment, RPGConfig
 from rpg.algorithms.rpg import RPG
 from rpg.evaluation import evaluate_latents
-from rpg.gradient import advantages, signal_to_noise
+from rpg.gradient import advantages, signal_to_noise, to_go
 from rpg.objective import BoundWeights, bound_terms
 from rpg.protocol import check_environment
 from rpg.rollout import rolled_out
@@ -129,7 +129,8 @@ def train_seeds(
         whole = LongTable(tables.flatten(0, 1), runs[0])
         index = owner * config.num_latents + latent
         score = config.action_gradient == "score"
-        trajectory = rolled_out(env, whole, index.unsqueeze(0), seed=0, std=std, noise=noise, differentiable=not score)
+        start = env.reset(0)
+        trajectory = rolled_out(env, whole, index.unsqueeze(0), state=start, std=std, noise=noise, differentiable=not score)
         steps = trajectory.sampled_steps(config.posterior_stride)
         seen = trajectory.features(steps, with_actions=config.posterior_input == "state_actions")
         by_seed = seen.unflatten(1, (count, num_envs)).transpose(0, 1)  # (S, T', B, F)
@@ -152,8 +153,7 @@ def train_seeds(
         loss = -(gain * chosen).sum() / max(1, num_envs - 1)
         earned = terms.steps(weights)
         if score:
-            to_go = earned.detach().flip(0).cumsum(0).flip(0)
-            parts = zip(to_go.split(num_envs, dim=1), draws, strict=True)
+            parts = zip(to_go(earned).split(num_envs, dim=1), draws, strict=True)
             gain = torch.cat([advantages(part, own) for part, own in parts], dim=1)
             means = torch.stack([whole.mean(like, index, step) for step in range(horizon)])
             u = (means + std * noise).detach()

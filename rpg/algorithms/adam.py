@@ -107,7 +107,7 @@ class Adam(Algorithm[AdamConfig]):
         noise = config.noise * self.standard_normal(env.horizon, env.num_envs, env.action_dim)
         noise.requires_grad_()
         trajectory = rolled_out(
-            env, self.policy, start.unsqueeze(0), seed=self.episode_seed(iteration), std=1.0, noise=noise
+            env, self.policy, start.unsqueeze(0), state=env.reset(self.episode_seed(iteration)), std=1.0, noise=noise
         )
         self.check_finite("reward", trajectory.rewards.sum(0), iteration)
         self.check_differentiable(trajectory.rewards)

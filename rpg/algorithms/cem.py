@@ -80,7 +80,7 @@ class CEM(Algorithm[CEMConfig]):
             drawn = self._std * self.standard_normal(env.num_envs, *self._mean.shape)
             noise = torch.einsum("tn,bna->tba", self._weights, drawn)
             trajectory = rolled_out(
-                env, self.policy, latent, seed=self.episode_seed(iteration), std=1.0, noise=noise
+                env, self.policy, latent, state=env.reset(self.episode_seed(iteration)), std=1.0, noise=noise
             )
             self.check_finite("reward", trajectory.rewards.sum(0), iteration)
             knots.append(self._mean + drawn)

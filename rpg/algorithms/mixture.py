@@ -14,7 +14,7 @@ from typing import ClassVar, get_args
 import torch
 from torch import Tensor, nn
 
-from rpg.action_policy import PolicyName, configured_policy
+from rpg.action_policy import POLICY_LEARNING_RATES, PolicyName, configured_policy
 from rpg.algorithms.base import Algorithm, AlgorithmConfig, bad_indices
 from rpg.gradient import pathwise_loss, score_function_loss, signal_to_noise
 from rpg.latent import LatentSpace
@@ -23,8 +23,6 @@ from rpg.protocol import Environment
 from rpg.rollout import rolled_out
 from rpg.schedules import Schedule
 from rpg.validation import check_choice, check_int, check_positive, check_scale, check_weight
-
-_POLICY_LEARNING_RATES: dict[str, float] = {"table": 0.1, "mlp": 0.01, "points": 0.01}
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class Mixture(Algorithm[MixtureConfig]):
             generator=self.generator,
         ).to(like)
         self.weights = Weights(config.num_latents).to(like)
-        self._rate = config.policy_learning_rate or _POLICY_LEARNING_RATES[config.policy]
+        self._rate = config.policy_learning_rate or POLICY_LEARNING_RATES[config.policy]
         self.modules = {"policy": self.policy, "weights": self.weights}
         self.optimizers = {
             "policy": torch.optim.Adam(self.policy.parameters(), lr=self._rate),
@@ -115,7 +113,7 @@ class Mixture(Algorithm[MixtureConfig]):
         component = drawn.to(self.like.device)
         noise = self.standard_normal(env.horizon, env.num_envs, env.action_dim).requires_grad_()
         trajectory = rolled_out(
-            env, self.policy, component.unsqueeze(0), seed=self.episode_seed(iteration), std=std, noise=noise
+            env, self.policy, component.unsqueeze(0), state=env.reset(self.episode_seed(iteration)), std=std, noise=noise
         )
         self.check_finite("reward", trajectory.rewards.sum(0), iteration)
         self.check_differentiable(trajectory.rewards)

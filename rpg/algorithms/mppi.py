@@ -73,7 +73,7 @@ class MPPI(Algorithm[MPPIConfig]):
             drawn = std * self.standard_normal(env.num_envs, self._weights.shape[1], env.action_dim)
             noise = torch.einsum("tn,bna->tba", self._weights, drawn)
             trajectory = rolled_out(
-                env, self.policy, latent, seed=self.episode_seed(iteration), std=1.0, noise=noise
+                env, self.policy, latent, state=env.reset(self.episode_seed(iteration)), std=1.0, noise=noise
             )
             self.check_finite("reward", trajectory.rewards.sum(0), iteration)
             noises.append(noise)

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from rpg.action_policy import PolicyName, configured_policy, log_tanh_slope
+from rpg.action_policy import POLICY_LEARNING_RATES, PolicyName, configured_policy, log_tanh_slope
 from rpg.algorithms.base import Algorithm, AlgorithmConfig, bad_indices
 from rpg.gradient import (
     advantages,
@@ -29,6 +29,7 @@ from rpg.gradient import (
     repeated_groups,
     score_function_loss,
     signal_to_noise,
+    to_go,
 )
 from rpg.latent import LatentKind, configured_prior
 from rpg.metrics import IterationReport
@@ -42,7 +43,6 @@ from rpg.value import ValueFunction
 
 ActionGradient = Literal["pathwise", "score", "mixed"]
 
-_POLICY_LEARNING_RATES: dict[str, float] = {"table": 0.1, "mlp": 0.01, "points": 0.01}
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class RPGConfig(AlgorithmConfig):
         """The policy's learning rate, whether given or the default of its kind."""
         if self.policy_learning_rate is not None:
             return self.policy_learning_rate
-        return _POLICY_LEARNING_RATES[self.policy]
+        return POLICY_LEARNING_RATES[self.policy]
 
     def gaussian(self) -> "RPGConfig":
         """The one-Gaussian baseline of this run: one latent, hence no posterior, no bonus; all else equal."""
@@ -244,9 +244,9 @@ class RPG(Algorithm[RPGConfig]):
 
         # A latent for each environment, and the noise that makes actions functions of the parameters. It asks
         # for its gradient, which is that of each episode by its actions.
-        seed = self.episode_seed(iteration)
+        state = env.reset(self.episode_seed(iteration))
         with torch.no_grad():
-            first = env.observe(env.reset(seed))
+            first = env.observe(state)
         latent = self.prior.sample(first, self.generator)
         noise = self.standard_normal(env.horizon, env.num_envs, env.action_dim).requires_grad_()
         probs, latent_entropy = self.prior.probs(first).detach(), self.prior.entropy(first).detach()
@@ -256,7 +256,7 @@ class RPG(Algorithm[RPGConfig]):
             env,
             self.policy,
             latent,
-            seed=seed,
+            state=state,
             std=std,
             noise=noise,
             window=config.window,
@@ -294,8 +294,8 @@ class RPG(Algorithm[RPGConfig]):
         if self.posterior is not None:
             losses["posterior_loss"] = self._fit_posterior(self.posterior, seen.detach(), seen_latent, iteration)
         if self.value is not None:
-            to_go = terms.steps(weights).detach().flip(0).cumsum(0).flip(0)
-            losses["value_loss"] = self._fit_value(self.value, trajectory, latent, to_go, iteration)
+            earned = to_go(terms.steps(weights))
+            losses["value_loss"] = self._fit_value(self.value, trajectory, latent, earned, iteration)
         self.policy.observe(trajectory.observations)
         self.prior.observe(first, latent, bound, progress)
         named = {name: float(term.detach().mean()) for name, term in terms.named().items()}
@@ -359,7 +359,7 @@ class RPG(Algorithm[RPGConfig]):
 
         # How each dimension is estimated: by the simulator's gradient (1) or by the score function (0).
         groups = latent_groups(latent)
-        gain = advantages(steps.detach().flip(0).cumsum(0).flip(0), groups).unsqueeze(-1)
+        gain = advantages(to_go(steps), groups).unsqueeze(-1)
         score = gain * noise.detach() / scale
         driven = self._driven.to(noise)
         if config.action_gradient == "mixed":
@@ -410,16 +410,16 @@ class RPG(Algorithm[RPGConfig]):
         return losses[0]
 
     def _fit_value(
-        self, value: ValueFunction, trajectory: Trajectory, latent: Tensor, to_go: Tensor, iteration: int
+        self, value: ValueFunction, trajectory: Trajectory, latent: Tensor, earned: Tensor, iteration: int
     ) -> float:
-        """Gradient steps of V on what was still earned, `to_go` (T, B); the first loss."""
+        """Gradient steps of V on what was still earned, `earned` (T, B); the first loss."""
         observations = trajectory.observations[:-1].detach()
-        value.observe(observations, to_go)
+        value.observe(observations, earned)
         latents = [latent_at(latent, step, self.env.horizon) for step in range(self.env.horizon)]
         losses = []
         for _ in range(self.config.value_updates):
             self.optimizers["value"].zero_grad()
-            loss = value.loss(observations, latents, to_go)
+            loss = value.loss(observations, latents, earned)
             loss.backward()
             self.stepped("value", iteration=iteration, limit=self.config.grad_clip)
             losses.append(float(loss.detach()))

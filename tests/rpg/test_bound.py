@@ -223,7 +223,7 @@ def test_over_two_steps_and_a_sequence_of_latents(segments):
     for chosen in product(range(choices), repeat=segments):
         latent = torch.tensor(chosen).unsqueeze(-1).expand(-1, len(pairs))
         with torch.no_grad():
-            trajectory = rolled_out(env, policy, latent, seed=0, std=std, noise=pairs.T.unsqueeze(-1))
+            trajectory = rolled_out(env, policy, latent, state=env.reset(0), std=std, noise=pairs.T.unsqueeze(-1))
             steps = trajectory.sampled_steps(1)
             log_posterior = posterior.log_prob(trajectory.features(steps, with_actions=False), latent_steps(latent, steps, 2))
             terms = bound_terms(

@@ -174,7 +174,7 @@ def test_an_evaluation_is_its_latents_noiseless_episode():
         for e in evaluate_latents(ENV, policy, latents, probs, seed=11):
             with torch.no_grad():
                 all_alike = rolled_out(
-                    ENV, policy, torch.full((1, 12), e.latent), seed=11, std=1.0, noise=torch.zeros(5, 12, 2)
+                    ENV, policy, torch.full((1, 12), e.latent), state=ENV.reset(11), std=1.0, noise=torch.zeros(5, 12, 2)
                 )
             replayed = all_alike.observations[:, e.environment].double().numpy()
             np.testing.assert_allclose(e.observations, replayed, atol=1e-5)

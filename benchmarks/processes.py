@@ -1,0 +1,56 @@
+"""Runs in processes of their own, one thread each, whose results are written as they end; and tables of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def run_job(module: str, single: str, arguments: Sequence[str], *, out: Path, resume: bool) -> dict[str, Any]:
+    """What ``python -m module --single single arguments`` prints on its last line, or with ``resume`` what an earlier one
+    left in ``out``.
+
+    Raises:
+        RuntimeError: the process failed.
+    """
+    path = out / f"{single.replace(':', '-')}.json"
+    if not (resume and path.exists()):
+        command = [sys.executable, "-m", module, "--single", single, *arguments]
+        environment = {**os.environ, "DIFFSIM_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{single} failed:\n{done.stderr[-2000:]}")
+        partial = path.with_suffix(".tmp")
+        partial.write_text(done.stdout.strip().splitlines()[-1] + "\n")
+        partial.replace(path)
+    return json.loads(path.read_text())
+
+
+def run_jobs(job: Callable[[str], dict[str, Any]], singles: Sequence[str], *, jobs: int) -> list[dict[str, Any]]:
+    """The results of all, ``jobs`` at a time. Ctrl-C, or a run that fails, starts no more."""
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            return list(pool.map(job, singles))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console, path: Path | None) -> None:
+    """On the console, and as Markdown in the file if there is one."""
+    table = Table(*headings)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    if path is not None:
+        lines = ["| " + " | ".join(row) + " |" for row in (headings, ("---",) * len(headings), *rows)]
+        path.write_text("\n".join(lines) + "\n")
