@@ -25,6 +25,5 @@ class SimulationError(FloatingPointError):
         self.body = body
         self.quantity = quantity
         super().__init__(
-            f"{quantity} of body '{body}' {detail} in environment {environment}, "
-            f"control step {step}, substep {substep}"
+            f"{quantity} of body '{body}' {detail} in environment {environment}, control step {step}, substep {substep}"
         )

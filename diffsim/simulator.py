@@ -11,15 +11,15 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from diffsim import runtime
-from diffsim.articulation import ContactModel
-from diffsim.bridge import coupled_step
+from diffsim.coupling.coupled_autograd import coupled_step
+from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
 from diffsim.errors import InputError
-from diffsim.kinematics import ColliderMotion, ToolKinematics
-from diffsim.rigid_dynamics import Links, RigidDynamics
-from diffsim.scene import Scene
-from diffsim.soft_dynamics import SoftDynamics
-from diffsim.solvers.coupling.solver import CoupledSolver, Inputs
+from diffsim.rigid.rigid_dynamics import Links, RigidDynamics
+from diffsim.scene.contact_model import ContactModel
+from diffsim.scene.scene import Scene
+from diffsim.soft.soft_dynamics import SoftDynamics
 from diffsim.state import State
+from diffsim.tool_motion import ColliderMotion, ToolKinematics
 
 logger = logging.getLogger(__name__)
 
@@ -196,7 +196,7 @@ class Simulator:
     def parameters(self) -> dict[str, Tensor]:
         """The scene's physical parameters by name, as `step` takes them, in SI units: ``"gravity"`` (3,),
         ``"<soft body>.<field of its material>"``, ``"<collider>.friction"``, ``"ground.friction"``, and those of
-        `diffsim.rigid_parameters.RigidPhysics`."""
+        `diffsim.rigid.rigid_parameters.RigidPhysics`."""
         return {name: value.clone() for name, value in self._defaults().items()}
 
     def _defaults(self) -> dict[str, Tensor]:

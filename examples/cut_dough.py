@@ -1,6 +1,6 @@
 """A knife of two wedges cuts a block of dough and draws the halves apart.
 
-    python examples/cut_dough.py    # prints the gap between the halves, writes cut_dough.mp4
+python examples/cut_dough.py    # prints the gap between the halves, writes cut_dough.mp4
 """
 
 import argparse

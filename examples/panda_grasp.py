@@ -14,8 +14,8 @@ import torch
 import tyro
 
 import diffsim as ds
-from diffsim.control import EndEffector
 from diffsim.render import Camera, SceneRenderer, write_video
+from diffsim.robots.inverse_kinematics import EndEffector
 
 READY = (0.0, -math.pi / 4, 0.0, -3 * math.pi / 4, 0.0, math.pi / 2, math.pi / 4)
 URDF = "cmeel.prefix/share/example-robot-data/robots/panda_description/urdf/panda.urdf"

@@ -1,6 +1,6 @@
 """A cup on a driven hinge tilts and pours its liquid into a bowl.
 
-    python examples/pour_liquid.py    # prints how much arrived, writes pour_liquid.mp4
+python examples/pour_liquid.py    # prints how much arrived, writes pour_liquid.mp4
 """
 
 import argparse

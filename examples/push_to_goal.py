@@ -1,7 +1,7 @@
 """A new task as a class, and gradient-based trajectory optimisation on it in plain torch.
 
-    python examples/push_to_goal.py                                            # Adam on the actions, writes push_to_goal.mp4
-    diffsim-rpg optimize examples/push_to_goal.py:PushToGoal --out runs/push   # the same task, optimised by RPG
+python examples/push_to_goal.py                                            # Adam on the actions, writes push_to_goal.mp4
+diffsim-rpg optimize examples/push_to_goal.py:PushToGoal --out runs/push   # the same task, optimised by RPG
 """
 
 import argparse

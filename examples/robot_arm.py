@@ -1,6 +1,6 @@
 """A robot arm pushes a box to a goal: joint targets optimised by gradient descent through rigid contact.
 
-    python examples/robot_arm.py    # Adam on the targets of the position actuators, writes robot_arm.mp4
+python examples/robot_arm.py    # Adam on the targets of the position actuators, writes robot_arm.mp4
 """
 
 import argparse

@@ -38,9 +38,7 @@ class Camera:
                 raise InputError(f"Camera: {name} must be 3 finite numbers, got {getattr(self, name)!r}")
             object.__setattr__(self, name, tuple(value.tolist()))
         if not 1.0 <= self.vertical_fov_degrees <= 150.0:
-            raise InputError(
-                f"Camera: vertical_fov_degrees must lie in [1, 150], got {self.vertical_fov_degrees}"
-            )
+            raise InputError(f"Camera: vertical_fov_degrees must lie in [1, 150], got {self.vertical_fov_degrees}")
         forward = np.subtract(self.target, self.position)
         if np.linalg.norm(np.cross(forward, self.up)) <= 1e-9 * np.linalg.norm(forward):
             raise InputError(
@@ -116,9 +114,7 @@ class Camera:
         tangent = math.tan(math.radians(vertical_fov_degrees) / 2.0) * (1.0 - margin)
         limits = np.array([tangent * aspect, tangent])
         distance = size
-        for _ in range(
-            12
-        ):  # each round centres the picture, then moves in or out; it converges geometrically
+        for _ in range(12):  # each round centres the picture, then moves in or out; it converges geometrically
             camera = looking(centre + distance * away, centre, vertical_fov_degrees)
             local = camera.to_camera(points)
             seen = local[:, :2] / np.maximum(local[:, 2:], 1e-6)

@@ -53,8 +53,7 @@ class TriangleMesh:
         faces = _table("TriangleMesh", "faces", self.faces, np.int64)
         if len(faces) and not (faces.min() >= 0 and faces.max() < len(vertices)):
             raise InputError(
-                f"TriangleMesh: faces must index {len(vertices)} vertices, got indices from "
-                f"{faces.min()} to {faces.max()}"
+                f"TriangleMesh: faces must index {len(vertices)} vertices, got indices from {faces.min()} to {faces.max()}"
             )
         if self.normals is not None and np.shape(self.normals) != vertices.shape:
             raise InputError(f"TriangleMesh: normals must have shape {vertices.shape}, got {np.shape(self.normals)}")

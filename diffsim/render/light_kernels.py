@@ -10,8 +10,7 @@ texel in metres and the map x and y of the world's origin.
 from collections.abc import Callable
 from typing import Any
 
-import taichi as ti
-
+from diffsim.compiler import ti
 from diffsim.render.visibility_kernels import Array1, Array2, Array3
 
 vec3 = ti.types.vector(3, ti.f32)
@@ -39,9 +38,7 @@ def passes(maps: ti.template(), light: ti.i32, column: ti.i32, line: ti.i32, q: 
 
 
 @ti.func
-def sunlit(
-    point: vec3, normal: vec3, sun: vec3, maps: ti.template(), places: ti.template(), reach: ti.i32
-) -> ti.f32:
+def sunlit(point: vec3, normal: vec3, sun: vec3, maps: ti.template(), places: ti.template(), reach: ti.i32) -> ti.f32:
     """Share of the sun that reaches a point, through a tent filter of half width ``reach`` texels."""
     texel = places[0, 3, 0]
     p = point + normal * texel * (0.6 + 2.4 * (1.0 - ti.max(normal.dot(sun), 0.0)))
@@ -68,9 +65,7 @@ def sunlit(
 
 
 @ti.func
-def sky_from(
-    point: vec3, normal: vec3, cosine: ti.f32, k: ti.i32, maps: ti.template(), places: ti.template()
-) -> ti.f32:
+def sky_from(point: vec3, normal: vec3, cosine: ti.f32, k: ti.i32, maps: ti.template(), places: ti.template()) -> ti.f32:
     """Share of the light from the sky's direction ``k`` that reaches a point. cosine: normal to direction."""
     texel = places[k, 3, 0]
     p = point + normal * texel * (0.5 + 1.5 * (1.0 - cosine))
@@ -86,9 +81,7 @@ def sky_from(
 
 
 @ti.func
-def skylit(
-    point: vec3, normal: vec3, maps: ti.template(), places: ti.template(), directions: ti.template()
-) -> ti.f32:
+def skylit(point: vec3, normal: vec3, maps: ti.template(), places: ti.template(), directions: ti.template()) -> ti.f32:
     """Share of the sky's light, over the normal's hemisphere, that reaches a point."""
     arrived, total = 0.0, 0.0
     for k in range(directions.shape[0]):

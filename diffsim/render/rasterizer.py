@@ -77,9 +77,7 @@ class Rasterizer:
         """
         light = np.asarray(light_direction, dtype=float)
         if light.shape != (3,) or not np.isfinite(light).all() or light[2] <= 0.0:
-            raise InputError(
-                f"Rasterizer: light_direction must be (x, y, z) with z > 0, got {light_direction!r}"
-            )
+            raise InputError(f"Rasterizer: light_direction must be (x, y, z) with z > 0, got {light_direction!r}")
         sun = light / np.linalg.norm(light)
         runtime.start()
         from diffsim.render import light_kernels, shading_kernels, visibility_kernels

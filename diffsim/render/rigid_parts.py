@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from diffsim.articulation import Articulation, Geometry
 from diffsim.render.decimation import Surface, simplified, surface_of
 from diffsim.render.geometry import Color, TriangleMesh
 from diffsim.render.packing import hemisphere
-from diffsim.scene import Scene, rotation_matrix
-from diffsim.shapes import Plane
-from diffsim.solvers.rigid.model import PlacedLink, RigidModel
+from diffsim.rigid.rigid_model import PlacedLink, RigidModel
+from diffsim.scene.articulation import Articulation, Geometry
+from diffsim.scene.rotations import rotation_matrix
+from diffsim.scene.scene import Scene
+from diffsim.scene.shapes import Plane
 
 RIGID_COLORS: tuple[Color, ...] = (
     (0.16, 0.6, 0.66),

@@ -16,7 +16,9 @@ from diffsim.render.rasterizer import Rasterizer
 from diffsim.render.rigid_parts import RigidParts
 from diffsim.render.skin import Skin
 from diffsim.render.surfaces import rigid_surface, soft_surface, vertex_colors
-from diffsim.scene import Scene, SoftBody, Tool, rotation_matrix
+from diffsim.scene.bodies import SoftBody, Tool
+from diffsim.scene.rotations import rotation_matrix
+from diffsim.scene.scene import Scene
 from diffsim.state import State
 
 BODY_COLORS: tuple[Color, ...] = (

@@ -12,8 +12,7 @@ a mild highlight and a rim.
 from collections.abc import Callable
 from typing import Any
 
-import taichi as ti
-
+from diffsim.compiler import ti
 from diffsim.render.light_kernels import ground_skylit, row, skylit, sunlit, unit, vec3
 from diffsim.render.visibility_kernels import Array1, Array2, Array3, Ints2
 
@@ -136,14 +135,8 @@ def shading() -> Callable[..., Any]:
                     wa, wb, wc = wa / q, wb / q, wc / q  # perspective-correct
                     point = eye + ray / q
                     for axis in ti.static(range(3)):
-                        normal[axis] = (
-                            wa * vertices[a, axis] + wb * vertices[b, axis] + wc * vertices[c, axis]
-                        )
-                        albedo[axis] = (
-                            wa * vertices[a, 3 + axis]
-                            + wb * vertices[b, 3 + axis]
-                            + wc * vertices[c, 3 + axis]
-                        )
+                        normal[axis] = wa * vertices[a, axis] + wb * vertices[b, axis] + wc * vertices[c, axis]
+                        albedo[axis] = wa * vertices[a, 3 + axis] + wb * vertices[b, 3 + axis] + wc * vertices[c, 3 + axis]
                     normal = unit(normal)
                     if scale > 0.0:  # the face is seen from behind: y goes down in the image
                         normal = -normal

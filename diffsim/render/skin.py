@@ -8,9 +8,7 @@ from scipy.spatial import cKDTree
 
 from diffsim.errors import InputError
 
-FLATTEST = (
-    1e-3  # spread across a neighbourhood over spread along it, below which the neighbourhood counts as flat
-)
+FLATTEST = 1e-3  # spread across a neighbourhood over spread along it, below which the neighbourhood counts as flat
 
 
 class Skin:
@@ -54,9 +52,7 @@ class Skin:
         return self.matrix @ np.asarray(particles, dtype=float)
 
 
-def _fit(
-    vertices: np.ndarray, particles: np.ndarray, tree: cKDTree, count: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _fit(vertices: np.ndarray, particles: np.ndarray, tree: cKDTree, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Neighbours (V, count), their weights (V, count), whose rows sum to 1, and who is flat (V,)."""
     asked = min(count + 1, len(particles))
     distance, index = tree.query(vertices, k=asked)

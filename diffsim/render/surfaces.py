@@ -6,7 +6,7 @@ import numpy as np
 import trimesh
 from trimesh.visual import ColorVisuals
 
-from diffsim.shapes import RoundedBox, Shape
+from diffsim.scene.shapes import RoundedBox, Shape
 
 SOFT_FACES = 3000  # about as many triangles as a deforming surface needs
 CREASE = np.radians(50.0)  # neighbouring faces that meet at a larger angle share no normals
@@ -57,9 +57,7 @@ def rounded_box(shape: RoundedBox) -> trimesh.Trimesh:
             grid[..., axis] = side * outer[axis]
             grid[..., u], grid[..., v] = np.meshgrid(lines[u], lines[v], indexing="ij")
             index = count + np.arange(grid[..., 0].size).reshape(grid.shape[:2])
-            a, b, c, d = (
-                part.ravel() for part in (index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:])
-            )
+            a, b, c, d = (part.ravel() for part in (index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]))
             quads = np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
             faces.append(quads if side > 0.0 else quads[:, ::-1])
             vertices.append(grid.reshape(-1, 3))

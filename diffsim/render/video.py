@@ -59,17 +59,13 @@ def write_gif(path: str | Path, frames: Sequence[np.ndarray], fps: float = 15.0)
     """Write a looping GIF with one palette. Raises InputError where ``path`` cannot be written."""
     if len(frames) == 0:
         raise InputError(f"GIF '{path}' has no frames")
-    sample = Image.fromarray(
-        np.concatenate([_checked(frame) for frame in frames[:: max(1, len(frames) // 4)]])
-    )
+    sample = Image.fromarray(np.concatenate([_checked(frame) for frame in frames[:: max(1, len(frames) // 4)]]))
     palette = sample.quantize(255)
     images = [Image.fromarray(_checked(frame)).quantize(palette=palette) for frame in frames]
 
     def write(temporary: Path) -> None:
         duration = max(20, round(1000.0 / fps))
-        images[0].save(
-            temporary, format="GIF", save_all=True, append_images=images[1:], duration=duration, loop=0
-        )
+        images[0].save(temporary, format="GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)
 
     _write_whole(Path(path), write)
 
@@ -78,9 +74,7 @@ def caption(frame: np.ndarray, text: str, subtext: str = "", *, top: bool = Fals
     """The frame with a line of text and a smaller one below it on a light plate in its lower (upper) left."""
     height, width = _checked(frame).shape[:2]
     size = max(11, round(height / 19))
-    lines = [(text, size, INK, True)] + (
-        [(subtext, max(9, round(0.74 * size)), FADED, False)] if subtext else []
-    )
+    lines = [(text, size, INK, True)] + ([(subtext, max(9, round(0.74 * size)), FADED, False)] if subtext else [])
     pad, gap = round(0.55 * size), round(0.32 * size)
     boxes = [_font(points, bold).getbbox(line) for line, points, _, bold in lines]
     rises = [_font(points, bold).getmetrics()[0] for _, points, _, bold in lines]
@@ -90,9 +84,7 @@ def caption(frame: np.ndarray, text: str, subtext: str = "", *, top: bool = Fals
     picture = Image.fromarray(frame).convert("RGBA")
     over = Image.new("RGBA", picture.size, (*PAPER, 0))
     draw = ImageDraw.Draw(over)
-    draw.rounded_rectangle(
-        (pad, start, pad + plate_width, start + plate_height), radius=round(0.4 * size), fill=(*PAPER, 205)
-    )
+    draw.rounded_rectangle((pad, start, pad + plate_width, start + plate_height), radius=round(0.4 * size), fill=(*PAPER, 205))
     y = start + pad
     for (line, points, ink, bold), rise in zip(lines, rises, strict=True):
         draw.text((2 * pad, y + rise), line, font=_font(points, bold), fill=(*ink, 255), anchor="ls")

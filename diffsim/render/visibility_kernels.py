@@ -13,7 +13,7 @@ along the direction to the light in a shadow map.
 from collections.abc import Callable
 from typing import Any
 
-import taichi as ti
+from diffsim.compiler import ti
 
 CPU_BLOCK = 512  # Taichi hands out small CPU loops in blocks of this many iterations, one thread a block
 
@@ -84,12 +84,8 @@ def camera_visibility() -> Callable[..., Any]:
                                     if beta >= -1e-6 and gamma >= -1e-6 and beta + gamma <= 1.000001:
                                         q = aq + beta * (bq - aq) + gamma * (cq - aq)
                                         # see-through meshes cover only some of a pixel's samples
-                                        rank = (
-                                            ti.cast((y % samples) * samples + (x + y) % samples, ti.f32) + 0.5
-                                        )
-                                        if q > depth[y, x] and rank < share[f] * ti.cast(
-                                            samples * samples, ti.f32
-                                        ):
+                                        rank = ti.cast((y % samples) * samples + (x + y) % samples, ti.f32) + 0.5
+                                        if q > depth[y, x] and rank < share[f] * ti.cast(samples * samples, ti.f32):
                                             depth[y, x] = q
                                             primitive[y, x] = f
                 for p in range(balls.shape[0]):

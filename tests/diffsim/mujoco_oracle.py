@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from diffsim.articulation import Articulation
-from diffsim.model_files import load_articulation
-from diffsim.scene import rotation_matrix
+from diffsim.robots.model_files import load_articulation
+from diffsim.scene.articulation import Articulation
+from diffsim.scene.rotations import rotation_matrix
 
 mujoco = pytest.importorskip("mujoco")
 

@@ -1,10 +1,10 @@
-"""The MPM of `diffsim/solvers/mpm` once more in plain torch, differentiated by autograd: slow, short, and independent."""
+"""The MPM of `diffsim/soft` once more in plain torch, differentiated by autograd: slow, short, and independent."""
 
 import numpy as np
 import torch
 
-from diffsim.scene import Scene
-from diffsim.solvers.mpm.solver import ON_WALL, PADDING
+from diffsim.scene.scene import Scene
+from diffsim.soft.mpm_solver import ON_WALL, PADDING
 
 
 def weights(fx):

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from diffsim.articulation import JOINT_SIZES, Articulation, Geometry, Link
-from diffsim.shapes import Box, Cylinder, Plane, RoundedBox, Shape, Torus
+from diffsim.scene.articulation import JOINT_SIZES, Articulation, Geometry, Link
+from diffsim.scene.shapes import Box, Cylinder, Plane, RoundedBox, Shape, Torus
 
 Tensor = torch.Tensor
 Parameters = Mapping[str, "Tensor | Mapping[str, Tensor]"]

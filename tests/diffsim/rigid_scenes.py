@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffsim.articulation import Actuator, Articulation, Geometry, Inertia, Joint, Link
-from diffsim.shapes import Box, Capsule, Cylinder, Shape, Sphere, Torus
+from diffsim.scene.articulation import Actuator, Articulation, Geometry, Inertia, Joint, Link
+from diffsim.scene.shapes import Box, Capsule, Cylinder, Shape, Sphere, Torus
 
 
 def inertia(rng: np.random.Generator, mass: float = 1.0) -> Inertia:

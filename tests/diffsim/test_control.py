@@ -9,11 +9,17 @@ import pytest
 import torch
 
 import diffsim as ds
-from diffsim.control import EndEffector, matrices, rotation_vectors
+from diffsim.robots.inverse_kinematics import EndEffector
+from diffsim.scene.rotations import quaternion_to_matrix, rotation_vectors
 from tests.diffsim.test_inputs import refused
 
 F64 = torch.float64
 AXES = ((0, 0, 1), (0, 1, 0), (0, 1, 0), (1, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1))
+
+
+def matrices(quaternions):
+    """Rotation matrices of quaternions of any length."""
+    return quaternion_to_matrix(quaternions / quaternions.norm(dim=-1, keepdim=True))
 
 
 def arm(

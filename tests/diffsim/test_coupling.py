@@ -14,7 +14,7 @@ import torch
 import trimesh
 
 import diffsim as ds
-from diffsim.solvers.coupling import solver
+from diffsim.coupling import coupled_solver as solver
 from tests.diffsim.test_inputs import refused
 from tests.diffsim.test_physics import momenta, no_action
 

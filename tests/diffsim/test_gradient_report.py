@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import diffsim as ds
-from diffsim.gradient_report import SmoothingSchedule, gradient_report
+from diffsim.gradients.gradient_report import gradient_report
+from diffsim.gradients.smoothing_schedule import SmoothingSchedule
 from tests.diffsim.test_inputs import refused
 
 F64 = torch.float64

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import diffsim as ds
-from diffsim.gradcheck import GradientError
-from diffsim.kinematics import ToolKinematics
+from diffsim.gradients.gradcheck import GradientError
+from diffsim.tool_motion import ToolKinematics
 from tests.diffsim.oracle import substep
 from tests.diffsim.scenes import contact_scene, free_scene, random_state
 
@@ -187,7 +187,7 @@ def test_chunked_backward_is_bitwise_the_same(monkeypatch):
         return action.grad
 
     whole = gradient()
-    monkeypatch.setattr("diffsim.solvers.mpm.solver.TRAJECTORY_BYTES", 1)
+    monkeypatch.setattr("diffsim.soft.mpm_solver.TRAJECTORY_BYTES", 1)
     assert torch.equal(whole, gradient())
 
 

@@ -8,7 +8,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 import diffsim as ds
-from diffsim.kinematics import ToolKinematics, quaternion_exponential, quaternion_product, quaternion_to_matrix
+from diffsim.scene.rotations import quaternion_exponential, quaternion_product, quaternion_to_matrix
+from diffsim.tool_motion import ToolKinematics
 
 F64 = torch.float64
 

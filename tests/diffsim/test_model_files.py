@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import diffsim.model_files
-import diffsim.model_parts
-import diffsim.packages
-from diffsim.articulation import Articulation
-from diffsim.model_files import load_articulation
-from diffsim.scene import rotation_matrix
-from diffsim.shapes import Box, Capsule, Cylinder, Plane, Sphere, TriangleMesh
+import diffsim.robots.model_files
+import diffsim.robots.mujoco_import
+import diffsim.robots.package_paths
+from diffsim.robots.model_files import load_articulation
+from diffsim.scene.articulation import Articulation
+from diffsim.scene.rotations import rotation_matrix
+from diffsim.scene.shapes import Box, Capsule, Cylinder, Plane, Sphere, TriangleMesh
 from tests.diffsim.mujoco_oracle import (
     BALL,
     EXACT,
@@ -363,5 +363,5 @@ def test_missing_packages_are_named(tmp_path, monkeypatch):
 
 
 def test_mujoco_is_imported_on_use():
-    for module in (diffsim.model_files, diffsim.model_parts, diffsim.packages):
+    for module in (diffsim.robots.model_files, diffsim.robots.mujoco_import, diffsim.robots.package_paths):
         assert mujoco not in vars(module).values()

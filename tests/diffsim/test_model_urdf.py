@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from diffsim.articulation import Actuator
-from diffsim.model_files import load_articulation
-from diffsim.packages import resolve
+from diffsim.robots.model_files import load_articulation
+from diffsim.robots.package_paths import resolve
+from diffsim.scene.articulation import Actuator
 from tests.diffsim.mujoco_oracle import INERTIAL, check, check_motion, corner, mesh_element, meshed, mujoco, reference, urdf
 from tests.diffsim.test_inputs import refused
 

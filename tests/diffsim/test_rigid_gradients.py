@@ -1,4 +1,4 @@
-"""The kernels of diffsim/solvers/rigid against the oracle of rigid_oracle.py: values and all gradients, f64."""
+"""The kernels of diffsim/rigid against the oracle of rigid_oracle.py: values and all gradients, f64."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from diffsim import runtime
-from diffsim.articulation import Articulation, ContactModel, Geometry
-from diffsim.shapes import Plane
-from diffsim.solvers.rigid.memory import ACTUATOR_INPUTS, GEOMETRY_INPUTS, LINK_INPUTS
-from diffsim.solvers.rigid.model import RigidModel
-from diffsim.solvers.rigid.solver import RigidSolver
+from diffsim.rigid.multibody_solver import RigidSolver
+from diffsim.rigid.rigid_model import RigidModel
+from diffsim.rigid.rigid_records import ACTUATOR_INPUTS, GEOMETRY_INPUTS, LINK_INPUTS
+from diffsim.scene.articulation import Articulation, Geometry
+from diffsim.scene.contact_model import ContactModel
+from diffsim.scene.shapes import Plane
 from tests.diffsim.rigid_oracle import RigidOracle
 from tests.diffsim.rigid_scenes import SHAPES, arm, free_body
 

@@ -10,7 +10,7 @@ import torch
 import trimesh
 
 import diffsim as ds
-from diffsim.solvers.rigid import solver
+from diffsim.rigid import multibody_solver as solver
 from tests.diffsim.rigid_scenes import arm
 from tests.diffsim.test_inputs import refused
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from diffsim.articulation import Actuator, Articulation, Geometry, Inertia, Joint, Link
-from diffsim.shapes import Box, Capsule, Cylinder, Plane, Sphere
+from diffsim.scene.articulation import Actuator, Articulation, Geometry, Inertia, Joint, Link
+from diffsim.scene.shapes import Box, Capsule, Cylinder, Plane, Sphere
 from tests.diffsim.rigid_oracle import RigidOracle
 
 DT = 2e-3

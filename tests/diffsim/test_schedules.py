@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import diffsim as ds
-from diffsim.solvers.mpm.schedules import LaneSchedule, SharedSchedule
-from diffsim.solvers.mpm.solver import MPMSolver
+from diffsim.soft.launch_schedules import LaneSchedule, SharedSchedule
+from diffsim.soft.mpm_solver import MPMSolver
 from tests.diffsim.scenes import contact_scene, random_state
 
 F64 = torch.float64
@@ -77,7 +77,7 @@ def test_teams_and_single_workers_agree_to_the_last_bit():
 
 
 def test_a_team_without_its_cores_is_sent_home(monkeypatch):
-    from diffsim.solvers.mpm.teams import Teams
+    from diffsim.soft.kernels.teams import Teams
 
     now = {"wall": 0.0, "cpu": 0.0}
     monkeypatch.setattr("time.perf_counter", lambda: now["wall"])
@@ -127,7 +127,7 @@ def test_cuda_agrees_with_the_cpu():
 
 def test_other_particle_counts_and_batches_compile_nothing_new():
     from diffsim import runtime
-    from diffsim.solvers.mpm.lanes import lane_kernels
+    from diffsim.soft.kernels.soft_lanes import lane_kernels
 
     def run(particles: int, num_envs: int) -> None:
         body = ds.SoftBody("block", ds.Sphere(0.1), (0.3, 0.3, 0.3), particles=particles)

@@ -8,9 +8,9 @@ import pytest
 import trimesh
 
 import diffsim as ds
-from diffsim import mesh_distance
-from diffsim.convex import convex_parts
-from diffsim.mesh_distance import DistanceGrid, distance_grid
+from diffsim.scene.meshes import mesh_distance
+from diffsim.scene.meshes.convex_parts import convex_parts
+from diffsim.scene.meshes.mesh_distance import DistanceGrid, distance_grid
 from tests.diffsim.test_inputs import refused
 
 igl = pytest.importorskip("igl")

@@ -115,9 +115,7 @@ def test_shadow_falls_where_geometry_says(rasterizer):
 
 def test_no_shadow_acne_on_a_lit_ball(rasterizer):
     camera = Camera((-0.6, -0.8, 1.0), (0.0, 0.0, 0.0))
-    image = rasterizer.render(
-        camera, meshes=[ball((0, 0, 0), 0.25, (0.6, 0.6, 0.6))], light_direction=(-0.6, -0.8, 1)
-    )
+    image = rasterizer.render(camera, meshes=[ball((0, 0, 0), 0.25, (0.6, 0.6, 0.6))], light_direction=(-0.6, -0.8, 1))
     lit = image[90:150, 130:190, 1].astype(float)  # the middle of the disc, seen along the light
     assert np.abs(np.diff(lit, axis=0)).max() <= 4
     assert np.abs(np.diff(lit, axis=1)).max() <= 4
@@ -143,9 +141,7 @@ def test_half_opacity_covers_half_the_samples(rasterizer):
 def test_same_frame_twice_is_bit_identical(rasterizer):
     random = np.random.default_rng(0)
     camera = Camera((0.6, -1.5, 0.9), (0.0, 0.0, 0.1))
-    cloud = ParticleCloud(
-        random.uniform((-0.3, -0.3, 0.0), (0.3, 0.3, 0.6), (2000, 3)), 0.02, random.uniform(0, 1, (2000, 3))
-    )
+    cloud = ParticleCloud(random.uniform((-0.3, -0.3, 0.0), (0.3, 0.3, 0.6), (2000, 3)), 0.02, random.uniform(0, 1, (2000, 3)))
     things = {"meshes": [ball((0.1, 0, 0.2), 0.2, RED)], "particles": [cloud], "ground": GroundPlane()}
     first = rasterizer.render(camera, **things)
     assert first.dtype == np.uint8

@@ -1,0 +1,154 @@
+"""The kernel compiler behind one name, ``ti``: Taichi, or its maintained fork quadrants where the environment asks for it.
+
+Kernel files write ``from diffsim.compiler import ti``. The compiler is imported when an attribute of ``ti`` is first used,
+which is when a simulator or a renderer defines its kernels: importing diffsim starts nothing.
+
+``DIFFSIM_COMPILER`` is ``taichi`` (the default) or ``quadrants`` (1.3.3 or later, a package of that name). Quadrants needs no
+libX11 and starts and launches kernels on any thread. What differs between the two, and every use of their private modules,
+stands in this file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from functools import cache
+from types import ModuleType
+from typing import Any, TypeVar
+
+from diffsim.errors import InputError
+
+COMPILERS = ("taichi", "quadrants")
+FIRST_QUADRANTS = (1, 3, 3)
+
+# the options below belong to the whole process: threads compile and launch one after the other
+_options = threading.RLock()
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def name() -> str:
+    """Which compiler this process uses.
+
+    Raises:
+        InputError: ``DIFFSIM_COMPILER`` names another one.
+    """
+    chosen = os.environ.get("DIFFSIM_COMPILER", "taichi")
+    if chosen not in COMPILERS:
+        raise InputError(f"DIFFSIM_COMPILER must be one of {', '.join(COMPILERS)}, got '{chosen}'")
+    return chosen
+
+
+def any_thread() -> bool:
+    """Whether the compiler starts and launches kernels on every thread, or on the main thread alone."""
+    return name() == "quadrants"
+
+
+@cache
+def module() -> ModuleType:
+    """The compiler's package.
+
+    Raises:
+        InputError: it is not installed or too old, or Taichi finds no libX11.
+    """
+    chosen = name()
+    os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")  # the banners, read at import
+    os.environ.setdefault("ENABLE_QUADRANTS_HEADER_PRINT", "0")
+    try:
+        with contextlib.redirect_stdout(None):
+            found = importlib.import_module(chosen)
+    except ImportError as error:
+        if "libX11" in str(error):
+            raise InputError(
+                "Taichi needs the system library libX11 even without a screen; install it "
+                "(Debian/Ubuntu: apt-get install libx11-6; Fedora: dnf install libX11; conda: xorg-libx11), "
+                "or install the package quadrants and set DIFFSIM_COMPILER=quadrants"
+            ) from error
+        if chosen == "quadrants" and getattr(error, "name", None) == "quadrants":
+            raise InputError(
+                "DIFFSIM_COMPILER=quadrants needs the package quadrants: pip install 'quadrants>=1.3.3', or unset the variable"
+            ) from error
+        raise
+    if chosen == "quadrants" and tuple(found.__version__) < FIRST_QUADRANTS:
+        version = ".".join(map(str, found.__version__))
+        raise InputError(f"DIFFSIM_COMPILER=quadrants needs quadrants 1.3.3 or later, got {version}")
+    return found
+
+
+class _Compiler:
+    """Stands for the compiler's package until, and after, it is imported."""
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__"):  # inspection asks for these; it is no reason to import a compiler
+            raise AttributeError(attribute)
+        return getattr(module(), attribute)
+
+
+ti: Any = _Compiler()
+
+
+def _private(path: str) -> ModuleType:
+    """A module inside the compiler's package, of which no release promises anything: the requirements are capped therefore."""
+    return importlib.import_module(f"{module().__name__}.{path}")
+
+
+def compile_time(function: Function) -> Function:
+    """Mark a plain function that kernels call while they are compiled; without the mark the compilers warn of it."""
+    function._is_taichi_function = False  # type: ignore[attr-defined]
+    function._is_quadrants_function = False  # type: ignore[attr-defined]
+    return function
+
+
+def typed_constant(value: float, kind: Any) -> Any:
+    """A literal of a kernel's scalar type ``kind``; a plain one would be rounded to f32."""
+    return _private("lang.expr").make_constant_expr(value, kind)
+
+
+def local_variable(value: Any) -> Any:
+    """A new local variable of the kernel being compiled."""
+    return _private("lang.impl").expr_init(value)
+
+
+@contextlib.contextmanager
+def kernel_options(*, flow_analysis: bool = True, subexpressions: bool = True) -> Iterator[None]:
+    """How the solvers' kernels are compiled, on their first call inside.
+
+    Small vectors stay LLVM vectors, in registers, instead of being taken apart. Measured (Taichi 1.7.4, AVX2): the gather of
+    `diffsim/soft/kernels/transfer.py` runs 2.2 times as fast and compiles 3 times as fast. The price: such kernels must not
+    cast vectors, nor apply unary functions to them, nor load vectors from arrays whose elements are not aligned to
+    their size. So it is not the default.
+
+    Without ``flow_analysis``, the compiler leaves the forwarding of stores to loads to LLVM. Its own cost grows faster than a
+    kernel's length: without it the rigid kernels compile in a third of the time and run as fast. Without ``subexpressions`` it
+    also leaves the search for common subexpressions to LLVM; its own goes by the square of a block's length. The adjoint of
+    an event then compiles in 10 s in place of 58, the coupled kernels in 41 s in place of 131. Kernels of rigid bodies
+    alone would compile in half the time, but ran 3% to 5% slower.
+
+    The compiler notes a kernel's source positions without an excerpt of the code: excerpts would take half of the time that a
+    kernel needs to come from the cache.
+    """
+
+    def position(context: Any, node: Any) -> str:
+        return f'File "{context.file}", line {node.lineno + context.lineno_offset}\n'
+
+    contexts = _private("lang.ast.ast_transformer_utils")
+    if name() == "taichi":
+        owner, method = contexts.ASTTransformerContext, "get_pos_info"
+    else:
+        owner, method = contexts.ASTTransformerFuncContext, "memoized_get_pos_info"
+    _options.acquire()
+    config = _private("lang.impl").current_cfg()
+    saved = config.real_matrix_scalarize, config.cfg_optimization, config.opt_level
+    describe = getattr(owner, method)
+    config.real_matrix_scalarize, config.cfg_optimization = False, flow_analysis
+    config.opt_level = int(subexpressions)
+    setattr(owner, method, position)
+    try:
+        yield
+    finally:
+        config.real_matrix_scalarize, config.cfg_optimization, config.opt_level = saved
+        setattr(owner, method, describe)
+        _options.release()

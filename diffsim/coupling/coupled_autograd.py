@@ -1,0 +1,48 @@
+"""A control step of soft and rigid bodies together as a torch autograd node.
+
+A node saves only its inputs and states: a rollout of T control steps holds T states, not T x substeps. Backward recomputes the
+substeps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
+from diffsim.runtime import check_launching_thread
+
+
+class CoupledStep(Function):
+    """Soft inputs, rigid inputs, controls, q, v, and x, v, C, F, plastic strain -> q, v and the particles one control step
+    later."""
+
+    @staticmethod
+    def forward(ctx: Any, solver: CoupledSolver, time_step: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        inputs, (q, v, *particles) = Inputs(*(tensor.detach() for tensor in tensors[:3])), tensors[3:]
+        after, new_q, new_v, box_nodes = solver.advance(tuple(particles), q, v, inputs, time_step)
+        ctx.solver, ctx.contact = solver, solver.rigid.model.contact
+        ctx.save_for_backward(box_nodes, *tensors)
+        return new_q, new_v, *after
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, q_bar: Tensor, v_bar: Tensor, *particle_bars: Tensor) -> tuple[Tensor | None, ...]:
+        check_launching_thread()
+        ctx.solver.rigid.check_contact(ctx.contact)
+        box_nodes, *tensors = ctx.saved_tensors
+        inputs, (q, v, *particles) = Inputs(*tensors[:3]), tensors[3:]
+        bars, q_bar, v_bar, input_bars = ctx.solver.adjoint(
+            tuple(particles), q, v, inputs, box_nodes, particle_bars, q_bar, v_bar
+        )
+        return None, None, *input_bars, q_bar, v_bar, *bars
+
+
+def coupled_step(
+    solver: CoupledSolver, time_step: Tensor, inputs: Inputs, q: Tensor, v: Tensor, particles: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """Typed entry to `CoupledStep`."""
+    return CoupledStep.apply(solver, time_step, *inputs, q, v, *particles)  # type: ignore[no-untyped-call]

@@ -1,0 +1,142 @@
+"""Soft and rigid bodies together as a plain function of tensors and its adjoint."""
+
+from __future__ import annotations
+
+from functools import partial
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffsim import runtime
+from diffsim.compiler import kernel_options
+from diffsim.coupling.coupled_records import BARS, PLACES
+from diffsim.errors import InputError
+from diffsim.rigid.multibody_solver import RigidSolver, flat
+from diffsim.rigid.rigid_records import STATUS as RIGID_STATUS
+from diffsim.scene.scene import Scene
+from diffsim.soft.launch_schedules import Buffers, Tape, lane_tape, largest_boxes
+from diffsim.soft.mpm_solver import TRAJECTORY_BYTES, MPMSolver, pack, unpack
+from diffsim.soft.soft_records import COMPONENTS, LANE_WIDTH
+
+# Stiffness of a contact as a share of density * (particles' spacing)^2 * (grid spacing) / dt^2: what is pushed is not
+# the particle alone but the layer of a grid cell behind it, with which it moves. Three times as much ran stably.
+GRIP_SHARE = 0.1
+
+
+class Inputs(NamedTuple):
+    """What drives a control step: the soft solver's rows (B, ...), the rigid solver's, and the actuators' controls (B, ...)."""
+
+    soft: Tensor
+    rigid: Tensor
+    controls: Tensor
+
+
+class CoupledSolver:
+    """One control step of a scene with soft and rigid bodies, and its adjoint.
+
+    An environment runs on one core. CPU only.
+
+    Raises:
+        InputError: the device is not the CPU.
+    """
+
+    def __init__(self, scene: Scene, soft: MPMSolver, rigid: RigidSolver, *, dt: float):
+        if soft.device != "cpu":
+            raise InputError(f"device must be 'cpu' for a scene with both soft and rigid bodies, got '{soft.device}'")
+        from diffsim.coupling.kernels.coupled_lanes import coupled_kernels  # imports Taichi
+
+        self.soft, self.rigid = soft, rigid
+        self._made = partial(runtime.compiled, coupled_kernels, {torch.float32: "f32", torch.float64: "f64"}[soft.dtype])
+        self._buffers = Buffers(soft.layout)
+        self._count = sum(len(body.rest_particles) for body in scene.soft_bodies)
+        grips = []
+        for body in scene.soft_bodies:
+            spacing = (body.shape.volume / len(body.rest_particles)) ** (1.0 / 3.0)
+            layer = body.material.parameters["density"] * spacing**2 * scene.grid_spacing
+            grips += [GRIP_SHARE * layer / dt**2, 0.5 * spacing]
+        self._grips = torch.tensor(grips, dtype=soft.dtype)
+
+    @property
+    def _kernels(self) -> SimpleNamespace:
+        """Those of the present contact model."""
+        return self._made(self.rigid.event)
+
+    def _scratch(self, name: str, size: int) -> Tensor:
+        return self._buffers.empty(name, size, 1).view(-1)
+
+    def _row(self) -> int:
+        return self.rigid.row + 6 * len(self.rigid.model.links)
+
+    def _forward(
+        self, records: Tensor, q: Tensor, v: Tensor, inputs: Inputs, capacity: int | None
+    ) -> tuple[Tape, Tensor, Tensor, Tensor]:
+        """The tapes of the particles, of the rigid things and of the contacts, and the rigid status; records, q and v are
+        advanced in place unless a ``capacity`` asks to keep everything."""
+        layout, num_envs, keep = self.soft.layout, len(records), capacity is not None
+        lanes = min(num_envs, runtime.num_threads())
+        tape = lane_tape(self._buffers, layout, lanes, num_envs, capacity)
+        rigid_status = torch.zeros((num_envs, RIGID_STATUS), dtype=torch.int32)
+        rows = self._scratch("rigid rows", (num_envs * (layout.substeps + 1) if keep else lanes) * self._row())
+        contacts = self._scratch("contacts", (num_envs * layout.substeps if keep else lanes) * self._count * PLACES)
+        with kernel_options(flow_analysis=False, subexpressions=False):
+            self._kernels.forward(
+                lanes, num_envs, layout.tile_count, int(keep), tape.capacity, layout.nodes,
+                records.view(-1, 4), tape.rows, tape.frames, layout.constants, layout.sizes, flat(inputs.soft), tape.boxes,
+                tape.grid, self._buffers.zeros("velocity", lanes * layout.nodes, 4), tape.status.view(-1),
+                contacts, self._grips,
+                self.rigid.integers, self.rigid.reals, self.rigid.grids, flat(inputs.rigid), flat(inputs.controls),
+                q.view(-1), v.view(-1), rows,
+                self._buffers.zeros("rigid work", lanes * self.rigid.work, 1).view(-1), rigid_status.view(-1),
+            )  # fmt: skip
+        return tape, rows, contacts, rigid_status
+
+    def advance(
+        self, particles: tuple[Tensor, ...], q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor
+    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor, Tensor]:
+        """Particles, q and v one control step later, and the nodes of each environment's largest box, which ``adjoint`` wants.
+
+        Raises:
+            SimulationError: a particle left the grid or something is not finite.
+        """
+        records, q, v = pack(particles), q.detach().clone().contiguous(), v.detach().clone().contiguous()
+        tape, _rows, _contacts, rigid_status = self._forward(records, q, v, inputs, None)
+        self.rigid.check(rigid_status, time_step)
+        self.soft.check(tape.status, time_step, 0)
+        return unpack(records), q, v, largest_boxes(tape, len(q), self.soft.layout.substeps)
+
+    def adjoint(
+        self, particles: tuple[Tensor, ...], q: Tensor, v: Tensor, inputs: Inputs, box_nodes: Tensor,
+        particle_bars: tuple[Tensor, ...], q_bar: Tensor, v_bar: Tensor,
+    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor, Inputs]:  # fmt: skip
+        """Adjoints of the particles, q, v and the inputs, given those of the outputs of ``advance``. The control step is
+        recomputed, a chunk of environments at a time."""
+        layout, num_envs, capacity = self.soft.layout, len(q), int(box_nodes.max())
+        bars, q_bar, v_bar = pack(particle_bars), q_bar.detach().clone().contiguous(), v_bar.detach().clone().contiguous()
+        input_bars = Inputs(*(torch.zeros_like(each) for each in inputs))
+        environment = (layout.substeps + 1) * (layout.tile_count * COMPONENTS * LANE_WIDTH + self._row())
+        environment += layout.substeps * (capacity * 4 + self._count * PLACES)
+        lanes = min(num_envs, runtime.num_threads())
+        size = max(TRAJECTORY_BYTES // (environment * layout.dtype.itemsize) // lanes, 1) * lanes
+        for begin in range(0, num_envs, size):
+            chunk = slice(begin, min(begin + size, num_envs))
+            own, own_bars = Inputs(*(each[chunk] for each in inputs)), Inputs(*(each[chunk] for each in input_bars))
+            records = pack(tuple(each[chunk] for each in particles))
+            own_q, own_v = flat(q[chunk]), flat(v[chunk])
+            tape, rows, contacts, _status = self._forward(records, own_q, own_v, own, capacity)
+            with kernel_options(flow_analysis=False, subexpressions=False):
+                self._kernels.adjoint(
+                    lanes, len(records), layout.tile_count, capacity, layout.nodes,
+                    tape.rows, tape.frames, bars[chunk].view(-1, 4),
+                    self._buffers.empty("row bars", lanes * layout.tile_count * COMPONENTS, LANE_WIDTH),
+                    layout.constants, layout.sizes, flat(own.soft), flat(own_bars.soft), tape.boxes, tape.grid,
+                    self._buffers.zeros("velocity", lanes * layout.nodes, 4),
+                    self._buffers.zeros("grid bar", lanes * layout.nodes, 4),
+                    self._buffers.empty("before", lanes * max(layout.colliders, 1), 4),
+                    contacts, self._scratch("contact bars", lanes * self._count * BARS), self._grips,
+                    self.rigid.integers, self.rigid.reals, self.rigid.grids, flat(own.rigid), flat(own_bars.rigid),
+                    flat(own.controls), flat(own_bars.controls), q_bar[chunk].view(-1), v_bar[chunk].view(-1), rows,
+                    self._buffers.zeros("rigid work", lanes * self.rigid.work, 1).view(-1),
+                )  # fmt: skip
+        return unpack(bars), q_bar, v_bar, input_bars

@@ -1,0 +1,249 @@
+"""A control step of soft and rigid bodies together, on a CPU: an environment on a lane; forward beside adjoint."""
+
+# mypy: ignore-errors
+# Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
+
+from types import SimpleNamespace
+from typing import Any
+
+from diffsim.compiler import ti
+from diffsim.coupling.coupled_records import BARS, PLACES, SWEEPS
+from diffsim.coupling.kernels.particle_contact import CHANGE, MOTION_BARS, RESPONSE_BARS, SHARES, particle_contact
+from diffsim.rigid.kernels.rigid_substep import substep_stages
+from diffsim.rigid.rigid_records import ACTUATORS, COORDINATES, DOFS, EVENTS, INPUTS, LINKS, W_VECTOR_AT, WORK
+from diffsim.rigid.rigid_records import STATUS as RIGID_STATUS
+from diffsim.soft.kernels.boxes import empty_box, node_count, row_count
+from diffsim.soft.kernels.grid_update import grid_stage
+from diffsim.soft.kernels.particles import particle_stages
+from diffsim.soft.kernels.soft_lanes import BLOCK
+from diffsim.soft.soft_records import COMPONENTS, FRAME, LANE_WIDTH, OUTGROWN, PARTICLES, STATUS, SUBSTEPS
+
+
+def coupled_kernels(precision: str, event: bool) -> SimpleNamespace:
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"; with ``event``, rigid bodies' fast impacts are events."""
+    real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
+    particles = particle_stages(real, width=LANE_WIDTH, shared_grid=False)
+    nodes = grid_stage(real, shared_grid=False)
+    rigid = substep_stages(real, tools=True, event=event)
+    contact = particle_contact(real, particles)
+    vec4 = ti.types.vector(4, real)
+    Reals = ti.types.ndarray(dtype=real, ndim=1)
+    Nodes = ti.types.ndarray(dtype=vec4, ndim=1)
+    Tiles = ti.types.ndarray(dtype=ti.types.vector(LANE_WIDTH, real), ndim=1)
+    Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
+
+    @ti.kernel
+    def forward(
+        lanes: ti.i32, environments: ti.i32, tile_count: ti.i32, keep: ti.i32, capacity: ti.i32, velocity_capacity: ti.i32,
+        records: Nodes, tape: Tiles, frames: Tiles, constants: Reals, sizes: Integers, soft_inputs: Reals,
+        boxes: Integers, grid: Nodes, velocity: Nodes, status: Integers, contacts: Reals, grips: Reals,
+        integers: Integers, reals: Reals, grids: Reals, inputs: Reals, controls: Reals, q: Reals, v: Reals,
+        rows: Reals, work: Reals, rigid_status: Integers,
+    ):  # fmt: skip
+        """Advance environments by one control step. With ``keep``, ``tape`` and ``rows`` (the rigid tape) have substeps + 1
+        rows per environment, and records, q and v stay as they were; without it there is one row for each lane."""
+        for iteration in range(lanes * BLOCK):
+            if iteration % BLOCK == 0:
+                particles.reserve()
+                lane = iteration // BLOCK
+                substeps, count, tiles = sizes[SUBSTEPS], sizes[PARTICLES], tile_count
+                coordinates, dofs, links = integers[COORDINATES], integers[DOFS], integers[LINKS]
+                wrench_at = coordinates + 2 * dofs + dofs * dofs
+                width, base = wrench_at + 6 * links + ti.static(EVENTS if event else 0), lane * integers[WORK]
+                velocity_offset = lane * velocity_capacity
+                e = lane
+                while e < environments:
+                    first_row = ti.select(keep == 1, e * (substeps + 1), lane)
+                    first_box = e * (substeps + 1) * 6
+                    empty_box(boxes, first_box)
+                    for n in range(tiles):
+                        place = (first_row * tiles + n) * COMPONENTS
+                        particles.enter(records, tape, frames, sizes, n, e * count, place, 0, False)
+                        particles.measure(tape, constants, sizes, boxes, status, e, n, place, first_box)
+                    for n in range(coordinates):
+                        rows[first_row * width + n] = q[e * coordinates + n]
+                    for n in range(dofs):
+                        rows[first_row * width + coordinates + n] = v[e * dofs + n]
+                    for s in range(substeps):
+                        now, new = (first_row + s * keep) * tiles, (first_row + (s + 1) * keep) * tiles
+                        row, next_row = (first_row + s * keep) * width, (first_row + (s + 1) * keep) * width
+                        box = first_box + 6 * s
+                        offset = ti.select(keep == 1, e * substeps + s, lane) * capacity
+                        lines = row_count(boxes, box)
+                        size = node_count(boxes, box)
+                        if size > capacity:
+                            particles.report(status, e, s, 0, OUTGROWN)
+                        if status[e * STATUS] == 0 and rigid_status[e * RIGID_STATUS] == 0 and size <= capacity:
+                            rigid.begin(integers, reals, inputs, e * integers[INPUTS], rows, row, work, base, s)
+                            for n in range(6 * links):
+                                rows[row + wrench_at + n] = 0.0
+                            nodes.clear(grid, offset, 0, size)
+                            for n in range(tiles):
+                                particles.to_grid(
+                                    tape, frames, constants, sizes, soft_inputs, boxes, grid, status, n, e, s,
+                                    (now + n) * COMPONENTS, (new + n) * COMPONENTS, (e * tiles + n) * FRAME, box, offset, e,
+                                )  # fmt: skip
+                            nodes.update(
+                                grid, velocity, constants, sizes, soft_inputs, boxes, box, 0, lines, e, s, offset,
+                                velocity_offset,
+                            )  # fmt: skip
+                            noted = ti.select(keep == 1, e * substeps + s, lane) * PLACES * count
+                            for sweep in range(SWEEPS + 1):
+                                for n in range(tiles):
+                                    contact.touch(
+                                        tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
+                                        grips, n, (now + n) * COMPONENTS, contacts, noted, sweep,
+                                        integers, reals, grids, inputs, e * integers[INPUTS], work, base,
+                                        rows, row + wrench_at,
+                                    )  # fmt: skip
+                                for n in range(tiles):
+                                    if sweep == 0:
+                                        contact.spread(
+                                            tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
+                                            n, (now + n) * COMPONENTS, contacts, noted, SHARES, 0, 1.0,
+                                        )  # fmt: skip
+                                    else:
+                                        contact.spread(
+                                            tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
+                                            n, (now + n) * COMPONENTS, contacts, noted, CHANGE, sweep, 1.0,
+                                        )  # fmt: skip
+                            empty_box(boxes, box + 6)
+                            for n in range(tiles):
+                                particles.from_grid(
+                                    tape, constants, sizes, boxes, velocity, status, n, s, (now + n) * COMPONENTS,
+                                    (new + n) * COMPONENTS, box, box + 6, velocity_offset, e,
+                                )  # fmt: skip
+                            rigid.finish(
+                                integers, reals, grids, inputs, e * integers[INPUTS], controls, e * integers[ACTUATORS],
+                                rows, row, next_row, work, base, rigid_status, e, 0, s, True,
+                            )  # fmt: skip
+                    if keep == 0:
+                        for n in range(tiles):
+                            particles.leave(
+                                records, tape, frames, sizes, n, e * count,
+                                (first_row * tiles + n) * COMPONENTS, (e * tiles + n) * FRAME, True,
+                            )  # fmt: skip
+                        for n in range(coordinates):
+                            q[e * coordinates + n] = rows[first_row * width + n]
+                        for n in range(dofs):
+                            v[e * dofs + n] = rows[first_row * width + coordinates + n]
+                    e += lanes
+
+    @ti.kernel
+    def adjoint(
+        lanes: ti.i32, environments: ti.i32, tile_count: ti.i32, capacity: ti.i32, velocity_capacity: ti.i32,
+        tape: Tiles, frames: Tiles, bars: Nodes, tape_bars: Tiles, constants: Reals, sizes: Integers, soft_inputs: Reals,
+        soft_inputs_bar: Reals, boxes: Integers, grid: Nodes, velocity: Nodes, grid_bar: Nodes, before: Nodes,
+        contacts: Reals, contact_bars: Reals, grips: Reals,
+        integers: Integers, reals: Reals, grids: Reals, inputs: Reals, inputs_bar: Reals, controls: Reals, controls_bar: Reals,
+        q_bar: Reals, v_bar: Reals, rows: Reals, work: Reals,
+    ):  # fmt: skip
+        """Reverse of ``forward`` over what it kept. On entry ``bars``, q_bar and v_bar are the adjoints after the control step,
+        on exit those before it; all other adjoints are added to."""
+        for iteration in range(lanes * BLOCK):
+            if iteration % BLOCK == 0:
+                particles.reserve()
+                lane = iteration // BLOCK
+                substeps, count, tiles = sizes[SUBSTEPS], sizes[PARTICLES], tile_count
+                coordinates, dofs, links = integers[COORDINATES], integers[DOFS], integers[LINKS]
+                wrench_at = coordinates + 2 * dofs + dofs * dofs
+                width, base = wrench_at + 6 * links + ti.static(EVENTS if event else 0), lane * integers[WORK]
+                running = base + integers[W_VECTOR_AT] + dofs
+                velocity_offset = lane * velocity_capacity
+                e = lane
+                while e < environments:
+                    for n in range(tiles):
+                        particles.enter(
+                            bars, tape_bars, frames, sizes, n, e * count,
+                            (lane * tiles + n) * COMPONENTS, (e * tiles + n) * FRAME, True,
+                        )  # fmt: skip
+                    for n in range(coordinates):
+                        work[running + n] = q_bar[e * coordinates + n]
+                    for n in range(dofs):
+                        work[running + coordinates + n] = v_bar[e * dofs + n]
+                    for reverse in range(substeps):
+                        s = substeps - 1 - reverse
+                        now = (e * (substeps + 1) + s) * tiles
+                        row = (e * (substeps + 1) + s) * width
+                        box = (e * (substeps + 1) + s) * 6
+                        offset = (e * substeps + s) * capacity
+                        noted, noted_bars = (e * substeps + s) * PLACES * count, lane * BARS * count
+                        lines = row_count(boxes, box)
+                        size = node_count(boxes, box)
+                        rigid.finish_adjoint(
+                            integers, reals, grids, inputs, e * integers[INPUTS], controls, e * integers[ACTUATORS],
+                            rows, row, work, base, inputs_bar, e * integers[INPUTS], controls_bar, e * integers[ACTUATORS],
+                            s, True,
+                        )  # fmt: skip
+                        nodes.update(
+                            grid, velocity, constants, sizes, soft_inputs, boxes, box, 0, lines, e, s, offset, velocity_offset,
+                        )  # fmt: skip
+                        for sweep in range(SWEEPS + 1):
+                            for n in range(tiles):
+                                if sweep == 0:
+                                    contact.spread(
+                                        tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
+                                        n, (now + n) * COMPONENTS, contacts, noted, SHARES, 0, 1.0,
+                                    )  # fmt: skip
+                                else:
+                                    contact.spread(
+                                        tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
+                                        n, (now + n) * COMPONENTS, contacts, noted, CHANGE, sweep, 1.0,
+                                    )  # fmt: skip
+                        nodes.clear(grid_bar, velocity_offset, 0, size)
+                        for n in range(tiles):
+                            particles.from_grid_adjoint(
+                                tape, tape_bars, constants, sizes, boxes, velocity, grid_bar, n,
+                                (now + n) * COMPONENTS, (now + tiles + n) * COMPONENTS,
+                                (lane * tiles + n) * COMPONENTS, box, velocity_offset, velocity_offset,
+                            )  # fmt: skip
+                        for n in range(BARS * count):
+                            contact_bars[noted_bars + n] = 0.0
+                        for back in range(SWEEPS + 1):
+                            sweep = SWEEPS - back
+                            if sweep == 0:
+                                for n in range(size):
+                                    velocity[velocity_offset + n] = vec4(0.0, 0.0, 0.0, velocity[velocity_offset + n][3])
+                            for n in range(tiles):
+                                if sweep > 0:
+                                    contact.spread(
+                                        tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
+                                        n, (now + n) * COMPONENTS, contacts, noted, CHANGE, sweep, -1.0,
+                                    )  # fmt: skip
+                                else:
+                                    contact.spread(
+                                        tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
+                                        n, (now + n) * COMPONENTS, contact_bars, noted_bars, RESPONSE_BARS, 0, 1.0,
+                                    )  # fmt: skip
+                            for n in range(tiles):
+                                contact.touch_adjoint(
+                                    tape, tape_bars, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
+                                    grid_bar, velocity_offset, grips, n, (now + n) * COMPONENTS,
+                                    (lane * tiles + n) * COMPONENTS, contacts, noted, contact_bars, noted_bars, sweep,
+                                    integers, reals, grids, inputs, e * integers[INPUTS], inputs_bar, work, base,
+                                )  # fmt: skip
+                            for n in range(tiles):
+                                contact.spread(
+                                    tape, constants, sizes, boxes, box, grid, offset, grid_bar, velocity_offset,
+                                    n, (now + n) * COMPONENTS, contact_bars, noted_bars, MOTION_BARS, 0, 1.0,
+                                )  # fmt: skip
+                        nodes.update_adjoint(
+                            grid, grid_bar, before, constants, sizes, soft_inputs, soft_inputs_bar, boxes, box,
+                            0, lines, e, s, offset, velocity_offset, e, lane,
+                        )  # fmt: skip
+                        for n in range(tiles):
+                            particles.to_grid_adjoint(
+                                tape, tape_bars, constants, sizes, soft_inputs, soft_inputs_bar, boxes, grid_bar,
+                                n, e, (now + n) * COMPONENTS, (now + tiles + n) * COMPONENTS,
+                                (lane * tiles + n) * COMPONENTS, box, velocity_offset, e,
+                            )  # fmt: skip
+                        rigid.begin_adjoint(integers, reals, rows, row, work, base, inputs_bar, e * integers[INPUTS], s)
+                    for n in range(tiles):
+                        particles.leave(bars, tape_bars, frames, sizes, n, e * count, (lane * tiles + n) * COMPONENTS, 0, False)
+                    for n in range(coordinates):
+                        q_bar[e * coordinates + n] = work[running + n]
+                    for n in range(dofs):
+                        v_bar[e * dofs + n] = work[running + coordinates + n]
+                    e += lanes
+
+    return SimpleNamespace(forward=forward, adjoint=adjoint)

@@ -1,0 +1,1 @@
+"""Tools around gradients: finite-difference checks, reports along a rollout, smoothing schedules."""

@@ -1,0 +1,207 @@
+"""Rigid dynamics as a plain function of tensors and its adjoint; scratch memory lives here, state does not."""
+
+from __future__ import annotations
+
+from functools import partial
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor
+
+from diffsim import runtime
+from diffsim.compiler import kernel_options
+from diffsim.errors import InputError, SimulationError
+from diffsim.rigid.rigid_model import RigidModel
+from diffsim.rigid.rigid_records import (
+    EVENT_SPEED,
+    EVENTS,
+    POSE,
+    QUANTITIES,
+    RESTITUTION_SPEED,
+    SLIP_SPEED,
+    SMOOTHING,
+    STATUS,
+    WORK,
+)  # fmt: skip
+from diffsim.scene.contact_model import ContactModel
+
+TAPE_BYTES = 64 * 1024 * 1024  # what recomputed substeps may take
+BLOCK = 512  # Taichi hands a CPU thread so many consecutive iterations at least
+
+
+class RigidSolver:
+    """Compiled dynamics of one scene: ``advance`` over whole rollouts, and its ``adjoint``."""
+
+    def __init__(self, model: RigidModel, *, substeps: int, dtype: torch.dtype, device: str = "cpu"):
+        from diffsim.rigid.kernels.link_poses import pose_kernels  # they import Taichi
+        from diffsim.rigid.kernels.rigid_rollout import rollout_kernels
+
+        self.model = model
+        self.substeps = substeps
+        self.dtype = dtype
+        self.device = device
+        integers, reals, grids = model.arrays(substeps)
+        self.integers = torch.as_tensor(integers, device=device)
+        self.reals = torch.as_tensor(reals, dtype=dtype, device=device)
+        self.grids = torch.as_tensor(grids, dtype=dtype, device=device)
+        precision = {torch.float32: "f32", torch.float64: "f64"}[dtype]
+        self._made = partial(runtime.compiled, rollout_kernels, precision, model.tools > 0)
+        self._pose_kernels = runtime.compiled(pose_kernels, precision)
+        self.work = int(integers[WORK])
+        self._held: dict[str, Tensor] = {}
+
+    @property
+    def event(self) -> bool:
+        """Whether fast impacts are events."""
+        return self.model.contact.impact == "event"
+
+    @property
+    def _kernels(self) -> SimpleNamespace:
+        """Those of the present contact model."""
+        return self._made(self.event)
+
+    @property
+    def row(self) -> int:
+        """Length of a row of the tape."""
+        return self.model.coordinates + 2 * self.model.dofs + self.model.dofs**2 + EVENTS * self.event
+
+    def set_contact(self, contact: ContactModel) -> None:
+        """Another contact model from now on. Backward recomputes: call it for earlier rollouts first."""
+        self.model.contact = contact
+        own = (contact.smoothing, contact.slip_speed, contact.restitution_speed, contact.event_speed)
+        places = [SMOOTHING, SLIP_SPEED, RESTITUTION_SPEED, EVENT_SPEED]
+        self.reals[places] = torch.tensor(own, dtype=self.dtype, device=self.device)
+
+    def check_contact(self, used: ContactModel) -> None:
+        """That the contact model is still that of a rollout which backward() is about to recompute.
+
+        Raises:
+            InputError: it was changed.
+        """
+        if self.model.contact is not used:
+            raise InputError(
+                "simulator.contact was changed between a rollout and its backward(), which recomputes it; call backward() first"
+            )
+
+    def _scratch(self, name: str, size: int) -> Tensor:
+        if name not in self._held or self._held[name].numel() < size:
+            self._held[name] = torch.zeros(max(size, 1), dtype=self.dtype, device=self.device)
+        return self._held[name]
+
+    def _lanes(self, num_envs: int) -> tuple[int, int]:
+        if self.device == "cpu":
+            return min(num_envs, runtime.num_threads()), BLOCK
+        return num_envs, 1
+
+    def advance(self, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor, time_step: Tensor) -> tuple[Tensor, Tensor]:
+        """States after each of T control steps.
+
+        Args:
+            q, v: coordinates (B, nq) and velocities (B, nv) before the first.
+            controls: (T, B, actuators).
+            inputs: (B, inputs), as `RigidModel.inputs`, then the tools' motion, which is the same in every control step.
+            time_step: control steps made before, (B,), for messages.
+
+        Returns:
+            (T + 1, B, nq) and (T + 1, B, nv), the given ones first.
+
+        Raises:
+            SimulationError: something is not finite, or a mass matrix is singular.
+        """
+        steps, num_envs = controls.shape[0], len(q)
+        states_q = q.new_empty((steps + 1, *q.shape))
+        states_v = v.new_empty((steps + 1, *v.shape))
+        states_q[0], states_v[0] = q.detach(), v.detach()
+        lanes, block = self._lanes(num_envs)
+        status = torch.zeros(num_envs * STATUS, dtype=torch.int32, device=self.device)
+        with kernel_options(flow_analysis=False, subexpressions=not self.event):
+            self._kernels.forward(
+                lanes, block, num_envs, steps, self.substeps, 0, self.integers, self.reals, self.grids,
+                flat(inputs), flat(controls), states_q.view(-1), states_v.view(-1),
+                self._scratch("row", lanes * self.row), self._scratch("work", lanes * self.work), status,
+            )  # fmt: skip
+        self.check(status.view(num_envs, STATUS), time_step)
+        return states_q, states_v
+
+    def adjoint(
+        self, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor, q_bar: Tensor, v_bar: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Adjoints of all states by themselves and all that follows (as q, v), of the controls and of the inputs.
+
+        Args:
+            q, v: all states, as ``advance`` returned them.
+            q_bar, v_bar: adjoints of all states by themselves alone, shaped as q and v.
+        """
+        steps, num_envs = controls.shape[0], q.shape[1]
+        q, v = q.detach().contiguous(), v.detach().contiguous()
+        q_bar, v_bar = q_bar.detach().clone().contiguous(), v_bar.detach().clone().contiguous()
+        controls_bar = torch.zeros(controls.shape, dtype=self.dtype, device=self.device)
+        inputs_bar = torch.zeros(inputs.shape, dtype=self.dtype, device=self.device)
+        substep_bytes = num_envs * self.row * self.dtype.itemsize
+        window = min(steps, max(TAPE_BYTES // (substep_bytes * self.substeps), 1))
+        tape = self._scratch("tape", num_envs * (window * self.substeps + 1) * self.row)
+        lanes, block = self._lanes(num_envs)
+        work = self._scratch("work", lanes * self.work)
+        status = torch.zeros(num_envs * STATUS, dtype=torch.int32, device=self.device)  # the forward pass has been sound
+        common = (self.integers, self.reals, self.grids, flat(inputs))
+        for end in range(steps, 0, -window):
+            begin = max(end - window, 0)
+            size = (lanes, block, num_envs, end - begin, self.substeps)
+            own, own_bar = flat(controls[begin:end]), flat(controls_bar[begin:end])
+            states = (slice(begin, end + 1),)
+            with kernel_options(flow_analysis=False, subexpressions=not self.event):
+                self._kernels.forward(*size, 1, *common, own, q[states].view(-1), v[states].view(-1), tape, work, status)
+                self._kernels.adjoint(
+                    *size, *common, own, q_bar[states].view(-1), v_bar[states].view(-1), inputs_bar.view(-1), own_bar,
+                    tape, work,
+                )  # fmt: skip
+        return q_bar, v_bar, controls_bar, inputs_bar
+
+    def poses(self, q: Tensor, v: Tensor, inputs: Tensor) -> Tensor:
+        """Of the world and all links but tools: position, rotation by rows, velocity of the origin, spin, (B, links, 18)."""
+        num_envs, links = len(q), len(self.model.links) - self.model.tools
+        poses = torch.empty((num_envs, links, POSE), dtype=self.dtype, device=self.device)
+        states = torch.cat([q.detach(), v.detach()], dim=1)
+        with kernel_options(flow_analysis=False):
+            self._pose_kernels.forward(
+                num_envs, self.integers, self.reals, flat(inputs), flat(states),
+                self._scratch("pose work", num_envs * self.work), poses.view(-1),
+            )  # fmt: skip
+        return poses
+
+    def poses_adjoint(self, q: Tensor, v: Tensor, inputs: Tensor, poses_bar: Tensor) -> tuple[Tensor, Tensor]:
+        """Adjoints of q and v."""
+        num_envs = len(q)
+        states = torch.cat([q.detach(), v.detach()], dim=1)
+        states_bar = torch.zeros_like(states)
+        zeros = torch.zeros(max(self.model.dofs, 1), dtype=self.dtype, device=self.device)
+        with kernel_options(flow_analysis=False):
+            self._pose_kernels.adjoint(
+                num_envs, self.integers, self.reals, flat(inputs), flat(states),
+                self._scratch("pose work", num_envs * self.work), flat(poses_bar), states_bar.view(-1),
+                torch.zeros_like(inputs).view(-1), zeros,
+            )  # fmt: skip
+        q_bar, v_bar = states_bar.split((self.model.coordinates, self.model.dofs), dim=1)
+        return q_bar, v_bar
+
+    def check(self, status: Tensor, time_step: Tensor) -> None:
+        """Raise what a pass noted."""
+        failed = torch.nonzero(status[:, 0])
+        if len(failed):
+            environment = int(failed[0, 0])
+            kind, step, substep, link = status[environment].tolist()
+            quantity, detail = QUANTITIES[kind]
+            raise SimulationError(
+                step=int(time_step[environment]) + step,
+                substep=substep,
+                environment=environment,
+                body=self.model.links[link].name,
+                quantity=quantity,
+                detail=detail,
+            )
+
+
+def flat(tensor: Tensor) -> Tensor:
+    """Contiguous and never empty, which Taichi refuses."""
+    flat = tensor.detach().contiguous().view(-1)
+    return flat if flat.numel() else flat.new_zeros(1)

@@ -1,0 +1,67 @@
+"""Rollouts of the rigid bodies, and the poses of their links, as torch autograd nodes.
+
+A node saves only its inputs and states: a rollout of T control steps holds T states, not T x substeps. Backward recomputes the
+substeps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from diffsim.rigid.multibody_solver import RigidSolver
+from diffsim.runtime import check_launching_thread
+
+
+class RigidRollout(Function):
+    """q, v, controls, inputs -> all states of T control steps, those before the first included."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, solver: RigidSolver, time_step: Tensor, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        states_q, states_v = solver.advance(q, v, controls, inputs, time_step)
+        ctx.solver, ctx.contact = solver, solver.model.contact
+        ctx.save_for_backward(states_q, states_v, controls, inputs)
+        return states_q, states_v
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
+        check_launching_thread()
+        ctx.solver.check_contact(ctx.contact)
+        states_q, states_v, controls, inputs = ctx.saved_tensors
+        q_bar, v_bar, controls_bar, inputs_bar = ctx.solver.adjoint(states_q, states_v, controls, inputs, *bars)
+        return None, None, q_bar[0], v_bar[0], controls_bar, inputs_bar
+
+
+def rigid_rollout(
+    solver: RigidSolver, time_step: Tensor, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Typed entry to `RigidRollout`."""
+    return RigidRollout.apply(solver, time_step, q, v, controls, inputs)  # type: ignore[no-untyped-call]
+
+
+class LinkPoses(Function):
+    """q, v, inputs -> poses and motions of the links (B, links, 18), see `diffsim/rigid/kernels/link_poses.py`."""
+
+    @staticmethod
+    def forward(ctx: Any, solver: RigidSolver, q: Tensor, v: Tensor, inputs: Tensor) -> Tensor:
+        ctx.solver = solver
+        ctx.save_for_backward(q, v, inputs)
+        return solver.poses(q, v, inputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
+        check_launching_thread()
+        q_bar, v_bar = ctx.solver.poses_adjoint(*ctx.saved_tensors, *bars)
+        return None, q_bar, v_bar, None
+
+
+def link_poses(solver: RigidSolver, q: Tensor, v: Tensor, inputs: Tensor) -> Tensor:
+    """Typed entry to `LinkPoses`."""
+    return LinkPoses.apply(solver, q, v, inputs)  # type: ignore[no-untyped-call]

@@ -1,0 +1,89 @@
+"""The rigid things of a scene in the simulator: their solver, parameters, and the poses of their links."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from diffsim.errors import InputError
+from diffsim.rigid.multibody_solver import RigidSolver
+from diffsim.rigid.rigid_autograd import link_poses, rigid_rollout
+from diffsim.rigid.rigid_model import RigidModel
+from diffsim.rigid.rigid_parameters import RigidPhysics
+from diffsim.scene.contact_model import ContactModel
+from diffsim.scene.scene import Scene
+from diffsim.tool_motion import ColliderMotion
+
+
+@dataclass(frozen=True)
+class Links:
+    """Poses and motions of the chosen links in the world, batch first.
+
+    position (B, L, 3) of the links' origins, m; rotation matrices (B, L, 3, 3); velocity of the origins (B, L, 3), m/s; angular
+    velocity ``spin`` (B, L, 3), rad/s.
+    """
+
+    position: Tensor
+    rotation: Tensor
+    velocity: Tensor
+    spin: Tensor
+
+
+class RigidDynamics:
+    """What the simulator does with rigid bodies and articulations."""
+
+    def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str):
+        on_grid = len(scene.grid_obstacles) + (scene.ground is not None)
+        world = list(scene.fixed_geometries.values())
+        tools = scene.tools if scene.moving_articulations else ()
+        self.model = RigidModel(scene.moving_articulations, world, scene.contact, dt=dt, on_grid=on_grid, tools=tools)
+        for link, body in zip(self.model.links[1:], scene.rigid_bodies, strict=False):
+            link.name = body.name  # a rigid body's one link goes by the body's name
+        self.solver = RigidSolver(self.model, substeps=substeps, dtype=dtype, device=device)
+        self.physics = RigidPhysics(scene, self.model, dtype=dtype, device=device)
+        self.initial = torch.tensor(self.model.initial, dtype=dtype, device=device)
+        self.initial_velocities = torch.tensor(self.model.initial_velocities(), dtype=dtype, device=device)
+        self.link_names = [link.name for link in self.model.links[: len(self.model.links) - self.model.tools]]
+
+    def set_contact(self, contact: ContactModel) -> None:
+        """Another contact model from now on."""
+        self.solver.set_contact(contact)
+        self.physics.refresh()
+
+    def inputs(self, motion: ColliderMotion | None, num_envs: int, overrides: Mapping[str, Tensor] | None) -> Tensor:
+        """The solver's rows (B, ...). Without a motion, which only contact asks for, the tools' part is zero."""
+        rows, tools = self.physics.rows(num_envs, overrides), self.model.tools
+        if not tools:
+            return rows
+        if motion is None:
+            return pad(rows, (0, self.model.tool_inputs(self.solver.substeps)))
+        return torch.cat([rows, motion.twist[:, :tools].flatten(1), motion.pose[:, :, :tools].flatten(1)], dim=1)
+
+    def rollout(
+        self, time_step: Tensor, q: Tensor, qd: Tensor, controls: Tensor, overrides: Mapping[str, Tensor] | None,
+        motion: ColliderMotion | None = None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """All states of T control steps (T + 1, B, nq), (T + 1, B, nv), under controls (T, B, actuators). With tools T is
+        1: the motion is that of one control step."""
+        assert not self.model.tools or (motion is not None and len(controls) == 1)
+        return rigid_rollout(self.solver, time_step, q, qd, controls, self.inputs(motion, len(q), overrides))
+
+    def link(self, name: str) -> int:
+        """Number of a link.
+
+        Raises:
+            InputError: there is no such link.
+        """
+        if name not in self.link_names:
+            raise InputError(f"there is no link '{name}'; links: {', '.join(self.link_names)}")
+        return self.link_names.index(name)
+
+    def links(self, q: Tensor, qd: Tensor) -> Links:
+        """Of all links, the world first; differentiable in both."""
+        poses = link_poses(self.solver, q, qd, self.inputs(None, len(q), None))
+        position, rotation, velocity, spin = poses.split((3, 9, 3, 3), dim=-1)
+        return Links(position, rotation.unflatten(-1, (3, 3)), velocity, spin)

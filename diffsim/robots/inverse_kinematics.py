@@ -1,0 +1,277 @@
+"""Control of an arm by the pose of one of its links: differentiable inverse kinematics, and actions made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffsim.errors import InputError
+from diffsim.rigid.rigid_model import PlacedLink
+from diffsim.scene.articulation import Actuator
+from diffsim.scene.rotations import quaternion_to_matrix, rotation_vectors
+from diffsim.scene.scene import Vector3
+from diffsim.scene.validation import number, vector
+from diffsim.simulator import Simulator
+from diffsim.state import State
+
+SCALAR = ("revolute", "prismatic")
+MOST = 1.0  # rad or m that a joint moves in an iteration: the linearisation holds no farther
+
+
+class EndEffector:
+    """Inverse kinematics of a link of an articulation.
+
+    Args:
+        simulator: of a scene with the articulation.
+        link: "<articulation>.<link>".
+        joints: names of the joints to move, revolute or prismatic ones above the link in its articulation, "<joint>" or
+            "<articulation>.<joint>". None: all of them, the root's first.
+        point: the point that is controlled, in the link's frame, metres.
+        damping: of `twist`: motions whose singular value of the Jacobian (m or rad per joint unit) is below it fade.
+        iterations: of `solve`.
+
+    Raises:
+        InputError: there is no such link, a joint is not one of those above it, none is, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        simulator: Simulator,
+        link: str,
+        joints: Sequence[str] | None = None,
+        *,
+        point: Vector3 = (0.0, 0.0, 0.0),
+        damping: float = 0.05,
+        iterations: int = 30,
+    ):
+        if not isinstance(simulator, Simulator):
+            raise InputError(f"EndEffector: simulator must be a diffsim.Simulator, got {type(simulator).__name__}")
+        self.link = simulator.link(link)
+        self.damping = number("EndEffector", "damping", damping, 1e-9)
+        if not isinstance(iterations, int) or iterations < 1:
+            raise InputError(f"EndEffector: iterations must be a positive integer, got {iterations!r}")
+        self.iterations = iterations
+        self._simulator = simulator
+        self._like: dict[str, Any] = {"dtype": simulator.dtype, "device": simulator.device}
+        self._point = torch.tensor(vector("EndEffector", "point", point), **self._like)
+        above = self._above(self.link)
+        if joints is not None:
+            above = self._chosen(joints, above, link)
+        if not above:
+            raise InputError(f"EndEffector: link '{link}' has no revolute or prismatic joint above it")
+        links = [self._model_links[i] for i in above]
+        self._numbers = above
+        self.joints = tuple(each.joint.name for each in links)
+        self._coordinates = [each.coordinate for each in links]
+        self._axes = self._tensor([each.joint.axis for each in links])
+        self._sliding = torch.tensor([each.joint.kind == "prismatic" for each in links], device=simulator.device)[:, None]
+        infinite = (-float("inf"), float("inf"))
+        self._low, self._high = self._tensor([each.joint.limits or infinite for each in links]).unbind(-1)
+
+    @property
+    def _model_links(self) -> list[PlacedLink]:
+        assert self._simulator._rigid is not None
+        return self._simulator._rigid.model.links
+
+    @property
+    def _articulation(self) -> str:
+        assert self._simulator._rigid is not None
+        model = self._simulator._rigid.model
+        return model.articulations[model.links[self.link].articulation].name
+
+    def _tensor(self, values: object) -> Tensor:
+        return torch.tensor(values, **self._like)
+
+    def _above(self, number: int) -> list[int]:
+        """Links on the way to the root, the root first, that move on scalar joints."""
+        found = []
+        while number:
+            if self._model_links[number].joint.kind in SCALAR:
+                found.append(number)
+            number = self._model_links[number].parent
+        return found[::-1]
+
+    def _chosen(self, joints: Sequence[str], above: list[int], link: str) -> list[int]:
+        articulation = self._articulation
+        names = {self._model_links[i].joint.name: i for i in above}
+        chosen = []
+        for name in (joints,) if isinstance(joints, str) else joints:
+            own = name.removeprefix(f"{articulation}.")
+            if own not in names:
+                raise InputError(
+                    f"EndEffector: joints must be revolute or prismatic ones above link '{link}', got '{name}'; allowed: "
+                    f"{', '.join(names) or 'none'}"
+                )
+            if names[own] in chosen:
+                raise InputError(f"EndEffector: joints must differ, got '{name}' twice")
+            chosen.append(names[own])
+        return chosen
+
+    def pose(self, state: State) -> tuple[Tensor, Tensor]:
+        """Position of the point (B, 3), m, and rotation matrix of the link (B, 3, 3) in the world; differentiable."""
+        position, rotation, _ = self._kinematics(state, state.q)
+        return position, rotation
+
+    def positions(self, state: State) -> Tensor:
+        """The joints' coordinates (B, n), m or rad."""
+        return state.q[:, self._coordinates]
+
+    def jacobian(self, state: State) -> Tensor:
+        """The point's velocity (3 rows, m/s) and the link's angular velocity (3 rows, rad/s), both in the world's frame, by the
+        joints' velocities: (B, 6, n). Differentiable in ``state.q``."""
+        return self._kinematics(state, state.q)[2]
+
+    def solve(self, state: State, position: Tensor, rotation: Tensor | None = None) -> Tensor:
+        """Joint coordinates that bring the link to a pose, or as near to it as the joints and their limits allow.
+
+        Levenberg-Marquardt from the state's coordinates, whose other ones stay, with half the error's norm as damping: still
+        quadratic where the pose is in reach (Fan and Yuan 2005), and above the error's curvature where it is not, so that it
+        settles. A joint at a limit stays there while the error pushes it beyond. An error of 1 m counts as much as one of
+        1 rad. Differentiable in the pose and in ``state.q``, through the iterations: so the derivatives are those of what is
+        returned, whether or not the pose is in
+        reach, and those of the spare joints of a redundant arm too.
+
+        Args:
+            position: of the point in the world, m, (B, 3).
+            rotation: of the link in the world, matrices (B, 3, 3) or quaternions (w, x, y, z) (B, 4). None: any.
+
+        Returns:
+            (B, n), m or rad, in the order of ``joints``.
+
+        Raises:
+            InputError: an argument's shape or dtype is wrong, or it is not finite.
+        """
+        position, rotation = self._target(state, position, rotation)
+        x = torch.minimum(torch.maximum(self.positions(state), self._low), self._high)
+        least = torch.finfo(x.dtype).eps  # keeps the least squares regular at a singular pose without error
+        for _ in range(self.iterations):
+            error, jacobian = self._error(state, x, position, rotation)
+            push = (jacobian.transpose(1, 2) @ error[..., None]).squeeze(-1)
+            stuck = ((x >= self._high) & (push > 0.0)) | ((x <= self._low) & (push < 0.0))
+            damping = 0.5 * (error.square().sum(dim=1, keepdim=True) + least).sqrt()
+            move = _damped(jacobian * (~stuck)[:, None], error, damping)
+            move = move * (MOST / move.abs().amax(dim=1, keepdim=True).clamp_min(MOST))
+            x = torch.minimum(torch.maximum(x + move, self._low), self._high)
+        return x
+
+    def twist(self, state: State, velocity: Tensor, spin: Tensor | None = None) -> Tensor:
+        """Joint velocities (B, n), m/s or rad/s, that move the link so, by damped least squares; limits are not looked at.
+
+        Args:
+            velocity: of the point in the world, m/s, (B, 3).
+            spin: of the link in the world's frame, rad/s, (B, 3). None: any.
+
+        Raises:
+            InputError: an argument's shape or dtype is wrong, or it is not finite.
+        """
+        self._check(state, "velocity", velocity, (3,))
+        jacobian = self.jacobian(state)
+        if spin is None:
+            return _damped(jacobian[:, :3], velocity, torch.full_like(velocity[:, :1], self.damping**2))
+        self._check(state, "spin", spin, (3,))
+        return _damped(jacobian, torch.cat([velocity, spin], dim=1), torch.full_like(velocity[:, :1], self.damping**2))
+
+    def action(self, state: State, position: Tensor, rotation: Tensor | None = None, *, others: Tensor | None = None) -> Tensor:
+        """An action whose position actuators drive the joints to what `solve` returns.
+
+        Args:
+            position, rotation: as of `solve`.
+            others: the action (B, action_dim) whose remaining entries are kept. None: zeros.
+
+        Raises:
+            InputError: a joint has no position actuator of its own, or as `solve`.
+        """
+        return self.write(self.solve(state, position, rotation), others=others)
+
+    def write(self, targets: Tensor, kind: str = "position", *, others: Tensor | None = None) -> Tensor:
+        """An action (B, action_dim) that asks the joints' actuators for ``targets`` (B, n): of what `solve` ("position") or
+        `twist` ("velocity") returns.
+
+        Raises:
+            InputError: a joint has no actuator of that kind that drives it alone, or a shape is wrong.
+        """
+        if kind not in ("position", "velocity"):
+            raise InputError(f"kind must be 'position' or 'velocity', got {kind!r}")
+        if targets.ndim != 2 or targets.shape[1] != len(self.joints):
+            raise InputError(f"targets must have shape (environments, {len(self.joints)}), got {tuple(targets.shape)}")
+        places, factors = self._actuators(kind)
+        shape = (len(targets), self._simulator.action_dim)
+        if others is None:
+            others = targets.new_zeros(shape)
+        elif tuple(others.shape) != shape or others.dtype != targets.dtype:
+            raise InputError(f"others must be {targets.dtype} of shape {shape}, got {others.dtype} {tuple(others.shape)}")
+        index = torch.tensor(places, device=targets.device).expand(len(targets), -1)
+        return others.scatter(1, index, targets * self._tensor(factors))
+
+    def _actuators(self, kind: str) -> tuple[list[int], list[float]]:
+        """Where in an action the joints' actuators stand, and by what their targets are multiplied there."""
+        scene = self._simulator.scene
+        name = self._articulation
+        at = scene.tool_action_dim
+        own: dict[str, tuple[int, Actuator]] = {}
+        for articulation in scene.articulations:
+            for actuator in articulation.actuators:
+                if articulation.name == name and actuator.kind == kind and len(actuator.joints) == 1:
+                    own[next(iter(actuator.joints))] = (at, actuator)
+                at += 1
+        places, factors = [], []
+        for joint in self.joints:
+            if joint not in own:
+                raise InputError(
+                    f"joint '{name}.{joint}' has no {kind} actuator that drives it alone; joints that have one: "
+                    f"{', '.join(own) or 'none'}"
+                )
+            place, actuator = own[joint]
+            assert not isinstance(actuator.joints, str)
+            places.append(place)
+            factors.append(actuator.joints[joint] / actuator.control_scale)
+        return places, factors
+
+    def _kinematics(self, state: State, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The point's position, the link's rotation, and the Jacobian."""
+        links = self._simulator.links(state.replace(q=q, qd=torch.zeros_like(state.qd)))
+        rotation = links.rotation[:, self.link]
+        position = links.position[:, self.link] + rotation @ self._point
+        axes = (links.rotation[:, self._numbers] @ self._axes[..., None]).squeeze(-1)
+        arms = position[:, None] - links.position[:, self._numbers]
+        linear = torch.where(self._sliding, axes, torch.linalg.cross(axes, arms))
+        angular = torch.where(self._sliding, torch.zeros_like(axes), axes)
+        return position, rotation, torch.cat([linear, angular], dim=-1).transpose(1, 2)
+
+    def _error(self, state: State, x: Tensor, position: Tensor, rotation: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What is missing, (B, 3 or 6), and the rows of the Jacobian for it."""
+        index = torch.tensor(self._coordinates, device=x.device).expand(len(x), -1)
+        now, turned, jacobian = self._kinematics(state, state.q.scatter(1, index, x))
+        if rotation is None:
+            return position - now, jacobian[:, :3]
+        return torch.cat([position - now, rotation_vectors(rotation @ turned.transpose(1, 2))], dim=1), jacobian
+
+    def _check(self, state: State, name: str, value: Tensor, *shapes: tuple[int, ...]) -> None:
+        allowed = [(state.num_envs, *shape) for shape in shapes]
+        if not isinstance(value, Tensor) or tuple(value.shape) not in allowed or value.dtype != self._simulator.dtype:
+            given = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise InputError(f"{name} must be {self._simulator.dtype} of shape {' or '.join(map(str, allowed))}, got {given}")
+        if not torch.isfinite(value).all():
+            raise InputError(f"{name} must be finite, got {value.detach().tolist()}")
+
+    def _target(self, state: State, position: Tensor, rotation: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        self._check(state, "position", position, (3,))
+        if rotation is None:
+            return position, None
+        self._check(state, "rotation", rotation, (4,), (3, 3))
+        if rotation.ndim == 3:
+            return position, rotation
+        if bool((rotation.detach().norm(dim=1) < 1e-9).any()):
+            raise InputError(f"rotation must hold no zero quaternion, got {rotation.detach().tolist()}")
+        return position, quaternion_to_matrix(rotation / rotation.norm(dim=-1, keepdim=True))
+
+
+def _damped(jacobian: Tensor, error: Tensor, damping: Tensor) -> Tensor:
+    """x of least |J x - e|^2 + damping |x|^2; J (B, m, n), e (B, m), damping (B, 1) -> (B, n)."""
+    count = jacobian.shape[1]
+    eye = torch.eye(count, dtype=jacobian.dtype, device=jacobian.device)
+    gram = jacobian @ jacobian.transpose(1, 2) + damping[..., None] * eye
+    return (jacobian.transpose(1, 2) @ torch.linalg.solve(gram, error[..., None])).squeeze(-1)

@@ -1,0 +1,335 @@
+"""Rigid and articulated bodies as a scene declares them. Plain frozen records with validation; no Taichi here.
+
+An articulation is a tree of links. A link's frame has its origin at the anchor of the joint that carries it, so a joint needs
+no anchor of its own. A free rigid body is an articulation of one link (`RigidBody` in `diffsim/scene/scene.py` writes it).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from diffsim.errors import InputError
+from diffsim.scene.rotations import Quaternion
+from diffsim.scene.shapes import Shape
+from diffsim.scene.validation import interval, members, number, text, unit, vector
+
+Vector3 = tuple[float, float, float]
+
+# coordinates and velocities of each kind of joint
+JOINT_SIZES = {"fixed": (0, 0), "revolute": (1, 1), "prismatic": (1, 1), "ball": (4, 3), "free": (7, 6)}
+ACTUATORS = ("torque", "position", "velocity")
+
+
+@dataclass(frozen=True)
+class Inertia:
+    """Mass distribution of a link.
+
+    Args:
+        mass: kg, >= 0. A link without mass needs descendants with mass, or armature on its joint.
+        center: centre of mass in the link's frame, metres.
+        moments: principal moments of inertia about the centre of mass, kg m^2.
+        rotation: of the principal axes in the link's frame, quaternion (w, x, y, z).
+    """
+
+    mass: float
+    moments: Vector3
+    center: Vector3 = (0.0, 0.0, 0.0)
+    rotation: Quaternion = (1.0, 0.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        owner = "Inertia"
+        object.__setattr__(self, "mass", number(owner, "mass", self.mass, 0.0))
+        object.__setattr__(self, "center", vector(owner, "center", self.center))
+        moments = vector(owner, "moments", self.moments)
+        if min(moments) < 0.0:
+            raise InputError(f"{owner}: moments must be >= 0, got {self.moments!r}")
+        if 2.0 * max(moments) > sum(moments) * (1.0 + 1e-6):
+            raise InputError(f"{owner}: no moment can exceed the sum of the other two, got {self.moments!r}")
+        object.__setattr__(self, "moments", moments)
+        object.__setattr__(self, "rotation", unit(owner, "rotation", self.rotation, 4))
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A shape fixed to a link, for contact, for pictures, or both.
+
+    Args:
+        shape: in its own frame.
+        position, rotation: of the shape's frame in the link's, metres and quaternion (w, x, y, z).
+        friction: Coulomb coefficient; a pair of geometries takes the mean of theirs.
+        restitution: speed after over speed before a head-on impact, 0 to 1; a pair takes the mean.
+        stiffness: of a contact point, N/m; a pair takes the harmonic mean. None: the scene's.
+        collides: whether it takes part in contact.
+        visible: whether it is drawn.
+        collision_group, collision_mask: bits; two geometries touch if the group of either is in the mask of the other.
+        color: RGB in 0 to 1, or None for the renderer's choice.
+    """
+
+    shape: Shape
+    position: Vector3 = (0.0, 0.0, 0.0)
+    rotation: Quaternion = (1.0, 0.0, 0.0, 0.0)
+    friction: float = 0.5
+    restitution: float = 0.0
+    stiffness: float | None = None
+    collides: bool = True
+    visible: bool = True
+    collision_group: int = 1
+    collision_mask: int = 1
+    color: Vector3 | None = None
+
+    def __post_init__(self) -> None:
+        owner = "Geometry"
+        if not isinstance(self.shape, Shape):
+            raise InputError(f"{owner}: shape must be a diffsim shape, got {self.shape!r}")
+        object.__setattr__(self, "position", vector(owner, "position", self.position))
+        object.__setattr__(self, "rotation", unit(owner, "rotation", self.rotation, 4))
+        object.__setattr__(self, "friction", number(owner, "friction", self.friction, 0.0))
+        object.__setattr__(self, "restitution", number(owner, "restitution", self.restitution, 0.0, 1.0))
+        if self.stiffness is not None:
+            object.__setattr__(self, "stiffness", number(owner, "stiffness", self.stiffness, 1e-9))
+        if self.color is not None:
+            object.__setattr__(self, "color", vector(owner, "color", self.color))
+        for name in ("collision_group", "collision_mask"):
+            if not isinstance(getattr(self, name), int | np.integer):
+                raise InputError(f"{owner}: {name} must be an integer, got {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True)
+class Joint:
+    """How a link moves against its parent. Units are of the joint's coordinate: metres or radians.
+
+    Args:
+        name: unique within the articulation.
+        kind: "fixed", "revolute", "prismatic", "ball" (quaternion; angular velocity in the link's frame) or "free" (world
+            position and quaternion; linear velocity in the world's frame, angular in the link's). "free" only on a root link.
+        axis: of a revolute or prismatic joint, in the link's frame.
+        limits: lowest and highest coordinate (revolute, prismatic), or None.
+        limit_stiffness: torque (force) per unit beyond a limit. None: the scene's choice by the inertia it meets.
+        limit_smoothing: length d over which a limit sets in, in the joint's unit.
+        damping: viscous, torque per velocity; taken implicitly.
+        armature: inertia of the rotor, added to the diagonal of the mass matrix.
+        friction_loss: dry friction, torque (force).
+        spring_stiffness, spring_rest: torque -stiffness (q - rest) (revolute, prismatic).
+        initial: coordinates at reset; None: zero, the identity, or for a free joint the link's ``position`` and ``rotation``.
+        initial_velocity: velocities at reset; None: zero.
+    """
+
+    name: str
+    kind: str
+    axis: Vector3 = (0.0, 0.0, 1.0)
+    limits: tuple[float, float] | None = None
+    limit_stiffness: float | None = None
+    limit_smoothing: float = 1e-2
+    damping: float = 0.0
+    armature: float = 0.0
+    friction_loss: float = 0.0
+    spring_stiffness: float = 0.0
+    spring_rest: float = 0.0
+    initial: tuple[float, ...] | None = None
+    initial_velocity: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        owner = f"Joint '{self.name}'"
+        text("Joint", "name", self.name)
+        if not isinstance(self.kind, str) or self.kind not in JOINT_SIZES:
+            raise InputError(f"{owner}: kind must be one of {', '.join(JOINT_SIZES)}, got {self.kind!r}")
+        object.__setattr__(self, "axis", unit(owner, "axis", self.axis, 3))
+        scalar = self.kind in ("revolute", "prismatic")
+        if self.limits is not None:
+            low, high = vector(owner, "limits", self.limits, 2)
+            if not scalar:
+                raise InputError(f"{owner}: limits are for revolute and prismatic joints, not for a {self.kind} one")
+            if not low < high:
+                raise InputError(f"{owner}: limits must be (low, high) with low < high, got {self.limits!r}")
+            object.__setattr__(self, "limits", (low, high))
+        if self.limit_stiffness is not None:
+            object.__setattr__(self, "limit_stiffness", number(owner, "limit_stiffness", self.limit_stiffness, 0.0))
+        object.__setattr__(self, "limit_smoothing", number(owner, "limit_smoothing", self.limit_smoothing, 1e-9))
+        for name in ("damping", "armature", "friction_loss", "spring_stiffness"):
+            object.__setattr__(self, name, number(owner, name, getattr(self, name), 0.0))
+        object.__setattr__(self, "spring_rest", number(owner, "spring_rest", self.spring_rest))
+        if self.spring_stiffness and not scalar:
+            raise InputError(f"{owner}: spring_stiffness is for revolute and prismatic joints, not for a {self.kind} one")
+        if self.initial is not None:
+            initial = vector(owner, "initial", self.initial, JOINT_SIZES[self.kind][0])
+            if self.kind in ("ball", "free"):
+                initial = (*initial[:-4], *unit(owner, "initial rotation", initial[-4:], 4))
+            object.__setattr__(self, "initial", initial)
+        if self.initial_velocity is not None:
+            velocity = vector(owner, "initial_velocity", self.initial_velocity, JOINT_SIZES[self.kind][1])
+            object.__setattr__(self, "initial_velocity", velocity)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A rigid link and the joint that carries it.
+
+    Args:
+        name: unique within the articulation.
+        joint: to the parent.
+        parent: name of the parent link, which stands earlier in the articulation; None: the world (then ``position`` and
+            ``rotation`` are in the articulation's frame).
+        position, rotation: of the link's frame in the parent's frame at the joint's zero.
+        inertia: its mass distribution. None: no mass.
+        geometries: its shapes.
+    """
+
+    name: str
+    joint: Joint
+    parent: str | None = None
+    position: Vector3 = (0.0, 0.0, 0.0)
+    rotation: Quaternion = (1.0, 0.0, 0.0, 0.0)
+    inertia: Inertia | None = None
+    geometries: tuple[Geometry, ...] = ()
+
+    def __post_init__(self) -> None:
+        owner = f"Link '{self.name}'"
+        text("Link", "name", self.name)
+        if not isinstance(self.joint, Joint):
+            raise InputError(f"{owner}: joint must be a diffsim.Joint, got {self.joint!r}")
+        if self.parent is not None and self.joint.kind == "free":
+            raise InputError(f"{owner}: a free joint belongs on a root link, but the link's parent is '{self.parent}'")
+        object.__setattr__(self, "position", vector(owner, "position", self.position))
+        object.__setattr__(self, "rotation", unit(owner, "rotation", self.rotation, 4))
+        if self.inertia is not None and not isinstance(self.inertia, Inertia):
+            raise InputError(f"{owner}: inertia must be a diffsim.Inertia, got {self.inertia!r}")
+        object.__setattr__(self, "geometries", members(owner, "geometries", self.geometries, Geometry))
+
+
+@dataclass(frozen=True)
+class Actuator:
+    """Turns one entry of the action, u, into a force on joints.
+
+    With the length l = sum of coefficient times joint coordinate, and its rate l',
+
+        torque:    gain u
+        position:  gain (u - l) - damping l'
+        velocity:  gain (u - l') - damping l'
+
+    clipped to ``force_limits``; a joint receives its coefficient times that. The rates are taken implicitly.
+
+    Args:
+        name: unique within the articulation.
+        joints: coefficient by joint name (revolute and prismatic joints), or one joint's name.
+        kind: "torque", "position" or "velocity".
+        gain, damping: see above; N m (N), per rad (m), per rad/s (m/s).
+        force_limits: lowest and highest force.
+        control_limits: u is clipped to them.
+        control_scale: multiplies u after the clipping.
+    """
+
+    name: str
+    joints: Mapping[str, float] | str
+    kind: str = "torque"
+    gain: float = 1.0
+    damping: float = 0.0
+    force_limits: tuple[float, float] = (-math.inf, math.inf)
+    control_limits: tuple[float, float] = (-math.inf, math.inf)
+    control_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        owner = f"Actuator '{self.name}'"
+        if self.kind not in ACTUATORS:
+            raise InputError(f"{owner}: kind must be one of {', '.join(ACTUATORS)}, got {self.kind!r}")
+        text("Actuator", "name", self.name)
+        if not isinstance(self.joints, str | Mapping) or not self.joints:
+            raise InputError(f"{owner}: joints must be a joint's name, or coefficients by name, got {self.joints!r}")
+        joints = {self.joints: 1.0} if isinstance(self.joints, str) else dict(self.joints)
+        for joint, coefficient in joints.items():
+            number(owner, f"coefficient of joint '{joint}'", coefficient)
+        object.__setattr__(self, "joints", joints)
+        object.__setattr__(self, "gain", number(owner, "gain", self.gain))
+        object.__setattr__(self, "damping", number(owner, "damping", self.damping, 0.0))
+        object.__setattr__(self, "control_scale", number(owner, "control_scale", self.control_scale))
+        for name in ("force_limits", "control_limits"):
+            object.__setattr__(self, name, interval(owner, name, getattr(self, name)))
+
+
+@dataclass(frozen=True)
+class Articulation:
+    """A robot, a mechanism, or anything else that is a tree of links.
+
+    Args:
+        name: unique in the scene.
+        links: parents before children.
+        actuators: what the action drives, in this order.
+        position, rotation: of the articulation's frame in the world.
+        self_collisions: whether links of it may touch each other (a link and its parent never do).
+        excluded: pairs of names of further links that never touch each other.
+
+    Raises:
+        InputError: a name is used twice, a parent, a joint or an excluded link does not exist, or an actuator drives an
+            unsuitable joint.
+    """
+
+    name: str
+    links: tuple[Link, ...]
+    actuators: tuple[Actuator, ...] = ()
+    position: Vector3 = (0.0, 0.0, 0.0)
+    rotation: Quaternion = (1.0, 0.0, 0.0, 0.0)
+    self_collisions: bool = True
+    excluded: tuple[tuple[str, str], ...] = ()
+    _joints: dict[str, Joint] = field(init=False, repr=False, compare=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        owner = f"Articulation '{self.name}'"
+        text("Articulation", "name", self.name)
+        object.__setattr__(self, "links", members(owner, "links", self.links, Link))
+        object.__setattr__(self, "actuators", members(owner, "actuators", self.actuators, Actuator))
+        if not self.links:
+            raise InputError(f"{owner}: links must hold at least one Link, got none")
+        seen: set[str] = set()
+        for link in self.links:
+            if link.name in seen:
+                raise InputError(f"{owner}: two links are named '{link.name}'; names must differ")
+            if link.parent is not None and link.parent not in seen:
+                raise InputError(
+                    f"{owner}: link '{link.name}' has the parent '{link.parent}', which is not among the links before it "
+                    f"({', '.join(sorted(seen)) or 'none'})"
+                )
+            if link.joint.name in self._joints:
+                raise InputError(f"{owner}: two joints are named '{link.joint.name}'; names must differ")
+            seen.add(link.name)
+            self._joints[link.joint.name] = link.joint
+        names: set[str] = set()
+        for actuator in self.actuators:
+            if actuator.name in names:
+                raise InputError(f"{owner}: two actuators are named '{actuator.name}'; names must differ")
+            names.add(actuator.name)
+            for joint in actuator.joints:
+                if joint not in self._joints:
+                    raise InputError(
+                        f"{owner}: actuator '{actuator.name}' drives joint '{joint}', which does not exist; joints: "
+                        f"{', '.join(self._joints)}"
+                    )
+                if self._joints[joint].kind not in ("revolute", "prismatic"):
+                    raise InputError(
+                        f"{owner}: actuator '{actuator.name}' drives joint '{joint}', a {self._joints[joint].kind} one; only "
+                        "revolute and prismatic joints can be driven"
+                    )
+        try:
+            excluded = tuple((one, other) for one, other in self.excluded)
+            known = {name for pair in excluded for name in pair} <= seen
+        except (TypeError, ValueError):
+            known = False
+        if not known:
+            raise InputError(
+                f"{owner}: excluded must hold pairs of links, got {self.excluded!r}; links: {', '.join(sorted(seen))}"
+            )
+        object.__setattr__(self, "excluded", excluded)
+        object.__setattr__(self, "position", vector(owner, "position", self.position))
+        object.__setattr__(self, "rotation", unit(owner, "rotation", self.rotation, 4))
+
+    def joint(self, name: str) -> Joint:
+        """The joint of that name.
+
+        Raises:
+            InputError: there is none.
+        """
+        if name not in self._joints:
+            raise InputError(f"Articulation '{self.name}' has no joint '{name}'; joints: {', '.join(self._joints)}")
+        return self._joints[name]

@@ -1,0 +1,222 @@
+"""What stands in a scene beside articulations: soft and rigid bodies, obstacles, tools, the ground. Plain frozen records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from diffsim.errors import InputError
+from diffsim.scene.articulation import Articulation, Geometry, Inertia, Joint, Link
+from diffsim.scene.mass_properties import inertia_of
+from diffsim.scene.materials import Elastic, Material
+from diffsim.scene.rotations import Quaternion, quaternion_of, rotation_matrix
+from diffsim.scene.shapes import Plane, RoundedBox, Shape
+from diffsim.scene.validation import number, unit, vector
+
+Vector3 = tuple[float, float, float]
+
+TOOL_AXES = ("x", "y", "z", "rx", "ry", "rz")
+
+
+def _check_surface(thing: RigidBody | Obstacle | Tool | Ground, owner: str) -> None:
+    """Check what a surface is like in contact."""
+    object.__setattr__(thing, "friction", number(owner, "friction", thing.friction, 0.0))
+    object.__setattr__(thing, "restitution", number(owner, "restitution", thing.restitution, 0.0, 1.0))
+    if thing.stiffness is not None:
+        object.__setattr__(thing, "stiffness", number(owner, "stiffness", thing.stiffness, 1e-9))
+
+
+@dataclass(frozen=True)
+class PlacedShape:
+    name: str
+    shape: Shape
+    position: Vector3
+    rotation: Quaternion = (1.0, 0.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        owner = f"{type(self).__name__} '{self.name}'"
+        if not isinstance(self.shape, Shape):
+            raise InputError(f"{owner}: shape must be a diffsim shape, got {self.shape!r}")
+        object.__setattr__(self, "position", vector(owner, "position", self.position))
+        object.__setattr__(self, "rotation", unit(owner, "rotation", self.rotation, 4))
+
+    def to_world(self, points: np.ndarray) -> np.ndarray:
+        """Points (N, 3) from the shape's frame to the world's."""
+        return points @ rotation_matrix(self.rotation).T + np.asarray(self.position)
+
+
+@dataclass(frozen=True)
+class SoftBody(PlacedShape):
+    """A deformable body.
+
+    Args:
+        shape: its rest shape.
+        position: world position of the shape's origin, metres.
+        rotation: unit quaternion (w, x, y, z).
+        material: constitutive parameters.
+        velocity: initial velocity, m/s.
+        particles: about how many material points represent it.
+    """
+
+    material: Material = field(default_factory=Elastic)
+    velocity: Vector3 = (0.0, 0.0, 0.0)
+    particles: int = 1000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        owner = f"SoftBody '{self.name}'"
+        object.__setattr__(self, "velocity", vector(owner, "velocity", self.velocity))
+        if not isinstance(self.material, Material):
+            raise InputError(f"{owner}: material must be a diffsim material, got {self.material!r}")
+        if not isinstance(self.particles, int) or self.particles < 1:
+            raise InputError(f"{owner}: particles must be a positive integer, got {self.particles!r}")
+
+    @cached_property
+    def rest_particles(self) -> np.ndarray:
+        """Initial particle positions in the world, (N, 3)."""
+        return self.to_world(self.shape.volume_samples(self.particles))
+
+
+@dataclass(frozen=True)
+class RigidBody(PlacedShape):
+    """A rigid body that moves freely: an articulation of one link of its name.
+
+    Args:
+        shape: what it looks like and touches with.
+        position: world position of the shape's origin, metres.
+        rotation: unit quaternion (w, x, y, z).
+        velocity: initial velocity of the origin, m/s.
+        spin: initial angular velocity in the body's frame, rad/s.
+        density: kg/m^3, uniform; or
+        mass: kg, in its place.
+        friction, restitution, stiffness, color: as of `Geometry`.
+    """
+
+    velocity: Vector3 = (0.0, 0.0, 0.0)
+    spin: Vector3 = (0.0, 0.0, 0.0)
+    density: float = 1000.0
+    mass: float | None = None
+    friction: float = 0.5
+    restitution: float = 0.0
+    stiffness: float | None = None
+    color: Vector3 | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        owner = f"RigidBody '{self.name}'"
+        for name in ("velocity", "spin"):
+            object.__setattr__(self, name, vector(owner, name, getattr(self, name)))
+        object.__setattr__(self, "density", number(owner, "density", self.density, 1e-9))
+        if self.mass is not None:
+            object.__setattr__(self, "mass", number(owner, "mass", self.mass, 1e-12))
+        _check_surface(self, owner)
+        if isinstance(self.shape, Plane):
+            raise InputError(f"{owner}: shape must enclose a volume, got {self.shape!r}")
+
+    @cached_property
+    def articulation(self) -> Articulation:
+        """The body as the solver takes it."""
+        volume, center, matrix = inertia_of(self.shape)
+        density = self.density if self.mass is None else self.mass / volume
+        moments, axes = np.linalg.eigh(density * matrix)
+        axes = axes * np.sign(np.linalg.det(axes))
+        geometry = Geometry(
+            self.shape, friction=self.friction, restitution=self.restitution, stiffness=self.stiffness, color=self.color
+        )
+        inertia = Inertia(density * volume, tuple(moments), tuple(center), quaternion_of(axes))
+        joint = Joint("free", "free", initial_velocity=(*self.velocity, *self.spin))
+        return Articulation(self.name, (Link(self.name, joint, None, self.position, self.rotation, inertia, (geometry,)),))
+
+
+@dataclass(frozen=True)
+class _Collider(PlacedShape):
+    friction: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        owner = f"{type(self).__name__} '{self.name}'"
+        object.__setattr__(self, "friction", number(owner, "friction", self.friction, 0.0))
+
+
+@dataclass(frozen=True)
+class Obstacle(_Collider):
+    """A fixed rigid collider of any shape, with Coulomb friction.
+
+    Args:
+        restitution: of impacts of rigid bodies, 0 to 1.
+        stiffness: of a contact point, N/m; None: the scene's.
+    """
+
+    restitution: float = 0.0
+    stiffness: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_surface(self, f"Obstacle '{self.name}'")
+
+    @property
+    def geometry(self) -> Geometry:
+        """As a geometry of the world."""
+        return Geometry(self.shape, self.position, self.rotation, self.friction, self.restitution, self.stiffness)
+
+
+@dataclass(frozen=True)
+class Tool(_Collider):
+    """A kinematic rigid collider: it goes where the action sends it, whatever it pushes, but not into an obstacle.
+
+    Args:
+        control: the velocity components that the action sets, in order, out of "x", "y", "z" (m/s, world) and "rx", "ry",
+            "rz" (rad/s, world axes). The others are zero.
+        stops_at_obstacles: whether the part of a motion that would enter an obstacle is left out, so that the tool slides
+            along it. Without it a tool can drag a soft body through a wall. Rigid bodies and the ground do not stop a tool.
+        restitution: of impacts of rigid bodies, 0 to 1.
+        stiffness: of a contact point of rigid bodies, N/m; None: the scene's.
+    """
+
+    control: tuple[str, ...] = ("x", "y", "z")
+    stops_at_obstacles: bool = True
+    restitution: float = 0.0
+    stiffness: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_surface(self, f"Tool '{self.name}'")
+        if not isinstance(self.shape, RoundedBox):
+            raise InputError(f"Tool '{self.name}': shape must be Sphere, Capsule or Box, got {self.shape!r}")
+        control = tuple(self.control)
+        if not control or len(set(control)) != len(control) or not set(control) <= set(TOOL_AXES):
+            raise InputError(f"Tool '{self.name}': control must be distinct axes out of {TOOL_AXES}, got {self.control!r}")
+        object.__setattr__(self, "control", control)
+
+    @property
+    def geometry(self) -> Geometry:
+        """As a geometry of a link that is where the tool is."""
+        return Geometry(self.shape, friction=self.friction, restitution=self.restitution, stiffness=self.stiffness)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The horizontal floor z = height, with Coulomb friction.
+
+    Args:
+        restitution: of impacts of rigid bodies, 0 to 1.
+        stiffness: of a contact point, N/m; None: the scene's.
+    """
+
+    height: float = 0.0
+    friction: float = 0.5
+    restitution: float = 0.0
+    stiffness: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "height", number("Ground", "height", self.height))
+        _check_surface(self, "Ground")
+
+    @property
+    def geometry(self) -> Geometry:
+        """As a geometry of the world."""
+        return Geometry(
+            Plane(), (0.0, 0.0, self.height), friction=self.friction, restitution=self.restitution, stiffness=self.stiffness
+        )

@@ -1,0 +1,1 @@
+"""Triangle meshes: repair, signed distance, convex parts."""

@@ -1,0 +1,126 @@
+"""The declarative scene: what stands in the world. A plain frozen record with validation; no compiler here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from diffsim.errors import InputError
+from diffsim.scene.articulation import Articulation, Geometry
+from diffsim.scene.bodies import Ground, Obstacle, PlacedShape, RigidBody, SoftBody, Tool
+from diffsim.scene.contact_model import ContactModel
+from diffsim.scene.shapes import RoundedBox
+from diffsim.scene.validation import members, vector
+
+Vector3 = tuple[float, float, float]
+
+RESERVED = ("ground", "world", "gravity")  # they name parameters and links of their own
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything that stands in the world, and the box the soft bodies may move in.
+
+    Args:
+        soft_bodies: deformable bodies.
+        tools: kinematic colliders, driven by the action.
+        obstacles: fixed colliders.
+        ground: the floor, or ``None``.
+        rigid_bodies: rigid bodies that move freely.
+        articulations: robots and other mechanisms; their actuators are driven by the action, after the tools.
+        contact: how rigid things touch.
+        lower, upper: corners of the domain in metres. Its walls are frictionless and one-sided.
+        grid_spacing: edge of a background grid cell in metres.
+        gravity: m/s^2; z is up.
+
+    Raises:
+        InputError: a field is wrong, a name is used twice, or a body reaches outside the domain.
+    """
+
+    soft_bodies: tuple[SoftBody, ...] = ()
+    tools: tuple[Tool, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
+    ground: Ground | None = field(default_factory=Ground)
+    lower: Vector3 = (0.0, 0.0, 0.0)
+    upper: Vector3 = (1.0, 1.0, 1.0)
+    grid_spacing: float = 1.0 / 32.0
+    gravity: Vector3 = (0.0, 0.0, -9.81)
+    rigid_bodies: tuple[RigidBody, ...] = ()
+    articulations: tuple[Articulation, ...] = ()
+    contact: ContactModel = field(default_factory=ContactModel)
+
+    def __post_init__(self) -> None:
+        kinds = (
+            ("soft_bodies", SoftBody), ("tools", Tool), ("obstacles", Obstacle), ("rigid_bodies", RigidBody),
+            ("articulations", Articulation),
+        )  # fmt: skip
+        for name, kind in kinds:
+            object.__setattr__(self, name, members("Scene", name, getattr(self, name), kind))
+        if not (self.soft_bodies or self.rigid_bodies or self.articulations):
+            raise InputError(
+                "Scene: soft_bodies, rigid_bodies or articulations must hold at least one thing that moves, got none"
+            )
+        if not isinstance(self.contact, ContactModel):
+            raise InputError(f"Scene: contact must be a diffsim.ContactModel, got {self.contact!r}")
+        for name in ("lower", "upper", "gravity"):
+            object.__setattr__(self, name, vector("Scene", name, getattr(self, name)))
+        placed: tuple[PlacedShape, ...] = (*self.soft_bodies, *self.tools, *self.obstacles, *self.rigid_bodies)
+        things: tuple[PlacedShape | Articulation, ...] = (*placed, *self.articulations)
+        names = [thing.name for thing in things]
+        for name in names:
+            if name in RESERVED:
+                raise InputError(f"Scene: the name '{name}' is reserved; reserved are {', '.join(RESERVED)}")
+            if names.count(name) > 1:
+                raise InputError(f"Scene: the name '{name}' is used {names.count(name)} times; names must differ")
+        lower, upper = np.asarray(self.lower), np.asarray(self.upper)
+        if not (upper > lower).all():
+            raise InputError(f"Scene: upper must exceed lower on every axis, got lower={self.lower}, upper={self.upper}")
+        if not (math.isfinite(self.grid_spacing) and 0.0 < self.grid_spacing <= float((upper - lower).min()) / 2.0):
+            raise InputError(
+                f"Scene: grid_spacing must be positive and at most half the smallest domain edge "
+                f"({(upper - lower).min() / 2.0:g}), got {self.grid_spacing!r}"
+            )
+        if self.ground is not None and not lower[2] <= self.ground.height < upper[2]:
+            raise InputError(
+                f"Scene: ground height {self.ground.height} must lie within the domain's z range [{lower[2]}, {upper[2]})"
+            )
+        floor = lower.copy()
+        if self.ground is not None:
+            floor[2] = self.ground.height
+        for body in self.soft_bodies:
+            points = body.to_world(np.asarray(body.shape.surface_mesh().vertices))
+            tolerance = 1e-6 * float((upper - lower).max())
+            if (points < floor - tolerance).any() or (points > upper + tolerance).any():
+                low, high = np.round(points.min(axis=0), 4).tolist(), np.round(points.max(axis=0), 4).tolist()
+                raise InputError(
+                    f"SoftBody '{body.name}' reaches outside the domain: it spans {low} to {high}, "
+                    f"allowed is {np.round(floor, 4).tolist()} to {np.round(upper, 4).tolist()}"
+                )
+
+    @property
+    def action_dim(self) -> int:
+        """Number of controlled velocity components over all tools, then of the articulations' actuators."""
+        return self.tool_action_dim + sum(len(articulation.actuators) for articulation in self.articulations)
+
+    @property
+    def grid_obstacles(self) -> tuple[Obstacle, ...]:
+        """The obstacles that soft bodies meet on the grid: spheres, capsules and boxes. Others particle by particle."""
+        return tuple(obstacle for obstacle in self.obstacles if isinstance(obstacle.shape, RoundedBox))
+
+    @property
+    def fixed_geometries(self) -> dict[str, Geometry]:
+        """What rigid bodies meet that never moves, by name: "ground", then the obstacles, those on the grid first."""
+        off_grid = [obstacle for obstacle in self.obstacles if obstacle not in self.grid_obstacles]
+        ground = {"ground": self.ground.geometry} if self.ground is not None else {}
+        return ground | {obstacle.name: obstacle.geometry for obstacle in (*self.grid_obstacles, *off_grid)}
+
+    @property
+    def tool_action_dim(self) -> int:
+        return sum(len(tool.control) for tool in self.tools)
+
+    @property
+    def moving_articulations(self) -> tuple[Articulation, ...]:
+        """Every rigid thing that moves: the rigid bodies, then the articulations."""
+        return (*(body.articulation for body in self.rigid_bodies), *self.articulations)

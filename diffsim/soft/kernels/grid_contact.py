@@ -1,0 +1,174 @@
+"""What a grid node's velocity meets: colliders with Coulomb friction, the ground, the domain's walls; forward beside adjoint.
+
+A collider is a rounded box (core half extents, radius). Its contact acts with the weight w(phi), a smooth step from 1 inside to
+0 over a layer of one cell around the surface, so that positions of colliders have a gradient too:
+    r = v - v_collider(x),  r' = coulomb(r, n),  v' = v + w (r' - r)
+"""
+
+# mypy: ignore-errors
+# Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
+
+from types import SimpleNamespace
+from typing import Any
+
+from diffsim.compiler import ti
+
+
+def grid_contact(real: Any) -> SimpleNamespace:
+    """The contact's device functions for scalar type ``real``."""
+    vec3 = ti.types.vector(3, real)
+    mat3 = ti.types.matrix(3, 3, real)
+    tiny = 1e-20
+
+    @ti.func
+    def coulomb(r: vec3, n: vec3, friction: real):
+        """Relative velocity after one-sided contact with normal n and implicit Coulomb friction."""
+        result = r
+        normal_speed = r.dot(n)
+        if normal_speed < 0.0:
+            tangent = r - normal_speed * n
+            speed = ti.sqrt(tangent.dot(tangent)) + tiny
+            result = ti.max(1.0 + friction * normal_speed / speed, 0.0) * tangent
+        return result
+
+    @ti.func
+    def coulomb_adjoint(r: vec3, n: vec3, friction: real, result_bar: vec3):
+        """Adjoints of r, n and friction."""
+        r_bar = result_bar
+        n_bar = vec3(0.0)
+        friction_bar = ti.cast(0.0, real)
+        normal_speed = r.dot(n)
+        if normal_speed < 0.0:
+            tangent = r - normal_speed * n
+            speed = ti.sqrt(tangent.dot(tangent)) + tiny
+            scale = 1.0 + friction * normal_speed / speed
+            tangent_bar = vec3(0.0)
+            normal_speed_bar = ti.cast(0.0, real)
+            if scale > 0.0:
+                scale_bar = result_bar.dot(tangent)
+                normal_speed_bar = scale_bar * friction / speed
+                friction_bar = scale_bar * normal_speed / speed
+                tangent_bar = scale * result_bar - scale_bar * friction * normal_speed / (speed * speed * speed) * tangent
+            normal_speed_bar -= tangent_bar.dot(n)
+            r_bar = tangent_bar + normal_speed_bar * n
+            n_bar = normal_speed_bar * r - normal_speed * tangent_bar
+        return r_bar, n_bar, friction_bar
+
+    @ti.func
+    def signed_distance(x: vec3, core: vec3, radius: real):
+        """Distance to the rounded box, its normal, and the distance to the core (0 where x is inside the core)."""
+        outside = vec3(0.0)
+        q = vec3(0.0)
+        sign = vec3(0.0)
+        for i in ti.static(range(3)):
+            q[i] = ti.abs(x[i]) - core[i]
+            sign[i] = ti.select(x[i] < 0.0, ti.cast(-1.0, real), ti.cast(1.0, real))
+            outside[i] = ti.max(q[i], 0.0)
+        length = ti.sqrt(outside.dot(outside))
+        phi = length - radius
+        normal = vec3(0.0)
+        if length > 0.0:
+            normal = outside * sign / length
+        else:
+            deepest = ti.max(q[0], ti.max(q[1], q[2]))
+            phi = deepest - radius
+            if q[0] == deepest:
+                normal[0] = sign[0]
+            elif q[1] == deepest:
+                normal[1] = sign[1]
+            else:
+                normal[2] = sign[2]
+        return phi, normal, length
+
+    @ti.func
+    def normal_adjoint(x: vec3, core: vec3, normal: vec3, length: real, normal_bar: vec3):
+        """x_bar = H normal_bar, H being the Hessian of the signed distance."""
+        x_bar = vec3(0.0)
+        if length > tiny:
+            along = normal.dot(normal_bar)
+            for i in ti.static(range(3)):
+                if ti.abs(x[i]) >= core[i]:  # a node on the axis of a sphere or capsule counts
+                    x_bar[i] = (normal_bar[i] - along * normal[i]) / length
+        return x_bar
+
+    @ti.func
+    def contact_weight(phi: real, layer: real):
+        """Smooth step from 1 at phi <= -layer to 0 at phi >= layer, and its slope."""
+        s = ti.max(ti.min((layer - phi) / (2.0 * layer), 1.0), 0.0)
+        return s * s * (3.0 - 2.0 * s), -3.0 * s * (1.0 - s) / layer
+
+    @ti.func
+    def collide(v: vec3, x: vec3, core: vec3, radius, friction, layer, p: vec3, R: mat3, V: vec3, omega: vec3):
+        """Node velocity after one collider at pose (p, R) with twist (V, omega)."""
+        result = v
+        arm = x - p
+        phi, local_normal, _length = signed_distance(R.transpose() @ arm, core, radius)
+        if phi < layer:
+            w, _slope = contact_weight(phi, layer)
+            r = v - V - omega.cross(arm)
+            result = v + w * (coulomb(r, R @ local_normal, friction) - r)
+        return result
+
+    @ti.func
+    def collide_adjoint(
+        v: vec3, x: vec3, core: vec3, radius, friction, layer, p: vec3, R: mat3, V: vec3, omega: vec3, result_bar: vec3
+    ):
+        """Adjoints of v, p, R, V, omega and friction."""
+        v_bar = result_bar
+        p_bar = vec3(0.0)
+        R_bar = mat3(0.0)
+        V_bar = vec3(0.0)
+        omega_bar = vec3(0.0)
+        friction_bar = ti.cast(0.0, real)
+        arm = x - p
+        local = R.transpose() @ arm
+        phi, local_normal, length = signed_distance(local, core, radius)
+        if phi < layer:
+            w, slope = contact_weight(phi, layer)
+            normal = R @ local_normal
+            r = v - V - omega.cross(arm)
+            w_bar = result_bar.dot(coulomb(r, normal, friction) - r)
+            r_bar, normal_bar, friction_bar = coulomb_adjoint(r, normal, friction, w * result_bar)
+            r_bar = r_bar - w * result_bar
+            v_bar = v_bar + r_bar
+            V_bar = -1.0 * r_bar
+            omega_bar = r_bar.cross(arm)
+            local_bar = w_bar * slope * local_normal + normal_adjoint(
+                local, core, local_normal, length, R.transpose() @ normal_bar
+            )
+            R_bar = normal_bar.outer_product(local_normal) + arm.outer_product(local_bar)
+            p_bar = r_bar.cross(omega) - R @ local_bar
+        return v_bar, p_bar, R_bar, V_bar, omega_bar, friction_bar
+
+    @ti.func
+    def bound(v: vec3, x: vec3, lower: vec3, upper: vec3, ground: real, ground_friction: real):
+        """Node velocity after the ground (friction) and the domain's walls (frictionless, one-sided)."""
+        result = v
+        if x[2] <= ground:
+            result = coulomb(result, vec3(0.0, 0.0, 1.0), ground_friction)
+        for i in ti.static(range(3)):
+            if x[i] <= lower[i]:
+                result[i] = ti.max(result[i], 0.0)
+            if x[i] >= upper[i]:
+                result[i] = ti.min(result[i], 0.0)
+        return result
+
+    @ti.func
+    def bound_adjoint(v: vec3, x: vec3, lower: vec3, upper: vec3, ground: real, ground_friction: real, result_bar: vec3):
+        """Adjoints of v and of the ground's friction."""
+        friction_bar = ti.cast(0.0, real)
+        up = vec3(0.0, 0.0, 1.0)
+        after_ground = v
+        if x[2] <= ground:
+            after_ground = coulomb(v, up, ground_friction)
+        v_bar = result_bar
+        for i in ti.static(range(3)):
+            blocked_below = x[i] <= lower[i] and after_ground[i] < 0.0
+            blocked_above = x[i] >= upper[i] and after_ground[i] > 0.0
+            if blocked_below or blocked_above:
+                v_bar[i] = 0.0
+        if x[2] <= ground:
+            v_bar, _up_bar, friction_bar = coulomb_adjoint(v, up, ground_friction, v_bar)
+        return v_bar, friction_bar
+
+    return SimpleNamespace(collide=collide, collide_adjoint=collide_adjoint, bound=bound, bound_adjoint=bound_adjoint)

@@ -1,0 +1,205 @@
+"""The schedule on a CPU: a whole control step in one launch, without atomics on the grid; forward beside adjoint.
+
+A lane is a thread. Environments are dealt to teams of lanes. With as many environments as lanes an environment is one part and
+a team one lane: nothing is shared and nobody waits. With fewer, an environment's particles are cut into parts: each part is
+scattered to a grid of its own, the grids are added up, and barriers stand between the stages. A team has one worker for each
+part, or one for all of them, with the same result to the last bit.
+"""
+
+# mypy: ignore-errors
+# Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
+
+from types import SimpleNamespace
+from typing import Any
+
+from diffsim.compiler import ti
+from diffsim.soft.kernels.boxes import empty_box, merge_box, node_count, row_count
+from diffsim.soft.kernels.grid_update import grid_stage
+from diffsim.soft.kernels.particles import particle_stages
+from diffsim.soft.soft_records import COMPONENTS, FRAME, LANE_WIDTH, OUTGROWN, PARTICLES, STATUS, SUBSTEPS
+
+# Taichi hands a CPU thread 512 consecutive iterations at least, so lane l works at iteration 512 l
+BLOCK = 512
+
+
+def lane_kernels(precision: str) -> SimpleNamespace:
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"."""
+    real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
+    particles = particle_stages(real, width=LANE_WIDTH, shared_grid=False)
+    nodes = grid_stage(real, shared_grid=False)
+    vec4 = ti.types.vector(4, real)
+    Reals = ti.types.ndarray(dtype=real, ndim=1)
+    Nodes = ti.types.ndarray(dtype=vec4, ndim=1)
+    Tiles = ti.types.ndarray(dtype=ti.types.vector(LANE_WIDTH, real), ndim=1)
+    Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
+
+    @ti.func
+    def meet(gate: ti.template(), team, workers, met):
+        """Wait for the team. Returns the number of arrivals so far; atomics serve as fences and as loads that are repeated."""
+        arrivals = met + workers
+        if workers > 1:
+            ti.atomic_add(gate[team], 1)
+            while ti.atomic_add(gate[team], 0) < arrivals:
+                pass
+        return arrivals
+
+    @ti.kernel
+    def forward(
+        lanes: ti.i32, workers: ti.i32, parts: ti.i32, environments: ti.i32, tile_count: ti.i32, keep: ti.i32,
+        capacity: ti.i32, velocity_capacity: ti.i32, private: ti.i32,
+        records: Nodes, tape: Tiles, frames: Tiles, constants: Reals, sizes: Integers, inputs: Reals,
+        boxes: Integers, grid: Nodes, velocity: Nodes, status: Integers, gate: Integers,
+    ):  # fmt: skip
+        """Advance environments by one control step. With ``keep``, the tape has substeps + 1 rows per environment, row s
+        holding substep s with F in its frame, the grid has a place for every substep, and the records stay as they were;
+        without it there is one row and one place for each team.
+        From ``private`` on, the grid has a place for each part of each team, and ``boxes`` ends with one box for each lane."""
+        for iteration in range(lanes * BLOCK):
+            if iteration % BLOCK == 0:
+                particles.reserve()
+                lane = iteration // BLOCK
+                team, worker = lane // workers, lane % workers
+                first_part, last_part = ti.select(workers == 1, 0, worker), ti.select(workers == 1, parts, worker + 1)
+                substeps, count = sizes[SUBSTEPS], sizes[PARTICLES]
+                first_tile, last_tile = tile_count * first_part // parts, tile_count * last_part // parts
+                own_box = (environments * (substeps + 1) + lane) * 6
+                met = 0
+                e = team
+                while e < environments:
+                    first_row = ti.select(keep == 1, e * (substeps + 1), team)
+                    first_box = e * (substeps + 1) * 6
+                    if worker == 0:
+                        empty_box(boxes, first_box)
+                    met = meet(gate, team, workers, met)
+                    empty_box(boxes, own_box)
+                    for n in range(first_tile, last_tile):
+                        place = (first_row * tile_count + n) * COMPONENTS
+                        particles.enter(records, tape, frames, sizes, n, e * count, place, 0, False)
+                        particles.measure(tape, constants, sizes, boxes, status, e, n, place, own_box)
+                    merge_box(boxes, first_box, own_box)
+                    met = meet(gate, team, workers, met)
+                    for s in range(substeps):
+                        now = (first_row + s * keep) * tile_count
+                        new = (first_row + (s + 1) * keep) * tile_count
+                        box = first_box + 6 * s
+                        total = ti.select(keep == 1, e * substeps + s, team) * capacity
+                        scattered = ti.select(parts == 1, total, private + team * parts * capacity)
+                        rows = row_count(boxes, box)
+                        # a failed environment stands still; its team goes on together
+                        sound = status[e * STATUS] == 0 and node_count(boxes, box) <= capacity
+                        if node_count(boxes, box) > capacity:
+                            particles.report(status, e, s, 0, OUTGROWN)
+                        if sound:
+                            for part in range(first_part, last_part):
+                                nodes.clear(grid, scattered + part * capacity, 0, node_count(boxes, box))
+                                for n in range(tile_count * part // parts, tile_count * (part + 1) // parts):
+                                    particles.to_grid(
+                                        tape, frames, constants, sizes, inputs, boxes, grid, status, n, e, s,
+                                        (now + n) * COMPONENTS, (new + n) * COMPONENTS, (e * tile_count + n) * FRAME,
+                                        box, scattered + part * capacity, e,
+                                    )  # fmt: skip
+                        met = meet(gate, team, workers, met)
+                        if sound:
+                            begin, end = rows * first_part // parts, rows * last_part // parts
+                            if parts > 1:
+                                line = boxes[box + 5] - boxes[box + 2]
+                                nodes.reduce(grid, total, scattered, capacity, parts, begin * line, end * line)
+                            nodes.update(
+                                grid, velocity, constants, sizes, inputs, boxes, box, begin, end, e, s,
+                                total, team * velocity_capacity,
+                            )  # fmt: skip
+                        if worker == 0:
+                            empty_box(boxes, box + 6)
+                        met = meet(gate, team, workers, met)
+                        if sound:
+                            empty_box(boxes, own_box)
+                            for n in range(first_tile, last_tile):
+                                particles.from_grid(
+                                    tape, constants, sizes, boxes, velocity, status, n, s,
+                                    (now + n) * COMPONENTS, (new + n) * COMPONENTS,
+                                    box, own_box, team * velocity_capacity, e,
+                                )  # fmt: skip
+                            merge_box(boxes, box + 6, own_box)
+                        met = meet(gate, team, workers, met)
+                    if keep == 0:
+                        for n in range(first_tile, last_tile):
+                            particles.leave(
+                                records, tape, frames, sizes, n, e * count,
+                                (first_row * tile_count + n) * COMPONENTS, (e * tile_count + n) * FRAME, True,
+                            )  # fmt: skip
+                    e += lanes // workers
+
+    @ti.kernel
+    def adjoint(
+        lanes: ti.i32, workers: ti.i32, parts: ti.i32, environments: ti.i32, tile_count: ti.i32,
+        capacity: ti.i32, velocity_capacity: ti.i32,
+        tape: Tiles, frames: Tiles, bars: Nodes, tape_bars: Tiles, constants: Reals, sizes: Integers,
+        inputs: Reals, inputs_bar: Reals, boxes: Integers, grid: Nodes, velocity: Nodes, grid_bar: Nodes, before: Nodes,
+        gate: Integers,
+    ):  # fmt: skip
+        """Reverse of ``forward`` over what it kept. On entry ``bars`` are the adjoints of the records after the
+        control step, on exit those before it; all other adjoints are added to, ``parts`` rows for each environment.
+        ``grid_bar`` has a place for each part of each team, then one for each team."""
+        for iteration in range(lanes * BLOCK):
+            if iteration % BLOCK == 0:
+                particles.reserve()
+                lane = iteration // BLOCK
+                team, worker = lane // workers, lane % workers
+                first_part, last_part = ti.select(workers == 1, 0, worker), ti.select(workers == 1, parts, worker + 1)
+                substeps, count = sizes[SUBSTEPS], sizes[PARTICLES]
+                first_tile, last_tile = tile_count * first_part // parts, tile_count * last_part // parts
+                velocity_offset = team * velocity_capacity
+                scattered = team * parts * velocity_capacity
+                total = ti.select(parts == 1, team, lanes // workers * parts + team) * velocity_capacity
+                met = 0
+                e = team
+                while e < environments:
+                    for n in range(first_tile, last_tile):
+                        particles.enter(
+                            bars, tape_bars, frames, sizes, n, e * count,
+                            (team * tile_count + n) * COMPONENTS, (e * tile_count + n) * FRAME, True,
+                        )  # fmt: skip
+                    for reverse in range(substeps):
+                        s = substeps - 1 - reverse
+                        now = (e * (substeps + 1) + s) * tile_count
+                        box = (e * (substeps + 1) + s) * 6
+                        offset = (e * substeps + s) * capacity
+                        rows = row_count(boxes, box)
+                        begin, end = rows * first_part // parts, rows * last_part // parts
+                        nodes.update(
+                            grid, velocity, constants, sizes, inputs, boxes, box, begin, end, e, s, offset, velocity_offset,
+                        )  # fmt: skip
+                        met = meet(gate, team, workers, met)
+                        for part in range(first_part, last_part):
+                            own = scattered + part * velocity_capacity
+                            nodes.clear(grid_bar, own, 0, node_count(boxes, box))
+                            for n in range(tile_count * part // parts, tile_count * (part + 1) // parts):
+                                particles.from_grid_adjoint(
+                                    tape, tape_bars, constants, sizes, boxes, velocity, grid_bar, n,
+                                    (now + n) * COMPONENTS, (now + tile_count + n) * COMPONENTS,
+                                    (team * tile_count + n) * COMPONENTS, box, velocity_offset, own,
+                                )  # fmt: skip
+                        met = meet(gate, team, workers, met)
+                        if parts > 1:
+                            line = boxes[box + 5] - boxes[box + 2]
+                            nodes.reduce(grid_bar, total, scattered, velocity_capacity, parts, begin * line, end * line)
+                        for part in range(first_part, last_part):
+                            nodes.update_adjoint(
+                                grid, grid_bar, before, constants, sizes, inputs, inputs_bar, boxes, box,
+                                rows * part // parts, rows * (part + 1) // parts, e, s, offset, total, e * parts + part, lane,
+                            )  # fmt: skip
+                        met = meet(gate, team, workers, met)
+                        for part in range(first_part, last_part):
+                            for n in range(tile_count * part // parts, tile_count * (part + 1) // parts):
+                                particles.to_grid_adjoint(
+                                    tape, tape_bars, constants, sizes, inputs, inputs_bar, boxes, grid_bar,
+                                    n, e, (now + n) * COMPONENTS, (now + tile_count + n) * COMPONENTS,
+                                    (team * tile_count + n) * COMPONENTS, box, total, e * parts + part,
+                                )  # fmt: skip
+                    for n in range(first_tile, last_tile):
+                        particles.leave(
+                            bars, tape_bars, frames, sizes, n, e * count, (team * tile_count + n) * COMPONENTS, 0, False
+                        )
+                    e += lanes // workers
+
+    return SimpleNamespace(forward=forward, adjoint=adjoint)

@@ -1,0 +1,240 @@
+"""The host's side of the two schedules: their buffers and launches. `MPMSolver` chooses one by the device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from diffsim import runtime
+from diffsim.compiler import kernel_options
+from diffsim.soft.kernels.teams import Teams
+from diffsim.soft.soft_records import COMPONENTS, FRAME, LANE_WIDTH, SHARED_WIDTH, STATUS
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a schedule knows of its scene: sizes of a control step and of the grid (counts along the axes), and the kernels'
+    ``constants`` and ``sizes`` (`memory.py`)."""
+
+    dtype: torch.dtype
+    device: str
+    substeps: int
+    counts: tuple[int, int, int]
+    tile_count: int
+    colliders: int
+    constants: Tensor
+    sizes: Tensor
+
+    @property
+    def nodes(self) -> int:
+        return math.prod(self.counts)
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What a forward pass leaves: the particles of every substep if it was kept, their frames, boxes, grids, and the status."""
+
+    rows: Tensor
+    frames: Tensor
+    boxes: Tensor
+    grid: Tensor
+    capacity: int
+    status: Tensor
+
+
+class Schedule(Protocol):
+    """One way to run the stages."""
+
+    width: int
+
+    def parts(self, num_envs: int) -> int:
+        """Rows of the inputs' adjoints for each environment; they are to be added up."""
+
+    def chunk(self, capacity: int, budget: int) -> int:
+        """How many environments to recompute at a time within ``budget`` bytes."""
+
+    def forward(self, records: Tensor, inputs: Tensor, *, batch: int, capacity: int | None) -> Tape:
+        """One control step over records (B, N, 28) with the inputs (B, K), part of a ``batch``. With a ``capacity`` (nodes of
+        the largest box) everything is kept and the records stay; without, they are advanced in place."""
+
+    def adjoint(self, tape: Tape, bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
+        """The adjoints of the records, in place, and of the inputs (B * parts, K), added to."""
+
+    def box_nodes(self, tape: Tape, num_envs: int) -> Tensor:
+        """Nodes of each environment's largest box (B,)."""
+
+
+class Buffers:
+    """Memory that is kept for the next call, of so many rows at least: fresh pages cost as much as a substep."""
+
+    def __init__(self, layout: Layout):
+        self._layout = layout
+        self._held: dict[str, Tensor] = {}
+
+    def empty(self, name: str, rows: int, width: int) -> Tensor:
+        return self._kept(torch.empty, name, rows, width)
+
+    def zeros(self, name: str, rows: int, width: int) -> Tensor:
+        """Zeros at first. Pages of zeros that nobody touches take no memory on a CPU, so that a grid costs what its largest box
+        of particles covers."""
+        return self._kept(torch.zeros, name, rows, width)
+
+    def _kept(self, make: Callable[..., Tensor], name: str, rows: int, width: int) -> Tensor:
+        if name not in self._held or len(self._held[name]) < rows:
+            self._held[name] = make((rows, width), dtype=self._layout.dtype, device=self._layout.device)
+        return self._held[name]
+
+
+def _precision(dtype: torch.dtype) -> str:
+    return {torch.float32: "f32", torch.float64: "f64"}[dtype]
+
+
+def lane_tape(buffers: Buffers, layout: Layout, lanes: int, num_envs: int, capacity: int | None, *, private: int = 0) -> Tape:
+    """What a forward pass over lanes writes to: with a ``capacity`` rows and grids of all substeps, without it one for each
+    lane; and ``private`` grids more."""
+    keep = capacity is not None
+    rows = (num_envs * (layout.substeps + 1) if keep else lanes) * layout.tile_count * COMPONENTS
+    if capacity is None:
+        capacity = layout.nodes
+        grid = buffers.zeros("grid", (lanes + private) * capacity, 4)
+    else:
+        grid = buffers.empty("kept grid", (num_envs * layout.substeps + private) * capacity, 4)
+    return Tape(
+        buffers.empty("rows", rows, LANE_WIDTH),
+        buffers.empty("frames", num_envs * layout.tile_count * FRAME, LANE_WIDTH),
+        torch.empty((num_envs * (layout.substeps + 1) + lanes) * 6, dtype=torch.int32),
+        grid,
+        capacity,
+        torch.zeros((num_envs, STATUS), dtype=torch.int32),
+    )
+
+
+def largest_boxes(tape: Tape, num_envs: int, substeps: int) -> Tensor:
+    """Nodes of each environment's largest box (B,)."""
+    boxes = tape.boxes[: num_envs * (substeps + 1) * 6].view(num_envs, substeps + 1, 2, 3)[:, :substeps]
+    return (boxes[:, :, 1] - boxes[:, :, 0]).to(torch.int64).prod(dim=-1).amax(dim=1)
+
+
+class LaneSchedule:
+    """`lanes.py`: on a CPU."""
+
+    width = LANE_WIDTH
+
+    def __init__(self, layout: Layout):
+        from diffsim.soft.kernels.soft_lanes import lane_kernels
+
+        self._layout = layout
+        self._kernels = runtime.compiled(lane_kernels, _precision(layout.dtype))
+        self._teams = Teams(runtime.num_threads())
+        self._buffers = Buffers(layout)
+
+    def parts(self, num_envs: int) -> int:
+        return self._teams.parts(num_envs)
+
+    def chunk(self, capacity: int, budget: int) -> int:
+        layout, lanes = self._layout, self._teams.lanes
+        tape = (layout.substeps + 1) * layout.tile_count * COMPONENTS * self.width
+        return max(budget // ((tape + layout.substeps * capacity * 4) * layout.dtype.itemsize) // lanes, 1) * lanes
+
+    def forward(self, records: Tensor, inputs: Tensor, *, batch: int, capacity: int | None) -> Tape:
+        layout, lanes = self._layout, self._teams.lanes
+        num_envs, parts = len(records), self._teams.parts(batch)
+        keep = capacity is not None
+        places = num_envs * layout.substeps if keep else lanes
+        tape = lane_tape(self._buffers, layout, lanes, num_envs, capacity, private=lanes if parts > 1 or not keep else 0)
+        velocity = self._buffers.zeros("velocity", lanes * layout.nodes, 4)
+        with kernel_options(), self._teams.at_work("forward", parts) as (working, workers):
+            self._kernels.forward(
+                working, workers, parts, num_envs, layout.tile_count, int(keep), tape.capacity, layout.nodes,
+                places * tape.capacity,
+                records.view(-1, 4), tape.rows, tape.frames, layout.constants, layout.sizes, inputs.view(-1),
+                tape.boxes, tape.grid, velocity, tape.status.view(-1), torch.zeros(lanes, dtype=torch.int32),
+            )  # fmt: skip
+        return tape
+
+    def adjoint(self, tape: Tape, bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
+        layout, lanes = self._layout, self._teams.lanes
+        parts = self._teams.parts(batch)
+        velocity = self._buffers.zeros("velocity", lanes * layout.nodes, 4)
+        grid_bar = self._buffers.zeros("grid bar", 2 * lanes * layout.nodes, 4)
+        row_bars = self._buffers.empty("row bars", lanes * layout.tile_count * COMPONENTS, self.width)
+        before = self._buffers.empty("before", lanes * max(layout.colliders, 1), 4)
+        with kernel_options(), self._teams.at_work("adjoint", parts) as (working, workers):
+            self._kernels.adjoint(
+                working, workers, parts, len(bars), layout.tile_count, tape.capacity, layout.nodes,
+                tape.rows, tape.frames, bars.view(-1, 4), row_bars, layout.constants, layout.sizes,
+                inputs.view(-1), inputs_bar.view(-1), tape.boxes, tape.grid, velocity, grid_bar, before,
+                torch.zeros(lanes, dtype=torch.int32),
+            )  # fmt: skip
+
+    def box_nodes(self, tape: Tape, num_envs: int) -> Tensor:
+        return largest_boxes(tape, num_envs, self._layout.substeps)
+
+
+class SharedSchedule:
+    """`shared.py`: on a GPU. It runs on a CPU as well, slowly, for the tests."""
+
+    width = SHARED_WIDTH
+
+    def __init__(self, layout: Layout):
+        from diffsim.soft.kernels.shared_grid import shared_kernels
+
+        self._layout = layout
+        self._kernels = runtime.compiled(shared_kernels, _precision(layout.dtype))
+        self._buffers = Buffers(layout)
+        self._boxes = torch.tensor([0, 0, 0, *layout.counts], dtype=torch.int32, device=layout.device)
+
+    def parts(self, num_envs: int) -> int:
+        return 1
+
+    def chunk(self, capacity: int, budget: int) -> int:
+        # a GPU wants many environments at a time and has the memory for them
+        layout = self._layout
+        tape = (layout.substeps + 1) * layout.tile_count * COMPONENTS
+        return max(32 * budget // ((tape + layout.substeps * layout.nodes * 4) * layout.dtype.itemsize), 1)
+
+    def forward(self, records: Tensor, inputs: Tensor, *, batch: int, capacity: int | None) -> Tape:
+        layout = self._layout
+        num_envs, keep = len(records), int(capacity is not None)
+        rows = self._buffers.empty("rows", num_envs * (layout.substeps * keep + 1) * layout.tile_count * COMPONENTS, 1)
+        frames = self._buffers.empty("frames", num_envs * layout.tile_count * FRAME, 1)
+        status = torch.zeros(num_envs * STATUS, dtype=torch.int32, device=layout.device)
+        grid = self._buffers.empty("grid", num_envs * (layout.substeps if keep else 1) * layout.nodes, 4)
+        velocity = self._buffers.empty("velocity", num_envs * layout.nodes, 4)
+        with kernel_options():
+            stride = layout.substeps * keep + 1
+            self._kernels.enter(False, num_envs, layout.tile_count, stride, records.view(-1, 4), rows, frames, layout.sizes)
+            for s in range(layout.substeps):
+                self._kernels.substep(
+                    s, num_envs, layout.tile_count, keep, layout.nodes, rows, frames,
+                    layout.constants, layout.sizes, inputs.view(-1), self._boxes, grid, velocity, status,
+                )  # fmt: skip
+            if not keep:
+                self._kernels.leave(True, num_envs, layout.tile_count, records.view(-1, 4), rows, frames, layout.sizes)
+        return Tape(rows, frames, self._boxes, grid, layout.nodes, status.view(num_envs, STATUS))
+
+    def adjoint(self, tape: Tape, bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
+        layout = self._layout
+        num_envs = len(bars)
+        velocity = self._buffers.empty("velocity", num_envs * layout.nodes, 4)
+        grid_bar = self._buffers.empty("grid bar", num_envs * layout.nodes, 4)
+        row_bars = self._buffers.empty("row bars", num_envs * layout.tile_count * COMPONENTS, 1)
+        lines = num_envs * layout.counts[0] * layout.counts[1]
+        before = self._buffers.empty("before", lines * max(layout.colliders, 1), 4)
+        with kernel_options():
+            self._kernels.enter(True, num_envs, layout.tile_count, 1, bars.view(-1, 4), row_bars, tape.frames, layout.sizes)
+            for s in reversed(range(layout.substeps)):
+                self._kernels.substep_adjoint(
+                    s, num_envs, layout.tile_count, layout.nodes, tape.rows, row_bars,
+                    layout.constants, layout.sizes, inputs.view(-1), inputs_bar.view(-1),
+                    self._boxes, tape.grid, velocity, grid_bar, before,
+                )  # fmt: skip
+            self._kernels.leave(False, num_envs, layout.tile_count, bars.view(-1, 4), row_bars, tape.frames, layout.sizes)
+
+    def box_nodes(self, tape: Tape, num_envs: int) -> Tensor:
+        return torch.full((num_envs,), self._layout.nodes, device=self._layout.device)

@@ -1,0 +1,162 @@
+"""The MPM solver as a plain function of tensors and its adjoint; private buffers live here, state does not."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffsim.errors import SimulationError
+from diffsim.scene.materials import LAWS
+from diffsim.scene.scene import Scene
+from diffsim.soft.launch_schedules import LaneSchedule, Layout, Schedule, SharedSchedule
+from diffsim.soft.soft_records import BODIES, BODY, POSE, QUANTITIES, TWIST
+
+logger = logging.getLogger(__name__)
+
+# what the recomputed substeps of the environments in flight may take; the batch is cut into chunks to respect it
+TRAJECTORY_BYTES = 64 * 1024 * 1024
+ON_WALL = 1e-3  # a node within so many cells of a wall or the ground is on it, whatever rounding says
+PADDING = 3  # grid cells outside the domain on each side
+
+
+def pack(particles: tuple[Tensor, ...]) -> Tensor:
+    """Records (B, N, 4 RECORD) of x, v, C, F and the plastic strain."""
+    x, v, C, F, a = (tensor.detach() for tensor in particles)
+    gap = x.new_zeros((*a.shape, 2))
+    return torch.cat([x, v, C.flatten(2), gap[..., :1], F.flatten(2), a.unsqueeze(-1), gap], dim=-1)
+
+
+def unpack(records: Tensor) -> tuple[Tensor, ...]:
+    """The inverse of `pack`, as tensors of their own."""
+    x, v, C, _gap, F, a, _gaps = records.split((3, 3, 9, 1, 9, 1, 2), dim=-1)
+    square = (*records.shape[:2], 3, 3)
+    return x.contiguous(), v.contiguous(), C.reshape(square), F.reshape(square), a.squeeze(-1).contiguous()
+
+
+class MPMSolver:
+    """Compiled MPM for one scene: ``advance`` and its ``adjoint``, each over one control step of all environments."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        *,
+        dt: float,
+        substeps: int,
+        dtype: torch.dtype,
+        device: str = "cpu",
+        schedule: Callable[[Layout], Schedule] | None = None,
+    ):
+        self.dtype = dtype
+        self.substeps = substeps
+        self.device = device
+        dx = scene.grid_spacing
+        lower, upper = np.asarray(scene.lower), np.asarray(scene.upper)
+        counts = np.ceil((upper - lower) / dx - 1e-6).astype(int) + 1 + 2 * PADDING
+        colliders = (*scene.tools, *scene.grid_obstacles)
+        make = schedule or (LaneSchedule if device == "cpu" else SharedSchedule)
+        width = make.width  # type: ignore[attr-defined]
+
+        self._bodies = [body.name for body in scene.soft_bodies]
+        particles = [len(body.rest_particles) for body in scene.soft_bodies]
+        self._body_ends = np.cumsum(particles)
+        tiles = [
+            (begin, min(width, int(end) - begin), body, LAWS.index(scene.soft_bodies[body].material.LAW))
+            for body, end in enumerate(self._body_ends)
+            for begin in range(int(end) - particles[body], int(end), width)
+        ]
+        ground = scene.ground
+        floor = -1e30 if ground is None else ground.height + ON_WALL * dx
+        walls = (*(lower + ON_WALL * dx), *(upper - ON_WALL * dx))
+        constants = [dt, dx, *(lower - PADDING * dx), *walls, floor, 0.5 * dx]
+        for thing in colliders:
+            core, radius = thing.shape.core, thing.shape.radius  # type: ignore[attr-defined]
+            constants += [*core, radius, np.linalg.norm(core) + radius]
+        frictions = BODIES + BODY * len(particles)
+        twists = frictions + len(colliders)
+        poses = twists + TWIST * len(colliders)
+        row = poses + POSE * len(colliders) * substeps
+        header = [int(self._body_ends[-1]), substeps, len(colliders), *counts.tolist(), row, frictions, twists, poses]
+        self.layout = Layout(
+            dtype=dtype,
+            device=device,
+            substeps=substeps,
+            counts=tuple(counts.tolist()),
+            tile_count=len(tiles),
+            colliders=len(colliders),
+            constants=torch.tensor(constants, dtype=dtype, device=device),
+            sizes=torch.tensor([*header, *itertools.chain(*tiles)], dtype=torch.int32, device=device),
+        )
+        self._schedule: Schedule = make(self.layout)
+        self._inverted_reported = False
+
+    def check(self, status: Tensor, time_step: Tensor, first: int) -> None:
+        """Raise or warn of what a pass noted; ``first`` is the number of its first environment."""
+        if not status.any():
+            return
+        if status[:, 0].any():
+            environment = int(status[:, 0].nonzero()[0, 0])
+            kind, substep, particle, _inverted = status[environment].tolist()
+            quantity, detail = QUANTITIES[kind]
+            raise SimulationError(
+                step=int(time_step[environment]),
+                substep=substep,
+                environment=first + environment,
+                body=self._bodies[int(np.searchsorted(self._body_ends, particle, side="right"))],
+                quantity=quantity,
+                detail=detail,
+            )
+        if not self._inverted_reported:
+            environment = int(status[:, 3].argmax())
+            logger.warning(
+                "Elements were inverted (det F <= 0) in control step %d of environment %d: the time step is too large for the "
+                "deformation, or a body is crushed. Their stress is continued as docs/materials.md says.",
+                int(time_step[environment]),
+                first + environment,
+            )
+            self._inverted_reported = True
+
+    def advance(self, particles: tuple[Tensor, ...], inputs: Tensor, time_step: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """x, v, C, F and the plastic strain one control step later, and the size of each environment's largest box of nodes,
+        which ``adjoint`` wants. Rows of inputs (B, K) are laid out as `diffsim/soft/soft_records.py` says; all arguments
+        are untouched.
+
+        Raises:
+            SimulationError: a particle left the grid or something is not finite.
+        """
+        num_envs = particles[0].shape[0]
+        records = pack(particles)
+        tape = self._schedule.forward(records, inputs.detach(), batch=num_envs, capacity=None)
+        self.check(tape.status, time_step, 0)
+        return unpack(records), self._schedule.box_nodes(tape, num_envs)
+
+    def adjoint(
+        self,
+        particles: tuple[Tensor, ...],
+        inputs: Tensor,
+        time_step: Tensor,
+        box_nodes: Tensor,
+        output_bars: tuple[Tensor, ...],
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Adjoints of the particles and of the inputs, given those of the outputs of ``advance``.
+
+        The control step is recomputed from its input; only its own substeps are held in memory, a chunk of environments
+        at a time.
+        """
+        num_envs = particles[0].shape[0]
+        bars = pack(output_bars)
+        inputs, capacity = inputs.detach(), int(box_nodes.max())
+        parts = self._schedule.parts(num_envs)
+        inputs_bar = inputs.new_zeros((num_envs, parts, inputs.shape[1]))
+        size = self._schedule.chunk(capacity, TRAJECTORY_BYTES)
+        for begin in range(0, num_envs, size):
+            chunk = slice(begin, min(begin + size, num_envs))
+            records = pack(tuple(tensor[chunk] for tensor in particles))
+            tape = self._schedule.forward(records, inputs[chunk], batch=num_envs, capacity=capacity)
+            self.check(tape.status, time_step[chunk], begin)
+            self._schedule.adjoint(tape, bars[chunk], inputs[chunk], inputs_bar[chunk], batch=num_envs)
+        return unpack(bars), inputs_bar.sum(dim=1)

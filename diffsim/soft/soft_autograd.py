@@ -1,0 +1,41 @@
+"""A control step of the soft bodies as a torch autograd node.
+
+A node saves only its inputs and states: a rollout of T control steps holds T states, not T x substeps. Backward recomputes the
+substeps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+from diffsim.runtime import check_launching_thread
+from diffsim.soft.mpm_solver import MPMSolver
+
+
+class SoftStep(Function):
+    """x, v, C, F, plastic strain -> the same one control step later; differentiable in all of them and in the inputs,
+    what drives the step, in rows (`diffsim/soft/soft_records.py`)."""
+
+    @staticmethod
+    def forward(ctx: Any, solver: MPMSolver, time_step: Tensor, inputs: Tensor, *particles: Tensor) -> tuple[Tensor, ...]:
+        after, box_nodes = solver.advance(particles, inputs, time_step)
+        ctx.solver = solver
+        ctx.save_for_backward(time_step, box_nodes, inputs, *particles)
+        return after
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *output_bars: Tensor) -> tuple[Tensor | None, ...]:
+        check_launching_thread()
+        time_step, box_nodes, inputs, *particles = ctx.saved_tensors
+        particle_bars, inputs_bar = ctx.solver.adjoint(tuple(particles), inputs, time_step, box_nodes, output_bars)
+        return None, None, inputs_bar, *particle_bars
+
+
+def soft_step(solver: MPMSolver, time_step: Tensor, inputs: Tensor, particles: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Typed entry to `SoftStep`."""
+    return SoftStep.apply(solver, time_step, inputs, *particles)  # type: ignore[no-untyped-call]

@@ -1,0 +1,82 @@
+"""The soft bodies of a scene in the simulator: their solver, parameters, particles, and warnings of large time steps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffsim.scene.materials import Liquid
+from diffsim.scene.scene import Scene
+from diffsim.soft.mpm_solver import MPMSolver
+from diffsim.soft.soft_autograd import soft_step
+from diffsim.soft.soft_parameters import ScenePhysics
+from diffsim.soft.soft_records import BODIES, BODY
+from diffsim.tool_motion import ColliderMotion
+
+logger = logging.getLogger(__name__)
+
+# explicit MPM with quadratic splines was stable up to about 0.7 in `tests/diffsim/test_physics.py`'s bar; strain adds to it
+LARGEST_COURANT_NUMBER = 0.5
+# explicit viscosity: noise in a block decays at 0.3 and grows at 0.4
+LARGEST_VISCOUS_NUMBER = 0.2
+
+
+class SoftDynamics:
+    """What the simulator does with soft bodies."""
+
+    def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str):
+        self.scene = scene
+        self.dt = dt
+        self.solver = MPMSolver(scene, dt=dt, substeps=substeps, dtype=dtype, device=device)
+        self.physics = ScenePhysics(scene, dtype=dtype, device=device)
+        self.rest = np.concatenate([body.rest_particles for body in scene.soft_bodies])
+        ends = np.cumsum([len(body.rest_particles) for body in scene.soft_bodies])
+        self.slices = {
+            body.name: slice(int(end) - len(body.rest_particles), int(end))
+            for body, end in zip(scene.soft_bodies, ends, strict=True)
+        }
+        self._warn_of_large_steps()
+
+    def _warn_of_large_steps(self) -> None:
+        dx = self.scene.grid_spacing
+        for body in self.scene.soft_bodies:
+            material = body.material
+            courant = material.wave_speed * self.dt / dx
+            if courant > LARGEST_COURANT_NUMBER:
+                logger.warning(
+                    "SoftBody '%s': the Courant number is %.2f, above %.1f; use dt <= %.2e s",
+                    body.name,
+                    courant,
+                    LARGEST_COURANT_NUMBER,
+                    LARGEST_COURANT_NUMBER * dx / material.wave_speed,
+                )
+            if isinstance(material, Liquid):
+                number = material.viscosity * self.dt / (material.density * dx**2)
+                if number > LARGEST_VISCOUS_NUMBER:
+                    logger.warning(
+                        "SoftBody '%s': the viscous number viscosity dt / (density dx^2) is %.2f, above %.1f; use dt <= %.2e s",
+                        body.name,
+                        number,
+                        LARGEST_VISCOUS_NUMBER,
+                        LARGEST_VISCOUS_NUMBER * self.dt / number,
+                    )
+
+    def inputs(self, motion: ColliderMotion, num_envs: int, overrides: Mapping[str, Tensor] | None) -> Tensor:
+        """The solver's rows (B, ...)."""
+        return torch.cat([self.physics.rows(num_envs, overrides), motion.twist.flatten(1), motion.pose.flatten(1)], dim=1)
+
+    def step(
+        self, time_step: Tensor, particles: tuple[Tensor, ...], motion: ColliderMotion, overrides: Mapping[str, Tensor] | None
+    ) -> tuple[Tensor, ...]:
+        """x, v, C, F and the plastic strain one control step later."""
+        return soft_step(self.solver, time_step, self.inputs(motion, len(particles[0]), overrides), particles)
+
+    def per_particle(self, column: int) -> Tensor:
+        """Mass (0) or rest volume (1) of each particle as the scene declares it, (N,)."""
+        counts = torch.tensor([len(body.rest_particles) for body in self.scene.soft_bodies])
+        columns = BODIES + BODY * torch.arange(len(counts)) + column
+        return self.physics.rows(1, None)[0, columns].repeat_interleave(counts)

@@ -1,1 +1,0 @@
-"""The physics, one folder a solver."""
