@@ -9,10 +9,18 @@ from diffsim.robots.model_files import load_articulation
 from diffsim.scene.articulation import Actuator, Articulation, Geometry, Inertia, Joint, Link
 from diffsim.scene.bodies import Ground, Obstacle, RigidBody, SoftBody, Tool
 from diffsim.scene.contact_model import ContactModel
-from diffsim.scene.materials import Elastic, ElastoPlastic, Liquid, Material, NeoHookean, Sand, Snow
+from diffsim.scene.materials import Material
 from diffsim.scene.scene import Scene
 from diffsim.scene.shapes import Box, Capsule, Cylinder, MeshShape, Plane, Sphere, Torus, TriangleMesh
 from diffsim.simulator import Simulator
+from diffsim.soft.laws.elastic import Elastic
+from diffsim.soft.laws.kelvin_voigt import KelvinVoigt
+from diffsim.soft.laws.liquid import Liquid
+from diffsim.soft.laws.mooney_rivlin import MooneyRivlin
+from diffsim.soft.laws.neo_hookean import NeoHookean
+from diffsim.soft.laws.sand import Sand
+from diffsim.soft.laws.snow import Snow
+from diffsim.soft.laws.von_mises import ElastoPlastic
 from diffsim.state import State
 
 __all__ = [
@@ -31,10 +39,12 @@ __all__ = [
     "Inertia",
     "InputError",
     "Joint",
+    "KelvinVoigt",
     "Link",
     "Liquid",
     "Material",
     "MeshShape",
+    "MooneyRivlin",
     "NeoHookean",
     "Obstacle",
     "Plane",

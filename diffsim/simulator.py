@@ -139,12 +139,12 @@ class Simulator:
     @property
     def particle_mass(self) -> Tensor:
         """Mass of each particle as the scene declares it, kg, (N,)."""
-        return self._soft.per_particle(0) if self._soft else torch.zeros(0, dtype=self.dtype)
+        return self._soft.per_particle("mass") if self._soft else torch.zeros(0, dtype=self.dtype)
 
     @property
     def particle_volume(self) -> Tensor:
         """Rest volume of each particle, m^3, (N,)."""
-        return self._soft.per_particle(1) if self._soft else torch.zeros(0, dtype=self.dtype)
+        return self._soft.per_particle("volume") if self._soft else torch.zeros(0, dtype=self.dtype)
 
     def particles(self, body: str) -> slice:
         """Where the particles of ``body`` stand in ``state.x``.

@@ -10,10 +10,11 @@ import numpy as np
 from diffsim.errors import InputError
 from diffsim.scene.articulation import Articulation, Geometry, Inertia, Joint, Link
 from diffsim.scene.mass_properties import inertia_of
-from diffsim.scene.materials import Elastic, Material
+from diffsim.scene.materials import Material
 from diffsim.scene.rotations import Quaternion, quaternion_of, rotation_matrix
 from diffsim.scene.shapes import Plane, RoundedBox, Shape
 from diffsim.scene.validation import number, unit, vector
+from diffsim.soft.laws.elastic import Elastic
 
 Vector3 = tuple[float, float, float]
 

@@ -17,7 +17,7 @@ from diffsim.soft.mpm_solver import MPMSolver
 
 
 class SoftStep(Function):
-    """x, v, C, F, plastic strain -> the same one control step later; differentiable in all of them and in the inputs,
+    """x, v, C, F, internal variable -> the same one control step later; differentiable in all of them and in the inputs,
     what drives the step, in rows (`diffsim/soft/soft_records.py`)."""
 
     @staticmethod
