@@ -20,8 +20,8 @@ from diffsim.soft.soft_records import FRAME, LANE_WIDTH, SHARED_WIDTH, Box, Comp
 @dataclass(frozen=True)
 class Layout:
     """What a schedule knows of its scene: the laws that its kernels compile (`diffsim.soft.laws.laws_of`), whether some
-    material is VISCOUS, sizes of a control step and of the grid (counts along the axes), and the kernels' ``constants`` and ``sizes``
-    (`soft_records.py`)."""
+    material is VISCOUS, sizes of a control step and of the grid (counts along the axes), and the kernels' ``constants`` and
+    ``sizes`` (`soft_records.py`)."""
 
     dtype: torch.dtype
     device: str

@@ -22,12 +22,14 @@ MATERIALS = {
     "liquid": ds.Liquid(bulk_modulus=5e3, viscosity=2.0),
     "sand": ds.Sand(5e3, 0.3, 1e3),
     "snow": ds.Snow(5e3, 0.3, 1e3),
+    "mooney_rivlin": ds.MooneyRivlin(800.0, 300.0, 6e3),
+    "viscoelastic": ds.KelvinVoigt(ds.ElastoPlastic(5e3, 0.3, yield_stress=150.0, hardening=300.0), 3.0, 2.0),
 }
 SIDEWAYS_GRAVITY = (1.0, -2.0, -9.81)  # in place of (0, 0, -9.81), of which a factor would leave two components zero
 
 
 def several_bodies() -> ds.Scene:
-    """Six touching blocks, one of each material, on the ground under a tool."""
+    """Touching blocks, one of each material, on the ground under a tool."""
     size, gap = 0.03, 0.062
     places = [(0.3 + gap * (n % 3), 0.3 + gap * (n // 3), 0.031) for n in range(len(MATERIALS))]
     blocks = tuple(

@@ -49,8 +49,13 @@ def test_free_fall_converges_with_the_time_step():
     assert error(1e-3) == pytest.approx(0.5 * error(2e-3), rel=1e-9)
 
 
-def test_momentum_is_conserved_without_contact():
-    sim = ds.Simulator(free_scene(ds.ElastoPlastic(yield_stress=100.0)), dt=1e-3, substeps=20, dtype=F64)
+@pytest.mark.parametrize(
+    "material",
+    [ds.ElastoPlastic(yield_stress=100.0), ds.MooneyRivlin(), ds.KelvinVoigt(ds.NeoHookean(), 5.0, 3.0)],
+    ids=lambda material: type(material).__name__,
+)
+def test_momentum_is_conserved_without_contact(material):
+    sim = ds.Simulator(free_scene(material), dt=1e-3, substeps=20, dtype=F64)
     generator = torch.Generator().manual_seed(3)
     start = random_state(sim)
     start = start.replace(v=torch.randn(start.v.shape, dtype=F64, generator=generator))
