@@ -49,6 +49,11 @@ def task_names() -> list[str]:
     return sorted(_tasks)
 
 
+def registered_tasks() -> dict[str, type[Task]]:
+    """All registered tasks by name, sorted: what the entry point "rpg.tasks" offers the command line."""
+    return dict(sorted(_tasks.items()))
+
+
 def find_task(name: str) -> type[Task]:
     """The class registered as ``name``.
 

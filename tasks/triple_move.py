@@ -65,8 +65,8 @@ class TripleMove(Task):
         )
 
     def randomize(self, state: ds.State, generator: torch.Generator) -> ds.State:
-        shift = torch.zeros(state.num_envs, 1, 3, dtype=state.x.dtype)
-        shift[:, 0, :2] = 0.01 * (2.0 * torch.rand(state.num_envs, 2, generator=generator) - 1.0)
+        shift = torch.zeros(state.num_envs, 1, 3).to(state.x)
+        shift[:, 0, :2] = 0.01 * (2.0 * torch.rand(state.num_envs, 2, generator=generator) - 1.0).to(state.x)
         return state.replace(x=state.x + shift, tool_position=state.tool_position + shift)
 
     def reward(self, state: ds.State, action: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from rpg.algorithms.adam import Adam, AdamConfig, MultistartConfig
-from rpg.algorithms.base import Algorithm, AlgorithmConfig
+from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig
 from rpg.algorithms.cem import CEM, CEMConfig
 from rpg.algorithms.mixture import Mixture, MixtureConfig
 from rpg.algorithms.mppi import MPPI, MPPIConfig

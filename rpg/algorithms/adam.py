@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from rpg.action_policy import OpenLoopTable, knot_weights, squashed_entropy
-from rpg.algorithms.base import Algorithm, AlgorithmConfig, bad_indices
-from rpg.gradient import signal_to_noise
-from rpg.metrics import IterationReport
+from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
+from rpg.models.action_policy import OpenLoopTable, knot_weights, squashed_entropy
 from rpg.protocol import Environment
-from rpg.rollout import rolled_out
-from rpg.schedules import Schedule
-from rpg.validation import SettingError, check_fraction, check_int, check_not_negative, check_positive, check_scale
+from rpg.settings_checks import SettingError, check_fraction, check_int, check_not_negative, check_positive, check_scale
+from rpg.training.gradient_estimators import signal_to_noise
+from rpg.training.metrics import IterationReport
+from rpg.training.rollout import rolled_out
+from rpg.training.schedules import Schedule
 
 
 @dataclass(frozen=True)

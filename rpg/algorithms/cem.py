@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from rpg.action_policy import OpenLoopTable, knot_weights, squashed_entropy
-from rpg.algorithms.base import Algorithm, AlgorithmConfig
-from rpg.metrics import IterationReport
+from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig
+from rpg.models.action_policy import OpenLoopTable, knot_weights, squashed_entropy
 from rpg.protocol import Environment
-from rpg.rollout import rolled_out
-from rpg.validation import SettingError, check_fraction, check_int, check_not_negative, check_positive
+from rpg.settings_checks import SettingError, check_fraction, check_int, check_not_negative, check_positive
+from rpg.training.metrics import IterationReport
+from rpg.training.rollout import rolled_out
 
 
 @dataclass(frozen=True)

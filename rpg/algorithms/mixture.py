@@ -14,15 +14,15 @@ from typing import ClassVar, get_args
 import torch
 from torch import Tensor, nn
 
-from rpg.action_policy import POLICY_LEARNING_RATES, PolicyName, configured_policy
-from rpg.algorithms.base import Algorithm, AlgorithmConfig, bad_indices
-from rpg.gradient import pathwise_loss, score_function_loss, signal_to_noise
-from rpg.latent import LatentSpace
-from rpg.metrics import IterationReport
+from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
+from rpg.models.action_policy import POLICY_LEARNING_RATES, PolicyName, configured_policy
+from rpg.models.latent import LatentSpace
 from rpg.protocol import Environment
-from rpg.rollout import rolled_out
-from rpg.schedules import Schedule
-from rpg.validation import check_choice, check_int, check_positive, check_scale, check_weight
+from rpg.settings_checks import check_choice, check_int, check_positive, check_scale, check_weight
+from rpg.training.gradient_estimators import pathwise_loss, score_function_loss, signal_to_noise
+from rpg.training.metrics import IterationReport
+from rpg.training.rollout import rolled_out
+from rpg.training.schedules import Schedule
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,14 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from rpg.action_policy import POLICY_LEARNING_RATES, PolicyName, configured_policy, log_tanh_slope
-from rpg.algorithms.base import Algorithm, AlgorithmConfig, bad_indices
-from rpg.gradient import (
+from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
+from rpg.models.action_policy import POLICY_LEARNING_RATES, PolicyName, configured_policy, log_tanh_slope
+from rpg.models.latent import LatentKind, configured_prior
+from rpg.models.posterior import Posterior, PosteriorInput, configured_posterior
+from rpg.models.value import ValueFunction
+from rpg.protocol import Environment
+from rpg.settings_checks import check_choice, check_int, check_positive, check_scale, check_weight
+from rpg.training.gradient_estimators import (
     advantages,
     latent_groups,
     pathwise_loss,
@@ -31,15 +36,10 @@ from rpg.gradient import (
     signal_to_noise,
     to_go,
 )
-from rpg.latent import LatentKind, configured_prior
-from rpg.metrics import IterationReport
-from rpg.objective import BoundTerms, BoundWeights, bound_terms
-from rpg.posterior import Posterior, PosteriorInput, configured_posterior
-from rpg.protocol import Environment
-from rpg.rollout import Trajectory, latent_at, latent_steps, rolled_out
-from rpg.schedules import Schedule
-from rpg.validation import check_choice, check_int, check_positive, check_scale, check_weight
-from rpg.value import ValueFunction
+from rpg.training.metrics import IterationReport
+from rpg.training.objective import BoundTerms, BoundWeights, bound_terms
+from rpg.training.rollout import Trajectory, latent_at, latent_steps, rolled_out
+from rpg.training.schedules import Schedule
 
 ActionGradient = Literal["pathwise", "score", "mixed"]
 

@@ -26,16 +26,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from rpg.action_policy import ActionSample, MLPPolicy, squashed_sample
-from rpg.algorithms.base import Algorithm, AlgorithmConfig, bad_indices
-from rpg.gradient import pathwise_loss, signal_to_noise
-from rpg.latent import LatentSpace
-from rpg.metrics import IterationReport
+from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
+from rpg.models.action_policy import ActionSample, MLPPolicy, squashed_sample
+from rpg.models.latent import LatentSpace
+from rpg.models.value import ValueFunction, td_lambda_targets
 from rpg.protocol import Environment, check_last_info
-from rpg.rollout import detached
-from rpg.schedules import Schedule
-from rpg.validation import check_fraction, check_int, check_positive, check_scale
-from rpg.value import ValueFunction, td_lambda_targets
+from rpg.settings_checks import check_fraction, check_int, check_positive, check_scale
+from rpg.training.gradient_estimators import pathwise_loss, signal_to_noise
+from rpg.training.metrics import IterationReport
+from rpg.training.rollout import detached
+from rpg.training.schedules import Schedule
 
 BETAS = (0.7, 0.95)
 """Of the actor's and the critics' AdamW, the paper's, and of alpha's Adam: short memories, because the objective changes with

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rpg.action_policy import ActionPolicy
-from rpg.algorithms.base import Algorithm, AlgorithmConfig
-from rpg.latent import LatentSpace
-from rpg.metrics import IterationReport
+from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, NotFiniteError
+from rpg.models.action_policy import ActionPolicy
+from rpg.models.latent import LatentSpace
 from rpg.protocol import Environment
-from rpg.validation import SettingError, check_fraction, check_int, check_not_negative, check_positive
+from rpg.settings_checks import SettingError, check_fraction, check_int, check_not_negative, check_positive
+from rpg.training.metrics import IterationReport
 
 _CONSTANT = ("learning_rate", "clip_range", "n_updates")  # of what the library logs: says nothing, or is not restored
 
@@ -132,7 +132,7 @@ class SB3(Algorithm[Config]):
         super().__init__(env, config, like)
         try:
             sb3 = importlib.import_module("stable_baselines3")
-            vector_env = importlib.import_module("rpg.vector_env")
+            vector_env = importlib.import_module("rpg.training.vector_env")
         except ModuleNotFoundError as error:
             raise SettingError(
                 f"algorithm was given {config.algorithm!r}, which needs {error.name}; allowed after "
@@ -184,7 +184,7 @@ class SB3(Algorithm[Config]):
             entropy = self._entropy()
         for name, module in self.modules.items():
             if not all(bool(value.isfinite().all()) for value in module.state_dict().values()):
-                raise FloatingPointError(f"iteration {iteration}: the {name} is not finite")
+                raise NotFiniteError(f"iteration {iteration}: the {name} is not finite")
         returns, info = self.vector_env.last_returns, self.vector_env.last_info
         logged = {key.removeprefix("train/"): float(value) for key, value in model.logger.name_to_value.items()}
         return IterationReport(

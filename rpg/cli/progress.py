@@ -14,7 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from rpg.metrics import IterationMetrics
+from rpg.training.metrics import IterationMetrics
 
 LINES_OF_A_RUN = 15  # how many lines a run prints where there is no terminal
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from rpg.validation import check_choice
+from rpg.settings_checks import check_choice
 
 MazeReward = Literal["none", "goal", "distance"]
 Room = tuple[int, int]

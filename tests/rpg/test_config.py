@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from rpg.algorithms.rpg import RPGConfig
-from rpg.network import RunningNormalizer
-from rpg.schedules import Schedule
+from rpg.models.network import RunningNormalizer
+from rpg.training.schedules import Schedule
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ import torch
 from torch.distributions import Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
-from rpg.action_policy import MLPPolicy, OpenLoopTable, squashed_sample
-from rpg.gradient import pathwise_loss, score_function_loss
-from rpg.latent import CategoricalPrior, LatentSpace
-from rpg.objective import BoundWeights, bound_terms
-from rpg.posterior import CategoricalPosterior
+from rpg.models.action_policy import MLPPolicy, OpenLoopTable, squashed_sample
+from rpg.models.latent import CategoricalPrior, LatentSpace
+from rpg.models.posterior import CategoricalPosterior
+from rpg.training.gradient_estimators import pathwise_loss, score_function_loss
+from rpg.training.objective import BoundWeights, bound_terms
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -11,13 +11,13 @@ from torch import Tensor
 from rpg.algorithms import build_algorithm, config_from_dict
 from rpg.algorithms.sapo import SAPOConfig
 from rpg.algorithms.shac import SHACConfig
-from rpg.checkpoint import CHECKPOINT_NAME, load_checkpoint
 from rpg.environments.wall import PointMassWall
-from rpg.latent import LatentSpace
+from rpg.models.latent import LatentSpace
+from rpg.models.value import ValueFunction, td_lambda_targets
 from rpg.protocol import ProtocolError, check_environment
-from rpg.schedules import Schedule
-from rpg.trainer import Trainer
-from rpg.value import ValueFunction, td_lambda_targets
+from rpg.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
+from rpg.training.schedules import Schedule
+from rpg.training.trainer import Trainer
 
 BOTH = pytest.mark.parametrize("kind", [SHACConfig, SAPOConfig])
 ENV = PointMassWall(num_envs=8, horizon=7)

@@ -35,7 +35,7 @@ class IterationReport:
     grad_norm: float = 0.0
     """Norm of the policy's gradient before clipping."""
     gradient_snr: float = 0.0
-    """Signal-to-noise ratio of the batch's mean action gradient (`rpg.gradient.signal_to_noise`)."""
+    """Signal-to-noise ratio of the batch's mean action gradient (`rpg.training.gradient_estimators.signal_to_noise`)."""
     latent_probs: tuple[float, ...] = ()
     """Probability of each latent, start or component, (K,)."""
     terms: dict[str, float] = field(default_factory=dict)

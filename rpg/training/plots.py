@@ -11,9 +11,9 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot
 
-from rpg.evaluation import LatentEvaluation
-from rpg.metrics import IterationMetrics
-from rpg.modes import Mode
+from rpg.training.evaluation import LatentEvaluation
+from rpg.training.metrics import IterationMetrics
+from rpg.training.modes import Mode
 
 _COLOURS = ("#3b6fb6", "#e08a2e", "#4f9d69", "#b5517f", "#7a68b3", "#8c6d4f", "#3aa6a6", "#c2a83e")
 _FAILED = "#b9b9b9"

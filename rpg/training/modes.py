@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from rpg.evaluation import LatentEvaluation
+from rpg.training.evaluation import LatentEvaluation
 
 
 @dataclass(frozen=True)

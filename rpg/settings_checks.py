@@ -2,7 +2,7 @@
 
 import math
 
-from rpg.schedules import Schedule
+from rpg.training.schedules import Schedule
 
 
 class SettingError(ValueError):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rpg.action_policy import ActionPolicy
+from rpg.models.action_policy import ActionPolicy
 from rpg.protocol import Environment, ProtocolError, check_last_info
 
 

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rpg.evaluation import LatentEvaluation
-from rpg.modes import Mode, expected_success, policy_success
-from rpg.trainer import Trainer
+from rpg.training.evaluation import LatentEvaluation
+from rpg.training.modes import Mode, expected_success, policy_success
+from rpg.training.trainer import Trainer
 
 RESULT_NAME = "result.json"
 

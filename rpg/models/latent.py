@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rpg.network import RunningNormalizer, dense_network, held
+from rpg.models.network import RunningNormalizer, dense_network, held
 
 LatentKind = Literal["categorical", "gaussian", "mixture", "returns"]
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rpg.latent import LatentSpace
-from rpg.network import PointSetEncoder, RunningNormalizer, dense_network
-from rpg.validation import SettingError
+from rpg.models.latent import LatentSpace
+from rpg.models.network import PointSetEncoder, RunningNormalizer, dense_network
+from rpg.settings_checks import SettingError
 
 PosteriorInput = Literal["states", "state_actions", "points"]
 

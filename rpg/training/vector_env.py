@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from rpg.algorithms.algorithm import NotFiniteError
 from rpg.protocol import Environment, check_last_info
 
 
@@ -69,7 +70,7 @@ class VectorEnv(VecEnv):
     def step_wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
         """Observations (B, O + 1), of the next episodes where these ended; rewards (B,); dones (B,); infos.
 
-        Raises FloatingPointError, naming the batch and the environments, if a reward is not finite.
+        Raises NotFiniteError, naming the batch and the environments, if a reward is not finite.
         """
         if self.step_count is None or self._observation is None:
             raise RuntimeError("step was called before reset")
@@ -78,7 +79,7 @@ class VectorEnv(VecEnv):
         self._state, reward, info = self.env.step(self._state, actions.clamp(-1.0, 1.0))
         self._observation = self.env.observe(self._state)
         if bad := (~reward.isfinite()).nonzero().squeeze(1).tolist():
-            raise FloatingPointError(f"iteration {self.batch}: the reward is not finite in environments {bad}")
+            raise NotFiniteError(f"iteration {self.batch}: the reward is not finite in environments {bad}")
         self.returns = self.returns + reward
         self.step_count = step + 1
         seen = with_time(self._observation, self.step_count, self.env.horizon)

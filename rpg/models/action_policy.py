@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rpg.latent import LatentSpace
-from rpg.network import PointSetEncoder, RunningNormalizer, dense_network, held
-from rpg.validation import SettingError
+from rpg.models.latent import LatentSpace
+from rpg.models.network import PointSetEncoder, RunningNormalizer, dense_network, held
+from rpg.settings_checks import SettingError
 
 PolicyName = Literal["table", "mlp", "points"]
 HARMONICS = (1, 2)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from rpg.action_policy import TIME_FEATURES, time_features
-from rpg.latent import LatentSpace
-from rpg.network import RunningNormalizer, dense_network
+from rpg.models.action_policy import TIME_FEATURES, time_features
+from rpg.models.latent import LatentSpace
+from rpg.models.network import RunningNormalizer, dense_network
 
 
 class ValueFunction(nn.Module):

@@ -8,12 +8,16 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from rpg.action_policy import ActionPolicy
-from rpg.gradient import clipped_gradient_norm
-from rpg.metrics import IterationReport
+from rpg.models.action_policy import ActionPolicy
 from rpg.protocol import Environment
-from rpg.schedules import Schedule
-from rpg.validation import SettingError, check_choice, check_int
+from rpg.settings_checks import SettingError, check_choice, check_int
+from rpg.training.gradient_estimators import clipped_gradient_norm
+from rpg.training.metrics import IterationReport
+from rpg.training.schedules import Schedule
+
+
+class NotFiniteError(FloatingPointError):
+    """A reward, a loss or a gradient is not finite. One line: names the iteration and, where known, the environments."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class Algorithm(ABC, Generic[Config]):
     def iterate(self, iteration: int) -> IterationReport:
         """Collect a batch, learn from it, and report.
 
-        Raises FloatingPointError, naming the iteration and the environments, when something is not finite.
+        Raises NotFiniteError, naming the iteration and the environments, when something is not finite.
         """
 
     @abstractmethod
@@ -115,19 +119,19 @@ class Algorithm(ABC, Generic[Config]):
     def stepped(self, name: str, *, iteration: int, limit: float, bad: list[int] | None = None) -> float:
         """Clip the gradient of one module to norm `limit` and apply it; the norm before clipping.
 
-        Raises FloatingPointError if it is not finite; `bad` are the environments that it came from, if known.
+        Raises NotFiniteError if it is not finite; `bad` are the environments that it came from, if known.
         """
         norm = clipped_gradient_norm(self.modules[name].parameters(), limit)
         if not math.isfinite(norm):
             where = f" in environments {bad}" if bad else ""
-            raise FloatingPointError(f"iteration {iteration}: the gradient of the {name} is not finite{where}")
+            raise NotFiniteError(f"iteration {iteration}: the gradient of the {name} is not finite{where}")
         self.optimizers[name].step()
         return norm
 
     def check_finite(self, what: str, values: Tensor, iteration: int) -> None:
-        """Raise FloatingPointError if `values` (B, ...) are not finite, naming the environments."""
+        """Raise NotFiniteError if `values` (B, ...) are not finite, naming the environments."""
         if bad := bad_indices(values.detach()):
-            raise FloatingPointError(f"iteration {iteration}: the {what} is not finite in environments {bad}")
+            raise NotFiniteError(f"iteration {iteration}: the {what} is not finite in environments {bad}")
 
     def check_differentiable(self, rewards: Tensor) -> None:
         """Raise SettingError unless a gradient flows from `rewards` (T, B) to the actions."""

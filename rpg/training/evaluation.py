@@ -7,9 +7,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rpg.action_policy import ActionPolicy
+from rpg.models.action_policy import ActionPolicy
 from rpg.protocol import Environment
-from rpg.rollout import Trajectory, rolled_out
+from rpg.training.rollout import Trajectory, rolled_out
 
 EVALUATION_SEED = 2**31 - 1
 """Beyond the seeds that training resets the environment with."""

@@ -1,6 +1,6 @@
 """Does RPG do what it is for? The Detour task at equal simulator steps: RPG, one Gaussian, and RPG without its bonus.
 
-    python -m benchmarks.main_job --seeds 10 --json
+    python -m benchmarks.detour --seeds 10 --json
 
 All three share the environment, the policy class, its learning rates and noise, the batch and the number of iterations:
     rpg        8 latents, the task's settings
@@ -39,7 +39,7 @@ class Options:
     """Seeds of each method, 0, 1, ..."""
     json: bool = False
     """Print one JSON object on the last line."""
-    out: Path = Path("runs/benchmarks/main_job")
+    out: Path = Path("runs/benchmarks/detour")
     """Folder of the single results."""
     resume: bool = False
     """Keep the results that are there instead of running them again."""
@@ -63,9 +63,9 @@ def run_single(method: str, seed: int, options: Options) -> dict[str, Any]:
     """
     import torch
 
-    from rpg.cli.report import run_result
-    from rpg.cli.settings import task_config
-    from rpg.trainer import Trainer
+    from rpg.cli.run_report import run_result
+    from rpg.cli.run_settings import task_config
+    from rpg.training.trainer import Trainer
     from tasks import Detour
 
     torch.set_num_threads(1)
@@ -91,7 +91,7 @@ def run_job(options: Options, single: str, console: Console) -> dict[str, Any]:
     """Train in a process of its own, or read what an earlier one wrote."""
     arguments = ["--num-envs", str(options.num_envs)]
     arguments += ["--iterations", str(options.iterations)] if options.iterations else []
-    result = processes.run_job("benchmarks.main_job", single, arguments, out=options.out, resume=options.resume)
+    result = processes.run_job("benchmarks.detour", single, arguments, out=options.out, resume=options.resume)
     console.print(
         f"{result['method']} seed {result['seed']}: success {result['success']:.2f}, ways {result['ways']}, "
         f"return {result['return_mean']:.2f}, {result['seconds']:.0f} s"

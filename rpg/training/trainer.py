@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rpg.algorithms import build_algorithm
-from rpg.algorithms.base import AlgorithmConfig
-from rpg.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint, save_checkpoint
-from rpg.evaluation import LatentEvaluation, evaluate_latents
-from rpg.metrics import IterationMetrics, MetricsWriter, read_metrics
-from rpg.modes import Mode, distinct_modes
+from rpg.algorithms.algorithm import AlgorithmConfig
 from rpg.protocol import Environment, check_environment
+from rpg.training.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint, save_checkpoint
+from rpg.training.evaluation import LatentEvaluation, evaluate_latents
+from rpg.training.metrics import IterationMetrics, MetricsWriter, read_metrics
+from rpg.training.modes import Mode, distinct_modes
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Trainer:
         """Run the iterations that are left, calling `on_iteration` after each, then evaluate.
 
         Ctrl-C leaves a checkpoint of the last whole iteration and returns. A loss or a gradient that is not
-        finite leaves the same checkpoint and raises FloatingPointError.
+        finite leaves the same checkpoint and raises NotFiniteError.
         """
         writer = None if self.run_dir is None else MetricsWriter(self.run_dir, first_iteration=self.iteration)
         if writer is not None:
