@@ -1,14 +1,13 @@
-"""Does RPG do what it is for? The Detour task at equal simulator steps: RPG, one Gaussian, and RPG without its bonus.
+"""Trains the Detour task with equal simulator steps by RPG, by one Gaussian, and by RPG without its bonus.
 
     python -m benchmarks.detour --seeds 10 --json
 
 All three share the environment, the policy class, its learning rates and noise, the batch and the number of iterations:
     rpg        8 latents, the task's settings
-    gaussian   1 latent: the same policy without a choice of ways, hence without a posterior
-    rpg_beta0  8 latents, but nothing pays them for being different
-A seed succeeds if the noiseless episodes of its policy (of the most probable latent) reach the goal in at least half of the
-held-out initial states. Runs are spread over the cores, one thread each, and written as they come:
---resume keeps what is there.
+    gaussian   1 latent, hence no posterior
+    rpg_beta0  8 latents without the posterior bonus
+A seed succeeds if its most probable latent, without noise, reaches the goal from at least half of the held-out initial
+states. Runs are spread over the cores, one thread each, and each result is saved when it is ready: --resume keeps those.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an environment must offer to be optimised here. Nothing in `rpg` knows more about a task than this."""
+"""The interface of an environment. `rpg` knows nothing else about a task."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,12 +26,10 @@ class Environment(Protocol):
         observation_points ((int, int)): (N, D) if the first N x D entries of an observation are a set of N points, for
             point-set encoders.
 
-    The command line builds an environment as `Class(num_envs=...)`, with `mesh=path` if the user names a mesh, and uses, where
-    they are there, the class attributes `name` (str) and `optimizer_settings` (values by the setting's name in the algorithm's
-    config; a schedule is (start, end) or (start, end, begin, finish)), and the method of `VideoEnvironment`.
-
-    Errors: a ValueError while it is built or in its first step is reported as the user's mistake, and a FloatingPointError as
-    a simulation that failed, each in one line.
+    The command line builds an environment as `Class(num_envs=...)`, with `mesh=path` if the user names a mesh. It uses, if
+    they exist, the class attributes `name` (str) and `optimizer_settings` (settings of the algorithm by name; a schedule is
+    (start, end) or (start, end, begin, finish)), and the method of `VideoEnvironment`. It reports a ValueError from the
+    constructor or the first step as the user's mistake, and a FloatingPointError as a failed simulation, each in one line.
     """
 
     @property
@@ -110,7 +108,7 @@ def check_environment(env: Environment, *, seed: int = 0) -> Tensor:
 
 
 def check_last_info(info: dict[str, Tensor], num_envs: int) -> None:
-    """Raise ProtocolError unless the info of an episode's last step says how the episode ended."""
+    """Raise ProtocolError unless the info of an episode's last step holds "success" and "outcome" as the protocol says."""
     for key, dtype in (("success", torch.bool), ("outcome", torch.int64)):
         if key not in info:
             raise ProtocolError(f"info of the last step has keys {sorted(info)}; expected {key!r} among them")

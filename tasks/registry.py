@@ -1,4 +1,4 @@
-"""Tasks by name."""
+"""The registry of tasks by name."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ DOCSTRING_HEADINGS = ("Task:", "Randomisation:", "Success:")
 
 
 def register(name: str) -> Callable[[TaskClass], TaskClass]:
-    """Class decorator that makes a task known as ``name``.
+    """Class decorator that registers a task as ``name``.
 
-    Raises:
-        InputError: the class is no Task, its docstring lacks one of the headings "Task:", "Randomisation:" and "Success:",
-            or the name is taken.
+    Raises: InputError: the class is not a Task, its docstring lacks one of the headings "Task:", "Randomisation:" and
+    "Success:", or the name is taken.
     """
 
     def decorate(task: TaskClass) -> TaskClass:

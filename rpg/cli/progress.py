@@ -1,4 +1,4 @@
-"""Live progress of a run: a bar on a terminal, a line now and then elsewhere."""
+"""Live progress of a run: a bar on a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.progress import (
 
 from rpg.training.metrics import IterationMetrics
 
-LINES_OF_A_RUN = 15  # how many lines a run prints where there is no terminal
+LINES_OF_A_RUN = 15  # lines printed per run without a terminal
 
 
 class TrainingProgress:

@@ -1,4 +1,4 @@
-"""The settings of a run: a task's own, the user's, and those of a run that goes on."""
+"""The settings of a run: from the task, from the user, or from a run to be continued."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEFAULT_NUM_ENVS = 32
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What a run is: the optimiser's settings, and what a checkpoint is held against."""
+    """A run: the algorithm's settings, and the identity that a checkpoint must match."""
 
     config: AlgorithmConfig
     identity: dict[str, str]
@@ -33,7 +33,7 @@ class RunSettings:
 
 
 def new_run(task: type[Any], *, mesh: Path | None, num_envs: int | None, **options: Any) -> RunSettings:
-    """Settings of a new run; an option that is ``None`` was not given.
+    """Settings of a new run; an option of ``None`` was not given.
 
     Raises:
         SettingError: a setting is wrong.
@@ -51,7 +51,7 @@ def new_run(task: type[Any], *, mesh: Path | None, num_envs: int | None, **optio
 def resumed_run(
     folder: Path, task: type[Any], *, mesh: Path | None, num_envs: int | None, **options: Any
 ) -> RunSettings:
-    """Settings of the run in ``folder``; what the user gave must agree with them.
+    """Settings of the run in ``folder``; options from the user must agree with them.
 
     Raises:
         SettingError: there is no run, it is another task's, or an option that was given differs from the run's.
@@ -80,7 +80,7 @@ def resumed_run(
 
 
 def parsed_settings(texts: Sequence[str]) -> dict[str, Any]:
-    """Values of "name=value" texts: numbers, words, true, false, none, or several with commas between.
+    """Values of "name=value" texts: numbers, words, true, false, none, or several separated by commas.
 
     Raises:
         SettingError: a text is not of that form.
@@ -109,9 +109,9 @@ def task_config(
     beta: float | None = None,
     **overrides: Any,
 ) -> AlgorithmConfig:
-    """The optimiser's settings for a task: the defaults, then what the task asks for, then what the user gave.
+    """The algorithm's settings for a task: the defaults, overridden by the task's, overridden by the user's.
 
-    A task's own settings are RPG's; another algorithm takes those of them that it has, too.
+    A task's settings are those of RPG; another algorithm uses the ones that it has, too.
 
     Raises:
         SettingError: a setting is wrong, or the algorithm does not have it.
@@ -157,7 +157,7 @@ def _schedule(value: Any) -> Schedule:
 
 
 def mesh_identity(mesh: Path | None) -> str:
-    """What tells one mesh from another in a checkpoint: the file's name and the start of its hash.
+    """A mesh's identity in a checkpoint: the file's name and the start of its hash.
 
     Raises:
         SettingError: there is no such file.

@@ -90,7 +90,7 @@ def built_environment(task: type[Any], num_envs: int, *, mesh: Path | None) -> E
 
 @contextmanager
 def setting_errors() -> Iterator[None]:
-    """What an environment refuses while a run is set up (a ValueError of any kind) is the user's mistake: SettingError."""
+    """Turn a ValueError of an environment, raised while a run is set up, into a SettingError: it is the user's mistake."""
     try:
         yield
     except ValueError as error:

@@ -1,1 +1,1 @@
-"""What is learned: latent distributions, action policies, posteriors, value functions, and the networks they share."""
+"""The learned models: latent distributions, action policies, posteriors, value functions, and the networks they share."""

@@ -1,4 +1,4 @@
-"""One picture of a run: how it learned, and which distinct ways it ended up with."""
+"""The plot of a run: its learning curves and its distinct solutions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,8 +30,8 @@ def plot_run(
 ) -> None:
     """Write a PNG of four panels: return, success, pi(z) over the run, and the modes at its end.
 
-    Latents are coloured by the outcome of their noiseless episode, grey where it failed. Raises ValueError
-    without any iteration.
+    Latents are coloured by the outcome of their noiseless episode, grey where it failed. Raises ValueError if `history` is
+    empty.
     """
     if not history:
         raise ValueError("history was given 0 iterations; expected at least 1")
@@ -98,7 +98,7 @@ def _plot_latents(
         axis.plot(_column(history, "simulator_steps"), _column(history, "objective"), color=_COLOURS[0], lw=1.8)
         axis.set_title("what is maximised", loc="left")
         return
-    if len(history) == 1:  # an area needs two ends
+    if len(history) == 1:  # an area needs two points
         probs = np.repeat(probs, 2, axis=0)
     steps = np.linspace(0, history[-1].simulator_steps, len(probs))
     ranks = {mode.outcome: rank for rank, mode in enumerate(modes)}
@@ -152,5 +152,5 @@ def _plot_modes(axis: Any, modes: Sequence[Mode], colours: dict[int, str]) -> No
     axis.set_xlabel("probability under π(z)")
     solved = sum(mode.success >= 0.5 for mode in modes)
     axis.set_title(
-        f"distinct ways to succeed: {solved}" + ("" if solved else " (best failure shown)"), loc="left"
+        f"distinct solutions: {solved}" + ("" if solved else " (best failure shown)"), loc="left"
     )
