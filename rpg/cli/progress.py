@@ -36,14 +36,14 @@ class TrainingProgress:
             console=console,
         )
         self._bar = self._progress.add_task(
-            "", total=iterations, completed=done, status="compiling kernels ..."
+            "", total=iterations, completed=done, status="first iteration ..."
         )
 
     def __enter__(self) -> TrainingProgress:
         if self._console.is_terminal:
             self._progress.start()
         else:
-            self._console.print("compiling kernels (cached after the first run) ...")
+            self._console.print("first iteration (a simulator may compile its kernels, once) ...")
         return self
 
     def __exit__(
