@@ -1,4 +1,4 @@
-"""Live progress of a run: a bar on a terminal, a line now and then elsewhere."""
+"""Live progress of a run: a bar on a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from rpg.metrics import IterationMetrics
+from rpg.training.metrics import IterationMetrics
 
-LINES_OF_A_RUN = 15  # how many lines a run prints where there is no terminal
+LINES_OF_A_RUN = 15  # lines printed per run without a terminal
 
 
 class TrainingProgress:
@@ -36,14 +36,14 @@ class TrainingProgress:
             console=console,
         )
         self._bar = self._progress.add_task(
-            "", total=iterations, completed=done, status="compiling kernels ..."
+            "", total=iterations, completed=done, status="first iteration ..."
         )
 
     def __enter__(self) -> TrainingProgress:
         if self._console.is_terminal:
             self._progress.start()
         else:
-            self._console.print("compiling kernels (cached after the first run) ...")
+            self._console.print("first iteration (a simulator may compile its kernels, once) ...")
         return self
 
     def __exit__(

@@ -14,10 +14,10 @@ from torch import Tensor
 from rpg.algorithms import build_algorithm
 from rpg.algorithms.rpg import RPGConfig
 from rpg.environments.wall import PointMassWall
-from rpg.gradient import signal_to_noise
 from rpg.protocol import check_environment
-from rpg.schedules import Schedule
-from rpg.trainer import Trainer
+from rpg.training.gradient_estimators import signal_to_noise
+from rpg.training.schedules import Schedule
+from rpg.training.trainer import Trainer
 
 ONE_LATENT = RPGConfig(num_latents=1).gaussian()
 STILL = {"policy_learning_rate": 1e-30, "grad_clip": 1e9}  # the gradient stays, the policy does too

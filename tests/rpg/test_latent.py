@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from rpg.action_policy import OpenLoopTable
-from rpg.gradient import score_function_loss
-from rpg.latent import CategoricalPrior, GaussianMixturePrior, LatentPrior, LatentSpace, ReturnsPrior, configured_prior
-from rpg.rollout import latent_at, latent_steps
+from rpg.models.action_policy import OpenLoopTable
+from rpg.models.latent import CategoricalPrior, GaussianMixturePrior, LatentPrior, LatentSpace, ReturnsPrior, configured_prior
+from rpg.training.gradient_estimators import score_function_loss
+from rpg.training.rollout import latent_at, latent_steps
 
 DOUBLE = torch.float64
 KINDS = ("categorical", "gaussian", "mixture", "returns")

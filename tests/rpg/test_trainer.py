@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from rpg.algorithms.rpg import RPGConfig
-from rpg.checkpoint import CHECKPOINT_NAME, CheckpointError, CheckpointMismatch, load_checkpoint
 from rpg.environments.wall import PointMassWall
-from rpg.metrics import METRICS_NAME, read_metrics
-from rpg.modes import distinct_modes, expected_success, policy_success
 from rpg.protocol import check_environment
-from rpg.schedules import Schedule
-from rpg.trainer import Trainer
+from rpg.training.checkpoint import CHECKPOINT_NAME, CheckpointError, CheckpointMismatch, load_checkpoint
+from rpg.training.metrics import METRICS_NAME, read_metrics
+from rpg.training.modes import distinct_modes, expected_success, policy_success
+from rpg.training.schedules import Schedule
+from rpg.training.trainer import Trainer
 
 ENV = PointMassWall(num_envs=8, horizon=6)
 CONFIG = RPGConfig(
