@@ -69,9 +69,7 @@ class Task:
         if mesh is not None and self.default_mesh is None:
             raise ds.InputError(f"task '{self.name or type(self).__name__}' takes no mesh, got '{mesh}'")
         self.mesh = mesh if mesh is not None else self.default_mesh
-        self.sim = ds.Simulator(
-            self.scene(), num_envs=num_envs, dt=self.dt, substeps=self.substeps, dtype=dtype, device=device
-        )
+        self.sim = ds.Simulator(self.scene(), num_envs=num_envs, dt=self.dt, substeps=self.substeps, dtype=dtype, device=device)
         self.num_envs = num_envs
         self.action_dim = self.sim.action_dim
         with torch.no_grad():

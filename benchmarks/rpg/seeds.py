@@ -34,9 +34,7 @@ class Stack:
         self.modules = modules
         names = [name for name, _ in modules[0].named_parameters()]
         columns = [[dict(module.named_parameters())[name].detach() for module in modules] for name in names]
-        self.parameters = {
-            name: nn.Parameter(torch.stack(column)) for name, column in zip(names, columns, strict=True)
-        }
+        self.parameters = {name: nn.Parameter(torch.stack(column)) for name, column in zip(names, columns, strict=True)}
         self.optimizer = torch.optim.Adam(self.parameters.values(), lr=rate, fused=True)
 
     def buffers(self) -> dict[str, Tensor]:

@@ -85,9 +85,9 @@ class Adam(Algorithm[AdamConfig]):
             raise SettingError(
                 f"num_starts was given {config.num_starts}; allowed with {env.num_envs} environments are 1 to {env.num_envs}"
             )
-        self.policy = OpenLoopTable(
-            config.num_starts, env.horizon, env.action_dim, generator=self.generator, scale=0.0
-        ).to(like)
+        self.policy = OpenLoopTable(config.num_starts, env.horizon, env.action_dim, generator=self.generator, scale=0.0).to(
+            like
+        )
         weights = knot_weights(config.start_knots, env.horizon).to(like)
         starts = config.start_spread * self.standard_normal(config.num_starts, weights.shape[1], env.action_dim)
         with torch.no_grad():

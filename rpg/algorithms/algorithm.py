@@ -53,8 +53,7 @@ class AlgorithmConfig:
             if name not in names:
                 raise ValueError(f"config was given {name!r}; allowed are {', '.join(sorted(names))}")
         converted: dict[str, Any] = {
-            name: Schedule(**v) if isinstance(v, dict) else tuple(v) if isinstance(v, list) else v
-            for name, v in values.items()
+            name: Schedule(**v) if isinstance(v, dict) else tuple(v) if isinstance(v, list) else v for name, v in values.items()
         }
         return cls(**converted)
 

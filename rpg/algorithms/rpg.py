@@ -44,7 +44,6 @@ from rpg.training.schedules import Schedule
 ActionGradient = Literal["pathwise", "score", "mixed"]
 
 
-
 @dataclass(frozen=True)
 class RPGConfig(AlgorithmConfig):
     """Settings of the Reparameterized Policy Gradient. They assume rewards of order 1 per step.
@@ -148,9 +147,7 @@ class RPGConfig(AlgorithmConfig):
         if self.policy == "table" and self.latent in ("gaussian", "mixture"):
             raise ValueError(f"policy was given 'table' with latent {self.latent!r}; allowed are 'mlp' and 'points'")
         if self.algorithm != "rpg" and self.num_latents != 1:
-            raise ValueError(
-                f"num_latents was given {self.num_latents}; allowed with algorithm={self.algorithm!r} is 1"
-            )
+            raise ValueError(f"num_latents was given {self.num_latents}; allowed with algorithm={self.algorithm!r} is 1")
 
     @property
     def policy_step(self) -> float:
@@ -239,9 +236,7 @@ class RPG(Algorithm[RPGConfig]):
         progress = self.progress(iteration)
         std = config.std.value(progress)
         alpha = config.alpha.value(progress) if config.target_entropy is None else math.exp(self._log_alpha)
-        weights = BoundWeights(
-            beta=config.beta.value(progress), alpha=alpha, alpha_z=config.alpha_z.value(progress)
-        )
+        weights = BoundWeights(beta=config.beta.value(progress), alpha=alpha, alpha_z=config.alpha_z.value(progress))
 
         # A latent for each environment, and the noise that makes actions functions of the parameters. The noise requires a
         # gradient, which is the gradient of each episode with respect to its actions.
@@ -410,9 +405,7 @@ class RPG(Algorithm[RPGConfig]):
             losses.append(float(loss.detach()))
         return losses[0]
 
-    def _fit_value(
-        self, value: ValueFunction, trajectory: Trajectory, latent: Tensor, earned: Tensor, iteration: int
-    ) -> float:
+    def _fit_value(self, value: ValueFunction, trajectory: Trajectory, latent: Tensor, earned: Tensor, iteration: int) -> float:
         """Gradient steps of V towards the rewards to go, `earned` (T, B); returns the first loss."""
         observations = trajectory.observations[:-1].detach()
         value.observe(observations, earned)

@@ -108,9 +108,7 @@ class SoftActor(MLPPolicy):
 
     def __init__(self, env: Environment, config: SAPOConfig, generator: torch.Generator) -> None:
         space, outputs = LatentSpace(True, 1), 2 * env.action_dim
-        super().__init__(
-            space, env.horizon, env.observation_dim, outputs, hidden=config.policy_hidden, generator=generator
-        )
+        super().__init__(space, env.horizon, env.observation_dim, outputs, hidden=config.policy_hidden, generator=generator)
         self.log_std_start = math.log(config.std_start)
 
     def mean_and_std(self, observation: Tensor, latent: Tensor, step: int) -> tuple[Tensor, Tensor]:
@@ -162,9 +160,7 @@ class SAPO(Algorithm[SAPOConfig]):
         self.modules |= {name: critic.to(like) for name, critic in zip(CRITICS, self.critics, strict=True)}
         self._rates = {"policy": config.policy_learning_rate, **dict.fromkeys(CRITICS, config.value_learning_rate)}
         self.optimizers = {
-            name: torch.optim.AdamW(
-                self.modules[name].parameters(), lr=rate, betas=BETAS, weight_decay=config.weight_decay
-            )
+            name: torch.optim.AdamW(self.modules[name].parameters(), lr=rate, betas=BETAS, weight_decay=config.weight_decay)
             for name, rate in self._rates.items()
         }
         self.optimizers["alpha"] = torch.optim.Adam([self.log_alpha], lr=config.alpha_learning_rate, betas=BETAS)

@@ -110,9 +110,7 @@ class SACConfig(SB3Config):
 class MeanAction(ActionPolicy):
     """The library's deterministic policy as an `ActionPolicy`, with one latent."""
 
-    def __init__(
-        self, network: nn.Module, act: Callable[[Tensor], Tensor], features: Callable[[Tensor, int], Tensor]
-    ) -> None:
+    def __init__(self, network: nn.Module, act: Callable[[Tensor], Tensor], features: Callable[[Tensor, int], Tensor]) -> None:
         super().__init__(LatentSpace(True, 1))
         self.network, self._act, self._features = network, act, features
 

@@ -225,9 +225,7 @@ class SHAC(Algorithm[SHACConfig]):
             self.target(o, self._latent, after + i) if after + i < horizon else torch.zeros_like(window.rewards[i])
             for i, o in enumerate(window.observations[1:])
         ]
-        return td_lambda_targets(
-            window.rewards, torch.stack(values), discount=self.config.discount, trace=self.config.trace
-        )
+        return td_lambda_targets(window.rewards, torch.stack(values), discount=self.config.discount, trace=self.config.trace)
 
     def _fit_critic(self, window: Window, targets: Tensor, iteration: int) -> float:
         """Epochs of minibatches over the window; returns the mean loss of the first epoch."""

@@ -136,9 +136,7 @@ def _check_writable(out: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise SettingError(
-            f"output folder '{out}' cannot be written: {error.strerror}; choose another --out"
-        ) from error
+        raise SettingError(f"output folder '{out}' cannot be written: {error.strerror}; choose another --out") from error
 
 
 def _print_modes(console: Console, modes: list[Mode], out: Path) -> None:

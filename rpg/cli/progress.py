@@ -35,9 +35,7 @@ class TrainingProgress:
             TimeRemainingColumn(),
             console=console,
         )
-        self._bar = self._progress.add_task(
-            "", total=iterations, completed=done, status="first iteration ..."
-        )
+        self._bar = self._progress.add_task("", total=iterations, completed=done, status="first iteration ...")
 
     def __enter__(self) -> TrainingProgress:
         if self._console.is_terminal:
@@ -46,16 +44,13 @@ class TrainingProgress:
             self._console.print("first iteration (a simulator may compile its kernels, once) ...")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._progress.stop()
 
     def update(self, metrics: IterationMetrics) -> None:
         done = metrics.iteration + 1
         status = (
-            f"return {metrics.return_mean:6.2f}  success {metrics.success:4.0%}  "
-            f"distinct outcomes {metrics.distinct_outcomes}"
+            f"return {metrics.return_mean:6.2f}  success {metrics.success:4.0%}  distinct outcomes {metrics.distinct_outcomes}"
         )
         self._progress.update(self._bar, completed=done, status=status)
         interval = max(1, self._iterations // LINES_OF_A_RUN)

@@ -48,9 +48,7 @@ def new_run(task: type[Any], *, mesh: Path | None, num_envs: int | None, **optio
     return RunSettings(task_config(task, **options), identity)
 
 
-def resumed_run(
-    folder: Path, task: type[Any], *, mesh: Path | None, num_envs: int | None, **options: Any
-) -> RunSettings:
+def resumed_run(folder: Path, task: type[Any], *, mesh: Path | None, num_envs: int | None, **options: Any) -> RunSettings:
     """Settings of the run in ``folder``; options from the user must agree with them.
 
     Raises:
@@ -126,16 +124,10 @@ def task_config(
         raise SettingError(f"{unknown[0]} was given {given[unknown[0]]!r}; algorithm '{name}' has no such setting")
     schedules = {field.name for field in fields(kind) if field.type in (Schedule, "Schedule")}
     own = {option: value for option, value in getattr(task, "optimizer_settings", {}).items() if option in known}
-    settings: dict[str, Any] = {
-        option: Schedule(*value) if option in schedules else value for option, value in own.items()
-    }
+    settings: dict[str, Any] = {option: Schedule(*value) if option in schedules else value for option, value in own.items()}
     try:
         settings.update(
-            {
-                option: _schedule(value) if option in schedules else value
-                for option, value in given.items()
-                if option != "beta"
-            }
+            {option: _schedule(value) if option in schedules else value for option, value in given.items() if option != "beta"}
         )
         if kind is not RPGConfig:
             return kind(algorithm=name, **settings)

@@ -99,9 +99,7 @@ class ActionPolicy(nn.Module, ABC):
         """The learned std (A,), or `given` if it is not learned."""
         return given if self.log_std is None else held(self.log_std, -4.6, 0.7).exp()
 
-    def forward(
-        self, observation: Tensor, latent: Tensor, step: int, std: float, noise: Tensor
-    ) -> ActionSample:
+    def forward(self, observation: Tensor, latent: Tensor, step: int, std: float, noise: Tensor) -> ActionSample:
         """A sample with `std` > 0 and `noise` (B, A), standard normal; zero noise gives the mean action."""
         return squashed_sample(self.mean(observation, latent, step), self.std(std), noise)
 
@@ -206,9 +204,7 @@ def configured_policy(
     if name == "table":
         if not space.categorical:
             raise SettingError("policy was given 'table'; allowed with continuous latents are 'mlp' and 'points'")
-        return OpenLoopTable(
-            space.size, horizon, action_dim, generator=generator, scale=table_spread, knots=table_knots
-        )
+        return OpenLoopTable(space.size, horizon, action_dim, generator=generator, scale=table_spread, knots=table_knots)
     if name == "points" and points is None:
         raise SettingError("policy was given 'points'; allowed where the environment has observation_points (N, D)")
     return MLPPolicy(

@@ -38,9 +38,7 @@ class ConditionalParameters(nn.Module):
     the REINFORCE gradient: constants are the default.
     """
 
-    def __init__(
-        self, start: Tensor, *, observation_dim: int, hidden: Sequence[int], generator: torch.Generator
-    ) -> None:
+    def __init__(self, start: Tensor, *, observation_dim: int, hidden: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
         self.constant = nn.Parameter(start.clone())
         self.network: nn.Module | None = None
@@ -234,9 +232,7 @@ class ReturnsPrior(LatentPrior):
     tried: Tensor
     temperature: Tensor
 
-    def __init__(
-        self, num_latents: int, *, segments: int = 1, hot: float = 3.0, cold: float = 0.05, rate: float = 0.1
-    ) -> None:
+    def __init__(self, num_latents: int, *, segments: int = 1, hot: float = 3.0, cold: float = 0.05, rate: float = 0.1) -> None:
         super().__init__(LatentSpace(True, num_latents), segments)
         self.hot, self.cold, self.rate = hot, cold, rate
         self.register_buffer("returns", torch.zeros(segments, num_latents))

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-def dense_network(
-    sizes: Sequence[int], *, generator: torch.Generator, last_scale: float = 1.0
-) -> nn.Sequential:
+def dense_network(sizes: Sequence[int], *, generator: torch.Generator, last_scale: float = 1.0) -> nn.Sequential:
     """A multilayer perceptron of the given widths, smooth (SiLU) because pathwise gradients pass through it.
 
     Weights are drawn from `generator` alone, never from torch's global one; biases are zero; the last layer's
@@ -37,9 +35,7 @@ class PointSetEncoder(nn.Module):
     feature, so that shape and position are separate inputs.
     """
 
-    def __init__(
-        self, observation_dim: int, points: tuple[int, int], *, hidden: int = 32, generator: torch.Generator
-    ) -> None:
+    def __init__(self, observation_dim: int, points: tuple[int, int], *, hidden: int = 32, generator: torch.Generator) -> None:
         super().__init__()
         self.count, self.dim = points
         rest = observation_dim - self.count * self.dim
@@ -49,9 +45,7 @@ class PointSetEncoder(nn.Module):
         self.width = 2 * hidden + self.dim + rest
 
     def forward(self, observation: Tensor) -> Tensor:
-        points, rest = observation.split(
-            (self.count * self.dim, observation.shape[-1] - self.count * self.dim), dim=-1
-        )
+        points, rest = observation.split((self.count * self.dim, observation.shape[-1] - self.count * self.dim), dim=-1)
         points = points.unflatten(-1, (self.count, self.dim))
         center = points.mean(-2, keepdim=True)
         features = self.network(points - center)

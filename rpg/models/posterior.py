@@ -131,11 +131,7 @@ def configured_posterior(
     `observation_points`.
     """
     if kind == "points" and points is None:
-        raise SettingError(
-            "posterior_input was given 'points'; allowed where the environment has observation_points (N, D)"
-        )
+        raise SettingError("posterior_input was given 'points'; allowed where the environment has observation_points (N, D)")
     feature_dim = observation_dim + (action_dim if kind == "state_actions" else 0)
     build = CategoricalPosterior if space.categorical else GaussianPosterior
-    return build(
-        feature_dim, space.size, hidden=hidden, generator=generator, points=points if kind == "points" else None
-    )
+    return build(feature_dim, space.size, hidden=hidden, generator=generator, points=points if kind == "points" else None)

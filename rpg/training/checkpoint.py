@@ -76,6 +76,4 @@ def _check_same(what: str, saved: dict[str, Any], given: dict[str, Any]) -> None
     for name in sorted(saved.keys() | given.keys()):
         old, new = saved.get(name), given.get(name)
         if old != new:
-            raise CheckpointMismatch(
-                f"{what} {name!r}: the checkpoint has {old!r}, this run was given {new!r}"
-            )
+            raise CheckpointMismatch(f"{what} {name!r}: the checkpoint has {old!r}, this run was given {new!r}")

@@ -62,9 +62,7 @@ def evaluate_latents(
         batch = range(first, min(first + num_envs, count))
         chosen = first + torch.arange(num_envs, device=like.device) % len(batch)
         trajectory = rolled_out(env, policy, latents[:, chosen], state=env.reset(seed), std=1.0, noise=noise)
-        evaluations += [
-            _evaluation(n, float(probs[n]), trajectory, (chosen == n).nonzero().squeeze(1), seed) for n in batch
-        ]
+        evaluations += [_evaluation(n, float(probs[n]), trajectory, (chosen == n).nonzero().squeeze(1), seed) for n in batch]
     return evaluations
 
 

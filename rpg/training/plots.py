@@ -39,9 +39,7 @@ def plot_run(
         figure, axes = pyplot.subplots(2, 2, figsize=(11, 7), layout="constrained")
         if title:
             figure.suptitle(title, fontsize=12)
-        colours = {
-            mode.outcome: _COLOURS[i % len(_COLOURS)] for i, mode in enumerate(modes) if mode.success >= 0.5
-        }
+        colours = {mode.outcome: _COLOURS[i % len(_COLOURS)] for i, mode in enumerate(modes) if mode.success >= 0.5}
         _plot_return(axes[0, 0], history)
         _plot_success(axes[0, 1], history)
         _plot_latents(axes[1, 0], history, evaluations, modes, colours)
@@ -151,6 +149,4 @@ def _plot_modes(axis: Any, modes: Sequence[Mode], colours: dict[int, str]) -> No
     axis.set_xlim(0, 1)
     axis.set_xlabel("probability under π(z)")
     solved = sum(mode.success >= 0.5 for mode in modes)
-    axis.set_title(
-        f"distinct solutions: {solved}" + ("" if solved else " (best failure shown)"), loc="left"
-    )
+    axis.set_title(f"distinct solutions: {solved}" + ("" if solved else " (best failure shown)"), loc="left")

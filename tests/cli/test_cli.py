@@ -110,9 +110,7 @@ def test_a_run_leaves_everything(tiny, tmp_path, capsys):
     out = tmp_path / "run"
     assert optimize(f"{tiny}:Tiny", "--num-envs", 4, "--out", out) == 0
     names = {path.name for path in out.iterdir()}
-    assert names == {
-        *("metrics.jsonl", "tensorboard", "checkpoint.pt", "result.json", "plot.png", "modes.mp4", "modes.png")
-    }
+    assert names == {*("metrics.jsonl", "tensorboard", "checkpoint.pt", "result.json", "plot.png", "modes.mp4", "modes.png")}
     assert [row.iteration for row in read_metrics(out)] == [0, 1, 2]
     result = json.loads((out / "result.json").read_text())
     assert result["task"] == "Tiny"

@@ -45,9 +45,16 @@ def test_the_options_are_restored_after_an_error():
     runtime.start()
     config = compiler._private("lang.impl").current_cfg()
     before = config.real_matrix_scalarize, config.cfg_optimization, config.opt_level
-    with pytest.raises(ZeroDivisionError), compiler.kernel_options(flow_analysis=False, subexpressions=False):
-        assert (config.real_matrix_scalarize, config.cfg_optimization, config.opt_level) == (False, False, 0)
-        raise ZeroDivisionError
+    inside = []
+
+    def fail() -> None:
+        with compiler.kernel_options(flow_analysis=False, subexpressions=False):
+            inside.append((config.real_matrix_scalarize, config.cfg_optimization, config.opt_level))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert inside == [(False, False, 0)]
     assert (config.real_matrix_scalarize, config.cfg_optimization, config.opt_level) == before
 
 

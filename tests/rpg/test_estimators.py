@@ -51,9 +51,7 @@ class Bandit:
     def exact_gradient(self, mean: Tensor, std: Tensor, alpha: float) -> Tensor:
         """(4,) of E[reward] + alpha H by the mean and the log std: closed forms, and quadrature for tanh's part of H."""
         spike, damped = self.spike, 0.1 * math.exp(-((self.spike * float(std[1])) ** 2) / 2)
-        by_mean = torch.stack(
-            [-2 * (mean[0] - 0.3), -(mean[1] + 0.2) + damped * spike * torch.cos(spike * mean[1])]
-        )
+        by_mean = torch.stack([-2 * (mean[0] - 0.3), -(mean[1] + 0.2) + damped * spike * torch.cos(spike * mean[1])])
         by_log_std = torch.stack([-2 * std[0] ** 2, -(std[1] ** 2) * (1 + damped * spike**2 * torch.sin(spike * mean[1]))])
         nodes, weights = (torch.from_numpy(x) for x in np.polynomial.hermite_e.hermegauss(60))
         slope = -2 * torch.tanh(mean[:, None] + std[:, None] * nodes) * weights / weights.sum()

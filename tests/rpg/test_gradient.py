@@ -51,9 +51,7 @@ def test_log_prob_matches_torch(std):
     noise = torch.randn(8, 3, generator=generator(), dtype=torch.float64)
     sample = squashed_sample(mean, std, noise)
     expected = TransformedDistribution(Normal(mean, std), [TanhTransform(cache_size=1)])
-    torch.testing.assert_close(
-        sample.log_prob, expected.log_prob(sample.action).sum(-1), atol=1e-6, rtol=1e-6
-    )
+    torch.testing.assert_close(sample.log_prob, expected.log_prob(sample.action).sum(-1), atol=1e-6, rtol=1e-6)
 
 
 def test_log_prob_is_finite_when_saturated():

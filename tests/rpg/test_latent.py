@@ -65,8 +65,7 @@ def test_draws_are_reproducible_and_of_the_stated_shape(kind, segments, hidden):
     assert prior.entropy(observation).shape == ()
     assert float(prior.probs(observation).sum().detach()) == pytest.approx(1.0)
     parts = [
-        drawn(kind, segments=segments, hidden=hidden).log_prob(draws[:, n : n + 1], observation[n : n + 1])
-        for n in range(3)
+        drawn(kind, segments=segments, hidden=hidden).log_prob(draws[:, n : n + 1], observation[n : n + 1]) for n in range(3)
     ]
     torch.testing.assert_close(torch.cat(parts), prior.log_prob(draws, observation)[:3])
 

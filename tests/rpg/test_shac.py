@@ -193,9 +193,7 @@ def test_critics_take_the_minimum_for_targets_and_no_value_after_the_end():
     soft = (last.rewards + 0.3 * last.entropies).detach()
     values = -2 * last.observations[1:].detach().square().sum(-1)
     values[-1] = 0
-    torch.testing.assert_close(
-        algorithm._targets(last, 0.3), td_lambda_targets(soft, values, discount=0.9, trace=0.8)
-    )
+    torch.testing.assert_close(algorithm._targets(last, 0.3), td_lambda_targets(soft, values, discount=0.9, trace=0.8))
 
 
 def test_new_scales_leave_values_as_they_are_and_a_target_follows():
