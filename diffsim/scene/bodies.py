@@ -56,7 +56,7 @@ class SoftBody(PlacedShape):
         position: world position of the shape's origin, metres.
         rotation: unit quaternion (w, x, y, z).
         material: constitutive parameters.
-        velocity: initial velocity, m/s.
+        velocity: initial velocity in the world's frame, m/s.
         particles: about how many material points represent it.
     """
 
@@ -87,15 +87,15 @@ class RigidBody(PlacedShape):
         shape: what it looks like and touches with.
         position: world position of the shape's origin, metres.
         rotation: unit quaternion (w, x, y, z).
-        velocity: initial velocity of the origin, m/s.
-        spin: initial angular velocity in the body's frame, rad/s.
+        velocity: initial velocity of the shape's origin in the world's frame, m/s.
+        angular_velocity: initial angular velocity in the world's frame, rad/s.
         density: kg/m^3, uniform; or
         mass: kg, in its place.
         friction, restitution, stiffness, color: as of `Geometry`.
     """
 
     velocity: Vector3 = (0.0, 0.0, 0.0)
-    spin: Vector3 = (0.0, 0.0, 0.0)
+    angular_velocity: Vector3 = (0.0, 0.0, 0.0)
     density: float = 1000.0
     mass: float | None = None
     friction: float = 0.5
@@ -106,7 +106,7 @@ class RigidBody(PlacedShape):
     def __post_init__(self) -> None:
         super().__post_init__()
         owner = f"RigidBody '{self.name}'"
-        for name in ("velocity", "spin"):
+        for name in ("velocity", "angular_velocity"):
             object.__setattr__(self, name, vector(owner, name, getattr(self, name)))
         object.__setattr__(self, "density", number(owner, "density", self.density, 1e-9))
         if self.mass is not None:
@@ -126,7 +126,8 @@ class RigidBody(PlacedShape):
             self.shape, friction=self.friction, restitution=self.restitution, stiffness=self.stiffness, color=self.color
         )
         inertia = Inertia(density * volume, tuple(moments), tuple(center), quaternion_of(axes))
-        joint = Joint("free", "free", initial_velocity=(*self.velocity, *self.spin))
+        turning = np.asarray(self.angular_velocity) @ rotation_matrix(self.rotation)  # a free joint's is in the link's frame
+        joint = Joint("free", "free", initial_velocity=(*self.velocity, *turning))
         return Articulation(self.name, (Link(self.name, joint, None, self.position, self.rotation, inertia, (geometry,)),))
 
 
@@ -164,7 +165,7 @@ class Obstacle(_Collider):
 
 @dataclass(frozen=True)
 class Tool(_Collider):
-    """A kinematic rigid collider: it goes where the action sends it, whatever it pushes, but not into an obstacle.
+    """A kinematic rigid collider: it follows the action's velocities whatever resists, but does not enter obstacles.
 
     Args:
         control: the velocity components that the action sets, in order, out of "x", "y", "z" (m/s, world) and "rx", "ry",

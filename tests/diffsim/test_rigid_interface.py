@@ -26,7 +26,13 @@ def busy_scene() -> ds.Scene:
     bodies = (
         ds.RigidBody("box", ds.Box((0.1, 0.08, 0.05)), (0.0, 0.0, 0.05), turned, velocity=(0.2, 0.1, -0.1), mass=1.0),
         ds.RigidBody(
-            "ball", ds.Sphere(0.08), (0.02, 0.01, 0.175), spin=(1.0, 2.0, 0.5), mass=0.5, restitution=0.5, stiffness=2e3
+            "ball",
+            ds.Sphere(0.08),
+            (0.02, 0.01, 0.175),
+            angular_velocity=(1.0, 2.0, 0.5),
+            mass=0.5,
+            restitution=0.5,
+            stiffness=2e3,
         ),
         ds.RigidBody("rock", rock, (0.5, 0.02, 0.175), velocity=(0.0, 0.3, 0.0), mass=0.5),
         # held by the arm's last two links
@@ -51,7 +57,7 @@ def varied(sim: ds.Simulator, steps: int = 3) -> tuple[ds.State, torch.Tensor]:
     state = sim.reset()
     state = state.replace(q=state.q + noise(state.q, 0.01), qd=state.qd + noise(state.qd, 0.2))
     # the prismatic and the first hinge beyond a limit
-    index = [sim._rigid.model.links[sim.link(f"arm.l{n}")].coordinate for n in (0, 1)]
+    index = [sim._rigid.model.links[sim.link_index(f"arm.l{n}")].coordinate for n in (0, 1)]
     q = state.q.clone()
     q[:, index] += torch.tensor([0.3, -0.33], dtype=sim.dtype)
     return state.replace(q=q), noise(torch.zeros(steps, sim.num_envs, sim.action_dim, dtype=sim.dtype), 0.5)
@@ -165,7 +171,7 @@ def test_gradients_of_state_and_actions_through_contact_limits_and_actuators():
 def test_every_parameter_changes_the_result_and_has_its_gradient():
     sim = busy()
     state, actions = varied(sim)
-    defaults = sim.parameters()
+    defaults = sim.parameters
     plain = sim.rollout(state, actions)[-1]
     same = sim.rollout(state, actions, defaults)[-1]
     assert torch.equal(plain.q, same.q)
@@ -213,7 +219,7 @@ def test_link_poses_are_differentiable_and_their_motion_is_their_change():
     def seen(q: torch.Tensor, qd: torch.Tensor) -> torch.Tensor:
         links = sim.links(state.replace(q=q, qd=qd))
         generator = torch.Generator().manual_seed(4)
-        parts = (links.position, links.rotation, links.velocity, links.spin)
+        parts = (links.position, links.rotation, links.velocity, links.angular_velocity)
         return sum((part * torch.randn(part.shape, dtype=F64, generator=generator)).sum() for part in parts)
 
     checks = ds.gradcheck(seen, {"q": state.q, "qd": state.qd})
@@ -225,19 +231,19 @@ def test_link_poses_are_differentiable_and_their_motion_is_their_change():
     torch.testing.assert_close((other.position - one.position) / 1e-7, other.velocity, rtol=1e-5, atol=1e-5)
     turn = (other.rotation @ one.rotation.transpose(-1, -2) - torch.eye(3, dtype=F64)) / 1e-7
     spin = torch.stack([turn[..., 2, 1], turn[..., 0, 2], turn[..., 1, 0]], dim=-1)
-    torch.testing.assert_close(spin, other.spin, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(spin, other.angular_velocity, rtol=1e-5, atol=1e-5)
 
 
 def test_links_go_by_name():
     sim = busy()
-    assert sim.link("world") == 0
-    assert [sim.link(name) for name in ("box", "ball", "pebble", "arm.l0", "arm.l5")] == [1, 2, 4, 5, 10]
+    assert sim.link_index("world") == 0
+    assert [sim.link_index(name) for name in ("box", "ball", "pebble", "arm.l0", "arm.l5")] == [1, 2, 4, 5, 10]
     np.testing.assert_allclose(sim.links(sim.reset()).position[0, 2], [0.02, 0.01, 0.175])
     with refused("'arm.l9'", "box, ball, rock, pebble, arm.l0"):
-        sim.link("arm.l9")
+        sim.link_index("arm.l9")
     dotted = ds.Simulator(ds.Scene(rigid_bodies=(ds.RigidBody("a.b", ds.Sphere(0.1), (0.0, 0.0, 0.5)),)))
-    assert dotted.link("a.b") == 1
-    assert "a.b.mass" in dotted.parameters()
+    assert dotted.link_index("a.b") == 1
+    assert "a.b.mass" in dotted.parameters
 
 
 def test_single_precision_runs_and_has_gradients():
@@ -271,7 +277,14 @@ def test_absurd_physics_is_located():
     with pytest.raises(ds.SimulationError) as caught:
         sim.rollout(later, actions)
     error = caught.value
-    assert (error.step, error.substep, error.environment, error.body, error.quantity) == (7, 0, 1, "ball", "velocity")
+    assert (error.step, error.substep, error.environment, error.kind, error.name, error.quantity) == (
+        7,
+        0,
+        1,
+        "link",
+        "ball",
+        "velocity",
+    )
     assert "in environment 1, control step 7, substep 0" in str(error)
 
 
@@ -321,6 +334,6 @@ def test_wrong_states_and_actions():
     assert sim.rollout(state, actions[:0]) == [state]
     soft = ds.Simulator(ds.Scene((ds.SoftBody("jelly", ds.Sphere(0.1), (0.5, 0.5, 0.5), particles=30),)))
     with refused("'box'", "no rigid bodies"):
-        soft.link("box")
+        soft.link_index("box")
     with refused("no links"):
         soft.links(soft.reset())

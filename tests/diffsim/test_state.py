@@ -33,7 +33,7 @@ def test_shapes_are_batch_first(sim, state):
         "v": (BATCH, count, 3),
         "C": (BATCH, count, 3, 3),
         "F": (BATCH, count, 3, 3),
-        "plastic_strain": (BATCH, count),
+        "internal_variable": (BATCH, count),
         "tool_position": (BATCH, tools, 3),
         "tool_rotation": (BATCH, tools, 4),
         "q": (BATCH, 0),

@@ -22,7 +22,7 @@ def state_at(q, tools: int = 0) -> ds.State:
         v=torch.zeros(1, 0, 3),
         C=torch.zeros(1, 0, 3, 3),
         F=torch.zeros(1, 0, 3, 3),
-        plastic_strain=torch.zeros(1, 0),
+        internal_variable=torch.zeros(1, 0),
         tool_position=torch.zeros(1, tools, 3),
         tool_rotation=torch.zeros(1, tools, 4),
         q=torch.tensor([q], dtype=torch.float64).reshape(1, -1),
