@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
@@ -72,6 +72,7 @@ class Geometry:
     shape: Shape
     position: Vector3 = (0.0, 0.0, 0.0)
     rotation: Quaternion = (1.0, 0.0, 0.0, 0.0)
+    _: KW_ONLY
     friction: float = 0.5
     restitution: float = 0.0
     stiffness: float | None = None
@@ -121,6 +122,7 @@ class Joint:
     name: str
     kind: str
     axis: Vector3 = (0.0, 0.0, 1.0)
+    _: KW_ONLY
     limits: tuple[float, float] | None = None
     limit_stiffness: float | None = None
     limit_smoothing: float = 1e-2
@@ -183,6 +185,7 @@ class Link:
     parent: str | None = None
     position: Vector3 = (0.0, 0.0, 0.0)
     rotation: Quaternion = (1.0, 0.0, 0.0, 0.0)
+    _: KW_ONLY
     inertia: Inertia | None = None
     geometries: tuple[Geometry, ...] = ()
 
@@ -225,6 +228,7 @@ class Actuator:
     name: str
     joints: Mapping[str, float] | str
     kind: str = "torque"
+    _: KW_ONLY
     gain: float = 1.0
     damping: float = 0.0
     force_limits: tuple[float, float] = (-math.inf, math.inf)
@@ -269,6 +273,7 @@ class Articulation:
     name: str
     links: tuple[Link, ...]
     actuators: tuple[Actuator, ...] = ()
+    _: KW_ONLY
     position: Vector3 = (0.0, 0.0, 0.0)
     rotation: Quaternion = (1.0, 0.0, 0.0, 0.0)
     self_collisions: bool = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -60,6 +60,7 @@ class SoftBody(PlacedShape):
         particles: about how many material points represent it.
     """
 
+    _: KW_ONLY
     material: Material = field(default_factory=Elastic)
     velocity: Vector3 = (0.0, 0.0, 0.0)
     particles: int = 1000
@@ -94,6 +95,7 @@ class RigidBody(PlacedShape):
         friction, restitution, stiffness, color: as of `Geometry`.
     """
 
+    _: KW_ONLY
     velocity: Vector3 = (0.0, 0.0, 0.0)
     angular_velocity: Vector3 = (0.0, 0.0, 0.0)
     density: float = 1000.0
@@ -128,11 +130,13 @@ class RigidBody(PlacedShape):
         inertia = Inertia(density * volume, tuple(moments), tuple(center), quaternion_of(axes))
         turning = np.asarray(self.angular_velocity) @ rotation_matrix(self.rotation)  # a free joint's is in the link's frame
         joint = Joint("free", "free", initial_velocity=(*self.velocity, *turning))
-        return Articulation(self.name, (Link(self.name, joint, None, self.position, self.rotation, inertia, (geometry,)),))
+        link = Link(self.name, joint, None, self.position, self.rotation, inertia=inertia, geometries=(geometry,))
+        return Articulation(self.name, (link,))
 
 
 @dataclass(frozen=True)
 class _Collider(PlacedShape):
+    _: KW_ONLY
     friction: float = 0.5
 
     def __post_init__(self) -> None:
@@ -150,6 +154,7 @@ class Obstacle(_Collider):
         stiffness: of a contact point, N/m; None: the scene's.
     """
 
+    _: KW_ONLY
     restitution: float = 0.0
     stiffness: float | None = None
 
@@ -160,7 +165,14 @@ class Obstacle(_Collider):
     @property
     def geometry(self) -> Geometry:
         """As a geometry of the world."""
-        return Geometry(self.shape, self.position, self.rotation, self.friction, self.restitution, self.stiffness)
+        return Geometry(
+            self.shape,
+            self.position,
+            self.rotation,
+            friction=self.friction,
+            restitution=self.restitution,
+            stiffness=self.stiffness,
+        )
 
 
 @dataclass(frozen=True)
@@ -176,6 +188,7 @@ class Tool(_Collider):
         stiffness: of a contact point of rigid bodies, N/m; None: the scene's.
     """
 
+    _: KW_ONLY
     control: tuple[str, ...] = ("x", "y", "z")
     stops_at_obstacles: bool = True
     restitution: float = 0.0
@@ -208,6 +221,7 @@ class Ground:
 
     height: float = 0.0
     friction: float = 0.5
+    _: KW_ONLY
     restitution: float = 0.0
     stiffness: float | None = None
 

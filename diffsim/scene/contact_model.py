@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from diffsim.errors import InputError
 from diffsim.scene.validation import number
@@ -29,6 +29,7 @@ class ContactModel:
         event_speed: speed of approach above which impacts are events, m/s; at least gravity times dt / 2.
     """
 
+    _: KW_ONLY
     stiffness: float = 1e4
     smoothing: float = 1e-3
     slip_speed: float = 1e-2

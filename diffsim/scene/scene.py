@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
@@ -40,6 +40,7 @@ class Scene:
     """
 
     soft_bodies: tuple[SoftBody, ...] = ()
+    _: KW_ONLY
     tools: tuple[Tool, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
     ground: Ground | None = field(default_factory=Ground)

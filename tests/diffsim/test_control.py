@@ -101,7 +101,7 @@ def test_the_jacobian_is_the_derivative_of_the_pose(slide):
         )
     # and it is what the simulator says of velocities
     qd = torch.randn(state.qd.shape, dtype=F64, generator=torch.Generator().manual_seed(1))
-    own = [sim._rigid.model.links[i].dof for i in hand._numbers]
+    own = [sim._rigid.model.links[i].dof for i in hand._indices]
     links = sim.links(state.replace(qd=qd))
     torch.testing.assert_close((jacobian @ qd[:, own, None])[:, 3:, 0], links.angular_velocity[:, hand.link_index])
     ds.gradcheck(

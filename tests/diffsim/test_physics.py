@@ -338,6 +338,7 @@ def test_wild_physics_is_reported_where_it_began(value):
     assert (error.step, error.environment, error.kind, error.name) == (1, 2, "body", "wild")
     assert error.substep in (0, 1)
     assert error.quantity in ("velocity", "position")
+    assert f"{error.quantity} of body 'wild' " in str(error)
     assert "environment 2" in str(error)
     assert "\n" not in str(error)
     # nothing is left behind in the solver's private buffers that would poison the next step

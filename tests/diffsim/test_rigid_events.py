@@ -228,8 +228,9 @@ def test_the_contact_model_can_be_changed_to_event_mode_and_back():
 
 
 def test_a_schedule_keeps_the_kind_of_impact():
-    coarse = ds.ContactModel(1e3, 1e-3, impact="event", event_speed=0.2)
-    schedule = ds.SmoothingSchedule(coarse, ds.ContactModel(1e4, 1e-5, impact="event", event_speed=0.05), iterations=10)
+    coarse = ds.ContactModel(stiffness=1e3, smoothing=1e-3, impact="event", event_speed=0.2)
+    fine = ds.ContactModel(stiffness=1e4, smoothing=1e-5, impact="event", event_speed=0.05)
+    schedule = ds.SmoothingSchedule(coarse, fine, iterations=10)
     assert schedule.at(5).impact == "event"
     assert schedule.at(5).event_speed == pytest.approx(0.1)
 

@@ -11,6 +11,7 @@ import trimesh
 
 import diffsim as ds
 from diffsim.rigid import multibody_solver as solver
+from diffsim.rigid.rigid_records import WILD_VELOCITY
 from tests.diffsim.rigid_scenes import arm
 from tests.diffsim.test_inputs import refused
 
@@ -39,7 +40,7 @@ def busy_scene() -> ds.Scene:
         ds.RigidBody("pebble", ds.Sphere(0.08), (-0.459, -0.196, 0.139), velocity=(0.1, 0.0, 0.2), mass=0.5),
     )
     step = ds.Obstacle("step", ds.Box((0.15, 0.15, 0.05), rounding=0.01), (0.5, 0.0, 0.05), friction=0.3)
-    ground, robot = ds.Ground(0.0, 0.6, 0.2), arm(geometries=True)
+    ground, robot = ds.Ground(0.0, 0.6, restitution=0.2), arm(geometries=True)
     return ds.Scene(rigid_bodies=bodies, articulations=(robot,), obstacles=(step,), ground=ground, contact=CONTACT)
 
 
@@ -234,6 +235,23 @@ def test_link_poses_are_differentiable_and_their_motion_is_their_change():
     torch.testing.assert_close(spin, other.angular_velocity, rtol=1e-5, atol=1e-5)
 
 
+def test_angular_velocity_is_in_the_worlds_frame():
+    turned, spinning = (0.5, 0.1, -0.7, 0.5), (0.3, -2.0, 1.0)
+    body = ds.RigidBody("body", ds.Box((0.3, 0.2, 0.1)), (0.1, 0.2, 3.0), turned, angular_velocity=spinning)
+    still = {"ground": None, "gravity": (0.0, 0.0, 0.0)}
+    sim = ds.Simulator(ds.Scene(rigid_bodies=(body,), **still), dt=1e-6, substeps=1, dtype=F64)
+    state = sim.reset()
+    links = sim.links(state)
+    expected = torch.tensor(spinning, dtype=F64)
+    torch.testing.assert_close(links.angular_velocity[0, 1], expected, rtol=0.0, atol=1e-12)
+    # the generalized velocity has it in the link's frame
+    torch.testing.assert_close(links.rotation[0, 1] @ state.qd[0, 3:], expected, rtol=0.0, atol=1e-12)
+    assert float((state.qd[0, 3:] - expected).abs().max()) > 0.1
+    after = sim.links(sim.step(state, torch.zeros(1, 0, dtype=F64))).rotation[0, 1]
+    turn = (after @ links.rotation[0, 1].T - torch.eye(3, dtype=F64)) / 1e-6  # d R / dt R^T, the cross product's matrix
+    torch.testing.assert_close(torch.stack([turn[2, 1], turn[0, 2], turn[1, 0]]), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_links_go_by_name():
     sim = busy()
     assert sim.link_index("world") == 0
@@ -285,7 +303,17 @@ def test_absurd_physics_is_located():
         "ball",
         "velocity",
     )
+    assert "velocity of link 'ball' is not finite" in str(error)
     assert "in environment 1, control step 7, substep 0" in str(error)
+
+
+def test_errors_tell_links_from_tools():
+    paddle = ds.Tool("paddle", ds.Sphere(0.05), (0.0, 0.0, 0.5))
+    ball = ds.RigidBody("ball", ds.Sphere(0.1), (0.0, 0.0, 1.0))
+    model = ds.Simulator(ds.Scene(rigid_bodies=(ball,), tools=(paddle,)))._rigid.solver
+    for index, owner in ((1, "link 'ball'"), (2, "tool 'paddle'")):
+        with pytest.raises(ds.SimulationError, match=f"velocity of {owner} is not finite"):
+            model.check(torch.tensor([[WILD_VELOCITY, 0, 0, index]]), torch.zeros(1))
 
 
 def test_a_link_that_loses_its_mass_is_reported():

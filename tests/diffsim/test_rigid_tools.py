@@ -118,7 +118,8 @@ def busy(num_envs: int = 1, **things) -> ds.Simulator:
     )  # fmt: skip
     obstacle = ds.Obstacle("stop", ds.Sphere(0.05), (0.22, 0.0, 0.06), friction=0.2)
     scene = ds.Scene(
-        rigid_bodies=(box,), articulations=(pendulum,), tools=tools, obstacles=(obstacle,), ground=ds.Ground(0.0, 0.4, 0.1),
+        rigid_bodies=(box,), articulations=(pendulum,), tools=tools, obstacles=(obstacle,),
+        ground=ds.Ground(0.0, 0.4, restitution=0.1),
         contact=CONTACT, **things,
     )  # fmt: skip
     return simulator(scene, num_envs, dt=2e-3, substeps=4)
