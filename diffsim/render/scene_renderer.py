@@ -49,7 +49,7 @@ class SceneRenderer:
         scene: what to draw.
         camera: where from; ``None`` frames the domain of the soft bodies and all rigid things at their first place.
         width, height: of the frames, pixels.
-        body_colors: sRGB in [0, 1] by name, for soft bodies, tools, obstacles, rigid bodies, articulations and links
+        colors: sRGB in [0, 1] by name, for soft bodies, tools, obstacles, rigid bodies, articulations and links
             ("<articulation>.<link>"); the others take theirs from their geometries or their mesh file, or from the palette.
         supersampling: samples a pixel along each axis.
     """
@@ -61,16 +61,16 @@ class SceneRenderer:
         camera: Camera | None = None,
         width: int = 480,
         height: int = 360,
-        body_colors: Mapping[str, Color] | None = None,
+        colors: Mapping[str, Color] | None = None,
         supersampling: int = 2,
     ):
         self.scene = scene
         self._rasterizer = Rasterizer(width, height, supersampling)
-        colors = dict(body_colors or {})
+        colors = dict(colors or {})
         names = [thing.name for thing in (*scene.soft_bodies, *scene.tools)] + RigidParts.names(scene)
         for name in colors:
             if name not in names:
-                raise InputError(f"body_colors: nothing is named '{name}'; the scene has {', '.join(names)}")
+                raise InputError(f"colors: nothing is named '{name}'; the scene has {', '.join(names)}")
         self._soft: list[_SoftPart] = []
         start = 0
         for i, body in enumerate(scene.soft_bodies):

@@ -43,9 +43,10 @@ class RigidDynamics:
         on_grid = len(scene.grid_obstacles) + (scene.ground is not None)
         world = list(scene.fixed_geometries.values())
         tools = scene.tools if scene.moving_articulations else ()
-        self.model = RigidModel(scene.moving_articulations, world, scene.contact, dt=dt, on_grid=on_grid, tools=tools)
-        for link, body in zip(self.model.links[1:], scene.rigid_bodies, strict=False):
-            link.name = body.name  # a rigid body's one link goes by the body's name
+        count = len(scene.rigid_bodies)
+        self.model = RigidModel(
+            scene.moving_articulations, world, scene.contact, dt=dt, on_grid=on_grid, tools=tools, rigid_bodies=count
+        )
         self.solver = RigidSolver(self.model, substeps=substeps, dtype=dtype, device=device)
         self.physics = RigidPhysics(scene, self.model, dtype=dtype, device=device)
         self.initial = torch.tensor(self.model.initial, dtype=dtype, device=device)

@@ -1,7 +1,7 @@
 """Rigid and articulated bodies as a scene declares them. Plain frozen records with validation; no Taichi here.
 
 An articulation is a tree of links. A link's frame has its origin at the anchor of the joint that carries it, so a joint needs
-no anchor of its own. A free rigid body is an articulation of one link (`RigidBody` in `diffsim/scene/scene.py` writes it).
+no anchor of its own. A free rigid body is an articulation of one link (`RigidBody.articulation` in `diffsim/scene/bodies.py`).
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Joint:
             position and quaternion; linear velocity in the world's frame, angular in the link's). "free" only on a root link.
         axis: of a revolute or prismatic joint, in the link's frame.
         limits: lowest and highest coordinate (revolute, prismatic), or None.
-        limit_stiffness: torque (force) per unit beyond a limit. None: the scene's choice by the inertia it meets.
+        limit_stiffness: torque (force) per unit beyond a limit. None: chosen by the inertia that it acts on.
         limit_smoothing: length d over which a limit sets in, in the joint's unit.
         damping: viscous, torque per velocity; taken implicitly.
         armature: inertia of the rotor, added to the diagonal of the mass matrix.

@@ -1,4 +1,4 @@
-"""What stands in a scene beside articulations: soft and rigid bodies, obstacles, tools, the ground. Plain frozen records."""
+"""The contents of a scene but articulations: soft and rigid bodies, obstacles, tools, the ground. Plain frozen records."""
 
 from __future__ import annotations
 

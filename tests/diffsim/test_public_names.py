@@ -4,7 +4,6 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-import tomllib
 
 import diffsim as ds
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 import numpy as np
@@ -325,6 +326,13 @@ def test_a_link_that_loses_its_mass_is_reported():
         ds.Simulator(ds.Scene(articulations=(hollow,)))
     carried = ds.Link("lower", ds.Joint("weld", "fixed"), "upper", inertia=ds.Inertia(1.0, (0.1,) * 3))
     ds.Simulator(ds.Scene(articulations=(ds.Articulation("arm", (*hollow.links, carried)),)))  # a child's is enough
+
+
+def test_a_contact_too_stiff_for_the_time_step_is_named_by_its_body(caplog):
+    ball = ds.RigidBody("ball", ds.Sphere(0.1), (0.0, 0.0, 0.5), mass=1e-3, stiffness=1e6)
+    with caplog.at_level(logging.WARNING, "diffsim"):
+        ds.Simulator(ds.Scene(rigid_bodies=(ball,)), dt=1e-3)
+    assert "link 'ball': a contact point's stiffness" in caplog.text
 
 
 def test_wrong_parameters():
