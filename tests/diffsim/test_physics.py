@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import diffsim as ds
+from diffsim.scene.rotations import rotation_matrix
 from tests.diffsim.scenes import contact_scene, free_scene, random_state
 
 F64 = torch.float64
@@ -257,7 +258,7 @@ def test_a_sphere_never_ends_inside_an_obstacle_whatever_the_direction():
             towards = torch.tensor(box.position) - state.tool_position[:, 0]
             before = state.tool_position
             state = sim.step(state, 5.0 * towards + 0.5 * torch.randn(32, 3, generator=generator))
-            local = (state.tool_position[:, 0].numpy() - np.array(box.position)) @ ds.scene.rotation_matrix(box.rotation)
+            local = (state.tool_position[:, 0].numpy() - np.array(box.position)) @ rotation_matrix(box.rotation)
             gaps.append(box.shape.signed_distance(local).min() - radius)
             travelled += float((state.tool_position - before).norm(dim=-1).mean())
         return min(gaps), travelled
