@@ -94,7 +94,7 @@ class Task:
         coordinates and velocities of rigid bodies and articulations."""
         features = []
         for body in self.sim.scene.soft_bodies:
-            particles = self.sim.particles(body.name)
+            particles = self.sim.particle_slice(body.name)
             features += [state.x[:, particles].mean(dim=1), state.v[:, particles].mean(dim=1)]
         return torch.cat([*features, state.tool_position.flatten(1), state.q, state.qd], dim=1)
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from diffsim.render.geometry import Color, GroundMarker, GroundPlane, ParticleCloud, TriangleMesh, to_linear
+from diffsim.render.geometry import Color, ColoredMesh, GroundMarker, GroundPlane, ParticleCloud, to_linear
 
 # linear light of the sun, the sky and the ground's bounce on a white surface
 SUN, SKY, BOUNCE = (0.98, 0.94, 0.86), (0.40, 0.43, 0.48), (0.26, 0.25, 0.24)
@@ -15,7 +15,7 @@ SHOULDER = 0.7  # linear light above which brightness is compressed
 GROUND_CELLS = 128  # along the longer edge of the grid of sky light on the ground
 
 
-def gather_meshes(meshes: Sequence[TriangleMesh]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def gather_meshes(meshes: Sequence[ColoredMesh]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """All meshes as one: vertices (V, 3), faces (F, 3), normal and linear colour (V, 6), opacity (F,)."""
     vertices, faces, attributes = [np.zeros((0, 3))], [np.zeros((0, 3))], [np.zeros((0, 6))]
     share, count = [np.zeros(0)], 0

@@ -13,7 +13,7 @@ import numpy as np
 from diffsim import runtime
 from diffsim.errors import InputError
 from diffsim.render.camera import Camera
-from diffsim.render.geometry import Color, GroundPlane, ParticleCloud, TriangleMesh
+from diffsim.render.geometry import Color, ColoredMesh, GroundPlane, ParticleCloud
 from diffsim.render.packing import (
     bounds,
     gather_meshes,
@@ -60,7 +60,7 @@ class Rasterizer:
         self,
         camera: Camera,
         *,
-        meshes: Sequence[TriangleMesh] = (),
+        meshes: Sequence[ColoredMesh] = (),
         particles: Sequence[ParticleCloud] = (),
         ground: GroundPlane | None = None,
         light_direction: Sequence[float] = (-0.45, -0.5, 1.0),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from diffsim.render.decimation import Surface, simplified, surface_of
-from diffsim.render.geometry import Color, TriangleMesh
+from diffsim.render.geometry import Color, ColoredMesh
 from diffsim.render.packing import hemisphere
 from diffsim.rigid.rigid_model import PlacedLink, RigidModel
 from diffsim.scene.articulation import Articulation, Geometry
@@ -87,15 +87,15 @@ class RigidParts:
             names += [articulation.name, *(f"{articulation.name}.{link.name}" for link in articulation.links)]
         return names
 
-    def meshes(self, q: np.ndarray) -> tuple[list[TriangleMesh], list[TriangleMesh]]:
+    def meshes(self, q: np.ndarray) -> tuple[list[ColoredMesh], list[ColoredMesh]]:
         """The obstacles and the links in the world at the coordinates q (coordinates,)."""
         positions, rotations = self._model.forward_kinematics(q)
-        still: list[TriangleMesh] = []
-        links: list[TriangleMesh] = []
+        still: list[ColoredMesh] = []
+        links: list[ColoredMesh] = []
         for part in self._parts:
             turn = rotations[part.link].T
             vertices, normals = part.vertices @ turn + positions[part.link], part.normals @ turn
-            (links if part.link else still).append(TriangleMesh(vertices, part.faces, part.colors, normals=normals))
+            (links if part.link else still).append(ColoredMesh(vertices, part.faces, part.colors, normals=normals))
         return still, links
 
     def points(self, floor: float | None) -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +113,7 @@ class RigidParts:
         heights = [position[2] for position, rotation, _ in self._placed_planes() if _is_floor(rotation)]
         return max([*heights, *([] if ground is None else [ground])], default=None)
 
-    def walls(self, eye: np.ndarray, center: np.ndarray, radius: float) -> list[TriangleMesh]:
+    def walls(self, eye: np.ndarray, center: np.ndarray, radius: float) -> list[ColoredMesh]:
         """Squares for the planes that are no floors, wide enough for a sphere; none for those that the eye is behind."""
         found = []
         for position, rotation, color in self._placed_planes():
@@ -126,7 +126,7 @@ class RigidParts:
             a = (np.arange(PLANE_CELLS)[:, None] * (PLANE_CELLS + 1) + np.arange(PLANE_CELLS)).ravel()
             b, c, d = a + PLANE_CELLS + 1, a + PLANE_CELLS + 2, a + 1
             faces = np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
-            found.append(TriangleMesh(vertices, faces, color))
+            found.append(ColoredMesh(vertices, faces, color))
         return found
 
     def _placed_planes(self) -> list[tuple[np.ndarray, np.ndarray, Color]]:
@@ -140,7 +140,7 @@ class RigidParts:
         return placed
 
 
-def _outermost(mesh: TriangleMesh) -> np.ndarray:
+def _outermost(mesh: ColoredMesh) -> np.ndarray:
     """The farthest vertices in many directions: they stand for the mesh in a frame."""
     directions = hemisphere(60)
     reach = mesh.vertices @ np.concatenate([directions, -directions, np.eye(3), -np.eye(3)]).T

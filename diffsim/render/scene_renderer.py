@@ -11,7 +11,7 @@ import trimesh
 
 from diffsim.errors import InputError
 from diffsim.render.camera import Camera
-from diffsim.render.geometry import Color, GroundMarker, GroundPlane, ParticleCloud, TriangleMesh
+from diffsim.render.geometry import Color, ColoredMesh, GroundMarker, GroundPlane, ParticleCloud
 from diffsim.render.rasterizer import Rasterizer
 from diffsim.render.rigid_parts import RigidParts
 from diffsim.render.skin import Skin
@@ -49,7 +49,7 @@ class SceneRenderer:
         scene: what to draw.
         camera: where from; ``None`` frames the domain of the soft bodies and all rigid things at their first place.
         width, height: of the frames, pixels.
-        body_colors: sRGB in [0, 1] by name, for soft bodies, tools, obstacles, rigid bodies, articulations and links
+        colors: sRGB in [0, 1] by name, for soft bodies, tools, obstacles, rigid bodies, articulations and links
             ("<articulation>.<link>"); the others take theirs from their geometries or their mesh file, or from the palette.
         supersampling: samples a pixel along each axis.
     """
@@ -61,16 +61,16 @@ class SceneRenderer:
         camera: Camera | None = None,
         width: int = 480,
         height: int = 360,
-        body_colors: Mapping[str, Color] | None = None,
+        colors: Mapping[str, Color] | None = None,
         supersampling: int = 2,
     ):
         self.scene = scene
         self._rasterizer = Rasterizer(width, height, supersampling)
-        colors = dict(body_colors or {})
+        colors = dict(colors or {})
         names = [thing.name for thing in (*scene.soft_bodies, *scene.tools)] + RigidParts.names(scene)
         for name in colors:
             if name not in names:
-                raise InputError(f"body_colors: nothing is named '{name}'; the scene has {', '.join(names)}")
+                raise InputError(f"colors: nothing is named '{name}'; the scene has {', '.join(names)}")
         self._soft: list[_SoftPart] = []
         start = 0
         for i, body in enumerate(scene.soft_bodies):
@@ -142,12 +142,12 @@ class SceneRenderer:
         for part in self._soft:
             particles = x[part.particles]
             if mode == "surface" and not part.shapeless:
-                meshes.append(TriangleMesh(part.skin(particles), part.faces, part.color))
+                meshes.append(ColoredMesh(part.skin(particles), part.faces, part.color))
             else:
                 clouds.append(ParticleCloud(particles, part.radius, part.plain))
         for (mesh, color), where, turn in zip(self._tools, position, rotation, strict=True):
             vertices = np.asarray(mesh.vertices) @ rotation_matrix(tuple(turn)).T + where
-            meshes.append(TriangleMesh(vertices, np.asarray(mesh.faces), color))
+            meshes.append(ColoredMesh(vertices, np.asarray(mesh.faces), color))
         return self._rasterizer.render(
             self.camera,
             meshes=meshes,
@@ -186,7 +186,7 @@ class SceneRenderer:
             box[0, 2] = min(box[0, 2], self._floor)
         return box
 
-    def _shadow_box(self, links: Sequence[TriangleMesh]) -> tuple[Sequence[float], Sequence[float]]:
+    def _shadow_box(self, links: Sequence[ColoredMesh]) -> tuple[Sequence[float], Sequence[float]]:
         """The corners of the box whose shadows are drawn: it doubles where it must, as shadows crawl when it moves."""
         low, high = self._box
         points = [np.stack([mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)]) for mesh in links]

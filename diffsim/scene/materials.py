@@ -32,6 +32,8 @@ _NOT_NEGATIVE = (0.0, math.inf, "a number >= 0")
 class Material(ABC):
     """What all materials have: a density in kg/m^3, a law, and named scalar parameters (the dataclass's fields).
 
+    A law has at most one scalar internal variable a particle, `State.internal_variable`; the material says what it is.
+
     Raises:
         InputError: a parameter is outside its range.
     """
@@ -119,6 +121,8 @@ class ElastoPlastic(_Solid):
     Args:
         yield_stress: size of the deviatoric stress in Pa at which the material starts to flow.
         hardening: growth of the yield stress in Pa per unit of accumulated plastic strain.
+
+    Internal variable: accumulated plastic strain, the length of plastic flow in logarithmic strain.
     """
 
     yield_stress: float = 50.0
@@ -176,6 +180,8 @@ class Sand(_Solid):
     Args:
         youngs_modulus, poissons_ratio, density: as `Elastic`.
         friction_angle: internal friction angle in radians, in (0, pi/2).
+
+    Internal variable: logarithm of the volume gained while the sand was apart, paid back before pressure builds up.
     """
 
     youngs_modulus: float = 5e4
@@ -204,6 +210,8 @@ class Snow(_Solid):
         critical_compression: largest elastic compression.
         critical_stretch: largest elastic stretch.
         hardening: exponent of the stiffness's growth with plastic compression.
+
+    Internal variable: logarithm of the plastic volume ratio, log J_plastic.
     """
 
     youngs_modulus: float = 1.4e5

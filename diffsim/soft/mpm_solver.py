@@ -15,6 +15,7 @@ from diffsim.scene.materials import LAWS
 from diffsim.scene.scene import Scene
 from diffsim.soft.launch_schedules import LaneSchedule, Layout, Schedule, SharedSchedule
 from diffsim.soft.soft_records import BODIES, BODY, POSE, QUANTITIES, TWIST
+from diffsim.state import Particles
 
 logger = logging.getLogger(__name__)
 
@@ -24,18 +25,18 @@ ON_WALL = 1e-3  # a node within so many cells of a wall or the ground is on it, 
 PADDING = 3  # grid cells outside the domain on each side
 
 
-def pack(particles: tuple[Tensor, ...]) -> Tensor:
-    """Records (B, N, 4 RECORD) of x, v, C, F and the plastic strain."""
+def pack(particles: Particles) -> Tensor:
+    """Records (B, N, 4 RECORD) of particles."""
     x, v, C, F, a = (tensor.detach() for tensor in particles)
     gap = x.new_zeros((*a.shape, 2))
     return torch.cat([x, v, C.flatten(2), gap[..., :1], F.flatten(2), a.unsqueeze(-1), gap], dim=-1)
 
 
-def unpack(records: Tensor) -> tuple[Tensor, ...]:
+def unpack(records: Tensor) -> Particles:
     """The inverse of `pack`, as tensors of their own."""
     x, v, C, _gap, F, a, _gaps = records.split((3, 3, 9, 1, 9, 1, 2), dim=-1)
     square = (*records.shape[:2], 3, 3)
-    return x.contiguous(), v.contiguous(), C.reshape(square), F.reshape(square), a.squeeze(-1).contiguous()
+    return Particles(x.contiguous(), v.contiguous(), C.reshape(square), F.reshape(square), a.squeeze(-1).contiguous())
 
 
 class MPMSolver:
@@ -106,7 +107,8 @@ class MPMSolver:
                 step=int(time_step[environment]),
                 substep=substep,
                 environment=first + environment,
-                body=self._bodies[int(np.searchsorted(self._body_ends, particle, side="right"))],
+                kind="body",
+                name=self._bodies[int(np.searchsorted(self._body_ends, particle, side="right"))],
                 quantity=quantity,
                 detail=detail,
             )
@@ -120,15 +122,15 @@ class MPMSolver:
             )
             self._inverted_reported = True
 
-    def advance(self, particles: tuple[Tensor, ...], inputs: Tensor, time_step: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """x, v, C, F and the plastic strain one control step later, and the size of each environment's largest box of nodes,
+    def advance(self, particles: Particles, inputs: Tensor, time_step: Tensor) -> tuple[Particles, Tensor]:
+        """The particles one control step later, and the size of each environment's largest box of nodes,
         which ``adjoint`` wants. Rows of inputs (B, K) are laid out as `diffsim/soft/soft_records.py` says; all arguments
         are untouched.
 
         Raises:
             SimulationError: a particle left the grid or something is not finite.
         """
-        num_envs = particles[0].shape[0]
+        num_envs = len(particles.x)
         records = pack(particles)
         tape = self._schedule.forward(records, inputs.detach(), batch=num_envs, capacity=None)
         self.check(tape.status, time_step, 0)
@@ -136,18 +138,18 @@ class MPMSolver:
 
     def adjoint(
         self,
-        particles: tuple[Tensor, ...],
+        particles: Particles,
         inputs: Tensor,
         time_step: Tensor,
         box_nodes: Tensor,
-        output_bars: tuple[Tensor, ...],
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        output_bars: Particles,
+    ) -> tuple[Particles, Tensor]:
         """Adjoints of the particles and of the inputs, given those of the outputs of ``advance``.
 
         The control step is recomputed from its input; only its own substeps are held in memory, a chunk of environments
         at a time.
         """
-        num_envs = particles[0].shape[0]
+        num_envs = len(particles.x)
         bars = pack(output_bars)
         inputs, capacity = inputs.detach(), int(box_nodes.max())
         parts = self._schedule.parts(num_envs)
@@ -155,7 +157,7 @@ class MPMSolver:
         size = self._schedule.chunk(capacity, TRAJECTORY_BYTES)
         for begin in range(0, num_envs, size):
             chunk = slice(begin, min(begin + size, num_envs))
-            records = pack(tuple(tensor[chunk] for tensor in particles))
+            records = pack(Particles(*(tensor[chunk] for tensor in particles)))
             tape = self._schedule.forward(records, inputs[chunk], batch=num_envs, capacity=capacity)
             self.check(tape.status, time_step[chunk], begin)
             self._schedule.adjoint(tape, bars[chunk], inputs[chunk], inputs_bar[chunk], batch=num_envs)

@@ -15,6 +15,7 @@ from diffsim.soft.mpm_solver import MPMSolver
 from diffsim.soft.soft_autograd import soft_step
 from diffsim.soft.soft_parameters import ScenePhysics
 from diffsim.soft.soft_records import BODIES, BODY
+from diffsim.state import Particles
 from diffsim.tool_motion import ColliderMotion
 
 logger = logging.getLogger(__name__)
@@ -70,10 +71,10 @@ class SoftDynamics:
         return torch.cat([self.physics.rows(num_envs, overrides), motion.twist.flatten(1), motion.pose.flatten(1)], dim=1)
 
     def step(
-        self, time_step: Tensor, particles: tuple[Tensor, ...], motion: ColliderMotion, overrides: Mapping[str, Tensor] | None
-    ) -> tuple[Tensor, ...]:
-        """x, v, C, F and the plastic strain one control step later."""
-        return soft_step(self.solver, time_step, self.inputs(motion, len(particles[0]), overrides), particles)
+        self, time_step: Tensor, particles: Particles, motion: ColliderMotion, overrides: Mapping[str, Tensor] | None
+    ) -> Particles:
+        """The particles one control step later."""
+        return soft_step(self.solver, time_step, self.inputs(motion, len(particles.x), overrides), particles)
 
     def per_particle(self, column: int) -> Tensor:
         """Mass (0) or rest volume (1) of each particle as the scene declares it, (N,)."""
