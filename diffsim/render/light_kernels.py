@@ -52,15 +52,11 @@ def passes(maps: ti.template(), light: ti.i32, column: ti.i32, line: ti.i32, q: 
 
 
 @ti.func
-def map_x(places: ti.template(), light: ti.i32, p: vec3) -> ti.f32:
-    """Where a world point falls along the x axis of a light's map, texels."""
-    return vector_of(places, light, LightMap.x_axis).dot(p) + places[light, LightMap.x_origin]
-
-
-@ti.func
-def map_y(places: ti.template(), light: ti.i32, p: vec3) -> ti.f32:
-    """Where a world point falls along the y axis of a light's map, texels."""
-    return vector_of(places, light, LightMap.y_axis).dot(p) + places[light, LightMap.y_origin]
+def place_in_map(places: ti.template(), light: ti.i32, p: vec3):
+    """Where a world point falls in a light's map: x and y, texels."""
+    x = vector_of(places, light, LightMap.x_axis).dot(p) + places[light, LightMap.x_origin]
+    y = vector_of(places, light, LightMap.y_axis).dot(p) + places[light, LightMap.y_origin]
+    return x, y
 
 
 @ti.func
@@ -78,7 +74,7 @@ def sunlit(point: vec3, normal: vec3, sun: vec3, shadow: ti.template()) -> ti.f3
     reach = shadow.reach
     texel = places[0, LightMap.texel]
     p = point + normal * texel * (0.6 + 2.4 * (1.0 - ti.max(normal.dot(sun), 0.0)))
-    u, v = map_x(places, 0, p), map_y(places, 0, p)
+    u, v = place_in_map(places, 0, p)
     q = p.dot(sun) + texel
     column, line = ti.cast(ti.floor(u - 0.5), ti.i32), ti.cast(ti.floor(v - 0.5), ti.i32)
     # most points are wholly lit or wholly dark: nine texels spread over the filter's window tell
@@ -110,7 +106,8 @@ def sky_from(point: vec3, normal: vec3, cosine: ti.f32, k: ti.i32, sky: ti.templ
     maps, places = ti.static(sky.maps, sky.places)
     texel = places[k, LightMap.texel]
     p = point + normal * texel * (0.5 + 1.5 * (1.0 - cosine))
-    u, v = map_x(places, k, p) - 0.5, map_y(places, k, p) - 0.5  # texel centres lie at whole numbers
+    x, y = place_in_map(places, k, p)
+    u, v = x - 0.5, y - 0.5  # texel centres lie at whole numbers
     q = vector_of(places, k, LightMap.direction).dot(p) + 0.5 * texel
     column, line = ti.cast(ti.floor(u), ti.i32), ti.cast(ti.floor(v), ti.i32)
     fu, fv = u - ti.floor(u), v - ti.floor(v)

@@ -207,22 +207,25 @@ def arriving(seen: ti.template(), known: ti.template(), near: ti.f32, first_part
         first_particle: the primitive that is particle 0.
     """
     sky, sun = known.sky, known.sun
+    fresh = True
     if seen.primitive == SEES_GROUND:
         sky = ground_skylit(seen.point, lights.ground)
-        sun = sunlit(seen.point, seen.normal, lights.sun_direction, lights.sun)
     else:
         apart = seen.point - known.point
-        far = apart.dot(apart) > near * near
         alike = seen.normal.dot(known.normal)
+        fresh = apart.dot(apart) > near * near
         if seen.primitive >= first_particle:
             sky = lights.particles[seen.primitive - first_particle]
-            if far or alike < 0.5:
-                sun = sunlit(seen.point, seen.normal, lights.sun_direction, lights.sun)
-                known.point, known.normal, known.sun = seen.point, seen.normal, sun
-        elif far or alike < 0.9:
-            sky = skylit(seen.point, seen.normal, lights.sky)
-            sun = sunlit(seen.point, seen.normal, lights.sun_direction, lights.sun)
-            known.point, known.normal, known.sky, known.sun = seen.point, seen.normal, sky, sun
+            fresh = fresh or alike < 0.5
+        else:
+            fresh = fresh or alike < 0.9
+            if fresh:
+                sky = skylit(seen.point, seen.normal, lights.sky)
+                known.sky = sky
+    if fresh:
+        sun = sunlit(seen.point, seen.normal, lights.sun_direction, lights.sun)
+        if seen.primitive != SEES_GROUND:
+            known.point, known.normal, known.sun = seen.point, seen.normal, sun
     return sky, sun
 
 

@@ -41,15 +41,9 @@ class ScreenTriangle(NamedTuple):
 
 
 @ti.func
-def first_from(edge: ti.f32) -> ti.i32:
-    """The first sample whose centre, at its index + 1/2, lies at or after an edge."""
-    return ti.cast(ti.ceil(edge - 0.5), ti.i32)
-
-
-@ti.func
-def last_to(edge: ti.f32) -> ti.i32:
-    """The last sample whose centre, at its index + 1/2, lies at or before an edge."""
-    return ti.cast(ti.floor(edge - 0.5), ti.i32)
+def samples_between(low: ti.f32, high: ti.f32, first: ti.i32, last: ti.i32):
+    """First and last of the samples ``first`` to ``last`` whose centres, at their index + 1/2, lie from ``low`` to ``high``."""
+    return ti.max(first, ti.cast(ti.ceil(low - 0.5), ti.i32)), ti.min(last, ti.cast(ti.floor(high - 0.5), ti.i32))
 
 
 @ti.func
@@ -149,11 +143,9 @@ def camera_visibility() -> Callable[..., Any]:
                     a = vector_of(points, faces[f, Face.a], ImagePoint.x)
                     b = vector_of(points, faces[f, Face.b], ImagePoint.x)
                     c = vector_of(points, faces[f, Face.c], ImagePoint.x)
-                    y0 = ti.max(first, first_from(ti.min(a[1], b[1], c[1])))
-                    y1 = ti.min(last - 1, last_to(ti.max(a[1], b[1], c[1])))
+                    y0, y1 = samples_between(ti.min(a[1], b[1], c[1]), ti.max(a[1], b[1], c[1]), first, last - 1)
                     if y0 <= y1:
-                        x0 = ti.max(0, first_from(ti.min(a[0], b[0], c[0])))
-                        x1 = ti.min(width - 1, last_to(ti.max(a[0], b[0], c[0])))
+                        x0, x1 = samples_between(ti.min(a[0], b[0], c[0]), ti.max(a[0], b[0], c[0]), 0, width - 1)
                         area = twice_area(a, b, c)
                         if x0 <= x1 and ti.abs(area) > SMALLEST_AREA:
                             scale = 1.0 / area
@@ -169,11 +161,9 @@ def camera_visibility() -> Callable[..., Any]:
                                             primitive[y, x] = f
                 pitch = ti.sqrt(view[View.right] ** 2 + view[View.right + 1] ** 2 + view[View.right + 2] ** 2)
                 for p in range(spheres.shape[0]):
-                    y0 = ti.max(first, first_from(spheres[p, ImageSphere.top]))
-                    y1 = ti.min(last - 1, last_to(spheres[p, ImageSphere.bottom]))
+                    y0, y1 = samples_between(spheres[p, ImageSphere.top], spheres[p, ImageSphere.bottom], first, last - 1)
                     if y0 <= y1:
-                        x0 = ti.max(0, first_from(spheres[p, ImageSphere.left]))
-                        x1 = ti.min(width - 1, last_to(spheres[p, ImageSphere.right]))
+                        x0, x1 = samples_between(spheres[p, ImageSphere.left], spheres[p, ImageSphere.right], 0, width - 1)
                         sphere, radius = vector_of(spheres, p, ImageSphere.center), spheres[p, ImageSphere.radius]
                         frontmost = 1.0 / (sphere[2] - radius)  # no part of the sphere has a larger q
                         for y in range(y0, y1 + 1):
@@ -217,11 +207,9 @@ def shadow_maps() -> Callable[..., Any]:
                     a = point_in_map(points, light, faces[f, Face.a])
                     b = point_in_map(points, light, faces[f, Face.b])
                     c = point_in_map(points, light, faces[f, Face.c])
-                    y0 = ti.max(first, first_from(ti.min(a[1], b[1], c[1])))
-                    y1 = ti.min(last - 1, last_to(ti.max(a[1], b[1], c[1])))
+                    y0, y1 = samples_between(ti.min(a[1], b[1], c[1]), ti.max(a[1], b[1], c[1]), first, last - 1)
                     if y0 <= y1:
-                        x0 = ti.max(0, first_from(ti.min(a[0], b[0], c[0])))
-                        x1 = ti.min(size - 1, last_to(ti.max(a[0], b[0], c[0])))
+                        x0, x1 = samples_between(ti.min(a[0], b[0], c[0]), ti.max(a[0], b[0], c[0]), 0, size - 1)
                         area = twice_area(a, b, c)
                         if x0 <= x1 and ti.abs(area) > SMALLEST_AREA:
                             scale = 1.0 / area
@@ -234,11 +222,9 @@ def shadow_maps() -> Callable[..., Any]:
                 for p in range(balls.shape[1]):
                     center = point_in_map(balls, light, p)
                     reach = ti.max(radii[p] * texels[light], SMALLEST_REACH)
-                    y0 = ti.max(first, first_from(center[1] - reach))
-                    y1 = ti.min(last - 1, last_to(center[1] + reach))
+                    y0, y1 = samples_between(center[1] - reach, center[1] + reach, first, last - 1)
                     if y0 <= y1:
-                        x0 = ti.max(0, first_from(center[0] - reach))
-                        x1 = ti.min(size - 1, last_to(center[0] + reach))
+                        x0, x1 = samples_between(center[0] - reach, center[0] + reach, 0, size - 1)
                         for y in range(y0, y1 + 1):
                             dy = ti.cast(y, ti.f32) + 0.5 - center[1]
                             for x in range(x0, x1 + 1):
