@@ -130,7 +130,13 @@ def bounds(
     radii: np.ndarray,
     given: tuple[Sequence[float], Sequence[float]] | None,
 ) -> np.ndarray:
-    """The eight corners, (8, 3), of the box whose shadows are drawn."""
+    """The eight corners, (8, 3), of the box whose shadows are drawn.
+
+    Args:
+        vertices: of the meshes, (V, 3).
+        centres, radii: of the particles, (P, 3) and (P,).
+        given: lower and upper corner of the box; ``None`` takes the bounding box of the meshes and particles.
+    """
     if given is not None:
         low, high = (np.asarray(corner, dtype=float) for corner in given)
     else:
@@ -153,7 +159,7 @@ def light_maps(directions: np.ndarray, corners: np.ndarray, size: int) -> np.nda
     axes = np.stack([across, np.cross(directions, across)], axis=1)
     seen = corners @ axes.transpose(0, 2, 1)
     low, high = seen.min(axis=1), seen.max(axis=1)
-    texel = (high - low).max(axis=1) / (size - 8)  # a margin for the filter
+    texel = (high - low).max(axis=1) / (size - 8)  # the longer side fits, with a margin of 4 texels for the filter
     x_axis, y_axis = (axes / texel[:, None, None]).transpose(1, 0, 2)
     x_origin, y_origin = (0.5 * size - 0.5 * (low + high) / texel[:, None]).T
     return records(
@@ -180,8 +186,11 @@ def ground_grid(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def in_maps(points: np.ndarray, maps: np.ndarray) -> np.ndarray:
     """World points (N, 3) in every light's map (L, LightMap): (L, N, ImagePoint), q their height towards the light."""
-    axes = np.stack([part(maps, LightMap, name) for name in ("x_axis", "y_axis", "direction")], axis=1)
-    mapped = points.astype(np.float32) @ axes.transpose(0, 2, 1)  # columns x, y, q
+    axes = np.empty((len(maps), ImagePoint.SIZE, 3), dtype=np.float32)
+    axes[:, ImagePoint.x] = part(maps, LightMap, "x_axis")
+    axes[:, ImagePoint.y] = part(maps, LightMap, "y_axis")
+    axes[:, ImagePoint.q] = part(maps, LightMap, "direction")
+    mapped = points.astype(np.float32) @ axes.transpose(0, 2, 1)
     part(mapped, ImagePoint, "x")[:] += part(maps, LightMap, "x_origin")[:, None]
     part(mapped, ImagePoint, "y")[:] += part(maps, LightMap, "y_origin")[:, None]
     return mapped
@@ -189,7 +198,11 @@ def in_maps(points: np.ndarray, maps: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def tone_curve() -> np.ndarray:
-    """sRGB bytes for linear light 0 to 2 in even steps; a soft shoulder, no hard clip at white."""
+    """sRGB bytes for linear light 0 to 2 in even steps.
+
+    Light above s = `SHOULDER` becomes 1 - (1 - s) exp((s - light) / (1 - s)): it leaves s with the slope 1 and tends to 1, so
+    bright colours are not cut off at white. Then the encoding of the sRGB standard (IEC 61966-2-1).
+    """
     light = np.linspace(0.0, 2.0, 8192)
     room = 1.0 - SHOULDER
     light = np.where(light > SHOULDER, 1.0 - room * np.exp((SHOULDER - light) / room), light)
@@ -198,13 +211,17 @@ def tone_curve() -> np.ndarray:
 
 
 def before_shoulder(light: np.ndarray) -> np.ndarray:
-    """The light that the tone curve turns into ``light``."""
+    """The light that `tone_curve` turns into ``light``: the inverse of its shoulder."""
     room = np.clip((1.0 - light) / (1.0 - SHOULDER), 0.01, 1.0)
     return np.where(light > SHOULDER, SHOULDER - (1.0 - SHOULDER) * np.log(room), light)
 
 
 def hemisphere(count: int) -> np.ndarray:
-    """Directions spread evenly over the upper half of the sphere, (count, 3)."""
+    """Directions spread evenly over the upper half of the sphere, (count, 3).
+
+    A Fibonacci lattice: equal steps in z, which cut a sphere into rings of equal area, and steps of the golden angle round z.
+    z ends at 0.07: lower light would be shadowed by everything on the ground.
+    """
     index = np.arange(count) + 0.5
     z = 1.0 - 0.93 * index / count
     turn = np.pi * (1.0 + 5.0**0.5) * index

@@ -1,7 +1,8 @@
-"""A small rasterizer: triangle meshes and sphere splats to an image, on the CPU, with no GL, EGL or Vulkan.
+"""A small rasterizer: draws triangle meshes and spheres into an image, on the CPU, without GL, EGL or Vulkan.
 
-Scene description in, bytes out: numpy prepares the arrays, the Taichi kernels beside this file draw them.
-The same input gives the same bits.
+numpy prepares the arrays (`packing.py`), whose layout `render_records.py` declares. Three groups of Taichi kernels then find
+what each sample of the image sees (`visibility_kernels.py`), what light reaches it (`light_kernels.py`), and its colour
+(`shading_kernels.py`). The same input gives the same bits.
 """
 
 from __future__ import annotations
@@ -77,9 +78,11 @@ class Rasterizer:
 
         Args:
             light_direction: from the scene towards the sun, (x, y, z) with z > 0.
-            shadow_bounds: lower and upper corner, metres, of the box whose shadows are drawn; ``None`` takes
-                what is drawn. Give it for a video: a box that moves with the scene lets the shadows' edges
-                crawl.
+            shadow_bounds: lower and upper corner, metres, of the box whose shadows are drawn; ``None`` takes the bounding box
+                of the meshes and particles. Give a fixed box for a video: the edges of shadows flicker when the box moves.
+
+        Raises:
+            InputError: ``light_direction`` is not three finite numbers with z > 0.
         """
         light = np.asarray(light_direction, dtype=float)
         if light.shape != (3,) or not np.isfinite(light).all() or light[2] <= 0.0:
@@ -103,11 +106,11 @@ class Rasterizer:
         spheres = image_spheres(camera, pixels, centers, radii)
         see = runtime.compiled(visibility_kernels.camera_visibility)
         see(
-            points, faces, shares, spheres, view, plane.height, int(ground is not None), self.samples, IMAGE_BAND,
+            points, faces, shares, spheres, view, float(plane.height), int(ground is not None), self.samples, IMAGE_BAND,
             self._depth, self._primitive,
         )  # fmt: skip
 
-        # what the sun and the sky see
+        # depth maps from the sun and the sky, and the sky's light on particles and ground
         box = bounds(vertices, centers, radii, shadow_bounds)
         sun_places = light_maps(sun[None], box, SUN_MAP_SIZE)
         sky_places = light_maps(self._sky_directions, box, SKY_MAP_SIZE)
@@ -118,7 +121,7 @@ class Rasterizer:
         particle_light = np.empty(len(balls), dtype=np.float32)
         runtime.compiled(light_kernels.particle_sky)(self._sky_maps, sky_places, balls, radii, particle_light)
         ground_light, grid = ground_grid(box)
-        runtime.compiled(light_kernels.ground_sky)(self._sky_maps, sky_places, plane.height, grid, ground_light)
+        runtime.compiled(light_kernels.ground_sky)(self._sky_maps, sky_places, float(plane.height), grid, ground_light)
 
         image = np.empty((self.height, self.width, 3), dtype=np.uint8)
         runtime.compiled(shading_kernels.shading)(

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
-from diffsim.render.kernel_arrays import Array1, Array2, Array3, Ints2, vec3, vector_of
+from diffsim.render.kernel_arrays import Array1, Array2, Array3, Ints2, vec3, vector_at, vector_of
 from diffsim.render.render_records import SEES_BACKGROUND, SEES_GROUND, Face, ImagePoint, ImageSphere, View
 
 CPU_BLOCK = 512  # Taichi hands out small CPU loops in blocks of this many iterations, one thread a block
@@ -48,7 +48,7 @@ def samples_between(low: ti.f32, high: ti.f32, first: ti.i32, last: ti.i32):
 
 @ti.func
 def twice_area(a: vec3, b: vec3, c: vec3) -> ti.f32:
-    """Twice a triangle's area in the image, negative where its vertices run clockwise: the cross product of two edges."""
+    """Twice a triangle's area in the image, its sign telling which side is seen: the cross product of two edges."""
     return (b[0] - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (b[1] - a[1])
 
 
@@ -69,6 +69,12 @@ def depth_within(triangle: ti.template(), x: ti.i32, y: ti.i32):
 
 
 @ti.func
+def image_point(points: ti.template(), index: ti.i32) -> vec3:
+    """A point's (x, y, q) in the image."""
+    return vec3(points[index, ImagePoint.x], points[index, ImagePoint.y], points[index, ImagePoint.q])
+
+
+@ti.func
 def draw_ground(buffers: ti.template(), view: ti.template(), height: ti.f32, x: ti.i32, y: ti.i32):
     """Let a sample see the ground, if its ray meets it.
 
@@ -77,8 +83,8 @@ def draw_ground(buffers: ti.template(), view: ti.template(), height: ti.f32, x: 
     """
     across = ti.cast(x, ti.f32) + 0.5 - 0.5 * ti.cast(buffers.depth.shape[1], ti.f32)
     down = ti.cast(y, ti.f32) + 0.5 - 0.5 * ti.cast(buffers.depth.shape[0], ti.f32)
-    slope = view[View.forward + 2] + across * view[View.right + 2] - down * view[View.up + 2]
-    q = slope / (height - view[View.position + 2])
+    ray = vector_at(view, View.forward) + across * vector_at(view, View.right) - down * vector_at(view, View.up)
+    q = ray[2] / (height - vector_at(view, View.position)[2])
     if q > 0.0:
         buffers.depth[y, x] = q
         buffers.primitive[y, x] = SEES_GROUND
@@ -140,9 +146,9 @@ def camera_visibility() -> Callable[..., Any]:
                         if has_ground == 1:
                             draw_ground(buffers, view, ground, x, y)
                 for f in range(faces.shape[0]):
-                    a = vector_of(points, faces[f, Face.a], ImagePoint.x)
-                    b = vector_of(points, faces[f, Face.b], ImagePoint.x)
-                    c = vector_of(points, faces[f, Face.c], ImagePoint.x)
+                    a = image_point(points, faces[f, Face.a])
+                    b = image_point(points, faces[f, Face.b])
+                    c = image_point(points, faces[f, Face.c])
                     y0, y1 = samples_between(ti.min(a[1], b[1], c[1]), ti.max(a[1], b[1], c[1]), first, last - 1)
                     if y0 <= y1:
                         x0, x1 = samples_between(ti.min(a[0], b[0], c[0]), ti.max(a[0], b[0], c[0]), 0, width - 1)
@@ -159,7 +165,8 @@ def camera_visibility() -> Callable[..., Any]:
                                         if q > depth[y, x] and rank < share[f] * ti.cast(samples * samples, ti.f32):
                                             depth[y, x] = q
                                             primitive[y, x] = f
-                pitch = ti.sqrt(view[View.right] ** 2 + view[View.right + 1] ** 2 + view[View.right + 2] ** 2)
+                right = vector_at(view, View.right)
+                pitch = ti.sqrt(right.dot(right))
                 for p in range(spheres.shape[0]):
                     y0, y1 = samples_between(spheres[p, ImageSphere.top], spheres[p, ImageSphere.bottom], first, last - 1)
                     if y0 <= y1:
