@@ -147,7 +147,7 @@ def smooth_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def to_linear(color: np.ndarray | Color) -> np.ndarray:
-    """sRGB to linear light, float32."""
+    """sRGB to linear light, float32: the decoding of the sRGB standard (IEC 61966-2-1)."""
     value = np.asarray(color, dtype=np.float32)
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
 

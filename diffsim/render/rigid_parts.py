@@ -25,7 +25,7 @@ RIGID_COLORS: tuple[Color, ...] = (
 )
 ROBOT_COLORS: tuple[Color, ...] = ((0.84, 0.85, 0.86), (0.58, 0.67, 0.78), (0.83, 0.74, 0.62))
 OBSTACLE_COLOR: Color = (0.3, 0.33, 0.39)
-EVERY_OTHER = 0.86  # every other link of a robot is so much darker, so that they can be told apart
+EVERY_OTHER = 0.86  # brightness of every second link of a robot: neighbours can be told apart
 BRIGHTEST = 0.86  # sRGB: the shading of a surface that reflects all light would be lost in white
 MAX_TRIANGLES = 80_000  # of all rigid things together; more make a frame slow
 PLANE_CELLS = 8  # along an edge of a plane's square: a triangle that reaches behind the eye is not drawn
@@ -42,7 +42,10 @@ class _Drawn:
 
 @dataclass(frozen=True)
 class _Part:
-    """All that is drawn of one link, in the link's frame: vertices, normals, colours (V, 3), faces (F, 3)."""
+    """All that is drawn of one link, in the link's frame: vertices, normals, colours (V, 3), faces (F, 3).
+
+    falls: whether the link may fall, being on a free joint or carried by one.
+    """
 
     link: int
     falls: bool
@@ -58,7 +61,7 @@ class RigidParts:
     Args:
         scene: what to draw.
         colors: sRGB in [0, 1] by the name of a rigid body, an articulation, a link ("<articulation>.<link>") or an obstacle.
-            They go before the colours of the geometries, and these before the palette.
+            They take precedence over the colours of the geometries, which take precedence over the palette.
     """
 
     def __init__(self, scene: Scene, colors: Mapping[str, Color]):
@@ -99,7 +102,10 @@ class RigidParts:
         return still, links
 
     def points(self, floor: float | None) -> tuple[np.ndarray, np.ndarray]:
-        """Outermost points (N, 3) of the obstacles, and of each link at first and, if it may fall, on the floor below."""
+        """Outermost points (N, 3) of the obstacles, and those of the links in their initial poses.
+
+        A link that may fall also counts where it would lie on the floor below.
+        """
         still, links = self.meshes(self._model.initial)
         found = [np.zeros((0, 3)), *(_outermost(mesh) for mesh in links)]
         falling = [part.falls for part in self._parts if part.link]
@@ -114,7 +120,10 @@ class RigidParts:
         return max([*heights, *([] if ground is None else [ground])], default=None)
 
     def walls(self, eye: np.ndarray, center: np.ndarray, radius: float) -> list[ColoredMesh]:
-        """Squares for the planes that are no floors, wide enough for a sphere; none for those that the eye is behind."""
+        """Square meshes for the planes that are not floors, left out where the eye is behind them.
+
+        Each is wide enough to back a sphere of this center and radius (metres).
+        """
         found = []
         for position, rotation, color in self._placed_planes():
             if _is_floor(rotation) or (eye - position) @ rotation[:, 2] <= 0.0:
@@ -152,7 +161,7 @@ def _is_floor(rotation: np.ndarray) -> bool:
 
 
 def _bare(articulation: Articulation) -> Articulation:
-    """Without geometries, whose pairs the poses do not need."""
+    """The articulation without geometries: the model is asked for poses only, and need not list contact pairs."""
     return replace(articulation, links=tuple(replace(link, geometries=()) for link in articulation.links))
 
 
