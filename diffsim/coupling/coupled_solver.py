@@ -20,6 +20,7 @@ from diffsim.scene.scene import Scene
 from diffsim.soft.launch_schedules import Buffers, Tape, lane_tape, largest_boxes, precision
 from diffsim.soft.mpm_solver import TRAJECTORY_BYTES, MPMSolver, pack, unpack
 from diffsim.soft.soft_records import LANE_WIDTH, Component
+from diffsim.state import Particles
 
 # Stiffness of a contact as a share of density * (particles' spacing)^2 * (grid spacing) / dt^2: what is pushed is not
 # the particle alone but the layer of a grid cell behind it, with which it moves. Three times as much ran stably.
@@ -94,8 +95,8 @@ class CoupledSolver:
         return tape, rows, contacts, rigid_status
 
     def advance(
-        self, particles: tuple[Tensor, ...], q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor
-    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor, Tensor]:
+        self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor
+    ) -> tuple[Particles, Tensor, Tensor, Tensor]:
         """Particles, q and v one control step later, and the nodes of each environment's largest box, which ``adjoint`` wants.
 
         Raises:
@@ -108,9 +109,9 @@ class CoupledSolver:
         return unpack(records), q, v, largest_boxes(tape, len(q), self.soft.layout.substeps)
 
     def adjoint(
-        self, particles: tuple[Tensor, ...], q: Tensor, v: Tensor, inputs: Inputs, box_nodes: Tensor,
-        particle_bars: tuple[Tensor, ...], q_bar: Tensor, v_bar: Tensor,
-    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor, Inputs]:  # fmt: skip
+        self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, box_nodes: Tensor,
+        particle_bars: Particles, q_bar: Tensor, v_bar: Tensor,
+    ) -> tuple[Particles, Tensor, Tensor, Inputs]:  # fmt: skip
         """Adjoints of the particles, q, v and the inputs, given those of the outputs of ``advance``. The control step is
         recomputed, a chunk of environments at a time."""
         layout, num_envs, capacity = self.soft.layout, len(q), int(box_nodes.max())
@@ -121,7 +122,7 @@ class CoupledSolver:
         lanes = min(num_envs, runtime.num_threads())
         for chunk in chunks(num_envs, chunk_size(environment * layout.dtype.itemsize, TRAJECTORY_BYTES, multiple=lanes)):
             own, own_bars = Inputs(*(each[chunk] for each in inputs)), Inputs(*(each[chunk] for each in input_bars))
-            records = pack(tuple(each[chunk] for each in particles))
+            records = pack(Particles(*(each[chunk] for each in particles)))
             own_q, own_v = flat(q[chunk]), flat(v[chunk])
             tape, rows, contacts, _status = self._forward(records, own_q, own_v, own, capacity)
             with kernel_options(flow_analysis=False, subexpressions=False):

@@ -158,7 +158,8 @@ class RigidSolver:
         return q_bar, v_bar, controls_bar, inputs_bar
 
     def poses(self, q: Tensor, v: Tensor, inputs: Tensor) -> Tensor:
-        """Of the world and all links but tools: position, rotation by rows, velocity of the origin, spin, (B, links, 18)."""
+        """Of the world and all links but tools: position, rotation by rows, velocity of the origin, angular
+        velocity, all in the world's frame, (B, links, 18)."""
         num_envs, links = len(q), len(self.model.links) - self.model.tools
         poses = torch.empty((num_envs, links, POSE), dtype=self.dtype, device=self.device)
         states = torch.cat([q.detach(), v.detach()], dim=1)
@@ -195,7 +196,8 @@ class RigidSolver:
                 step=int(time_step[environment]) + step,
                 substep=substep,
                 environment=environment,
-                body=self.model.links[link].name,
+                kind="tool" if link >= len(self.model.links) - self.model.tools else "link",
+                name=self.model.links[link].name,
                 quantity=quantity,
                 detail=detail,
             )

@@ -46,9 +46,10 @@ class RigidModel:
 
     Link 0 is the world; it carries ``world_geometries``. The last links are the tools, each on a fixed joint: the
     kernels move them, but like all that is fixed they do not touch each other or the world. Names of links are
-    "<articulation>.<link>", likewise of joints and actuators; a tool's is its own.
+    "<articulation>.<link>", likewise of joints and actuators; a rigid body's link and a tool's have its name.
 
     Args:
+        articulations: those of the scene; the first ``rigid_bodies`` are rigid bodies.
         world_geometries: fixed ones; of these the first ``on_grid`` meet soft bodies on the grid.
         tools: kinematic ones; they meet soft bodies on the grid, too.
 
@@ -65,8 +66,10 @@ class RigidModel:
         dt: float,
         on_grid: int = 0,
         tools: Sequence[Tool] = (),
+        rigid_bodies: int = 0,
     ):
         self.articulations = tuple(articulations)
+        self.rigid_bodies = rigid_bodies
         self.contact = contact
         self.dt = dt
         self.links: list[PlacedLink] = [PlacedLink(-1, "world", Joint("world", "fixed"), 0, 0, 0, np.zeros(3), np.eye(3))]
@@ -102,9 +105,10 @@ class RigidModel:
             if link.parent is None:
                 position, rotation = base + base_rotation @ position, base_rotation @ rotation
             numbers[link.name] = len(self.links)
+            name = articulation.name if index < self.rigid_bodies else f"{articulation.name}.{link.name}"
             self.links.append(
                 PlacedLink(
-                    index, f"{articulation.name}.{link.name}", link.joint, numbers[link.parent], self.coordinates, self.dofs,
+                    index, name, link.joint, numbers[link.parent], self.coordinates, self.dofs,
                     position, rotation, link,
                 )
             )  # fmt: skip
@@ -285,7 +289,7 @@ class RigidModel:
         for name, share in worst.items():
             if share > STIFF_CONTACT:
                 logger.warning(
-                    "link '%s': a contact point's stiffness times dt^2 over the mass it meets is %.2g, above %g: contact may "
+                    "link '%s': a contact point's stiffness times dt^2 over its effective mass is %.2g, above %g: contact may "
                     "blow up; use dt <= %.2g s, a softer contact, or more mass or armature",
                     name, share, STIFF_CONTACT, self.dt * (STIFF_CONTACT / share) ** 0.5,
                 )  # fmt: skip

@@ -180,7 +180,7 @@ class Shapes:
                 self._meshes[mesh] = None
         shape = self._meshes[mesh]
         if shape is not None and touches and self._decompose == "none" and not shape.mesh.is_watertight:
-            self._notes.add("mesh not watertight, so winding numbers tell its inside", name)
+            self._notes.add("mesh not watertight, so winding numbers define its inside", name)
         return shape
 
     def _convex(self, i: int, shape: TriangleMesh) -> list[Shape]:

@@ -48,6 +48,6 @@ def inertia_of(shape: Shape) -> tuple[float, np.ndarray, np.ndarray]:
     inertia = 0.5 * (inertia + inertia.T)
     if not (volume > 0.0 and np.isfinite(inertia).all() and np.linalg.eigvalsh(inertia)[0] > 0.0):
         raise InputError(
-            f"{shape!r} is not closed enough to tell its mass distribution: volume {volume:.3g} m^3; close its mesh"
+            f"{shape!r} is not closed enough to compute its mass distribution: volume {volume:.3g} m^3; close its mesh"
         )
     return volume, np.asarray(mesh.center_mass, dtype=float), inertia

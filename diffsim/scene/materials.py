@@ -30,7 +30,8 @@ class Material(ABC):
     """What all materials have: a density in kg/m^3, a law, and named scalar parameters (the dataclass's fields).
 
     A subclass is a new material; its law may be one of `diffsim/soft/laws/` or a new one (docs/extending.md).
-    Each subclass says what its internal variable is, a number that the law keeps for each particle, 0 at first.
+    A law has at most one scalar internal variable a particle, `State.internal_variable`, 0 at first; the material says what
+    it is.
 
     Raises:
         InputError: a parameter is outside its range.

@@ -15,6 +15,7 @@ from diffsim.scene.scene import Scene
 from diffsim.soft.launch_schedules import LaneSchedule, Layout, Schedule, SharedSchedule
 from diffsim.soft.laws import laws_of
 from diffsim.soft.soft_records import FAILURES, ColliderShape, Constants, InputLayout, ParticleRecord, Sizes, Status, Tile
+from diffsim.state import Particles
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +25,8 @@ ON_WALL = 1e-3  # a node within so many cells of a wall or the ground is on it, 
 PADDING = 3  # grid cells outside the domain on each side
 
 
-def pack(particles: tuple[Tensor, ...]) -> Tensor:
-    """Records (B, N, ParticleRecord.SIZE) of x, v, C, F and the internal variable."""
+def pack(particles: Particles) -> Tensor:
+    """Records (B, N, ParticleRecord.SIZE) of particles."""
     x, v, C, F, internal = (tensor.detach() for tensor in particles)
     parts = {"x": x, "v": v, "C": C.flatten(2), "F": F.flatten(2), "internal": internal.unsqueeze(-1)}
     columns = [
@@ -34,13 +35,13 @@ def pack(particles: tuple[Tensor, ...]) -> Tensor:
     return torch.cat(columns, dim=-1)
 
 
-def unpack(records: Tensor) -> tuple[Tensor, ...]:
+def unpack(records: Tensor) -> Particles:
     """The inverse of `pack`, as tensors of their own."""
     split = records.split([part.size for part in ParticleRecord.FIELDS.values()], dim=-1)
     parts = dict(zip(ParticleRecord.FIELDS, split, strict=True))
     square = (*records.shape[:2], 3, 3)
     C, F = parts["C"].reshape(square), parts["F"].reshape(square)
-    return parts["x"].contiguous(), parts["v"].contiguous(), C, F, parts["internal"].squeeze(-1).contiguous()
+    return Particles(parts["x"].contiguous(), parts["v"].contiguous(), C, F, parts["internal"].squeeze(-1).contiguous())
 
 
 class MPMSolver:
@@ -129,7 +130,8 @@ class MPMSolver:
                 step=int(time_step[environment]),
                 substep=int(status[environment, Status.substep]),
                 environment=first + environment,
-                body=self._bodies[int(np.searchsorted(self._body_ends, particle, side="right"))],
+                kind="body",
+                name=self._bodies[int(np.searchsorted(self._body_ends, particle, side="right"))],
                 quantity=quantity,
                 detail=detail,
             )
@@ -143,15 +145,15 @@ class MPMSolver:
             )
             self._inverted_reported = True
 
-    def advance(self, particles: tuple[Tensor, ...], inputs: Tensor, time_step: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """x, v, C, F and the internal variable one control step later, and the size of each environment's largest box of nodes,
+    def advance(self, particles: Particles, inputs: Tensor, time_step: Tensor) -> tuple[Particles, Tensor]:
+        """The particles one control step later, and the size of each environment's largest box of nodes,
         which ``adjoint`` wants. Rows of inputs (B, K) are laid out as `diffsim/soft/soft_records.py` says; all arguments
         are untouched.
 
         Raises:
             SimulationError: a particle left the grid or something is not finite.
         """
-        num_envs = particles[0].shape[0]
+        num_envs = len(particles.x)
         records = pack(particles)
         tape = self._schedule.forward(records, inputs.detach(), batch=num_envs, capacity=None)
         self.check(tape.status, time_step, 0)
@@ -159,25 +161,25 @@ class MPMSolver:
 
     def adjoint(
         self,
-        particles: tuple[Tensor, ...],
+        particles: Particles,
         inputs: Tensor,
         time_step: Tensor,
         box_nodes: Tensor,
-        output_bars: tuple[Tensor, ...],
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        output_bars: Particles,
+    ) -> tuple[Particles, Tensor]:
         """Adjoints of the particles and of the inputs, given those of the outputs of ``advance``.
 
         The control step is recomputed from its input; only its own substeps are held in memory, a chunk of environments
         at a time.
         """
-        num_envs = particles[0].shape[0]
+        num_envs = len(particles.x)
         bars = pack(output_bars)
         inputs, capacity = inputs.detach(), int(box_nodes.max())
         parts = self._schedule.parts(num_envs)
         inputs_bar = inputs.new_zeros((num_envs, parts, inputs.shape[1]))
         size = self._schedule.chunk(capacity, TRAJECTORY_BYTES)
         for chunk in chunks(num_envs, size):
-            records = pack(tuple(tensor[chunk] for tensor in particles))
+            records = pack(Particles(*(tensor[chunk] for tensor in particles)))
             tape = self._schedule.forward(records, inputs[chunk], batch=num_envs, capacity=capacity)
             self.check(tape.status, time_step[chunk], chunk.start)
             self._schedule.adjoint(tape, bars[chunk], inputs[chunk], inputs_bar[chunk], batch=num_envs)

@@ -13,6 +13,7 @@ from diffsim.scene.scene import Scene
 from diffsim.soft.mpm_solver import MPMSolver
 from diffsim.soft.soft_autograd import soft_step
 from diffsim.soft.soft_inputs import SoftInputs
+from diffsim.state import Particles
 from diffsim.tool_motion import ColliderMotion
 
 logger = logging.getLogger(__name__)
@@ -67,10 +68,10 @@ class SoftDynamics:
         return self.physics.rows(motion, num_envs, overrides)
 
     def step(
-        self, time_step: Tensor, particles: tuple[Tensor, ...], motion: ColliderMotion, overrides: Mapping[str, Tensor] | None
-    ) -> tuple[Tensor, ...]:
-        """x, v, C, F and the internal variable one control step later."""
-        return soft_step(self.solver, time_step, self.inputs(motion, len(particles[0]), overrides), particles)
+        self, time_step: Tensor, particles: Particles, motion: ColliderMotion, overrides: Mapping[str, Tensor] | None
+    ) -> Particles:
+        """The particles one control step later."""
+        return soft_step(self.solver, time_step, self.inputs(motion, len(particles.x), overrides), particles)
 
     def per_particle(self, field: str) -> Tensor:
         """A number of `BodyInputs`, as "mass", of each particle as the scene declares it, (N,)."""

@@ -134,7 +134,7 @@ class ColliderTwist(Record):
     """A collider's motion over the control step."""
 
     velocity = field(3, "m/s", "of its origin")
-    spin = field(3, "rad/s", "angular velocity in the world")
+    angular_velocity = field(3, "rad/s", "in the world")
 
 
 class ColliderPose(Record):

@@ -132,7 +132,7 @@ def test_a_new_law_leaves_other_bodies_as_they_were():
         )
         sim = ds.Simulator(ds.Scene(bodies, upper=(0.9, 0.6, 0.5), grid_spacing=1 / 24), num_envs=2, dt=1e-3, substeps=20)
         state = sim.step(random_state(sim), torch.zeros(2, 0))
-        return state.x[:, sim.particles("left")]
+        return state.x[:, sim.particle_slice("left")]
 
     assert torch.equal(end(worn), end(elastic))
 

@@ -16,7 +16,7 @@ def random_projection(state: ds.State, *, seed: int = 1) -> torch.Tensor:
     """A scalar that sees every entry of a state."""
     generator = torch.Generator().manual_seed(seed)
     total = torch.zeros((), dtype=F64)
-    for name in ("x", "v", "C", "F", "plastic_strain", "tool_position", "tool_rotation"):
+    for name in ("x", "v", "C", "F", "internal_variable", "tool_position", "tool_rotation"):
         tensor = getattr(state, name)
         scale = 0.1 if name == "C" else 1.0
         total = total + scale * (tensor * torch.randn(tensor.shape, dtype=F64, generator=generator)).sum()
@@ -101,7 +101,7 @@ MATERIALS = {
     "mooney_rivlin": ds.MooneyRivlin(800.0, 300.0, 6e3),
     "kelvin_voigt": ds.KelvinVoigt(ds.NeoHookean(5e3, 0.3), shear_viscosity=3.0, bulk_viscosity=2.0),
 }
-FIELDS = ("x", "v", "C", "F", "plastic_strain", "tool_position")
+FIELDS = ("x", "v", "C", "F", "internal_variable", "tool_position")
 
 
 @pytest.mark.parametrize("name", MATERIALS)
@@ -115,7 +115,7 @@ def test_matches_an_independent_implementation_and_its_autograd(name):
 
     def leaves():
         state = [getattr(start, field).clone().requires_grad_() for field in FIELDS]
-        parameters = {key: value.requires_grad_() for key, value in sim.parameters().items()}
+        parameters = {key: value.requires_grad_() for key, value in sim.parameters.items()}
         return state, action.clone().requires_grad_(), parameters
 
     ours, our_action, our_parameters = leaves()
@@ -130,13 +130,13 @@ def test_matches_an_independent_implementation_and_its_autograd(name):
         poses = [
             (
                 torch.tensor(thing.shape.core, dtype=F64), thing.shape.radius, their_parameters[f"{thing.name}.friction"],
-                motion.position[0, s, m], motion.rotation[0, s, m], motion.velocity[0, m], motion.spin[0, m],
+                motion.position[0, s, m], motion.rotation[0, s, m], motion.velocity[0, m], motion.angular_velocity[0, m],
             )
             for m, thing in enumerate(colliders)
         ]  # fmt: skip
         x, v, C, F, a = substep(scene, their_parameters, dt, x, v, C, F, a, poses)
     expected = after.replace(
-        x=x[None], v=v[None], C=C[None], F=F[None], plastic_strain=a[None],
+        x=x[None], v=v[None], C=C[None], F=F[None], internal_variable=a[None],
         tool_position=tool_position, tool_rotation=tool_rotation,
     )  # fmt: skip
     random_projection(expected).backward()

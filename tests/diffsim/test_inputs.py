@@ -185,9 +185,9 @@ def test_bad_simulators_and_actions():
     with refused("state.F", "(2, "):
         sim.step(state.replace(F=state.F[:, :3]), torch.zeros(2, 9))
     with refused("'duck'", "block"):
-        sim.particles("duck")
+        sim.particle_slice("duck")
     with refused("'hand'", "ball, rod"):
-        sim.tool("hand")
+        sim.tool_index("hand")
 
 
 def test_too_large_a_time_step_warns(caplog):

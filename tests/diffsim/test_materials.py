@@ -25,19 +25,19 @@ class Element:
         self.sim = ds.Simulator(scene, dt=1e-4, substeps=1, dtype=F64)
         self.scale = material.density * scene.grid_spacing**2 / (4.0 * self.sim.dt)
 
-    def step(self, F: torch.Tensor, *, C=None, plastic_strain=None) -> tuple[torch.Tensor, ds.State]:
+    def step(self, F: torch.Tensor, *, C=None, internal_variable=None) -> tuple[torch.Tensor, ds.State]:
         """Stress (B, 3, 3) and state after a substep from deformation gradients F (B, 3, 3)."""
         batch = len(F)
         start = self.sim.reset()
         assert start.x.shape[1] == 1
         C = torch.zeros_like(F) if C is None else C
-        plastic_strain = torch.zeros(batch, dtype=F64) if plastic_strain is None else plastic_strain
+        internal_variable = torch.zeros(batch, dtype=F64) if internal_variable is None else internal_variable
         state = ds.State(
             x=start.x.repeat(batch, 1, 1),
             v=start.v.repeat(batch, 1, 1),
             C=C[:, None].clone(),
             F=F[:, None].clone(),
-            plastic_strain=plastic_strain[:, None].clone(),
+            internal_variable=internal_variable[:, None].clone(),
             tool_position=start.tool_position.repeat(batch, 1, 1),
             tool_rotation=start.tool_rotation.repeat(batch, 1, 1),
             q=start.q.repeat(batch, 1),
@@ -225,8 +225,8 @@ def test_hardening_raises_the_yield_limit(before):
     material = ds.ElastoPlastic(1e4, 0.3, yield_stress=200.0, hardening=1500.0)
     shear = torch.linspace(0.2, 1.0, 5, dtype=F64)
     F = simple_shear(shear)
-    _, after = Element(material).step(F, plastic_strain=torch.full((5,), before, dtype=F64))
-    trial, elastic, a = log_strain(F), log_strain(after.F[:, 0]), after.plastic_strain[:, 0]
+    _, after = Element(material).step(F, internal_variable=torch.full((5,), before, dtype=F64))
+    trial, elastic, a = log_strain(F), log_strain(after.F[:, 0]), after.internal_variable[:, 0]
     assert float((a - before).min()) > 1e-3  # all of them flow
     limit = 200.0 + 1500.0 * a
     torch.testing.assert_close(2.0 * MU * (elastic - elastic.mean(-1, keepdim=True)).norm(dim=-1), limit, rtol=1e-6, atol=0.0)
@@ -239,8 +239,8 @@ def test_below_the_yield_limit_nothing_flows():
     limit = 200.0 + 1500.0 * 0.3
     shear = 0.99 * limit / (2.0 * MU) * math.sqrt(2.0)  # |dev log strain| is a little under shear / sqrt(2)
     F = simple_shear(torch.tensor([shear], dtype=F64))
-    _, after = Element(material).step(F, plastic_strain=torch.full((1,), 0.3, dtype=F64))
-    assert float(after.plastic_strain) == 0.3
+    _, after = Element(material).step(F, internal_variable=torch.full((1,), 0.3, dtype=F64))
+    assert float(after.internal_variable) == 0.3
     close(after.F[:, 0], F, 1.0)
 
 
@@ -273,10 +273,10 @@ def test_sand_apart_is_free_of_stress_and_remembers_its_gap():
     element = Element(ds.Sand(1e5, 0.3))
     stress, after = element.step(diagonal(torch.tensor([1.02, 1.2], dtype=F64), 1.0, 0.99))
     assert float(stress.abs().max()) < 1e-9 * 1e5
-    close(after.plastic_strain[:, 0], torch.tensor([1.02 * 0.99, 1.2 * 0.99], dtype=F64).log(), 1.0)
+    close(after.internal_variable[:, 0], torch.tensor([1.02 * 0.99, 1.2 * 0.99], dtype=F64).log(), 1.0)
     # compressed by less than the gap it still carries nothing, by more it does
     gap = torch.full((2,), 0.05, dtype=F64)
-    stress, _ = element.step(diagonal(torch.tensor([-0.04, -0.06], dtype=F64).exp(), 1.0, 1.0), plastic_strain=gap)
+    stress, _ = element.step(diagonal(torch.tensor([-0.04, -0.06], dtype=F64).exp(), 1.0, 1.0), internal_variable=gap)
     assert float(stress[0].abs().max()) < 1e-9 * 1e5
     mu, lam = ds.Sand(1e5, 0.3).lame
     pressure = -float(stress[1].diagonal().mean())
@@ -288,12 +288,12 @@ def test_snow_holds_its_stretches_and_keeps_account_of_the_volume():
     generator = torch.Generator().manual_seed(2)
     F = torch.eye(3, dtype=F64) + 0.1 * torch.randn(16, 3, 3, dtype=F64, generator=generator)
     before = torch.linspace(-0.1, 0.1, 16, dtype=F64)
-    _, after = Element(material).step(F, plastic_strain=before)
+    _, after = Element(material).step(F, internal_variable=before)
     stretches = torch.linalg.svdvals(after.F[:, 0])
     assert float(stretches.min()) == pytest.approx(1.0 - 0.025, abs=1e-12)
     assert float(stretches.max()) == pytest.approx(1.0 + 0.0075, abs=1e-12)
     total = torch.linalg.det(F) * before.exp()
-    close(torch.linalg.det(after.F[:, 0]) * after.plastic_strain[:, 0].exp(), total, 1.0)
+    close(torch.linalg.det(after.F[:, 0]) * after.internal_variable[:, 0].exp(), total, 1.0)
 
 
 def test_compressed_snow_is_stiffer_and_stretched_snow_weaker():
@@ -301,8 +301,8 @@ def test_compressed_snow_is_stiffer_and_stretched_snow_weaker():
     material = ds.Snow(1e4, 0.3, hardening=10.0)
     plastic = torch.tensor([-0.2, -0.1, 0.0, 0.1, 0.2], dtype=F64)
     F = diagonal(0.99, 1.002, 1.0).expand(5, 3, 3)
-    stress, after = Element(material).step(F, plastic_strain=plastic)
-    close(after.plastic_strain[:, 0], plastic, 1.0)  # elastic all along
+    stress, after = Element(material).step(F, internal_variable=plastic)
+    close(after.internal_variable[:, 0], plastic, 1.0)  # elastic all along
     h = (10.0 * (1.0 - plastic.exp())).exp()
     close(stress, h[:, None, None] * stress[2], float(stress[2].abs().max()))
     bulk = LAM * (0.99 * 1.002) * (0.99 * 1.002 - 1.0)

@@ -17,7 +17,7 @@ from diffsim.compiler import compile_time, ti
 @compile_time
 class Collider(NamedTuple):
     """A rounded box: core half extents and radius, half thickness of the contact layer, friction; position p and rotation
-    matrix R; velocity V of its origin and spin omega."""
+    matrix R; velocity V of its origin and angular velocity omega."""
 
     core: Any
     radius: Any

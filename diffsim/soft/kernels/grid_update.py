@@ -77,7 +77,7 @@ def grid_stage(real: Any, *, shared_grid: bool) -> SimpleNamespace:
             load3(soft.inputs, pose + ColliderPose.position),
             load9(soft.inputs, pose + ColliderPose.rotation),
             load3(soft.inputs, twist + ColliderTwist.velocity),
-            load3(soft.inputs, twist + ColliderTwist.spin),
+            load3(soft.inputs, twist + ColliderTwist.angular_velocity),
         )
 
     @ti.func
@@ -132,7 +132,7 @@ def grid_stage(real: Any, *, shared_grid: bool) -> SimpleNamespace:
             accumulate(inputs_bar, bar_row.frictions + m, mu_bar)
             for d in ti.static(range(3)):
                 accumulate(inputs_bar, twist + ColliderTwist.velocity + d, V_bar[d])
-                accumulate(inputs_bar, twist + ColliderTwist.spin + d, omega_bar[d])
+                accumulate(inputs_bar, twist + ColliderTwist.angular_velocity + d, omega_bar[d])
                 accumulate(inputs_bar, pose + ColliderPose.position + d, p_bar[d])
                 for h in ti.static(range(3)):
                     accumulate(inputs_bar, pose + ColliderPose.rotation + 3 * d + h, R_bar[d, h])

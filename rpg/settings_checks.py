@@ -1,12 +1,12 @@
-"""Checks of settings, with errors that name the setting, what was given and what is allowed."""
+"""Checks of settings, with errors that name the setting, its value and the allowed values."""
 
 import math
 
-from rpg.schedules import Schedule
+from rpg.training.schedules import Schedule
 
 
 class SettingError(ValueError):
-    """A setting does not fit the environment, or needs something that is not installed. One line."""
+    """A setting is wrong, does not fit the environment, or needs a package that is not installed. One line."""
 
 
 def check_choice(name: str, given: object, allowed: tuple[str, ...]) -> None:

@@ -1,14 +1,13 @@
-"""Does RPG do what it is for? The Detour task at equal simulator steps: RPG, one Gaussian, and RPG without its bonus.
+"""Trains the Detour task with equal simulator steps by RPG, by one Gaussian, and by RPG without its bonus.
 
-    python -m benchmarks.main_job --seeds 10 --json
+    python -m benchmarks.detour --seeds 10 --json
 
 All three share the environment, the policy class, its learning rates and noise, the batch and the number of iterations:
     rpg        8 latents, the task's settings
-    gaussian   1 latent: the same policy without a choice of ways, hence without a posterior
-    rpg_beta0  8 latents, but nothing pays them for being different
-A seed succeeds if the noiseless episodes of its policy (of the most probable latent) reach the goal in at least half of the
-held-out initial states. Runs are spread over the cores, one thread each, and written as they come:
---resume keeps what is there.
+    gaussian   1 latent, hence no posterior
+    rpg_beta0  8 latents without the posterior bonus
+A seed succeeds if its most probable latent, without noise, reaches the goal from at least half of the held-out initial
+states. Runs are spread over the cores, one thread each, and each result is saved when it is ready: --resume keeps those.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class Options:
     """Seeds of each method, 0, 1, ..."""
     json: bool = False
     """Print one JSON object on the last line."""
-    out: Path = Path("runs/benchmarks/main_job")
+    out: Path = Path("runs/benchmarks/detour")
     """Folder of the single results."""
     resume: bool = False
     """Keep the results that are there instead of running them again."""
@@ -63,9 +62,9 @@ def run_single(method: str, seed: int, options: Options) -> dict[str, Any]:
     """
     import torch
 
-    from rpg.cli.report import run_result
-    from rpg.cli.settings import task_config
-    from rpg.trainer import Trainer
+    from rpg.cli.run_report import run_result
+    from rpg.cli.run_settings import task_config
+    from rpg.training.trainer import Trainer
     from tasks import Detour
 
     torch.set_num_threads(1)
@@ -91,7 +90,7 @@ def run_job(options: Options, single: str, console: Console) -> dict[str, Any]:
     """Train in a process of its own, or read what an earlier one wrote."""
     arguments = ["--num-envs", str(options.num_envs)]
     arguments += ["--iterations", str(options.iterations)] if options.iterations else []
-    result = processes.run_job("benchmarks.main_job", single, arguments, out=options.out, resume=options.resume)
+    result = processes.run_job("benchmarks.detour", single, arguments, out=options.out, resume=options.resume)
     console.print(
         f"{result['method']} seed {result['seed']}: success {result['success']:.2f}, ways {result['ways']}, "
         f"return {result['return_mean']:.2f}, {result['seconds']:.0f} s"

@@ -1,4 +1,5 @@
-"""pi(z|s1): which way an episode will try. Drawn once at its start, or one after another as a sequence of S.
+"""pi(z|s1), the distribution of the latent given the first state. An episode draws one latent, or a sequence of S, at its
+start.
 
 A categorical latent is a tensor (S, B) int64, a continuous one (S, B, D).
 """
@@ -13,14 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rpg.network import RunningNormalizer, dense_network, held
+from rpg.models.network import RunningNormalizer, dense_network, held
 
 LatentKind = Literal["categorical", "gaussian", "mixture", "returns"]
 
 
 @dataclass(frozen=True)
 class LatentSpace:
-    """What a latent is: one of `size` choices, or a vector of `size` numbers."""
+    """The space of a latent: one of `size` values, or a vector of `size` numbers."""
 
     categorical: bool
     size: int
@@ -31,15 +32,13 @@ class LatentSpace:
 
 
 class ConditionalParameters(nn.Module):
-    """`width` numbers: the same for every first state, or a network of it, (B or 1, width).
+    """The parameters of pi(z|s1): constants, or the outputs of a network of s1, (B or 1, width).
 
-    Most tasks start from a narrow distribution, where s1 says nothing about which way to choose and a network
-    would only add noise to the REINFORCE gradient: the constant is the default.
+    Most tasks start from a narrow distribution, where s1 does not matter for the choice and a network would only add noise to
+    the REINFORCE gradient: constants are the default.
     """
 
-    def __init__(
-        self, start: Tensor, *, observation_dim: int, hidden: Sequence[int], generator: torch.Generator
-    ) -> None:
+    def __init__(self, start: Tensor, *, observation_dim: int, hidden: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
         self.constant = nn.Parameter(start.clone())
         self.network: nn.Module | None = None
@@ -54,7 +53,7 @@ class ConditionalParameters(nn.Module):
         return self.constant + self.network(self.normalizer(observation))
 
     def observe(self, observation: Tensor) -> None:
-        """Learn the scale of first observations (B, O)."""
+        """Update the normaliser with first observations (B, O)."""
         if self.network is not None:
             self.normalizer.update(observation)
 
@@ -69,7 +68,7 @@ class LatentPrior(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, observation: Tensor, generator: torch.Generator) -> Tensor:
-        """(S, B) or (S, B, D) draws. `generator` lives on the CPU: a seed means the same on every device."""
+        """(S, B) or (S, B, D) draws. `generator` is a CPU generator, so that a seed gives the same draws on every device."""
 
     @abstractmethod
     def log_prob(self, latent: Tensor, observation: Tensor) -> Tensor:
@@ -84,13 +83,13 @@ class LatentPrior(nn.Module, ABC):
         """Mean probabilities of the choices (categorical) or components at the first draw, (K,)."""
 
     def observe(self, observation: Tensor, latent: Tensor, value: Tensor, progress: float) -> None:
-        """Learn from a batch of episodes outside the gradient: `value` (B,) is what they reached."""
+        """Learn from a batch of episodes other than by gradients: `value` (B,) is the bound of each."""
 
     def candidates(self, observation: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Latents worth evaluating and their probabilities: (S, N) or (S, N, D), and (N,).
+        """The latents to evaluate and their probabilities: (S, N) or (S, N, D), and (N,).
 
-        Every choice of a single categorical latent; else up to `count` draws, equal ones put together, the most probable
-        or densest first. All draws of a continuous latent count as equally probable.
+        Every value of a single categorical latent; else up to `count` draws without duplicates, those with the highest
+        probability or density first. All draws of a continuous latent count as equally probable.
         """
         if self.space.categorical and self.segments == 1:
             probs = self.probs(observation)
@@ -160,7 +159,7 @@ class CategoricalPrior(LatentPrior):
 class GaussianMixturePrior(LatentPrior):
     """A mixture of M diagonal Gaussians in D dimensions; M = 1 is a Gaussian.
 
-    The means start spread over N(0, 1) and the standard deviations at 1, or at M^(-1/D) for a mixture.
+    The means start as draws from N(0, 1), and the standard deviations at 1, or at M^(-1/D) for a mixture.
     """
 
     def __init__(
@@ -223,19 +222,17 @@ class GaussianMixturePrior(LatentPrior):
 
 
 class ReturnsPrior(LatentPrior):
-    """A softmax over running means of what each choice reached, divided by a temperature: nothing is learned by gradient.
+    """A softmax over the running mean value of each choice, divided by a temperature: nothing is learned by gradients.
 
-    The temperature is in units of the spread of those means, and falls geometrically from `hot` to `cold`
-    over the run. A choice that has not been tried counts as the best.
+    The temperature is in units of the standard deviation of those means, and falls geometrically from `hot` to `cold` over
+    the run. A choice that has not been tried counts as the best.
     """
 
     returns: Tensor
     tried: Tensor
     temperature: Tensor
 
-    def __init__(
-        self, num_latents: int, *, segments: int = 1, hot: float = 3.0, cold: float = 0.05, rate: float = 0.1
-    ) -> None:
+    def __init__(self, num_latents: int, *, segments: int = 1, hot: float = 3.0, cold: float = 0.05, rate: float = 0.1) -> None:
         super().__init__(LatentSpace(True, num_latents), segments)
         self.hot, self.cold, self.rate = hot, cold, rate
         self.register_buffer("returns", torch.zeros(segments, num_latents))
@@ -284,7 +281,7 @@ def configured_prior(
     hidden: Sequence[int],
     generator: torch.Generator,
 ) -> LatentPrior:
-    """The prior that a configuration asks for: K choices, or D dimensions (in K components for a mixture)."""
+    """The prior of that kind: K choices, or D dimensions (with K components for a mixture)."""
     common: dict[str, Any] = {"observation_dim": observation_dim, "hidden": hidden, "generator": generator}
     if kind == "categorical":
         return CategoricalPrior(num_latents, segments=segments, **common)

@@ -1,4 +1,4 @@
-"""What every algorithm is to the trainer: settings, one iteration, and a state that can be kept."""
+"""The interface between an algorithm and the trainer: settings, one iteration, and a state that can be saved."""
 
 import math
 from abc import ABC, abstractmethod
@@ -8,17 +8,21 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from rpg.action_policy import ActionPolicy
-from rpg.gradient import clipped_gradient_norm
-from rpg.metrics import IterationReport
+from rpg.models.action_policy import ActionPolicy
 from rpg.protocol import Environment
-from rpg.schedules import Schedule
-from rpg.validation import SettingError, check_choice, check_int
+from rpg.settings_checks import SettingError, check_choice, check_int
+from rpg.training.gradient_estimators import clipped_gradient_norm
+from rpg.training.metrics import IterationReport
+from rpg.training.schedules import Schedule
+
+
+class NotFiniteError(FloatingPointError):
+    """A reward, a loss or a gradient is not finite. One line: names the iteration and, where known, the environments."""
 
 
 @dataclass(frozen=True)
 class AlgorithmConfig:
-    """What all settings have in common. They assume rewards of order 1 per step."""
+    """The settings that all algorithms share. Their defaults assume rewards of order 1 per step."""
 
     names: ClassVar[tuple[str, ...]] = ()
     """Allowed values of `algorithm`; the first is its default."""
@@ -26,9 +30,9 @@ class AlgorithmConfig:
     algorithm: str = ""
     """Name under which the run is reported."""
     iterations: int = 150
-    """How often the algorithm learns from a batch."""
+    """Number of batches that the algorithm learns from."""
     seed: int = 0
-    """Seed of the initial parameters, the sampling and the environment's episodes."""
+    """Seed of the initial parameters, of all samples and of the environment's episodes."""
 
     def __post_init__(self) -> None:
         if not self.algorithm:
@@ -43,14 +47,13 @@ class AlgorithmConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "AlgorithmConfig":
-        """The inverse of `to_dict`. Raises ValueError on a name that is no setting."""
+        """The inverse of `to_dict`. Raises ValueError on an unknown setting."""
         names = {f.name for f in fields(cls)}
         for name in values:
             if name not in names:
                 raise ValueError(f"config was given {name!r}; allowed are {', '.join(sorted(names))}")
         converted: dict[str, Any] = {
-            name: Schedule(**v) if isinstance(v, dict) else tuple(v) if isinstance(v, list) else v
-            for name, v in values.items()
+            name: Schedule(**v) if isinstance(v, dict) else tuple(v) if isinstance(v, list) else v for name, v in values.items()
         }
         return cls(**converted)
 
@@ -61,16 +64,16 @@ Config = TypeVar("Config", bound=AlgorithmConfig)
 class Algorithm(ABC, Generic[Config]):
     """One way to optimise an environment.
 
-    A subclass builds its models in `__init__`, drawing from `self.generator` alone, and enters those with
-    parameters or buffers in `self.modules` and their optimisers, under the same names, in `self.optimizers`.
-    Whatever else changes from iteration to iteration goes into `extra_state`. Then a run resumes bit for bit.
+    A subclass builds its models in `__init__`, with random numbers from `self.generator` only, and puts those with parameters
+    or buffers into `self.modules` and their optimisers, under the same names, into `self.optimizers`. Anything else that
+    changes between iterations belongs into `extra_state`. A resumed run is then bit-identical.
     """
 
     policy: ActionPolicy
-    """What is evaluated: actions given observation, latent and time."""
+    """The policy to be evaluated: actions given observation, latent and time."""
 
     def __init__(self, env: Environment, config: Config, like: Tensor) -> None:
-        """`like` is an observation (B, O), which tells the dtype and the device."""
+        """`like` is an observation (B, O), whose dtype and device the models adopt."""
         self.env, self.config, self.like = env, config, like
         self.generator = torch.Generator().manual_seed(config.seed)
         self.modules: dict[str, nn.Module] = {}
@@ -80,7 +83,7 @@ class Algorithm(ABC, Generic[Config]):
     def iterate(self, iteration: int) -> IterationReport:
         """Collect a batch, learn from it, and report.
 
-        Raises FloatingPointError, naming the iteration and the environments, when something is not finite.
+        Raises NotFiniteError, naming the iteration and the environments, when something is not finite.
         """
 
     @abstractmethod
@@ -88,7 +91,7 @@ class Algorithm(ABC, Generic[Config]):
         """The latents that are evaluated and their probabilities: (S, N) or (S, N, D), and (N,)."""
 
     def extra_state(self) -> dict[str, Any]:
-        """What else a resumption needs: tensors, numbers, strings, lists and dicts of them."""
+        """Further values that a resumed run needs: tensors, numbers, strings, and lists and dicts of them."""
         return {}
 
     def restore_extra_state(self, state: dict[str, Any]) -> None:
@@ -101,11 +104,11 @@ class Algorithm(ABC, Generic[Config]):
         return iteration / max(1, self.config.iterations - 1)
 
     def episode_seed(self, iteration: int) -> int:
-        """Seed of the environment's episodes: its own for each run and iteration."""
+        """Seed of the environment's episodes, different for each run and iteration."""
         return (self.config.seed * 1_000_003 + iteration) % (2**31 - 1)
 
     def standard_normal(self, *shape: int) -> Tensor:
-        """Noise of that shape, drawn on the CPU: a seed means the same on every device."""
+        """Standard normal noise, drawn on the CPU so that a seed gives the same numbers on every device."""
         return torch.randn(shape, generator=self.generator).to(self.like)
 
     def zero_grad(self) -> None:
@@ -113,21 +116,21 @@ class Algorithm(ABC, Generic[Config]):
             optimizer.zero_grad()
 
     def stepped(self, name: str, *, iteration: int, limit: float, bad: list[int] | None = None) -> float:
-        """Clip the gradient of one module to norm `limit` and apply it; the norm before clipping.
+        """Clip the gradient of one module to norm `limit` and take an optimiser step; returns the norm before clipping.
 
-        Raises FloatingPointError if it is not finite; `bad` are the environments that it came from, if known.
+        Raises NotFiniteError if it is not finite; `bad` are the environments responsible, if known.
         """
         norm = clipped_gradient_norm(self.modules[name].parameters(), limit)
         if not math.isfinite(norm):
             where = f" in environments {bad}" if bad else ""
-            raise FloatingPointError(f"iteration {iteration}: the gradient of the {name} is not finite{where}")
+            raise NotFiniteError(f"iteration {iteration}: the gradient of the {name} is not finite{where}")
         self.optimizers[name].step()
         return norm
 
     def check_finite(self, what: str, values: Tensor, iteration: int) -> None:
-        """Raise FloatingPointError if `values` (B, ...) are not finite, naming the environments."""
+        """Raise NotFiniteError if `values` (B, ...) are not finite, naming the environments."""
         if bad := bad_indices(values.detach()):
-            raise FloatingPointError(f"iteration {iteration}: the {what} is not finite in environments {bad}")
+            raise NotFiniteError(f"iteration {iteration}: the {what} is not finite in environments {bad}")
 
     def check_differentiable(self, rewards: Tensor) -> None:
         """Raise SettingError unless a gradient flows from `rewards` (T, B) to the actions."""
@@ -136,7 +139,7 @@ class Algorithm(ABC, Generic[Config]):
             raise SettingError(f"{given}; allowed where no gradient flows from the rewards are those that need none, as 'cem'")
 
     def state(self) -> dict[str, Any]:
-        """Everything a resumption needs, copied."""
+        """A copy of everything that a resumed run needs."""
         state: dict[str, Any] = {"generator": self.generator.get_state(), "extra": copied(self.extra_state())}
         for name, module in self.modules.items():
             state[name] = copied(module.state_dict())
@@ -155,8 +158,8 @@ class Algorithm(ABC, Generic[Config]):
 
 
 def copied(state: Any) -> Any:
-    """A deep copy of tensors, dicts, lists and tuples; whatever else is taken as it is. Several times as fast as copy.deepcopy,
-    which counts: a run is copied after every iteration.
+    """A deep copy of tensors, dicts, lists and tuples; other values are kept as they are. Several times faster than
+    copy.deepcopy, which matters because a run is copied after every iteration.
     """
     if isinstance(state, Tensor):
         return state.detach().clone()

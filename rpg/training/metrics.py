@@ -1,4 +1,4 @@
-"""What a run reports of every iteration, and the files it reports into: JSONL, and TensorBoard beside."""
+"""The metrics of each iteration, and the files they are written to: JSON lines and TensorBoard."""
 
 import json
 import os
@@ -11,7 +11,7 @@ METRICS_NAME = "metrics.jsonl"
 
 @dataclass(frozen=True)
 class IterationReport:
-    """What an algorithm says of one iteration, measured on its batch before the parameters changed.
+    """An algorithm's report of one iteration, measured on its batch before the update.
 
     A quantity that an algorithm does not have is 0.
     """
@@ -25,21 +25,21 @@ class IterationReport:
     distinct_outcomes: int
     """Number of distinct outcome labels among the successful episodes."""
     simulator_steps: int
-    """Environment steps taken: of the iteration in a report, so far in a run's metrics."""
+    """Environment steps: of this iteration in a report, of the run so far in its metrics."""
     objective: float = 0.0
-    """Mean of what is maximised, such as the weighted bound."""
+    """Mean of the objective, such as the weighted bound."""
     action_entropy: float = 0.0
-    """Entropy of the actions after squashing, nats a step."""
+    """Entropy of the actions after squashing, nats per step."""
     latent_entropy: float = 0.0
     """Entropy of pi(z), nats."""
     grad_norm: float = 0.0
     """Norm of the policy's gradient before clipping."""
     gradient_snr: float = 0.0
-    """Signal-to-noise ratio of the batch's mean action gradient (`rpg.gradient.signal_to_noise`)."""
+    """Signal-to-noise ratio of the batch's mean action gradient (`rpg.training.gradient_estimators.signal_to_noise`)."""
     latent_probs: tuple[float, ...] = ()
     """Probability of each latent, start or component, (K,)."""
     terms: dict[str, float] = field(default_factory=dict)
-    """What else the algorithm has to say, such as its losses and schedules."""
+    """Further values by name, such as losses and schedules."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class IterationMetrics(IterationReport):
     iteration: int = 0
     """Counted from 0."""
     seconds: float = 0.0
-    """Wall time of the run so far, over all its resumptions."""
+    """Wall time of the run so far, resumed parts included."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -62,7 +62,7 @@ class IterationMetrics(IterationReport):
 
 
 def read_metrics(run_dir: Path) -> list[IterationMetrics]:
-    """The whole lines of a run's metrics, up to the first that is cut short. No file counts as no lines."""
+    """The metrics of a run, up to the first incomplete line; none if there is no file."""
     path = run_dir / METRICS_NAME
     rows: list[IterationMetrics] = []
     if not path.exists():
@@ -76,10 +76,10 @@ def read_metrics(run_dir: Path) -> list[IterationMetrics]:
 
 
 class MetricsWriter:
-    """Appends one JSON line an iteration, flushed at once, and the same scalars to TensorBoard.
+    """Appends one JSON line per iteration, flushed at once, and the same scalars to TensorBoard.
 
-    Opening it for iteration n keeps the lines of the iterations 0..n-1 and drops what a lost continuation
-    wrote past them. Raises ValueError if some of those are missing.
+    Opening it for iteration n keeps the lines of the iterations 0..n-1 and removes later ones. Raises ValueError if some of
+    those are missing.
     """
 
     def __init__(self, run_dir: Path, *, first_iteration: int = 0) -> None:

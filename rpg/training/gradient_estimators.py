@@ -1,7 +1,7 @@
-"""Estimators of the gradient of an expectation, as surrogate losses whose gradient is minus the estimate, and what they
-are worth: their signal-to-noise ratio, and the weight at which two of them are mixed best.
+"""Estimators of the gradient of an expectation, as surrogate losses whose gradient is minus the estimate; their
+signal-to-noise ratio; and the weight that mixes two of them with the least variance.
 
-Episodes are compared with those of their own group, the episodes of one latent: `groups` (B,) int64.
+Means and variances are taken over groups of episodes, those with the same latent: `groups` (B,) int64.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def pathwise_loss(value: Tensor) -> Tensor:
-    """() loss for parameters that `value` (B,) is a differentiable function of: grad E[f] = E[grad f]."""
+    """() pathwise loss for the parameters of `value` (B,), a differentiable function of them: grad E[f] = E[grad f]."""
     return -value.mean()
 
 
@@ -28,7 +28,7 @@ def score_function_loss(value: Tensor, log_prob: Tensor) -> Tensor:
 
 
 def to_go(steps: Tensor) -> Tensor:
-    """(T, B) what is still earned from each step on, given what is earned at each; detached."""
+    """(T, B) sums from each step to the last (rewards to go) of `steps` (T, B); detached."""
     return steps.detach().flip(0).cumsum(0).flip(0)
 
 
@@ -39,14 +39,14 @@ def latent_groups(latent: Tensor) -> Tensor:
 
 
 def repeated_groups(groups: Tensor) -> Tensor:
-    """(B,) `groups`, or one group of all episodes if no group has two, as with continuous latents: else there would be no
-    spread to measure.
+    """(B,) `groups`, or a single group of all episodes if no group has two (continuous latents), so that there is a variance
+    to measure.
     """
     return groups if bool((torch.bincount(groups) > 1).any()) else torch.zeros_like(groups)
 
 
 def advantages(value: Tensor, groups: Tensor) -> Tensor:
-    """(..., B) `value` (..., B) less the mean of the other episodes of the group, or of all others for a group of one.
+    """(..., B) `value` (..., B) minus the mean over the other episodes of its group, or over all others for a group of one.
 
     A leave-one-out baseline does not depend on an episode's own noise, so score estimates stay unbiased.
     """
@@ -59,8 +59,9 @@ def advantages(value: Tensor, groups: Tensor) -> Tensor:
 
 
 def group_spread(gradients: Tensor, groups: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Per action dimension, summed over time and groups: signal |mean|^2 of per-episode `gradients` (T, B, A), freed of
-    what chance adds to it, and variance of that mean; and how many groups had the two episodes it takes.
+    """Signal and noise of per-episode `gradients` (T, B, A), each (A,), summed over time and groups: the noise is the
+    variance of the group's mean, the signal |mean|^2 minus the noise's expected contribution to it. Also the number of groups
+    with at least two episodes; the others are left out.
     """
     sizes = torch.bincount(groups)
     index = groups.view(1, -1, 1).expand_as(gradients)
@@ -77,8 +78,8 @@ def group_spread(gradients: Tensor, groups: Tensor) -> tuple[Tensor, Tensor, int
 
 
 def signal_to_noise(gradients: Tensor, groups: Tensor) -> float:
-    """sqrt(signal / noise) of the batch's mean gradient by `gradients` (T, B, A) of the actions; 0 if it is all noise, or
-    no group has two episodes.
+    """sqrt(signal / noise) of the batch's mean gradient, from per-episode `gradients` (T, B, A) with respect to the actions;
+    0 for pure noise, or if no group has two episodes.
     """
     signal, noise, used = group_spread(gradients.detach(), groups)
     if used == 0 or float(noise.sum()) == 0:
@@ -87,9 +88,9 @@ def signal_to_noise(gradients: Tensor, groups: Tensor) -> float:
 
 
 def pathwise_weight(pathwise: Tensor, score: Tensor, groups: Tensor) -> Tensor:
-    """(A,) weight of the pathwise estimate beside the score function's that makes the variance of the mix least, Var_s / (Var_s
-    + Var_p), for each action dimension (alpha-order gradients, Suh et al. 2022); 0 where the pathwise gradient is 0
-    throughout. Both are (T, B, A). The variances are of this batch, so the mix has a bias of order 1/B.
+    """(A,) weight of the pathwise estimate that gives its mix with the score function's the least variance, Var_s / (Var_s +
+    Var_p), for each action dimension (alpha-order gradients, Suh et al. 2022); 0 where the pathwise gradient is always 0.
+    Both estimates are (T, B, A). The variances are estimated from this batch, so the mix has a bias of order 1/B.
     """
     _, noise_p, _ = group_spread(pathwise, groups)
     _, noise_s, _ = group_spread(score, groups)
@@ -98,5 +99,5 @@ def pathwise_weight(pathwise: Tensor, score: Tensor, groups: Tensor) -> Tensor:
 
 
 def clipped_gradient_norm(parameters: Iterable[Tensor], limit: float) -> float:
-    """Scale the gradients down to norm `limit` if they exceed it; the norm before, possibly not finite."""
+    """Scale the gradients down to norm `limit` if they exceed it; returns the norm before, which may not be finite."""
     return float(torch.nn.utils.clip_grad_norm_(list(parameters), limit))

@@ -1,4 +1,4 @@
-"""The shell around every algorithm: iterations, metrics, checkpoints, interruption and resumption."""
+"""The training loop around every algorithm: iterations, metrics, checkpoints, interruption and resumption."""
 
 import time
 from collections.abc import Callable
@@ -6,33 +6,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rpg.algorithms import build_algorithm
-from rpg.algorithms.base import AlgorithmConfig
-from rpg.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint, save_checkpoint
-from rpg.evaluation import LatentEvaluation, evaluate_latents
-from rpg.metrics import IterationMetrics, MetricsWriter, read_metrics
-from rpg.modes import Mode, distinct_modes
+from rpg.algorithms.algorithm import AlgorithmConfig
 from rpg.protocol import Environment, check_environment
+from rpg.training.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint, save_checkpoint
+from rpg.training.evaluation import LatentEvaluation, evaluate_latents
+from rpg.training.metrics import IterationMetrics, MetricsWriter, read_metrics
+from rpg.training.modes import Mode, distinct_modes
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a call of `Trainer.train` ended."""
+    """The result of `Trainer.train`."""
 
     history: tuple[IterationMetrics, ...]
-    """One record an iteration, those before a resumption included."""
+    """One record per iteration, including those before a resumption."""
     modes: tuple[Mode, ...]
     """The distinct solutions, best first; empty if interrupted."""
     interrupted: bool
-    """Whether Ctrl-C ended it early; the checkpoint then holds the last whole iteration."""
+    """Whether Ctrl-C ended it early; the checkpoint then holds the last complete iteration."""
 
 
 class Trainer:
-    """Runs the algorithm that `config` belongs to on one environment.
+    """Trains one environment with the algorithm of `config`.
 
-    `run_dir` receives metrics.jsonl, tensorboard/ and checkpoint.pt (every `checkpoint_interval` iterations
-    and at the end); None keeps everything in memory. `identity` says what is optimised (the task's name, its
-    version) and is held against a checkpoint's. With `resume` the run in `run_dir` goes on, bit for bit as if
-    it had never stopped, given a deterministic environment.
+    `run_dir` receives metrics.jsonl, tensorboard/ and checkpoint.pt (every `checkpoint_interval` iterations and at the end);
+    None keeps everything in memory. `identity` names what is optimised (the task, its version) and must equal a checkpoint's.
+    With `resume` the run in `run_dir` continues, bit-identical to one without a break if the environment is deterministic.
 
     Raises FileExistsError if `run_dir` holds a run and `resume` is False, FileNotFoundError if it holds none
     and `resume` is True, CheckpointMismatch if it is another run, ValueError if `env` breaks the protocol or a setting does not
@@ -69,10 +68,10 @@ class Trainer:
             self.history = read_metrics(run_dir)[: self.iteration]
 
     def train(self, on_iteration: Callable[[IterationMetrics], None] | None = None) -> TrainingResult:
-        """Run the iterations that are left, calling `on_iteration` after each, then evaluate.
+        """Run the remaining iterations, calling `on_iteration` after each, then evaluate.
 
-        Ctrl-C leaves a checkpoint of the last whole iteration and returns. A loss or a gradient that is not
-        finite leaves the same checkpoint and raises FloatingPointError.
+        Ctrl-C saves a checkpoint of the last complete iteration and returns. A loss or a gradient that is not finite saves
+        the same checkpoint and raises NotFiniteError.
         """
         writer = None if self.run_dir is None else MetricsWriter(self.run_dir, first_iteration=self.iteration)
         if writer is not None:
@@ -94,12 +93,12 @@ class Trainer:
         return TrainingResult(history=tuple(self.history), modes=modes, interrupted=interrupted)
 
     def evaluate(self) -> list[LatentEvaluation]:
-        """The noiseless episodes of every candidate, most of them latents."""
+        """The noiseless episodes of every candidate (usually a latent)."""
         latents, probs = self.algorithm.candidates()
         return evaluate_latents(self.env, self.algorithm.policy, latents, probs)
 
     def modes(self, evaluations: list[LatentEvaluation] | None = None) -> list[Mode]:
-        """The distinct ways to succeed found so far, from `evaluations` or from a fresh `evaluate()`."""
+        """The distinct solutions so far, from `evaluations` or from a new `evaluate()`."""
         return distinct_modes(
             evaluations or self.evaluate(),
             outcome_names=getattr(self.env, "outcome_names", ()),
@@ -109,7 +108,7 @@ class Trainer:
     # Whole iterations, and what is kept of them -------------------------------------------------------------
 
     def _complete_iteration(self, writer: MetricsWriter | None) -> None:
-        """One iteration that counts only once it is whole: an interruption before the end undoes it."""
+        """One iteration; an interruption before its end undoes it."""
         began = time.perf_counter()
         report = self.algorithm.iterate(self.iteration)
         before = self.history[-1].simulator_steps if self.history else 0

@@ -2,10 +2,10 @@
 
     E[ R/T + beta log p_phi(z|tau) - alpha 1/T sum_t log pi(a_t|s_t,z) - alpha_z log pi(z|s1) ]
 
-The sums over time are divided by T, so that the weights mean the same at every horizon. With alpha = c T, alpha_z = c
-and beta = c S (S latents in a sequence) it is c times the evidence lower bound of log integral exp(R / (c T)) over
-the actions, and falls short of it by c times the divergence of the policy from the posterior over optimal
-trajectories (docs/rpg.md derives it; tests/rpg/test_bound.py checks it by quadrature). Other weights temper the parts.
+The sums over time are divided by T, so that the weights do not depend on the horizon. With alpha = c T, alpha_z = c and beta
+= c S (S latents in a sequence) it is c times an evidence lower bound of log integral exp(R / (c T)) over the actions; the gap
+is c times the divergence of the policy from the distribution of optimal trajectories (docs/rpg.md derives it;
+tests/rpg/test_bound.py checks it by quadrature). With other weights it is no longer a bound.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class BoundWeights:
-    """The weights beta, alpha and alpha_z at one point of a run."""
+    """The weights beta, alpha and alpha_z of one iteration."""
 
     beta: float
     alpha: float
@@ -25,7 +25,7 @@ class BoundWeights:
 
 @dataclass(frozen=True)
 class BoundTerms:
-    """The terms of the bound before weighting, split over the steps at which they are earned, (T, B)."""
+    """The terms of the bound before weighting, by step, (T, B)."""
 
     reward: Tensor
     """r_t / T."""
@@ -34,10 +34,10 @@ class BoundTerms:
     action_entropy: Tensor
     """-log pi(a_t|s_t,z) / T."""
     latent_entropy: Tensor
-    """(B,) -log pi(z|s1), detached: its own gradient has expectation zero, REINFORCE carries it."""
+    """(B,) -log pi(z|s1), detached, because its own gradient has expectation zero; it enters through REINFORCE."""
 
     def steps(self, weights: BoundWeights) -> Tensor:
-        """(T, B) the bound as it is earned, the latent's entropy left out."""
+        """(T, B) the bound by step, without the latent's entropy."""
         return self.reward + weights.beta * self.posterior + weights.alpha * self.action_entropy
 
     def total(self, weights: BoundWeights) -> Tensor:
@@ -65,7 +65,7 @@ def bound_terms(
     """The terms from `rewards` (T, B), `action_log_probs` (T, B), `latent_log_prob` (B,) and, at the steps
     `posterior_steps` (T',) int64, `posterior_log_prob` (T', B).
 
-    No posterior (None) counts as log p = 0: with a single latent there is nothing to guess.
+    No posterior (None) counts as log p = 0: with a single latent there is nothing to infer.
     """
     horizon = len(rewards)
     posterior = torch.zeros_like(rewards)

@@ -1,4 +1,4 @@
-"""One batch of episodes under a policy, each member of the latent sequence in force for its share of the steps."""
+"""Rollouts: one batch of episodes under a policy, each member of the latent sequence used for its share of the steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -7,18 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rpg.action_policy import ActionPolicy
+from rpg.models.action_policy import ActionPolicy
 from rpg.protocol import Environment, ProtocolError, check_last_info
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """What happened in B episodes of T steps. Observations, actions, log_probs and rewards may carry
-    gradients.
-    """
+    """B episodes of T steps. Observations, actions, log_probs and rewards may carry gradients."""
 
     observations: Tensor
-    """(T+1, B, O), the first state's included."""
+    """(T+1, B, O), including those of the first state."""
     actions: Tensor
     """(T, B, A) in [-1, 1]."""
     log_probs: Tensor
@@ -30,7 +28,7 @@ class Trajectory:
     outcome: Tensor
     """(B,) int64, -1 for none."""
     outcome_features: Tensor | None
-    """(B, F) where the episodes ended, for clustering, if the environment tells."""
+    """(B, F) the episodes' outcome features, for clustering, if the environment has them."""
 
     def sampled_steps(self, stride: int) -> Tensor:
         """(T',) int64: every `stride`-th step, counted back from the last."""
@@ -38,7 +36,7 @@ class Trajectory:
         return torch.arange(horizon - 1, -1, -stride, device=self.rewards.device).flip(0)
 
     def features(self, steps: Tensor, *, with_actions: bool) -> Tensor:
-        """(T', B, O) the observations after those steps, or (T', B, O + A) with the actions that led there."""
+        """(T', B, O) the observations after `steps` (T',), or (T', B, O + A) with the actions of those steps."""
         observations = self.observations[1:][steps]
         return torch.cat([observations, self.actions[steps]], dim=-1) if with_actions else observations
 
@@ -53,12 +51,12 @@ class Trajectory:
 
 
 def latent_at(latent: Tensor, step: int, horizon: int) -> Tensor:
-    """The member of the sequence `latent` (S, B, ...) in force at `step` of `horizon`: each for T/S steps."""
+    """The member of the sequence `latent` (S, B, ...) used at `step` of `horizon`; each is used for T/S steps."""
     return latent[step * len(latent) // horizon]
 
 
 def latent_steps(latent: Tensor, steps: Tensor, horizon: int) -> Tensor:
-    """(T', B, ...) the members in force at `steps` (T',)."""
+    """(T', B, ...) the members used at `steps` (T',)."""
     return latent[steps * len(latent) // horizon]
 
 
@@ -73,10 +71,11 @@ def rolled_out(
     window: int | None = None,
     differentiable: bool = True,
 ) -> Trajectory:
-    """Run T steps from `state`, of a `reset`, with `latent` (S, B, ...) and `noise` (T, B, A); no noise: mean actions.
+    """Run T steps from `state`, which `reset` returned, with `latent` (S, B, ...) and `noise` (T, B, A); zero noise gives
+    mean actions.
 
-    With `window`, states are cut from the graph every so many steps: gradients flow within windows only. Not
-    `differentiable` cuts actions from the graph.
+    With `window`, states are detached every so many steps: gradients flow within windows only. Without `differentiable`,
+    actions are detached.
     """
     observation = env.observe(state)
     observations, actions, log_probs, rewards = [observation], [], [], []
@@ -108,8 +107,8 @@ def rolled_out(
 
 
 def detached(state: Any) -> Any:
-    """The same state cut from the graph: a tensor, a dataclass, tuple, list or dict of such, or anything with
-    a `detach()`. Numbers, strings and None pass.
+    """The same state, detached: a tensor, a dataclass, tuple, list or dict of such, or anything with a `detach()`. Numbers,
+    strings and None are kept.
 
     Raises ProtocolError for anything else.
     """

@@ -1,4 +1,4 @@
-"""One picture of a run: how it learned, and which distinct ways it ended up with."""
+"""The plot of a run: its learning curves and its distinct solutions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +11,9 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot
 
-from rpg.evaluation import LatentEvaluation
-from rpg.metrics import IterationMetrics
-from rpg.modes import Mode
+from rpg.training.evaluation import LatentEvaluation
+from rpg.training.metrics import IterationMetrics
+from rpg.training.modes import Mode
 
 _COLOURS = ("#3b6fb6", "#e08a2e", "#4f9d69", "#b5517f", "#7a68b3", "#8c6d4f", "#3aa6a6", "#c2a83e")
 _FAILED = "#b9b9b9"
@@ -30,8 +30,8 @@ def plot_run(
 ) -> None:
     """Write a PNG of four panels: return, success, pi(z) over the run, and the modes at its end.
 
-    Latents are coloured by the outcome of their noiseless episode, grey where it failed. Raises ValueError
-    without any iteration.
+    Latents are coloured by the outcome of their noiseless episode, grey where it failed. Raises ValueError if `history` is
+    empty.
     """
     if not history:
         raise ValueError("history was given 0 iterations; expected at least 1")
@@ -39,9 +39,7 @@ def plot_run(
         figure, axes = pyplot.subplots(2, 2, figsize=(11, 7), layout="constrained")
         if title:
             figure.suptitle(title, fontsize=12)
-        colours = {
-            mode.outcome: _COLOURS[i % len(_COLOURS)] for i, mode in enumerate(modes) if mode.success >= 0.5
-        }
+        colours = {mode.outcome: _COLOURS[i % len(_COLOURS)] for i, mode in enumerate(modes) if mode.success >= 0.5}
         _plot_return(axes[0, 0], history)
         _plot_success(axes[0, 1], history)
         _plot_latents(axes[1, 0], history, evaluations, modes, colours)
@@ -98,7 +96,7 @@ def _plot_latents(
         axis.plot(_column(history, "simulator_steps"), _column(history, "objective"), color=_COLOURS[0], lw=1.8)
         axis.set_title("what is maximised", loc="left")
         return
-    if len(history) == 1:  # an area needs two ends
+    if len(history) == 1:  # an area needs two points
         probs = np.repeat(probs, 2, axis=0)
     steps = np.linspace(0, history[-1].simulator_steps, len(probs))
     ranks = {mode.outcome: rank for rank, mode in enumerate(modes)}
@@ -151,6 +149,4 @@ def _plot_modes(axis: Any, modes: Sequence[Mode], colours: dict[int, str]) -> No
     axis.set_xlim(0, 1)
     axis.set_xlabel("probability under π(z)")
     solved = sum(mode.success >= 0.5 for mode in modes)
-    axis.set_title(
-        f"distinct ways to succeed: {solved}" + ("" if solved else " (best failure shown)"), loc="left"
-    )
+    axis.set_title(f"distinct solutions: {solved}" + ("" if solved else " (best failure shown)"), loc="left")

@@ -1,4 +1,4 @@
-"""Numbers that change over a run."""
+"""Settings that change linearly over a run."""
 
 from dataclasses import dataclass
 

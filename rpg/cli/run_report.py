@@ -1,4 +1,4 @@
-"""What a run leaves behind besides its metrics: result.json, the plot and the video."""
+"""The summary of a run, result.json."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rpg.evaluation import LatentEvaluation
-from rpg.modes import Mode, expected_success, policy_success
-from rpg.trainer import Trainer
+from rpg.training.evaluation import LatentEvaluation
+from rpg.training.modes import Mode, expected_success, policy_success
+from rpg.training.trainer import Trainer
 
 RESULT_NAME = "result.json"
 
 
 def run_result(trainer: Trainer, evaluations: list[LatentEvaluation], modes: list[Mode]) -> dict[str, Any]:
-    """The outcome of a run as plain values: how its policy does without noise, and its distinct modes."""
+    """The results of a run as plain values: its policy's success without noise, and its distinct modes."""
     return {
         **trainer.identity,
         "config": trainer.config.to_dict(),
@@ -31,7 +31,7 @@ def run_result(trainer: Trainer, evaluations: list[LatentEvaluation], modes: lis
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
-    """Write ``result`` as JSON, whole or not at all."""
+    """Write ``result`` as JSON, atomically."""
     partial = path.with_name(path.name + ".tmp")
     partial.write_text(json.dumps(result, indent=1) + "\n")
     partial.replace(path)

@@ -1,11 +1,11 @@
-"""p_phi(z|tau): guesses from what an episode did which latent it followed.
+"""p_phi(z|tau): infers the latent of an episode from its trajectory.
 
-Its log probability rewards the latents for doing visibly different things, which is what keeps the policy
-exploring. A trajectory's log probability is the mean over its sampled steps,
+Its log probability is the bonus for latents whose trajectories differ, which keeps the policy exploring. A trajectory's log
+probability is the mean over its sampled steps,
 
     log p_phi(z|tau) = 1/T' sum_t log p_phi(z_t|x_t),
 
-x_t being the state, or the state and the action that led to it; z_t is the latent in force at that step.
+where x_t is the state, or the state and the action that led to it, and z_t is the latent used at that step.
 """
 
 import math
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rpg.latent import LatentSpace
-from rpg.network import PointSetEncoder, RunningNormalizer, dense_network
-from rpg.validation import SettingError
+from rpg.models.latent import LatentSpace
+from rpg.models.network import PointSetEncoder, RunningNormalizer, dense_network
+from rpg.settings_checks import SettingError
 
 PosteriorInput = Literal["states", "state_actions", "points"]
 
@@ -27,8 +27,7 @@ PosteriorInput = Literal["states", "state_actions", "points"]
 class Posterior(nn.Module):
     """The interface, and the network: normalised features -> parameters of a distribution over z.
 
-    Features are normalised by the running mean and std of those seen so far: a simulator's move by
-    centimetres.
+    Features are normalised by their running mean and std, because a simulator's features may vary by centimetres only.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class Posterior(nn.Module):
         return -self(features.detach(), latent).mean()
 
     def observe(self, features: Tensor) -> None:
-        """Learn the scale of `features` (..., F)."""
+        """Update the normaliser with `features` (..., F)."""
         self.normalizer.update(features)
 
 
@@ -98,7 +97,7 @@ class CategoricalPosterior(Posterior):
 
 
 class GaussianPosterior(Posterior):
-    """A diagonal Gaussian over continuous latents, its std at least 0.05: an exact guess is not paid without bound."""
+    """A diagonal Gaussian over continuous latents; its std is at least 0.05, which bounds the bonus."""
 
     def __init__(
         self,
@@ -128,16 +127,11 @@ def configured_posterior(
     points: tuple[int, int] | None,
     generator: torch.Generator,
 ) -> Posterior:
-    """The posterior for that space of latents and those inputs.
-
-    Raises SettingError for "points" in an environment that names no `observation_points`.
+    """The posterior for that latent space and those inputs. Raises SettingError for "points" in an environment without
+    `observation_points`.
     """
     if kind == "points" and points is None:
-        raise SettingError(
-            "posterior_input was given 'points'; allowed where the environment has observation_points (N, D)"
-        )
+        raise SettingError("posterior_input was given 'points'; allowed where the environment has observation_points (N, D)")
     feature_dim = observation_dim + (action_dim if kind == "state_actions" else 0)
     build = CategoricalPosterior if space.categorical else GaussianPosterior
-    return build(
-        feature_dim, space.size, hidden=hidden, generator=generator, points=points if kind == "points" else None
-    )
+    return build(feature_dim, space.size, hidden=hidden, generator=generator, points=points if kind == "points" else None)

@@ -1,4 +1,4 @@
-"""The distinct ways to succeed that a policy has found, counted in outcome space: entropy of z is not diversity."""
+"""The distinct solutions (modes) of a policy, counted by outcome: the entropy of z does not measure diversity."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,17 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from rpg.evaluation import LatentEvaluation
+from rpg.training.evaluation import LatentEvaluation
 
 
 @dataclass(frozen=True)
 class Mode:
-    """All the latents that reach one outcome, shown by the best of them."""
+    """The latents that reach one outcome, represented by the best of them."""
 
     outcome: int
     """The environment's label, -1 for none."""
     name: str
-    """The environment's name of it."""
+    """The environment's name for it."""
     latent: int
     """The representative: the latent with the highest return."""
     probability: float
@@ -45,9 +45,9 @@ def distinct_modes(
     """One mode for each distinct successful outcome, best return first; if none succeeded, the best latent's failed
     one.
 
-    Outcomes are the same if their labels are. Without labels (-1) they are if the episodes' outcome features fall in
-    one cluster, in which the average distance between any two parts is at most `outcome_radius`. Latents that fail are not
-    counted in the probability of a successful mode.
+    Outcomes are the same if their labels are. Without labels (-1) they are the same if the outcome features are in one
+    cluster of average-linkage clustering with radius `outcome_radius`. The probability of a successful mode does not include
+    latents that fail.
     """
     pool = [e for e in evaluations if e.succeeded]
     if not pool:
@@ -77,12 +77,12 @@ def distinct_modes(
 
 
 def policy_success(evaluations: Sequence[LatentEvaluation]) -> float:
-    """Success of the most probable latent's mean action: what a run is judged by."""
+    """Success of the most probable latent without noise, by which a run is judged."""
     return max(evaluations, key=lambda e: e.probability).success
 
 
 def expected_success(evaluations: Sequence[LatentEvaluation]) -> float:
-    """E_pi(z)[success of the mean action]."""
+    """Mean success under pi(z), without noise."""
     return float(sum(e.probability * e.success for e in evaluations))
 
 
@@ -92,7 +92,7 @@ def _labelled(pool: Sequence[LatentEvaluation]) -> list[list[LatentEvaluation]]:
 
 
 def _clustered(pool: Sequence[LatentEvaluation], radius: float | None) -> list[list[LatentEvaluation]]:
-    """Average-linkage clusters of the unlabelled; all of them are one without features or a radius."""
+    """Average-linkage clusters of the unlabelled evaluations; a single one without features or a radius."""
     features = [e.outcome_features for e in pool if e.outcome_features is not None]
     if len(pool) < 2 or radius is None or len(features) < len(pool):
         return [list(pool)] if pool else []

@@ -1,4 +1,4 @@
-"""Everything needed to go on with a run bit for bit, in one file that is either whole or not there."""
+"""A checkpoint: everything that a bit-identical continuation of a run needs, in one file, written atomically."""
 
 import os
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class CheckpointError(ValueError):
 
 
 class CheckpointMismatch(ValueError):
-    """The checkpoint belongs to another task or other settings than the run that wants to go on from it."""
+    """The checkpoint belongs to another task or has other settings than the run that would continue from it."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,15 @@ class Checkpoint:
     """A run after a whole number of iterations."""
 
     iteration: int
-    """How many iterations are done, which is also the number of metrics lines."""
+    """Number of completed iterations, which is also the number of metrics lines."""
     seconds: float
     """Wall time so far."""
     config: dict[str, Any]
     """The settings' `to_dict()`."""
     identity: dict[str, str]
-    """What was optimised, such as the task's name."""
+    """What is optimised, such as the task's name."""
     state: dict[str, Any]
-    """Parameters, running normalisers, optimisers and generators."""
+    """Parameters, running normalisers, optimisers and random generators."""
 
     def check_matches(self, *, config: dict[str, Any], identity: dict[str, str]) -> None:
         """Raise CheckpointMismatch at the first difference, in one line that names both values."""
@@ -41,7 +41,7 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write beside `path` and move over it, so that a crash leaves the old file or the new one."""
+    """Write a temporary file and move it to `path`, so that a crash leaves the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".tmp")
     with partial.open("wb") as file:
@@ -52,7 +52,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint onto the CPU, without running any code it may hold.
+    """Read a checkpoint onto the CPU, without running code from the file.
 
     Raises FileNotFoundError or CheckpointError, in one line.
     """
@@ -76,6 +76,4 @@ def _check_same(what: str, saved: dict[str, Any], given: dict[str, Any]) -> None
     for name in sorted(saved.keys() | given.keys()):
         old, new = saved.get(name), given.get(name)
         if old != new:
-            raise CheckpointMismatch(
-                f"{what} {name!r}: the checkpoint has {old!r}, this run was given {new!r}"
-            )
+            raise CheckpointMismatch(f"{what} {name!r}: the checkpoint has {old!r}, this run was given {new!r}")

@@ -1,7 +1,7 @@
 """pi(a|s,z): tanh-squashed Gaussian policies, open-loop and closed-loop, behind one interface.
 
-A sample is a = tanh(u), u = mean + std * noise. With noise given from outside, a is a function of the
-parameters, so E[f(a)] is differentiated through a (the pathwise, or reparameterised, gradient).
+A sample is a = tanh(u), u = mean + std * noise. Given the noise, a is a function of the parameters, so E[f(a)] is
+differentiated through a (the pathwise, or reparameterised, gradient).
 """
 
 import math
@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rpg.latent import LatentSpace
-from rpg.network import PointSetEncoder, RunningNormalizer, dense_network, held
-from rpg.validation import SettingError
+from rpg.models.latent import LatentSpace
+from rpg.models.network import PointSetEncoder, RunningNormalizer, dense_network, held
+from rpg.settings_checks import SettingError
 
 PolicyName = Literal["table", "mlp", "points"]
 HARMONICS = (1, 2)
 
 POLICY_LEARNING_RATES: dict[str, float] = {"table": 0.1, "mlp": 0.01, "points": 0.01}
-"""Adam steps that suit each policy."""
+"""Default Adam steps, by policy."""
 
 
 class ActionSample(NamedTuple):
@@ -38,11 +38,11 @@ class ActionSample(NamedTuple):
 def squashed_sample(mean: Tensor, std: Tensor | float, noise: Tensor) -> ActionSample:
     """a = tanh(mean + std * noise) and its log density; `std` is a number, (A,) or (B, A).
 
-    log pi(a) = log N(u; mean, std) - sum log(1 - tanh(u)^2), where log(1 - tanh(u)^2) = 2 (log 2 - u -
-    softplus(-2u)) stays finite for any u. Along a reparameterised sample (u - mean) / std is the noise, a
-    constant, so the Gaussian part is written in the noise: its score d log N / d mean, which has expectation
-    zero and only adds variance when it is left in, never enters, and the gradient of E[log pi] flows through
-    the action and the std alone. The gradient by `noise` is that through u alone, too.
+    log pi(a) = log N(u; mean, std) - sum log(1 - tanh(u)^2), where log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u)) stays
+    finite for any u. Along a reparameterised sample (u - mean) / std is the noise, a constant, so the Gaussian part is
+    written as a function of the noise. This leaves out its score d log N / d mean, which has expectation zero and only adds
+    variance; the gradient of E[log pi] flows through the action and the std only. The gradient with respect to `noise` flows
+    through u only, too.
     """
     u = mean + std * noise
     log_std = math.log(std) if isinstance(std, float | int) else std.log()
@@ -58,14 +58,14 @@ def log_tanh_slope(u: Tensor) -> Tensor:
 def squashed_entropy(std: Tensor, u: Tensor) -> float:
     """Mean over steps of the entropy of tanh(u), nats, from samples `u` (T, B, A) with std `std` (T, A) before squashing.
 
-    The steps are taken one by one: what they have in common through knots is not counted.
+    This is the entropy of each step's marginal distribution: correlations between steps (knots) are ignored.
     """
     gaussian = (std.log() + 0.5 * math.log(2 * math.pi * math.e)).sum(-1).mean()
     return float((gaussian + log_tanh_slope(u).sum(-1).mean()).detach())
 
 
 def time_features(step: int, horizon: int, like: Tensor) -> Tensor:
-    """(B, 5) of the time: linear, and two harmonics, smooth so that a gradient can move events in time."""
+    """(B, 5) time features: linear, and two harmonics; smooth, so that a gradient can shift events in time."""
     angles = [2 * math.pi * harmonic * step / horizon for harmonic in HARMONICS]
     time = [2 * step / horizon - 1, *map(math.sin, angles), *map(math.cos, angles)]
     return like.new_tensor(time).expand(like.shape[0], -1)
@@ -77,7 +77,7 @@ TIME_FEATURES = 1 + 2 * len(HARMONICS)
 class ActionPolicy(nn.Module, ABC):
     """The interface: the mean before squashing, as a function of the observation, the latent and the time.
 
-    The std is given at each call, or, once `learn_std` was called, is a parameter per action dimension.
+    The std is an argument of each call or, after `learn_std`, a parameter per action dimension.
     """
 
     def __init__(self, space: LatentSpace) -> None:
@@ -92,27 +92,24 @@ class ActionPolicy(nn.Module, ABC):
         """
 
     def learn_std(self, action_dim: int, start: float) -> None:
-        """Make the std a parameter, the same at all states, from `start`."""
+        """Make the std a parameter, independent of the state, with the initial value `start`."""
         self.log_std = nn.Parameter(torch.full((action_dim,), math.log(start)))
 
     def std(self, given: float) -> Tensor | float:
-        """The learned std (A,), or the given one."""
+        """The learned std (A,), or `given` if it is not learned."""
         return given if self.log_std is None else held(self.log_std, -4.6, 0.7).exp()
 
-    def forward(
-        self, observation: Tensor, latent: Tensor, step: int, std: float, noise: Tensor
-    ) -> ActionSample:
-        """A sample at `std` > 0 from `noise` (B, A), standard normal; zero noise gives the mean action."""
+    def forward(self, observation: Tensor, latent: Tensor, step: int, std: float, noise: Tensor) -> ActionSample:
+        """A sample with `std` > 0 and `noise` (B, A), standard normal; zero noise gives the mean action."""
         return squashed_sample(self.mean(observation, latent, step), self.std(std), noise)
 
     def observe(self, observations: Tensor) -> None:
-        """Learn the scale of `observations` (..., O), between rollouts. A blind policy learns nothing."""
+        """Update the normaliser with `observations` (..., O), between rollouts. An open-loop policy has none."""
 
 
 def knot_weights(knots: int | None, horizon: int) -> Tensor:
-    """(T, N) weights that turn values at N knots, evenly spaced over an episode, into T values: straight lines between.
-
-    One knot is a constant. At most T knots are used; None means T, a value of its own for each step.
+    """(T, N) weights that interpolate linearly from N knots, evenly spaced over an episode, to T steps. One knot is a
+    constant. At most T knots are used; None means T, an independent value for each step.
     """
     count = horizon if knots is None else min(knots, horizon)
     place = torch.arange(horizon) * ((count - 1) / max(1, horizon - 1))
@@ -120,10 +117,10 @@ def knot_weights(knots: int | None, horizon: int) -> Tensor:
 
 
 class OpenLoopTable(ActionPolicy):
-    """One action sequence for each of K latents, (K, T, A), blind to the observation.
+    """One action sequence for each of K latents, (K, T, A), independent of the observation.
 
-    They start as draws with standard deviation `scale`, one for each step, or at `knots` evenly spaced times with straight
-    lines between: noise that is new in each step averages out, and takes a body nowhere.
+    They start as random values with standard deviation `scale`, drawn for each step, or drawn at `knots` evenly spaced times
+    and interpolated linearly: noise drawn anew in each step averages out and hardly moves a body.
     """
 
     def __init__(
@@ -199,17 +196,15 @@ def configured_policy(
     table_spread: float = 0.01,
     table_knots: int | None = None,
 ) -> ActionPolicy:
-    """The policy of that name. `points` is the environment's `observation_points`, used by "points" alone;
-    `table_spread` and `table_knots` are those of an `OpenLoopTable`'s start.
+    """The policy of that name. `points` is the environment's `observation_points`, used by "points" only; `table_spread` and
+    `table_knots` are the `scale` and the `knots` of an `OpenLoopTable`.
 
-    Raises SettingError for a table of continuous latents, or for "points" in an environment that names none.
+    Raises SettingError for a table with continuous latents, or for "points" in an environment without `observation_points`.
     """
     if name == "table":
         if not space.categorical:
             raise SettingError("policy was given 'table'; allowed with continuous latents are 'mlp' and 'points'")
-        return OpenLoopTable(
-            space.size, horizon, action_dim, generator=generator, scale=table_spread, knots=table_knots
-        )
+        return OpenLoopTable(space.size, horizon, action_dim, generator=generator, scale=table_spread, knots=table_knots)
     if name == "points" and points is None:
         raise SettingError("policy was given 'points'; allowed where the environment has observation_points (N, D)")
     return MLPPolicy(

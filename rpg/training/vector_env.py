@@ -1,4 +1,4 @@
-"""An environment as stable-baselines3 wants it: numpy, no gradients, episodes that start anew by themselves.
+"""An environment with the interface of stable-baselines3: numpy, no gradients, automatic resets.
 
 Importing this needs the extra `baselines`.
 """
@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
+from rpg.algorithms.algorithm import NotFiniteError
 from rpg.protocol import Environment, check_last_info
 
 
 def with_time(observation: Tensor, step: int, horizon: int) -> NDArray[np.float32]:
-    """(B, O + 1) `observation` (B, O) and the time, -1 to 1: without it the value of a state is no function of it."""
+    """(B, O + 1) `observation` (B, O) and the time, -1 to 1: with a fixed horizon, values depend on the time."""
     time = observation.new_full((len(observation), 1), 2 * step / horizon - 1)
     return torch.cat([observation.detach(), time], dim=1).float().cpu().numpy()
 
 
 class VectorEnv(VecEnv):
-    """The B episodes of an environment side by side, all ending at the horizon, which is a true end, no time-out.
+    """The B episodes of an environment side by side, all ending at the horizon, which is a terminal state, not a time-out.
 
     Observations are (B, O + 1) float32, the time appended; actions (B, A) in [-1, 1]. The n-th batch of episodes is
     reset with `seeds(n)`. An info of the last step holds "success", "outcome" and "terminal_observation".
@@ -34,27 +35,27 @@ class VectorEnv(VecEnv):
         observations = spaces.Box(-np.inf, np.inf, (env.observation_dim + 1,), np.float32)
         super().__init__(env.num_envs, observations, spaces.Box(-1.0, 1.0, (env.action_dim,), np.float32))
         self.batch = 0
-        """Number of the batch of episodes that is going on."""
+        """Index of the current batch of episodes."""
         self.step_count: int | None = None
-        """Steps taken of it; None before the first reset, and when a step did not come to its end."""
+        """Steps taken in it; None before the first reset, and after a step that was interrupted."""
         self.returns = torch.zeros(env.num_envs)
-        """(B,) sums of rewards so far."""
+        """(B,) sums of its rewards so far."""
         self.last_returns = self.returns
-        """(B,) those of the batch before, whole."""
+        """(B,) sums of rewards of the previous batch."""
         self.last_info: dict[str, Tensor] = {}
-        """The info of its last step."""
+        """The info of the previous batch's last step."""
         self._state: Any = None
         self._observation: Tensor | None = None
         self._actions: NDArray[np.float32] | None = None
 
     def start(self, batch: int) -> None:
-        """Have the next `reset` begin the batch of episodes of that number."""
+        """Make the next `reset` begin the batch of episodes with that index."""
         if self.batch != batch:
             self.batch, self.step_count = batch, None
 
     @torch.no_grad()
     def reset(self) -> NDArray[np.float32]:
-        """(B, O + 1) first observations. Nothing is done where the batch has only just begun."""
+        """(B, O + 1) first observations. Does nothing if the batch has just begun."""
         if self.step_count != 0 or self._observation is None:
             self._state = self.env.reset(self.seeds(self.batch))
             self._observation = self.env.observe(self._state)
@@ -67,9 +68,9 @@ class VectorEnv(VecEnv):
 
     @torch.no_grad()
     def step_wait(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
-        """Observations (B, O + 1), of the next episodes where these ended; rewards (B,); dones (B,); infos.
+        """Observations (B, O + 1), those of the next episodes if these ended; rewards (B,); dones (B,); infos.
 
-        Raises FloatingPointError, naming the batch and the environments, if a reward is not finite.
+        Raises NotFiniteError, naming the batch and the environments, if a reward is not finite.
         """
         if self.step_count is None or self._observation is None:
             raise RuntimeError("step was called before reset")
@@ -78,7 +79,7 @@ class VectorEnv(VecEnv):
         self._state, reward, info = self.env.step(self._state, actions.clamp(-1.0, 1.0))
         self._observation = self.env.observe(self._state)
         if bad := (~reward.isfinite()).nonzero().squeeze(1).tolist():
-            raise FloatingPointError(f"iteration {self.batch}: the reward is not finite in environments {bad}")
+            raise NotFiniteError(f"iteration {self.batch}: the reward is not finite in environments {bad}")
         self.returns = self.returns + reward
         self.step_count = step + 1
         seen = with_time(self._observation, self.step_count, self.env.horizon)
@@ -95,7 +96,7 @@ class VectorEnv(VecEnv):
         return seen, reward.float().cpu().numpy(), np.full(self.num_envs, done), infos
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to release."""
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         value = None if attr_name == "render_mode" else getattr(self.env, attr_name)

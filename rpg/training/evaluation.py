@@ -1,4 +1,4 @@
-"""What every candidate (a latent, a start, a component) does without noise."""
+"""Evaluation of every candidate (a latent, a start, a component) without noise."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rpg.action_policy import ActionPolicy
+from rpg.models.action_policy import ActionPolicy
 from rpg.protocol import Environment
-from rpg.rollout import Trajectory, rolled_out
+from rpg.training.rollout import Trajectory, rolled_out
 
 EVALUATION_SEED = 2**31 - 1
-"""Beyond the seeds that training resets the environment with."""
+"""A seed that training does not use."""
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class LatentEvaluation:
     """The mean-action episodes of one candidate."""
 
     latent: int
-    """Its number."""
+    """Its index."""
     probability: float
-    """How often the policy would choose it."""
+    """Its probability under the policy."""
     episode_return: float
     """Mean sum of rewards."""
     success: float
@@ -30,19 +30,19 @@ class LatentEvaluation:
     outcome: int
     """The most frequent label among its successful episodes, or among all if none succeeded."""
     outcome_features: NDArray[np.float64] | None
-    """(F,) how the episode shown ended, if the environment tells."""
+    """(F,) the outcome features of the recorded episode, if the environment has them."""
     actions: NDArray[np.float64]
-    """(T, A), of the best episode with that outcome, the one that is shown."""
+    """(T, A), of the recorded episode: the best one with that outcome."""
     observations: NDArray[np.float64]
-    """(T+1, O), of that episode."""
+    """(T+1, O), of the recorded episode."""
     environment: int
-    """Index in the batch of that episode, to replay it from the same first state."""
+    """Index of the recorded episode in the batch, to replay it from the same first state."""
     seed: int
     """Seed of the episodes."""
 
     @property
     def succeeded(self) -> bool:
-        """Whether at least half of the episodes did."""
+        """Whether at least half of the episodes succeeded."""
         return self.success >= 0.5
 
 
@@ -50,10 +50,9 @@ class LatentEvaluation:
 def evaluate_latents(
     env: Environment, policy: ActionPolicy, latents: Tensor, probs: Tensor, *, seed: int = EVALUATION_SEED
 ) -> list[LatentEvaluation]:
-    """Run the mean action of every one of `latents` (S, N) or (S, N, D), the environments dealt out over them; N evaluations.
+    """Run the mean actions of each of `latents` (S, N) or (S, N, D), with the environments divided among them; N evaluations.
 
-    `probs` (N,) are told of each. With more latents than environments it takes several rounds from the same
-    seed.
+    `probs` (N,) are their probabilities. More latents than environments take several rounds from the same seed.
     """
     count, num_envs = latents.shape[1], env.num_envs
     like = env.observe(env.reset(seed))
@@ -63,14 +62,12 @@ def evaluate_latents(
         batch = range(first, min(first + num_envs, count))
         chosen = first + torch.arange(num_envs, device=like.device) % len(batch)
         trajectory = rolled_out(env, policy, latents[:, chosen], state=env.reset(seed), std=1.0, noise=noise)
-        evaluations += [
-            _evaluation(n, float(probs[n]), trajectory, (chosen == n).nonzero().squeeze(1), seed) for n in batch
-        ]
+        evaluations += [_evaluation(n, float(probs[n]), trajectory, (chosen == n).nonzero().squeeze(1), seed) for n in batch]
     return evaluations
 
 
 def _evaluation(latent: int, probability: float, trajectory: Trajectory, envs: Tensor, seed: int) -> LatentEvaluation:
-    """Sum up the episodes `envs` (n,), all of them this latent's."""
+    """Summarise the episodes `envs` (n,), all with this latent."""
     returns, success, outcome = trajectory.rewards.sum(0), trajectory.success, trajectory.outcome
     counted = envs[success[envs]] if bool(success[envs].any()) else envs
     label = int(outcome[counted].mode().values)

@@ -1,17 +1,17 @@
-"""V(s, z, t): what an episode still earns from a state on, learned by regression."""
+"""V(s, z, t): the value function, the expected reward to go from a state, learned by regression."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from rpg.action_policy import TIME_FEATURES, time_features
-from rpg.latent import LatentSpace
-from rpg.network import RunningNormalizer, dense_network
+from rpg.models.action_policy import TIME_FEATURES, time_features
+from rpg.models.latent import LatentSpace
+from rpg.models.network import RunningNormalizer, dense_network
 
 
 class ValueFunction(nn.Module):
-    """A network of (normalised observation, z, features of the time); targets are learned in units of their spread."""
+    """A network of (normalised observation, z, features of the time); targets are divided by their standard deviation."""
 
     spread: Tensor
     center: Tensor
@@ -35,7 +35,7 @@ class ValueFunction(nn.Module):
         self.register_buffer("spread", torch.ones(()))
 
     def rows(self, observation: Tensor, latent: Tensor, step: int) -> Tensor:
-        """(B, W) what the network is given of `observation` (B, O) at `step`, with the latent in force."""
+        """(B, W) the network's input for `observation` (B, O) at `step` with `latent`."""
         seen, times = self.normalizer(observation), time_features(step, self.horizon, observation)
         return torch.cat([seen, self.space.features(latent, observation), times], dim=-1)
 
@@ -43,7 +43,7 @@ class ValueFunction(nn.Module):
         return self.network(self.rows(observation, latent, step)).squeeze(-1)
 
     def forward(self, observation: Tensor, latent: Tensor, step: int) -> Tensor:
-        """(B,) value of `observation` (B, O) at `step` in 0..T, with the latent in force."""
+        """(B,) value of `observation` (B, O) at `step` in 0..T with `latent`."""
         return self.center + self.spread * self._normal(observation, latent, step)
 
     def frozen(self, observation: Tensor, latent: Tensor, step: int) -> Tensor:
@@ -52,7 +52,7 @@ class ValueFunction(nn.Module):
         return torch.func.functional_call(self, frozen, (observation, latent, step))
 
     def loss(self, observations: Tensor, latents: Sequence[Tensor], targets: Tensor) -> Tensor:
-        """() mean squared error, in units of the targets' spread, over steps 0..T-1: `observations` (T, B, O), a
+        """() mean squared error, in units of the targets' standard deviation, over steps 0..T-1: `observations` (T, B, O), a
         latent for each step, `targets` (T, B); all detached.
         """
         wanted = ((targets - self.center) / self.spread).detach()
@@ -60,15 +60,15 @@ class ValueFunction(nn.Module):
         return (torch.stack(guesses) - wanted).square().mean()
 
     def row_loss(self, rows: Tensor, targets: Tensor) -> Tensor:
-        """() the same over detached `rows` (N, W) of any steps and `targets` (N,), for minibatches."""
+        """() the same error for detached `rows` (N, W) of any steps and `targets` (N,), for minibatches."""
         return (self.network(rows).squeeze(-1) - (targets - self.center) / self.spread).square().mean()
 
     @torch.no_grad()
     def observe(self, observations: Tensor, targets: Tensor, *, keep_outputs: bool = False) -> None:
-        """Learn the scales of observations (..., O) and targets.
+        """Update the scales of observations (..., O) and targets.
 
-        With `keep_outputs` the last layer is adapted to the new scale of the targets, so that the values stay what they
-        were (Pop-Art, van Hasselt et al. 2016): for networks that were trained at the old one.
+        With `keep_outputs` the last layer is rescaled so that the values do not change (Pop-Art, van Hasselt et al. 2016),
+        for networks trained with the old scale.
         """
         self.normalizer.update(observations)
         center, spread = self.center.clone(), self.spread.clone()

@@ -1,4 +1,4 @@
-"""The small networks that policies, posteriors and values are made of."""
+"""The networks and the normaliser that policies, posteriors and values are built from."""
 
 import math
 from collections.abc import Sequence
@@ -8,9 +8,7 @@ import torch
 from torch import Tensor, nn
 
 
-def dense_network(
-    sizes: Sequence[int], *, generator: torch.Generator, last_scale: float = 1.0
-) -> nn.Sequential:
+def dense_network(sizes: Sequence[int], *, generator: torch.Generator, last_scale: float = 1.0) -> nn.Sequential:
     """A multilayer perceptron of the given widths, smooth (SiLU) because pathwise gradients pass through it.
 
     Weights are drawn from `generator` alone, never from torch's global one; biases are zero; the last layer's
@@ -32,14 +30,12 @@ def dense_network(
 class PointSetEncoder(nn.Module):
     """Observations whose first N x D entries are a set of N points, in any order: (..., O) -> (..., width).
 
-    Each point goes through one shared network; the set is summed up by the mean and a smooth maximum (log-mean-exp) of
-    their features (PointNet, Qi et al. 2017), beside whatever else the observation holds. Points are centred, and their
-    centre is kept as a feature, so that shape and place are told apart.
+    A shared network is applied to each point, and its features are pooled by the mean and a smooth maximum (log-mean-exp;
+    PointNet, Qi et al. 2017); the rest of the observation is passed on. Points are centred, and their centre is a further
+    feature, so that shape and position are separate inputs.
     """
 
-    def __init__(
-        self, observation_dim: int, points: tuple[int, int], *, hidden: int = 32, generator: torch.Generator
-    ) -> None:
+    def __init__(self, observation_dim: int, points: tuple[int, int], *, hidden: int = 32, generator: torch.Generator) -> None:
         super().__init__()
         self.count, self.dim = points
         rest = observation_dim - self.count * self.dim
@@ -49,9 +45,7 @@ class PointSetEncoder(nn.Module):
         self.width = 2 * hidden + self.dim + rest
 
     def forward(self, observation: Tensor) -> Tensor:
-        points, rest = observation.split(
-            (self.count * self.dim, observation.shape[-1] - self.count * self.dim), dim=-1
-        )
+        points, rest = observation.split((self.count * self.dim, observation.shape[-1] - self.count * self.dim), dim=-1)
         points = points.unflatten(-1, (self.count, self.dim))
         center = points.mean(-2, keepdim=True)
         features = self.network(points - center)
@@ -60,19 +54,19 @@ class PointSetEncoder(nn.Module):
 
 
 def held(value: Tensor, low: float, high: float) -> Tensor:
-    """`value` cut to [low, high], with the gradient passed on as if it were not: a parameter that has drifted out can
-    come back, which a plain clamp would never let it.
+    """`value` clamped to [low, high], with the gradient of the identity (a straight-through estimator): with a plain clamp a
+    parameter outside would have no gradient and stay there.
     """
     return value + (value.clamp(low, high) - value).detach()
 
 
 class RunningNormalizer(nn.Module):
-    """x -> (x - mean) / std, with the mean and the std of all the data given to `update` so far.
+    """x -> (x - mean) / std, with the mean and the std of all data passed to `update` so far.
 
-    The statistics are buffers, so they are checkpointed, and they change only in `update`, so a rollout sees
-    one fixed affine map. Before the first update it is the identity, to 0.02%. A feature that hardly varies (less
-    than `relative_floor` of the root-mean-square std) is not blown up to unit variance. With `points` (N, D) the
-    first N x D features are a set of points and share D statistics, so that their order stays without meaning.
+    The statistics are buffers, so they are checkpointed, and they change only in `update`, so a rollout sees one fixed affine
+    map. Before the first update it is the identity, to 0.02%. A feature that hardly varies (less than `relative_floor` of the
+    root-mean-square std) is not blown up to unit variance. With `points` (N, D) the first N x D features are a set of points
+    and share D statistics, so that the result does not depend on their order.
     """
 
     count: Tensor
@@ -92,7 +86,7 @@ class RunningNormalizer(nn.Module):
 
     @torch.no_grad()
     def update(self, data: Tensor) -> None:
-        """Take in `data` (..., size)."""
+        """Update the statistics with `data` (..., size)."""
         data = data.detach().reshape(-1, self.mean.numel())
         old, new = self.count, torch.full_like(self.count, float(data.shape[0]))
         weight = new / (old + new)
@@ -109,6 +103,6 @@ class RunningNormalizer(nn.Module):
         self.count.add_(new)
 
     def forward(self, data: Tensor) -> Tensor:
-        """`data` (..., size) in units of its own spread, limited to +-`limit`."""
+        """Normalised `data` (..., size), clamped to +-`limit`."""
         floor = self.relative_floor**2 * self.variance.mean() + 1e-12
         return ((data - self.mean) / (self.variance + floor).sqrt()).clamp(-self.limit, self.limit)
