@@ -13,13 +13,11 @@ from typing import Any
 from diffsim.compiler import ti
 from diffsim.soft.kernels.boxes import low, strides
 from diffsim.soft.kernels.constitutive import Decomposition, Law, Response, Strain, StrainBars, constitutive_stage
+from diffsim.soft.kernels.tile_memory import tile_memory
 from diffsim.soft.kernels.tiles import elementary_functions, tile_arrays
 from diffsim.soft.kernels.transfer import Affine, Stencil, particle_grid_transfer
 from diffsim.soft.soft_records import (
-    LAW_PARAMETERS,
     LEFT_GRID,
-    ON_TAPE,
-    VECTORS,
     WILD,
     WILD_DEFORMATION,
     WILD_VELOCITY,
@@ -29,8 +27,6 @@ from diffsim.soft.soft_records import (
     Constants,
     Sizes,
     Status,
-    Tile,
-    WorldInputs,
 )
 
 WILD_SQUARED = WILD * WILD
@@ -42,6 +38,9 @@ def particle_stages(
     """The stages' device functions for scalar type ``real`` and tiles of ``width`` particles; laws and ``viscous`` as of
     `constitutive_stage`."""
     tile = tile_arrays(real, width)
+    memory = tile_memory(real, tile)
+    report, members, load, store = memory.report, memory.members, memory.load, memory.store
+    body_inputs, law_inputs = memory.body_inputs, memory.law_inputs
     law = constitutive_stage(real, tile, elementary_functions(real), laws, viscous)
     transfer = particle_grid_transfer(real, shared_grid=shared_grid)
     vec4 = ti.types.vector(4, real)
@@ -49,102 +48,6 @@ def particle_stages(
     with_adjoint = [BodyInputs.mass, *BodyInputs.columns("parameters")]
     if viscous:
         with_adjoint += [BodyInputs.shear_viscosity, BodyInputs.bulk_viscosity]
-
-    @ti.func
-    def report(status: ti.template(), environment, substep, particle, failure):
-        """Keep an environment's first failure."""
-        row = environment * Status.SIZE
-        if status[row + Status.failure] == 0:
-            status[row + Status.failure] = failure
-            status[row + Status.substep] = substep
-            status[row + Status.particle] = particle
-
-    @ti.func
-    def members(sizes: ti.template(), tile_index):
-        """A tile's first particle, how many, their body and its law."""
-        at = Sizes.SIZE + Tile.SIZE * tile_index
-        return sizes[at + Tile.first], sizes[at + Tile.count], sizes[at + Tile.body], sizes[at + Tile.law]
-
-    @ti.func
-    def body_inputs(sizes: ti.template(), environment, body):
-        """Where a body's inputs begin."""
-        return environment * sizes[Sizes.inputs] + WorldInputs.SIZE + BodyInputs.SIZE * body
-
-    @ti.func
-    def law_inputs(inputs: ti.template(), at):
-        """A body's law parameters (5) and its two viscosities."""
-        parameters = [inputs[at + BodyInputs.parameters + n] for n in ti.static(range(LAW_PARAMETERS))]
-        return parameters, inputs[at + BodyInputs.shear_viscosity], inputs[at + BodyInputs.bulk_viscosity]
-
-    # Lanes beyond a tile's ``count`` repeat its last particle. They go to no grid, no record and no sum.
-
-    @ti.func
-    def load(tape: ti.template(), begin, target: ti.template()):
-        """Consecutive components from index ``begin`` on."""
-        for c in ti.static(range(len(target))):
-            lanes = tape[begin + c]
-            for t in range(width):
-                target[c][t] = lanes[t]
-
-    @ti.func
-    def store(tape: ti.template(), begin, source: ti.template()):
-        for c in ti.static(range(len(source))):
-            tape[begin + c] = source[c]
-
-    @ti.func
-    def enter(
-        records: ti.template(), tape: ti.template(), frames: ti.template(), sizes: ti.template(), tile_index, record_row,
-        place, frame, turn: ti.template(),
-    ):  # fmt: skip
-        """A tile's records onto the tape; with ``turn``, F into its frame: F R."""
-        ti.static(tile.release())
-        first, count, _body, _law_index = members(sizes, tile_index)
-        D, R, turned = ti.static(tile.local(Component.stress), tile.local(9), tile.local(9))
-        for t in range(width):
-            n = (record_row + first + ti.min(t, count - 1)) * VECTORS
-            for r in ti.static(range(VECTORS)):
-                record = records[n + r]
-                for c in ti.static(range(4)):
-                    if ti.static(4 * r + c in ON_TAPE):
-                        D[ON_TAPE[4 * r + c]][t] = record[c]
-        store(tape, place, D)
-        if ti.static(turn):
-            load(frames, frame, R)
-            for t in range(width):
-                for i, j in ti.static(ti.ndrange(3, 3)):
-                    turned[3 * i + j][t] = (
-                        D[Component.F + 3 * i][t] * R[j][t]
-                        + D[Component.F + 3 * i + 1][t] * R[3 + j][t]
-                        + D[Component.F + 3 * i + 2][t] * R[6 + j][t]
-                    )
-            store(tape, place + Component.F, turned)
-
-    @ti.func
-    def leave(
-        records: ti.template(), tape: ti.template(), frames: ti.template(), sizes: ti.template(), tile_index, record_row,
-        place, frame, turn: ti.template(),
-    ):  # fmt: skip
-        """A tile from the tape to its records; with ``turn``, F out of its frame: F R^T."""
-        ti.static(tile.release())
-        first, count, _body, _law_index = members(sizes, tile_index)
-        D, R, G = ti.static(tile.local(Component.stress), tile.local(9), tile.local(9))
-        load(tape, place, D)
-        if ti.static(turn):
-            load(frames, frame, R)
-            load(tape, place + Component.F, G)
-            for t in range(width):
-                for i, j in ti.static(ti.ndrange(3, 3)):
-                    D[Component.F + 3 * i + j][t] = (
-                        G[3 * i][t] * R[3 * j][t] + G[3 * i + 1][t] * R[3 * j + 1][t] + G[3 * i + 2][t] * R[3 * j + 2][t]
-                    )
-        for t in range(count):
-            n = (record_row + first + t) * VECTORS
-            for r in ti.static(range(VECTORS)):
-                record = vec4(0.0)
-                for c in ti.static(range(4)):
-                    if ti.static(4 * r + c in ON_TAPE):
-                        record[c] = D[ON_TAPE[4 * r + c]][t]
-                records[n + r] = record
 
     @ti.func
     def stencil(x: ti.template(), constants: ti.template(), sizes: ti.template(), f: ti.template(), base: ti.template()):
@@ -490,8 +393,8 @@ def particle_stages(
         members=members,
         reserve=tile.reserve,
         report=report,
-        enter=enter,
-        leave=leave,
+        enter=memory.enter,
+        leave=memory.leave,
         measure=measure,
         to_grid=to_grid,
         from_grid=from_grid,
