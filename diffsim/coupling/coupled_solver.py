@@ -48,7 +48,8 @@ class CoupledSolver:
         from diffsim.coupling.kernels.coupled_lanes import coupled_kernels  # imports Taichi
 
         self.soft, self.rigid = soft, rigid
-        self._made = partial(runtime.compiled, coupled_kernels, {torch.float32: "f32", torch.float64: "f64"}[soft.dtype])
+        precision = {torch.float32: "f32", torch.float64: "f64"}[soft.dtype]
+        self._made = partial(runtime.compiled, coupled_kernels, precision, rigid.model.further_shapes)
         self._buffers = Buffers(soft.layout)
         self._count = sum(len(body.rest_particles) for body in scene.soft_bodies)
         grips = []

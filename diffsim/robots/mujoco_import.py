@@ -54,7 +54,7 @@ class Notes:
                 return False
             return True
 
-        shapes = logging.getLogger("diffsim.scene.shapes")
+        shapes = logging.getLogger("diffsim.scene.shapes.triangle_mesh")
         shapes.addFilter(gather)
         try:
             yield names

@@ -19,13 +19,14 @@ from diffsim.soft.kernels.soft_lanes import BLOCK
 from diffsim.soft.soft_records import COMPONENTS, FRAME, LANE_WIDTH, OUTGROWN, PARTICLES, STATUS, SUBSTEPS
 
 
-def coupled_kernels(precision: str, event: bool) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"; with ``event``, rigid bodies' fast impacts are events."""
+def coupled_kernels(precision: str, further: tuple, event: bool) -> SimpleNamespace:
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"; for the shapes of every scene and the classes ``further``
+    (`diffsim.scene.shapes.distance_kinds`); with ``event``, rigid bodies' fast impacts are events."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     particles = particle_stages(real, width=LANE_WIDTH, shared_grid=False)
     nodes = grid_stage(real, shared_grid=False)
-    rigid = substep_stages(real, tools=True, event=event)
-    contact = particle_contact(real, particles)
+    rigid = substep_stages(real, tools=True, event=event, further=further)
+    contact = particle_contact(real, particles, further)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Nodes = ti.types.ndarray(dtype=vec4, ndim=1)
