@@ -11,7 +11,19 @@ from diffsim.scene.bodies import Ground, Obstacle, RigidBody, SoftBody, Tool
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.materials import Elastic, ElastoPlastic, Liquid, Material, NeoHookean, Sand, Snow
 from diffsim.scene.scene import Scene
-from diffsim.scene.shapes import Box, Capsule, Cylinder, Plane, Shape, Sphere, Torus, TriangleMesh
+from diffsim.scene.shapes import (
+    Box,
+    Capsule,
+    Cone,
+    Cylinder,
+    Ellipsoid,
+    HeightField,
+    Plane,
+    Shape,
+    Sphere,
+    Torus,
+    TriangleMesh,
+)
 from diffsim.simulator import Simulator
 from diffsim.state import State
 
@@ -20,14 +32,17 @@ __all__ = [
     "Articulation",
     "Box",
     "Capsule",
+    "Cone",
     "ContactModel",
     "Cylinder",
     "Elastic",
     "ElastoPlastic",
+    "Ellipsoid",
     "EndEffector",
     "Geometry",
     "GradientReport",
     "Ground",
+    "HeightField",
     "Inertia",
     "InputError",
     "Joint",

@@ -17,7 +17,7 @@ import diffsim.robots.package_paths
 from diffsim.robots.model_files import load_articulation
 from diffsim.scene.articulation import Articulation
 from diffsim.scene.rotations import rotation_matrix
-from diffsim.scene.shapes import Box, Capsule, Cylinder, Plane, Sphere, TriangleMesh
+from diffsim.scene.shapes import Box, Capsule, Cylinder, Ellipsoid, Plane, Sphere
 from tests.diffsim.mujoco_oracle import (
     BALL,
     EXACT,
@@ -276,7 +276,7 @@ def test_shapes(tmp_path):
     assert (world.name, world.parent, world.joint.kind) == ("world", None, "fixed")
     assert [type(geometry.shape) for geometry in world.geometries] == [Plane, Box]
     assert world.geometries[0].color == (0.0, 1.0, 0.0)
-    assert [type(g.shape) for g in body.geometries] == [Sphere, Capsule, Box, Cylinder, TriangleMesh, Sphere, Sphere]
+    assert [type(g.shape) for g in body.geometries] == [Sphere, Capsule, Box, Cylinder, Ellipsoid, Sphere, Sphere]
     sphere, capsule, box, cylinder, ellipsoid, red, blue = body.geometries
     assert (sphere.friction, sphere.collision_group, sphere.collision_mask) == (0.9, 5, 6)
     assert capsule.shape == Capsule(0.2, 0.1)
