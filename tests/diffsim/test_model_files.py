@@ -292,6 +292,16 @@ def test_shapes(tmp_path):
     assert all(geometry.visible for geometry in plain)
 
 
+def test_height_field(tmp_path):
+    asset = '<asset><hfield name="hill" nrow="2" ncol="3" size="0.5 0.2 0.3 0.1" elevation="0 1 2 3 4 6"/></asset>'
+    body = '<geom type="hfield" hfield="hill" pos="1 2 3"/><body name="b"><joint name="j"/><geom size="0.1"/></body>'
+    (geometry,) = load_articulation(mjcf(tmp_path, body, asset)).links[0].geometries
+    assert geometry.position == (1.0, 2.0, 3.0)
+    assert geometry.shape.spacing == pytest.approx((0.5, 0.4))
+    # of row 0 the last column: x = 0.5, y = -0.2
+    np.testing.assert_allclose(geometry.shape.evaluate(np.array([[0.5, -0.2], [-0.5, 0.2]]))[0], [0.1, 0.15], atol=1e-6)
+
+
 def test_exclusions(tmp_path):
     body = f"""<geom type="plane" size="1 1 1"/><body name="a"><freejoint/>{BALL}
         <body name="fixed" pos="1 0 0">{BALL}<body name="inner">{BALL}</body></body>

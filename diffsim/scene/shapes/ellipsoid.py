@@ -114,6 +114,8 @@ class Ellipsoid(Shape):
     def contact_points(self, subdivisions: int = 2) -> tuple[np.ndarray, float]:
         """Centres of balls of the least radius of curvature that touch the surface from within, also at the ends of the axes.
 
+        Between the balls the surface is faceted: an ellipsoid of axes 2 : 1.5 : 1 with 162 of them lies 1% low on a plane.
+
         Args:
             subdivisions: of an icosahedron; 1 gives 42 points, 2 gives 162.
         """

@@ -1,7 +1,8 @@
 """Terrain: heights on a regular grid, smoothly interpolated.
 
 The surface is z = h(u), h the cubic B-spline (C2) through the heights. The point of it closest to (x, z) minimises
-|x - u|^2 / 2 + (z - h(u))^2 / 2 over u = (u_x, u_y). With the gap g = z - h, the slope h' (2) and the curvature h'' (2, 2) there
+|x - u|^2 / 2 + (z - h(u))^2 / 2 over u = (u_x, u_y). With the gap g = z - h, the slope h' (2) and the curvature h'' (2, 2)
+there
 
     u - x - g h' = 0,    and the second derivative there is    H = B - g h'',    B = 1 + h' h'^T.
 
