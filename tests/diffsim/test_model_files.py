@@ -298,8 +298,14 @@ def test_height_field(tmp_path):
     (geometry,) = load_articulation(mjcf(tmp_path, body, asset)).links[0].geometries
     assert geometry.position == (1.0, 2.0, 3.0)
     assert geometry.shape.spacing == pytest.approx((0.5, 0.4))
-    # of row 0 the last column: x = 0.5, y = -0.2
-    np.testing.assert_allclose(geometry.shape.evaluate(np.array([[0.5, -0.2], [-0.5, 0.2]]))[0], [0.1, 0.15], atol=1e-6)
+    # the first row that the file lists lies at the largest y
+    np.testing.assert_allclose(geometry.shape.evaluate(np.array([[0.5, 0.2], [-0.5, -0.2]]))[0], [0.1, 0.15], atol=1e-6)
+    model = mujoco.MjModel.from_xml_path(str(mjcf(tmp_path, body, asset)))
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    for x, y, height in ((0.499, 0.199, 0.1), (-0.499, -0.199, 0.15), (0.499, -0.199, 0.3)):
+        hit = mujoco.mj_rayHfield(model, data, 0, np.array([1 + x, 2 + y, 5.0]), np.array([0.0, 0.0, -1.0]), np.zeros(3))
+        assert 5.0 - hit - 3.0 == pytest.approx(height, abs=2e-3)
 
 
 def test_exclusions(tmp_path):
