@@ -150,13 +150,13 @@ class HeightField(Shape):
         if heights.ndim != 2 or min(heights.shape) < 2 or not np.isfinite(heights).all():
             raise InputError(f"heights must be (nx, ny) finite numbers, nx and ny at least 2, got shape {heights.shape}")
         heights.setflags(write=False)
-        spacing = np.broadcast_to(np.asarray(self.spacing, dtype=float), 2) if np.size(self.spacing) in (1, 2) else ()
-        if len(spacing) != 2:
+        steps = np.asarray(self.spacing, dtype=float).ravel().tolist()
+        if len(steps) not in (1, 2):
             raise InputError(f"spacing must be one length or two, got {self.spacing!r}")
-        for length in spacing:
-            check_length("spacing", float(length))
+        for step in steps:
+            check_length("spacing", step)
         object.__setattr__(self, "heights", heights)
-        object.__setattr__(self, "spacing", (float(spacing[0]), float(spacing[1])))
+        object.__setattr__(self, "spacing", (steps[0], steps[-1]))
 
     def __repr__(self) -> str:
         return f"HeightField({self.heights.shape[0]} x {self.heights.shape[1]} heights, spacing={self.spacing})"
