@@ -248,16 +248,20 @@ def touching_scene(shape):
     if not shape.bounded:
         return ds.Scene(
             rigid_bodies=(
-                ds.RigidBody("ball", ds.Sphere(0.05), (0.51, 0.52, 0.3), velocity=(0.3, 0.1, -0.5), spin=(1.0, 2.0, 0.5)),
+                ds.RigidBody(
+                    "ball", ds.Sphere(0.05), (0.51, 0.52, 0.3), velocity=(0.3, 0.1, -0.5), angular_velocity=(1.0, 2.0, 0.5)
+                ),
                 ds.RigidBody("egg", ds.Ellipsoid((0.06, 0.05, 0.04)), (0.7, 0.55, 0.27), velocity=(0.1, -0.2, -0.3)),
             ),
             obstacles=(ds.Obstacle("it", shape, (0.55, 0.55, 0.2)),), ground=None, contact=soft,
         )  # fmt: skip
     return ds.Scene(
         rigid_bodies=(
-            ds.RigidBody("it", shape, (0.5, 0.5, 0.5), (0.9, 0.3, 0.2, 0.1), (0.2, 0.1, -0.5), (1.0, 0.5, -0.7)),
+            ds.RigidBody(
+                "it", shape, (0.5, 0.5, 0.5), (0.9, 0.3, 0.2, 0.1), velocity=(0.2, 0.1, -0.5), angular_velocity=(1.0, 0.5, -0.7)
+            ),
             ds.RigidBody("ball", ds.Sphere(0.05), (0.55, 0.5, 0.5), velocity=(-0.3, 0.0, 0.1)),
-            ds.RigidBody("rod", ds.Capsule(0.2, 0.03), (0.45, 0.45, 0.6), (0.8, 0.6, 0.0, 0.0), (0.0, 0.0, -0.2)),
+            ds.RigidBody("rod", ds.Capsule(0.2, 0.03), (0.45, 0.45, 0.6), (0.8, 0.6, 0.0, 0.0), velocity=(0.0, 0.0, -0.2)),
         ),
         ground=ds.Ground(0.35), contact=soft,
     )  # fmt: skip
@@ -266,7 +270,7 @@ def touching_scene(shape):
 def check_gradients(shape):
     """Of two control steps in contact, by the state and by the geometries' parameters."""
     sim = ds.Simulator(touching_scene(shape), dt=1e-3, substeps=4, dtype=torch.float64)
-    start, declared = sim.reset(), sim.parameters()
+    start, declared = sim.reset(), sim.parameters
     weights = torch.tensor(np.random.default_rng(1).normal(size=100))
 
     def final(q, qd, **given):
