@@ -9,9 +9,10 @@ from typing import Any
 from diffsim.compiler import ti
 from diffsim.coupling.coupled_records import BARS, PLACES, SWEEPS
 from diffsim.coupling.kernels.particle_contact import CHANGE, MOTION_BARS, RESPONSE_BARS, SHARES, particle_contact
+from diffsim.rigid.kernels.rigid_memory import RigidMemory, RigidPlace, model_rows
 from diffsim.rigid.kernels.rigid_substep import substep_stages
-from diffsim.rigid.rigid_records import ACTUATORS, COORDINATES, DOFS, EVENTS, INPUTS, LINKS, W_VECTOR_AT, WORK
-from diffsim.rigid.rigid_records import STATUS as RIGID_STATUS
+from diffsim.rigid.rigid_records import EVENTS_LENGTH, Header, Wrench
+from diffsim.rigid.rigid_records import Status as RigidStatus
 from diffsim.soft.kernels.boxes import empty_box, node_count, row_count
 from diffsim.soft.kernels.grid_update import grid_stage
 from diffsim.soft.kernels.particles import particle_stages
@@ -19,12 +20,12 @@ from diffsim.soft.kernels.soft_lanes import BLOCK
 from diffsim.soft.soft_records import COMPONENTS, FRAME, LANE_WIDTH, OUTGROWN, PARTICLES, STATUS, SUBSTEPS
 
 
-def coupled_kernels(precision: str, event: bool) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"; with ``event``, rigid bodies' fast impacts are events."""
+def coupled_kernels(precision: str, joint_kinds: tuple, event: bool) -> SimpleNamespace:
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64" and those kinds of joints; with ``event``, rigid bodies' fast impacts are events."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     particles = particle_stages(real, width=LANE_WIDTH, shared_grid=False)
     nodes = grid_stage(real, shared_grid=False)
-    rigid = substep_stages(real, tools=True, event=event)
+    rigid, rows_of = substep_stages(real, joint_kinds, tools=True, event=event), model_rows()
     contact = particle_contact(real, particles)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
@@ -42,17 +43,20 @@ def coupled_kernels(precision: str, event: bool) -> SimpleNamespace:
     ):  # fmt: skip
         """Advance environments by one control step. With ``keep``, ``tape`` and ``rows`` (the rigid tape) have substeps + 1
         rows per environment, and records, q and v stay as they were; without it there is one row for each lane."""
+        bodies = ti.static(RigidMemory(integers, reals, inputs, rows, work, grids, controls, rigid_status))
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
                 particles.reserve()
                 lane = iteration // BLOCK
                 substeps, count, tiles = sizes[SUBSTEPS], sizes[PARTICLES], tile_count
-                coordinates, dofs, links = integers[COORDINATES], integers[DOFS], integers[LINKS]
-                wrench_at = coordinates + 2 * dofs + dofs * dofs
-                width, base = wrench_at + 6 * links + ti.static(EVENTS if event else 0), lane * integers[WORK]
+                coordinates, dofs, links = integers[Header.coordinates], integers[Header.dofs], integers[Header.links]
+                width = coordinates + 2 * dofs + dofs * dofs + Wrench.SIZE * links + ti.static(EVENTS_LENGTH if event else 0)
+                base = lane * integers[Header.work]
+                vector, running_q, running_v = rows_of.scratch_parts(bodies, base)
                 velocity_offset = lane * velocity_capacity
                 e = lane
                 while e < environments:
+                    rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.actuators]
                     first_row = ti.select(keep == 1, e * (substeps + 1), lane)
                     first_box = e * (substeps + 1) * 6
                     empty_box(boxes, first_box)
@@ -67,16 +71,23 @@ def coupled_kernels(precision: str, event: bool) -> SimpleNamespace:
                     for s in range(substeps):
                         now, new = (first_row + s * keep) * tiles, (first_row + (s + 1) * keep) * tiles
                         row, next_row = (first_row + s * keep) * width, (first_row + (s + 1) * keep) * width
+                        step = 0
+                        v_at, a, matrix, wrenches, events = rows_of.row_parts(bodies, row, True)
+                        bodies_at = ti.static(
+                            RigidPlace(
+                                rigid_inputs, row, v_at, a, base, vector, running_q, running_v, s, control, matrix, wrenches, events, next_row, e, step
+                            )
+                        )  # fmt: skip
                         box = first_box + 6 * s
                         offset = ti.select(keep == 1, e * substeps + s, lane) * capacity
                         lines = row_count(boxes, box)
                         size = node_count(boxes, box)
                         if size > capacity:
                             particles.report(status, e, s, 0, OUTGROWN)
-                        if status[e * STATUS] == 0 and rigid_status[e * RIGID_STATUS] == 0 and size <= capacity:
-                            rigid.begin(integers, reals, inputs, e * integers[INPUTS], rows, row, work, base, s)
-                            for n in range(6 * links):
-                                rows[row + wrench_at + n] = 0.0
+                        if status[e * STATUS] == 0 and rigid_status[e * RigidStatus.SIZE + RigidStatus.kind] == 0 and size <= capacity:
+                            rigid.begin(bodies, bodies_at)
+                            for n in range(Wrench.SIZE * links):
+                                rows[wrenches + n] = 0.0
                             nodes.clear(grid, offset, 0, size)
                             for n in range(tiles):
                                 particles.to_grid(
@@ -93,8 +104,7 @@ def coupled_kernels(precision: str, event: bool) -> SimpleNamespace:
                                     contact.touch(
                                         tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
                                         grips, n, (now + n) * COMPONENTS, contacts, noted, sweep,
-                                        integers, reals, grids, inputs, e * integers[INPUTS], work, base,
-                                        rows, row + wrench_at,
+                                        bodies, bodies_at,
                                     )  # fmt: skip
                                 for n in range(tiles):
                                     if sweep == 0:
@@ -113,10 +123,7 @@ def coupled_kernels(precision: str, event: bool) -> SimpleNamespace:
                                     tape, constants, sizes, boxes, velocity, status, n, s, (now + n) * COMPONENTS,
                                     (new + n) * COMPONENTS, box, box + 6, velocity_offset, e,
                                 )  # fmt: skip
-                            rigid.finish(
-                                integers, reals, grids, inputs, e * integers[INPUTS], controls, e * integers[ACTUATORS],
-                                rows, row, next_row, work, base, rigid_status, e, 0, s, True,
-                            )  # fmt: skip
+                            rigid.finish(bodies, bodies_at, True)
                     if keep == 0:
                         for n in range(tiles):
                             particles.leave(
@@ -140,41 +147,47 @@ def coupled_kernels(precision: str, event: bool) -> SimpleNamespace:
     ):  # fmt: skip
         """Reverse of ``forward`` over what it kept. On entry ``bars``, q_bar and v_bar are the adjoints after the control step,
         on exit those before it; all other adjoints are added to."""
+        bodies = ti.static(
+            RigidMemory(integers, reals, inputs, rows, work, grids, controls, inputs_bar=inputs_bar, controls_bar=controls_bar)
+        )
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
                 particles.reserve()
                 lane = iteration // BLOCK
                 substeps, count, tiles = sizes[SUBSTEPS], sizes[PARTICLES], tile_count
-                coordinates, dofs, links = integers[COORDINATES], integers[DOFS], integers[LINKS]
-                wrench_at = coordinates + 2 * dofs + dofs * dofs
-                width, base = wrench_at + 6 * links + ti.static(EVENTS if event else 0), lane * integers[WORK]
-                running = base + integers[W_VECTOR_AT] + dofs
+                coordinates, dofs, links = integers[Header.coordinates], integers[Header.dofs], integers[Header.links]
+                width = coordinates + 2 * dofs + dofs * dofs + Wrench.SIZE * links + ti.static(EVENTS_LENGTH if event else 0)
+                base = lane * integers[Header.work]
+                vector, running_q, running_v = rows_of.scratch_parts(bodies, base)
                 velocity_offset = lane * velocity_capacity
                 e = lane
                 while e < environments:
+                    rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.actuators]
                     for n in range(tiles):
                         particles.enter(
                             bars, tape_bars, frames, sizes, n, e * count,
                             (lane * tiles + n) * COMPONENTS, (e * tiles + n) * FRAME, True,
                         )  # fmt: skip
                     for n in range(coordinates):
-                        work[running + n] = q_bar[e * coordinates + n]
+                        work[running_q + n] = q_bar[e * coordinates + n]
                     for n in range(dofs):
-                        work[running + coordinates + n] = v_bar[e * dofs + n]
+                        work[running_v + n] = v_bar[e * dofs + n]
                     for reverse in range(substeps):
                         s = substeps - 1 - reverse
                         now = (e * (substeps + 1) + s) * tiles
                         row = (e * (substeps + 1) + s) * width
+                        v_at, a, matrix, wrenches, events = rows_of.row_parts(bodies, row, True)
+                        bodies_at = ti.static(
+                            RigidPlace(
+                                rigid_inputs, row, v_at, a, base, vector, running_q, running_v, s, control, matrix, wrenches, events,
+                            )
+                        )  # fmt: skip
                         box = (e * (substeps + 1) + s) * 6
                         offset = (e * substeps + s) * capacity
                         noted, noted_bars = (e * substeps + s) * PLACES * count, lane * BARS * count
                         lines = row_count(boxes, box)
                         size = node_count(boxes, box)
-                        rigid.finish_adjoint(
-                            integers, reals, grids, inputs, e * integers[INPUTS], controls, e * integers[ACTUATORS],
-                            rows, row, work, base, inputs_bar, e * integers[INPUTS], controls_bar, e * integers[ACTUATORS],
-                            s, True,
-                        )  # fmt: skip
+                        rigid.finish_adjoint(bodies, bodies_at, True)
                         nodes.update(
                             grid, velocity, constants, sizes, soft_inputs, boxes, box, 0, lines, e, s, offset, velocity_offset,
                         )  # fmt: skip
@@ -220,7 +233,7 @@ def coupled_kernels(precision: str, event: bool) -> SimpleNamespace:
                                     tape, tape_bars, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
                                     grid_bar, velocity_offset, grips, n, (now + n) * COMPONENTS,
                                     (lane * tiles + n) * COMPONENTS, contacts, noted, contact_bars, noted_bars, sweep,
-                                    integers, reals, grids, inputs, e * integers[INPUTS], inputs_bar, work, base,
+                                    bodies, bodies_at,
                                 )  # fmt: skip
                             for n in range(tiles):
                                 contact.spread(
@@ -237,13 +250,13 @@ def coupled_kernels(precision: str, event: bool) -> SimpleNamespace:
                                 n, e, (now + n) * COMPONENTS, (now + tiles + n) * COMPONENTS,
                                 (lane * tiles + n) * COMPONENTS, box, velocity_offset, e,
                             )  # fmt: skip
-                        rigid.begin_adjoint(integers, reals, rows, row, work, base, inputs_bar, e * integers[INPUTS], s)
+                        rigid.begin_adjoint(bodies, bodies_at)
                     for n in range(tiles):
                         particles.leave(bars, tape_bars, frames, sizes, n, e * count, (lane * tiles + n) * COMPONENTS, 0, False)
                     for n in range(coordinates):
-                        q_bar[e * coordinates + n] = work[running + n]
+                        q_bar[e * coordinates + n] = work[running_q + n]
                     for n in range(dofs):
-                        v_bar[e * dofs + n] = work[running + coordinates + n]
+                        v_bar[e * dofs + n] = work[running_v + n]
                     e += lanes
 
     return SimpleNamespace(forward=forward, adjoint=adjoint)

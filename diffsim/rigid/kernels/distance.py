@@ -6,43 +6,42 @@
 from types import SimpleNamespace
 
 from diffsim.compiler import ti
+from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
     CYLINDER,
-    GEOMETRY_AT,
-    GEOMETRY_INTS,
-    GEOMETRY_REALS,
     GRID,
-    LINK,
     PLANE,
-    R_GEOMETRY_AT,
     ROUNDED_BOX,
     TORUS,
-    P,
-    R,
-)  # fmt: skip
+    GeometryConstants,
+    GeometryIndices,
+    LinkWork,
+)
 
 
 def distance_stage(real) -> SimpleNamespace:
     """``frame``, ``ball_distance`` and ``distance``."""
-    vf = vector_functions(real)
+    vf, rows = vector_functions(real), model_rows()
     vec3, mat3 = vf.vec3, vf.mat3
     tiny = 1e-30
 
     @ti.func
-    def frame(integers: ti.template(), reals: ti.template(), work: ti.template(), base, geometry):
+    def frame(m: ti.template(), at: ti.template(), geometry):
         """A geometry's link block, and the geometry's position and rotation in the world."""
-        at = base + LINK * integers[integers[GEOMETRY_AT] + GEOMETRY_INTS * geometry]
-        own = integers[R_GEOMETRY_AT] + GEOMETRY_REALS * geometry
-        rot = vf.load_matrix(work, at + R)
-        return at, vf.load(work, at + P) + rot @ vf.load(reals, own), rot @ vf.load_matrix(reals, own + 3)
+        block = rows.link_block(at, m.integers[rows.geometry_indices(m, geometry) + GeometryIndices.link])
+        own = rows.geometry_constants(m, geometry)
+        rot = vf.load_matrix(m.work, block + LinkWork.rotation)
+        position = vf.load(m.work, block + LinkWork.position) + rot @ vf.load(m.reals, own + GeometryConstants.position)
+        return block, position, rot @ vf.load_matrix(m.reals, own + GeometryConstants.rotation)
 
     @ti.func
-    def ball_distance(integers: ti.template(), reals: ti.template(), geometry, scale, y):
+    def ball_distance(m: ti.template(), geometry, scale, y):
         """At most the distance at a point y of a geometry's frame: that to the plane, or to the ball round the geometry."""
         away = y[2]
-        if integers[integers[GEOMETRY_AT] + GEOMETRY_INTS * geometry + 1] != PLANE:
-            away = ti.sqrt(y.dot(y)) - scale * reals[integers[R_GEOMETRY_AT] + GEOMETRY_REALS * geometry + 17]
+        if m.integers[rows.geometry_indices(m, geometry) + GeometryIndices.distance] != PLANE:
+            radius = m.reals[rows.geometry_constants(m, geometry) + GeometryConstants.bounding_radius]
+            away = ti.sqrt(y.dot(y)) - scale * radius
         return away
 
     @ti.func
@@ -133,32 +132,32 @@ def distance_stage(real) -> SimpleNamespace:
         return F, G, mat3(xx, xy, xz, xy, yy, yz, xz, yz, zz)
 
     @ti.func
-    def of_grid(integers: ti.template(), reals: ti.template(), grids: ti.template(), row, own, y, second: ti.template()):
+    def of_grid(m: ti.template(), indices, constants, y, second: ti.template()):
         """The baked distance; beyond the grid, that to the surface point below the nearest point of the grid's box. The formula
         is that of `diffsim.scene.meshes.mesh_distance.DistanceGrid.evaluate`."""
-        spacing = reals[own + 9]
-        stride_y = integers[row + 7]
-        stride_x = integers[row + 6] * stride_y
+        spacing = m.reals[constants + GeometryConstants.grid_spacing]
+        stride_y = m.integers[indices + ti.static(GeometryIndices.grid_nodes + 2)]
+        stride_x = m.integers[indices + ti.static(GeometryIndices.grid_nodes + 1)] * stride_y
         strides = ti.Vector([stride_x, stride_y, 1])
         t, beyond = vec3(0.0, 0.0, 0.0), vec3(0.0, 0.0, 0.0)
-        first, outside = integers[row + 4], 0
+        first, outside = m.integers[indices + GeometryIndices.grid], 0
         for i in ti.static(range(3)):
-            count = integers[row + 5 + i]
-            u = (y[i] - reals[own + 6 + i]) / spacing
+            count = m.integers[indices + ti.static(GeometryIndices.grid_nodes + i)]
+            u = (y[i] - m.reals[constants + ti.static(GeometryConstants.grid_origin + i)]) / spacing
             inside = ti.min(ti.max(u, ti.cast(0.5, real)), ti.cast(count, real) - 1.5)
             node = ti.min(ti.cast(ti.floor(inside - 0.5), ti.i32), count - 3)
             t[i] = inside - ti.cast(node, real)
             beyond[i] = spacing * (u - inside)
             first += node * strides[i]
             outside += ti.cast(u != inside, ti.i32)
-        F, G, hessian = contract(grids, first, stride_x, stride_y, t, 1.0 / spacing, -1, second)
+        F, G, hessian = contract(m.grids, first, stride_x, stride_y, t, 1.0 / spacing, -1, second)
         if outside > 0:
             A, A1 = ti.cast(0.0, real), vec3(0.0, 0.0, 0.0)
             A2 = mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
             for i in range(3):
                 d = ti.select(i == 0, beyond[0], ti.select(i == 1, beyond[1], beyond[2]))
                 if d != 0.0:
-                    Fi, Gi, Hi = contract(grids, first, stride_x, stride_y, t, 1.0 / spacing, i, second)
+                    Fi, Gi, Hi = contract(m.grids, first, stride_x, stride_y, t, 1.0 / spacing, i, second)
                     A, A1, A2 = A + d * Fi, A1 + d * Gi, A2 + d * Hi
             f = ti.sqrt(F * F + 2.0 * F * A + beyond.dot(beyond))
             slope = vec3(0.0, 0.0, 0.0)
@@ -177,22 +176,20 @@ def distance_stage(real) -> SimpleNamespace:
         return F, G, hessian
 
     @ti.func
-    def distance(
-        integers: ti.template(), reals: ti.template(), grids: ti.template(), geometry, scale, y, second: ti.template(),
-    ):  # fmt: skip
+    def distance(m: ti.template(), geometry, scale, y, second: ti.template()):
         """Distance to a geometry of a scale, at a point y of its frame; its gradient and, with ``second``, its Hessian by y."""
-        row = integers[GEOMETRY_AT] + GEOMETRY_INTS * geometry
-        own = integers[R_GEOMETRY_AT] + GEOMETRY_REALS * geometry + 12
-        kind = integers[row + 1]
+        indices, constants = rows.geometry_indices(m, geometry), rows.geometry_constants(m, geometry)
+        shape = constants + GeometryConstants.shape
+        kind = m.integers[indices + GeometryIndices.distance]
         y1 = y / scale
         phi, g = y1[2], vec3(0.0, 0.0, 1.0)
         hessian = mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
         if kind == ROUNDED_BOX:
-            phi, g, hessian = rounded_box(y1, vec3(reals[own], reals[own + 1], reals[own + 2]), reals[own + 3], second)
+            phi, g, hessian = rounded_box(y1, vf.load(m.reals, shape), m.reals[shape + 3], second)
         elif kind == CYLINDER or kind == TORUS:
-            phi, g, hessian = of_revolution(y1, kind, reals[own], reals[own + 1], reals[own + 3], second)
+            phi, g, hessian = of_revolution(y1, kind, m.reals[shape], m.reals[shape + 1], m.reals[shape + 3], second)
         elif kind == GRID:
-            phi, g, hessian = of_grid(integers, reals, grids, row, own, y1, second)
+            phi, g, hessian = of_grid(m, indices, constants, y1, second)
         return scale * phi, g, hessian / scale
 
     return SimpleNamespace(frame=frame, ball_distance=ball_distance, distance=distance)
