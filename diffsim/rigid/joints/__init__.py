@@ -6,7 +6,7 @@ The kernels are compiled for BUILT_IN always, and for those of the other kinds t
 from diffsim.rigid.joints.ball_joint import BallJoint
 from diffsim.rigid.joints.fixed_joint import FixedJoint
 from diffsim.rigid.joints.free_joint import FreeJoint
-from diffsim.rigid.joints.joint_type import JointType, ScalarJoint, joint_kind, joint_kinds, register_joint
+from diffsim.rigid.joints.joint_type import JointType, joint_kind, joint_kinds, register_joint
 from diffsim.rigid.joints.planar_joint import PlanarJoint
 from diffsim.rigid.joints.prismatic_joint import PrismaticJoint
 from diffsim.rigid.joints.revolute_joint import RevoluteJoint
@@ -18,4 +18,4 @@ FREE = next(number for number, kind in enumerate(BUILT_IN) if kind.name == "free
 for kind in (*BUILT_IN, UniversalJoint(), PlanarJoint()):
     register_joint(kind)
 
-__all__ = ["BUILT_IN", "FREE", "JointType", "ScalarJoint", "joint_kind", "joint_kinds", "register_joint"]
+__all__ = ["BUILT_IN", "FREE", "JointType", "joint_kind", "joint_kinds", "register_joint"]

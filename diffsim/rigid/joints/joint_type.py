@@ -5,14 +5,12 @@ from outside the package.
 """
 
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from diffsim.compiler import ti
 from diffsim.errors import InputError
-from diffsim.rigid.rigid_records import SCREW, LinkConstants, SceneConstants
+from diffsim.rigid.rigid_records import SCREW, LinkConstants
 
 
 class DeclaredJoint(Protocol):
@@ -38,6 +36,9 @@ class JointType:
         has_second_axis: whether it reads ``Joint.second_axis``.
         constants: how many numbers of ``Joint.constants`` it reads, 4 at most.
         root_only: whether its coordinates are in the world's frame, so that it belongs on a root link.
+        rotates: whether its last four coordinates are a quaternion (w, x, y, z), by which the link turns last, and its last three dofs
+            the angular velocity against the parent in the link's frame. That part is common code; the other dofs of such a kind
+            only slide.
     """
 
     name: ClassVar[str]
@@ -47,6 +48,7 @@ class JointType:
     has_second_axis: ClassVar[bool] = False
     constants: ClassVar[int] = 0
     root_only: ClassVar[bool] = False
+    rotates: ClassVar[bool] = False
 
     @property
     def dofs(self) -> int:
@@ -86,61 +88,32 @@ class JointType:
         kinematics moves such joints. None for the others."""
         return None
 
-    def motion(self, real: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """Device functions for the scalar type ``real``, where ``m`` is a `RigidMemory` and ``j`` a `JointPlace`:
+    def motion(self, real: Any) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
+        """Device functions for the scalar type ``real``, where ``m`` is a `RigidMemory` and ``j`` a `JointPlace`; None where there is
+        nothing to do (but to turn by the quaternion of a kind that ``rotates``):
 
         ``motion(m, j, rot, p, full)``, with rotation and position of the joint's frame in the world: stores the axes, and returns
         rotation and position of the link; its angular velocity and the velocity of its origin against the parent (turn, slide);
         their accelerations at the dofs' accelerations a as seen from the parent; turn and slide under the new velocities v + h a;
-        and under the virtual ones. The last six are zero without ``full``.
+        and under the virtual ones. Without ``full`` a and the virtual velocities are zero, and the last four play no part.
 
         ``motion_adjoint(m, j, rotation_bar, shift_bar, turn_bar, slide_bar, ...)``: adds to the adjoints of q and v; returns the
         adjoint of the joint frame's rotation, and turn and slide. Its arguments are the adjoints of the link's rotation (as an
         infinitesimal one in the world's frame), of its position against the parent's, and of the eight motions that ``motion``
         returns, in that order. a and the virtual velocities are constants.
         """
-        raise NotImplementedError
+        return None
 
-    def integration(self, real: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """Device functions for the scalar type ``real``:
+    def integration(self, real: Any) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
+        """Device functions for the scalar type ``real`` of a kind whose coordinates are no plain numbers with the dofs as rates, but
+        for a quaternion at the end; None for the others:
 
         ``integrate(m, j)``: from the coordinates at ``j.q`` to those after a substep at ``j.new_q``, which may be the same place,
         with the velocities at ``j.new_v``.
 
         ``integrate_adjoint(m, j)``: the adjoint of the coordinates, in place; to that of the new velocities it is added.
         """
-        raise NotImplementedError
-
-    def device_functions(self, real: Any) -> SimpleNamespace:
-        """All of them."""
-        (motion, motion_adjoint), (integrate, integrate_adjoint) = self.motion(real), self.integration(real)
-        return SimpleNamespace(
-            motion=motion, motion_adjoint=motion_adjoint, integrate=integrate, integrate_adjoint=integrate_adjoint
-        )
-
-
-class ScalarJoint(JointType):
-    """A kind whose coordinates are plain numbers, dof n the rate of coordinate n: q+ = q + h v+."""
-
-    coordinate_names = ("position",)
-    coordinates = 1
-
-    def integration(self, real: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        count = self.coordinates
-
-        @ti.func
-        def integrate(m: ti.template(), j: ti.template()):
-            h = m.reals[SceneConstants.dt]
-            for n in ti.static(range(count)):
-                m.tape[j.new_q + n] = m.tape[j.q + n] + h * m.tape[j.new_v + n]
-
-        @ti.func
-        def integrate_adjoint(m: ti.template(), j: ti.template()):
-            h = m.reals[SceneConstants.dt]
-            for n in ti.static(range(count)):
-                m.work[j.v_bar + n] = m.work[j.v_bar + n] + h * m.work[j.q_bar + n]
-
-        return integrate, integrate_adjoint
+        return None
 
 
 _kinds: dict[str, JointType] = {}
@@ -160,6 +133,11 @@ def register_joint(kind: JointType) -> None:
         raise InputError(
             f"register_joint: kind '{kind.name}' has {len(kind.coordinate_names)} coordinate names, {kind.coordinates} coordinates "
             f"and {kind.dofs} dofs; where coordinates have names, the three are the same"
+        )
+    if type(kind).integration is JointType.integration and kind.coordinates - kind.dofs != kind.rotates:
+        raise InputError(
+            f"register_joint: kind '{kind.name}' has {kind.coordinates} coordinates and {kind.dofs} dofs; it must say in "
+            "`integration` how the former follow from the latter"
         )
     most = LinkConstants.FIELDS["joint_constants"].size
     if kind.constants > most:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from diffsim.compiler import ti
-from diffsim.rigid.joints.joint_type import DeclaredJoint, ScalarJoint
+from diffsim.rigid.joints.joint_type import DeclaredJoint, JointType
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import SLIDE, TURN, DofWork, LinkConstants, SceneConstants
 from diffsim.scene.rotations import axis_rotation
 
 
-class PlanarJoint(ScalarJoint):
+class PlanarJoint(JointType):
     """Slides by q[0] along ``second_axis`` and by q[1] along axis x second_axis, m, both fixed in the parent, and turns by q[2], rad,
     about ``axis``, the plane's normal, through the link's origin.
 
@@ -46,7 +46,7 @@ class PlanarJoint(ScalarJoint):
         vf = vector_functions(real)
 
         @ti.func
-        def motion(m: ti.template(), j: ti.template(), rot, p, full: ti.template()):
+        def motion(m: ti.template(), j: ti.template(), rot: ti.template(), p: ti.template(), full: ti.template()):
             zero, h = vf.vec3(0.0, 0.0, 0.0), m.reals[SceneConstants.dt]
             axis = vf.load(m.reals, j.constants + LinkConstants.axis)
             x = rot @ vf.load(m.reals, j.constants + LinkConstants.second_axis)
@@ -70,8 +70,10 @@ class PlanarJoint(ScalarJoint):
 
         @ti.func
         def motion_adjoint(
-            m: ti.template(), j: ti.template(), rotation_bar, shift_bar, turn_bar, slide_bar, turn_a_bar, slide_a_bar,
-            turn_new_bar, slide_new_bar, turn_virtual_bar, slide_virtual_bar,
+            m: ti.template(), j: ti.template(), rotation_bar: ti.template(), shift_bar: ti.template(),
+            turn_bar: ti.template(), slide_bar: ti.template(), turn_a_bar: ti.template(), slide_a_bar: ti.template(),
+            turn_new_bar: ti.template(), slide_new_bar: ti.template(), turn_virtual_bar: ti.template(),
+            slide_virtual_bar: ti.template(),
         ):  # fmt: skip
             """The three axes turn with the joint's frame, as that of a revolute and of a prismatic joint."""
             x, y = vf.load(m.work, j.axes), vf.load(m.work, j.axes + DofWork.SIZE)

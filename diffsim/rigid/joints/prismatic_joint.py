@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 
 from diffsim.compiler import ti
-from diffsim.rigid.joints.joint_type import DeclaredJoint, ScalarJoint
+from diffsim.rigid.joints.joint_type import DeclaredJoint, JointType
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import SLIDE, LinkConstants, SceneConstants
 
 
-class PrismaticJoint(ScalarJoint):
+class PrismaticJoint(JointType):
     """Slides by q, m, along ``axis``."""
 
     name = "prismatic"
+    coordinates = 1
+    coordinate_names = ("position",)
     motions = (SLIDE,)
 
     def place(
@@ -35,7 +37,7 @@ class PrismaticJoint(ScalarJoint):
         vf = vector_functions(real)
 
         @ti.func
-        def motion(m: ti.template(), j: ti.template(), rot, p, full: ti.template()):
+        def motion(m: ti.template(), j: ti.template(), rot: ti.template(), p: ti.template(), full: ti.template()):
             zero = vf.vec3(0.0, 0.0, 0.0)
             z = rot @ vf.load(m.reals, j.constants + LinkConstants.axis)
             vf.store(m.work, j.axes, z)
@@ -48,8 +50,10 @@ class PrismaticJoint(ScalarJoint):
 
         @ti.func
         def motion_adjoint(
-            m: ti.template(), j: ti.template(), rotation_bar, shift_bar, turn_bar, slide_bar, turn_a_bar, slide_a_bar,
-            turn_new_bar, slide_new_bar, turn_virtual_bar, slide_virtual_bar,
+            m: ti.template(), j: ti.template(), rotation_bar: ti.template(), shift_bar: ti.template(),
+            turn_bar: ti.template(), slide_bar: ti.template(), turn_a_bar: ti.template(), slide_a_bar: ti.template(),
+            turn_new_bar: ti.template(), slide_new_bar: ti.template(), turn_virtual_bar: ti.template(),
+            slide_virtual_bar: ti.template(),
         ):  # fmt: skip
             """As of a revolute joint. That the shift z q turns with the joint's frame is the caller's part."""
             z = vf.load(m.work, j.axes)

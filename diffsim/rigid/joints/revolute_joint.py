@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 
 from diffsim.compiler import ti
-from diffsim.rigid.joints.joint_type import DeclaredJoint, ScalarJoint
+from diffsim.rigid.joints.joint_type import DeclaredJoint, JointType
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import TURN, LinkConstants, SceneConstants
 from diffsim.scene.rotations import axis_rotation
 
 
-class RevoluteJoint(ScalarJoint):
+class RevoluteJoint(JointType):
     """Turns by the angle q, rad, about ``axis`` through the link's origin."""
 
     name = "revolute"
+    coordinates = 1
+    coordinate_names = ("position",)
     motions = (TURN,)
 
     def place(
@@ -36,7 +38,7 @@ class RevoluteJoint(ScalarJoint):
         vf = vector_functions(real)
 
         @ti.func
-        def motion(m: ti.template(), j: ti.template(), rot, p, full: ti.template()):
+        def motion(m: ti.template(), j: ti.template(), rot: ti.template(), p: ti.template(), full: ti.template()):
             zero = vf.vec3(0.0, 0.0, 0.0)
             axis = vf.load(m.reals, j.constants + LinkConstants.axis)
             turned = rot @ vf.about(axis, m.tape[j.q])
@@ -51,8 +53,10 @@ class RevoluteJoint(ScalarJoint):
 
         @ti.func
         def motion_adjoint(
-            m: ti.template(), j: ti.template(), rotation_bar, shift_bar, turn_bar, slide_bar, turn_a_bar, slide_a_bar,
-            turn_new_bar, slide_new_bar, turn_virtual_bar, slide_virtual_bar,
+            m: ti.template(), j: ti.template(), rotation_bar: ti.template(), shift_bar: ti.template(),
+            turn_bar: ti.template(), slide_bar: ti.template(), turn_a_bar: ti.template(), slide_a_bar: ti.template(),
+            turn_new_bar: ti.template(), slide_new_bar: ti.template(), turn_virtual_bar: ti.template(),
+            slide_virtual_bar: ti.template(),
         ):  # fmt: skip
             """The axis z turns with the joint's frame: a turning theta of that changes it by theta x z."""
             z = vf.load(m.work, j.axes)

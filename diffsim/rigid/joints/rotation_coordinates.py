@@ -1,5 +1,5 @@
-"""A quaternion as the coordinates of a joint, with the angular velocity in the link's frame as its velocities: what the ball joint
-is, and the half of the free one."""
+"""A quaternion as the last coordinates of a joint, with the angular velocity in the link's frame as its last velocities: what the
+ball joint is, and the half of the free one."""
 
 # mypy: disable-error-code="valid-type,misc,no-untyped-def,no-untyped-call"
 # Taichi reads the annotations of device functions at run time, in a way that mypy cannot follow.
@@ -26,7 +26,7 @@ def rotation_coordinates(real: Any) -> SimpleNamespace:
     vf = vector_functions(real)
 
     @ti.func
-    def spin(m: ti.template(), j: ti.template(), rot, full: ti.template()):
+    def spin(m: ti.template(), j: ti.template(), rot: ti.template(), full: ti.template()):
         """The angular velocity, R v, its acceleration, and those under the new and the virtual velocities. (The derivative of R
         adds nothing to the acceleration: omega x omega = 0.)"""
         zero = vf.vec3(0.0, 0.0, 0.0)
@@ -42,7 +42,8 @@ def rotation_coordinates(real: Any) -> SimpleNamespace:
 
     @ti.func
     def spin_adjoint(
-        m: ti.template(), j: ti.template(), rotation_bar, turn_bar, turn_a_bar, turn_new_bar, turn_virtual_bar
+        m: ti.template(), j: ti.template(), rotation_bar: ti.template(), turn_bar: ti.template(), turn_a_bar: ti.template(),
+        turn_new_bar: ti.template(), turn_virtual_bar: ti.template(),
     ):  # fmt: skip
         """Adds to the adjoints of the quaternion and of v; returns the adjoint of the link's whole rotation, with which R v turns,
         and R v."""

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from diffsim.compiler import ti
-from diffsim.rigid.joints.joint_type import DeclaredJoint, ScalarJoint
+from diffsim.rigid.joints.joint_type import DeclaredJoint, JointType
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import TURN, DofWork, LinkConstants, SceneConstants
 from diffsim.scene.rotations import axis_rotation
 
 
-class UniversalJoint(ScalarJoint):
+class UniversalJoint(JointType):
     """Turns by q[0] about ``axis``, fixed in the parent, then by q[1] about ``second_axis``, fixed in the link, rad; the axes are
     perpendicular and meet at the link's origin. It is two hinges with nothing between them.
 
@@ -42,7 +42,7 @@ class UniversalJoint(ScalarJoint):
         vf = vector_functions(real)
 
         @ti.func
-        def motion(m: ti.template(), j: ti.template(), rot, p, full: ti.template()):
+        def motion(m: ti.template(), j: ti.template(), rot: ti.template(), p: ti.template(), full: ti.template()):
             """The second axis turns with the first one's angular velocity: hence the cross product in the acceleration."""
             zero, h = vf.vec3(0.0, 0.0, 0.0), m.reals[SceneConstants.dt]
             axis = vf.load(m.reals, j.constants + LinkConstants.axis)
@@ -64,8 +64,10 @@ class UniversalJoint(ScalarJoint):
 
         @ti.func
         def motion_adjoint(
-            m: ti.template(), j: ti.template(), rotation_bar, shift_bar, turn_bar, slide_bar, turn_a_bar, slide_a_bar,
-            turn_new_bar, slide_new_bar, turn_virtual_bar, slide_virtual_bar,
+            m: ti.template(), j: ti.template(), rotation_bar: ti.template(), shift_bar: ti.template(),
+            turn_bar: ti.template(), slide_bar: ti.template(), turn_a_bar: ti.template(), slide_a_bar: ti.template(),
+            turn_new_bar: ti.template(), slide_new_bar: ti.template(), turn_virtual_bar: ti.template(),
+            slide_virtual_bar: ti.template(),
         ):  # fmt: skip
             """From the link inwards, each hinge as a revolute joint: w1 = z1 v1 and w2 = z2 v2 have, through w1 x w2, the further
             adjoints w2 x turn_a_bar and turn_a_bar x w1."""

@@ -23,6 +23,7 @@ from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
     FIRST_BAR,
     LINK_BLOCK,
+    DofWork,
     Header,
     LinkAdjoint,
     LinkConstants,
@@ -72,9 +73,23 @@ def kinematics_stage(real, kinds, *, tools: bool) -> SimpleNamespace:
             frame_p = p_up + R_up @ load(m.reals, constants + LinkConstants.position)
             q, v, a, virtual, axes = at.q + qi, at.v + k, at.a + k, at.vector + k, rows.dof_work(m, at, k)
             j = ti.static(JointPlace(constants, q, v, a, block, axes, virtual, None, None))
-            rot, p, turn, slide, turn_a, slide_a, turn_new, slide_new, turn_virtual, slide_virtual = joints.motion(
-                m, j, m.integers[link + LinkIndices.joint], frame, frame_p, full
-            )
+            kind, rot, p = m.integers[link + LinkIndices.joint], frame, frame_p
+            turn, slide, turn_a, slide_a = zero, zero, zero, zero
+            turn_new, slide_new, turn_virtual, slide_virtual = zero, zero, zero, zero
+            for joint in ti.static(joints.types):
+                if kind == joint.number:
+                    rot, p, turn, slide, turn_a, slide_a, turn_new, slide_new, turn_virtual, slide_virtual = joint.motion(
+                        m, j, frame, frame_p, full
+                    )
+            rotates, first_q, first_k = joints.quaternion_part(kind)
+            if rotates == 1:
+                turn_q, turn_v, turn_acceleration, turn_lam = q + first_q, v + first_k, a + first_k, virtual + first_k
+                turn_axes = axes + DofWork.SIZE * first_k
+                turning = ti.static(
+                    JointPlace(constants, turn_q, turn_v, turn_acceleration, block, turn_axes, turn_lam, None, None)
+                )
+                rot = rot @ vf.rotation(vf.load_quaternion(m.tape, turn_q))
+                turn, turn_a, turn_new, turn_virtual = joints.rotations.spin(m, turning, rot, full)
             r = p - p_up
             store_matrix(m.work, block + LinkWork.rotation, rot)
             store(m.work, block + LinkWork.position, p)
@@ -186,12 +201,25 @@ def kinematics_stage(real, kinds, *, tools: bool) -> SimpleNamespace:
             q_bar, v_bar = at.q_bar + qi, at.v_bar + k
             j = ti.static(JointPlace(constants, q, v, a, block, axes, virtual, q_bar, v_bar))
             turn, slide = vec3(0.0, 0.0, 0.0), vec3(0.0, 0.0, 0.0)
+            rotates, first_q, first_k = joints.quaternion_part(kind)
+            if rotates == 1:
+                turn_q, turn_v, turn_acceleration, turn_lam = q + first_q, v + first_k, a + first_k, virtual + first_k
+                turn_q_bar, turn_v_bar = q_bar + first_q, v_bar + first_k
+                turning = ti.static(
+                    JointPlace(
+                        constants, turn_q, turn_v, turn_acceleration, block, axes, turn_lam, turn_q_bar, turn_v_bar
+                    )
+                )
+                theta_bar, turn = joints.rotations.spin_adjoint(
+                    m, turning, theta_bar, turn_bar, alpha_bar, omega_new_bar, eta_bar
+                )
             for joint in ti.static(joints.types):
                 if kind == joint.number:
-                    theta_bar, turn, slide = joint.motion_adjoint(
+                    theta_bar, own_turn, slide = joint.motion_adjoint(
                         m, j, theta_bar, shift_bar, turn_bar, slide_bar, alpha_bar, a_bar, omega_new_bar, u_new_bar, eta_bar,
                         w_bar,
                     )  # fmt: skip
+                    turn = turn + own_turn
             if parent > 0:
                 add(m.work, up + LinkAdjoint.position_bar, p_bar)
                 add(m.work, up + LinkAdjoint.rotation_bar, theta_bar + r.cross(shift_bar))
