@@ -4,6 +4,8 @@ from diffsim.errors import InputError, SimulationError
 from diffsim.gradients.gradcheck import gradcheck
 from diffsim.gradients.gradient_report import GradientReport, gradient_report
 from diffsim.gradients.smoothing_schedule import SmoothingSchedule
+from diffsim.rigid.joints import JointType, register_joint
+from diffsim.rigid.link_info import LinkInfo
 from diffsim.robots.inverse_kinematics import EndEffector
 from diffsim.robots.model_files import load_articulation
 from diffsim.scene.articulation import Actuator, Articulation, Geometry, Inertia, Joint, Link
@@ -31,7 +33,9 @@ __all__ = [
     "Inertia",
     "InputError",
     "Joint",
+    "JointType",
     "Link",
+    "LinkInfo",
     "Liquid",
     "Material",
     "MeshShape",
@@ -54,4 +58,5 @@ __all__ = [
     "gradcheck",
     "gradient_report",
     "load_articulation",
+    "register_joint",
 ]

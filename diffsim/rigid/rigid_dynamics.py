@@ -19,7 +19,6 @@ from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.scene import Scene
 from diffsim.tool_motion import ColliderMotion
 
-
 LINK_POSE = ("position", "rotation", "velocity", "angular_velocity")
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from diffsim.errors import InputError
+from diffsim.rigid.joints import joint_kind
 from diffsim.robots.mujoco_import import DECOMPOSITIONS, Notes, Shapes, label, note_unsupported, read_actuators, reflected
 from diffsim.robots.package_paths import LEAST_MOMENT, PathLike, native, read_mesh, several_groups, urdf_text
-from diffsim.rigid.joints import joint_kind
 from diffsim.scene.articulation import Actuator, Articulation, Inertia, Joint, Link, Quaternion, Vector3
 from diffsim.scene.rotations import rotation_matrix
 

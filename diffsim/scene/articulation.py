@@ -106,14 +106,14 @@ class Joint:
     Args:
         name: unique within the articulation.
         kind: "fixed", "revolute", "prismatic", "ball" (quaternion; angular velocity in the link's frame), "free" (world
-            position and quaternion; linear velocity in the world's frame, angular in the link's; only on a root link), "universal",
-            "planar", or another that `diffsim.register_joint` made known. `diffsim/rigid/joints` has a file for each.
+            position and quaternion; linear velocity in the world's frame, angular in the link's; only on a root link),
+            "universal", "planar", or another that `diffsim.register_joint` made known. `diffsim/rigid/joints` has a file for each.
         axis: of the joint, in the link's frame.
-        second_axis: of a universal joint, perpendicular to ``axis``; of a planar joint, along which its first coordinate counts.
-            None: a direction perpendicular to ``axis``.
+        second_axis: of a universal joint, perpendicular to ``axis``; of a planar joint, along which its first coordinate
+            counts. None: a direction perpendicular to ``axis``.
         constants: further numbers that the kind asks for.
-        limits: lowest and highest coordinate, or None; of a joint with several coordinates that are plain numbers, such a pair (or
-            None) for each. Not of ball and free joints.
+        limits: lowest and highest coordinate, or None; of a joint with several coordinates that are plain numbers, such a pair
+            (or None) for each. Not of ball and free joints.
         limit_stiffness: torque (force) per unit beyond a limit. None: the scene's choice by the inertia it meets.
         limit_smoothing: length d over which a limit sets in, in the joint's unit.
         damping: viscous, torque per velocity; taken implicitly.
@@ -194,7 +194,8 @@ class Joint:
             raise InputError(f"{owner}: limits are for {_scalar_kinds()} joints, not for a {self.kind} one")
         count, limits = kind.coordinates, self.limits
         pairs = (limits,) if count == 1 else limits
-        if not isinstance(pairs, list | tuple) or len(pairs) != count:
+        sound = isinstance(pairs, list | tuple) and len(pairs) == count
+        if not sound or (count > 1 and any(isinstance(pair, int | float) for pair in pairs)):  # type: ignore[union-attr]
             raise InputError(f"{owner}: limits must hold {count} pairs (low, high) or None, got {self.limits!r}")
         checked: list[Limits | None] = []
         for pair in pairs:
@@ -242,7 +243,8 @@ class Link:
         if not isinstance(self.joint, Joint):
             raise InputError(f"{owner}: joint must be a diffsim.Joint, got {self.joint!r}")
         if self.parent is not None and self.joint.type.root_only:
-            raise InputError(f"{owner}: a {self.joint.kind} joint belongs on a root link, but the link's parent is '{self.parent}'")
+            kind = self.joint.kind
+            raise InputError(f"{owner}: a {kind} joint belongs on a root link, but the link's parent is '{self.parent}'")
         object.__setattr__(self, "position", vector(owner, "position", self.position))
         object.__setattr__(self, "rotation", unit(owner, "rotation", self.rotation, 4))
         if self.inertia is not None and not isinstance(self.inertia, Inertia):
@@ -391,14 +393,15 @@ class Articulation:
             joint, _dot, coordinate = name.rpartition(".")
         if joint not in self._joints:
             raise InputError(
-                f"{owner}: actuator '{actuator.name}' drives joint '{name}', which does not exist; joints: {', '.join(self._joints)}"
+                f"{owner}: actuator '{actuator.name}' drives joint '{name}', which does not exist; joints: "
+                f"{', '.join(self._joints)}"
             )
         kind = self._joints[joint].type
         names = kind.coordinate_names
         if not names:
             raise InputError(
-                f"{owner}: actuator '{actuator.name}' drives joint '{joint}', a {kind.name} one; only {_scalar_kinds()} joints can "
-                "be driven"
+                f"{owner}: actuator '{actuator.name}' drives joint '{joint}', a {kind.name} one; only {_scalar_kinds()} joints "
+                "can be driven"
             )
         if not coordinate and len(names) == 1:
             return joint, 0

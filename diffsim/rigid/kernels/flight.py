@@ -26,7 +26,6 @@ from diffsim.rigid.rigid_records import (
     Event,
     EventTape,
     FreeState,
-    Header,
     LinkConstants,
     LinkIndices,
     SceneConstants,

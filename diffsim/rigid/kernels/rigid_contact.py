@@ -38,7 +38,6 @@ from diffsim.rigid.rigid_records import (
     SceneConstants,
 )
 
-
 PROPERTIES = (GeometryInputs.friction, GeometryInputs.restitution, GeometryInputs.stiffness, GeometryInputs.scale)
 
 
