@@ -13,7 +13,7 @@ MODELS ?= gymnasium-robotics==1.4.2 metaworld==3.1.1 robosuite==1.5.2 example-ro
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo   install into $(VENV) and run the main job; results in $(RUN)/"
+	@echo "make demo   install into $(VENV) and train on the Detour task; results in $(RUN)/"
 	@echo "make test   install into $(VENV), with robot models (350 MB), and run ruff, mypy and pytest"
 	@echo "make clean  remove $(VENV) and the caches (runs/ stays)"
 	@echo "variables:  PYTHON=$(PYTHON) (3.10 to 3.13)  TORCH=\"$(TORCH)\"  RUN=$(RUN)"

@@ -79,12 +79,11 @@ def trained(name: str, method: str, seed: int, options: Options) -> dict[str, An
         KeyboardInterrupt: Ctrl-C; half a run is no result.
     """
     from rpg.algorithms.adam import MultistartConfig
-    from rpg.algorithms.base import AlgorithmConfig
+    from rpg.algorithms.algorithm import AlgorithmConfig
     from rpg.algorithms.rpg import RPGConfig
-    from rpg.cli.report import run_result
-    from rpg.cli.settings import task_config
-    from rpg.cli.video import write_modes_video
-    from rpg.trainer import Trainer
+    from rpg.cli.run_report import run_result
+    from rpg.cli.run_settings import task_config
+    from rpg.training.trainer import Trainer
     from tasks import find_task
 
     kind = find_task(name)
@@ -112,7 +111,7 @@ def trained(name: str, method: str, seed: int, options: Options) -> dict[str, An
     modes = trainer.modes(evaluations)
     if options.images is not None and method == "rpg" and seed == 0:
         options.images.mkdir(parents=True, exist_ok=True)
-        write_modes_video(task, modes, options.images / f"{name}.mp4")
+        task.write_video(modes, options.images / f"{name}.mp4")
     result = run_result(trainer, evaluations, modes)
     return {
         "success": result["policy_success"],

@@ -1,50 +1,88 @@
 """diffsim: a differentiable simulator of soft, rigid and articulated bodies in Taichi whose steps are torch functions."""
 
+from importlib import metadata
+
 from diffsim.errors import InputError, SimulationError
-from diffsim.gradients.gradcheck import gradcheck
-from diffsim.gradients.gradient_report import GradientReport, gradient_report
+from diffsim.gradients.gradcheck import DirectionCheck, GradientError, gradcheck
+from diffsim.gradients.gradient_report import GradientReport, Jump, gradient_report
 from diffsim.gradients.smoothing_schedule import SmoothingSchedule
 from diffsim.rigid.joints import JointType, register_joint
 from diffsim.rigid.link_info import LinkInfo
+from diffsim.rigid.rigid_dynamics import Links
 from diffsim.robots.inverse_kinematics import EndEffector
 from diffsim.robots.model_files import load_articulation
 from diffsim.scene.articulation import Actuator, Articulation, Geometry, Inertia, Joint, Link
 from diffsim.scene.bodies import Ground, Obstacle, RigidBody, SoftBody, Tool
 from diffsim.scene.contact_model import ContactModel
-from diffsim.scene.materials import Elastic, ElastoPlastic, Liquid, Material, NeoHookean, Sand, Snow
+from diffsim.scene.materials import Material
 from diffsim.scene.scene import Scene
-from diffsim.scene.shapes import Box, Capsule, Cylinder, MeshShape, Plane, Sphere, Torus, TriangleMesh
+from diffsim.scene.shapes import (
+    Box,
+    Capsule,
+    Cone,
+    Cylinder,
+    Ellipsoid,
+    HeightField,
+    Plane,
+    Shape,
+    Sphere,
+    Torus,
+    TriangleMesh,
+)
 from diffsim.simulator import Simulator
-from diffsim.state import State
+from diffsim.soft.laws.elastic import Elastic
+from diffsim.soft.laws.kelvin_voigt import KelvinVoigt
+from diffsim.soft.laws.liquid import Liquid
+from diffsim.soft.laws.mooney_rivlin import MooneyRivlin
+from diffsim.soft.laws.neo_hookean import NeoHookean
+from diffsim.soft.laws.sand import Sand
+from diffsim.soft.laws.snow import Snow
+from diffsim.soft.laws.von_mises import ElastoPlastic
+from diffsim.state import Particles, State
+
+try:
+    __version__ = metadata.version("diffsim-rpg")  # as pyproject.toml has it
+except metadata.PackageNotFoundError:  # the source tree is on the path without being installed
+    __version__ = "0+unknown"
 
 __all__ = [
     "Actuator",
     "Articulation",
     "Box",
     "Capsule",
+    "Cone",
     "ContactModel",
     "Cylinder",
+    "DirectionCheck",
     "Elastic",
     "ElastoPlastic",
+    "Ellipsoid",
     "EndEffector",
     "Geometry",
+    "GradientError",
     "GradientReport",
     "Ground",
+    "HeightField",
     "Inertia",
     "InputError",
     "Joint",
     "JointType",
+    "Jump",
+    "KelvinVoigt",
     "Link",
     "LinkInfo",
+    "Links",
     "Liquid",
     "Material",
-    "MeshShape",
+    "MooneyRivlin",
     "NeoHookean",
     "Obstacle",
+    "Particles",
     "Plane",
     "RigidBody",
     "Sand",
     "Scene",
+    "Shape",
     "SimulationError",
     "Simulator",
     "SmoothingSchedule",
@@ -55,6 +93,7 @@ __all__ = [
     "Tool",
     "Torus",
     "TriangleMesh",
+    "__version__",
     "gradcheck",
     "gradient_report",
     "load_articulation",

@@ -24,8 +24,8 @@ from diffsim.errors import InputError
 COMPILERS = ("taichi", "quadrants")
 FIRST_QUADRANTS = (1, 3, 3)
 
-# the options below belong to the whole process: threads compile and launch one after the other
-_options = threading.RLock()
+# the compiler's runtime and options belong to the whole process: threads start it, compile and launch one after the other
+lock = threading.RLock()
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -58,8 +58,7 @@ def module() -> ModuleType:
     os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")  # the banners, read at import
     os.environ.setdefault("ENABLE_QUADRANTS_HEADER_PRINT", "0")
     try:
-        with contextlib.redirect_stdout(None):
-            found = importlib.import_module(chosen)
+        found = importlib.import_module(chosen)
     except ImportError as error:
         if "libX11" in str(error):
             raise InputError(
@@ -93,6 +92,12 @@ ti: Any = _Compiler()
 def _private(path: str) -> ModuleType:
     """A module inside the compiler's package, of which no release promises anything: the requirements are capped therefore."""
     return importlib.import_module(f"{module().__name__}.{path}")
+
+
+def prepare_threads() -> None:
+    """After the compiler has started: what it would do on the first launch, and must do on the thread that started it."""
+    if any_thread():
+        _private("lang.impl").get_runtime().materialize()
 
 
 def compile_time(function: Function) -> Function:
@@ -139,7 +144,7 @@ def kernel_options(*, flow_analysis: bool = True, subexpressions: bool = True) -
         owner, method = contexts.ASTTransformerContext, "get_pos_info"
     else:
         owner, method = contexts.ASTTransformerFuncContext, "memoized_get_pos_info"
-    _options.acquire()
+    lock.acquire()
     config = _private("lang.impl").current_cfg()
     saved = config.real_matrix_scalarize, config.cfg_optimization, config.opt_level
     describe = getattr(owner, method)
@@ -151,4 +156,4 @@ def kernel_options(*, flow_analysis: bool = True, subexpressions: bool = True) -
     finally:
         config.real_matrix_scalarize, config.cfg_optimization, config.opt_level = saved
         setattr(owner, method, describe)
-        _options.release()
+        lock.release()

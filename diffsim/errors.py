@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class InputError(ValueError):
     """A wrong argument. One line: names the argument, what was given and what is allowed."""
@@ -14,16 +16,28 @@ class SimulationError(FloatingPointError):
         step: control step (0-based, counted from ``reset``) in which it began.
         substep: substep within that control step.
         environment: index in the batch.
-        body: name of the soft body.
+        kind: of the thing in which it began: ``"body"`` (a soft body), ``"link"`` (also a rigid body's) or ``"tool"``.
+        name: of that thing.
         quantity: what went wrong, for example ``"velocity"``.
     """
 
-    def __init__(self, *, step: int, substep: int, environment: int, body: str, quantity: str, detail: str):
+    def __init__(
+        self,
+        *,
+        step: int,
+        substep: int,
+        environment: int,
+        kind: Literal["body", "link", "tool"],
+        name: str,
+        quantity: str,
+        detail: str,
+    ):
         self.step = step
         self.substep = substep
         self.environment = environment
-        self.body = body
+        self.kind = kind
+        self.name = name
         self.quantity = quantity
         super().__init__(
-            f"{quantity} of body '{body}' {detail} in environment {environment}, control step {step}, substep {substep}"
+            f"{quantity} of {kind} '{name}' {detail} in environment {environment}, control step {step}, substep {substep}"
         )

@@ -27,10 +27,15 @@ def start(device: str = "cpu") -> None:
         InputError: the device is not "cpu" or "cuda" or is not there, the compiler runs on the other one, this is not
             the main thread, which Taichi asks for, or as `diffsim.compiler.module`.
     """
-    global _started
     device = str(device)
     if device not in ("cpu", "cuda"):
         raise InputError(f"device must be 'cpu' or 'cuda', got '{device}'")
+    with compiler.lock:
+        _start(device)
+
+
+def _start(device: str) -> None:
+    global _started
     if _started == device:
         return
     if _started is not None:
@@ -55,6 +60,7 @@ def start(device: str = "cpu") -> None:
             log_level=ti.WARN,
             cpu_max_num_threads=num_threads(),
         )
+    compiler.prepare_threads()
     # leaving without it, some processes never write the kernels they compiled to the cache (Taichi 1.7.4)
     atexit.register(ti.reset)
     _started = device
@@ -92,6 +98,7 @@ _kernels: dict[tuple[Any, ...], Any] = {}
 def compiled(factory: Callable[..., Any], *key: Any) -> Any:
     """The kernels that ``factory(*key)`` defines, defined once per process (the compiler must run already)."""
     name = (factory, *key)
-    if name not in _kernels:
-        _kernels[name] = factory(*key)
-    return _kernels[name]
+    with compiler.lock:
+        if name not in _kernels:
+            _kernels[name] = factory(*key)
+        return _kernels[name]

@@ -70,18 +70,18 @@ class Simulator:
         self.substeps = substeps
         self.dtype = dtype
         self.device = str(device)
-        made = {"dt": dt, "substeps": substeps, "dtype": dtype, "device": self.device}
-        self._soft = SoftDynamics(scene, **made) if scene.soft_bodies else None  # type: ignore[arg-type]
-        off_grid = len(scene.obstacles) > len(scene.grid_obstacles)  # these soft bodies meet as they meet rigid ones
-        needed = scene.moving_articulations or off_grid
-        self._rigid = RigidDynamics(scene, **made) if needed else None  # type: ignore[arg-type]
+        options = {"dt": dt, "substeps": substeps, "dtype": dtype, "device": self.device}
+        self._soft = SoftDynamics(scene, **options) if scene.soft_bodies else None  # type: ignore[arg-type]
+        off_grid = len(scene.obstacles) > len(scene.grid_obstacles)  # with these soft bodies have contact as with rigid ones
+        rigid = scene.moving_articulations or off_grid
+        self._rigid = RigidDynamics(scene, **options) if rigid else None  # type: ignore[arg-type]
         self._coupled = (
             CoupledSolver(scene, self._soft.solver, self._rigid.solver, dt=dt) if self._soft and self._rigid else None
         )
         self._kinematics = ToolKinematics(scene, dt=dt, substeps=substeps, dtype=dtype, device=self.device)
         self._fast_tools: set[str] = set()
-        reach = [np.linalg.norm(tool.shape.core) + tool.shape.radius for tool in scene.tools]  # type: ignore[attr-defined]
-        self._tool_reach = torch.tensor(reach, dtype=dtype, device=self.device)
+        radius = [np.linalg.norm(tool.shape.core) + tool.shape.radius for tool in scene.tools]  # type: ignore[attr-defined]
+        self._tool_radius = torch.tensor(radius, dtype=dtype, device=self.device)
 
     def _warn_of_fast_tools(self, motion: ColliderMotion) -> None:
         """Once for each tool that moves more than a cell in a substep: a thin one can pass through a body unnoticed."""
@@ -89,7 +89,8 @@ class Simulator:
         if len(self._fast_tools) == count:
             return
         with torch.no_grad():
-            speeds = motion.velocity[:, :count].norm(dim=-1) + motion.spin[:, :count].norm(dim=-1) * self._tool_reach
+            velocity, angular_velocity = motion.velocity[:, :count], motion.angular_velocity[:, :count]
+            speeds = velocity.norm(dim=-1) + angular_velocity.norm(dim=-1) * self._tool_radius
             limit = self.scene.grid_spacing / self.dt
             if float(speeds.max()) <= limit:
                 return
@@ -112,8 +113,8 @@ class Simulator:
 
     @property
     def contact(self) -> ContactModel:
-        """How rigid things touch: the scene's at first. Setting it also changes the default of the parameters
-        "<...>.stiffness" of geometries that declare none. Gradients of rollouts made before are to be taken before.
+        """The contact model of rigid things: the scene's at first. Setting it also changes the default of the parameters
+        "<...>.stiffness" of geometries that declare none. Call ``backward()`` on earlier rollouts first.
 
         Raises:
             InputError: set to something that is no ContactModel, or in a scene without rigid bodies.
@@ -139,26 +140,26 @@ class Simulator:
 
     @property
     def particle_mass(self) -> Tensor:
-        """Mass of each particle as the scene declares it, kg, (N,)."""
-        return self._soft.per_particle(0) if self._soft else torch.zeros(0, dtype=self.dtype)
+        """Mass of each particle by the scene's densities, kg, (N,)."""
+        return self._soft.per_particle("mass") if self._soft else torch.zeros(0, dtype=self.dtype)
 
     @property
     def particle_volume(self) -> Tensor:
         """Rest volume of each particle, m^3, (N,)."""
-        return self._soft.per_particle(1) if self._soft else torch.zeros(0, dtype=self.dtype)
+        return self._soft.per_particle("volume") if self._soft else torch.zeros(0, dtype=self.dtype)
 
-    def particles(self, body: str) -> slice:
-        """Where the particles of ``body`` stand in ``state.x``.
+    def particle_slice(self, body: str) -> slice:
+        """The particles of a soft body: ``state.x[:, sim.particle_slice("duck")]``.
 
         Raises:
             InputError: there is no such body.
         """
         slices = self._soft.slices if self._soft else {}
         if body not in slices:
-            raise InputError(f"there is no soft body '{body}'; bodies: {', '.join(slices) or 'none'}")
+            raise InputError(f"there is no soft body '{body}'; soft bodies: {', '.join(slices) or 'none'}")
         return slices[body]
 
-    def tool(self, name: str) -> int:
+    def tool_index(self, name: str) -> int:
         """Index of a tool in ``state.tool_position``.
 
         Raises:
@@ -186,7 +187,7 @@ class Simulator:
             v=repeated(velocity, count, 3),
             C=torch.zeros((batch, count, 3, 3), dtype=self.dtype),
             F=torch.eye(3, dtype=self.dtype).repeat(batch, count, 1, 1),
-            plastic_strain=torch.zeros((batch, count), dtype=self.dtype),
+            internal_variable=torch.zeros((batch, count), dtype=self.dtype),
             tool_position=repeated([tool.position for tool in tools], len(tools), 3),
             tool_rotation=repeated([tool.rotation for tool in tools], len(tools), 4),
             q=q.to(self.dtype).repeat(batch, 1),
@@ -194,10 +195,13 @@ class Simulator:
             time_step=torch.zeros(batch, dtype=torch.int64),
         ).to(self.device)
 
+    @property
     def parameters(self) -> dict[str, Tensor]:
-        """The scene's physical parameters by name, as `step` takes them, in SI units: ``"gravity"`` (3,),
-        ``"<soft body>.<field of its material>"``, ``"<collider>.friction"``, ``"ground.friction"``, and those of
-        `diffsim.rigid.rigid_parameters.RigidPhysics`."""
+        """The scene's physical parameters by name, as `step` takes them, in SI units; a new dictionary of copies every time.
+
+        They are ``"gravity"`` (3,), ``"<soft body>.<field of its material>"``, ``"<collider>.friction"``,
+        ``"ground.friction"``, and those of `diffsim.rigid.rigid_parameters.RigidPhysics`.
+        """
         return {name: value.clone() for name, value in self._defaults().items()}
 
     def _defaults(self) -> dict[str, Tensor]:
@@ -211,20 +215,20 @@ class Simulator:
         for name in parameters or {}:
             if name not in known:
                 raise InputError(f"there is no parameter '{name}'; parameters: {', '.join(sorted(known))}")
-        given = dict(parameters or {})
-        soft = {name: value for name, value in given.items() if self._soft and name in self._soft.physics.defaults}
-        rigid = {name: value for name, value in given.items() if self._rigid and name in self._rigid.physics.defaults}
+        values = dict(parameters or {})
+        soft = {name: value for name, value in values.items() if self._soft and name in self._soft.physics.defaults}
+        rigid = {name: value for name, value in values.items() if self._rigid and name in self._rigid.physics.defaults}
         return soft, rigid
 
-    def link(self, name: str) -> int:
-        """Number of a link in `links`: "<rigid body>", "<articulation>.<link>", or "world" (0).
+    def link_index(self, name: str) -> int:
+        """Index of a link in `links`: "<rigid body>", "<articulation>.<link>", or "world" (0).
 
         Raises:
             InputError: there is no such link.
         """
         if self._rigid is None:
             raise InputError(f"there is no link '{name}'; the scene has no rigid bodies or articulations")
-        return self._rigid.link(name)
+        return self._rigid.link_index(name)
 
     @property
     def link_infos(self) -> tuple[LinkInfo, ...]:
@@ -249,7 +253,7 @@ class Simulator:
             state: B environments; B need not be ``num_envs``.
             action: (B, action_dim): velocities, m/s and rad/s, in the order of the tools' ``control``, then the controls of the
                 articulations' actuators.
-            parameters: values in place of the scene's, some or all of `parameters`, each for all environments or with a
+            parameters: values that replace the scene's, some or all of `parameters`, each for all environments or with a
                 leading axis of B; differentiable.
 
         Raises:
@@ -262,26 +266,19 @@ class Simulator:
         motion, tool_position, tool_rotation = self._kinematics.motion(state.tool_position, state.tool_rotation, tools)
         if self._soft is not None:
             self._warn_of_fast_tools(motion)
-        particles: tuple[Tensor, ...] = (state.x, state.v, state.C, state.F, state.plastic_strain)
-        q, qd = state.q, state.qd
+        particles, q, qd = state.particles, state.q, state.qd
         if self._coupled is not None and self._soft is not None and self._rigid is not None:
             inputs = Inputs(
                 self._soft.inputs(motion, state.num_envs, soft), self._rigid.inputs(motion, state.num_envs, rigid), actuators
             )
-            q, qd, *after = coupled_step(self._coupled, state.time_step, inputs, q, qd, particles)
-            particles = tuple(after)
+            q, qd, particles = coupled_step(self._coupled, state.time_step, inputs, q, qd, particles)
         elif self._soft is not None:
             particles = self._soft.step(state.time_step, particles, motion, soft)
         elif self._rigid is not None:
             states_q, states_qd = self._rigid.rollout(state.time_step, q, qd, actuators[None], rigid, motion)
             q, qd = states_q[1], states_qd[1]
-        x, v, C, F, plastic_strain = particles
         return State(
-            x=x,
-            v=v,
-            C=C,
-            F=F,
-            plastic_strain=plastic_strain,
+            **particles._asdict(),
             tool_position=tool_position,
             tool_rotation=tool_rotation,
             q=q,
@@ -353,8 +350,7 @@ class Simulator:
 
         def run(actions: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
             first = State(**dict(zip(fields, tensors, strict=False)))
-            own = dict(zip(names, tensors[len(fields) :], strict=True))
-            states = self.rollout(first, actions, own)[1:]
+            states = self.rollout(first, actions, dict(zip(names, tensors[len(fields) :], strict=True)))[1:]
             return (torch.stack([observe(each) for each in states]), *states[-1].tensors().values())
 
         observations = []
@@ -381,7 +377,7 @@ class Simulator:
             "v": (batch, count, 3),
             "C": (batch, count, 3, 3),
             "F": (batch, count, 3, 3),
-            "plastic_strain": (batch, count),
+            "internal_variable": (batch, count),
             "tool_position": (batch, tools, 3),
             "tool_rotation": (batch, tools, 4),
             "q": (batch, self._rigid.model.coordinates if self._rigid else 0),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,34 +13,66 @@ from torch import Tensor
 from diffsim.errors import InputError
 
 
+class Particles(NamedTuple):
+    """The fields of a `State` that describe the N particles of the soft bodies; all in the world's frame."""
+
+    x: Tensor
+    v: Tensor
+    C: Tensor
+    F: Tensor
+    internal_variable: Tensor
+
+
 @dataclass(frozen=True)
 class State:
     """State of B environments. State is passed, never hidden in the simulator: ``state = sim.step(state, action)``.
 
     Attributes:
-        x: particle positions, m, (B, N, 3).
-        v: particle velocities, m/s, (B, N, 3).
-        C: affine velocity field (APIC), 1/s, (B, N, 3, 3).
-        F: elastic deformation gradient, (B, N, 3, 3).
-        plastic_strain: accumulated plastic strain, (B, N): the length of plastic flow in log strain (`ElastoPlastic`), the
-            volume still to be paid back (`Sand`), the plastic volume's logarithm (`Snow`); 0 for the others.
-        tool_position: (B, M, 3), m.
-        tool_rotation: unit quaternions (w, x, y, z), (B, M, 4).
-        q: generalized coordinates of the rigid bodies, then of the articulations (B, nq); docs/rigid.md.
-        qd: their generalized velocities (B, nv).
+        x: positions of the N particles in the world, m, (B, N, 3).
+        v: their velocities, m/s, (B, N, 3).
+        C: their affine velocity matrices (APIC; Jiang et al. 2015), the velocity's gradient in the world's frame, 1/s,
+            (B, N, 3, 3).
+        F: their elastic deformation gradients, from the rest shape to the world, dimensionless, (B, N, 3, 3).
+        internal_variable: the scalar internal variable of each particle's law, dimensionless, (B, N). The material says what it
+            is: accumulated plastic strain (`ElastoPlastic`), logarithm of the volume gained (`Sand`), logarithm of the plastic
+            volume ratio (`Snow`); 0 for the others.
+        tool_position: origins of the M tools in the world, m, (B, M, 3).
+        tool_rotation: rotations of the tools' frames into the world's, unit quaternions (w, x, y, z), (B, M, 4).
+        q: generalized coordinates of the rigid bodies, then of the articulations (B, nq), link by link: none of a fixed joint,
+            m (prismatic), rad (revolute), a quaternion (w, x, y, z) (ball), world position in m and quaternion (free).
+        qd: their generalized velocities (B, nv): m/s, rad/s, angular velocity in the link's frame in rad/s (ball), the origin's
+            velocity in the world's frame in m/s and angular velocity in the link's frame in rad/s (free). `Simulator.links`
+            has all velocities in the world's frame.
         time_step: control steps since ``reset``, int64 (B,).
+
+    A stack (`State.stack`) has one more axis in front of all these.
     """
 
     x: Tensor
     v: Tensor
     C: Tensor
     F: Tensor
-    plastic_strain: Tensor
+    internal_variable: Tensor
     tool_position: Tensor
     tool_rotation: Tensor
     q: Tensor
     qd: Tensor
     time_step: Tensor
+
+    @property
+    def num_envs(self) -> int:
+        """Environments, B; of a stack too."""
+        return self.time_step.shape[-1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.x.device
+
+    @property
+    def particles(self) -> Particles:
+        """The particles' fields."""
+        return Particles(self.x, self.v, self.C, self.F, self.internal_variable)
 
     def tensors(self) -> dict[str, Tensor]:
         """The fields by name."""
@@ -54,32 +87,52 @@ class State:
         return replace(self, **changes)
 
     def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> State:
-        """The chosen environments; an integer keeps the batch axis, so the result is a State of one environment."""
+        """The chosen environments, of a stack too; an integer keeps the batch axis, so the result has one environment.
+
+        Raises:
+            InputError: an integer is out of range.
+        """
         if isinstance(index, int):
             count = self.num_envs
             if not -count <= index < count:
                 raise InputError(f"environment index must lie in [0, {count}), got {index}")
             index = [index]
-        return self.map(lambda tensor: tensor[index])
-
-    @property
-    def num_envs(self) -> int:
-        return self.x.shape[0]
+        before = (slice(None),) * (self.time_step.ndim - 1)  # the axes of a stack
+        return self.map(lambda tensor: tensor[(*before, index)])
 
     def detach(self) -> State:
         """The same values, cut from the autograd graph."""
         return self.map(Tensor.detach)
 
     def clone(self) -> State:
+        """A copy, in the autograd graph."""
         return self.map(Tensor.clone)
 
     def to(self, device: str | torch.device) -> State:
+        """The same state on a device."""
         return self.map(lambda tensor: tensor.to(device))
 
     @staticmethod
     def stack(states: Sequence[State]) -> State:
-        """States of one trajectory as one record with a leading time axis."""
+        """States of one trajectory as one record whose fields have a leading time axis, (T, B, ...).
+
+        Raises:
+            InputError: there are no states.
+        """
+        if not states:
+            raise InputError("states must hold at least one State, got none")
         return State(**{f.name: torch.stack([getattr(s, f.name) for s in states]) for f in fields(State)})
+
+    def unstack(self) -> list[State]:
+        """The states that `stack` joined.
+
+        Raises:
+            InputError: this is no stack.
+        """
+        if self.time_step.ndim < 2:
+            raise InputError("unstack needs a State made by State.stack, got one without a time axis")
+        parts = zip(*(tensor.unbind(0) for tensor in self.tensors().values()), strict=True)
+        return [State(*tensors) for tensors in parts]
 
     def save(self, path: str | Path) -> None:
         """Write the tensors to ``path``."""

@@ -14,13 +14,16 @@ from diffsim.scene.bodies import TOOL_AXES
 from diffsim.scene.rotations import quaternion_exponential, quaternion_product, quaternion_to_matrix, rotation_matrix
 from diffsim.scene.scene import Scene
 from diffsim.scene.shapes import RoundedBox, Shape
+from diffsim.scene.shapes.rounded_box import rounded_box_distance
 
 
 @dataclass(frozen=True)
 class ColliderMotion:
     """Poses of all colliders (tools, then obstacles) at each substep, and their twists over the control step.
 
-    pose (B, S, M, 12): position (3), rotation matrix (9); twist (B, M, 6): velocity (3), spin (angular velocity, 3).
+    Attributes:
+        pose: (B, S, M, 12): position of the origin in the world, m (3), rotation matrix to the world's frame, by rows (9).
+        twist: (B, M, 6): velocity of the origin, m/s (3), angular velocity, rad/s (3), both in the world's frame.
     """
 
     pose: Tensor
@@ -39,20 +42,8 @@ class ColliderMotion:
         return self.twist[..., :3]
 
     @property
-    def spin(self) -> Tensor:
+    def angular_velocity(self) -> Tensor:
         return self.twist[..., 3:]
-
-
-def rounded_box_distance(points: Tensor, core: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
-    """Signed distance (...,) to a rounded box and its outward normal (..., 3), at points (..., 3) in the box's frame."""
-    beyond = points.abs() - core
-    outside = beyond.clamp_min(0.0)
-    length = (outside.square().sum(-1) + 1e-30).sqrt()
-    deepest, axis = beyond.max(-1)
-    inside = deepest <= 0.0
-    axis_normal = torch.zeros_like(points).scatter(-1, axis.unsqueeze(-1), 1.0)
-    normal = torch.where(inside.unsqueeze(-1), axis_normal, outside / length.unsqueeze(-1)) * points.sign()
-    return torch.where(inside, deepest, length) - radius, normal
 
 
 def _rounded(shape: Shape) -> RoundedBox:
@@ -76,7 +67,7 @@ class ToolKinematics:
                 selection[row, 6 * index + TOOL_AXES.index(axis)] = 1.0
                 row += 1
         self._selection = selection.to(device)
-        self._spins = any(axis.startswith("r") for tool in scene.tools for axis in tool.control)
+        self._rotates = any(axis.startswith("r") for tool in scene.tools for axis in tool.control)
         signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=dtype)] * 3)
 
         def real(values: object) -> Tensor:
@@ -119,18 +110,18 @@ class ToolKinematics:
         if self._scene.moving_articulations:  # their adjoint knows rotations only, so quaternions may have any length but zero
             rotation = rotation / rotation.norm(dim=-1, keepdim=True)
         twist = (action @ self._selection).reshape(batch, self._count, 6)
-        velocity, spin = twist[..., :3], twist[..., 3:]
+        velocity, angular_velocity = twist[..., :3], twist[..., 3:]
         times = self._times[None, :, None, None]
         final_rotation = rotation
-        if self._spins:
-            turned = quaternion_product(quaternion_exponential(times * spin[:, None]), rotation[:, None])
+        if self._rotates:
+            turned = quaternion_product(quaternion_exponential(times * angular_velocity[:, None]), rotation[:, None])
             final_rotation = turned[:, -1] / turned[:, -1].norm(dim=-1, keepdim=True)
             rotations = quaternion_to_matrix(turned)
         else:
             rotations = quaternion_to_matrix(rotation)[:, None].expand(batch, substeps + 1, self._count, 3, 3)
         if self._obstacle_shapes:
             velocity = self._permitted(position, rotations[:, -1], self._duration * velocity) / self._duration
-            twist = torch.cat([velocity, spin], dim=-1)
+            twist = torch.cat([velocity, angular_velocity], dim=-1)
         positions = position[:, None] + times * velocity[:, None]
         pose = torch.cat([positions, rotations.flatten(-2)], dim=-1)[:, :-1]
         if self._obstacle_shapes:

@@ -58,7 +58,7 @@ def main() -> None:
     print(f"a gap of {100.0 * float(right.min() - left.max()):.1f} cm between {len(left)} and {len(right)} particles")
 
     camera = Camera(position=(0.85, -0.35, 0.5), target=(0.5, 0.5, 0.08))
-    renderer = SceneRenderer(scene, camera=camera, width=640, height=480, body_colors={"dough": (0.93, 0.8, 0.58)})
+    renderer = SceneRenderer(scene, camera=camera, width=640, height=480, colors={"dough": (0.93, 0.8, 0.58)})
     write_video(options.video, (renderer.frame(state, mode="particles") for state in states), fps=25)
     print(f"wrote {options.video}")
 

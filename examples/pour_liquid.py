@@ -61,7 +61,7 @@ def main() -> None:
 
     camera = Camera(position=(0.8, -0.85, 1.0), target=(0.43, 0.5, 0.25))
     colors = {"water": (0.2, 0.5, 0.9), "bowl": (0.8, 0.8, 0.76)}
-    renderer = SceneRenderer(scene, camera=camera, width=640, height=480, body_colors=colors)
+    renderer = SceneRenderer(scene, camera=camera, width=640, height=480, colors=colors)
     write_video(options.video, (renderer.frame(state) for state in states), fps=25)
     print(f"wrote {options.video}")
 

@@ -1,5 +1,7 @@
-"""What an environment must offer to be optimised here. Nothing in `rpg` knows more about a task than this."""
+"""The interface of an environment. `rpg` knows nothing else about a task."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -7,7 +9,7 @@ from torch import Tensor
 
 
 class ProtocolError(ValueError):
-    """An environment does not keep the protocol. One line: names what it gave and what is expected."""
+    """An environment breaks the protocol. One line: names what it gave and what is expected."""
 
 
 @runtime_checkable
@@ -18,10 +20,16 @@ class Environment(Protocol):
     one floating dtype and one device, which the optimiser adopts. Where no gradient flows to some action
     dimension, the optimiser estimates it by the score function instead.
 
-    Optional attributes: `outcome_names: Sequence[str]` names the outcome labels 0, 1, 2, ...;
-    `outcome_radius: float`, how far apart two ends of episodes are that count as one solution (see `step`);
-    `observation_points: tuple[int, int]`, (N, D) if the first N x D entries of an observation are a set of
-    N points, for point-set encoders.
+    Optional attributes:
+        outcome_names (Sequence[str]): names of the outcome labels 0, 1, 2, ...
+        outcome_radius (float): successful episodes without a label count as one solution within this distance (see `step`).
+        observation_points ((int, int)): (N, D) if the first N x D entries of an observation are a set of N points, for
+            point-set encoders.
+
+    The command line builds an environment as `Class(num_envs=...)`, with `mesh=path` if the user names a mesh. It uses, if
+    they exist, the class attributes `name` (str) and `optimizer_settings` (settings of the algorithm by name; a schedule is
+    (start, end) or (start, end, begin, finish)), and the method of `VideoEnvironment`. It reports a ValueError from the
+    constructor or the first step as the user's mistake, and a FloatingPointError as a failed simulation, each in one line.
     """
 
     @property
@@ -50,16 +58,28 @@ class Environment(Protocol):
         """One step under `action` (B, A) in [-1, 1]: (next state, reward (B,), info).
 
         At the last step of an episode, `info` must hold "success" (B,) bool, whether the episode reached its
-        goal, and "outcome" (B,) int64, a label of which distinct way the episode took, or -1 for none. It
-        may hold "outcome_features" (B, F), where the episode ended or how it went: successful episodes
-        without a label are then told apart by clusters of these, of radius `outcome_radius`.
+        goal, and "outcome" (B,) int64, a label of the solution that the episode followed, or -1 for none. It may
+        hold "outcome_features" (B, F), a description of the episode such as where it ended: successful episodes
+        without a label are grouped by clusters of these, of radius `outcome_radius`.
+        """
+
+
+@runtime_checkable
+class VideoEnvironment(Protocol):
+    """An optional part: an environment that can show its solutions. Without it the command line writes no video."""
+
+    def write_video(self, modes: Sequence[Any], path: Path) -> None:
+        """Write an MP4 of `modes` (`rpg.Mode`) to `path`.
+
+        A mode's episode is replayed by `reset(mode.seed)` and one `step` for each of `mode.actions` (T, A), applied to the
+        environment with index `mode.environment`.
         """
 
 
 def check_environment(env: Environment, *, seed: int = 0) -> Tensor:
-    """Run one step and hold it against the protocol.
+    """Run one step and check it against the protocol.
 
-    Returns the first observation (B, O), which tells the dtype and the device. Raises ProtocolError, in one line
+    Returns the first observation (B, O), whose dtype and device the optimiser adopts. Raises ProtocolError, in one line
     that names what was given and what is expected.
     """
     for name in ("num_envs", "horizon", "action_dim", "observation_dim"):
@@ -88,7 +108,7 @@ def check_environment(env: Environment, *, seed: int = 0) -> Tensor:
 
 
 def check_last_info(info: dict[str, Tensor], num_envs: int) -> None:
-    """Raise ProtocolError unless the info of an episode's last step says how the episode ended."""
+    """Raise ProtocolError unless the info of an episode's last step holds "success" and "outcome" as the protocol says."""
     for key, dtype in (("success", torch.bool), ("outcome", torch.int64)):
         if key not in info:
             raise ProtocolError(f"info of the last step has keys {sorted(info)}; expected {key!r} among them")

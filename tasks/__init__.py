@@ -1,4 +1,4 @@
-"""Manipulation tasks, each a short class. Importing this package registers the ones that come with it."""
+"""Manipulation tasks, each a short class. Importing this package registers its own tasks."""
 
 from tasks.base import Episode, Task
 from tasks.cup_trap import CupTrap

@@ -1,4 +1,4 @@
-"""Where the files of ``assets/`` lie: beside the packages in a checkout, inside `tasks` in an installed wheel."""
+"""Paths of the files in ``assets/``: beside the packages in a checkout, inside `tasks` in an installed wheel."""
 
 from __future__ import annotations
 

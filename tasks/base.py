@@ -1,4 +1,4 @@
-"""The author's contract: a manipulation task as a short class."""
+"""The base class of a manipulation task."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from torch import Tensor
 
 import diffsim as ds
 from diffsim.render import Camera, GroundMarker
+from tasks.mode_video import RecordedMode, write_modes_video
 
 
 @dataclass(frozen=True)
 class Episode:
-    """B running episodes: the physics, and what was observed so far (T' tensors (B, O), detached)."""
+    """B running episodes: the simulator's state, and the observations so far (one detached tensor (B, O) a step)."""
 
     state: ds.State
     observations: tuple[Tensor, ...]
@@ -26,25 +27,26 @@ class Episode:
 class Task:
     """A batch of differentiable manipulation episodes. Subclass it, and register the class with ``@register("Name")``.
 
-    An author writes `scene` and `reward`, and what is wanted of the rest; the docstring says under "Task:",
-    "Randomisation:" and "Success:" what it is about. The object speaks `rpg`'s environment protocol.
+    An author defines `scene` and `reward`, and overrides the other methods as needed; the docstring describes the task under
+    "Task:", "Randomisation:" and "Success:". An instance is an environment as `rpg` expects it.
 
     Attributes for the author:
         horizon: control steps of an episode, T.
         dt, substeps: length of a substep in s, and substeps of a control step.
         tool_speed: velocity (m/s, rad/s) that an action component of 1 stands for.
-        outcome_names: names of the distinct ways through the task, by label 0, 1, ...
-        optimizer_settings: what the task asks of the optimiser where its defaults do not fit, by the setting's name in
-            `rpg.RPGConfig`; a schedule is (start, end) or (start, end, begin, finish).
+        outcome_names: names of the task's distinct solutions, by label 0, 1, ...
+        optimizer_settings: settings of the optimiser that differ from its defaults, by their name in `rpg.RPGConfig`; a
+            schedule is (start, end) or (start, end, begin, finish).
         default_mesh: file of the manipulated body's mesh, for `scene` to use as ``self.mesh``.
 
     Args:
         num_envs: episodes side by side, B.
         mesh: a mesh file in place of ``default_mesh``.
         dtype: torch.float32 or torch.float64.
+        device: "cpu" or "cuda", where states and rewards live; as of `diffsim.Simulator`.
 
     Raises:
-        diffsim.InputError: an argument is wrong, or the task's scene is.
+        diffsim.InputError: an argument or the task's scene is wrong.
     """
 
     name: ClassVar[str] = ""
@@ -57,23 +59,26 @@ class Task:
     default_mesh: str | Path | None = None
 
     def __init__(
-        self, num_envs: int = 1, *, mesh: str | Path | None = None, dtype: torch.dtype = torch.float32
+        self,
+        num_envs: int = 1,
+        *,
+        mesh: str | Path | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
     ) -> None:
         if mesh is not None and self.default_mesh is None:
             raise ds.InputError(f"task '{self.name or type(self).__name__}' takes no mesh, got '{mesh}'")
         self.mesh = mesh if mesh is not None else self.default_mesh
-        self.sim = ds.Simulator(
-            self.scene(), num_envs=num_envs, dt=self.dt, substeps=self.substeps, dtype=dtype
-        )
+        self.sim = ds.Simulator(self.scene(), num_envs=num_envs, dt=self.dt, substeps=self.substeps, dtype=dtype, device=device)
         self.num_envs = num_envs
         self.action_dim = self.sim.action_dim
         with torch.no_grad():
             self.observation_dim = int(self.observation(self.sim.reset()[0]).shape[1])
 
-    # What an author writes ---------------------------------------------------------------------------------------
+    # For the author to define or override ------------------------------------------------------------------------
 
     def scene(self) -> ds.Scene:
-        """What stands in the world."""
+        """The bodies, tools, obstacles and robots of the task."""
         raise ds.InputError(f"task {type(self).__name__} must define scene()")
 
     def reward(self, state: ds.State, action: Tensor) -> Tensor:
@@ -85,11 +90,11 @@ class Task:
         return state
 
     def observation(self, state: ds.State) -> Tensor:
-        """Features (B, O), differentiable: mean position and velocity of each soft body, the tools' positions, then the rigid
-        things' coordinates and velocities."""
+        """Features (B, O), differentiable: mean position and velocity of each soft body, the tools' positions, then the
+        coordinates and velocities of rigid bodies and articulations."""
         features = []
         for body in self.sim.scene.soft_bodies:
-            particles = self.sim.particles(body.name)
+            particles = self.sim.particle_slice(body.name)
             features += [state.x[:, particles].mean(dim=1), state.v[:, particles].mean(dim=1)]
         return torch.cat([*features, state.tool_position.flatten(1), state.q, state.qd], dim=1)
 
@@ -98,19 +103,19 @@ class Task:
         return self.tool_speed * action
 
     def success(self, state: ds.State) -> Tensor:
-        """Whether the episode that ends in ``state`` did what was wanted, bool (B,)."""
-        return torch.zeros(state.num_envs, dtype=torch.bool)
+        """Whether an episode that ends in ``state`` reached its goal, bool (B,)."""
+        return torch.zeros(state.num_envs, dtype=torch.bool, device=state.time_step.device)
 
     def outcome(self, observations: Tensor) -> Tensor:
-        """Which of the distinct ways an episode took, int64 (B,), -1 for none, from its observations (T + 1, B, O)."""
-        return torch.zeros(observations.shape[1], dtype=torch.int64)
+        """Label of the solution that an episode followed, int64 (B,), -1 for none, from its observations (T + 1, B, O)."""
+        return torch.zeros(observations.shape[1], dtype=torch.int64, device=observations.device)
 
     def camera(self) -> Camera | None:
-        """Where a video looks from; ``None`` frames the scene's domain."""
+        """The video's camera; ``None`` frames the whole scene."""
         return None
 
     def markers(self) -> Sequence[GroundMarker]:
-        """Marks on the ground of a video, such as a goal."""
+        """Marks on the ground in the video, such as a goal."""
         return ()
 
     # rpg's environment protocol ----------------------------------------------------------------------------------
@@ -132,7 +137,7 @@ class Task:
     def step(self, episode: Episode, action: Tensor) -> tuple[Episode, Tensor, dict[str, Tensor]]:
         """One control step under ``action`` (B, A) in [-1, 1]: (next episodes, reward (B,), info).
 
-        ``info`` holds "success" and "outcome" of the episodes as they stand.
+        ``info`` holds "success" and "outcome" as if the episodes ended here.
         """
         state = self.sim.step(episode.state, self.controls(action))
         reward = self.reward(state, action)
@@ -141,3 +146,7 @@ class Task:
             success = self.success(state)
             outcome = torch.where(success, self.outcome(torch.stack(observations)), -1)
         return Episode(state, observations), reward, {"success": success, "outcome": outcome}
+
+    def write_video(self, modes: Sequence[RecordedMode], path: Path) -> None:
+        """Write an MP4 of a run's distinct solutions side by side, and a PNG of its last frame beside it."""
+        write_modes_video(self, modes, path)

@@ -1,4 +1,4 @@
-"""Get a ball out of a cup and round it, to a goal behind."""
+"""Move a ball out of a cup and round it, to a goal behind."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ HALF_WIDTH, HALF_THICKNESS, HEIGHT, RADIUS = 0.3, 0.03, 0.06, 0.05
 class CupTrap(Task):
     """A ball on a table, driven in x and y, and a cup of three walls that opens towards it.
 
-    Task: bring the ball to the goal behind the cup. The straight way leads into the cup, and the return has a deep local
-        optimum at its bottom: out of it the reward falls all the way back to the mouth, and on until the ball is past the cup.
+    Task: bring the ball to the goal behind the cup. The straight path leads into the cup, and the return has a deep local
+        optimum at its bottom: on the way out the reward decreases until the ball has passed the cup's opening and its sides.
     Randomisation: the ball starts up to 1 cm off the middle.
     Success: at the end the ball's centre is within 8 cm of the goal.
     """
@@ -34,11 +34,11 @@ class CupTrap(Task):
         {
             "iterations": 150,
             "num_latents": 16,
-            "table_spread": 1.0,  # from one start for all, most latents are in the cup before the posterior can object
+            "table_spread": 1.0,  # different starts: from one alone, most latents enter the cup before p_phi has learnt
             "table_knots": 5,
             "beta": (1.0, 0.0, 0.2, 0.6),
             "posterior_stride": 2,
-            "alpha_z": (0.3, 0.0, 0.4, 0.9),  # a way round that is found late is still tried
+            "alpha_z": (0.3, 0.0, 0.4, 0.9),  # a route that is found late is still trained
             "latent_learning_rate": 0.1,
         }
     )
@@ -77,7 +77,7 @@ class CupTrap(Task):
         return state.replace(q=state.q + shift.to(state.q))
 
     def distance(self, state: ds.State) -> Tensor:
-        """Of the ball's centre to the goal, m, (B,)."""
+        """Distance of the ball's centre to the goal, m, (B,)."""
         to_goal = state.q - state.q.new_tensor([GOAL, 0.0])
         return (to_goal.square().sum(dim=1) + 1e-6).sqrt()
 

@@ -20,8 +20,8 @@ START, WALL_X, GOAL, MIDDLE = 0.25, 0.6, 0.95, 0.7
 class Detour(Task):
     """A finger that pokes into a soft duck drags it to a goal behind a wall.
 
-    Task: bring the duck's centre to the goal without losing it. The wall stands across the straight way, so the return has
-        a local optimum in front of the wall, and there are two distinct ways round it, on the duck's left and right.
+    Task: bring the duck's centre to the goal without losing it. The wall blocks the straight path, so the return has a local
+        optimum in front of the wall, and there are two distinct routes round it, on the duck's left and right.
     Randomisation: the duck and the finger start together, up to 1 cm off the middle of the lane.
     Success: at the end the duck's centre is within 8 cm of the goal, on the ground plane.
     """
@@ -43,7 +43,7 @@ class Detour(Task):
     default_mesh = asset("duck.obj")
 
     def scene(self) -> ds.Scene:
-        shape = ds.MeshShape(self.mesh or "", size=0.28)
+        shape = ds.TriangleMesh.from_file(self.mesh or "", size=0.28)
         height = float(shape.surface_mesh().extents[2])
         duck = ds.SoftBody(
             "duck",
@@ -75,12 +75,12 @@ class Detour(Task):
         )
 
     def randomize(self, state: ds.State, generator: torch.Generator) -> ds.State:
-        shift = torch.zeros(state.num_envs, 1, 3, dtype=state.x.dtype)
-        shift[:, 0, :2] = 0.01 * (2.0 * torch.rand(state.num_envs, 2, generator=generator) - 1.0)
+        shift = torch.zeros(state.num_envs, 1, 3).to(state.x)
+        shift[:, 0, :2] = 0.01 * (2.0 * torch.rand(state.num_envs, 2, generator=generator) - 1.0).to(state.x)
         return state.replace(x=state.x + shift, tool_position=state.tool_position + shift)
 
     def distance(self, state: ds.State) -> Tensor:
-        """Of the duck's centre to the goal on the ground plane, m, (B,)."""
+        """Distance of the duck's centre to the goal on the ground plane, m, (B,)."""
         to_goal = state.x[..., :2].mean(dim=1) - state.x.new_tensor([GOAL, MIDDLE])
         return (to_goal.square().sum(dim=1) + 1e-6).sqrt()
 

@@ -1,4 +1,4 @@
-"""Tasks by name."""
+"""The registry of tasks by name."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ DOCSTRING_HEADINGS = ("Task:", "Randomisation:", "Success:")
 
 
 def register(name: str) -> Callable[[TaskClass], TaskClass]:
-    """Class decorator that makes a task known as ``name``.
+    """Class decorator that registers a task as ``name``.
 
-    Raises:
-        InputError: the class is no Task, its docstring lacks one of the headings "Task:", "Randomisation:" and "Success:",
-            or the name is taken.
+    Raises: InputError: the class is not a Task, its docstring lacks one of the headings "Task:", "Randomisation:" and
+    "Success:", or the name is taken.
     """
 
     def decorate(task: TaskClass) -> TaskClass:
@@ -47,6 +46,11 @@ def register(name: str) -> Callable[[TaskClass], TaskClass]:
 def task_names() -> list[str]:
     """All registered names, sorted."""
     return sorted(_tasks)
+
+
+def registered_tasks() -> dict[str, type[Task]]:
+    """All registered tasks by name, sorted: what the entry point "rpg.tasks" offers the command line."""
+    return dict(sorted(_tasks.items()))
 
 
 def find_task(name: str) -> type[Task]:

@@ -1,4 +1,4 @@
-"""Three goals in a triangle round a start, any of which will do."""
+"""Three equally good goals in a triangle round a start."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLORS = ((0.2, 0.75, 0.35), (0.25, 0.5, 0.9), (0.9, 0.45, 0.2))
 
 
 class ThreeGoals:
-    """The goals at ``radius`` metres from ``center`` (x, y), ahead, on the left and on the right."""
+    """Goals at ``radius`` metres from ``center`` (x, y), ahead, on the left and on the right."""
 
     names = tuple(ANGLES)
 
@@ -24,18 +24,18 @@ class ThreeGoals:
         self.points = tuple((center[0] + radius * math.cos(a), center[1] + radius * math.sin(a)) for a in ANGLES.values())
 
     def distances(self, position: Tensor) -> Tensor:
-        """Of ``position`` (B, 2) to each goal, m, (B, 3)."""
+        """Distances of ``position`` (B, 2) to each goal, m, (B, 3)."""
         to_goals = position[:, None] - position.new_tensor(self.points)
         return (to_goals.square().sum(dim=2) + 1e-6).sqrt()
 
     def reward(self, position: Tensor) -> Tensor:
-        """0 at the centre and 1 at each goal, (B,): falls with the distance to the nearest, smoothly where two are as near."""
+        """0 at the centre and 1 at each goal, (B,): decreases with a smooth minimum of the distances to the goals."""
         width = 0.1 * self.radius
         nearest = -width * torch.logsumexp(-self.distances(position) / width, dim=1)
         return 1.0 - nearest / (self.radius - width * math.log(3.0))
 
     def markers(self, radius: float) -> tuple[GroundMarker, ...]:
-        """Discs of ``radius`` for a video, a colour each."""
+        """Discs of ``radius`` for a video, one colour for each goal."""
         discs = [GroundMarker(center=p, radius=radius, color=c, opacity=0.3) for p, c in zip(self.points, COLORS, strict=True)]
         rings = [GroundMarker(center=p, radius=radius, color=c, width=0.01) for p, c in zip(self.points, COLORS, strict=True)]
         return (*discs, *rings)

@@ -1,4 +1,4 @@
-"""Push a ring onto any of three pads from within."""
+"""Push a ring from within onto any of three pads."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MAJOR, MINOR = 0.09, 0.02  # radii of the ring and of its tube, m
 class ThreeWayPush(Task):
     """A rigid finger stands in a rigid ring on the floor, and pushes it with 2 cm of play.
 
-    Task: push the ring's centre onto a pad, whichever. The three pads are as near and as good, so there are three distinct
+    Task: push the ring's centre onto any of three pads. The pads are equally near and equally good, so there are three distinct
         optima.
-    Randomisation: the ring and the finger start each up to 5 mm off the middle of the pads.
-    Success: at the end the ring's centre is within 5 cm of a pad's.
+    Randomisation: the ring and the finger each start up to 5 mm off the middle of the pads.
+    Success: at the end the ring's centre is within 5 cm of a pad's centre.
     """
 
     horizon = 24
@@ -36,7 +36,7 @@ class ThreeWayPush(Task):
             "iterations": 50,
             "num_latents": 6,
             "beta": (1.0, 0.0, 0.2, 0.6),
-            "alpha_z": (0.3, 0.3),  # to the end: no goal is better, and none is to be given up
+            "alpha_z": (0.3, 0.3),  # to the end: the goals are equal, and all should stay in training
             "posterior_stride": 2,
         }
     )
@@ -68,7 +68,7 @@ class ThreeWayPush(Task):
         return state.replace(q=q)
 
     def observation(self, state: ds.State) -> Tensor:
-        """Positions of the ring and the finger, then their velocities, x and y each: the ring's spin is of no account."""
+        """Positions of the ring and the finger, then their velocities, x and y each; the ring's rotation does not matter."""
         return torch.cat([state.q[:, :2], state.q[:, 7:], state.qd[:, :2], state.qd[:, 6:]], dim=1)
 
     def reward(self, state: ds.State, action: Tensor) -> Tensor:

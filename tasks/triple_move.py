@@ -20,8 +20,8 @@ CENTER, HALF_HEIGHT = (0.6, 0.6), 0.08
 class TripleMove(Task):
     """A finger that pokes into a soft puck drags it to one of three goals.
 
-    Task: bring the puck's centre to a goal, whichever, without losing it. All three are as near and as good, so there are
-        three distinct optima.
+    Task: bring the puck's centre to any of three goals without losing it. The goals are equally near and equally good, so
+        there are three distinct optima.
     Randomisation: the puck and the finger start together, up to 1 cm off the middle of the goals.
     Success: at the end the puck's centre is within 6 cm of a goal, on the ground plane.
     """
@@ -36,7 +36,7 @@ class TripleMove(Task):
             "iterations": 70,
             "num_latents": 6,
             "beta": (1.0, 0.0, 0.2, 0.6),
-            "alpha_z": (0.3, 0.3),  # to the end: no goal is better, and none is to be given up
+            "alpha_z": (0.3, 0.3),  # to the end: the goals are equal, and all should stay in training
             "posterior_stride": 2,
         }
     )
@@ -65,8 +65,8 @@ class TripleMove(Task):
         )
 
     def randomize(self, state: ds.State, generator: torch.Generator) -> ds.State:
-        shift = torch.zeros(state.num_envs, 1, 3, dtype=state.x.dtype)
-        shift[:, 0, :2] = 0.01 * (2.0 * torch.rand(state.num_envs, 2, generator=generator) - 1.0)
+        shift = torch.zeros(state.num_envs, 1, 3).to(state.x)
+        shift[:, 0, :2] = 0.01 * (2.0 * torch.rand(state.num_envs, 2, generator=generator) - 1.0).to(state.x)
         return state.replace(x=state.x + shift, tool_position=state.tool_position + shift)
 
     def reward(self, state: ds.State, action: Tensor) -> Tensor:

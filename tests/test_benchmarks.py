@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-def test_main_job_prints_one_json_object_last(tmp_path):
-    command = [sys.executable, "-m", "benchmarks.main_job", "--seeds", "1", "--iterations", "1", "--num-envs", "8"]
+def test_detour_prints_one_json_object_last(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.detour", "--seeds", "1", "--iterations", "1", "--num-envs", "8"]
     command += ["--out", str(tmp_path / "out"), "--table", str(tmp_path / "table.md"), "--json"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

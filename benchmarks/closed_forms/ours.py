@@ -57,7 +57,13 @@ class Settings:
 
     @property
     def contact(self) -> ContactModel:
-        return ContactModel(self.stiffness, self.smoothing, self.slip_speed, self.restitution_speed, self.impact)
+        return ContactModel(
+            stiffness=self.stiffness,
+            smoothing=self.smoothing,
+            slip_speed=self.slip_speed,
+            restitution_speed=self.restitution_speed,
+            impact=self.impact,
+        )
 
 
 def run(

@@ -36,7 +36,8 @@ def arm_scene(arm: Arm) -> Scene:
     for i, each in enumerate(arm.links):
         joint = Joint(f"j{i}", "revolute", tuple(each.axis), damping=arm.damping, armature=arm.armature)
         inertia = Inertia(each.mass, tuple(each.moments), tuple(each.center), tuple(each.principal))
-        links.append(Link(f"l{i}", joint, f"l{i - 1}" if i else None, tuple(each.position), tuple(each.rotation), inertia))
+        frame = tuple(each.position), tuple(each.rotation)
+        links.append(Link(f"l{i}", joint, f"l{i - 1}" if i else None, *frame, inertia=inertia))
     motors = tuple(Actuator(f"a{i}", f"j{i}") for i in range(arm.dofs))
     return Scene(articulations=(Articulation("arm", tuple(links), motors),), ground=None)
 
@@ -50,7 +51,7 @@ def box_scene(box: Box) -> Scene:
         inertia = Inertia(box.mass, (1e-3, 1e-3, 1e-3))
         rail = Joint("rail", "prismatic", (1.0, 0.0, 0.0))
         tip = Link("tip", rail, None, box.ball_position, inertia=inertia, geometries=(ball,))
-        pushers = (Articulation("pusher", (tip,), (Actuator("drive", "rail", "velocity", box.gain),)),)
+        pushers = (Articulation("pusher", (tip,), (Actuator("drive", "rail", "velocity", gain=box.gain),)),)
     return Scene(
         rigid_bodies=(body,), articulations=pushers, ground=Ground(0.0, box.friction), gravity=box.gravity,
         contact=ContactModel(smoothing=1e-4),

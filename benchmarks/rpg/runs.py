@@ -168,9 +168,7 @@ def run_all(module: str, options: Options, console: Console) -> dict[str, list[d
         jobs.setdefault((method, -1 if vectorised(experiment, method) else seed), []).append(seed)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=options.jobs, mp_context=context) as pool:
-        pending = {
-            pool.submit(run_jobs, module, method, seeds, options.iterations) for (method, _), seeds in jobs.items()
-        }
+        pending = {pool.submit(run_jobs, module, method, seeds, options.iterations) for (method, _), seeds in jobs.items()}
         try:
             while pending:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)

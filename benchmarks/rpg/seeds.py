@@ -18,11 +18,11 @@ from torch import Tensor, nn
 
 from rpg import Environment, RPGConfig
 from rpg.algorithms.rpg import RPG
-from rpg.evaluation import evaluate_latents
-from rpg.gradient import advantages, signal_to_noise, to_go
-from rpg.objective import BoundWeights, bound_terms
 from rpg.protocol import check_environment
-from rpg.rollout import rolled_out
+from rpg.training.evaluation import evaluate_latents
+from rpg.training.gradient_estimators import advantages, signal_to_noise, to_go
+from rpg.training.objective import BoundWeights, bound_terms
+from rpg.training.rollout import rolled_out
 
 CURVE_POINTS = 100
 
@@ -34,9 +34,7 @@ class Stack:
         self.modules = modules
         names = [name for name, _ in modules[0].named_parameters()]
         columns = [[dict(module.named_parameters())[name].detach() for module in modules] for name in names]
-        self.parameters = {
-            name: nn.Parameter(torch.stack(column)) for name, column in zip(names, columns, strict=True)
-        }
+        self.parameters = {name: nn.Parameter(torch.stack(column)) for name, column in zip(names, columns, strict=True)}
         self.optimizer = torch.optim.Adam(self.parameters.values(), lr=rate, fused=True)
 
     def buffers(self) -> dict[str, Tensor]:
@@ -209,7 +207,7 @@ class LongTable(nn.Module):
         return self.table[latent, step]
 
     def forward(self, observation: Tensor, latent: Tensor, step: int, std: float, noise: Tensor) -> Any:
-        """As `rpg.action_policy.ActionPolicy`."""
-        from rpg.action_policy import squashed_sample
+        """As `rpg.models.action_policy.ActionPolicy`."""
+        from rpg.models.action_policy import squashed_sample
 
         return squashed_sample(self.mean(observation, latent, step), self.std(std), noise)

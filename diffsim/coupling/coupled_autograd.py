@@ -14,16 +14,16 @@ from torch.autograd.function import once_differentiable
 
 from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
 from diffsim.runtime import check_launching_thread
+from diffsim.state import Particles
 
 
 class CoupledStep(Function):
-    """Soft inputs, rigid inputs, controls, q, v, and x, v, C, F, plastic strain -> q, v and the particles one control step
-    later."""
+    """Soft inputs, rigid inputs, controls, q, v, and the particles -> q, v and the particles one control step later."""
 
     @staticmethod
     def forward(ctx: Any, solver: CoupledSolver, time_step: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         inputs, (q, v, *particles) = Inputs(*(tensor.detach() for tensor in tensors[:3])), tensors[3:]
-        after, new_q, new_v, box_nodes = solver.advance(tuple(particles), q, v, inputs, time_step)
+        after, new_q, new_v, box_nodes = solver.advance(Particles(*particles), q, v, inputs, time_step)
         ctx.solver, ctx.contact = solver, solver.rigid.model.contact
         ctx.save_for_backward(box_nodes, *tensors)
         return new_q, new_v, *after
@@ -36,13 +36,14 @@ class CoupledStep(Function):
         box_nodes, *tensors = ctx.saved_tensors
         inputs, (q, v, *particles) = Inputs(*tensors[:3]), tensors[3:]
         bars, q_bar, v_bar, input_bars = ctx.solver.adjoint(
-            tuple(particles), q, v, inputs, box_nodes, particle_bars, q_bar, v_bar
+            Particles(*particles), q, v, inputs, box_nodes, Particles(*particle_bars), q_bar, v_bar
         )
         return None, None, *input_bars, q_bar, v_bar, *bars
 
 
 def coupled_step(
-    solver: CoupledSolver, time_step: Tensor, inputs: Inputs, q: Tensor, v: Tensor, particles: tuple[Tensor, ...]
-) -> tuple[Tensor, ...]:
+    solver: CoupledSolver, time_step: Tensor, inputs: Inputs, q: Tensor, v: Tensor, particles: Particles
+) -> tuple[Tensor, Tensor, Particles]:
     """Typed entry to `CoupledStep`."""
-    return CoupledStep.apply(solver, time_step, *inputs, q, v, *particles)  # type: ignore[no-untyped-call]
+    q, v, *after = CoupledStep.apply(solver, time_step, *inputs, q, v, *particles)  # type: ignore[no-untyped-call]
+    return q, v, Particles(*after)

@@ -13,13 +13,15 @@ from diffsim import runtime
 from diffsim.compiler import kernel_options
 from diffsim.coupling.coupled_records import BARS, PLACES
 from diffsim.errors import InputError
+from diffsim.gradients.recompute import chunk_size, chunks
 from diffsim.rigid.multibody_solver import RigidSolver, flat
 from diffsim.rigid.rigid_records import Status as RigidStatus
 from diffsim.rigid.rigid_records import Wrench
 from diffsim.scene.scene import Scene
-from diffsim.soft.launch_schedules import Buffers, Tape, lane_tape, largest_boxes
+from diffsim.soft.launch_schedules import Buffers, Tape, lane_tape, largest_boxes, precision
 from diffsim.soft.mpm_solver import TRAJECTORY_BYTES, MPMSolver, pack, unpack
-from diffsim.soft.soft_records import COMPONENTS, LANE_WIDTH
+from diffsim.soft.soft_records import LANE_WIDTH, Component
+from diffsim.state import Particles
 
 # Stiffness of a contact as a share of density * (particles' spacing)^2 * (grid spacing) / dt^2: what is pushed is not
 # the particle alone but the layer of a grid cell behind it, with which it moves. Three times as much ran stably.
@@ -49,8 +51,10 @@ class CoupledSolver:
         from diffsim.coupling.kernels.coupled_lanes import coupled_kernels  # imports Taichi
 
         self.soft, self.rigid = soft, rigid
-        precision = {torch.float32: "f32", torch.float64: "f64"}[soft.dtype]
-        self._made = partial(runtime.compiled, coupled_kernels, precision, rigid.model.joint_kinds)
+        self._made = partial(
+            runtime.compiled, coupled_kernels, precision(soft.dtype), soft.layout.laws, soft.layout.viscous,
+            rigid.model.further_shapes, rigid.model.joint_kinds,
+        )  # fmt: skip
         self._buffers = Buffers(soft.layout)
         self._count = sum(len(body.rest_particles) for body in scene.soft_bodies)
         grips = []
@@ -95,8 +99,8 @@ class CoupledSolver:
         return tape, rows, contacts, rigid_status
 
     def advance(
-        self, particles: tuple[Tensor, ...], q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor
-    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor, Tensor]:
+        self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor
+    ) -> tuple[Particles, Tensor, Tensor, Tensor]:
         """Particles, q and v one control step later, and the nodes of each environment's largest box, which ``adjoint`` wants.
 
         Raises:
@@ -109,29 +113,27 @@ class CoupledSolver:
         return unpack(records), q, v, largest_boxes(tape, len(q), self.soft.layout.substeps)
 
     def adjoint(
-        self, particles: tuple[Tensor, ...], q: Tensor, v: Tensor, inputs: Inputs, box_nodes: Tensor,
-        particle_bars: tuple[Tensor, ...], q_bar: Tensor, v_bar: Tensor,
-    ) -> tuple[tuple[Tensor, ...], Tensor, Tensor, Inputs]:  # fmt: skip
+        self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, box_nodes: Tensor,
+        particle_bars: Particles, q_bar: Tensor, v_bar: Tensor,
+    ) -> tuple[Particles, Tensor, Tensor, Inputs]:  # fmt: skip
         """Adjoints of the particles, q, v and the inputs, given those of the outputs of ``advance``. The control step is
         recomputed, a chunk of environments at a time."""
         layout, num_envs, capacity = self.soft.layout, len(q), int(box_nodes.max())
         bars, q_bar, v_bar = pack(particle_bars), q_bar.detach().clone().contiguous(), v_bar.detach().clone().contiguous()
         input_bars = Inputs(*(torch.zeros_like(each) for each in inputs))
-        environment = (layout.substeps + 1) * (layout.tile_count * COMPONENTS * LANE_WIDTH + self._row())
+        environment = (layout.substeps + 1) * (layout.tile_count * Component.SIZE * LANE_WIDTH + self._row())
         environment += layout.substeps * (capacity * 4 + self._count * PLACES)
         lanes = min(num_envs, runtime.num_threads())
-        size = max(TRAJECTORY_BYTES // (environment * layout.dtype.itemsize) // lanes, 1) * lanes
-        for begin in range(0, num_envs, size):
-            chunk = slice(begin, min(begin + size, num_envs))
+        for chunk in chunks(num_envs, chunk_size(environment * layout.dtype.itemsize, TRAJECTORY_BYTES, multiple=lanes)):
             own, own_bars = Inputs(*(each[chunk] for each in inputs)), Inputs(*(each[chunk] for each in input_bars))
-            records = pack(tuple(each[chunk] for each in particles))
+            records = pack(Particles(*(each[chunk] for each in particles)))
             own_q, own_v = flat(q[chunk]), flat(v[chunk])
             tape, rows, contacts, _status = self._forward(records, own_q, own_v, own, capacity)
             with kernel_options(flow_analysis=False, subexpressions=False):
                 self._kernels.adjoint(
                     lanes, len(records), layout.tile_count, capacity, layout.nodes,
                     tape.rows, tape.frames, bars[chunk].view(-1, 4),
-                    self._buffers.empty("row bars", lanes * layout.tile_count * COMPONENTS, LANE_WIDTH),
+                    self._buffers.empty("row bars", lanes * layout.tile_count * Component.SIZE, LANE_WIDTH),
                     layout.constants, layout.sizes, flat(own.soft), flat(own_bars.soft), tape.boxes, tape.grid,
                     self._buffers.zeros("velocity", lanes * layout.nodes, 4),
                     self._buffers.zeros("grid bar", lanes * layout.nodes, 4),

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from diffsim.errors import InputError
 from diffsim.simulator import Simulator
-from diffsim.state import State
+from diffsim.state import Particles, State
 
-FIELDS = ("x", "v", "C", "F", "plastic_strain", "tool_position", "tool_rotation", "q", "qd")
+FIELDS = (*Particles._fields, "tool_position", "tool_rotation", "q", "qd")
 ROWS = 40  # of the table; the steps between are left out
 
 
@@ -25,13 +25,13 @@ class Jump:
         step: control step, from 0; gradients grow on the way back from state ``step + 1`` to state ``step``.
         environment: in which.
         growth: by what factor.
-        body: the body, link or tool whose part of the gradient grows most there.
+        part: the soft body, link or tool whose part of the gradient grows most there.
     """
 
     step: int
     environment: int
     growth: float
-    body: str
+    part: str
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class GradientReport:
         action: of d objective / d action_t, (T, B).
         growth: of the backward pass through step t: |(d state_t+1 / d state_t)^T g| / |g|, (T, B), where g is the gradient at
             state t + 1 and all fields count alike; nan where g is zero or not finite.
-        bodies: of the gradient at each body, link and tool, by name, (T + 1, B).
+        parts: of the gradient at each soft body, link and tool, by name, (T + 1, B).
         parameters: of d objective / d parameter, by name.
         jump: the step of the largest growth, or None where no gradient flows.
     """
@@ -54,7 +54,7 @@ class GradientReport:
     state: dict[str, Tensor]
     action: Tensor
     growth: Tensor
-    bodies: dict[str, Tensor]
+    parts: dict[str, Tensor]
     parameters: dict[str, float]
     jump: Jump | None
 
@@ -64,7 +64,7 @@ class GradientReport:
         return torch.stack(list(self.state.values())).square().sum(dim=0).sqrt()
 
     def summary(self) -> str:
-        """What there is to know in a few lines."""
+        """The gradients' growth in a few lines."""
         total = self.total
         steps = len(self.growth)
         first, last = float(total[0].norm()), float(total[-1].norm())
@@ -79,7 +79,7 @@ class GradientReport:
         jump = self.jump
         lines.append(
             f"largest growth: {jump.growth:.3g} times through step {jump.step} (environment {jump.environment}), most of it at "
-            f"'{jump.body}'"
+            f"'{jump.part}'"
         )
         known = torch.where(torch.isfinite(self.growth), self.growth, torch.inf)
         least = int(known.argmin())
@@ -96,19 +96,19 @@ class GradientReport:
         names = list(self.state)
         head = ["step", *(f"d/d {name}" for name in names), "d/d action", "growth"]
         steps = len(self.growth)
-        shown = range(steps + 1)
+        listed = range(steps + 1)
         if steps + 1 > ROWS:
             stride = -(-(steps + 1) // ROWS)
             kept = {*range(0, steps + 1, stride), steps}
             if self.jump is not None:
                 kept |= {self.jump.step, self.jump.step + 1}
-            shown = sorted(kept)  # type: ignore[assignment]
+            listed = sorted(kept)  # type: ignore[assignment]
         rows = []
-        for t in shown:
+        for t in listed:
             row = [str(t), *(f"{float(self.state[name][t].max()):.3e}" for name in names)]
             ends = t == steps
             row += ["", ""] if ends else [f"{float(self.action[t].max()):.3e}", f"{_largest(self.growth[t]):.3g}"]
-            mark = "  <-- " + self.jump.body if self.jump is not None and t == self.jump.step else ""
+            mark = "  <-- " + self.jump.part if self.jump is not None and t == self.jump.step else ""
             rows.append((row, mark))
         widths = [max(len(head[n]), *(len(row[n]) for row, _ in rows)) for n in range(len(head))]
         table = ["  ".join(name.rjust(width) for name, width in zip(head, widths, strict=True))]
@@ -133,7 +133,7 @@ class GradientReport:
         growth.set_ylabel("growth through the step")
         growth.set_xlabel("control step")
         if self.jump is not None:
-            growth.annotate(self.jump.body, (self.jump.step, self.jump.growth))
+            growth.annotate(self.jump.part, (self.jump.step, self.jump.growth))
         figure.savefig(path)
 
 
@@ -160,20 +160,20 @@ def gradient_report(
     if actions.ndim != 3:
         shape = (state.num_envs, simulator.action_dim)
         raise InputError(f"actions must have shape (steps, {shape[0]}, {shape[1]}), got {tuple(actions.shape)}")
-    own = {name: value.detach().clone().requires_grad_() for name, value in (parameters or {}).items()}
+    leaves = {name: value.detach().clone().requires_grad_() for name, value in (parameters or {}).items()}
     actions = actions.detach().clone().requires_grad_()
     states = [_leaf(state)]
     for action in actions:
-        states.append(simulator.step(states[-1], action, own))
+        states.append(simulator.step(states[-1], action, leaves))
     value = _scalar(objective(states))
     fields = [name for name in FIELDS if getattr(state, name).numel()]
     wanted = [getattr(each, name) for each in states for name in fields]
-    found = torch.autograd.grad(value, [*wanted, actions, *own.values()], allow_unused=True)
-    gradients = [_filled(g, x) for g, x in zip(found, [*wanted, actions, *own.values()], strict=True)]
+    found = torch.autograd.grad(value, [*wanted, actions, *leaves.values()], allow_unused=True)
+    gradients = [_filled(g, x) for g, x in zip(found, [*wanted, actions, *leaves.values()], strict=True)]
 
-    leaves = [_leaf(each) for each in states]
-    alone = _scalar(objective(leaves))
-    seen = [getattr(each, name) for each in leaves for name in fields]
+    copies = [_leaf(each) for each in states]
+    alone = _scalar(objective(copies))
+    seen = [getattr(each, name) for each in copies for name in fields]
     direct = [_filled(g, x) for g, x in zip(torch.autograd.grad(alone, seen, allow_unused=True), seen, strict=True)]
 
     count = len(fields)
@@ -182,8 +182,8 @@ def gradient_report(
     through = [{name: g[name] - d[name] for name in fields} for g, d in zip(by_state, directly, strict=True)]
     norms = {name: torch.stack([_norms(each[name]) for each in by_state]) for name in fields}
     places = _places(simulator)
-    bodies = {body: torch.stack([_norm_at(each, at) for each in by_state]) for body, at in places.items()}
-    passed = {body: torch.stack([_norm_at(each, at) for each in through]) for body, at in places.items()}
+    parts = {name: torch.stack([_norm_at(each, at) for each in by_state]) for name, at in places.items()}
+    passed = {name: torch.stack([_norm_at(each, at) for each in through]) for name, at in places.items()}
     total = torch.stack(list(norms.values())).square().sum(dim=0).sqrt()
     arrived = torch.stack([torch.stack([_norms(each[name]) for name in fields]).square().sum(dim=0).sqrt() for each in through])
     sound = (total[1:] > 0.0) & torch.isfinite(total[1:]) & torch.isfinite(arrived[:-1])
@@ -193,9 +193,9 @@ def gradient_report(
         state=norms,
         action=_norms(gradients[count * len(states)].flatten(0, 1)).view(actions.shape[:2]),
         growth=growth,
-        bodies=bodies,
-        parameters={name: float(g.norm()) for name, g in zip(own, gradients[count * len(states) + 1 :], strict=True)},
-        jump=_jump(growth, bodies, passed),
+        parts=parts,
+        parameters={name: float(g.norm()) for name, g in zip(leaves, gradients[count * len(states) + 1 :], strict=True)},
+        jump=_jump(growth, parts, passed),
     )
 
 
@@ -207,8 +207,8 @@ def _leaf(state: State) -> State:
 
 def _scalar(value: Tensor) -> Tensor:
     if not isinstance(value, Tensor) or value.ndim != 0:
-        given = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
-        raise InputError(f"objective must return a scalar tensor, got {given}")
+        found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+        raise InputError(f"objective must return a scalar tensor, got {found}")
     if not value.requires_grad:
         raise InputError("objective must depend on the states, but its value has no gradient")
     return value
@@ -227,8 +227,7 @@ def _places(simulator: Simulator) -> dict[str, dict[str, slice]]:
     """Which entries of the state's fields belong to each body, link that moves against its parent, and tool."""
     places: dict[str, dict[str, slice]] = {}
     for body in simulator.scene.soft_bodies:
-        own = simulator.particles(body.name)
-        places[body.name] = dict.fromkeys(("x", "v", "C", "F", "plastic_strain"), own)
+        places[body.name] = dict.fromkeys(Particles._fields, simulator.particle_slice(body.name))
     for n, tool in enumerate(simulator.scene.tools):
         places[tool.name] = {name: slice(n, n + 1) for name in ("tool_position", "tool_rotation")}
     for link in simulator.link_infos:
@@ -241,12 +240,12 @@ def _norm_at(gradient: dict[str, Tensor], at: dict[str, slice]) -> Tensor:
     return torch.stack([_norms(gradient[name][:, part]) for name, part in at.items()]).square().sum(dim=0).sqrt()
 
 
-def _jump(growth: Tensor, bodies: dict[str, Tensor], passed: dict[str, Tensor]) -> Jump | None:
+def _jump(growth: Tensor, parts: dict[str, Tensor], passed: dict[str, Tensor]) -> Jump | None:
     known = torch.where(torch.isfinite(growth), growth, -1.0)
     if not known.numel() or float(known.max()) < 0.0:
         return None
     step, environment = divmod(int(known.argmax()), known.shape[1])
-    grown = {name: float(passed[name][step, environment] - bodies[name][step + 1, environment]) for name in bodies}
+    grown = {name: float(passed[name][step, environment] - parts[name][step + 1, environment]) for name in parts}
     return Jump(step, environment, float(known[step, environment]), max(grown, key=grown.__getitem__))
 
 

@@ -13,9 +13,10 @@ class SmoothingSchedule:
     """Contact that goes geometrically from coarse to fine over the iterations of an optimisation.
 
     Coarse contact (soft, smoothed over a large length and speed) has gradients that say something about a whole
-    neighbourhood; fine contact is the physics that is meant. On the way ``impact`` is that of ``coarse``::
+    neighbourhood; fine contact is the physics that is wanted. Before the end ``impact`` is that of ``coarse``::
 
-        schedule = SmoothingSchedule(ContactModel(1e3, 1e-2, 0.1, 0.5), scene.contact, iterations=100)
+        coarse = ContactModel(stiffness=1e3, smoothing=1e-2, slip_speed=0.1, restitution_speed=0.5)
+        schedule = SmoothingSchedule(coarse, scene.contact, iterations=100)
         for iteration in range(120):
             simulator.contact = schedule.at(iteration)
 

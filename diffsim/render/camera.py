@@ -126,7 +126,7 @@ class Camera:
 
 
 def looking(position: np.ndarray, target: np.ndarray, vertical_fov_degrees: float) -> Camera:
-    """A camera from arrays (3,)."""
+    """A camera at a position, looking at a target: arrays (3,), world metres."""
     x, y, z = position.tolist()
     tx, ty, tz = target.tolist()
     return Camera((x, y, z), (tx, ty, tz), vertical_fov_degrees)

@@ -14,7 +14,7 @@ SMALL = 200  # triangles; surfaces of at most so many stay as they are, or butto
 
 
 class Surface(NamedTuple):
-    """Vertices (V, 3), metres, their unit normals (V, 3), and faces (F, 3); vertices on a crease stand there more than once."""
+    """Vertices (V, 3), metres, their unit normals (V, 3), and faces (F, 3). A vertex on a crease occurs once for each side."""
 
     vertices: np.ndarray
     normals: np.ndarray
@@ -29,11 +29,11 @@ def surface_of(mesh: trimesh.Trimesh) -> Surface:
 
 
 def clustered(surface: Surface, cell: float) -> Surface:
-    """The surface with all vertices in one cubic cell at one place, and without the triangles that vanish so.
+    """The surface with all vertices of a cubic cell merged into one point, and without the triangles that collapse.
 
-    That place is where the distances to the planes of the triangles around are least in the mean square (Lindstrom 2000), so
+    The point minimizes the mean squared distance to the planes of the triangles around it (Lindstrom 2000), so
     edges and corners stay sharp. The normals are the means of the old ones over each smooth patch in the cell. Triangles that
-    met still meet.
+    shared a vertex still meet there.
 
     Args:
         cell: edge of the cells, metres.
@@ -92,7 +92,7 @@ def simplified(surfaces: list[Surface], uses: list[int], cell: float, budget: in
     """The large surfaces without details finer than ``cell`` metres, or coarser where they had more than ``budget`` triangles.
 
     Args:
-        uses: how often each surface stands in a picture.
+        uses: how often a picture shows each surface.
         budget: for all large surfaces together; small ones stay as they are.
     """
     large = [i for i, surface in enumerate(surfaces) if len(surface.faces) > SMALL]

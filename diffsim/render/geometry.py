@@ -29,7 +29,7 @@ def _colors(owner: str, value: object, count: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class TriangleMesh:
+class ColoredMesh:
     """A triangle mesh, seen from both sides.
 
     Args:
@@ -49,17 +49,17 @@ class TriangleMesh:
     normals: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        vertices = _table("TriangleMesh", "vertices", self.vertices, np.float64)
-        faces = _table("TriangleMesh", "faces", self.faces, np.int64)
+        vertices = _table("ColoredMesh", "vertices", self.vertices, np.float64)
+        faces = _table("ColoredMesh", "faces", self.faces, np.int64)
         if len(faces) and not (faces.min() >= 0 and faces.max() < len(vertices)):
             raise InputError(
-                f"TriangleMesh: faces must index {len(vertices)} vertices, got indices from {faces.min()} to {faces.max()}"
+                f"ColoredMesh: faces must index {len(vertices)} vertices, got indices from {faces.min()} to {faces.max()}"
             )
         if self.normals is not None and np.shape(self.normals) != vertices.shape:
-            raise InputError(f"TriangleMesh: normals must have shape {vertices.shape}, got {np.shape(self.normals)}")
+            raise InputError(f"ColoredMesh: normals must have shape {vertices.shape}, got {np.shape(self.normals)}")
         object.__setattr__(self, "vertices", vertices)
         object.__setattr__(self, "faces", faces)
-        object.__setattr__(self, "color", _colors("TriangleMesh", self.color, len(vertices)))
+        object.__setattr__(self, "color", _colors("ColoredMesh", self.color, len(vertices)))
 
     def corners(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Vertices, faces, unit normals and colours of the vertices, which flat triangles do not share."""
@@ -147,7 +147,7 @@ def smooth_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def to_linear(color: np.ndarray | Color) -> np.ndarray:
-    """sRGB to linear light, float32."""
+    """sRGB to linear light, float32: the decoding of the sRGB standard (IEC 61966-2-1)."""
     value = np.asarray(color, dtype=np.float32)
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
 

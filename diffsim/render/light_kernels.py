@@ -1,29 +1,43 @@
 """Taichi functions that look up how much light reaches a point, in the maps that `shadow_maps` drew.
 
-A place is a table (4, 3): the map's x and y axes in texels per metre; the direction to its light; its
-texel in metres and the map x and y of the world's origin.
+A point is in a light's shadow where the map holds a larger q (height towards the light) than the point's own. A texel holds one
+q for all the points that fall in it, so a surface could shadow itself. Where it leans by the angle t against the light, its q
+changes by tan(t) texels from texel to texel; a point moved off it by s along the normal gains s / cos(t) over it, enough if
+s >= sin(t) texels. Hence the offsets below: a few texels, more where the cosine of t is small. Their numbers were chosen by
+eye: smaller ones speckle lit surfaces, larger ones detach shadows from what casts them.
 """
 
 # Taichi reads its own types from the annotations:
 # mypy: ignore-errors
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
-from diffsim.render.visibility_kernels import Array1, Array2, Array3
-
-vec3 = ti.types.vector(3, ti.f32)
-
-
-@ti.func
-def row(table: ti.template(), index: ti.i32) -> vec3:
-    return vec3(table[index, 0], table[index, 1], table[index, 2])
+from diffsim.render.kernel_arrays import Array1, Array2, Array3, vec3, vector_of
+from diffsim.render.render_records import GroundGrid, LightMap, Particle
 
 
-@ti.func
-def unit(v: vec3) -> vec3:
-    return v / ti.sqrt(v.dot(v) + 1e-20)
+class SunShadow(NamedTuple):
+    """The sun's shadow map: depth map (1, R, R), where it looks (1, LightMap), half width of the filter in texels."""
+
+    maps: Any
+    places: Any
+    reach: Any
+
+
+class SkyShadows(NamedTuple):
+    """The sky's shadow maps, one for each of L directions: depth maps (L, R, R), and where they look (L, LightMap)."""
+
+    maps: Any
+    places: Any
+
+
+class GroundLight(NamedTuple):
+    """The sky's light on the ground: 0 to 1 at the points of a grid (rows along y, columns along x), and the GroundGrid."""
+
+    light: Any
+    grid: Any
 
 
 @ti.func
@@ -38,12 +52,29 @@ def passes(maps: ti.template(), light: ti.i32, column: ti.i32, line: ti.i32, q: 
 
 
 @ti.func
-def sunlit(point: vec3, normal: vec3, sun: vec3, maps: ti.template(), places: ti.template(), reach: ti.i32) -> ti.f32:
-    """Share of the sun that reaches a point, through a tent filter of half width ``reach`` texels."""
-    texel = places[0, 3, 0]
+def place_in_map(places: ti.template(), light: ti.i32, p: vec3):
+    """Where a world point falls in a light's map: x and y, texels."""
+    x = vector_of(places, light, LightMap.x_axis).dot(p) + places[light, LightMap.x_origin]
+    y = vector_of(places, light, LightMap.y_axis).dot(p) + places[light, LightMap.y_origin]
+    return x, y
+
+
+@ti.func
+def sunlit(point: vec3, normal: vec3, sun: vec3, shadow: ti.template()) -> ti.f32:
+    """Share of the sun that reaches a point (world, metres): the mean of `passes` over the texels around it.
+
+    Percentage-closer filtering (Reeves, Salesin and Cook 1987) with tent weights: a texel d texels away along an axis weighs
+    reach - d along it, and the weights of the two axes multiply.
+
+    Args:
+        sun: unit direction to the sun.
+        shadow: `SunShadow`.
+    """
+    maps, places = ti.static(shadow.maps, shadow.places)
+    reach = shadow.reach
+    texel = places[0, LightMap.texel]
     p = point + normal * texel * (0.6 + 2.4 * (1.0 - ti.max(normal.dot(sun), 0.0)))
-    u = places[0, 0, 0] * p[0] + places[0, 0, 1] * p[1] + places[0, 0, 2] * p[2] + places[0, 3, 1]
-    v = places[0, 1, 0] * p[0] + places[0, 1, 1] * p[1] + places[0, 1, 2] * p[2] + places[0, 3, 2]
+    u, v = place_in_map(places, 0, p)
     q = p.dot(sun) + texel
     column, line = ti.cast(ti.floor(u - 0.5), ti.i32), ti.cast(ti.floor(v - 0.5), ti.i32)
     # most points are wholly lit or wholly dark: nine texels spread over the filter's window tell
@@ -65,13 +96,19 @@ def sunlit(point: vec3, normal: vec3, sun: vec3, maps: ti.template(), places: ti
 
 
 @ti.func
-def sky_from(point: vec3, normal: vec3, cosine: ti.f32, k: ti.i32, maps: ti.template(), places: ti.template()) -> ti.f32:
-    """Share of the light from the sky's direction ``k`` that reaches a point. cosine: normal to direction."""
-    texel = places[k, 3, 0]
+def sky_from(point: vec3, normal: vec3, cosine: ti.f32, k: ti.i32, sky: ti.template()) -> ti.f32:
+    """Share of the light from the sky's direction ``k`` that reaches a point: `passes`, bilinear between four texels.
+
+    Args:
+        cosine: of the angle between the normal and the direction.
+        sky: `SkyShadows`.
+    """
+    maps, places = ti.static(sky.maps, sky.places)
+    texel = places[k, LightMap.texel]
     p = point + normal * texel * (0.5 + 1.5 * (1.0 - cosine))
-    u = places[k, 0, 0] * p[0] + places[k, 0, 1] * p[1] + places[k, 0, 2] * p[2] + places[k, 3, 1] - 0.5
-    v = places[k, 1, 0] * p[0] + places[k, 1, 1] * p[1] + places[k, 1, 2] * p[2] + places[k, 3, 2] - 0.5
-    q = places[k, 2, 0] * p[0] + places[k, 2, 1] * p[1] + places[k, 2, 2] * p[2] + 0.5 * texel
+    x, y = place_in_map(places, k, p)
+    u, v = x - 0.5, y - 0.5  # texel centres lie at whole numbers
+    q = vector_of(places, k, LightMap.direction).dot(p) + 0.5 * texel
     column, line = ti.cast(ti.floor(u), ti.i32), ti.cast(ti.floor(v), ti.i32)
     fu, fv = u - ti.floor(u), v - ti.floor(v)
     above, below = passes(maps, k, column, line, q), passes(maps, k, column, line + 1, q)
@@ -81,13 +118,17 @@ def sky_from(point: vec3, normal: vec3, cosine: ti.f32, k: ti.i32, maps: ti.temp
 
 
 @ti.func
-def skylit(point: vec3, normal: vec3, maps: ti.template(), places: ti.template(), directions: ti.template()) -> ti.f32:
-    """Share of the sky's light, over the normal's hemisphere, that reaches a point."""
+def skylit(point: vec3, normal: vec3, sky: ti.template()) -> ti.f32:
+    """Share of the sky's light, over the normal's hemisphere, that reaches a point.
+
+    Lambert's law: a direction at the angle t from the normal counts cos(t). The integral over the hemisphere is a sum over the
+    directions of ``sky`` (`SkyShadows`), divided by the sum that nothing shadows.
+    """
     arrived, total = 0.0, 0.0
-    for k in range(directions.shape[0]):
-        cosine = normal.dot(row(directions, k))
+    for k in range(sky.places.shape[0]):
+        cosine = normal.dot(vector_of(sky.places, k, LightMap.direction))
         if cosine > 0.0:
-            arrived += cosine * sky_from(point, normal, cosine, k, maps, places)
+            arrived += cosine * sky_from(point, normal, cosine, k, sky)
             total += cosine
     result = 1.0
     if total > 0.0:
@@ -96,10 +137,12 @@ def skylit(point: vec3, normal: vec3, maps: ti.template(), places: ti.template()
 
 
 @ti.func
-def ground_skylit(point: vec3, light: ti.template(), place: ti.template()) -> ti.f32:
-    """The same for a point of the ground, from the grid that `ground_sky` filled."""
-    u = ti.min(ti.max((point[0] - place[0]) / place[2], 0.0), ti.cast(light.shape[1], ti.f32) - 1.001)
-    v = ti.min(ti.max((point[1] - place[1]) / place[2], 0.0), ti.cast(light.shape[0], ti.f32) - 1.001)
+def ground_skylit(point: vec3, ground: ti.template()) -> ti.f32:
+    """The same for a point of the ground, bilinear between the points of the grid (`GroundLight`) that `ground_sky` filled."""
+    light, grid = ti.static(ground.light, ground.grid)
+    spacing = grid[GroundGrid.spacing]
+    u = ti.min(ti.max((point[0] - grid[GroundGrid.x]) / spacing, 0.0), ti.cast(light.shape[1], ti.f32) - 1.001)
+    v = ti.min(ti.max((point[1] - grid[GroundGrid.y]) / spacing, 0.0), ti.cast(light.shape[0], ti.f32) - 1.001)
     i, j = ti.cast(u, ti.i32), ti.cast(v, ti.i32)
     fu, fv = u - ti.cast(i, ti.f32), v - ti.cast(j, ti.f32)
     low = (1.0 - fu) * light[j, i] + fu * light[j, i + 1]
@@ -113,39 +156,43 @@ def ground_sky() -> Callable[..., Any]:
     @ti.kernel
     def light_ground(
         maps: Array3,
-        places: Array3,
-        directions: Array2,
-        height: ti.f32,
-        place: Array1,  # x and y of the first point, spacing, metres
+        places: Array2,  # (L, LightMap)
+        height: ti.f32,  # of the ground, metres
+        grid: Array1,  # GroundGrid
         light: Array2,  # (rows along y, columns along x) out: 0 to 1
     ):
         columns = light.shape[1]
+        sky = ti.static(SkyShadows(maps, places))
         for cell in range(light.shape[0] * columns):
             i, j = cell % columns, cell // columns
-            x, y = place[0] + ti.cast(i, ti.f32) * place[2], place[1] + ti.cast(j, ti.f32) * place[2]
-            light[j, i] = skylit(vec3(x, y, height), vec3(0.0, 0.0, 1.0), maps, places, directions)
+            x = grid[GroundGrid.x] + ti.cast(i, ti.f32) * grid[GroundGrid.spacing]
+            y = grid[GroundGrid.y] + ti.cast(j, ti.f32) * grid[GroundGrid.spacing]
+            light[j, i] = skylit(vec3(x, y, height), vec3(0.0, 0.0, 1.0), sky)
 
     return light_ground
 
 
 def particle_sky() -> Callable[..., Any]:
-    """The kernel that finds how much sky each particle sees past the others, one number a particle."""
+    """The kernel that finds how much sky each particle sees past the others, one number a particle.
+
+    It is the mean over the sky's directions of the light on the sphere where it faces each of them.
+    """
 
     @ti.kernel
     def light_particles(
         maps: Array3,
-        places: Array3,
-        directions: Array2,
-        balls: Array2,  # (P, 6) world centre, linear colour
+        places: Array2,  # (L, LightMap)
+        particles: Array2,  # (P, Particle)
         radii: Array1,  # (P,) metres
         light: Array1,  # (P,) out: 0 to 1
     ):
-        for ball in range(balls.shape[0]):
+        sky = ti.static(SkyShadows(maps, places))
+        for p in range(particles.shape[0]):
             arrived = 0.0
-            for k in range(directions.shape[0]):
-                direction = row(directions, k)
-                outside = row(balls, ball) + direction * radii[ball]
-                arrived += sky_from(outside, direction, 1.0, k, maps, places)
-            light[ball] = arrived / ti.cast(directions.shape[0], ti.f32)
+            for k in range(places.shape[0]):
+                direction = vector_of(places, k, LightMap.direction)
+                outside = vector_of(particles, p, Particle.center) + direction * radii[p]
+                arrived += sky_from(outside, direction, 1.0, k, sky)
+            light[p] = arrived / ti.cast(places.shape[0], ti.f32)
 
     return light_particles

@@ -7,7 +7,21 @@ from functools import lru_cache
 
 import numpy as np
 
-from diffsim.render.geometry import Color, GroundMarker, GroundPlane, ParticleCloud, TriangleMesh, to_linear
+from diffsim.records import Record
+from diffsim.render.camera import Camera
+from diffsim.render.geometry import Color, ColoredMesh, GroundMarker, GroundPlane, ParticleCloud, to_linear
+from diffsim.render.render_records import (
+    Ground,
+    GroundGrid,
+    ImagePoint,
+    ImageSphere,
+    LightMap,
+    Marker,
+    Palette,
+    Particle,
+    VertexLook,
+    View,
+)
 
 # linear light of the sun, the sky and the ground's bounce on a white surface
 SUN, SKY, BOUNCE = (0.98, 0.94, 0.86), (0.40, 0.43, 0.48), (0.26, 0.25, 0.24)
@@ -15,31 +29,99 @@ SHOULDER = 0.7  # linear light above which brightness is compressed
 GROUND_CELLS = 128  # along the longer edge of the grid of sky light on the ground
 
 
-def gather_meshes(meshes: Sequence[TriangleMesh]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """All meshes as one: vertices (V, 3), faces (F, 3), normal and linear colour (V, 6), opacity (F,)."""
-    vertices, faces, attributes = [np.zeros((0, 3))], [np.zeros((0, 3))], [np.zeros((0, 6))]
-    share, count = [np.zeros(0)], 0
+def part(table: np.ndarray, record: type[Record], name: str) -> np.ndarray:
+    """A view of the columns of a table (..., record.SIZE) that hold a field."""
+    columns = record.columns(name)
+    return table[..., columns.start : columns.stop]
+
+
+def records(record: type[Record], count: int, **values: np.ndarray) -> np.ndarray:
+    """A table (count, record.SIZE), float32, of values by field: (count,) or (count, numbers of the field) each."""
+    table = np.zeros((count, record.SIZE), dtype=np.float32)
+    for name, value in values.items():
+        columns = part(table, record, name)
+        columns[:] = value.reshape(columns.shape)
+    return table
+
+
+def record_row(record: type[Record], **values: object) -> np.ndarray:
+    """One record (record.SIZE,), float32, of values by field."""
+    return np.array(record.row(**values), dtype=np.float32)
+
+
+def gather_meshes(meshes: Sequence[ColoredMesh]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """All meshes as one: vertices (V, 3), metres; faces (F, Face); looks (V, VertexLook); opacity (F,)."""
+    vertices, faces = [np.zeros((0, 3))], [np.zeros((0, 3))]
+    looks, share, count = [records(VertexLook, 0)], [np.zeros(0)], 0
     for mesh in meshes:
         corners, indices, normals, color = mesh.corners()
         vertices.append(corners)
         faces.append(indices + count)
-        attributes.append(np.concatenate([normals, to_linear(color)], axis=1))
+        looks.append(records(VertexLook, len(corners), normal=normals, color=to_linear(color)))
         share.append(np.full(len(indices), mesh.opacity))
         count += len(corners)
     return (
         np.concatenate(vertices),
         np.concatenate(faces).astype(np.int32),
-        np.concatenate(attributes).astype(np.float32),
+        np.concatenate(looks),
         np.concatenate(share).astype(np.float32),
     )
 
 
 def gather_particles(clouds: Sequence[ParticleCloud]) -> tuple[np.ndarray, np.ndarray]:
-    """All clouds as one: centre and linear colour (P, 6), radii (P,), float32."""
-    balls = [np.zeros((0, 6))]
-    balls += [np.concatenate([cloud.positions, to_linear(cloud.color)], axis=1) for cloud in clouds]
+    """All clouds as one: (P, Particle), and radii (P,), metres, float32."""
+    particles = [records(Particle, 0)]
+    particles += [
+        records(Particle, len(cloud.positions), center=cloud.positions, color=to_linear(cloud.color)) for cloud in clouds
+    ]
     radii = [np.zeros(0), *(np.full(len(cloud.positions), cloud.radius) for cloud in clouds)]
-    return np.concatenate(balls).astype(np.float32), np.concatenate(radii).astype(np.float32)
+    return np.concatenate(particles), np.concatenate(radii).astype(np.float32)
+
+
+def view_row(camera: Camera, pixels: tuple[int, int]) -> np.ndarray:
+    """The camera of an image of (width, height) samples, (View,)."""
+    right, up, forward = camera.axes
+    step = 2.0 * camera.half_height / pixels[1]
+    return record_row(View, position=camera.position, right=step * right, up=step * up, forward=forward)
+
+
+def project(
+    camera: Camera, pixels: tuple[int, int], vertices: np.ndarray, faces: np.ndarray, share: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The vertices (V, 3) in an image of (width, height) samples, (V, ImagePoint), and what is wholly in front of the eye.
+
+    Returns:
+        The vertices; of the faces (F, Face) and their opacity (F,) those in front.
+    """
+    local = camera.to_camera(vertices)
+    front = local[:, 2] > camera.near
+    depth = np.where(front, local[:, 2], 1.0)
+    homogeneous = local @ camera.projection(*pixels).T
+    points = records(ImagePoint, len(local), x=homogeneous[:, 0] / depth, y=homogeneous[:, 1] / depth, q=1.0 / depth)
+    if not front.all():
+        whole = front[faces].all(axis=1)
+        faces, share = np.ascontiguousarray(faces[whole]), share[whole]
+    return points, faces, share
+
+
+def image_spheres(camera: Camera, pixels: tuple[int, int], centers: np.ndarray, radii: np.ndarray) -> np.ndarray:
+    """Spheres as an image of (width, height) samples sees them, (P, ImageSphere); behind the eye their rectangles are empty.
+
+    In the plane of the viewing direction and an image axis, the circle of radius r at the distance d spreads by
+    asin(r / d) to both sides of its centre's angle; its image ends where rays at these angles meet unit depth.
+    """
+    local = camera.to_camera(centers)
+    step = 2.0 * camera.half_height / pixels[1]
+    behind = local[:, 2] - radii <= camera.near
+    edges = []
+    for axis, (size, sign) in enumerate(zip(pixels, (1.0, -1.0), strict=True)):
+        angle = np.arctan2(sign * local[:, axis], local[:, 2])
+        distance = np.hypot(local[:, axis], local[:, 2])
+        spread = np.arcsin(np.minimum(radii / np.maximum(distance, 1e-9), 1.0))
+        low, high = (np.tan(np.clip(angle + side * spread, -1.55, 1.55)) / step for side in (-1, 1))
+        edges += [np.where(behind, 1.0, 0.5 * size + low), np.where(behind, 0.0, 0.5 * size + high)]
+    left, right, top, bottom = edges
+    return records(ImageSphere, len(local), center=local, radius=radii, left=left, right=right, top=top, bottom=bottom)
 
 
 def bounds(
@@ -48,7 +130,13 @@ def bounds(
     radii: np.ndarray,
     given: tuple[Sequence[float], Sequence[float]] | None,
 ) -> np.ndarray:
-    """The eight corners, (8, 3), of the box whose shadows are drawn."""
+    """The eight corners, (8, 3), of the box whose shadows are drawn.
+
+    Args:
+        vertices: of the meshes, (V, 3).
+        centres, radii: of the particles, (P, 3) and (P,).
+        given: lower and upper corner of the box; ``None`` takes the bounding box of the meshes and particles.
+    """
     if given is not None:
         low, high = (np.asarray(corner, dtype=float) for corner in given)
     else:
@@ -59,10 +147,11 @@ def bounds(
     return np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), axis=-1).reshape(8, 3)
 
 
-def places(directions: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray:
-    """Where each light's map looks, (L, 4, 3).
+def light_maps(directions: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray:
+    """Where the lights' maps look, (L, LightMap): each sees the box of these corners (8, 3) along its direction (L, 3).
 
-    Rows: map x and map y per metre; the direction to the light; texel in metres, offset x, offset y.
+    Args:
+        size: edge of the maps, texels.
     """
     helper = np.where(np.abs(directions[:, :1]) < 0.8, [[1.0, 0.0, 0.0]], [[0.0, 1.0, 0.0]])
     across = np.cross(helper, directions)
@@ -70,36 +159,50 @@ def places(directions: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray
     axes = np.stack([across, np.cross(directions, across)], axis=1)
     seen = corners @ axes.transpose(0, 2, 1)
     low, high = seen.min(axis=1), seen.max(axis=1)
-    texel = (high - low).max(axis=1) / (size - 8)  # a margin for the filter
-    table = np.empty((len(directions), 4, 3))
-    table[:, :2] = axes / texel[:, None, None]
-    table[:, 2] = directions
-    table[:, 3, 0] = texel
-    table[:, 3, 1:] = 0.5 * size - 0.5 * (low + high) / texel[:, None]
-    return table.astype(np.float32)
+    texel = (high - low).max(axis=1) / (size - 8)  # the longer side fits, with a margin of 4 texels for the filter
+    x_axis, y_axis = (axes / texel[:, None, None]).transpose(1, 0, 2)
+    x_origin, y_origin = (0.5 * size - 0.5 * (low + high) / texel[:, None]).T
+    return records(
+        LightMap,
+        len(directions),
+        x_axis=x_axis,
+        y_axis=y_axis,
+        direction=directions,
+        texel=texel,
+        x_origin=x_origin,
+        y_origin=y_origin,
+    )
 
 
 def ground_grid(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """An empty grid of points on the ground round the box, and its first x and y and spacing in metres."""
+    """A grid of points on the ground round a box: an unfilled array (rows along y, columns along x) and its (GroundGrid,)."""
     low, high = corners.min(axis=0)[:2], corners.max(axis=0)[:2]
     margin = 0.3 * float((high - low).max())
     low, high = low - margin, high + margin
     spacing = float((high - low).max()) / GROUND_CELLS
     columns, rows = np.ceil((high - low) / spacing).astype(int) + 1
-    return np.empty((rows, columns), dtype=np.float32), np.array([*low, spacing], dtype=np.float32)
+    return np.empty((rows, columns), dtype=np.float32), record_row(GroundGrid, x=low[0], y=low[1], spacing=spacing)
 
 
-def to_maps(points: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Map x, map y and height towards the light of points (N, 3) in every map, (L, N, 3)."""
-    shift = np.concatenate([places[:, 3, 1:], np.zeros((len(places), 1), dtype=np.float32)], axis=1)
-    mapped = points.astype(np.float32) @ places[:, :3].transpose(0, 2, 1)
-    mapped += shift[:, None]
+def in_maps(points: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """World points (N, 3) in every light's map (L, LightMap): (L, N, ImagePoint), q their height towards the light."""
+    axes = np.empty((len(maps), ImagePoint.SIZE, 3), dtype=np.float32)
+    axes[:, ImagePoint.x] = part(maps, LightMap, "x_axis")
+    axes[:, ImagePoint.y] = part(maps, LightMap, "y_axis")
+    axes[:, ImagePoint.q] = part(maps, LightMap, "direction")
+    mapped = points.astype(np.float32) @ axes.transpose(0, 2, 1)
+    part(mapped, ImagePoint, "x")[:] += part(maps, LightMap, "x_origin")[:, None]
+    part(mapped, ImagePoint, "y")[:] += part(maps, LightMap, "y_origin")[:, None]
     return mapped
 
 
 @lru_cache(maxsize=1)
 def tone_curve() -> np.ndarray:
-    """sRGB bytes for linear light 0 to 2 in even steps; a soft shoulder, no hard clip at white."""
+    """sRGB bytes for linear light 0 to 2 in even steps.
+
+    Light above s = `SHOULDER` becomes 1 - (1 - s) exp((s - light) / (1 - s)): it leaves s with the slope 1 and tends to 1, so
+    bright colours are not cut off at white. Then the encoding of the sRGB standard (IEC 61966-2-1).
+    """
     light = np.linspace(0.0, 2.0, 8192)
     room = 1.0 - SHOULDER
     light = np.where(light > SHOULDER, 1.0 - room * np.exp((SHOULDER - light) / room), light)
@@ -108,13 +211,17 @@ def tone_curve() -> np.ndarray:
 
 
 def before_shoulder(light: np.ndarray) -> np.ndarray:
-    """The light that the tone curve turns into ``light``."""
+    """The light that `tone_curve` turns into ``light``: the inverse of its shoulder."""
     room = np.clip((1.0 - light) / (1.0 - SHOULDER), 0.01, 1.0)
     return np.where(light > SHOULDER, SHOULDER - (1.0 - SHOULDER) * np.log(room), light)
 
 
 def hemisphere(count: int) -> np.ndarray:
-    """Directions spread evenly over the upper half of the sphere, (count, 3)."""
+    """Directions spread evenly over the upper half of the sphere, (count, 3).
+
+    A Fibonacci lattice: equal steps in z, which cut a sphere into rings of equal area, and steps of the golden angle round z.
+    z ends at 0.07: lower light would be shadowed by everything on the ground.
+    """
     index = np.arange(count) + 0.5
     z = 1.0 - 0.93 * index / count
     turn = np.pi * (1.0 + 5.0**0.5) * index
@@ -122,25 +229,30 @@ def hemisphere(count: int) -> np.ndarray:
     return np.stack([flat * np.cos(turn), flat * np.sin(turn), z], axis=1)
 
 
-def palette(sun: np.ndarray, plane: GroundPlane, background: Color) -> np.ndarray:
-    """Rows: the sun's direction; sun, sky, bounce; linear ground, lines, background, (7, 3)."""
-    ground, lines = to_linear(plane.color), to_linear(plane.line_color)
-    rows: list[np.ndarray | Color] = [
-        sun,
-        SUN,
-        SKY,
-        BOUNCE,
-        ground,
-        lines,
-        before_shoulder(to_linear(background)),
-    ]
-    return np.asarray(rows).astype(np.float32)
+def palette_row(plane: GroundPlane, background: Color) -> np.ndarray:
+    """The colours, (Palette,)."""
+    return record_row(
+        Palette,
+        sun=SUN,
+        sky=SKY,
+        bounce=BOUNCE,
+        ground=to_linear(plane.color),
+        lines=to_linear(plane.line_color),
+        background=before_shoulder(to_linear(background)),
+    )
+
+
+def ground_row(plane: GroundPlane) -> np.ndarray:
+    """The ground, (Ground,)."""
+    (x, y), (wide, deep) = plane.center, plane.extent
+    return record_row(Ground, height=plane.height, spacing=plane.spacing, center_x=x, center_y=y, extent_x=wide, extent_y=deep)
 
 
 def marker_rows(markers: Sequence[GroundMarker]) -> np.ndarray:
-    """x, y, inner and outer radius, linear colour, opacity of the marks on the ground, (M, 8)."""
-    rows = []
-    for mark in markers:
+    """The marks on the ground, (M, Marker)."""
+    table = np.zeros((len(markers), Marker.SIZE), dtype=np.float32)
+    for i, mark in enumerate(markers):
+        (x, y), color = mark.center, to_linear(mark.color)
         inner = -1.0 if mark.width is None else mark.radius - mark.width
-        rows.append([*mark.center, inner, mark.radius, *to_linear(mark.color), mark.opacity])
-    return np.array(rows, dtype=np.float32).reshape(-1, 8)
+        table[i] = Marker.row(x=x, y=y, inner_radius=inner, outer_radius=mark.radius, color=color, opacity=mark.opacity)
+    return table

@@ -1,7 +1,8 @@
-"""A small rasterizer: triangle meshes and sphere splats to an image, on the CPU, with no GL, EGL or Vulkan.
+"""A small rasterizer: draws triangle meshes and spheres into an image, on the CPU, without GL, EGL or Vulkan.
 
-Scene description in, bytes out: numpy prepares the arrays, the Taichi kernels beside this file draw them.
-The same input gives the same bits.
+numpy prepares the arrays (`packing.py`), whose layout `render_records.py` declares. Three groups of Taichi kernels then find
+what each sample of the image sees (`visibility_kernels.py`), what light reaches it (`light_kernels.py`), and its colour
+(`shading_kernels.py`). The same input gives the same bits.
 """
 
 from __future__ import annotations
@@ -13,19 +14,25 @@ import numpy as np
 from diffsim import runtime
 from diffsim.errors import InputError
 from diffsim.render.camera import Camera
-from diffsim.render.geometry import Color, GroundPlane, ParticleCloud, TriangleMesh
+from diffsim.render.geometry import Color, ColoredMesh, GroundPlane, ParticleCloud
 from diffsim.render.packing import (
     bounds,
     gather_meshes,
     gather_particles,
     ground_grid,
+    ground_row,
     hemisphere,
+    image_spheres,
+    in_maps,
+    light_maps,
     marker_rows,
-    palette,
-    places,
-    to_maps,
+    palette_row,
+    part,
+    project,
     tone_curve,
+    view_row,
 )
+from diffsim.render.render_records import LightMap, Particle
 
 SUN_MAP_SIZE, SUN_BLUR = 1024, 4  # texels: edge of the map; half width of the filter
 SKY_MAP_SIZE, SKY_DIRECTIONS = 160, 20
@@ -60,7 +67,7 @@ class Rasterizer:
         self,
         camera: Camera,
         *,
-        meshes: Sequence[TriangleMesh] = (),
+        meshes: Sequence[ColoredMesh] = (),
         particles: Sequence[ParticleCloud] = (),
         ground: GroundPlane | None = None,
         light_direction: Sequence[float] = (-0.45, -0.5, 1.0),
@@ -71,9 +78,11 @@ class Rasterizer:
 
         Args:
             light_direction: from the scene towards the sun, (x, y, z) with z > 0.
-            shadow_bounds: lower and upper corner, metres, of the box whose shadows are drawn; ``None`` takes
-                what is drawn. Give it for a video: a box that moves with the scene lets the shadows' edges
-                crawl.
+            shadow_bounds: lower and upper corner, metres, of the box whose shadows are drawn; ``None`` takes the bounding box
+                of the meshes and particles. Give a fixed box for a video: the edges of shadows flicker when the box moves.
+
+        Raises:
+            InputError: ``light_direction`` is not three finite numbers with z > 0.
         """
         light = np.asarray(light_direction, dtype=float)
         if light.shape != (3,) or not np.isfinite(light).all() or light[2] <= 0.0:
@@ -82,80 +91,43 @@ class Rasterizer:
         runtime.start()
         from diffsim.render import light_kernels, shading_kernels, visibility_kernels
 
-        vertices, all_faces, attributes, all_shares = gather_meshes(meshes)
+        vertices, all_faces, looks, all_shares = gather_meshes(meshes)
         balls, radii = gather_particles(particles)
-        nearest_first = np.argsort(camera.to_camera(balls[:, :3])[:, 2], kind="stable")  # less to draw over
+        distances = camera.to_camera(part(balls, Particle, "center"))[:, 2]
+        nearest_first = np.argsort(distances, kind="stable")  # less to draw over
         balls, radii = balls[nearest_first], radii[nearest_first]
+        centers = part(balls, Particle, "center")
         plane = ground if ground is not None else GroundPlane()
-        plane_row = np.array([plane.height, plane.spacing, *plane.center, *plane.extent], dtype=np.float32)
 
         # what every sample sees
-        eye = self._camera_rows(camera)
-        tips, faces, shares = self._project(camera, vertices, all_faces, all_shares)
-        splats = self._image_rectangles(camera, balls[:, :3], radii)
+        pixels = (self.width * self.samples, self.height * self.samples)
+        view = view_row(camera, pixels)
+        points, faces, shares = project(camera, pixels, vertices, all_faces, all_shares)
+        spheres = image_spheres(camera, pixels, centers, radii)
         see = runtime.compiled(visibility_kernels.camera_visibility)
         see(
-            tips, faces, shares, splats, eye, plane.height, int(ground is not None), self.samples, IMAGE_BAND,
+            points, faces, shares, spheres, view, float(plane.height), int(ground is not None), self.samples, IMAGE_BAND,
             self._depth, self._primitive,
         )  # fmt: skip
 
-        # what the sun and the sky see
-        box = bounds(vertices, balls[:, :3], radii, shadow_bounds)
-        sun_place = places(sun[None], box, SUN_MAP_SIZE)
-        sky_place = places(self._sky_directions, box, SKY_MAP_SIZE)
+        # depth maps from the sun and the sky, and the sky's light on particles and ground
+        box = bounds(vertices, centers, radii, shadow_bounds)
+        sun_places = light_maps(sun[None], box, SUN_MAP_SIZE)
+        sky_places = light_maps(self._sky_directions, box, SKY_MAP_SIZE)
         cast_shadows = runtime.compiled(visibility_kernels.shadow_maps)
-        for place, band, maps in ((sun_place, SUN_BAND, self._sun_map), (sky_place, SKY_BAND, self._sky_maps)):
-            texels_per_metre = (1.0 / place[:, 3, 0]).astype(np.float32)
-            tips_there, balls_there = to_maps(vertices, place), to_maps(balls[:, :3], place)
-            cast_shadows(tips_there, all_faces, balls_there, radii, texels_per_metre, band, maps)
-        sky = (self._sky_maps, sky_place, self._sky_directions.astype(np.float32))
-        ball_light = np.empty(len(balls), dtype=np.float32)
-        runtime.compiled(light_kernels.particle_sky)(*sky, balls, radii, ball_light)
-        ground_light, ground_place = ground_grid(box)
-        runtime.compiled(light_kernels.ground_sky)(*sky, plane.height, ground_place, ground_light)
+        for places, band, maps in ((sun_places, SUN_BAND, self._sun_map), (sky_places, SKY_BAND, self._sky_maps)):
+            texels_per_metre = 1.0 / places[:, LightMap.texel]
+            cast_shadows(in_maps(vertices, places), all_faces, in_maps(centers, places), radii, texels_per_metre, band, maps)
+        particle_light = np.empty(len(balls), dtype=np.float32)
+        runtime.compiled(light_kernels.particle_sky)(self._sky_maps, sky_places, balls, radii, particle_light)
+        ground_light, grid = ground_grid(box)
+        runtime.compiled(light_kernels.ground_sky)(self._sky_maps, sky_places, float(plane.height), grid, ground_light)
 
         image = np.empty((self.height, self.width, 3), dtype=np.uint8)
         runtime.compiled(shading_kernels.shading)(
-            tips, attributes, faces, balls, self._depth, self._primitive, eye, self.samples,
-            palette(sun, plane, background), plane_row, marker_rows(plane.markers),
-            self._sun_map, sun_place, SUN_BLUR, *sky,
-            ball_light, ground_light, ground_place, tone_curve(), image,
+            points, looks, faces, balls, self._depth, self._primitive, view, self.samples,
+            palette_row(plane, background), ground_row(plane), marker_rows(plane.markers),
+            self._sun_map, sun_places, SUN_BLUR, self._sky_maps, sky_places,
+            particle_light, ground_light, grid, tone_curve(), image,
         )  # fmt: skip
         return image
-
-    def _camera_rows(self, camera: Camera) -> np.ndarray:
-        """Rows position, right, up, forward, (4, 3); right and up are one sample wide at unit depth."""
-        step = 2.0 * camera.half_height / (self.height * self.samples)
-        scales = np.array([[step], [step], [1.0]])
-        return np.concatenate([[camera.position], camera.axes * scales]).astype(np.float32)
-
-    def _project(
-        self, camera: Camera, vertices: np.ndarray, faces: np.ndarray, share: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Image x, y and inverse depth of the vertices (V, 3), and the faces wholly in front of the eye."""
-        local = camera.to_camera(vertices)
-        front = local[:, 2] > camera.near
-        depth = np.where(front, local[:, 2], 1.0)
-        pixels = local @ camera.projection(self.width * self.samples, self.height * self.samples).T
-        tips = np.stack([pixels[:, 0] / depth, pixels[:, 1] / depth, 1.0 / depth], axis=1)
-        if not front.all():
-            whole = front[faces].all(axis=1)
-            faces, share = np.ascontiguousarray(faces[whole]), share[whole]
-        return tips.astype(np.float32), faces, share
-
-    def _image_rectangles(self, camera: Camera, centres: np.ndarray, radii: np.ndarray) -> np.ndarray:
-        """Camera coordinates, radii and exact image rectangles of spheres, (P, 8); behind the eye empty."""
-        local = camera.to_camera(centres)
-        balls = np.zeros((len(local), 8))
-        balls[:, :3], balls[:, 3] = local, radii
-        step = 2.0 * camera.half_height / (self.height * self.samples)
-        for axis, (size, sign) in enumerate(((self.width, 1.0), (self.height, -1.0))):
-            angle = np.arctan2(sign * local[:, axis], local[:, 2])
-            distance = np.hypot(local[:, axis], local[:, 2])
-            spread = np.arcsin(np.minimum(radii / np.maximum(distance, 1e-9), 1.0))
-            for side in (0, 1):
-                edge = np.tan(np.clip(angle + (2 * side - 1) * spread, -1.55, 1.55)) / step
-                balls[:, 4 + 2 * axis + side] = 0.5 * size * self.samples + edge
-        behind = local[:, 2] - radii <= camera.near
-        balls[behind, 4:] = (1.0, 0.0, 1.0, 0.0)
-        return balls.astype(np.float32)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from diffsim.render.decimation import Surface, simplified, surface_of
-from diffsim.render.geometry import Color, TriangleMesh
+from diffsim.render.geometry import Color, ColoredMesh
 from diffsim.render.packing import hemisphere
 from diffsim.rigid.rigid_model import PlacedLink, RigidModel
 from diffsim.scene.articulation import Articulation, Geometry
@@ -25,7 +25,7 @@ RIGID_COLORS: tuple[Color, ...] = (
 )
 ROBOT_COLORS: tuple[Color, ...] = ((0.84, 0.85, 0.86), (0.58, 0.67, 0.78), (0.83, 0.74, 0.62))
 OBSTACLE_COLOR: Color = (0.3, 0.33, 0.39)
-EVERY_OTHER = 0.86  # every other link of a robot is so much darker, so that they can be told apart
+EVERY_OTHER = 0.86  # brightness of every second link of a robot: neighbours can be told apart
 BRIGHTEST = 0.86  # sRGB: the shading of a surface that reflects all light would be lost in white
 MAX_TRIANGLES = 80_000  # of all rigid things together; more make a frame slow
 PLANE_CELLS = 8  # along an edge of a plane's square: a triangle that reaches behind the eye is not drawn
@@ -42,7 +42,10 @@ class _Drawn:
 
 @dataclass(frozen=True)
 class _Part:
-    """All that is drawn of one link, in the link's frame: vertices, normals, colours (V, 3), faces (F, 3)."""
+    """All that is drawn of one link, in the link's frame: vertices, normals, colours (V, 3), faces (F, 3).
+
+    falls: whether the link may fall, being on a free joint or carried by one.
+    """
 
     link: int
     falls: bool
@@ -58,7 +61,7 @@ class RigidParts:
     Args:
         scene: what to draw.
         colors: sRGB in [0, 1] by the name of a rigid body, an articulation, a link ("<articulation>.<link>") or an obstacle.
-            They go before the colours of the geometries, and these before the palette.
+            They take precedence over the colours of the geometries, which take precedence over the palette.
     """
 
     def __init__(self, scene: Scene, colors: Mapping[str, Color]):
@@ -87,19 +90,22 @@ class RigidParts:
             names += [articulation.name, *(f"{articulation.name}.{link.name}" for link in articulation.links)]
         return names
 
-    def meshes(self, q: np.ndarray) -> tuple[list[TriangleMesh], list[TriangleMesh]]:
+    def meshes(self, q: np.ndarray) -> tuple[list[ColoredMesh], list[ColoredMesh]]:
         """The obstacles and the links in the world at the coordinates q (coordinates,)."""
         positions, rotations = self._model.forward_kinematics(q)
-        still: list[TriangleMesh] = []
-        links: list[TriangleMesh] = []
+        still: list[ColoredMesh] = []
+        links: list[ColoredMesh] = []
         for part in self._parts:
             turn = rotations[part.link].T
             vertices, normals = part.vertices @ turn + positions[part.link], part.normals @ turn
-            (links if part.link else still).append(TriangleMesh(vertices, part.faces, part.colors, normals=normals))
+            (links if part.link else still).append(ColoredMesh(vertices, part.faces, part.colors, normals=normals))
         return still, links
 
     def points(self, floor: float | None) -> tuple[np.ndarray, np.ndarray]:
-        """Outermost points (N, 3) of the obstacles, and of each link at first and, if it may fall, on the floor below."""
+        """Outermost points (N, 3) of the obstacles, and those of the links in their initial poses.
+
+        A link that may fall also counts where it would lie on the floor below.
+        """
         still, links = self.meshes(self._model.initial)
         found = [np.zeros((0, 3)), *(_outermost(mesh) for mesh in links)]
         falling = [part.falls for part in self._parts if part.link]
@@ -113,8 +119,11 @@ class RigidParts:
         heights = [position[2] for position, rotation, _ in self._placed_planes() if _is_floor(rotation)]
         return max([*heights, *([] if ground is None else [ground])], default=None)
 
-    def walls(self, eye: np.ndarray, center: np.ndarray, radius: float) -> list[TriangleMesh]:
-        """Squares for the planes that are no floors, wide enough for a sphere; none for those that the eye is behind."""
+    def walls(self, eye: np.ndarray, center: np.ndarray, radius: float) -> list[ColoredMesh]:
+        """Square meshes for the planes that are not floors, left out where the eye is behind them.
+
+        Each is wide enough to back a sphere of this center and radius (metres).
+        """
         found = []
         for position, rotation, color in self._placed_planes():
             if _is_floor(rotation) or (eye - position) @ rotation[:, 2] <= 0.0:
@@ -126,7 +135,7 @@ class RigidParts:
             a = (np.arange(PLANE_CELLS)[:, None] * (PLANE_CELLS + 1) + np.arange(PLANE_CELLS)).ravel()
             b, c, d = a + PLANE_CELLS + 1, a + PLANE_CELLS + 2, a + 1
             faces = np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
-            found.append(TriangleMesh(vertices, faces, color))
+            found.append(ColoredMesh(vertices, faces, color))
         return found
 
     def _placed_planes(self) -> list[tuple[np.ndarray, np.ndarray, Color]]:
@@ -140,7 +149,7 @@ class RigidParts:
         return placed
 
 
-def _outermost(mesh: TriangleMesh) -> np.ndarray:
+def _outermost(mesh: ColoredMesh) -> np.ndarray:
     """The farthest vertices in many directions: they stand for the mesh in a frame."""
     directions = hemisphere(60)
     reach = mesh.vertices @ np.concatenate([directions, -directions, np.eye(3), -np.eye(3)]).T
@@ -152,7 +161,7 @@ def _is_floor(rotation: np.ndarray) -> bool:
 
 
 def _bare(articulation: Articulation) -> Articulation:
-    """Without geometries, whose pairs the poses do not need."""
+    """The articulation without geometries: the model is asked for poses only, and need not list contact pairs."""
     return replace(articulation, links=tuple(replace(link, geometries=()) for link in articulation.links))
 
 

@@ -11,7 +11,7 @@ import trimesh
 
 from diffsim.errors import InputError
 from diffsim.render.camera import Camera
-from diffsim.render.geometry import Color, GroundMarker, GroundPlane, ParticleCloud, TriangleMesh
+from diffsim.render.geometry import Color, ColoredMesh, GroundMarker, GroundPlane, ParticleCloud
 from diffsim.render.rasterizer import Rasterizer
 from diffsim.render.rigid_parts import RigidParts
 from diffsim.render.skin import Skin
@@ -39,7 +39,7 @@ class _SoftPart:
     faces: np.ndarray
     color: np.ndarray  # (3,), or one per vertex (V, 3)
     plain: np.ndarray  # (3,) of its particles
-    shapeless: bool  # drawn as particles always
+    shapeless: bool  # always drawn as particles
 
 
 class SceneRenderer:
@@ -47,10 +47,10 @@ class SceneRenderer:
 
     Args:
         scene: what to draw.
-        camera: where from; ``None`` frames the domain of the soft bodies and all rigid things at their first place.
+        camera: ``None`` takes one that sees the domain of the soft bodies and all rigid things in their initial poses.
         width, height: of the frames, pixels.
-        body_colors: sRGB in [0, 1] by name, for soft bodies, tools, obstacles, rigid bodies, articulations and links
-            ("<articulation>.<link>"); the others take theirs from their geometries or their mesh file, or from the palette.
+        colors: sRGB in [0, 1] by name, for soft bodies, tools, obstacles, rigid bodies, articulations and links
+            ("<articulation>.<link>"). The others have the colours of their geometries or mesh files, or else of the palette.
         supersampling: samples a pixel along each axis.
     """
 
@@ -61,16 +61,16 @@ class SceneRenderer:
         camera: Camera | None = None,
         width: int = 480,
         height: int = 360,
-        body_colors: Mapping[str, Color] | None = None,
+        colors: Mapping[str, Color] | None = None,
         supersampling: int = 2,
     ):
         self.scene = scene
         self._rasterizer = Rasterizer(width, height, supersampling)
-        colors = dict(body_colors or {})
+        colors = dict(colors or {})
         names = [thing.name for thing in (*scene.soft_bodies, *scene.tools)] + RigidParts.names(scene)
         for name in colors:
             if name not in names:
-                raise InputError(f"body_colors: nothing is named '{name}'; the scene has {', '.join(names)}")
+                raise InputError(f"colors: nothing is named '{name}'; the scene has {', '.join(names)}")
         self._soft: list[_SoftPart] = []
         start = 0
         for i, body in enumerate(scene.soft_bodies):
@@ -142,12 +142,12 @@ class SceneRenderer:
         for part in self._soft:
             particles = x[part.particles]
             if mode == "surface" and not part.shapeless:
-                meshes.append(TriangleMesh(part.skin(particles), part.faces, part.color))
+                meshes.append(ColoredMesh(part.skin(particles), part.faces, part.color))
             else:
                 clouds.append(ParticleCloud(particles, part.radius, part.plain))
         for (mesh, color), where, turn in zip(self._tools, position, rotation, strict=True):
             vertices = np.asarray(mesh.vertices) @ rotation_matrix(tuple(turn)).T + where
-            meshes.append(TriangleMesh(vertices, np.asarray(mesh.faces), color))
+            meshes.append(ColoredMesh(vertices, np.asarray(mesh.faces), color))
         return self._rasterizer.render(
             self.camera,
             meshes=meshes,
@@ -171,7 +171,7 @@ class SceneRenderer:
         return GroundPlane(self._floor, center, extent, spacing=spacing, markers=tuple(markers))
 
     def _whole_box(self) -> np.ndarray:
-        """Lower and upper corner, (2, 3), of where things may go: the domain if there are soft bodies, and round the links."""
+        """Lower and upper corner, (2, 3), of where things may move: the soft bodies' domain, and room round the links."""
         scene = self.scene
         if scene.soft_bodies:
             corners = [np.array([scene.lower, scene.upper])]
@@ -186,8 +186,11 @@ class SceneRenderer:
             box[0, 2] = min(box[0, 2], self._floor)
         return box
 
-    def _shadow_box(self, links: Sequence[TriangleMesh]) -> tuple[Sequence[float], Sequence[float]]:
-        """The corners of the box whose shadows are drawn: it doubles where it must, as shadows crawl when it moves."""
+    def _shadow_box(self, links: Sequence[ColoredMesh]) -> tuple[Sequence[float], Sequence[float]]:
+        """Lower and upper corner of the box whose shadows are drawn.
+
+        An axis doubles when links leave it, and does not change otherwise: the edges of shadows flicker when the box moves.
+        """
         low, high = self._box
         points = [np.stack([mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)]) for mesh in links]
         far = np.abs(np.reshape(points, (-1, 3)) - 0.5 * (low + high)) / np.maximum(0.5 * (high - low), 1e-6)
@@ -196,7 +199,7 @@ class SceneRenderer:
         return (middle - half).tolist(), (middle + half).tolist()
 
     def _framing(self, aspect: float) -> Camera:
-        """A camera that sees everything in its first place, and the domain's floor if soft bodies move there."""
+        """A camera that sees everything in its initial pose, and the domain's floor if there are soft bodies."""
         scene = self.scene
         points = [*map(_corners, scene.soft_bodies), *map(_corners, scene.tools)]
         points += [self._still_points, _around(self._first_points, 0.1)]
@@ -218,11 +221,11 @@ class SceneRenderer:
 
 
 def _around(points: np.ndarray, share: float) -> np.ndarray:
-    """Points (N, 3) moved to all sides, by a share of the longest edge of their box: room for them to move in, (4 N, 3)."""
+    """Room to move in: points (N, 3) shifted along the diagonals of x and y by a share of their box's length, (4 N, 3)."""
     reach = share * float(np.ptp(points, axis=0).max()) if len(points) else 0.0
     return np.concatenate([points + np.array([i * reach, j * reach, 0.0]) for i in (-1, 1) for j in (-1, 1)])
 
 
 def _corners(thing: SoftBody | Tool) -> np.ndarray:
-    """Of its box, in the world, (8, 3)."""
+    """Corners of a body's bounding box, in the world, (8, 3)."""
     return thing.to_world(trimesh.bounds.corners(thing.shape.surface_mesh().bounds))

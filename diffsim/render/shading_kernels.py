@@ -10,42 +10,270 @@ a mild highlight and a rim.
 # mypy: ignore-errors
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
-from diffsim.render.light_kernels import ground_skylit, row, skylit, sunlit, unit, vec3
-from diffsim.render.visibility_kernels import Array1, Array2, Array3, Ints2
+from diffsim.render.kernel_arrays import Array1, Array2, Array3, Bytes1, Bytes3, Ints2, unit, vec3, vector_at, vector_of
+from diffsim.render.light_kernels import GroundLight, SkyShadows, SunShadow, ground_skylit, skylit, sunlit
+from diffsim.render.render_records import (
+    SEES_BACKGROUND,
+    SEES_GROUND,
+    Face,
+    Ground,
+    ImagePoint,
+    LightMap,
+    Marker,
+    Palette,
+    Particle,
+    VertexLook,
+    View,
+)
 
-Bytes1 = ti.types.ndarray(dtype=ti.u8, ndim=1)
-Bytes3 = ti.types.ndarray(dtype=ti.u8, ndim=3)
+HALF_LINE = 0.0014  # metres, half the width of the ground's grid lines
+WRAP = 0.2  # how far light reaches round the terminator, as a cosine
+HIGHLIGHT, RIM = 0.15, 0.22  # strengths
+
+
+class Shapes(NamedTuple):
+    """What is drawn: ImagePoint (V,), VertexLook (V,), Face (F,), Particle (P,)."""
+
+    points: Any
+    vertices: Any
+    faces: Any
+    particles: Any
+
+
+class Painting(NamedTuple):
+    """The ground and its paint: Ground, Palette, Marker (M,)."""
+
+    ground: Any
+    palette: Any
+    markers: Any
+
+
+class Lights(NamedTuple):
+    """Where light arrives: `SunShadow`, `SkyShadows`, `GroundLight`, sky share at particles (P,), direction to the sun."""
+
+    sun: Any
+    sky: Any
+    ground: Any
+    particles: Any
+    sun_direction: Any
+
+
+class Ray(NamedTuple):
+    """The line along which a place in the image sees: eye + depth * direction, in the world.
+
+    x, y: the place, in samples; size: edge of the square to shade, in samples; right, up: change of direction a sample.
+    """
+
+    eye: Any
+    direction: Any
+    right: Any
+    up: Any
+    x: Any
+    y: Any
+    size: Any
+
+
+class Seen(NamedTuple):
+    """A place on a surface: what primitive it is, world point, unit normal, linear colour, and gloss: 1, or 0 on the ground."""
+
+    primitive: Any
+    point: Any
+    normal: Any
+    albedo: Any
+    gloss: Any
+
+
+class Known(NamedTuple):
+    """The last place of a pixel at which the shadow maps were looked up, and the share of the sky and of the sun there."""
+
+    point: Any
+    normal: Any
+    sky: Any
+    sun: Any
 
 
 @ti.func
 def line_cover(position: ti.f32, spacing: ti.f32, half_width: ti.f32, footprint: ti.f32) -> ti.f32:
-    """How much of a footprint a family of parallel lines covers."""
+    """How much of a footprint parallel lines cover, all in metres.
+
+    The nearest line lies at the nearest multiple of the spacing. Its edge at the signed distance d covers the share
+    d / footprint + 1/2, between 0 and 1; a line thinner than the footprint covers at most their ratio.
+    """
     away = ti.abs(position - spacing * ti.round(position / spacing))
     cover = ti.min(ti.max((half_width - away) / footprint + 0.5, 0.0), 1.0)
     return cover * ti.min(2.0 * half_width / footprint, 1.0)
 
 
 @ti.func
-def painted_ground(point: vec3, wide: ti.f32, deep: ti.f32, plane: ti.template(), palette: ti.template(),
-                   markers: ti.template()) -> vec3:  # fmt: skip
-    """Linear colour of the ground with lines and markers. wide, deep: a pixel's footprint in x and y, m."""
-    color = row(palette, 4)
-    spacing = plane[1]
+def painted_ground(point: vec3, wide: ti.f32, deep: ti.f32, painting: ti.template()) -> vec3:
+    """Linear colour of the ground with lines and markers.
+
+    An edge at the signed distance d covers the share d / footprint + 1/2 of a pixel, between 0 and 1.
+
+    Args:
+        wide, deep: a pixel's footprint in x and y, metres.
+    """
+    ground, palette, markers = ti.static(painting.ground, painting.palette, painting.markers)
+    color = vector_at(palette, Palette.ground)
+    spacing = ground[Ground.spacing]
     if spacing > 0.0:
-        along_x = line_cover(point[0] - plane[2], spacing, 0.0014, wide)
-        along_y = line_cover(point[1] - plane[3], spacing, 0.0014, deep)
-        color += (row(palette, 5) - color) * ti.max(along_x, along_y)
+        along_x = line_cover(point[0] - ground[Ground.center_x], spacing, HALF_LINE, wide)
+        along_y = line_cover(point[1] - ground[Ground.center_y], spacing, HALF_LINE, deep)
+        color += (vector_at(palette, Palette.lines) - color) * ti.max(along_x, along_y)
     for m in range(markers.shape[0]):
-        dx, dy = point[0] - markers[m, 0], point[1] - markers[m, 1]
+        dx, dy = point[0] - markers[m, Marker.x], point[1] - markers[m, Marker.y]
         distance = ti.sqrt(dx * dx + dy * dy + 1e-12)
         footprint = (ti.abs(dx) * wide + ti.abs(dy) * deep) / distance + 1e-6
-        outer = ti.min(ti.max((markers[m, 3] - distance) / footprint + 0.5, 0.0), 1.0)
-        inner = ti.min(ti.max((distance - markers[m, 2]) / footprint + 0.5, 0.0), 1.0)
-        color += (vec3(markers[m, 4], markers[m, 5], markers[m, 6]) - color) * outer * inner * markers[m, 7]
+        outer = ti.min(ti.max((markers[m, Marker.outer_radius] - distance) / footprint + 0.5, 0.0), 1.0)
+        inner = ti.min(ti.max((distance - markers[m, Marker.inner_radius]) / footprint + 0.5, 0.0), 1.0)
+        color += (vector_of(markers, m, Marker.color) - color) * outer * inner * markers[m, Marker.opacity]
     return color
+
+
+@ti.func
+def seen_ground(ray: ti.template(), painting: ti.template()):
+    """Point, linear colour, and how much of it shows against the background, where a ray meets the ground.
+
+    The ray from the eye e along r meets the height h at the depth (h - e_z) / r_z. The rays one sample to the right and one
+    below meet it one footprint away. Away from its visible part the ground fades by the smoothstep 1 - t^2 (3 - 2 t).
+    """
+    ground = ti.static(painting.ground)
+    eye = ray.eye
+    rise = ground[Ground.height] - eye[2]
+    q = ray.direction[2] / rise
+    point = eye + ray.direction / q
+    right, down = ray.direction + ray.size * ray.right, ray.direction - ray.size * ray.up
+    step_x, step_y = eye + right * (rise / right[2]) - point, eye + down * (rise / down[2]) - point
+    wide, deep = ti.abs(step_x[0]) + ti.abs(step_y[0]), ti.abs(step_x[1]) + ti.abs(step_y[1])
+    extent_x, extent_y = ground[Ground.extent_x], ground[Ground.extent_y]
+    out_x = ti.max(ti.abs(point[0] - ground[Ground.center_x]) - extent_x, 0.0) / extent_x
+    out_y = ti.max(ti.abs(point[1] - ground[Ground.center_y]) - extent_y, 0.0) / extent_y
+    away = ti.min(ti.sqrt(out_x * out_x + out_y * out_y), 1.0)
+    return point, painted_ground(point, wide, deep, painting), 1.0 - away * away * (3.0 - 2.0 * away)
+
+
+@ti.func
+def seen_particle(ray: ti.template(), q: ti.f32, p: ti.i32, shapes: ti.template()):
+    """Point, unit normal and linear colour where a ray meets the particle ``p`` at the depth 1 / q."""
+    point = ray.eye + ray.direction / q
+    normal = unit(point - vector_of(shapes.particles, p, Particle.center))
+    return point, normal, vector_of(shapes.particles, p, Particle.color)
+
+
+@ti.func
+def seen_face(ray: ti.template(), f: ti.i32, shapes: ti.template()):
+    """Point, unit normal towards the eye and linear colour where a ray meets the face ``f``.
+
+    beta and gamma are the barycentric coordinates in the image (`depth_within` derives them), kept inside the face, for the
+    middle of a pixel may lie beside it. In the image q = 1 / depth is linear, and so is value * q, but the value itself is not:
+    hence the weights w_a = (1 - beta - gamma) q_a / q, w_b = beta q_b / q and w_c = gamma q_c / q, where q is the sum of the
+    numerators.
+    """
+    points, vertices, faces = ti.static(shapes.points, shapes.vertices, shapes.faces)
+    i, j, k = faces[f, Face.a], faces[f, Face.b], faces[f, Face.c]
+    ax, ay = points[i, ImagePoint.x], points[i, ImagePoint.y]
+    bx, by = points[j, ImagePoint.x] - ax, points[j, ImagePoint.y] - ay
+    cx, cy = points[k, ImagePoint.x] - ax, points[k, ImagePoint.y] - ay
+    dx, dy = ray.x - ax, ray.y - ay
+    scale = 1.0 / (bx * cy - cx * by)
+    beta = ti.min(ti.max((dx * cy - cx * dy) * scale, 0.0), 1.0)
+    gamma = ti.min(ti.max((bx * dy - dx * by) * scale, 0.0), 1.0 - beta)
+    wa = (1.0 - beta - gamma) * points[i, ImagePoint.q]
+    wb, wc = beta * points[j, ImagePoint.q], gamma * points[k, ImagePoint.q]
+    q = wa + wb + wc
+    wa, wb, wc = wa / q, wb / q, wc / q
+    normal = wa * vector_of(vertices, i, VertexLook.normal)
+    normal = normal + wb * vector_of(vertices, j, VertexLook.normal) + wc * vector_of(vertices, k, VertexLook.normal)
+    albedo = wa * vector_of(vertices, i, VertexLook.color)
+    albedo = albedo + wb * vector_of(vertices, j, VertexLook.color) + wc * vector_of(vertices, k, VertexLook.color)
+    normal = unit(normal)
+    if scale > 0.0:  # the face is seen from behind: y goes down in the image
+        normal = -normal
+    return ray.eye + ray.direction / q, normal, albedo
+
+
+@ti.func
+def arriving(seen: ti.template(), known: ti.template(), near: ti.f32, first_particle: ti.i32, lights: ti.template()):
+    """Shares of the sky's and of the sun's light that reach a place.
+
+    Samples of one smooth patch of surface share one look at the shadow maps: ``known`` is taken over, or renewed.
+
+    Args:
+        seen, known, lights: `Seen`, `Known`, `Lights`.
+        near: how close to the known point a place must lie to share its light, metres.
+        first_particle: the primitive that is particle 0.
+    """
+    sky, sun = known.sky, known.sun
+    fresh = True
+    if seen.primitive == SEES_GROUND:
+        sky = ground_skylit(seen.point, lights.ground)
+    else:
+        apart = seen.point - known.point
+        alike = seen.normal.dot(known.normal)
+        fresh = apart.dot(apart) > near * near
+        if seen.primitive >= first_particle:
+            sky = lights.particles[seen.primitive - first_particle]
+            fresh = fresh or alike < 0.5
+        else:
+            fresh = fresh or alike < 0.9
+            if fresh:
+                sky = skylit(seen.point, seen.normal, lights.sky)
+                known.sky = sky
+    if fresh:
+        sun = sunlit(seen.point, seen.normal, lights.sun_direction, lights.sun)
+        if seen.primitive != SEES_GROUND:
+            known.point, known.normal, known.sun = seen.point, seen.normal, sun
+    return sky, sun
+
+
+@ti.func
+def reflected(seen: ti.template(), to_eye: vec3, sky: ti.f32, sun: ti.f32, sun_direction: vec3, palette: ti.template()) -> vec3:
+    """Linear light that a place sends to the eye.
+
+    - Diffuse: the sky from above and the ground's bounce from below, weighted (1 + n_z) / 2 and (1 - n_z) / 2, the shares of
+      the hemisphere round the normal n that lie above and below the horizon. For the sun, Lambert's cosine; on glossy surfaces
+      (cos + w) / (1 + w) with w = `WRAP`, as soft materials scatter some light past the terminator.
+    - Highlight: the cosine between the normal and the half vector of sun and eye, to the power of 32 (Blinn 1977).
+    - Rim: grows at grazing angles as (1 - cos)^4, like Schlick's approximation of Fresnel's law (1994), whose power is 5.
+
+    Strengths and powers were chosen by eye.
+
+    Args:
+        seen: `Seen`.
+        to_eye: unit vector.
+        sky, sun: shares of their light that reach the place.
+        sun_direction: unit vector.
+    """
+    normal, gloss = seen.normal, seen.gloss
+    sun_color, sky_color = vector_at(palette, Palette.sun), vector_at(palette, Palette.sky)
+    cosine = normal.dot(sun_direction)
+    light = vector_at(palette, Palette.bounce) * (0.5 - 0.5 * normal[2])
+    light += sky_color * (0.5 + 0.5 * normal[2]) * sky
+    light += sun_color * ti.max((cosine + WRAP * gloss) / (1.0 + WRAP * gloss), 0.0) * sun
+    shine = vec3(0.0, 0.0, 0.0)
+    if gloss > 0.0:
+        gleam = ti.max(normal.dot(unit(sun_direction + to_eye)), 0.0)
+        for _ in ti.static(range(5)):
+            gleam *= gleam  # to the power of 32
+        shine += sun_color * gleam * HIGHLIGHT * sun * ti.max(cosine, 0.0)
+        grazing = 1.0 - ti.min(ti.max(normal.dot(to_eye), 0.0), 1.0)
+        grazing *= grazing
+        shine += sky_color * RIM * grazing * grazing * (0.6 + 0.4 * normal[2])
+    return seen.albedo * light + shine
+
+
+@ti.func
+def looks_needed(primitive: ti.template(), px: ti.i32, py: ti.i32, samples: ti.i32) -> ti.i32:
+    """How often a pixel is shaded: once if all its samples see one primitive, else once a sample."""
+    first = primitive[py * samples, px * samples]
+    looks = 1
+    for s in range(1, samples * samples):
+        if primitive[py * samples + s // samples, px * samples + s % samples] != first:
+            looks = samples * samples
+    return looks
 
 
 def shading() -> Callable[..., Any]:
@@ -53,131 +281,73 @@ def shading() -> Callable[..., Any]:
 
     @ti.kernel
     def shade(
-        tips: Array2,  # (V, 3) pixel x, pixel y, 1 / depth
-        vertices: Array2,  # (V, 6) normal, linear colour
-        faces: Ints2,  # (F, 3)
-        balls: Array2,  # (P, 6) world centre, linear colour
+        points: Array2,  # (V, ImagePoint)
+        vertices: Array2,  # (V, VertexLook)
+        faces: Ints2,  # (F, Face)
+        particles: Array2,  # (P, Particle)
         depth: Array2,  # (H s, W s)
         primitive: Ints2,  # (H s, W s)
-        camera: Array2,  # as in camera_visibility
-        samples: ti.i32,
-        palette: Array2,  # rows: sun's direction, sun, sky, bounce, ground, lines, background (linear)
-        plane: Array1,  # height, spacing, centre x, y, extent x, y
-        markers: Array2,  # (M, 8) x, y, inner radius, outer radius, linear colour, opacity
-        sun_map: Array3,
-        sun_place: Array3,  # (1, 4, 3): rows u, v, direction; then texel in metres, offset u, offset v
+        view: Array1,  # View
+        samples: ti.i32,  # s, per pixel along an axis
+        palette: Array1,  # Palette
+        ground: Array1,  # Ground
+        markers: Array2,  # (M, Marker)
+        sun_map: Array3,  # (1, R, R)
+        sun_places: Array2,  # (1, LightMap)
         reach: ti.i32,  # of the sun's shadow filter, texels
-        sky_maps: Array3,
-        sky_places: Array3,
-        sky_directions: Array2,
-        ball_light: Array1,  # (P,) share of the sky
-        ground_light: Array2,
-        ground_place: Array1,
+        sky_maps: Array3,  # (L, R, R)
+        sky_places: Array2,  # (L, LightMap)
+        particle_light: Array1,  # (P,) share of the sky
+        ground_light: Array2,  # (rows, columns) share of the sky
+        ground_grid: Array1,  # GroundGrid
         tones: Bytes1,  # sRGB bytes for linear light 0 to 2
         image: Bytes3,  # (H, W, 3) out
     ):
-        height, width = image.shape[0], image.shape[1]
+        height, width, first_particle = image.shape[0], image.shape[1], faces.shape[0]
         middle_x, middle_y = 0.5 * ti.cast(depth.shape[1], ti.f32), 0.5 * ti.cast(depth.shape[0], ti.f32)
-        eye, right, up, forward = row(camera, 0), row(camera, 1), row(camera, 2), row(camera, 3)
-        sun, background = row(palette, 0), row(palette, 6)
+        eye, forward = vector_at(view, View.position), vector_at(view, View.forward)
+        right, up = vector_at(view, View.right), vector_at(view, View.up)
+        background, sun_direction = vector_at(palette, Palette.background), vector_of(sun_places, 0, LightMap.direction)
         pitch = ti.sqrt(right.dot(right))  # width of a sample at unit depth
+        shapes = ti.static(Shapes(points, vertices, faces, particles))
+        painting = ti.static(Painting(ground, palette, markers))
+        sun, sky = ti.static(SunShadow(sun_map, sun_places, reach), SkyShadows(sky_maps, sky_places))
+        lights = ti.static(Lights(sun, sky, GroundLight(ground_light, ground_grid), particle_light, sun_direction))
         for pixel in range(height * width):
             py, px = pixel // width, pixel % width
-            first = primitive[py * samples, px * samples]
-            shots = 1
-            for s in range(1, samples * samples):
-                if primitive[py * samples + s // samples, px * samples + s % samples] != first:
-                    shots = samples * samples
+            looks = looks_needed(primitive, px, py, samples)
             total = vec3(0.0, 0.0, 0.0)
-            # samples of one smooth patch of surface share one look at the shadow maps
             known_point, known_normal = vec3(1e9, 1e9, 1e9), vec3(0.0, 0.0, 1.0)
             known_sky, known_sun = 1.0, 1.0
-            for s in range(shots):
-                row_index, column = py * samples + s // samples, px * samples + s % samples
-                x, y, size = ti.cast(column, ti.f32) + 0.5, ti.cast(row_index, ti.f32) + 0.5, 1.0
-                if shots == 1:
+            known = ti.static(Known(known_point, known_normal, known_sky, known_sun))
+            for s in range(looks):
+                line, column = py * samples + s // samples, px * samples + s % samples
+                x, y, size = ti.cast(column, ti.f32) + 0.5, ti.cast(line, ti.f32) + 0.5, 1.0
+                if looks == 1:
                     size = ti.cast(samples, ti.f32)
                     x, y = (ti.cast(px, ti.f32) + 0.5) * size, (ti.cast(py, ti.f32) + 0.5) * size
-                seen = primitive[row_index, column]
-                ray = forward + (x - middle_x) * right - (y - middle_y) * up
-                result = background
+                direction = forward + (x - middle_x) * right - (y - middle_y) * up
+                ray = ti.static(Ray(eye, direction, right, up, x, y, size))
+                number = primitive[line, column]
                 point, normal, albedo = eye, vec3(0.0, 0.0, 1.0), background
-                keep = 1.0  # of the surface against the background
-                gloss = 1.0
-                if seen == -2:
-                    q = ray[2] / (plane[0] - eye[2])
-                    point = eye + ray / q
-                    ray_x, ray_y = ray + size * right, ray - size * up
-                    step_x = eye + ray_x * ((plane[0] - eye[2]) / ray_x[2]) - point
-                    step_y = eye + ray_y * ((plane[0] - eye[2]) / ray_y[2]) - point
-                    wide, deep = ti.abs(step_x[0]) + ti.abs(step_y[0]), ti.abs(step_x[1]) + ti.abs(step_y[1])
-                    albedo = painted_ground(point, wide, deep, plane, palette, markers)
-                    out_x = ti.max(ti.abs(point[0] - plane[2]) - plane[4], 0.0) / plane[4]
-                    out_y = ti.max(ti.abs(point[1] - plane[3]) - plane[5], 0.0) / plane[5]
-                    away = ti.min(ti.sqrt(out_x * out_x + out_y * out_y), 1.0)
-                    keep = 1.0 - away * away * (3.0 - 2.0 * away)
+                keep, gloss = 1.0, 1.0  # keep: of the surface against the background
+                if number == SEES_GROUND:
+                    point, albedo, keep = seen_ground(ray, painting)
                     gloss = 0.0
-                elif seen >= faces.shape[0]:
-                    ball = seen - faces.shape[0]
-                    point = eye + ray / depth[row_index, column]
-                    normal = unit(point - row(balls, ball))
-                    albedo = vec3(balls[ball, 3], balls[ball, 4], balls[ball, 5])
-                elif seen >= 0:
-                    a, b, c = faces[seen, 0], faces[seen, 1], faces[seen, 2]
-                    bx, by = tips[b, 0] - tips[a, 0], tips[b, 1] - tips[a, 1]
-                    cx, cy = tips[c, 0] - tips[a, 0], tips[c, 1] - tips[a, 1]
-                    dx, dy = x - tips[a, 0], y - tips[a, 1]
-                    scale = 1.0 / (bx * cy - cx * by)
-                    beta = ti.min(ti.max((dx * cy - cx * dy) * scale, 0.0), 1.0)
-                    gamma = ti.min(ti.max((bx * dy - dx * by) * scale, 0.0), 1.0 - beta)
-                    wa, wb, wc = (1.0 - beta - gamma) * tips[a, 2], beta * tips[b, 2], gamma * tips[c, 2]
-                    q = wa + wb + wc
-                    wa, wb, wc = wa / q, wb / q, wc / q  # perspective-correct
-                    point = eye + ray / q
-                    for axis in ti.static(range(3)):
-                        normal[axis] = wa * vertices[a, axis] + wb * vertices[b, axis] + wc * vertices[c, axis]
-                        albedo[axis] = wa * vertices[a, 3 + axis] + wb * vertices[b, 3 + axis] + wc * vertices[c, 3 + axis]
-                    normal = unit(normal)
-                    if scale > 0.0:  # the face is seen from behind: y goes down in the image
-                        normal = -normal
-                if seen != -1 and keep > 0.0:
-                    to_eye = -unit(ray)
-                    cosine = normal.dot(sun)
-                    light = row(palette, 3) * (0.5 - 0.5 * normal[2])
-                    sky, arrives = known_sky, known_sun
-                    if seen == -2:
-                        sky = ground_skylit(point, ground_light, ground_place)
-                        arrives = sunlit(point, normal, sun, sun_map, sun_place, reach)
-                    else:
-                        apart = point - known_point
-                        patch = 2.0 * ti.cast(samples, ti.f32) * pitch / depth[row_index, column]
-                        if seen >= faces.shape[0]:
-                            sky = ball_light[seen - faces.shape[0]]
-                            if apart.dot(apart) > patch * patch or normal.dot(known_normal) < 0.5:
-                                arrives = sunlit(point, normal, sun, sun_map, sun_place, reach)
-                                known_point, known_normal, known_sun = point, normal, arrives
-                        elif apart.dot(apart) > patch * patch or normal.dot(known_normal) < 0.9:
-                            sky = skylit(point, normal, sky_maps, sky_places, sky_directions)
-                            arrives = sunlit(point, normal, sun, sun_map, sun_place, reach)
-                            known_point, known_normal, known_sky, known_sun = point, normal, sky, arrives
-                    light += row(palette, 2) * (0.5 + 0.5 * normal[2]) * sky
-                    # light wraps a little round the terminator of a soft material
-                    wrapped = ti.max((cosine + 0.2 * gloss) / (1.0 + 0.2 * gloss), 0.0)
-                    light += row(palette, 1) * wrapped * arrives
-                    shine = vec3(0.0, 0.0, 0.0)
-                    if gloss > 0.0:
-                        gleam = ti.max(normal.dot(unit(sun + to_eye)), 0.0)
-                        for _ in ti.static(range(5)):
-                            gleam *= gleam  # to the power of 32
-                        shine += row(palette, 1) * gleam * 0.15 * arrives * ti.max(cosine, 0.0)
-                        grazing = 1.0 - ti.min(ti.max(normal.dot(to_eye), 0.0), 1.0)
-                        grazing *= grazing
-                        shine += row(palette, 2) * 0.22 * grazing * grazing * (0.6 + 0.4 * normal[2])
-                    result = albedo * light + shine
+                elif number >= first_particle:
+                    point, normal, albedo = seen_particle(ray, depth[line, column], number - first_particle, shapes)
+                elif number >= 0:
+                    point, normal, albedo = seen_face(ray, number, shapes)
+                result = background
+                if number != SEES_BACKGROUND and keep > 0.0:
+                    seen = ti.static(Seen(number, point, normal, albedo, gloss))
+                    near = 2.0 * ti.cast(samples, ti.f32) * pitch / depth[line, column]
+                    sky_share, sun_share = arriving(seen, known, near, first_particle, lights)
+                    result = reflected(seen, -unit(direction), sky_share, sun_share, sun_direction, palette)
                     result = background + (result - background) * keep
                 total += result
             for axis in ti.static(range(3)):
-                mean = ti.min(ti.max(total[axis] / ti.cast(shots, ti.f32), 0.0), 2.0)
+                mean = ti.min(ti.max(total[axis] / ti.cast(looks, ti.f32), 0.0), 2.0)
                 step = ti.cast(mean * 0.5 * ti.cast(tones.shape[0] - 1, ti.f32) + 0.5, ti.i32)
                 image[py, px, axis] = tones[step]
 

@@ -14,10 +14,12 @@ FLATTEST = 1e-3  # spread across a neighbourhood over spread along it, below whi
 class Skin:
     """Surface vertices as fixed combinations of particles: moving least squares with a linear basis.
 
-    Each vertex takes the affine map that fits its nearest particles best, nearer ones weighing more. So an
-    affine motion of the particles moves the vertices exactly so, and the weights fade to zero at the edge of
-    a neighbourhood, so the surface is smooth. A neighbourhood that is flat (or straight) grows until it is
-    not; in a body that is flat as a whole, the vertices follow the particles' plane.
+    Each vertex v moves with the affine map that best fits the motion of its nearest particles from p_k to x_k, with weights w_k
+    (sum 1) that fall with distance (Lancaster and Salkauskas 1981). With the mean m = sum w_k p_k and the spread
+    S = sum w_k (p_k - m)(p_k - m)^T, the fit takes v to sum_k w_k (1 + (v - m)^T S^-1 (p_k - m)) x_k, so affine motions of the
+    particles are reproduced exactly. The weights fade to zero at the edge of a neighbourhood, which makes the surface smooth. A
+    flat (or straight) neighbourhood, whose S has no inverse, is enlarged until it is not flat; in a body that is flat as a
+    whole, the vertices follow the particles' plane.
 
     Args:
         rest_vertices: (V, 3), metres.
@@ -53,11 +55,11 @@ class Skin:
 
 
 def _fit(vertices: np.ndarray, particles: np.ndarray, tree: cKDTree, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Neighbours (V, count), their weights (V, count), whose rows sum to 1, and who is flat (V,)."""
+    """Neighbours (V, count), their weights (V, count), whose rows sum to 1, and whether each neighbourhood is flat (V,)."""
     asked = min(count + 1, len(particles))
     distance, index = tree.query(vertices, k=asked)
     distance, index = distance.reshape(len(vertices), asked), index.reshape(len(vertices), asked)
-    # zero weight at the first particle left out: who counts changes smoothly along the surface
+    # zero weight at the nearest particle left out, so weights change smoothly where the set of neighbours changes
     reach = distance[:, -1:] * (1.0 if asked > count else 1.1) + 1e-12
     distance, index = distance[:, :count], index[:, :count]
     near = np.maximum((1.0 - (distance / reach) ** 2) ** 2, 1e-6)
@@ -68,6 +70,6 @@ def _fit(vertices: np.ndarray, particles: np.ndarray, tree: cKDTree, count: int)
     size, axes = np.linalg.eigh(spread)
     used = size > FLATTEST * size[:, 2:] + 1e-30
     inverse = np.where(used, 1.0 / np.where(used, size, 1.0), 0.0)
-    # vertex - middle = sum of offsets, weighted; along unused axes nothing is extrapolated
+    # (v - m)^T S^-1 (p_k - m) by the eigenvectors of S; along axes without spread nothing is extrapolated
     lever = np.einsum("vi,vij,vj,vkj->vk", vertices - middle, axes, inverse, offsets @ axes)
     return index, near * (1.0 + lever), np.logical_not(used.all(axis=1))

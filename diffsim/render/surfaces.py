@@ -1,4 +1,4 @@
-"""Surface meshes to draw: even and fine where a body deforms, with creases kept sharp."""
+"""Surface meshes to draw: with even, small triangles where a body deforms, and with sharp creases."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ def split_at_creases(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
 
 
 def rounded_box(shape: RoundedBox) -> trimesh.Trimesh:
-    """An even grid on a rounded box: a box's surface pushed onto the rounded one; sharp edges unshared."""
+    """An even grid on a rounded box: the points of a box's surface, projected onto the rounded one.
+
+    Where the edges are sharp (radius 0), neighbouring sides share no vertices.
+    """
     core, radius = np.asarray(shape.core), shape.radius
     outer = core + radius
     area = 8.0 * (outer[0] * outer[1] + outer[1] * outer[2] + outer[2] * outer[0])

@@ -11,17 +11,108 @@ along the direction to the light in a shadow map.
 # mypy: ignore-errors
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
+from diffsim.render.kernel_arrays import Array1, Array2, Array3, Ints2, vec3, vector_at, vector_of
+from diffsim.render.render_records import SEES_BACKGROUND, SEES_GROUND, Face, ImagePoint, ImageSphere, View
 
 CPU_BLOCK = 512  # Taichi hands out small CPU loops in blocks of this many iterations, one thread a block
+SMALLEST_AREA = 1e-9  # square samples, twice the area: thinner triangles are seen edge-on and not drawn
+EDGE_SLACK = 1e-6  # of barycentric coordinates: rounding leaves no gap between triangles that share an edge
+FARTHEST = -1e9  # q of an empty shadow map
+SMALLEST_REACH = 0.71  # texels, half a texel's diagonal: a smaller sphere could miss every texel's centre
 
-Array1 = ti.types.ndarray(dtype=ti.f32, ndim=1)
-Array2 = ti.types.ndarray(dtype=ti.f32, ndim=2)
-Array3 = ti.types.ndarray(dtype=ti.f32, ndim=3)
-Ints2 = ti.types.ndarray(dtype=ti.i32, ndim=2)
-Ints3 = ti.types.ndarray(dtype=ti.i32, ndim=3)
+
+class Buffers(NamedTuple):
+    """What an image's samples see: q and primitive, (H, W) each."""
+
+    depth: Any
+    primitive: Any
+
+
+class ScreenTriangle(NamedTuple):
+    """A triangle in an image: its vertices (x, y, q), and 1 over twice its signed area."""
+
+    a: Any
+    b: Any
+    c: Any
+    scale: Any
+
+
+@ti.func
+def samples_between(low: ti.f32, high: ti.f32, first: ti.i32, last: ti.i32):
+    """First and last of the samples ``first`` to ``last`` whose centres, at their index + 1/2, lie from ``low`` to ``high``."""
+    return ti.max(first, ti.cast(ti.ceil(low - 0.5), ti.i32)), ti.min(last, ti.cast(ti.floor(high - 0.5), ti.i32))
+
+
+@ti.func
+def twice_area(a: vec3, b: vec3, c: vec3) -> ti.f32:
+    """Twice a triangle's area in the image, its sign telling which side is seen: the cross product of two edges."""
+    return (b[0] - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (b[1] - a[1])
+
+
+@ti.func
+def depth_within(triangle: ti.template(), x: ti.i32, y: ti.i32):
+    """Whether a triangle covers the centre of a sample, and its q there.
+
+    The centre p = a + beta (b - a) + gamma (c - a). With u x v = u_x v_y - v_x u_y for vectors of the image,
+    Cramer's rule gives beta = (p - a) x (c - a) / area and gamma = (b - a) x (p - a) / area, where
+    area = (b - a) x (c - a). The centre lies inside where beta, gamma and 1 - beta - gamma are not negative.
+    """
+    a, b, c, scale = triangle.a, triangle.b, triangle.c, triangle.scale
+    dx, dy = ti.cast(x, ti.f32) + 0.5 - a[0], ti.cast(y, ti.f32) + 0.5 - a[1]
+    beta = dx * ((c[1] - a[1]) * scale) - (c[0] - a[0]) * dy * scale
+    gamma = dx * ((a[1] - b[1]) * scale) + (b[0] - a[0]) * dy * scale
+    inside = beta >= -EDGE_SLACK and gamma >= -EDGE_SLACK and beta + gamma <= 1.0 + EDGE_SLACK
+    return inside, a[2] + beta * (b[2] - a[2]) + gamma * (c[2] - a[2])
+
+
+@ti.func
+def image_point(points: ti.template(), index: ti.i32) -> vec3:
+    """A point's (x, y, q) in the image."""
+    return vec3(points[index, ImagePoint.x], points[index, ImagePoint.y], points[index, ImagePoint.q])
+
+
+@ti.func
+def draw_ground(buffers: ti.template(), view: ti.template(), height: ti.f32, x: ti.i32, y: ti.i32):
+    """Let a sample see the ground, if its ray meets it.
+
+    The eye e plus depth t times the ray r is as high as the ground where 1 / t = r_z / (height - e_z); the ray's
+    part along forward is 1, so t is the depth.
+    """
+    across = ti.cast(x, ti.f32) + 0.5 - 0.5 * ti.cast(buffers.depth.shape[1], ti.f32)
+    down = ti.cast(y, ti.f32) + 0.5 - 0.5 * ti.cast(buffers.depth.shape[0], ti.f32)
+    ray = vector_at(view, View.forward) + across * vector_at(view, View.right) - down * vector_at(view, View.up)
+    q = ray[2] / (height - vector_at(view, View.position)[2])
+    if q > 0.0:
+        buffers.depth[y, x] = q
+        buffers.primitive[y, x] = SEES_GROUND
+
+
+@ti.func
+def draw_sphere(buffers: ti.template(), sphere: vec3, radius: ti.f32, pitch: ti.f32, seen: ti.i32, x: ti.i32, y: ti.i32):
+    """Let a sample see a sphere, if its ray meets it before what the sample saw so far.
+
+    Args:
+        sphere: centre c along the camera's axes.
+        pitch: width of a sample at unit depth.
+
+    The ray is z r with r = (r_x, r_y, 1) and z the depth. |z r - c|^2 is least at z_0 = r . c / |r|^2, and there it is
+    |o|^2 with o = z_0 r - c, which is square to r. So |z r - c|^2 = |o|^2 + (z - z_0)^2 |r|^2, which is the squared radius R^2
+    at z = z_0 - sqrt((R^2 - |o|^2) / |r|^2), where the ray enters the sphere.
+    """
+    rx = (ti.cast(x, ti.f32) + 0.5 - 0.5 * ti.cast(buffers.depth.shape[1], ti.f32)) * pitch
+    ry = (0.5 * ti.cast(buffers.depth.shape[0], ti.f32) - ti.cast(y, ti.f32) - 0.5) * pitch
+    rr = rx * rx + ry * ry + 1.0
+    nearest = (rx * sphere[0] + ry * sphere[1] + sphere[2]) / rr
+    ox, oy, oz = rx * nearest - sphere[0], ry * nearest - sphere[1], nearest - sphere[2]
+    inside = radius * radius - (ox * ox + oy * oy + oz * oz)
+    if inside > 0.0:
+        q = 1.0 / (nearest - ti.sqrt(inside / rr))
+        if q > buffers.depth[y, x]:
+            buffers.depth[y, x] = q
+            buffers.primitive[y, x] = seen
 
 
 def camera_visibility() -> Callable[..., Any]:
@@ -29,91 +120,71 @@ def camera_visibility() -> Callable[..., Any]:
 
     @ti.kernel
     def see(
-        tips: Array2,  # (V, 3) pixel x, pixel y, q
-        faces: Ints2,  # (F, 3)
+        points: Array2,  # (V, ImagePoint)
+        faces: Ints2,  # (F, Face)
         share: Array1,  # (F,) opacity
-        balls: Array2,  # (P, 8) centre in camera coordinates, radius, image rectangle x0, x1, y0, y1
-        camera: Array2,  # rows position, right, up, forward; right and up one sample wide at unit depth
-        ground: ti.f32,  # height of the ground
+        spheres: Array2,  # (P, ImageSphere)
+        view: Array1,  # View
+        ground: ti.f32,  # height of the ground, metres
         has_ground: ti.i32,
         samples: ti.i32,  # per pixel along an axis
         rows: ti.i32,  # of a band
         depth: Array2,  # (H, W) out: q
-        primitive: Ints2,  # (H, W) out: face, or F + particle, or -1 background, -2 ground
+        primitive: Ints2,  # (H, W) out: face, or F + particle, or SEES_BACKGROUND or SEES_GROUND
     ):
         height, width = depth.shape[0], depth.shape[1]
         bands = (height + rows - 1) // rows
+        buffers = ti.static(Buffers(depth, primitive))
         for iteration in range(bands * CPU_BLOCK):
             if iteration % CPU_BLOCK == 0:
                 first = (iteration // CPU_BLOCK) * rows
                 last = ti.min(first + rows, height)
                 for y in range(first, last):
                     for x in range(width):
-                        q = 0.0
-                        seen = -1
+                        depth[y, x] = 0.0
+                        primitive[y, x] = SEES_BACKGROUND
                         if has_ground == 1:
-                            across = ti.cast(x, ti.f32) + 0.5 - 0.5 * ti.cast(width, ti.f32)
-                            down = ti.cast(y, ti.f32) + 0.5 - 0.5 * ti.cast(height, ti.f32)
-                            slope = camera[3, 2] + across * camera[1, 2] - down * camera[2, 2]
-                            to_ground = slope / (ground - camera[0, 2])
-                            if to_ground > 0.0:
-                                q = to_ground
-                                seen = -2
-                        depth[y, x] = q
-                        primitive[y, x] = seen
+                            draw_ground(buffers, view, ground, x, y)
                 for f in range(faces.shape[0]):
-                    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-                    ay, by, cy = tips[a, 1], tips[b, 1], tips[c, 1]
-                    y0 = ti.max(first, ti.cast(ti.ceil(ti.min(ay, by, cy) - 0.5), ti.i32))
-                    y1 = ti.min(last - 1, ti.cast(ti.floor(ti.max(ay, by, cy) - 0.5), ti.i32))
+                    a = image_point(points, faces[f, Face.a])
+                    b = image_point(points, faces[f, Face.b])
+                    c = image_point(points, faces[f, Face.c])
+                    y0, y1 = samples_between(ti.min(a[1], b[1], c[1]), ti.max(a[1], b[1], c[1]), first, last - 1)
                     if y0 <= y1:
-                        ax, bx, cx = tips[a, 0], tips[b, 0], tips[c, 0]
-                        x0 = ti.max(0, ti.cast(ti.ceil(ti.min(ax, bx, cx) - 0.5), ti.i32))
-                        x1 = ti.min(width - 1, ti.cast(ti.floor(ti.max(ax, bx, cx) - 0.5), ti.i32))
-                        area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
-                        if x0 <= x1 and ti.abs(area) > 1e-9:
+                        x0, x1 = samples_between(ti.min(a[0], b[0], c[0]), ti.max(a[0], b[0], c[0]), 0, width - 1)
+                        area = twice_area(a, b, c)
+                        if x0 <= x1 and ti.abs(area) > SMALLEST_AREA:
                             scale = 1.0 / area
-                            aq, bq, cq = tips[a, 2], tips[b, 2], tips[c, 2]
-                            steps_x, steps_y = (cy - ay) * scale, (ay - by) * scale
+                            triangle = ti.static(ScreenTriangle(a, b, c, scale))
                             for y in range(y0, y1 + 1):
-                                dy = ti.cast(y, ti.f32) + 0.5 - ay
                                 for x in range(x0, x1 + 1):
-                                    dx = ti.cast(x, ti.f32) + 0.5 - ax
-                                    beta = dx * steps_x - (cx - ax) * dy * scale
-                                    gamma = dx * steps_y + (bx - ax) * dy * scale
-                                    if beta >= -1e-6 and gamma >= -1e-6 and beta + gamma <= 1.000001:
-                                        q = aq + beta * (bq - aq) + gamma * (cq - aq)
+                                    inside, q = depth_within(triangle, x, y)
+                                    if inside:
                                         # see-through meshes cover only some of a pixel's samples
                                         rank = ti.cast((y % samples) * samples + (x + y) % samples, ti.f32) + 0.5
                                         if q > depth[y, x] and rank < share[f] * ti.cast(samples * samples, ti.f32):
                                             depth[y, x] = q
                                             primitive[y, x] = f
-                for p in range(balls.shape[0]):
-                    y0 = ti.max(first, ti.cast(ti.ceil(balls[p, 6] - 0.5), ti.i32))
-                    y1 = ti.min(last - 1, ti.cast(ti.floor(balls[p, 7] - 0.5), ti.i32))
+                right = vector_at(view, View.right)
+                pitch = ti.sqrt(right.dot(right))
+                for p in range(spheres.shape[0]):
+                    y0, y1 = samples_between(spheres[p, ImageSphere.top], spheres[p, ImageSphere.bottom], first, last - 1)
                     if y0 <= y1:
-                        x0 = ti.max(0, ti.cast(ti.ceil(balls[p, 4] - 0.5), ti.i32))
-                        x1 = ti.min(width - 1, ti.cast(ti.floor(balls[p, 5] - 0.5), ti.i32))
-                        cx, cy, cz, radius = balls[p, 0], balls[p, 1], balls[p, 2], balls[p, 3]
-                        unit_x = ti.sqrt(camera[1, 0] ** 2 + camera[1, 1] ** 2 + camera[1, 2] ** 2)
-                        frontmost = 1.0 / (cz - radius)  # no part of the sphere has a larger q
+                        x0, x1 = samples_between(spheres[p, ImageSphere.left], spheres[p, ImageSphere.right], 0, width - 1)
+                        sphere, radius = vector_of(spheres, p, ImageSphere.center), spheres[p, ImageSphere.radius]
+                        frontmost = 1.0 / (sphere[2] - radius)  # no part of the sphere has a larger q
                         for y in range(y0, y1 + 1):
                             for x in range(x0, x1 + 1):
                                 if frontmost > depth[y, x]:
-                                    rx = (ti.cast(x, ti.f32) + 0.5 - 0.5 * ti.cast(width, ti.f32)) * unit_x
-                                    ry = (0.5 * ti.cast(height, ti.f32) - ti.cast(y, ti.f32) - 0.5) * unit_x
-                                    # where the ray z (rx, ry, 1) meets the sphere
-                                    rr = rx * rx + ry * ry + 1.0
-                                    nearest = (rx * cx + ry * cy + cz) / rr
-                                    ox, oy, oz = rx * nearest - cx, ry * nearest - cy, nearest - cz
-                                    inside = radius * radius - (ox * ox + oy * oy + oz * oz)
-                                    if inside > 0.0:
-                                        q = 1.0 / (nearest - ti.sqrt(inside / rr))
-                                        if q > depth[y, x]:
-                                            depth[y, x] = q
-                                            primitive[y, x] = faces.shape[0] + p
+                                    draw_sphere(buffers, sphere, radius, pitch, faces.shape[0] + p, x, y)
 
     return see
+
+
+@ti.func
+def point_in_map(points: ti.template(), light: ti.i32, index: ti.i32) -> vec3:
+    """A point's (x, y, q) in a light's map."""
+    return vec3(points[light, index, ImagePoint.x], points[light, index, ImagePoint.y], points[light, index, ImagePoint.q])
 
 
 def shadow_maps() -> Callable[..., Any]:
@@ -121,9 +192,9 @@ def shadow_maps() -> Callable[..., Any]:
 
     @ti.kernel
     def cast_shadows(
-        tips: Array3,  # (L, V, 3) map x, map y, q
-        faces: Ints2,  # (F, 3)
-        balls: Array3,  # (L, P, 3) map x, map y, q of the centres
+        points: Array3,  # (L, V, ImagePoint)
+        faces: Ints2,  # (F, Face)
+        balls: Array3,  # (L, P, ImagePoint) of the centres
         radii: Array1,  # (P,) metres
         texels: Array1,  # (L,) texels per metre
         rows: ti.i32,  # of a band
@@ -138,47 +209,37 @@ def shadow_maps() -> Callable[..., Any]:
                 last = ti.min(first + rows, size)
                 for y in range(first, last):
                     for x in range(size):
-                        maps[light, y, x] = -1e9
+                        maps[light, y, x] = FARTHEST
                 for f in range(faces.shape[0]):
-                    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-                    ay, by, cy = tips[light, a, 1], tips[light, b, 1], tips[light, c, 1]
-                    y0 = ti.max(first, ti.cast(ti.ceil(ti.min(ay, by, cy) - 0.5), ti.i32))
-                    y1 = ti.min(last - 1, ti.cast(ti.floor(ti.max(ay, by, cy) - 0.5), ti.i32))
+                    a = point_in_map(points, light, faces[f, Face.a])
+                    b = point_in_map(points, light, faces[f, Face.b])
+                    c = point_in_map(points, light, faces[f, Face.c])
+                    y0, y1 = samples_between(ti.min(a[1], b[1], c[1]), ti.max(a[1], b[1], c[1]), first, last - 1)
                     if y0 <= y1:
-                        ax, bx, cx = tips[light, a, 0], tips[light, b, 0], tips[light, c, 0]
-                        x0 = ti.max(0, ti.cast(ti.ceil(ti.min(ax, bx, cx) - 0.5), ti.i32))
-                        x1 = ti.min(size - 1, ti.cast(ti.floor(ti.max(ax, bx, cx) - 0.5), ti.i32))
-                        area = (bx - ax) * (cy - ay) - (cx - ax) * (by - ay)
-                        if x0 <= x1 and ti.abs(area) > 1e-9:
+                        x0, x1 = samples_between(ti.min(a[0], b[0], c[0]), ti.max(a[0], b[0], c[0]), 0, size - 1)
+                        area = twice_area(a, b, c)
+                        if x0 <= x1 and ti.abs(area) > SMALLEST_AREA:
                             scale = 1.0 / area
-                            aq, bq, cq = tips[light, a, 2], tips[light, b, 2], tips[light, c, 2]
-                            steps_x, steps_y = (cy - ay) * scale, (ay - by) * scale
+                            triangle = ti.static(ScreenTriangle(a, b, c, scale))
                             for y in range(y0, y1 + 1):
-                                dy = ti.cast(y, ti.f32) + 0.5 - ay
                                 for x in range(x0, x1 + 1):
-                                    dx = ti.cast(x, ti.f32) + 0.5 - ax
-                                    beta = dx * steps_x - (cx - ax) * dy * scale
-                                    gamma = dx * steps_y + (bx - ax) * dy * scale
-                                    if beta >= -1e-6 and gamma >= -1e-6 and beta + gamma <= 1.000001:
-                                        q = aq + beta * (bq - aq) + gamma * (cq - aq)
-                                        if q > maps[light, y, x]:
-                                            maps[light, y, x] = q
+                                    inside, q = depth_within(triangle, x, y)
+                                    if inside and q > maps[light, y, x]:
+                                        maps[light, y, x] = q
                 for p in range(balls.shape[1]):
-                    cy = balls[light, p, 1]
-                    reach = ti.max(radii[p] * texels[light], 0.71)
-                    y0 = ti.max(first, ti.cast(ti.ceil(cy - reach - 0.5), ti.i32))
-                    y1 = ti.min(last - 1, ti.cast(ti.floor(cy + reach - 0.5), ti.i32))
+                    center = point_in_map(balls, light, p)
+                    reach = ti.max(radii[p] * texels[light], SMALLEST_REACH)
+                    y0, y1 = samples_between(center[1] - reach, center[1] + reach, first, last - 1)
                     if y0 <= y1:
-                        cx, cq = balls[light, p, 0], balls[light, p, 2]
-                        x0 = ti.max(0, ti.cast(ti.ceil(cx - reach - 0.5), ti.i32))
-                        x1 = ti.min(size - 1, ti.cast(ti.floor(cx + reach - 0.5), ti.i32))
+                        x0, x1 = samples_between(center[0] - reach, center[0] + reach, 0, size - 1)
                         for y in range(y0, y1 + 1):
-                            dy = ti.cast(y, ti.f32) + 0.5 - cy
+                            dy = ti.cast(y, ti.f32) + 0.5 - center[1]
                             for x in range(x0, x1 + 1):
-                                dx = ti.cast(x, ti.f32) + 0.5 - cx
+                                dx = ti.cast(x, ti.f32) + 0.5 - center[0]
+                                # a sphere of radius R rises R sqrt(1 - (d / reach)^2) above its centre at the distance d
                                 inside = 1.0 - (dx * dx + dy * dy) / (reach * reach)
                                 if inside > 0.0:
-                                    q = cq + ti.sqrt(inside) * radii[p]
+                                    q = center[2] + ti.sqrt(inside) * radii[p]
                                     if q > maps[light, y, x]:
                                         maps[light, y, x] = q
 

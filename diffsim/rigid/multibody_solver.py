@@ -35,7 +35,9 @@ class RigidSolver:
         self.reals = torch.as_tensor(reals, dtype=dtype, device=device)
         self.grids = torch.as_tensor(grids, dtype=dtype, device=device)
         precision = {torch.float32: "f32", torch.float64: "f64"}[dtype]
-        self._made = partial(runtime.compiled, rollout_kernels, precision, model.joint_kinds, model.tools > 0)
+        self._made = partial(
+            runtime.compiled, rollout_kernels, precision, model.joint_kinds, model.tools > 0, model.further_shapes
+        )
         self._pose_kernels = runtime.compiled(pose_kernels, precision, model.joint_kinds)
         self.work = int(integers[Header.work])
         self._held: dict[str, Tensor] = {}
@@ -147,7 +149,8 @@ class RigidSolver:
         return q_bar, v_bar, controls_bar, inputs_bar
 
     def poses(self, q: Tensor, v: Tensor, inputs: Tensor) -> Tensor:
-        """Of the world and all links but tools: position, rotation by rows, velocity of the origin, spin, (B, links, 18)."""
+        """Of the world and all links but tools: position, rotation by rows, velocity of the origin, angular
+        velocity, all in the world's frame, (B, links, 18)."""
         num_envs, links = len(q), len(self.model.links) - self.model.tools
         poses = torch.empty((num_envs, links, LinkPose.SIZE), dtype=self.dtype, device=self.device)
         states = torch.cat([q.detach(), v.detach()], dim=1)
@@ -183,7 +186,8 @@ class RigidSolver:
                 step=int(time_step[environment]) + step,
                 substep=substep,
                 environment=environment,
-                body=self.model.links[link].name,
+                kind="tool" if link >= len(self.model.links) - self.model.tools else "link",
+                name=self.model.links[link].name,
                 quantity=quantity,
                 detail=detail,
             )

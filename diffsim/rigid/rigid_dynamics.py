@@ -26,14 +26,17 @@ LINK_POSE = ("position", "rotation", "velocity", "angular_velocity")
 class Links:
     """Poses and motions of the chosen links in the world, batch first.
 
-    position (B, L, 3) of the links' origins, m; rotation matrices (B, L, 3, 3); velocity of the origins (B, L, 3), m/s; angular
-    velocity ``spin`` (B, L, 3), rad/s.
+    Attributes:
+        position: of the links' origins, m, (B, L, 3).
+        rotation: matrices from the links' frames to the world's, (B, L, 3, 3).
+        velocity: of the links' origins, m/s, (B, L, 3).
+        angular_velocity: in the world's frame, rad/s, (B, L, 3).
     """
 
     position: Tensor
     rotation: Tensor
     velocity: Tensor
-    spin: Tensor
+    angular_velocity: Tensor
 
 
 class RigidDynamics:
@@ -43,9 +46,10 @@ class RigidDynamics:
         on_grid = len(scene.grid_obstacles) + (scene.ground is not None)
         world = list(scene.fixed_geometries.values())
         tools = scene.tools if scene.moving_articulations else ()
-        self.model = RigidModel(scene.moving_articulations, world, scene.contact, dt=dt, on_grid=on_grid, tools=tools)
-        for link, body in zip(self.model.links[1:], scene.rigid_bodies, strict=False):
-            link.name = body.name  # a rigid body's one link goes by the body's name
+        count = len(scene.rigid_bodies)
+        self.model = RigidModel(
+            scene.moving_articulations, world, scene.contact, dt=dt, on_grid=on_grid, tools=tools, rigid_bodies=count
+        )
         self.solver = RigidSolver(self.model, substeps=substeps, dtype=dtype, device=device)
         self.physics = RigidPhysics(scene, self.model, dtype=dtype, device=device)
         self.initial = torch.tensor(self.model.initial, dtype=dtype, device=device)
@@ -77,8 +81,8 @@ class RigidDynamics:
         assert not self.model.tools or (motion is not None and len(controls) == 1)
         return rigid_rollout(self.solver, time_step, q, qd, controls, self.inputs(motion, len(q), overrides))
 
-    def link(self, name: str) -> int:
-        """Number of a link.
+    def link_index(self, name: str) -> int:
+        """Index of a link in `links`.
 
         Raises:
             InputError: there is no such link.
@@ -90,5 +94,6 @@ class RigidDynamics:
     def links(self, q: Tensor, qd: Tensor) -> Links:
         """Of all links, the world first; differentiable in both."""
         poses = link_poses(self.solver, q, qd, self.inputs(None, len(q), None))
-        position, rotation, velocity, spin = (poses[..., list(LinkPose.columns(name))] for name in LINK_POSE)
-        return Links(position, rotation.unflatten(-1, (3, 3)), velocity, spin)
+        parts = (poses[..., list(LinkPose.columns(name))] for name in LINK_POSE)
+        position, rotation, velocity, angular_velocity = parts
+        return Links(position, rotation.unflatten(-1, (3, 3)), velocity, angular_velocity)

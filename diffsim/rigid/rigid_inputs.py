@@ -1,4 +1,5 @@
-"""The solver's row of differentiable inputs: where things stand in it, its values as declared, and the tools' motion at its end."""
+"""The solver's row of differentiable inputs: where things stand in it, its values as declared, and the tools' motion at its
+end."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ from diffsim.scene.articulation import Articulation, Geometry, Joint, Link
 from diffsim.scene.bodies import Tool
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.rotations import rotation_matrix
-from diffsim.scene.shapes import Cylinder, Plane, RoundedBox, Shape, Torus
+from diffsim.scene.shapes import Shape
+from diffsim.scene.shapes.distance_kinds import distance_kind, further_classes
 
 logger = logging.getLogger(__name__)
 
@@ -64,9 +65,10 @@ class RigidModel:
 
     Link 0 is the world; it carries ``world_geometries``. The last links are the tools, each on a fixed joint: the
     kernels move them, but like all that is fixed they do not touch each other or the world. Names of links are
-    "<articulation>.<link>", likewise of joints and actuators; a tool's is its own.
+    "<articulation>.<link>", likewise of joints and actuators; a rigid body's link and a tool's have its name.
 
     Args:
+        articulations: those of the scene; the first ``rigid_bodies`` are rigid bodies.
         world_geometries: fixed ones; of these the first ``on_grid`` meet soft bodies on the grid.
         tools: kinematic ones; they meet soft bodies on the grid, too.
 
@@ -83,8 +85,10 @@ class RigidModel:
         dt: float,
         on_grid: int = 0,
         tools: Sequence[Tool] = (),
+        rigid_bodies: int = 0,
     ):
         self.articulations = tuple(articulations)
+        self.rigid_bodies = rigid_bodies
         self.contact = contact
         self.dt = dt
         self.links: list[PlacedLink] = [PlacedLink(-1, "world", Joint("world", "fixed"), 0, 0, 0, np.zeros(3), np.eye(3))]
@@ -106,6 +110,7 @@ class RigidModel:
         self._check_inertia()
         self._warn_of_stiff_contacts()
         self.pairs = self._pairs()
+        self.further_shapes = further_classes(geometry.shape for geometry in self.geometries)
 
     def _add_geometry(self, link: int, geometry: Geometry) -> None:
         self.links[link].geometries.append(len(self.geometries))
@@ -120,9 +125,10 @@ class RigidModel:
             if link.parent is None:
                 position, rotation = base + base_rotation @ position, base_rotation @ rotation
             numbers[link.name] = len(self.links)
+            name = articulation.name if index < self.rigid_bodies else f"{articulation.name}.{link.name}"
             self.links.append(
                 PlacedLink(
-                    index, f"{articulation.name}.{link.name}", link.joint, numbers[link.parent], self.coordinates, self.dofs,
+                    index, name, link.joint, numbers[link.parent], self.coordinates, self.dofs,
                     position, rotation, link,
                 )
             )  # fmt: skip
@@ -210,13 +216,13 @@ class RigidModel:
             for b in range(a + 1, len(self.geometries)):
                 if not self._touch(a, b):
                     continue
-                spheres = [is_sphere(self.geometries[n].shape) for n in (a, b)]
-                planes = [distance_kind(self.geometries[n].shape)[0] == m.PLANE for n in (a, b)]
-                if planes[0] and planes[1]:
+                spheres = [self.geometries[n].shape.is_sphere for n in (a, b)]
+                endless = [not self.geometries[n].shape.bounded for n in (a, b)]
+                if endless[0] and endless[1]:
                     continue
-                if spheres[0] or planes[1]:
+                if spheres[0] or endless[1]:
                     found.append((a, b))
-                elif spheres[1] or planes[0]:
+                elif spheres[1] or endless[0]:
                     found.append((b, a))
                 else:
                     found += [(a, b), (b, a)]
@@ -287,7 +293,7 @@ class RigidModel:
         for name, share in worst.items():
             if share > STIFF_CONTACT:
                 logger.warning(
-                    "link '%s': a contact point's stiffness times dt^2 over the mass it meets is %.2g, above %g: contact may "
+                    "link '%s': a contact point's stiffness times dt^2 over its effective mass is %.2g, above %g: contact may "
                     "blow up; use dt <= %.2g s, a softer contact, or more mass or armature",
                     name, share, STIFF_CONTACT, self.dt * (STIFF_CONTACT / share) ** 0.5,
                 )  # fmt: skip
@@ -407,67 +413,36 @@ class RigidModel:
         reals: list[float] = []
         all_points: list[float] = []
         grids: list[np.ndarray] = [np.zeros(1)]
-        grid_places: dict[int, int] = {}  # a shape that several geometries share stands there once
-        grid_length = 1
+        places: dict[int, int] = {}  # the numbers of a shape that several geometries share stand there once
+        length = 1
         for geometry, link in zip(self.geometries, self.geometry_links, strict=True):
             rotation = rotation_matrix(geometry.rotation)
-            kind, shape = distance_kind(geometry.shape)
-            points, radius = contact_points(geometry.shape)
-            first = meets_planes(geometry.shape, points)
+            shape = geometry.shape
+            points, radius = shape.contact_points()
+            first = meets_planes(shape, points)
             points = np.concatenate([points[first], points[~first]])
             begin = len(all_points) // 3
             all_points += (points @ rotation.T).ravel().tolist()
-            grid_ints: dict[str, int | list[int]] = {"grid": 0, "grid_nodes": [0, 0, 0]}
-            grid_reals = {"grid_origin": [0.0, 0.0, 0.0], "grid_spacing": 1.0}
-            if kind == m.GRID:
-                grid = geometry.shape.distance_grid  # type: ignore[attr-defined]
-                if id(geometry.shape) not in grid_places:
-                    grid_places[id(geometry.shape)] = grid_length
-                    grids.append(grid.coefficients.ravel())
-                    grid_length += grid.coefficients.size
-                grid_ints = {"grid": grid_places[id(geometry.shape)], "grid_nodes": list(grid.coefficients.shape)}
-                grid_reals = {"grid_origin": grid.origin, "grid_spacing": grid.spacing}
+            if id(shape) not in places:
+                places[id(shape)] = length
+                grids.append(np.asarray(shape.kernel_numbers(), dtype=float))
+                length += len(grids[-1])
             ints += m.GeometryIndices.integers(
-                link=link, distance=kind, first_point=begin, end_point=begin + len(points),
-                end_plane_point=begin + int(first.sum()), **grid_ints,
+                link=link, distance=distance_kind(shape, self.further_shapes), first_point=begin,
+                end_point=begin + len(points), end_plane_point=begin + int(first.sum()), numbers=places[id(shape)],
             )  # fmt: skip
             reals += m.GeometryConstants.row(
-                position=geometry.position, rotation=rotation, shape=shape, point_radius=radius,
-                bounding_radius=0.0 if kind == m.PLANE else geometry.shape.bounding_radius, **grid_reals,
+                position=geometry.position, rotation=rotation, point_radius=radius,
+                reach=shape.bounding_radius if shape.bounded else shape.top,
             )  # fmt: skip
         return ints, reals, all_points, np.concatenate(grids)
-
-
-def is_sphere(shape: Shape) -> bool:
-    return isinstance(shape, RoundedBox) and shape.core == (0.0, 0.0, 0.0)
-
-
-def distance_kind(shape: Shape) -> tuple[int, tuple[float, float, float, float]]:
-    """The kernels' kind of a shape's distance, and its four numbers."""
-    if isinstance(shape, RoundedBox):
-        return m.ROUNDED_BOX, (*shape.core, shape.radius)
-    if isinstance(shape, Plane):
-        return m.PLANE, (0.0, 0.0, 0.0, 0.0)
-    if isinstance(shape, Cylinder):
-        return m.CYLINDER, (shape.half_length - shape.rounding, shape.radius - shape.rounding, 0.0, shape.rounding)
-    if isinstance(shape, Torus):
-        return m.TORUS, (0.0, shape.major_radius, 0.0, shape.minor_radius)
-    return m.GRID, (0.0, 0.0, 0.0, 0.0)
-
-
-def contact_points(shape: Shape) -> tuple[np.ndarray, float]:
-    """Sample points (P, 3) and their radius; a plane has none."""
-    if distance_kind(shape)[0] == m.PLANE:
-        return np.zeros((0, 3)), 0.0
-    return shape.contact_points()
 
 
 def meets_planes(shape: Shape, points: np.ndarray) -> np.ndarray:
     """Which of a shape's sample points (P, 3) meet planes: where its faces are flat the corners of their convex hull, which
     come to a plane before the others; otherwise all."""
     found = np.ones(len(points), dtype=bool)
-    flat = isinstance(shape, Cylinder) or (isinstance(shape, RoundedBox) and sum(half > 0.0 for half in shape.core) > 1)
-    if flat:
+    if shape.flat_faces:
         equations = np.concatenate([points.T / np.abs(points).max(), np.ones((1, len(points)))])
         for n in range(len(points)):
             others = found.copy()

@@ -1,12 +1,15 @@
 """How the rigid kernels' arrays are laid out, in one place. All are flat and contiguous: the memory of torch tensors.
 
-integers  the model: a `Header`, then sections of rows (`LinkIndices`, `DofIndices`, ...); last the numbers of the geometries that
+integers  the model: a `Header`, then sections of rows (`LinkIndices`, `DofIndices`, ...); last the numbers of the geometries
+that
           soft bodies touch
 reals     the model's constants: `SceneConstants`, then sections of rows (`LinkConstants`, ...)
-inputs    a row per environment, differentiable: `WorldInputs`, then sections of `LinkInputs`, `ActuatorInputs`, `GeometryInputs`;
+inputs    a row per environment, differentiable: `WorldInputs`, then sections of `LinkInputs`, `ActuatorInputs`,
+`GeometryInputs`;
           at the end, for one control step, a `ToolTwist` for each tool, and for each substep a `ToolPose` for each tool
-grids     B-spline coefficients of all distance grids
-tape      a row per substep: coordinates q, velocities v, accelerations a, the factor of the matrix (dofs x dofs), with soft bodies
+grids     the numbers of all shapes, among them the B-spline coefficients of distance grids
+tape      a row per substep: coordinates q, velocities v, accelerations a, the factor of the matrix (dofs x dofs), with soft
+bodies
           an external `Wrench` per link, and in event mode how many events there were and MAX_EVENTS rows of `Event`
 work      scratch of a lane: a `LinkForward` or `LinkAdjoint` per link, a `DofWork` per dof; the right-hand side (dofs) and the
           adjoints of q and v; a list of `ContactColumn`
@@ -26,8 +29,8 @@ from diffsim.records import Record, field
 KINEMATIC = -1  # in place of a joint's kind: a tool, which moves as the inputs say
 # how a dof moves its link: its axis slides, turns, or turns and slides at once
 SLIDE, TURN, SCREW = range(3)
-# kinds of distance
-PLANE, ROUNDED_BOX, CYLINDER, TORUS, GRID, NO_DISTANCE = range(6)
+# a geometry's kind of distance is its place in `diffsim.scene.shapes.distance_kinds.ALWAYS`, of which the first is
+PLANE = 0
 
 
 class Header(Record):
@@ -112,8 +115,7 @@ class GeometryIndices(Record):
     first_point = field(meaning="of its sample points")
     end_point = field(meaning="one past its last point")
     end_plane_point = field(meaning="one past the last point that meets planes")
-    grid = field(meaning="where its coefficients begin in grids")
-    grid_nodes = field(3, meaning="counts along x, y and z")
+    numbers = field(meaning="where its shape's numbers begin in grids")
 
 
 class PairIndices(Record):
@@ -177,11 +179,8 @@ class GeometryConstants(Record):
 
     position = field(3, "m", "in the link's frame")
     rotation = field(9, "1", "in the link's frame, by rows")
-    shape = field(4, "m", "what the kind of distance asks for")
     point_radius = field(1, "m", "of the balls round the sample points")
-    bounding_radius = field(1, "m", "of the ball round the whole")
-    grid_origin = field(3, "m", "in the geometry's frame")
-    grid_spacing = field(1, "m")
+    reach = field(1, "m", "radius of the ball round the whole, or the top of a shape without end")
 
 
 class Point(Record):

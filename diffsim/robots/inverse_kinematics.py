@@ -17,7 +17,7 @@ from diffsim.scene.validation import number, vector
 from diffsim.simulator import Simulator
 from diffsim.state import State
 
-MOST = 1.0  # rad or m that a joint moves in an iteration: the linearisation holds no farther
+LARGEST_MOVE = 1.0  # of a joint in an iteration, rad or m: the linearisation holds no farther
 
 
 class EndEffector:
@@ -29,7 +29,7 @@ class EndEffector:
         joints: names of the joints to move, revolute or prismatic ones above the link in its articulation, "<joint>" or
             "<articulation>.<joint>". None: all of them, the root's first.
         point: the point that is controlled, in the link's frame, metres.
-        damping: of `twist`: motions whose singular value of the Jacobian (m or rad per joint unit) is below it fade.
+        damping: of `joint_velocities`: motions whose singular value of the Jacobian (m or rad per joint unit) is below it fade.
         iterations: of `solve`.
 
     Raises:
@@ -48,7 +48,7 @@ class EndEffector:
     ):
         if not isinstance(simulator, Simulator):
             raise InputError(f"EndEffector: simulator must be a diffsim.Simulator, got {type(simulator).__name__}")
-        self.link = simulator.link(link)
+        self.link_index = simulator.link_index(link)
         self.damping = number("EndEffector", "damping", damping, 1e-9)
         if not isinstance(iterations, int) or iterations < 1:
             raise InputError(f"EndEffector: iterations must be a positive integer, got {iterations!r}")
@@ -56,13 +56,13 @@ class EndEffector:
         self._simulator = simulator
         self._like: dict[str, Any] = {"dtype": simulator.dtype, "device": simulator.device}
         self._point = torch.tensor(vector("EndEffector", "point", point), **self._like)
-        above = self._above(self.link)
+        above = self._above(self.link_index)
         if joints is not None:
             above = self._chosen(joints, above, link)
         if not above:
             raise InputError(f"EndEffector: link '{link}' has no revolute or prismatic joint above it")
         links = [simulator.link_infos[i] for i in above]
-        self._numbers = above
+        self._indices = above
         self.joints = tuple(each.joint.name for each in links)
         self._coordinates = [each.coordinates.start for each in links]
         self._axes = self._tensor([each.joint.type.link_axis(each.joint).tolist() for each in links])  # type: ignore[union-attr]
@@ -73,13 +73,13 @@ class EndEffector:
 
     @property
     def _articulation(self) -> str:
-        return self._simulator.link_infos[self.link].articulation or ""
+        return self._simulator.link_infos[self.link_index].articulation or ""
 
     def _tensor(self, values: object) -> Tensor:
         return torch.tensor(values, **self._like)
 
     def _above(self, number: int) -> list[int]:
-        """Links on the way to the root, the root first, whose joints only turn about or slide along one axis."""
+        """Links from the root to link ``number``, the root first, whose joints only turn about or slide along one axis."""
         found = []
         links = self._simulator.link_infos
         while number:
@@ -93,15 +93,15 @@ class EndEffector:
         names = {self._simulator.link_infos[i].joint.name: i for i in above}
         chosen = []
         for name in (joints,) if isinstance(joints, str) else joints:
-            own = name.removeprefix(f"{articulation}.")
-            if own not in names:
+            joint = name.removeprefix(f"{articulation}.")
+            if joint not in names:
                 raise InputError(
                     f"EndEffector: joints must be revolute or prismatic ones above link '{link}', got '{name}'; allowed: "
                     f"{', '.join(names) or 'none'}"
                 )
-            if names[own] in chosen:
+            if names[joint] in chosen:
                 raise InputError(f"EndEffector: joints must differ, got '{name}' twice")
-            chosen.append(names[own])
+            chosen.append(names[joint])
         return chosen
 
     def pose(self, state: State) -> tuple[Tensor, Tensor]:
@@ -109,7 +109,7 @@ class EndEffector:
         position, rotation, _ = self._kinematics(state, state.q)
         return position, rotation
 
-    def positions(self, state: State) -> Tensor:
+    def joint_coordinates(self, state: State) -> Tensor:
         """The joints' coordinates (B, n), m or rad."""
         return state.q[:, self._coordinates]
 
@@ -122,11 +122,10 @@ class EndEffector:
         """Joint coordinates that bring the link to a pose, or as near to it as the joints and their limits allow.
 
         Levenberg-Marquardt from the state's coordinates, whose other ones stay, with half the error's norm as damping: still
-        quadratic where the pose is in reach (Fan and Yuan 2005), and above the error's curvature where it is not, so that it
-        settles. A joint at a limit stays there while the error pushes it beyond. An error of 1 m counts as much as one of
-        1 rad. Differentiable in the pose and in ``state.q``, through the iterations: so the derivatives are those of what is
-        returned, whether or not the pose is in
-        reach, and those of the spare joints of a redundant arm too.
+        quadratic where the pose can be attained (Fan and Yuan 2005), and above the error's curvature where it cannot, so that
+        it converges. A joint at a limit stays there while the error's gradient points beyond it. An error of 1 m counts as much
+        as one of 1 rad. Differentiable in the pose and in ``state.q``, through the iterations: so the derivatives are those
+        of what is returned, whether or not the pose can be attained, and those of the spare joints of a redundant arm too.
 
         Args:
             position: of the point in the world, m, (B, 3).
@@ -139,34 +138,35 @@ class EndEffector:
             InputError: an argument's shape or dtype is wrong, or it is not finite.
         """
         position, rotation = self._target(state, position, rotation)
-        x = torch.minimum(torch.maximum(self.positions(state), self._low), self._high)
+        x = torch.minimum(torch.maximum(self.joint_coordinates(state), self._low), self._high)
         least = torch.finfo(x.dtype).eps  # keeps the least squares regular at a singular pose without error
         for _ in range(self.iterations):
             error, jacobian = self._error(state, x, position, rotation)
-            push = (jacobian.transpose(1, 2) @ error[..., None]).squeeze(-1)
-            stuck = ((x >= self._high) & (push > 0.0)) | ((x <= self._low) & (push < 0.0))
+            gradient = (jacobian.transpose(1, 2) @ error[..., None]).squeeze(-1)
+            at_limit = ((x >= self._high) & (gradient > 0.0)) | ((x <= self._low) & (gradient < 0.0))
             damping = 0.5 * (error.square().sum(dim=1, keepdim=True) + least).sqrt()
-            move = _damped(jacobian * (~stuck)[:, None], error, damping)
-            move = move * (MOST / move.abs().amax(dim=1, keepdim=True).clamp_min(MOST))
+            move = _damped(jacobian * (~at_limit)[:, None], error, damping)
+            move = move * (LARGEST_MOVE / move.abs().amax(dim=1, keepdim=True).clamp_min(LARGEST_MOVE))
             x = torch.minimum(torch.maximum(x + move, self._low), self._high)
         return x
 
-    def twist(self, state: State, velocity: Tensor, spin: Tensor | None = None) -> Tensor:
-        """Joint velocities (B, n), m/s or rad/s, that move the link so, by damped least squares; limits are not looked at.
+    def joint_velocities(self, state: State, velocity: Tensor, angular_velocity: Tensor | None = None) -> Tensor:
+        """Joint velocities (B, n), m/s or rad/s, that give the link a twist, by damped least squares; limits are ignored.
 
         Args:
-            velocity: of the point in the world, m/s, (B, 3).
-            spin: of the link in the world's frame, rad/s, (B, 3). None: any.
+            velocity: of the point in the world's frame, m/s, (B, 3).
+            angular_velocity: of the link in the world's frame, rad/s, (B, 3). None: any.
 
         Raises:
             InputError: an argument's shape or dtype is wrong, or it is not finite.
         """
         self._check(state, "velocity", velocity, (3,))
         jacobian = self.jacobian(state)
-        if spin is None:
+        if angular_velocity is None:
             return _damped(jacobian[:, :3], velocity, torch.full_like(velocity[:, :1], self.damping**2))
-        self._check(state, "spin", spin, (3,))
-        return _damped(jacobian, torch.cat([velocity, spin], dim=1), torch.full_like(velocity[:, :1], self.damping**2))
+        self._check(state, "angular_velocity", angular_velocity, (3,))
+        twist = torch.cat([velocity, angular_velocity], dim=1)
+        return _damped(jacobian, twist, torch.full_like(velocity[:, :1], self.damping**2))
 
     def action(self, state: State, position: Tensor, rotation: Tensor | None = None, *, others: Tensor | None = None) -> Tensor:
         """An action whose position actuators drive the joints to what `solve` returns.
@@ -178,11 +178,11 @@ class EndEffector:
         Raises:
             InputError: a joint has no position actuator of its own, or as `solve`.
         """
-        return self.write(self.solve(state, position, rotation), others=others)
+        return self.action_for(self.solve(state, position, rotation), others=others)
 
-    def write(self, targets: Tensor, kind: str = "position", *, others: Tensor | None = None) -> Tensor:
-        """An action (B, action_dim) that asks the joints' actuators for ``targets`` (B, n): of what `solve` ("position") or
-        `twist` ("velocity") returns.
+    def action_for(self, targets: Tensor, kind: str = "position", *, others: Tensor | None = None) -> Tensor:
+        """An action (B, action_dim) that sets ``targets`` (B, n) of the joints' actuators: what `solve` returns for "position"
+        actuators, or what `joint_velocities` returns for "velocity" ones.
 
         Raises:
             InputError: a joint has no actuator of that kind that drives it alone, or a shape is wrong.
@@ -201,24 +201,24 @@ class EndEffector:
         return others.scatter(1, index, targets * self._tensor(factors))
 
     def _actuators(self, kind: str) -> tuple[list[int], list[float]]:
-        """Where in an action the joints' actuators stand, and by what their targets are multiplied there."""
+        """Indices in an action of the joints' actuators, and the factors from their targets to it."""
         scene = self._simulator.scene
         name = self._articulation
         at = scene.tool_action_dim
-        own: dict[str, tuple[int, Actuator]] = {}
+        drivers: dict[str, tuple[int, Actuator]] = {}
         for articulation in scene.articulations:
             for actuator in articulation.actuators:
                 if articulation.name == name and actuator.kind == kind and len(actuator.joints) == 1:
-                    own[next(iter(actuator.joints))] = (at, actuator)
+                    drivers[next(iter(actuator.joints))] = (at, actuator)
                 at += 1
         places, factors = [], []
         for joint in self.joints:
-            if joint not in own:
+            if joint not in drivers:
                 raise InputError(
                     f"joint '{name}.{joint}' has no {kind} actuator that drives it alone; joints that have one: "
-                    f"{', '.join(own) or 'none'}"
+                    f"{', '.join(drivers) or 'none'}"
                 )
-            place, actuator = own[joint]
+            place, actuator = drivers[joint]
             assert not isinstance(actuator.joints, str)
             places.append(place)
             factors.append(actuator.joints[joint] / actuator.control_scale)
@@ -227,10 +227,10 @@ class EndEffector:
     def _kinematics(self, state: State, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The point's position, the link's rotation, and the Jacobian."""
         links = self._simulator.links(state.replace(q=q, qd=torch.zeros_like(state.qd)))
-        rotation = links.rotation[:, self.link]
-        position = links.position[:, self.link] + rotation @ self._point
-        axes = (links.rotation[:, self._numbers] @ self._axes[..., None]).squeeze(-1)
-        arms = position[:, None] - links.position[:, self._numbers]
+        rotation = links.rotation[:, self.link_index]
+        position = links.position[:, self.link_index] + rotation @ self._point
+        axes = (links.rotation[:, self._indices] @ self._axes[..., None]).squeeze(-1)
+        arms = position[:, None] - links.position[:, self._indices]
         linear = torch.where(self._sliding, axes, torch.linalg.cross(axes, arms))
         angular = torch.where(self._sliding, torch.zeros_like(axes), axes)
         return position, rotation, torch.cat([linear, angular], dim=-1).transpose(1, 2)
@@ -246,8 +246,8 @@ class EndEffector:
     def _check(self, state: State, name: str, value: Tensor, *shapes: tuple[int, ...]) -> None:
         allowed = [(state.num_envs, *shape) for shape in shapes]
         if not isinstance(value, Tensor) or tuple(value.shape) not in allowed or value.dtype != self._simulator.dtype:
-            given = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-            raise InputError(f"{name} must be {self._simulator.dtype} of shape {' or '.join(map(str, allowed))}, got {given}")
+            found = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise InputError(f"{name} must be {self._simulator.dtype} of shape {' or '.join(map(str, allowed))}, got {found}")
         if not torch.isfinite(value).all():
             raise InputError(f"{name} must be finite, got {value.detach().tolist()}")
 

@@ -310,7 +310,8 @@ class _Tree:
         if joint.type.dofs and joint.armature == 0.0 and model.body_subtreemass[body] < NO_MASS:
             self._notes.add("link moves without mass or armature, left so (the mass matrix is singular)", self._names[body])
         geometries = self._shapes.read(body, anchor, static=self._mover[body] == 0)
-        links.append(Link(self._names[body], joint, parent, tuple(place.tolist()), tuple(turn.tolist()), inertia, geometries))
+        frame = tuple(place.tolist()), tuple(turn.tolist())
+        links.append(Link(self._names[body], joint, parent, *frame, inertia=inertia, geometries=geometries))
 
     def _joint(self, body: int, j: int | None) -> tuple[Joint, np.ndarray, np.ndarray]:
         """The joint; translation (3,) and rotation (4,) that take MuJoCo's reference, where it keeps frames, to the zero."""

@@ -106,7 +106,7 @@ def urdf_text(
 
     Args:
         visuals: without it the <visual> elements are taken out, and their files are not looked for.
-        note: is told what had to be changed, and in which link.
+        note: called with what had to be changed, and in which link.
 
     Raises:
         InputError: the file is not XML, is no URDF, or names a mesh that is not there.

@@ -1,14 +1,14 @@
 """Rigid and articulated bodies as a scene declares them. Plain frozen records with validation; no Taichi here.
 
 An articulation is a tree of links. A link's frame has its origin at the anchor of the joint that carries it, so a joint needs
-no anchor of its own. A free rigid body is an articulation of one link (`RigidBody` in `diffsim/scene/scene.py` writes it).
+no anchor of its own. A free rigid body is an articulation of one link (`RigidBody.articulation` in `diffsim/scene/bodies.py`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
@@ -73,6 +73,7 @@ class Geometry:
     shape: Shape
     position: Vector3 = (0.0, 0.0, 0.0)
     rotation: Quaternion = (1.0, 0.0, 0.0, 0.0)
+    _: KW_ONLY
     friction: float = 0.5
     restitution: float = 0.0
     stiffness: float | None = None
@@ -107,14 +108,15 @@ class Joint:
         name: unique within the articulation.
         kind: "fixed", "revolute", "prismatic", "ball" (quaternion; angular velocity in the link's frame), "free" (world
             position and quaternion; linear velocity in the world's frame, angular in the link's; only on a root link),
-            "universal", "planar", or another that `diffsim.register_joint` made known. `diffsim/rigid/joints` has a file for each.
+            "universal", "planar", or another that `diffsim.register_joint` made known. `diffsim/rigid/joints` has a file for
+            each.
         axis: of the joint, in the link's frame.
         second_axis: of a universal joint, perpendicular to ``axis``; of a planar joint, along which its first coordinate
             counts. None: a direction perpendicular to ``axis``.
         constants: further numbers that the kind asks for.
         limits: lowest and highest coordinate, or None; of a joint with several coordinates that are plain numbers, such a pair
             (or None) for each. Not of ball and free joints.
-        limit_stiffness: torque (force) per unit beyond a limit. None: the scene's choice by the inertia it meets.
+        limit_stiffness: torque (force) per unit beyond a limit. None: chosen by the inertia that it acts on.
         limit_smoothing: length d over which a limit sets in, in the joint's unit.
         damping: viscous, torque per velocity; taken implicitly.
         armature: inertia of the rotor, added to the diagonal of the mass matrix.
@@ -127,6 +129,7 @@ class Joint:
     name: str
     kind: str
     axis: Vector3 = (0.0, 0.0, 1.0)
+    _: KW_ONLY
     limits: Limits | tuple[Limits | None, ...] | None = None
     limit_stiffness: float | None = None
     limit_smoothing: float = 1e-2
@@ -234,6 +237,7 @@ class Link:
     parent: str | None = None
     position: Vector3 = (0.0, 0.0, 0.0)
     rotation: Quaternion = (1.0, 0.0, 0.0, 0.0)
+    _: KW_ONLY
     inertia: Inertia | None = None
     geometries: tuple[Geometry, ...] = ()
 
@@ -278,6 +282,7 @@ class Actuator:
     name: str
     joints: Mapping[str, float] | str
     kind: str = "torque"
+    _: KW_ONLY
     gain: float = 1.0
     damping: float = 0.0
     force_limits: tuple[float, float] = (-math.inf, math.inf)
@@ -322,6 +327,7 @@ class Articulation:
     name: str
     links: tuple[Link, ...]
     actuators: tuple[Actuator, ...] = ()
+    _: KW_ONLY
     position: Vector3 = (0.0, 0.0, 0.0)
     rotation: Quaternion = (1.0, 0.0, 0.0, 0.0)
     self_collisions: bool = True

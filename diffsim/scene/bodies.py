@@ -1,19 +1,19 @@
-"""What stands in a scene beside articulations: soft and rigid bodies, obstacles, tools, the ground. Plain frozen records."""
+"""The contents of a scene but articulations: soft and rigid bodies, obstacles, tools, the ground. Plain frozen records."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from diffsim.errors import InputError
 from diffsim.scene.articulation import Articulation, Geometry, Inertia, Joint, Link
-from diffsim.scene.mass_properties import inertia_of
-from diffsim.scene.materials import Elastic, Material
+from diffsim.scene.materials import Material
 from diffsim.scene.rotations import Quaternion, quaternion_of, rotation_matrix
 from diffsim.scene.shapes import Plane, RoundedBox, Shape
 from diffsim.scene.validation import number, unit, vector
+from diffsim.soft.laws.elastic import Elastic
 
 Vector3 = tuple[float, float, float]
 
@@ -56,10 +56,11 @@ class SoftBody(PlacedShape):
         position: world position of the shape's origin, metres.
         rotation: unit quaternion (w, x, y, z).
         material: constitutive parameters.
-        velocity: initial velocity, m/s.
+        velocity: initial velocity in the world's frame, m/s.
         particles: about how many material points represent it.
     """
 
+    _: KW_ONLY
     material: Material = field(default_factory=Elastic)
     velocity: Vector3 = (0.0, 0.0, 0.0)
     particles: int = 1000
@@ -87,15 +88,16 @@ class RigidBody(PlacedShape):
         shape: what it looks like and touches with.
         position: world position of the shape's origin, metres.
         rotation: unit quaternion (w, x, y, z).
-        velocity: initial velocity of the origin, m/s.
-        spin: initial angular velocity in the body's frame, rad/s.
+        velocity: initial velocity of the shape's origin in the world's frame, m/s.
+        angular_velocity: initial angular velocity in the world's frame, rad/s.
         density: kg/m^3, uniform; or
         mass: kg, in its place.
         friction, restitution, stiffness, color: as of `Geometry`.
     """
 
+    _: KW_ONLY
     velocity: Vector3 = (0.0, 0.0, 0.0)
-    spin: Vector3 = (0.0, 0.0, 0.0)
+    angular_velocity: Vector3 = (0.0, 0.0, 0.0)
     density: float = 1000.0
     mass: float | None = None
     friction: float = 0.5
@@ -106,19 +108,19 @@ class RigidBody(PlacedShape):
     def __post_init__(self) -> None:
         super().__post_init__()
         owner = f"RigidBody '{self.name}'"
-        for name in ("velocity", "spin"):
+        for name in ("velocity", "angular_velocity"):
             object.__setattr__(self, name, vector(owner, name, getattr(self, name)))
         object.__setattr__(self, "density", number(owner, "density", self.density, 1e-9))
         if self.mass is not None:
             object.__setattr__(self, "mass", number(owner, "mass", self.mass, 1e-12))
         _check_surface(self, owner)
-        if isinstance(self.shape, Plane):
+        if not self.shape.bounded:
             raise InputError(f"{owner}: shape must enclose a volume, got {self.shape!r}")
 
     @cached_property
     def articulation(self) -> Articulation:
         """The body as the solver takes it."""
-        volume, center, matrix = inertia_of(self.shape)
+        volume, center, matrix = self.shape.mass_properties()
         density = self.density if self.mass is None else self.mass / volume
         moments, axes = np.linalg.eigh(density * matrix)
         axes = axes * np.sign(np.linalg.det(axes))
@@ -126,12 +128,15 @@ class RigidBody(PlacedShape):
             self.shape, friction=self.friction, restitution=self.restitution, stiffness=self.stiffness, color=self.color
         )
         inertia = Inertia(density * volume, tuple(moments), tuple(center), quaternion_of(axes))
-        joint = Joint("free", "free", initial_velocity=(*self.velocity, *self.spin))
-        return Articulation(self.name, (Link(self.name, joint, None, self.position, self.rotation, inertia, (geometry,)),))
+        turning = np.asarray(self.angular_velocity) @ rotation_matrix(self.rotation)  # a free joint's is in the link's frame
+        joint = Joint("free", "free", initial_velocity=(*self.velocity, *turning))
+        link = Link(self.name, joint, None, self.position, self.rotation, inertia=inertia, geometries=(geometry,))
+        return Articulation(self.name, (link,))
 
 
 @dataclass(frozen=True)
 class _Collider(PlacedShape):
+    _: KW_ONLY
     friction: float = 0.5
 
     def __post_init__(self) -> None:
@@ -149,6 +154,7 @@ class Obstacle(_Collider):
         stiffness: of a contact point, N/m; None: the scene's.
     """
 
+    _: KW_ONLY
     restitution: float = 0.0
     stiffness: float | None = None
 
@@ -159,12 +165,19 @@ class Obstacle(_Collider):
     @property
     def geometry(self) -> Geometry:
         """As a geometry of the world."""
-        return Geometry(self.shape, self.position, self.rotation, self.friction, self.restitution, self.stiffness)
+        return Geometry(
+            self.shape,
+            self.position,
+            self.rotation,
+            friction=self.friction,
+            restitution=self.restitution,
+            stiffness=self.stiffness,
+        )
 
 
 @dataclass(frozen=True)
 class Tool(_Collider):
-    """A kinematic rigid collider: it goes where the action sends it, whatever it pushes, but not into an obstacle.
+    """A kinematic rigid collider: it follows the action's velocities whatever resists, but does not enter obstacles.
 
     Args:
         control: the velocity components that the action sets, in order, out of "x", "y", "z" (m/s, world) and "rx", "ry",
@@ -175,6 +188,7 @@ class Tool(_Collider):
         stiffness: of a contact point of rigid bodies, N/m; None: the scene's.
     """
 
+    _: KW_ONLY
     control: tuple[str, ...] = ("x", "y", "z")
     stops_at_obstacles: bool = True
     restitution: float = 0.0
@@ -207,6 +221,7 @@ class Ground:
 
     height: float = 0.0
     friction: float = 0.5
+    _: KW_ONLY
     restitution: float = 0.0
     stiffness: float | None = None
 

@@ -1,8 +1,8 @@
-"""How the rigid things of a scene touch."""
+"""Contact of the rigid things of a scene."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from diffsim.errors import InputError
 from diffsim.scene.validation import number
@@ -15,20 +15,21 @@ class ContactModel:
     """The scene's contact (docs/rigid.md).
 
     Args:
-        stiffness: of a contact point, N/m, where a geometry names none of its own.
+        stiffness: of a contact point, N/m, where a geometry declares none.
         smoothing: length d over which a contact sets in, metres: at least about (impact speed) times (substep), or
             gradients through impacts turn to noise.
         slip_speed: speed eps below which friction fades, m/s.
-        restitution_speed: speed s over which the force changes from that on the way in to that on the way out, m/s: above
+        restitution_speed: speed s over which the force changes from that of approach to that of separation, m/s: above
             the change of speed in a substep of an impact, or the gradients of bounces turn to noise; an impact well above it
             has the restitution e.
-        impact: "smooth": all contact is compliant. "event": free bodies that meet fixed geometry or each other faster than
+        impact: "smooth": all contact is compliant. "event": free bodies that hit fixed geometry or each other faster than
             ``event_speed`` rebound in an instant, at the exact time of the impact, with Newton's restitution and Coulomb's
             friction; slower contact, and that of links on joints, stays compliant, and free bodies sink in by up to 20
             smoothing lengths before it carries them (docs/rigid.md, "Event mode").
         event_speed: speed of approach above which impacts are events, m/s; at least gravity times dt / 2.
     """
 
+    _: KW_ONLY
     stiffness: float = 1e4
     smoothing: float = 1e-3
     slip_speed: float = 1e-2

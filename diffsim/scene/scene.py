@@ -1,9 +1,9 @@
-"""The declarative scene: what stands in the world. A plain frozen record with validation; no compiler here."""
+"""The declarative scene: everything in the world. A plain frozen record with validation; no compiler here."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
@@ -21,7 +21,7 @@ RESERVED = ("ground", "world", "gravity")  # they name parameters and links of t
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that stands in the world, and the box the soft bodies may move in.
+    """Everything in the world, and the box the soft bodies may move in.
 
     Args:
         soft_bodies: deformable bodies.
@@ -40,6 +40,7 @@ class Scene:
     """
 
     soft_bodies: tuple[SoftBody, ...] = ()
+    _: KW_ONLY
     tools: tuple[Tool, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
     ground: Ground | None = field(default_factory=Ground)
@@ -106,12 +107,12 @@ class Scene:
 
     @property
     def grid_obstacles(self) -> tuple[Obstacle, ...]:
-        """The obstacles that soft bodies meet on the grid: spheres, capsules and boxes. Others particle by particle."""
+        """Obstacles in contact with soft bodies on the grid: spheres, capsules, boxes. With others it is by particle."""
         return tuple(obstacle for obstacle in self.obstacles if isinstance(obstacle.shape, RoundedBox))
 
     @property
     def fixed_geometries(self) -> dict[str, Geometry]:
-        """What rigid bodies meet that never moves, by name: "ground", then the obstacles, those on the grid first."""
+        """Geometries that never move, by name: "ground", then the obstacles, those of `grid_obstacles` first."""
         off_grid = [obstacle for obstacle in self.obstacles if obstacle not in self.grid_obstacles]
         ground = {"ground": self.ground.geometry} if self.ground is not None else {}
         return ground | {obstacle.name: obstacle.geometry for obstacle in (*self.grid_obstacles, *off_grid)}

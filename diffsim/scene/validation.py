@@ -1,4 +1,4 @@
-"""Checks of what users give: numbers and vectors, with errors that name the owner, the argument, and what is allowed."""
+"""Checks of arguments: numbers and vectors, with errors that name the owner, the argument, and what is allowed."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def text(owner: str, name: str, value: str) -> str:
 
 
 def check_parameter(name: str, value: Tensor, default: Tensor, num_envs: int) -> None:
-    """That what is given for a parameter, for all environments or each of them, is such a tensor as its default, and finite.
+    """Check that a parameter's value, for all environments or each of them, is a finite tensor like its default.
 
     Raises:
         InputError: it is something else.

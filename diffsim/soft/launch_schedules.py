@@ -5,24 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from diffsim import runtime
 from diffsim.compiler import kernel_options
+from diffsim.gradients.recompute import chunk_size
 from diffsim.soft.kernels.teams import Teams
-from diffsim.soft.soft_records import COMPONENTS, FRAME, LANE_WIDTH, SHARED_WIDTH, STATUS
+from diffsim.soft.soft_records import FRAME, LANE_WIDTH, SHARED_WIDTH, Box, Component, Status
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a schedule knows of its scene: sizes of a control step and of the grid (counts along the axes), and the kernels'
-    ``constants`` and ``sizes`` (`memory.py`)."""
+    """What a schedule knows of its scene: the laws that its kernels compile (`diffsim.soft.laws.laws_of`), whether some
+    material is VISCOUS, sizes of a control step and of the grid (counts along the axes), and the kernels' ``constants`` and
+    ``sizes`` (`soft_records.py`)."""
 
     dtype: torch.dtype
     device: str
+    laws: tuple[Callable[..., Any], ...]
+    viscous: bool
     substeps: int
     counts: tuple[int, int, int]
     tile_count: int
@@ -59,8 +63,8 @@ class Schedule(Protocol):
         """How many environments to recompute at a time within ``budget`` bytes."""
 
     def forward(self, records: Tensor, inputs: Tensor, *, batch: int, capacity: int | None) -> Tape:
-        """One control step over records (B, N, 28) with the inputs (B, K), part of a ``batch``. With a ``capacity`` (nodes of
-        the largest box) everything is kept and the records stay; without, they are advanced in place."""
+        """One control step over records (B, N, ParticleRecord.SIZE) with the inputs (B, K), part of a ``batch``. With a
+        ``capacity`` (nodes of the largest box) everything is kept and the records stay; without, they are advanced in place."""
 
     def adjoint(self, tape: Tape, bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
         """The adjoints of the records, in place, and of the inputs (B * parts, K), added to."""
@@ -90,7 +94,7 @@ class Buffers:
         return self._held[name]
 
 
-def _precision(dtype: torch.dtype) -> str:
+def precision(dtype: torch.dtype) -> str:
     return {torch.float32: "f32", torch.float64: "f64"}[dtype]
 
 
@@ -98,7 +102,7 @@ def lane_tape(buffers: Buffers, layout: Layout, lanes: int, num_envs: int, capac
     """What a forward pass over lanes writes to: with a ``capacity`` rows and grids of all substeps, without it one for each
     lane; and ``private`` grids more."""
     keep = capacity is not None
-    rows = (num_envs * (layout.substeps + 1) if keep else lanes) * layout.tile_count * COMPONENTS
+    rows = (num_envs * (layout.substeps + 1) if keep else lanes) * layout.tile_count * Component.SIZE
     if capacity is None:
         capacity = layout.nodes
         grid = buffers.zeros("grid", (lanes + private) * capacity, 4)
@@ -107,21 +111,21 @@ def lane_tape(buffers: Buffers, layout: Layout, lanes: int, num_envs: int, capac
     return Tape(
         buffers.empty("rows", rows, LANE_WIDTH),
         buffers.empty("frames", num_envs * layout.tile_count * FRAME, LANE_WIDTH),
-        torch.empty((num_envs * (layout.substeps + 1) + lanes) * 6, dtype=torch.int32),
+        torch.empty((num_envs * (layout.substeps + 1) + lanes) * Box.SIZE, dtype=torch.int32),
         grid,
         capacity,
-        torch.zeros((num_envs, STATUS), dtype=torch.int32),
+        torch.zeros((num_envs, Status.SIZE), dtype=torch.int32),
     )
 
 
 def largest_boxes(tape: Tape, num_envs: int, substeps: int) -> Tensor:
     """Nodes of each environment's largest box (B,)."""
-    boxes = tape.boxes[: num_envs * (substeps + 1) * 6].view(num_envs, substeps + 1, 2, 3)[:, :substeps]
+    boxes = tape.boxes[: num_envs * (substeps + 1) * Box.SIZE].view(num_envs, substeps + 1, 2, 3)[:, :substeps]
     return (boxes[:, :, 1] - boxes[:, :, 0]).to(torch.int64).prod(dim=-1).amax(dim=1)
 
 
 class LaneSchedule:
-    """`lanes.py`: on a CPU."""
+    """`soft_lanes.py`: on a CPU."""
 
     width = LANE_WIDTH
 
@@ -129,7 +133,7 @@ class LaneSchedule:
         from diffsim.soft.kernels.soft_lanes import lane_kernels
 
         self._layout = layout
-        self._kernels = runtime.compiled(lane_kernels, _precision(layout.dtype))
+        self._kernels = runtime.compiled(lane_kernels, precision(layout.dtype), layout.laws, layout.viscous)
         self._teams = Teams(runtime.num_threads())
         self._buffers = Buffers(layout)
 
@@ -138,8 +142,8 @@ class LaneSchedule:
 
     def chunk(self, capacity: int, budget: int) -> int:
         layout, lanes = self._layout, self._teams.lanes
-        tape = (layout.substeps + 1) * layout.tile_count * COMPONENTS * self.width
-        return max(budget // ((tape + layout.substeps * capacity * 4) * layout.dtype.itemsize) // lanes, 1) * lanes
+        tape = (layout.substeps + 1) * layout.tile_count * Component.SIZE * self.width
+        return chunk_size((tape + layout.substeps * capacity * 4) * layout.dtype.itemsize, budget, multiple=lanes)
 
     def forward(self, records: Tensor, inputs: Tensor, *, batch: int, capacity: int | None) -> Tape:
         layout, lanes = self._layout, self._teams.lanes
@@ -162,7 +166,7 @@ class LaneSchedule:
         parts = self._teams.parts(batch)
         velocity = self._buffers.zeros("velocity", lanes * layout.nodes, 4)
         grid_bar = self._buffers.zeros("grid bar", 2 * lanes * layout.nodes, 4)
-        row_bars = self._buffers.empty("row bars", lanes * layout.tile_count * COMPONENTS, self.width)
+        row_bars = self._buffers.empty("row bars", lanes * layout.tile_count * Component.SIZE, self.width)
         before = self._buffers.empty("before", lanes * max(layout.colliders, 1), 4)
         with kernel_options(), self._teams.at_work("adjoint", parts) as (working, workers):
             self._kernels.adjoint(
@@ -177,7 +181,7 @@ class LaneSchedule:
 
 
 class SharedSchedule:
-    """`shared.py`: on a GPU. It runs on a CPU as well, slowly, for the tests."""
+    """`shared_grid.py`: on a GPU. It runs on a CPU as well, slowly, for the tests."""
 
     width = SHARED_WIDTH
 
@@ -185,7 +189,7 @@ class SharedSchedule:
         from diffsim.soft.kernels.shared_grid import shared_kernels
 
         self._layout = layout
-        self._kernels = runtime.compiled(shared_kernels, _precision(layout.dtype))
+        self._kernels = runtime.compiled(shared_kernels, precision(layout.dtype), layout.laws, layout.viscous)
         self._buffers = Buffers(layout)
         self._boxes = torch.tensor([0, 0, 0, *layout.counts], dtype=torch.int32, device=layout.device)
 
@@ -195,15 +199,15 @@ class SharedSchedule:
     def chunk(self, capacity: int, budget: int) -> int:
         # a GPU wants many environments at a time and has the memory for them
         layout = self._layout
-        tape = (layout.substeps + 1) * layout.tile_count * COMPONENTS
-        return max(32 * budget // ((tape + layout.substeps * layout.nodes * 4) * layout.dtype.itemsize), 1)
+        tape = (layout.substeps + 1) * layout.tile_count * Component.SIZE
+        return chunk_size((tape + layout.substeps * layout.nodes * 4) * layout.dtype.itemsize, 32 * budget)
 
     def forward(self, records: Tensor, inputs: Tensor, *, batch: int, capacity: int | None) -> Tape:
         layout = self._layout
         num_envs, keep = len(records), int(capacity is not None)
-        rows = self._buffers.empty("rows", num_envs * (layout.substeps * keep + 1) * layout.tile_count * COMPONENTS, 1)
+        rows = self._buffers.empty("rows", num_envs * (layout.substeps * keep + 1) * layout.tile_count * Component.SIZE, 1)
         frames = self._buffers.empty("frames", num_envs * layout.tile_count * FRAME, 1)
-        status = torch.zeros(num_envs * STATUS, dtype=torch.int32, device=layout.device)
+        status = torch.zeros(num_envs * Status.SIZE, dtype=torch.int32, device=layout.device)
         grid = self._buffers.empty("grid", num_envs * (layout.substeps if keep else 1) * layout.nodes, 4)
         velocity = self._buffers.empty("velocity", num_envs * layout.nodes, 4)
         with kernel_options():
@@ -216,14 +220,14 @@ class SharedSchedule:
                 )  # fmt: skip
             if not keep:
                 self._kernels.leave(True, num_envs, layout.tile_count, records.view(-1, 4), rows, frames, layout.sizes)
-        return Tape(rows, frames, self._boxes, grid, layout.nodes, status.view(num_envs, STATUS))
+        return Tape(rows, frames, self._boxes, grid, layout.nodes, status.view(num_envs, Status.SIZE))
 
     def adjoint(self, tape: Tape, bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
         layout = self._layout
         num_envs = len(bars)
         velocity = self._buffers.empty("velocity", num_envs * layout.nodes, 4)
         grid_bar = self._buffers.empty("grid bar", num_envs * layout.nodes, 4)
-        row_bars = self._buffers.empty("row bars", num_envs * layout.tile_count * COMPONENTS, 1)
+        row_bars = self._buffers.empty("row bars", num_envs * layout.tile_count * Component.SIZE, 1)
         lines = num_envs * layout.counts[0] * layout.counts[1]
         before = self._buffers.empty("before", lines * max(layout.colliders, 1), 4)
         with kernel_options():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable
 
@@ -11,10 +10,12 @@ import torch
 from torch import Tensor
 
 from diffsim.errors import SimulationError
-from diffsim.scene.materials import LAWS
+from diffsim.gradients.recompute import chunks
 from diffsim.scene.scene import Scene
 from diffsim.soft.launch_schedules import LaneSchedule, Layout, Schedule, SharedSchedule
-from diffsim.soft.soft_records import BODIES, BODY, POSE, QUANTITIES, TWIST
+from diffsim.soft.laws import laws_of
+from diffsim.soft.soft_records import FAILURES, ColliderShape, Constants, InputLayout, ParticleRecord, Sizes, Status, Tile
+from diffsim.state import Particles
 
 logger = logging.getLogger(__name__)
 
@@ -24,18 +25,23 @@ ON_WALL = 1e-3  # a node within so many cells of a wall or the ground is on it, 
 PADDING = 3  # grid cells outside the domain on each side
 
 
-def pack(particles: tuple[Tensor, ...]) -> Tensor:
-    """Records (B, N, 4 RECORD) of x, v, C, F and the plastic strain."""
-    x, v, C, F, a = (tensor.detach() for tensor in particles)
-    gap = x.new_zeros((*a.shape, 2))
-    return torch.cat([x, v, C.flatten(2), gap[..., :1], F.flatten(2), a.unsqueeze(-1), gap], dim=-1)
+def pack(particles: Particles) -> Tensor:
+    """Records (B, N, ParticleRecord.SIZE) of particles."""
+    x, v, C, F, internal = (tensor.detach() for tensor in particles)
+    parts = {"x": x, "v": v, "C": C.flatten(2), "F": F.flatten(2), "internal": internal.unsqueeze(-1)}
+    columns = [
+        parts[name] if name in parts else x.new_zeros((*x.shape[:2], part.size)) for name, part in ParticleRecord.FIELDS.items()
+    ]
+    return torch.cat(columns, dim=-1)
 
 
-def unpack(records: Tensor) -> tuple[Tensor, ...]:
+def unpack(records: Tensor) -> Particles:
     """The inverse of `pack`, as tensors of their own."""
-    x, v, C, _gap, F, a, _gaps = records.split((3, 3, 9, 1, 9, 1, 2), dim=-1)
+    split = records.split([part.size for part in ParticleRecord.FIELDS.values()], dim=-1)
+    parts = dict(zip(ParticleRecord.FIELDS, split, strict=True))
     square = (*records.shape[:2], 3, 3)
-    return x.contiguous(), v.contiguous(), C.reshape(square), F.reshape(square), a.squeeze(-1).contiguous()
+    C, F = parts["C"].reshape(square), parts["F"].reshape(square)
+    return Particles(parts["x"].contiguous(), parts["v"].contiguous(), C, F, parts["internal"].squeeze(-1).contiguous())
 
 
 class MPMSolver:
@@ -64,32 +70,49 @@ class MPMSolver:
         self._bodies = [body.name for body in scene.soft_bodies]
         particles = [len(body.rest_particles) for body in scene.soft_bodies]
         self._body_ends = np.cumsum(particles)
+        materials = [body.material for body in scene.soft_bodies]
+        laws = laws_of(materials)
         tiles = [
-            (begin, min(width, int(end) - begin), body, LAWS.index(scene.soft_bodies[body].material.LAW))
+            Tile.row(first=begin, count=min(width, int(end) - begin), body=body, law=laws.index(materials[body].law))
             for body, end in enumerate(self._body_ends)
             for begin in range(int(end) - particles[body], int(end), width)
         ]
-        ground = scene.ground
-        floor = -1e30 if ground is None else ground.height + ON_WALL * dx
-        walls = (*(lower + ON_WALL * dx), *(upper - ON_WALL * dx))
-        constants = [dt, dx, *(lower - PADDING * dx), *walls, floor, 0.5 * dx]
+        constants = Constants.row(
+            dt=dt,
+            dx=dx,
+            origin=lower - PADDING * dx,
+            lower=lower + ON_WALL * dx,
+            upper=upper - ON_WALL * dx,
+            ground=-1e30 if scene.ground is None else scene.ground.height + ON_WALL * dx,
+            layer=0.5 * dx,
+        )
         for thing in colliders:
             core, radius = thing.shape.core, thing.shape.radius  # type: ignore[attr-defined]
-            constants += [*core, radius, np.linalg.norm(core) + radius]
-        frictions = BODIES + BODY * len(particles)
-        twists = frictions + len(colliders)
-        poses = twists + TWIST * len(colliders)
-        row = poses + POSE * len(colliders) * substeps
-        header = [int(self._body_ends[-1]), substeps, len(colliders), *counts.tolist(), row, frictions, twists, poses]
+            constants += ColliderShape.row(core=core, radius=radius, reach=np.linalg.norm(core) + radius)
+        row = InputLayout.of(len(particles), len(colliders), substeps)
+        sizes = Sizes.row(
+            particles=self._body_ends[-1],
+            substeps=substeps,
+            colliders=len(colliders),
+            counts=counts,
+            inputs=row.size,
+            frictions=row.frictions,
+            twists=row.twists,
+            poses=row.poses,
+        )
+        for tile in tiles:
+            sizes += tile
         self.layout = Layout(
             dtype=dtype,
             device=device,
+            laws=laws,
+            viscous=any(material.VISCOUS for material in materials),
             substeps=substeps,
             counts=tuple(counts.tolist()),
             tile_count=len(tiles),
             colliders=len(colliders),
             constants=torch.tensor(constants, dtype=dtype, device=device),
-            sizes=torch.tensor([*header, *itertools.chain(*tiles)], dtype=torch.int32, device=device),
+            sizes=torch.tensor(sizes, dtype=torch.int32, device=device),
         )
         self._schedule: Schedule = make(self.layout)
         self._inverted_reported = False
@@ -98,20 +121,22 @@ class MPMSolver:
         """Raise or warn of what a pass noted; ``first`` is the number of its first environment."""
         if not status.any():
             return
-        if status[:, 0].any():
-            environment = int(status[:, 0].nonzero()[0, 0])
-            kind, substep, particle, _inverted = status[environment].tolist()
-            quantity, detail = QUANTITIES[kind]
+        failure = status[:, Status.failure]
+        if failure.any():
+            environment = int(failure.nonzero()[0, 0])
+            particle = int(status[environment, Status.particle])
+            quantity, detail = FAILURES[int(failure[environment])]
             raise SimulationError(
                 step=int(time_step[environment]),
-                substep=substep,
+                substep=int(status[environment, Status.substep]),
                 environment=first + environment,
-                body=self._bodies[int(np.searchsorted(self._body_ends, particle, side="right"))],
+                kind="body",
+                name=self._bodies[int(np.searchsorted(self._body_ends, particle, side="right"))],
                 quantity=quantity,
                 detail=detail,
             )
         if not self._inverted_reported:
-            environment = int(status[:, 3].argmax())
+            environment = int(status[:, Status.inverted].argmax())
             logger.warning(
                 "Elements were inverted (det F <= 0) in control step %d of environment %d: the time step is too large for the "
                 "deformation, or a body is crushed. Their stress is continued as docs/materials.md says.",
@@ -120,15 +145,15 @@ class MPMSolver:
             )
             self._inverted_reported = True
 
-    def advance(self, particles: tuple[Tensor, ...], inputs: Tensor, time_step: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """x, v, C, F and the plastic strain one control step later, and the size of each environment's largest box of nodes,
+    def advance(self, particles: Particles, inputs: Tensor, time_step: Tensor) -> tuple[Particles, Tensor]:
+        """The particles one control step later, and the size of each environment's largest box of nodes,
         which ``adjoint`` wants. Rows of inputs (B, K) are laid out as `diffsim/soft/soft_records.py` says; all arguments
         are untouched.
 
         Raises:
             SimulationError: a particle left the grid or something is not finite.
         """
-        num_envs = particles[0].shape[0]
+        num_envs = len(particles.x)
         records = pack(particles)
         tape = self._schedule.forward(records, inputs.detach(), batch=num_envs, capacity=None)
         self.check(tape.status, time_step, 0)
@@ -136,27 +161,26 @@ class MPMSolver:
 
     def adjoint(
         self,
-        particles: tuple[Tensor, ...],
+        particles: Particles,
         inputs: Tensor,
         time_step: Tensor,
         box_nodes: Tensor,
-        output_bars: tuple[Tensor, ...],
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        output_bars: Particles,
+    ) -> tuple[Particles, Tensor]:
         """Adjoints of the particles and of the inputs, given those of the outputs of ``advance``.
 
         The control step is recomputed from its input; only its own substeps are held in memory, a chunk of environments
         at a time.
         """
-        num_envs = particles[0].shape[0]
+        num_envs = len(particles.x)
         bars = pack(output_bars)
         inputs, capacity = inputs.detach(), int(box_nodes.max())
         parts = self._schedule.parts(num_envs)
         inputs_bar = inputs.new_zeros((num_envs, parts, inputs.shape[1]))
         size = self._schedule.chunk(capacity, TRAJECTORY_BYTES)
-        for begin in range(0, num_envs, size):
-            chunk = slice(begin, min(begin + size, num_envs))
-            records = pack(tuple(tensor[chunk] for tensor in particles))
+        for chunk in chunks(num_envs, size):
+            records = pack(Particles(*(tensor[chunk] for tensor in particles)))
             tape = self._schedule.forward(records, inputs[chunk], batch=num_envs, capacity=capacity)
-            self.check(tape.status, time_step[chunk], begin)
+            self.check(tape.status, time_step[chunk], chunk.start)
             self._schedule.adjoint(tape, bars[chunk], inputs[chunk], inputs_bar[chunk], batch=num_envs)
         return unpack(bars), inputs_bar.sum(dim=1)

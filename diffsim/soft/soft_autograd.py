@@ -14,15 +14,16 @@ from torch.autograd.function import once_differentiable
 
 from diffsim.runtime import check_launching_thread
 from diffsim.soft.mpm_solver import MPMSolver
+from diffsim.state import Particles
 
 
 class SoftStep(Function):
-    """x, v, C, F, plastic strain -> the same one control step later; differentiable in all of them and in the inputs,
+    """Particles -> the same one control step later; differentiable in all their fields and in the inputs,
     what drives the step, in rows (`diffsim/soft/soft_records.py`)."""
 
     @staticmethod
     def forward(ctx: Any, solver: MPMSolver, time_step: Tensor, inputs: Tensor, *particles: Tensor) -> tuple[Tensor, ...]:
-        after, box_nodes = solver.advance(particles, inputs, time_step)
+        after, box_nodes = solver.advance(Particles(*particles), inputs, time_step)
         ctx.solver = solver
         ctx.save_for_backward(time_step, box_nodes, inputs, *particles)
         return after
@@ -32,10 +33,12 @@ class SoftStep(Function):
     def backward(ctx: Any, *output_bars: Tensor) -> tuple[Tensor | None, ...]:
         check_launching_thread()
         time_step, box_nodes, inputs, *particles = ctx.saved_tensors
-        particle_bars, inputs_bar = ctx.solver.adjoint(tuple(particles), inputs, time_step, box_nodes, output_bars)
+        particle_bars, inputs_bar = ctx.solver.adjoint(
+            Particles(*particles), inputs, time_step, box_nodes, Particles(*output_bars)
+        )
         return None, None, inputs_bar, *particle_bars
 
 
-def soft_step(solver: MPMSolver, time_step: Tensor, inputs: Tensor, particles: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def soft_step(solver: MPMSolver, time_step: Tensor, inputs: Tensor, particles: Particles) -> Particles:
     """Typed entry to `SoftStep`."""
-    return SoftStep.apply(solver, time_step, inputs, *particles)  # type: ignore[no-untyped-call]
+    return Particles(*SoftStep.apply(solver, time_step, inputs, *particles))  # type: ignore[no-untyped-call]

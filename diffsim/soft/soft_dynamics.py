@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffsim.scene.materials import Liquid
 from diffsim.scene.scene import Scene
 from diffsim.soft.mpm_solver import MPMSolver
 from diffsim.soft.soft_autograd import soft_step
-from diffsim.soft.soft_parameters import ScenePhysics
-from diffsim.soft.soft_records import BODIES, BODY
+from diffsim.soft.soft_inputs import SoftInputs
+from diffsim.state import Particles
 from diffsim.tool_motion import ColliderMotion
 
 logger = logging.getLogger(__name__)
@@ -31,8 +30,8 @@ class SoftDynamics:
     def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str):
         self.scene = scene
         self.dt = dt
+        self.physics = SoftInputs(scene, substeps=substeps, dtype=dtype, device=device)
         self.solver = MPMSolver(scene, dt=dt, substeps=substeps, dtype=dtype, device=device)
-        self.physics = ScenePhysics(scene, dtype=dtype, device=device)
         self.rest = np.concatenate([body.rest_particles for body in scene.soft_bodies])
         ends = np.cumsum([len(body.rest_particles) for body in scene.soft_bodies])
         self.slices = {
@@ -54,29 +53,27 @@ class SoftDynamics:
                     LARGEST_COURANT_NUMBER,
                     LARGEST_COURANT_NUMBER * dx / material.wave_speed,
                 )
-            if isinstance(material, Liquid):
-                number = material.viscosity * self.dt / (material.density * dx**2)
-                if number > LARGEST_VISCOUS_NUMBER:
-                    logger.warning(
-                        "SoftBody '%s': the viscous number viscosity dt / (density dx^2) is %.2f, above %.1f; use dt <= %.2e s",
-                        body.name,
-                        number,
-                        LARGEST_VISCOUS_NUMBER,
-                        LARGEST_VISCOUS_NUMBER * self.dt / number,
-                    )
+            number = material.kinematic_viscosity * self.dt / dx**2
+            if number > LARGEST_VISCOUS_NUMBER:
+                logger.warning(
+                    "SoftBody '%s': the viscous number viscosity dt / (density dx^2) is %.2f, above %.1f; use dt <= %.2e s",
+                    body.name,
+                    number,
+                    LARGEST_VISCOUS_NUMBER,
+                    LARGEST_VISCOUS_NUMBER * self.dt / number,
+                )
 
     def inputs(self, motion: ColliderMotion, num_envs: int, overrides: Mapping[str, Tensor] | None) -> Tensor:
         """The solver's rows (B, ...)."""
-        return torch.cat([self.physics.rows(num_envs, overrides), motion.twist.flatten(1), motion.pose.flatten(1)], dim=1)
+        return self.physics.rows(motion, num_envs, overrides)
 
     def step(
-        self, time_step: Tensor, particles: tuple[Tensor, ...], motion: ColliderMotion, overrides: Mapping[str, Tensor] | None
-    ) -> tuple[Tensor, ...]:
-        """x, v, C, F and the plastic strain one control step later."""
-        return soft_step(self.solver, time_step, self.inputs(motion, len(particles[0]), overrides), particles)
+        self, time_step: Tensor, particles: Particles, motion: ColliderMotion, overrides: Mapping[str, Tensor] | None
+    ) -> Particles:
+        """The particles one control step later."""
+        return soft_step(self.solver, time_step, self.inputs(motion, len(particles.x), overrides), particles)
 
-    def per_particle(self, column: int) -> Tensor:
-        """Mass (0) or rest volume (1) of each particle as the scene declares it, (N,)."""
+    def per_particle(self, field: str) -> Tensor:
+        """A number of `BodyInputs`, as "mass", of each particle as the scene declares it, (N,)."""
         counts = torch.tensor([len(body.rest_particles) for body in self.scene.soft_bodies])
-        columns = BODIES + BODY * torch.arange(len(counts)) + column
-        return self.physics.rows(1, None)[0, columns].repeat_interleave(counts)
+        return self.physics.per_body(field)[:, 0].repeat_interleave(counts)

@@ -1,45 +1,181 @@
-"""How the kernels' arrays are laid out, in one place. All are flat and contiguous: the memory of torch tensors.
+"""How the memory that the soft bodies' host code and kernels share is laid out. All arrays are flat and contiguous.
 
-records     a particle: RECORD vectors of four: x (3), v (3), C (9), 0, F (9), a, 0, 0; matrices row-major. What goes into a
-            control step and what comes out
-tape        within a control step: a row holds the tiles of all particles, a tile COMPONENTS vectors of one entry a particle:
-            component c of tile n in row r is tape[(r * tiles + n) * COMPONENTS + c]; x, v, C, F, a and the principal stresses
-            that belong to F
+records     `ParticleRecord` of every particle, in vectors of four: what goes into a control step and what comes out
+tape        within a control step: a row holds the tiles of all particles, a tile `Component.SIZE` vectors of one entry a
+            particle: component c of tile n in row r is tape[(r * tiles + n) * Component.SIZE + c]
 frames      the rotation R of `constitutive.py`, FRAME such vectors a tile
-boxes       per substep (low corner 3, high corner 3) of the nodes that the particles touch, high exclusive
+boxes       a `Box` per substep: the nodes that the particles touch
 grid        nodes of a box, in its own row-major order, from an offset on
-inputs      what drives a control step, a row for each environment: gravity (3) and ground friction; BODY numbers a body: mass
-            and volume of a particle, five constitutive parameters, 0; each collider's friction; TWIST numbers a collider:
-            velocity (3), spin (3); POSE numbers a collider for each substep: position (3), rotation (9)
+inputs      what drives a control step, a row for each environment: `WorldInputs`; `BodyInputs` of each body; each collider's
+            friction; `ColliderTwist` of each collider; `ColliderPose` of each collider for each substep. Where the parts begin
+            says `InputLayout`
 inputs_bar  adjoints, in rows like those of the inputs
-constants   reals: the entries below, then SHAPE numbers a collider: core half extents (3), radius, the bounding sphere's radius
-sizes       integers: the entries below, then TILE numbers a tile: first particle, how many, body, law
+constants   reals: `Constants`, then `ColliderShape` of each collider
+sizes       integers: `Sizes`, then `Tile` of each tile
+status      `Status` of each environment
 
 Taichi takes 20 us to pass an array to a kernel, hence few arrays with many parts.
 """
 
-RECORD = 7
-# components on the tape
-AT_X, AT_V, AT_C, AT_F, AT_A, AT_STRESS, COMPONENTS = 0, 3, 6, 15, 24, 25, 28
-FRAME = 9
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from diffsim.records import Record, field
+
+
+class ParticleRecord(Record):
+    """A particle between control steps. It fills whole vectors of four."""
+
+    x = field(3, "m", "position")
+    v = field(3, "m/s", "velocity")
+    C = field(9, "1/s", "affine velocity field, by rows")
+    gap = field(1, "1", "0")
+    F = field(9, "1", "deformation gradient, by rows")
+    internal = field(1, "1", "the law's internal variable")
+    end = field(2, "1", "0")
+
+
+VECTORS = ParticleRecord.SIZE // 4  # of four numbers, in a particle's record
+
+
+class Component(Record):
+    """What the tape holds of a particle."""
+
+    x = field(3, "m", "position")
+    v = field(3, "m/s", "velocity")
+    C = field(9, "1/s", "affine velocity field, by rows")
+    F = field(9, "1", "deformation gradient in its frame, G = F R, by rows")
+    internal = field(1, "1", "the law's internal variable")
+    stress = field(3, "Pa", "principal elastic Kirchhoff stresses that belong to F")
+
+
+# from a place in a particle's record to its component on the tape
+ON_TAPE = {
+    place: component
+    for name in ("x", "v", "C", "F", "internal")
+    for place, component in zip(ParticleRecord.columns(name), Component.columns(name), strict=True)
+}
+FRAME = 9  # numbers of a rotation
 # particles of a tile, by schedule
 LANE_WIDTH, SHARED_WIDTH = 16, 1
-# entries of `constants`; shapes begin at SHAPES
-DT, DX, ORIGIN, LOWER, UPPER, GROUND, LAYER, SHAPES = 0, 1, 2, 5, 8, 11, 12, 13
-SHAPE = 5
-# entries of `sizes`: INPUTS is the length of a row of inputs, FRICTIONS, TWISTS and POSES say where these begin in it
-PARTICLES, SUBSTEPS, COLLIDERS, COUNTS, INPUTS, FRICTIONS, TWISTS, POSES, TILES = 0, 1, 2, 3, 6, 7, 8, 9, 10
-TILE = 4
-# parts of a row of inputs
-WORLD, BODY, TWIST, POSE = 4, 8, 6, 12
-GROUND_FRICTION, BODIES = 3, WORLD
 
-# what a status row's first entry says; then substep, particle, and the number of inverted elements met
+
+class Box(Record):
+    """Grid nodes in a box, integers."""
+
+    low = field(3, "cells", "low corner")
+    high = field(3, "cells", "high corner, exclusive")
+
+
+class Constants(Record):
+    """Reals that a scene fixes."""
+
+    dt = field(1, "s", "length of a substep")
+    dx = field(1, "m", "grid spacing")
+    origin = field(3, "m", "of node (0, 0, 0)")
+    lower = field(3, "m", "nodes at or below are on the domain's low walls")
+    upper = field(3, "m", "nodes at or above are on its high walls")
+    ground = field(1, "m", "nodes at or below are on the ground")
+    layer = field(1, "m", "half the thickness of the colliders' contact layer")
+
+
+class ColliderShape(Record):
+    """A collider: a rounded box."""
+
+    core = field(3, "m", "half extents of the box before rounding")
+    radius = field(1, "m", "of the rounding")
+    reach = field(1, "m", "radius of the bounding sphere")
+
+
+class Sizes(Record):
+    """Integers that a scene fixes."""
+
+    particles = field(1, "1", "in an environment")
+    substeps = field(1, "1", "of a control step")
+    colliders = field(1, "1", "tools and obstacles")
+    counts = field(3, "1", "nodes along the axes")
+    inputs = field(1, "1", "length of a row of inputs")
+    frictions = field(1, "1", "where the colliders' frictions begin in it")
+    twists = field(1, "1", "where their twists begin")
+    poses = field(1, "1", "where their poses begin")
+
+
+class Tile(Record):
+    """A tile of particles of one body, integers."""
+
+    first = field(1, "1", "number of its first particle")
+    count = field(1, "1", "how many they are")
+    body = field(1, "1", "number of their body")
+    law = field(1, "1", "index of its law")
+
+
+class WorldInputs(Record):
+    """The first part of a row of inputs."""
+
+    gravity = field(3, "m/s^2", "acceleration of free fall")
+    ground_friction = field(1, "1", "coefficient of the ground")
+
+
+LAW_PARAMETERS = 5  # at most
+
+
+class BodyInputs(Record):
+    """A body in a row of inputs."""
+
+    mass = field(1, "kg", "of a particle")
+    volume = field(1, "m^3", "of a particle at rest")
+    parameters = field(LAW_PARAMETERS, "the law's", "its parameters, then zeros")
+    shear_viscosity = field(1, "Pa s", "of the viscous Kirchhoff stress")
+    bulk_viscosity = field(1, "Pa s", "of the viscous Kirchhoff stress")
+
+
+class ColliderTwist(Record):
+    """A collider's motion over the control step."""
+
+    velocity = field(3, "m/s", "of its origin")
+    angular_velocity = field(3, "rad/s", "in the world")
+
+
+class ColliderPose(Record):
+    """A collider at a substep."""
+
+    position = field(3, "m", "of its origin")
+    rotation = field(9, "1", "matrix, by rows")
+
+
+class InputLayout(NamedTuple):
+    """Where the parts of a row of inputs begin, and its length ``size``."""
+
+    bodies: int
+    frictions: int
+    twists: int
+    poses: int
+    size: int
+
+    @staticmethod
+    def of(bodies: int, colliders: int, substeps: int) -> InputLayout:
+        """For so many of each."""
+        frictions = WorldInputs.SIZE + BodyInputs.SIZE * bodies
+        twists = frictions + colliders
+        poses = twists + ColliderTwist.SIZE * colliders
+        return InputLayout(WorldInputs.SIZE, frictions, twists, poses, poses + ColliderPose.SIZE * colliders * substeps)
+
+
+class Status(Record):
+    """What a pass noted of an environment, integers."""
+
+    failure = field(1, "1", "the first failure, a key of `FAILURES`, or 0")
+    substep = field(1, "1", "of the failure")
+    particle = field(1, "1", "of the failure")
+    inverted = field(1, "1", "how many inverted elements were met")
+
+
 LEFT_GRID, WILD_VELOCITY, WILD_DEFORMATION, OUTGROWN = 1, 2, 3, 4
-QUANTITIES = {
+WILD = 1e6  # velocities (m/s) and deformation gradients above it are failures
+FAILURES = {
     LEFT_GRID: ("position", "left the grid or is not finite"),
     WILD_VELOCITY: ("velocity", "is not finite or above 1e6 m/s"),
     WILD_DEFORMATION: ("deformation gradient", "is not finite or above 1e6"),
     OUTGROWN: ("position", "covers more of the grid than in the forward pass; was a tensor of the state changed in place?"),
 }
-STATUS = 4  # row length of `status`

@@ -1,11 +1,11 @@
-"""All algorithms by name. Each is one file, to be read from top to bottom, and its settings stand at its head."""
+"""All algorithms by name. Each is one file: its settings first, then the algorithm."""
 
 from typing import Any
 
 from torch import Tensor
 
 from rpg.algorithms.adam import Adam, AdamConfig, MultistartConfig
-from rpg.algorithms.base import Algorithm, AlgorithmConfig
+from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig
 from rpg.algorithms.cem import CEM, CEMConfig
 from rpg.algorithms.mixture import Mixture, MixtureConfig
 from rpg.algorithms.mppi import MPPI, MPPIConfig
@@ -28,16 +28,16 @@ _CLASSES: dict[type[AlgorithmConfig], type[Algorithm]] = {
     SAPOConfig: SAPO,
 }
 CONFIGS: dict[str, type[AlgorithmConfig]] = {name: config for config in _CLASSES for name in config.names}
-"""The settings' class of every algorithm's name."""
+"""The class of an algorithm's settings, by the algorithm's name."""
 
 
 def build_algorithm(env: Environment, config: AlgorithmConfig, like: Tensor) -> Algorithm:
-    """The algorithm that `config` belongs to."""
+    """The algorithm with the settings `config`; `like` is an observation (B, O), whose dtype and device it adopts."""
     return _CLASSES[type(config)](env, config, like)
 
 
 def config_from_dict(values: dict[str, Any]) -> AlgorithmConfig:
-    """The settings that `AlgorithmConfig.to_dict` wrote. Raises ValueError on an unknown algorithm or setting."""
+    """The inverse of `AlgorithmConfig.to_dict`. Raises ValueError on an unknown algorithm or setting."""
     name = values.get("algorithm")
     if name not in CONFIGS:
         raise ValueError(f"algorithm was given {name!r}; allowed are {', '.join(CONFIGS)}")

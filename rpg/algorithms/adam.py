@@ -1,8 +1,7 @@
 """Gradient ascent by Adam on open-loop action sequences: one (`adam`), or several from random starts (`multistart`).
 
 An iteration rolls every sequence out in its share of the environments, differentiates the mean reward R/T through the
-simulator, and takes one Adam step. The sequences learn nothing from each other. The one with the best return is the
-answer.
+simulator, and takes one Adam step. The sequences are optimised independently. The result is the one with the best return.
 """
 
 import math
@@ -13,14 +12,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from rpg.action_policy import OpenLoopTable, knot_weights, squashed_entropy
-from rpg.algorithms.base import Algorithm, AlgorithmConfig, bad_indices
-from rpg.gradient import signal_to_noise
-from rpg.metrics import IterationReport
+from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
+from rpg.models.action_policy import OpenLoopTable, knot_weights, squashed_entropy
 from rpg.protocol import Environment
-from rpg.rollout import rolled_out
-from rpg.schedules import Schedule
-from rpg.validation import SettingError, check_fraction, check_int, check_not_negative, check_positive, check_scale
+from rpg.settings_checks import SettingError, check_fraction, check_int, check_not_negative, check_positive, check_scale
+from rpg.training.gradient_estimators import signal_to_noise
+from rpg.training.metrics import IterationReport
+from rpg.training.rollout import rolled_out
+from rpg.training.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -30,11 +29,11 @@ class AdamConfig(AlgorithmConfig):
     names: ClassVar[tuple[str, ...]] = ("adam",)
 
     num_starts: int = 1
-    """N, the number of action sequences; the environments are dealt out over them."""
+    """N, the number of action sequences; the environments are divided among them."""
     start_spread: float = 0.0
     """Standard deviation, before squashing, of the actions that a sequence starts from."""
     start_knots: int | None = None
-    """Starts are straight lines between random values at so many knots; None draws each step by itself."""
+    """Number of knots of a start: random values at knots, interpolated linearly; None draws each step independently."""
     noise: float = 0.0
     """Standard deviation, before squashing, of fixed Gaussian noise on the actions; 0 is deterministic."""
     learning_rate: float = 0.1
@@ -42,7 +41,7 @@ class AdamConfig(AlgorithmConfig):
     rate_decay: Schedule = field(default_factory=lambda: Schedule(1.0, 0.1, 0.6, 1.0))
     """Factor on the Adam step."""
     return_rate: float = 0.3
-    """Weight of the newest batch in the running return that the best start is chosen by."""
+    """Weight of the newest batch in the running mean return, by which the best start is chosen."""
     grad_clip: float = 1.0
     """Largest gradient norm of each sequence."""
 
@@ -68,15 +67,15 @@ class MultistartConfig(AdamConfig):
     names: ClassVar[tuple[str, ...]] = ("multistart",)
 
     num_starts: int = 8
-    """N, the number of action sequences; the environments are dealt out over them."""
+    """N, the number of action sequences; the environments are divided among them."""
     start_spread: float = 1.0
     """Standard deviation, before squashing, of the actions that a sequence starts from."""
     start_knots: int | None = 6
-    """Starts are straight lines between random values at so many knots; None draws each step by itself."""
+    """Number of knots of a start: random values at knots, interpolated linearly; None draws each step independently."""
 
 
 class Adam(Algorithm[AdamConfig]):
-    """See the module."""
+    """One or several action sequences, optimised by Adam; see the module's docstring."""
 
     policy: OpenLoopTable
 
@@ -86,9 +85,9 @@ class Adam(Algorithm[AdamConfig]):
             raise SettingError(
                 f"num_starts was given {config.num_starts}; allowed with {env.num_envs} environments are 1 to {env.num_envs}"
             )
-        self.policy = OpenLoopTable(
-            config.num_starts, env.horizon, env.action_dim, generator=self.generator, scale=0.0
-        ).to(like)
+        self.policy = OpenLoopTable(config.num_starts, env.horizon, env.action_dim, generator=self.generator, scale=0.0).to(
+            like
+        )
         weights = knot_weights(config.start_knots, env.horizon).to(like)
         starts = config.start_spread * self.standard_normal(config.num_starts, weights.shape[1], env.action_dim)
         with torch.no_grad():
@@ -100,8 +99,8 @@ class Adam(Algorithm[AdamConfig]):
     def iterate(self, iteration: int) -> IterationReport:
         env, config = self.env, self.config
 
-        # The episodes of every start. The noise is part of the actions before squashing even where it is zero: its
-        # gradient is that of each episode by its actions.
+        # The episodes of every start. The noise is added before squashing even if it is zero: its gradient is the gradient of
+        # each episode with respect to its actions.
         start = torch.arange(env.num_envs, device=self.like.device) % config.num_starts
         count = torch.bincount(start)
         noise = config.noise * self.standard_normal(env.horizon, env.num_envs, env.action_dim)
@@ -112,7 +111,7 @@ class Adam(Algorithm[AdamConfig]):
         self.check_finite("reward", trajectory.rewards.sum(0), iteration)
         self.check_differentiable(trajectory.rewards)
 
-        # Each start climbs the mean of R/T over its own episodes.
+        # Each start ascends the mean of R/T over its own episodes.
         self.zero_grad()
         objective = trajectory.rewards.mean(0)
         with torch.autograd.set_multithreading_enabled(False):  # a simulator's backward may need this thread
@@ -125,7 +124,7 @@ class Adam(Algorithm[AdamConfig]):
         if config.noise > 0:
             entropy = squashed_entropy(self.like.new_full((env.horizon, env.action_dim), config.noise), means + noise)
 
-        # Clipped start by start, so that one whose gradient explodes does not hold up the others.
+        # Clipped for each start separately, so that an exploding gradient of one does not slow down the others.
         gradient = self.policy.table.grad
         norms = gradient.flatten(1).norm(dim=1)
         gradient.mul_((config.grad_clip / (norms + 1e-6)).clamp(max=1.0).view(-1, 1, 1))
@@ -151,7 +150,7 @@ class Adam(Algorithm[AdamConfig]):
         )
 
     def candidates(self) -> tuple[Tensor, Tensor]:
-        """Every start; the one with the best running return for certain."""
+        """Every start; the one with the best running return has probability 1."""
         starts = torch.arange(self.config.num_starts, device=self.like.device)
         best = starts[0] if self._running is None else self._running.argmax()
         return starts.unsqueeze(0), one_hot(best, self.config.num_starts).to(self.like)

@@ -1,8 +1,8 @@
 """The cross-entropy method over open-loop action sequences: no gradient is used.
 
-An iteration draws a sequence for each environment from a diagonal Gaussian (before squashing), rolls them out, and
-moves the Gaussian's mean and standard deviation to those of the elites, the sequences with the best returns. The
-Gaussian is one over values at knots; actions are straight lines between them. The mean is the answer.
+An iteration draws a sequence for each environment from a diagonal Gaussian (before squashing), rolls them out, and moves the
+Gaussian's mean and standard deviation to those of the elites, the sequences with the best returns. The Gaussian is a
+distribution of values at knots; actions are interpolated linearly between them. The result is the mean.
 """
 
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from rpg.action_policy import OpenLoopTable, knot_weights, squashed_entropy
-from rpg.algorithms.base import Algorithm, AlgorithmConfig
-from rpg.metrics import IterationReport
+from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig
+from rpg.models.action_policy import OpenLoopTable, knot_weights, squashed_entropy
 from rpg.protocol import Environment
-from rpg.rollout import rolled_out
-from rpg.validation import SettingError, check_fraction, check_int, check_not_negative, check_positive
+from rpg.settings_checks import SettingError, check_fraction, check_int, check_not_negative, check_positive
+from rpg.training.metrics import IterationReport
+from rpg.training.rollout import rolled_out
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class CEMConfig(AlgorithmConfig):
     names: ClassVar[tuple[str, ...]] = ("cem",)
 
     batches: int = 1
-    """Batches an iteration: the population is so many times the number of environments."""
+    """Batches per iteration: the population is this number times the number of environments."""
     knots: int | None = 10
-    """Values of each action dimension that are drawn, evenly spaced over the episode; None draws each step by itself."""
+    """Number of knots, evenly spaced over the episode, at which actions are drawn; None draws each step independently."""
     elite_fraction: float = 0.2
-    """Part of the population that the Gaussian moves to; at least two."""
+    """Fraction of the population that are elites; at least two of them."""
     smoothing: float = 0.1
     """Weight of the old mean and standard deviation in the new ones."""
     start_std: float = 1.0
     """Standard deviation before squashing, at the start."""
     min_std: float = 0.05
-    """Standard deviation that it does not fall below."""
+    """Lower bound of the standard deviation."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,7 +50,7 @@ class CEMConfig(AlgorithmConfig):
 
 
 class CEM(Algorithm[CEMConfig]):
-    """See the module."""
+    """The cross-entropy method; see the module's docstring."""
 
     policy: OpenLoopTable
 
@@ -74,7 +74,7 @@ class CEM(Algorithm[CEMConfig]):
         env, config = self.env, self.config
         latent = torch.zeros(1, env.num_envs, dtype=torch.int64, device=self.like.device)
 
-        # The population, batch by batch: knot values (P, N, A), and what they earn, (P,).
+        # The population, batch by batch: knot values (P, N, A), and their returns (P,).
         knots, trajectories = [], []
         for _ in range(config.batches):
             drawn = self._std * self.standard_normal(env.num_envs, *self._mean.shape)
@@ -112,7 +112,7 @@ class CEM(Algorithm[CEMConfig]):
         )
 
     def candidates(self) -> tuple[Tensor, Tensor]:
-        """The mean alone."""
+        """The mean only."""
         return torch.zeros(1, 1, dtype=torch.int64, device=self.like.device), self.like.new_ones(1)
 
     def extra_state(self) -> dict[str, Any]:

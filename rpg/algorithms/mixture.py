@@ -1,11 +1,11 @@
-"""A mixture of Gaussian policies with learned weights, without a posterior: nothing pays the components for differing.
+"""A mixture of Gaussian policies with learned weights, without a posterior and hence without a bonus for diversity.
 
 An iteration draws a component z for each environment, rolls out T steps, and takes one gradient step on
 
     E[ R/T ] + alpha_z H(weights)
 
-for the components through the simulator (pathwise) and for the weights by REINFORCE. This is the Reparameterized
-Policy Gradient with beta = 0: what is missing between the two is what p_phi is worth.
+for the components through the simulator (pathwise) and for the weights by REINFORCE. This is the Reparameterized Policy
+Gradient with beta = 0: comparing the two shows the effect of the posterior p_phi.
 """
 
 from dataclasses import dataclass, field
@@ -14,31 +14,31 @@ from typing import ClassVar, get_args
 import torch
 from torch import Tensor, nn
 
-from rpg.action_policy import POLICY_LEARNING_RATES, PolicyName, configured_policy
-from rpg.algorithms.base import Algorithm, AlgorithmConfig, bad_indices
-from rpg.gradient import pathwise_loss, score_function_loss, signal_to_noise
-from rpg.latent import LatentSpace
-from rpg.metrics import IterationReport
+from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
+from rpg.models.action_policy import POLICY_LEARNING_RATES, PolicyName, configured_policy
+from rpg.models.latent import LatentSpace
 from rpg.protocol import Environment
-from rpg.rollout import rolled_out
-from rpg.schedules import Schedule
-from rpg.validation import check_choice, check_int, check_positive, check_scale, check_weight
+from rpg.settings_checks import check_choice, check_int, check_positive, check_scale, check_weight
+from rpg.training.gradient_estimators import pathwise_loss, score_function_loss, signal_to_noise
+from rpg.training.metrics import IterationReport
+from rpg.training.rollout import rolled_out
+from rpg.training.schedules import Schedule
 
 
 @dataclass(frozen=True)
 class MixtureConfig(AlgorithmConfig):
-    """Settings of the mixture, named as RPG's are. They assume rewards of order 1 per step."""
+    """Settings of the mixture, named as those of RPG. Their defaults assume rewards of order 1 per step."""
 
     names: ClassVar[tuple[str, ...]] = ("mixture",)
 
     num_latents: int = 8
     """K, the number of components."""
     alpha_z: Schedule = field(default_factory=lambda: Schedule(0.3, 0.0, 0.3, 0.8))
-    """Weight of the entropy of the weights: how long all the components are kept in play."""
+    """Weight of the entropy of the mixture's weights, which keeps all components in use."""
     std: Schedule = field(default_factory=lambda: Schedule(0.3, 0.1))
     """Standard deviation of the action before squashing."""
     policy: PolicyName = "table"
-    """A component is an open-loop action table, a closed-loop network told z, or one with a point-set encoder."""
+    """A component is an open-loop action table, a closed-loop network with z as an input, or one with a point-set encoder."""
     policy_hidden: tuple[int, ...] = (64, 64)
     """Hidden widths of the closed-loop policy."""
     policy_learning_rate: float | None = None
@@ -66,7 +66,7 @@ class MixtureConfig(AlgorithmConfig):
 
 
 class Weights(nn.Module):
-    """A softmax over K logits, all alike at the start."""
+    """A softmax over K logits, uniform at the start."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Weights(nn.Module):
 
 
 class Mixture(Algorithm[MixtureConfig]):
-    """See the module."""
+    """A mixture of Gaussian policies; see the module's docstring."""
 
     def __init__(self, env: Environment, config: MixtureConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
@@ -105,8 +105,8 @@ class Mixture(Algorithm[MixtureConfig]):
         progress = self.progress(iteration)
         std, alpha_z = config.std.value(progress), config.alpha_z.value(progress)
 
-        # A component for each environment, and its episode. The noise asks for its gradient, which is that of each
-        # episode by its actions.
+        # A component for each environment, and its episode. The noise requires a gradient, which is the gradient of each
+        # episode with respect to its actions.
         log_weights = self.weights()
         probs = log_weights.detach().exp()
         drawn = torch.multinomial(probs.cpu(), env.num_envs, replacement=True, generator=self.generator)
@@ -118,7 +118,8 @@ class Mixture(Algorithm[MixtureConfig]):
         self.check_finite("reward", trajectory.rewards.sum(0), iteration)
         self.check_differentiable(trajectory.rewards)
 
-        # One step: components pathwise; weights by REINFORCE on what a draw is worth, its own surprise included.
+        # One gradient step: the components pathwise, the weights by REINFORCE on the reward and the entropy term -alpha_z log
+        # pi(z).
         self.zero_grad()
         reward = trajectory.rewards.mean(0)
         log_prob = log_weights[component]

@@ -1,9 +1,9 @@
 """Model predictive path integral control, as an offline optimiser of one open-loop action sequence: no gradient is used.
 
 An iteration adds noise to the sequence (before squashing), a draw for each environment, rolls them out, and moves the
-sequence by the mean of the noise weighted with exp((R - max R) / temperature) (Williams et al. 2017, with the whole
-episode as the horizon and without the control cost). The temperature is in units of the spread of the returns, so it
-means the same in every task.
+sequence by the mean of the noise weighted with exp((R - max R) / temperature) (Williams et al. 2017, with the whole episode
+as the horizon and without the control cost). The temperature is in units of the standard deviation of the returns, so it does
+not depend on the scale of the rewards.
 """
 
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rpg.action_policy import OpenLoopTable, knot_weights, squashed_entropy
-from rpg.algorithms.base import Algorithm, AlgorithmConfig
-from rpg.metrics import IterationReport
+from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig
+from rpg.models.action_policy import OpenLoopTable, knot_weights, squashed_entropy
 from rpg.protocol import Environment
-from rpg.rollout import rolled_out
-from rpg.schedules import Schedule
-from rpg.validation import SettingError, check_fraction, check_int, check_positive, check_scale
+from rpg.settings_checks import SettingError, check_fraction, check_int, check_positive, check_scale
+from rpg.training.metrics import IterationReport
+from rpg.training.rollout import rolled_out
+from rpg.training.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class MPPIConfig(AlgorithmConfig):
     names: ClassVar[tuple[str, ...]] = ("mppi",)
 
     batches: int = 1
-    """Batches an iteration: so many times the number of environments are weighed against each other."""
+    """Batches per iteration: the population is this number times the number of environments."""
     noise: Schedule = field(default_factory=lambda: Schedule(1.0, 0.1))
     """Standard deviation of the noise before squashing."""
     noise_knots: int | None = 10
-    """The noise is straight lines between draws at so many knots; None draws each step by itself."""
+    """Number of knots at which noise is drawn, interpolated linearly; None draws each step independently."""
     temperature: float = 0.3
-    """In units of the standard deviation of the population's returns; small trusts the best alone."""
+    """In units of the standard deviation of the population's returns; a small value uses the best episodes only."""
     rate: float = 1.0
-    """Part of the way that the sequence moves to the weighted mean."""
+    """Fraction of the way that the sequence moves to the weighted mean."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,7 +49,7 @@ class MPPIConfig(AlgorithmConfig):
 
 
 class MPPI(Algorithm[MPPIConfig]):
-    """See the module."""
+    """Model predictive path integral control; see the module's docstring."""
 
     policy: OpenLoopTable
 
@@ -108,5 +108,5 @@ class MPPI(Algorithm[MPPIConfig]):
         )
 
     def candidates(self) -> tuple[Tensor, Tensor]:
-        """The sequence alone."""
+        """The sequence only."""
         return torch.zeros(1, 1, dtype=torch.int64, device=self.like.device), self.like.new_ones(1)

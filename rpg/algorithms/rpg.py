@@ -5,11 +5,11 @@ bound
 
     E[ R/T + beta log p_phi(z|tau) - alpha log pi(a|s,z) - alpha_z log pi(z|s1) ]
 
-for pi(a|s,z) through the simulator (pathwise), by the score function where it gives no gradient, or by the mix of both with the
-least variance, and for pi(z|s1) by REINFORCE. Then p_phi learns to tell z from tau.
+for pi(a|s,z) through the simulator (pathwise), by the score function where the simulator gives no gradient, or by the mix of
+both with the least variance, and for pi(z|s1) by REINFORCE. Then p_phi is trained to infer z from tau.
 
-With one latent there is nothing to tell and this is the plain Gaussian policy gradient: `RPGConfig.gaussian()`
-(pathwise) and `RPGConfig.reinforce()` (score function) are the baselines.
+With one latent there is nothing to infer, and this is the plain Gaussian policy gradient: `RPGConfig.gaussian()` (pathwise)
+and `RPGConfig.reinforce()` (score function) are the baselines.
 """
 
 import math
@@ -19,9 +19,14 @@ from typing import Any, ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from rpg.action_policy import POLICY_LEARNING_RATES, PolicyName, configured_policy, log_tanh_slope
-from rpg.algorithms.base import Algorithm, AlgorithmConfig, bad_indices
-from rpg.gradient import (
+from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
+from rpg.models.action_policy import POLICY_LEARNING_RATES, PolicyName, configured_policy, log_tanh_slope
+from rpg.models.latent import LatentKind, configured_prior
+from rpg.models.posterior import Posterior, PosteriorInput, configured_posterior
+from rpg.models.value import ValueFunction
+from rpg.protocol import Environment
+from rpg.settings_checks import check_choice, check_int, check_positive, check_scale, check_weight
+from rpg.training.gradient_estimators import (
     advantages,
     latent_groups,
     pathwise_loss,
@@ -31,55 +36,49 @@ from rpg.gradient import (
     signal_to_noise,
     to_go,
 )
-from rpg.latent import LatentKind, configured_prior
-from rpg.metrics import IterationReport
-from rpg.objective import BoundTerms, BoundWeights, bound_terms
-from rpg.posterior import Posterior, PosteriorInput, configured_posterior
-from rpg.protocol import Environment
-from rpg.rollout import Trajectory, latent_at, latent_steps, rolled_out
-from rpg.schedules import Schedule
-from rpg.validation import check_choice, check_int, check_positive, check_scale, check_weight
-from rpg.value import ValueFunction
+from rpg.training.metrics import IterationReport
+from rpg.training.objective import BoundTerms, BoundWeights, bound_terms
+from rpg.training.rollout import Trajectory, latent_at, latent_steps, rolled_out
+from rpg.training.schedules import Schedule
 
 ActionGradient = Literal["pathwise", "score", "mixed"]
-
 
 
 @dataclass(frozen=True)
 class RPGConfig(AlgorithmConfig):
     """Settings of the Reparameterized Policy Gradient. They assume rewards of order 1 per step.
 
-    `beta` against the range of the reward decides most: too small and the latents all fall into one
-    optimum, too large and they are busy being different.
+    The most important setting is `beta` relative to the range of the reward: too small, and all latents converge to one
+    optimum; too large, and they maximise their differences instead of the reward.
     """
 
     names: ClassVar[tuple[str, ...]] = ("rpg", "gaussian", "reinforce")
 
     num_latents: int = 8
-    """K, how many ways the policy can try; of a mixture, its components."""
+    """K, the number of latents, each of which can learn a solution; of a mixture, the number of components."""
     latent: LatentKind = "categorical"
     """pi(z|s1): learned softmax, one Gaussian, a mixture of Gaussians, or a softmax over running returns."""
     latent_dim: int = 2
     """Dimensions of a continuous latent."""
     latent_segments: int = 1
-    """S: the latent is drawn anew after every T/S steps, all at the start, as a sequence."""
+    """S: a sequence of S latents, drawn at the start, each used for T/S steps."""
     latent_hidden: tuple[int, ...] = ()
-    """Hidden widths of a network from s1 to pi(z|s1); none makes it the same for every s1."""
+    """Hidden widths of a network from s1 to pi(z|s1); empty means that pi(z) does not depend on s1."""
     beta: Schedule = field(default_factory=lambda: Schedule(1.0, 0.0, 0.3, 0.8))
-    """Weight of log p_phi(z|tau): how much the latents are paid for being different."""
+    """Weight of log p_phi(z|tau), the bonus for latents whose z can be inferred from the trajectory."""
     alpha: Schedule = field(default_factory=lambda: Schedule.constant(0.0))
-    """Weight of the action entropy; with a fixed std it only keeps tanh from saturating."""
+    """Weight of the action entropy; with a fixed std its only effect is to keep tanh from saturating."""
     target_entropy: float | None = None
-    """Entropy of an action, nats a dimension, to which alpha is tuned, from alpha's start; None follows the schedule."""
+    """Entropy of an action, nats per dimension, that alpha is adapted to, from alpha's start; None follows the schedule."""
     alpha_z: Schedule = field(default_factory=lambda: Schedule(0.3, 0.0, 0.3, 0.8))
-    """Weight of the latent entropy: how long all the ways are kept in play."""
+    """Weight of the latent entropy, which keeps all latents in use while they are being improved."""
     std: Schedule = field(default_factory=lambda: Schedule(0.3, 0.1))
-    """Standard deviation of the action before squashing; of a learned one, its start."""
+    """Standard deviation of the action before squashing; if it is learned, its initial value."""
     learn_std: bool = False
-    """Whether the std is learned, which needs an alpha above 0 to keep it from vanishing."""
+    """Whether the std is learned; then alpha must be above 0, or the std vanishes."""
     action_gradient: ActionGradient = "pathwise"
-    """Through the simulator, by the score function, or the mix with the least variance, per action dimension.
-    Pathwise falls back to the score function for dimensions that have never had a gradient from the simulator."""
+    """Gradient of the actions: through the simulator, by the score function, or the mix with the least variance, per
+    dimension. Pathwise falls back to the score function for dimensions that have never had a gradient from the simulator."""
     window: int | None = None
     """Steps after which the gradient is cut and a learned value takes over (SHAC, Xu et al. 2022); None for whole episodes."""
     value_hidden: tuple[int, ...] = (64, 64)
@@ -87,34 +86,35 @@ class RPGConfig(AlgorithmConfig):
     value_learning_rate: float = 0.003
     """Adam step of that value."""
     value_updates: int = 8
-    """Gradient steps of that value an iteration."""
+    """Gradient steps of that value per iteration."""
     policy: PolicyName = "table"
     """An open-loop action table, a closed-loop network, or one with a point-set encoder."""
     table_spread: float = 0.01
-    """Standard deviation, before squashing, of the actions that a table starts from. Near 0 all latents start as one and
-    whatever pulls, pulls all of them; near 1 each starts on a way of its own. One latent then starts somewhere at random."""
+    """Standard deviation, before squashing, of the actions that a table starts from. Near 0 all latents start alike and get
+    the same gradients; near 1 they start with different motions. A single latent then starts with a random one."""
     table_knots: int | None = None
-    """A table starts from straight lines between random values at so many knots; None draws each step by itself."""
+    """Number of knots of a table's start: random values at knots, interpolated linearly; None draws each step
+    independently."""
     policy_hidden: tuple[int, ...] = (64, 64)
     """Hidden widths of the closed-loop policy."""
     policy_learning_rate: float | None = None
     """Adam step of the policy; None means 0.1 for the table and 0.01 for the network."""
     policy_rate_decay: Schedule = field(default_factory=lambda: Schedule(1.0, 0.1, 0.6, 1.0))
-    """Factor on the policy's Adam step: large steps find a way, small ones at the end make it precise."""
+    """Factor on the policy's Adam step: large steps find a solution, small ones at the end make it precise."""
     latent_learning_rate: float = 0.03
     """Adam step of pi(z|s1)."""
     posterior_input: PosteriorInput = "states"
-    """What p_phi sees of a step: the state after it, the action too, or the state as a set of points."""
+    """Input of p_phi for a step: the state after it, that state and the action, or that state as a set of points."""
     posterior_hidden: tuple[int, ...] = (64, 64)
     """Hidden widths of the posterior."""
     posterior_learning_rate: float = 0.01
     """Adam step of the posterior."""
     posterior_stride: int = 5
-    """The posterior sees every this many-th state of an episode."""
+    """The posterior sees every n-th state of an episode."""
     posterior_updates: int = 1
-    """Gradient steps of the posterior an iteration."""
+    """Gradient steps of the posterior per iteration."""
     grad_clip: float = 1.0
-    """Largest gradient norm, of the policy, of the latent, of the posterior and of the value each."""
+    """Largest gradient norm, separately for the policy, the latent, the posterior and the value."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -147,9 +147,7 @@ class RPGConfig(AlgorithmConfig):
         if self.policy == "table" and self.latent in ("gaussian", "mixture"):
             raise ValueError(f"policy was given 'table' with latent {self.latent!r}; allowed are 'mlp' and 'points'")
         if self.algorithm != "rpg" and self.num_latents != 1:
-            raise ValueError(
-                f"num_latents was given {self.num_latents}; allowed with algorithm={self.algorithm!r} is 1"
-            )
+            raise ValueError(f"num_latents was given {self.num_latents}; allowed with algorithm={self.algorithm!r} is 1")
 
     @property
     def policy_step(self) -> float:
@@ -166,12 +164,12 @@ class RPGConfig(AlgorithmConfig):
         )
 
     def reinforce(self) -> "RPGConfig":
-        """The same by the score function: no gradient of the simulator is used."""
+        """The one-Gaussian baseline with the score-function gradient: no gradient of the simulator is used."""
         return replace(self.gaussian(), algorithm="reinforce", action_gradient="score", window=None)
 
 
 class RPG(Algorithm[RPGConfig]):
-    """See the module."""
+    """The Reparameterized Policy Gradient; see the module's docstring."""
 
     def __init__(self, env: Environment, config: RPGConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
@@ -202,7 +200,7 @@ class RPG(Algorithm[RPGConfig]):
         self.policy.to(like)
         self._add("policy", self.policy, config.policy_step)
         self._add("latent", self.prior, config.latent_learning_rate)
-        self.posterior: Posterior | None = None  # with a single latent there is nothing to guess
+        self.posterior: Posterior | None = None  # with a single latent there is nothing to infer
         if config.num_latents > 1 or not self.prior.space.categorical:
             self.posterior = configured_posterior(
                 config.posterior_input,
@@ -225,7 +223,7 @@ class RPG(Algorithm[RPGConfig]):
             ).to(like)
             self._add("value", self.value, config.value_learning_rate)
         self._log_alpha = math.log(max(config.alpha.start, 1e-4))
-        # which action dimensions have had a gradient from the simulator so far
+        # action dimensions that have had a nonzero gradient from the simulator so far
         self._driven = torch.zeros(env.action_dim, dtype=torch.bool)
 
     def _add(self, name: str, module: nn.Module, rate: float) -> None:
@@ -238,12 +236,10 @@ class RPG(Algorithm[RPGConfig]):
         progress = self.progress(iteration)
         std = config.std.value(progress)
         alpha = config.alpha.value(progress) if config.target_entropy is None else math.exp(self._log_alpha)
-        weights = BoundWeights(
-            beta=config.beta.value(progress), alpha=alpha, alpha_z=config.alpha_z.value(progress)
-        )
+        weights = BoundWeights(beta=config.beta.value(progress), alpha=alpha, alpha_z=config.alpha_z.value(progress))
 
-        # A latent for each environment, and the noise that makes actions functions of the parameters. It asks
-        # for its gradient, which is that of each episode by its actions.
+        # A latent for each environment, and the noise that makes actions functions of the parameters. The noise requires a
+        # gradient, which is the gradient of each episode with respect to its actions.
         state = env.reset(self.episode_seed(iteration))
         with torch.no_grad():
             first = env.observe(state)
@@ -251,7 +247,7 @@ class RPG(Algorithm[RPGConfig]):
         noise = self.standard_normal(env.horizon, env.num_envs, env.action_dim).requires_grad_()
         probs, latent_entropy = self.prior.probs(first).detach(), self.prior.entropy(first).detach()
 
-        # The episodes, and what they are worth.
+        # The episodes, and the terms of the bound.
         trajectory = rolled_out(
             env,
             self.policy,
@@ -289,7 +285,7 @@ class RPG(Algorithm[RPGConfig]):
         if "latent" in self.optimizers:
             self.stepped("latent", iteration=iteration, limit=config.grad_clip)
 
-        # What else learns: p_phi, V, the running means and scales, alpha.
+        # Then the posterior, the value, the running means and scales, and alpha.
         losses = {}
         if self.posterior is not None:
             losses["posterior_loss"] = self._fit_posterior(self.posterior, seen.detach(), seen_latent, iteration)
@@ -336,10 +332,10 @@ class RPG(Algorithm[RPGConfig]):
         noise: Tensor,
         std: float,
     ) -> tuple[Tensor, float]:
-        """Leave the estimate of the bound's gradient in the policy's parameters.
+        """Put the estimate of the bound's gradient into `grad` of the policy's parameters.
 
-        Returns each episode's gradient by its actions before squashing, (T, B, A), as estimated, and the share of the action
-        dimensions that came through the simulator.
+        Returns the estimated gradient of each episode with respect to its actions before squashing, (T, B, A), and the share
+        of the action dimensions whose gradient is pathwise.
         """
         env, config = self.env, self.config
         scale = torch.as_tensor(self.policy.std(std)).detach()
@@ -367,7 +363,7 @@ class RPG(Algorithm[RPGConfig]):
         else:
             share = driven if config.action_gradient == "pathwise" else torch.zeros_like(driven)
 
-        # Given its gradient by the actions, the policy's is that of sum_t gradient . u(s_t,z) at the states as they were.
+        # The chain rule at the visited states: the policy's gradient is that of sum_t gradient_t . u(s_t,z).
         self.optimizers["policy"].zero_grad()
         surrogate = noise.new_zeros(())
         for step in range(env.horizon):
@@ -382,7 +378,7 @@ class RPG(Algorithm[RPGConfig]):
         return share * pathwise + (1 - share) * score, float(share.mean())
 
     def _note_driven(self, trajectory: Trajectory, noise: Tensor) -> None:
-        """Find the action dimensions that the simulator gives a gradient for, until all are known to have one."""
+        """Update the set of action dimensions that have had a gradient from the simulator, until it holds all of them."""
         if bool(self._driven.all()) or not trajectory.rewards.requires_grad:
             return
         with torch.autograd.set_multithreading_enabled(False):
@@ -391,14 +387,14 @@ class RPG(Algorithm[RPGConfig]):
             self._driven = self._driven | (grad != 0).flatten(0, 1).any(0).cpu()
 
     def _window_values(self, value: ValueFunction, trajectory: Trajectory, latent: Tensor) -> Tensor:
-        """(B,) sum of the values of the states at the ends of the windows but the last."""
+        """(B,) sum of the values of the states at the ends of all windows but the last."""
         horizon = self.env.horizon
         ends = range(self.config.window or horizon, horizon, self.config.window or horizon)
         values = [value.frozen(trajectory.observations[end], latent_at(latent, end, horizon), end) for end in ends]
         return torch.stack(values).sum(0)
 
     def _fit_posterior(self, posterior: Posterior, seen: Tensor, latent: Tensor, iteration: int) -> float:
-        """Gradient steps on -log p_phi(z|tau) of detached `seen` (T', B, F); the first loss."""
+        """Gradient steps on -log p_phi(z|tau) for detached `seen` (T', B, F); returns the first loss."""
         posterior.observe(seen)
         losses = []
         for _ in range(self.config.posterior_updates):
@@ -409,10 +405,8 @@ class RPG(Algorithm[RPGConfig]):
             losses.append(float(loss.detach()))
         return losses[0]
 
-    def _fit_value(
-        self, value: ValueFunction, trajectory: Trajectory, latent: Tensor, earned: Tensor, iteration: int
-    ) -> float:
-        """Gradient steps of V on what was still earned, `earned` (T, B); the first loss."""
+    def _fit_value(self, value: ValueFunction, trajectory: Trajectory, latent: Tensor, earned: Tensor, iteration: int) -> float:
+        """Gradient steps of V towards the rewards to go, `earned` (T, B); returns the first loss."""
         observations = trajectory.observations[:-1].detach()
         value.observe(observations, earned)
         latents = [latent_at(latent, step, self.env.horizon) for step in range(self.env.horizon)]

@@ -1,7 +1,7 @@
 """Soft Analytic Policy Optimization (SAPO; Xing et al., ICLR 2025, arXiv:2412.12089), top to bottom.
 
-Maximum-entropy learning through the simulator, in windows of h steps. The actor maximises, by the simulator's gradient and
-through the critics for all that follows the window,
+Maximum-entropy learning through the simulator, in windows of h steps. The actor maximises, by the simulator's gradient within
+the window and through the critics for the reward after it,
 
     J = E[ sum_{i<h} gamma^i (r_{t+i} + alpha H(pi(.|s_{t+i}))) + gamma^h V(s_{t+h}) ] / h
 
@@ -9,14 +9,14 @@ and takes one step after every window; the state is then cut from the graph, so 
 H is estimated by -log pi(a|s) of the action taken. Then alpha takes a step on alpha (H - target), so it falls while the
 entropy is above its target, and the critics are fitted to the soft TD(lambda) targets of the window.
 
-There are two critics. As in the paper, their mean ends a window for the actor, because it has the better gradient, their
-minimum goes into the targets, because an overestimate would feed itself there, and neither has a target network, because
-the targets are of the present actor. As in the paper, the std is a function of the state, and the optimiser is AdamW.
+There are two critics. As in the paper, the actor uses their mean at the end of a window, because it has the better gradient;
+the targets use their minimum, because overestimates would reinforce themselves; and neither has a target network, because the
+targets come from the current actor. As in the paper, the std is a function of the state, and the optimiser is AdamW.
 
-Differences from the paper: episodes have a fixed length, so the networks see the time and the last window ends without V;
-all environments are reset together at the start of an iteration, which is one whole episode batch; entropies are not shifted
-and scaled to be positive, which only matters where episodes end early; targets are learned in units of their spread;
-networks are narrow and have no LayerNorm.
+Differences from the paper: episodes have a fixed length, so the networks see the time and the last window ends without V; all
+environments are reset together at the start of an iteration, which is one batch of whole episodes; entropies are not shifted
+and scaled to be positive, which only matters if episodes end early; targets are divided by their standard deviation; networks
+are narrow and have no LayerNorm.
 """
 
 import math
@@ -26,20 +26,20 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from rpg.action_policy import ActionSample, MLPPolicy, squashed_sample
-from rpg.algorithms.base import Algorithm, AlgorithmConfig, bad_indices
-from rpg.gradient import pathwise_loss, signal_to_noise
-from rpg.latent import LatentSpace
-from rpg.metrics import IterationReport
+from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
+from rpg.models.action_policy import ActionSample, MLPPolicy, squashed_sample
+from rpg.models.latent import LatentSpace
+from rpg.models.value import ValueFunction, td_lambda_targets
 from rpg.protocol import Environment, check_last_info
-from rpg.rollout import detached
-from rpg.schedules import Schedule
-from rpg.validation import check_fraction, check_int, check_positive, check_scale
-from rpg.value import ValueFunction, td_lambda_targets
+from rpg.settings_checks import check_fraction, check_int, check_positive, check_scale
+from rpg.training.gradient_estimators import pathwise_loss, signal_to_noise
+from rpg.training.metrics import IterationReport
+from rpg.training.rollout import detached
+from rpg.training.schedules import Schedule
 
 BETAS = (0.7, 0.95)
-"""Of the actor's and the critics' AdamW, the paper's, and of alpha's Adam: short memories, because the objective changes with
-every window, and alpha's gradient falls with alpha."""
+"""Betas of AdamW for the actor and the critics, from the SAPO paper, and of Adam for alpha: short averages, because the
+objective changes with every window, and alpha's gradient is proportional to alpha."""
 CRITICS = ("value_1", "value_2")
 
 
@@ -54,15 +54,15 @@ class SAPOConfig(AlgorithmConfig):
     discount: float = 0.99
     """gamma."""
     trace: float = 0.95
-    """lambda: 0 bootstraps after one step, 1 at the end of the window alone."""
+    """lambda: 0 bootstraps after one step, 1 only at the end of the window."""
     target_entropy: float = -0.5
-    """Entropy of an action, nats a dimension, to which alpha is tuned; the paper's -A/2 for A dimensions in all."""
+    """Entropy of an action, nats per dimension, that alpha is adapted to; the paper's -A/2 in total for A dimensions."""
     alpha_start: float = 0.1
-    """alpha at first. The paper's is 1, for runs of many more windows."""
+    """Initial alpha. The paper uses 1, with many more windows per run."""
     alpha_learning_rate: float = 0.02
-    """Adam step of log alpha; 0 leaves alpha as it is."""
+    """Adam step of log alpha; 0 keeps alpha constant."""
     std_start: float = 0.3
-    """Standard deviation of the action before squashing, at first; it is learned as a function of the state."""
+    """Initial standard deviation of the action before squashing; it is learned as a function of the state."""
     policy_hidden: tuple[int, ...] = (64, 64)
     """Hidden widths of the actor."""
     policy_learning_rate: float = 0.005
@@ -72,15 +72,15 @@ class SAPOConfig(AlgorithmConfig):
     value_learning_rate: float = 0.002
     """AdamW step of the critics."""
     value_epochs: int = 8
-    """How often the critics go through a window."""
+    """Epochs of the critics on each window."""
     value_minibatches: int = 4
-    """Minibatches that a window is dealt into, one step of each critic each."""
+    """Minibatches per epoch, one step of each critic each."""
     rate_decay: Schedule = field(default_factory=lambda: Schedule(1.0, 0.01))
     """Factor on the steps of the actor and the critics."""
     weight_decay: float = 0.01
-    """Of AdamW, the actor's and the critics'; 0 makes it Adam."""
+    """Weight decay of AdamW, for the actor and the critics; 0 makes it Adam."""
     grad_clip: float = 1.0
-    """Largest gradient norm, of the actor and of each critic."""
+    """Largest gradient norm, separately for the actor and each critic."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,9 +108,7 @@ class SoftActor(MLPPolicy):
 
     def __init__(self, env: Environment, config: SAPOConfig, generator: torch.Generator) -> None:
         space, outputs = LatentSpace(True, 1), 2 * env.action_dim
-        super().__init__(
-            space, env.horizon, env.observation_dim, outputs, hidden=config.policy_hidden, generator=generator
-        )
+        super().__init__(space, env.horizon, env.observation_dim, outputs, hidden=config.policy_hidden, generator=generator)
         self.log_std_start = math.log(config.std_start)
 
     def mean_and_std(self, observation: Tensor, latent: Tensor, step: int) -> tuple[Tensor, Tensor]:
@@ -122,29 +120,29 @@ class SoftActor(MLPPolicy):
         return self.mean_and_std(observation, latent, step)[0]
 
     def forward(self, observation: Tensor, latent: Tensor, step: int, std: float, noise: Tensor) -> ActionSample:
-        """A sample at the actor's own std, not the given one."""
+        """A sample with the actor's own std; the argument `std` is ignored."""
         return squashed_sample(*self.mean_and_std(observation, latent, step), noise)
 
 
 @dataclass(frozen=True)
 class Window:
-    """H steps of B episodes, from the step `first` on. Up to the actor's step they carry gradients."""
+    """H steps of B episodes, from the step `first` on. They carry gradients until the actor's update."""
 
     first: int
     observations: Tensor
-    """(H+1, B, O), that of the first state included."""
+    """(H+1, B, O), including that of the first state."""
     entropies: Tensor
     """(H, B) -log pi(a|s)."""
     rewards: Tensor
     """(H, B)."""
     noise: Tensor
-    """(H, B, A), a leaf of the graph: its gradient is that of each episode by its actions."""
+    """(H, B, A), a leaf of the graph: its gradient is the gradient of each episode with respect to its actions."""
     stds: Tensor
     """(H, B, A) of the actions before squashing."""
 
 
 class SAPO(Algorithm[SAPOConfig]):
-    """See the module."""
+    """Soft Analytic Policy Optimization; see the module's docstring."""
 
     policy: SoftActor
 
@@ -162,9 +160,7 @@ class SAPO(Algorithm[SAPOConfig]):
         self.modules |= {name: critic.to(like) for name, critic in zip(CRITICS, self.critics, strict=True)}
         self._rates = {"policy": config.policy_learning_rate, **dict.fromkeys(CRITICS, config.value_learning_rate)}
         self.optimizers = {
-            name: torch.optim.AdamW(
-                self.modules[name].parameters(), lr=rate, betas=BETAS, weight_decay=config.weight_decay
-            )
+            name: torch.optim.AdamW(self.modules[name].parameters(), lr=rate, betas=BETAS, weight_decay=config.weight_decay)
             for name, rate in self._rates.items()
         }
         self.optimizers["alpha"] = torch.optim.Adam([self.log_alpha], lr=config.alpha_learning_rate, betas=BETAS)
@@ -175,7 +171,7 @@ class SAPO(Algorithm[SAPOConfig]):
         for name, rate in self._rates.items():
             self.optimizers[name].param_groups[0]["lr"] = rate * config.rate_decay.value(self.progress(iteration))
 
-        # One episode batch, window by window. What is reported of a window is of the actor and the alpha that ran it.
+        # One batch of episodes, window by window. The reported values belong to the actor and the alpha that ran the window.
         state, info = env.reset(self.episode_seed(iteration)), dict[str, Tensor]()
         rewards, entropies, observations, targets, gradients, rows = [], [], [], [], [], []
         for first in range(0, env.horizon, config.window):
@@ -197,7 +193,7 @@ class SAPO(Algorithm[SAPOConfig]):
             rows.append({**row, "alpha": alpha, "std": float(window.stds.detach().mean())})
         check_last_info(info, env.num_envs)
 
-        # The running scales change between episode batches only. The critics stay what they are.
+        # The running scales change between batches of episodes only. The outputs of the critics do not change.
         seen, earned = torch.cat(observations), torch.cat(targets)
         self.policy.observe(seen)
         for critic in self.critics:
@@ -227,7 +223,8 @@ class SAPO(Algorithm[SAPOConfig]):
         )
 
     def _rolled_out(self, state: Any, first: int) -> tuple[Window, Any, dict[str, Tensor]]:
-        """The window from `state`, which is cut from all before it; the state after it, and what was said of it."""
+        """Run a window from `state`, which carries no gradient. Returns the window, the state after it, and the last step's
+        info."""
         env, config = self.env, self.config
         steps = range(first, min(first + config.window, env.horizon))
         noise = self.standard_normal(len(steps), env.num_envs, env.action_dim).requires_grad_()
@@ -258,8 +255,8 @@ class SAPO(Algorithm[SAPOConfig]):
         return objective / length
 
     def _improve_actor(self, window: Window, alpha: float, iteration: int) -> tuple[Tensor, float, float]:
-        """One step of the actor on J. Returns each episode's gradient of h J by its actions before squashing, (H, B, A), J and
-        the norm of the actor's gradient.
+        """One step of the actor on J. Returns the gradient of h J with respect to each episode's actions before squashing,
+        (H, B, A), J, and the norm of the actor's gradient.
         """
         objective = self._objective(window, alpha)
         self.zero_grad()
@@ -272,7 +269,7 @@ class SAPO(Algorithm[SAPOConfig]):
         return per_episode, float(objective.detach().mean()), norm
 
     def _tune_alpha(self, window: Window, iteration: int) -> float:
-        """One step of log alpha on alpha (H - target); the loss."""
+        """One step of log alpha on alpha (H - target); returns the loss."""
         self.optimizers["alpha"].zero_grad()
         surplus = window.entropies.detach().mean() - self.config.target_entropy * self.env.action_dim
         loss = self.log_alpha.exp() * surplus
@@ -282,7 +279,7 @@ class SAPO(Algorithm[SAPOConfig]):
 
     @torch.no_grad()
     def _targets(self, window: Window, alpha: float) -> Tensor:
-        """(H, B) soft TD(lambda) targets of the critics, from the lower of the two at every state."""
+        """(H, B) soft TD(lambda) targets of the critics, from the minimum of the two at every state."""
         horizon, values = self.env.horizon, []
         for step, observation in enumerate(window.observations[1:], start=window.first + 1):
             both = torch.stack([critic(observation, self._latent, step) for critic in self.critics])
@@ -291,10 +288,10 @@ class SAPO(Algorithm[SAPOConfig]):
         return td_lambda_targets(soft, torch.stack(values), discount=self.config.discount, trace=self.config.trace)
 
     def _fit_critics(self, window: Window, targets: Tensor, iteration: int) -> float:
-        """Epochs of minibatches over the window, the same for both; the mean loss of the first."""
+        """Epochs of minibatches over the window, the same for both critics; returns the mean loss of the first epoch."""
         config = self.config
         seen, wanted, losses = window.observations[:-1].detach(), targets.flatten(), []
-        # both normalise alike, having seen the same
+        # both have the same normaliser statistics
         rows = torch.cat([self.critics[0].rows(o, self._latent, window.first + i) for i, o in enumerate(seen)])
         for _ in range(config.value_epochs):
             order = torch.randperm(len(rows), generator=self.generator).to(rows.device)

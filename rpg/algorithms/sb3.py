@@ -1,8 +1,8 @@
-"""PPO and SAC of stable-baselines3 (needs the extra `baselines`): what reinforcement learning without gradients does.
+"""PPO and SAC of stable-baselines3 (needs the extra `baselines`): reinforcement learning without simulator gradients.
 
-An iteration is one episode of every environment and what the library learns from it. The library draws from Python's,
-numpy's and torch's global generators; they are seeded for each iteration from the algorithm's own generator and put
-back after it, so a run depends on its seed alone.
+An iteration is one episode of every environment and the library's updates on it. The library uses the global random
+generators of Python, numpy and torch; for each iteration they are seeded from the algorithm's own generator, and restored
+after it, so a run depends on its seed only.
 """
 
 import importlib
@@ -18,28 +18,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rpg.action_policy import ActionPolicy
-from rpg.algorithms.base import Algorithm, AlgorithmConfig
-from rpg.latent import LatentSpace
-from rpg.metrics import IterationReport
+from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, NotFiniteError
+from rpg.models.action_policy import ActionPolicy
+from rpg.models.latent import LatentSpace
 from rpg.protocol import Environment
-from rpg.validation import SettingError, check_fraction, check_int, check_not_negative, check_positive
+from rpg.settings_checks import SettingError, check_fraction, check_int, check_not_negative, check_positive
+from rpg.training.metrics import IterationReport
 
-_CONSTANT = ("learning_rate", "clip_range", "n_updates")  # of what the library logs: says nothing, or is not restored
+_CONSTANT = ("learning_rate", "clip_range", "n_updates")  # not reported: meaningless here, or not restored on resuming
 
 
 @dataclass(frozen=True)
 class SB3Config(AlgorithmConfig):
-    """What the settings of PPO and SAC have in common. They assume rewards of order 1 per step."""
+    """The settings that PPO and SAC share. Their defaults assume rewards of order 1 per step."""
 
     policy_hidden: tuple[int, ...] = (64, 64)
     """Hidden widths of the policy and of the values."""
     learning_rate: float = 0.001
     """Adam step of the policy and of the values."""
     discount: float = 0.99
-    """Of the rewards, for each step."""
+    """Discount per step."""
     normalize_observations: bool = True
-    """Whether observations are brought to mean 0 and spread 1, by what was seen so far."""
+    """Whether observations are normalised to mean 0 and standard deviation 1, by running statistics."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -56,19 +56,19 @@ class PPOConfig(SB3Config):
     names: ClassVar[tuple[str, ...]] = ("ppo",)
 
     start_std: float = 0.5
-    """Standard deviation of the actions at the start; it is learned."""
+    """Initial standard deviation of the actions; it is learned."""
     epochs: int = 10
-    """How often an iteration goes through its batch."""
+    """Epochs on each batch."""
     minibatches: int = 4
-    """Parts of the batch, a gradient step each."""
+    """Minibatches per epoch, one gradient step each."""
     gae_lambda: float = 0.95
-    """Of the generalised advantage estimate: 1 has least bias, 0 least variance."""
+    """lambda of generalised advantage estimation: 1 has the least bias, 0 the least variance."""
     clip_range: float = 0.2
-    """How far the probability of an action may move in an iteration, as a ratio less one."""
+    """Clipping range of the probability ratio."""
     entropy_weight: float = 0.0
     """Weight of the action entropy."""
     normalize_rewards: bool = True
-    """Whether rewards are divided by the spread of the discounted returns so far; never in what is reported."""
+    """Whether rewards are divided by the running standard deviation of the discounted returns; reported returns are not."""
     grad_clip: float = 0.5
     """Largest gradient norm."""
 
@@ -84,21 +84,20 @@ class PPOConfig(SB3Config):
 
 @dataclass(frozen=True)
 class SACConfig(SB3Config):
-    """Settings of the soft actor-critic (Haarnoja et al. 2018), its temperature tuned to an entropy of -A nats.
-
-    The replay buffer keeps all the steps of the run: 4 (2 O + A + 5) bytes each.
+    """Settings of the soft actor-critic (Haarnoja et al. 2018), with the temperature adapted to an entropy of -A nats. The
+    replay buffer keeps all steps of the run: 4 (2 O + A + 5) bytes each.
     """
 
     names: ClassVar[tuple[str, ...]] = ("sac",)
 
     random_iterations: int = 2
-    """Iterations at the start whose actions are uniform and from which nothing is learned yet."""
+    """Iterations at the start with uniform random actions and without updates."""
     gradient_steps: int = 64
-    """Gradient steps an iteration."""
+    """Gradient steps per iteration."""
     batch_size: int = 256
-    """Steps drawn from the replay buffer for each."""
+    """Steps drawn from the replay buffer for each gradient step."""
     target_rate: float = 0.005
-    """Part of the way that the target values move to the values with each gradient step."""
+    """Fraction of the way that the target network moves to the value network with each gradient step."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -109,11 +108,9 @@ class SACConfig(SB3Config):
 
 
 class MeanAction(ActionPolicy):
-    """What the library's policy does without noise, as the mean before squashing; there is one latent."""
+    """The library's deterministic policy as an `ActionPolicy`, with one latent."""
 
-    def __init__(
-        self, network: nn.Module, act: Callable[[Tensor], Tensor], features: Callable[[Tensor, int], Tensor]
-    ) -> None:
+    def __init__(self, network: nn.Module, act: Callable[[Tensor], Tensor], features: Callable[[Tensor, int], Tensor]) -> None:
         super().__init__(LatentSpace(True, 1))
         self.network, self._act, self._features = network, act, features
 
@@ -126,13 +123,13 @@ Config = TypeVar("Config", bound=SB3Config)
 
 
 class SB3(Algorithm[Config]):
-    """What PPO and SAC have in common."""
+    """The parts that PPO and SAC share."""
 
     def __init__(self, env: Environment, config: Config, like: Tensor) -> None:
         super().__init__(env, config, like)
         try:
             sb3 = importlib.import_module("stable_baselines3")
-            vector_env = importlib.import_module("rpg.vector_env")
+            vector_env = importlib.import_module("rpg.training.vector_env")
         except ModuleNotFoundError as error:
             raise SettingError(
                 f"algorithm was given {config.algorithm!r}, which needs {error.name}; allowed after "
@@ -159,11 +156,11 @@ class SB3(Algorithm[Config]):
 
     @abstractmethod
     def _entropy(self) -> float:
-        """Entropy of the actions just taken, nats a step."""
+        """Entropy of the latest batch's actions, nats per step."""
 
     @property
     def _common(self) -> dict[str, Any]:
-        """Settings by the names that both of the library's algorithms know them by."""
+        """The shared settings, by their names in the library."""
         config = self.config
         return {
             "learning_rate": config.learning_rate,
@@ -184,7 +181,7 @@ class SB3(Algorithm[Config]):
             entropy = self._entropy()
         for name, module in self.modules.items():
             if not all(bool(value.isfinite().all()) for value in module.state_dict().values()):
-                raise FloatingPointError(f"iteration {iteration}: the {name} is not finite")
+                raise NotFiniteError(f"iteration {iteration}: the {name} is not finite")
         returns, info = self.vector_env.last_returns, self.vector_env.last_info
         logged = {key.removeprefix("train/"): float(value) for key, value in model.logger.name_to_value.items()}
         return IterationReport(
@@ -200,7 +197,7 @@ class SB3(Algorithm[Config]):
         )
 
     def candidates(self) -> tuple[Tensor, Tensor]:
-        """There is but one."""
+        """There is one latent only."""
         return torch.zeros(1, 1, dtype=torch.int64, device=self.like.device), self.like.new_ones(1)
 
     def extra_state(self) -> dict[str, Any]:
@@ -213,18 +210,18 @@ class SB3(Algorithm[Config]):
 
     @property
     def _statistics(self) -> dict[str, Any]:
-        """The running moments that observations and rewards are normalised by."""
+        """The running statistics that normalise observations and rewards."""
         observations = {"observations": self.normalizer.obs_rms} if self.config.normalize_observations else {}
         return {**observations, "returns": self.normalizer.ret_rms}
 
     def _features(self, observation: Tensor, step: int) -> Tensor:
-        """(B, O + 1) what the networks see of `observation` (B, O)."""
+        """(B, O + 1) the networks' input for `observation` (B, O)."""
         seen = self.normalizer.normalize_obs(self._with_time(observation, step, self.env.horizon))
         return torch.as_tensor(seen, device=self.like.device)
 
     @contextmanager
     def _seeded(self) -> Iterator[None]:
-        """Seed the global generators and the random actions' from our own; put the global ones back at the end."""
+        """Seed the global generators and that of the random actions from our own; restore the global ones at the end."""
         seed = int(torch.randint(2**31 - 1, (1,), generator=self.generator))
         python, numpy = random.getstate(), np.random.get_state()
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
@@ -266,12 +263,12 @@ class PPO(SB3[PPOConfig]):
         )
 
     def _entropy(self) -> float:
-        """Of the Gaussian after the iteration's steps, before clipping."""
+        """Entropy of the Gaussian after the iteration's updates, before clipping."""
         return float((self.model.policy.log_std.detach() + 0.5 * np.log(2 * np.pi * np.e)).sum())
 
 
 class SAC(SB3[SACConfig]):
-    """The soft actor-critic. Its replay buffer is as large as the run, so that what is in it never changes."""
+    """The soft actor-critic. Its replay buffer is as large as the run, so its contents are never overwritten."""
 
     def __init__(self, env: Environment, config: SACConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
@@ -286,7 +283,7 @@ class SAC(SB3[SACConfig]):
         return sb3.SAC(
             "MlpPolicy",
             self.normalizer,
-            buffer_size=config.iterations * steps + env.num_envs,  # the one more is never filled: it would wrap
+            buffer_size=config.iterations * steps + env.num_envs,  # one more than is filled, so that it never wraps
             learning_starts=config.random_iterations * steps,
             train_freq=(env.horizon, "step"),
             gradient_steps=config.gradient_steps,
@@ -296,7 +293,7 @@ class SAC(SB3[SACConfig]):
         )
 
     def _entropy(self) -> float:
-        """Of the policy after the iteration's steps, at the states of the batch."""
+        """Entropy of the policy after the iteration's updates, at the states of the batch."""
         buffer = self.model.replay_buffer
         seen = buffer.observations[buffer.pos - self.env.horizon : buffer.pos].reshape(-1, self.env.observation_dim + 1)
         with torch.no_grad():
@@ -318,7 +315,7 @@ class SAC(SB3[SACConfig]):
         self.model.ent_coef_optimizer.load_state_dict(state["temperature_optimizer"])
 
     def state(self) -> dict[str, Any]:
-        """The replay buffer is referred to, not copied: rows are only ever added to it."""
+        """The replay buffer is referenced, not copied: rows are only ever added to it."""
         buffer = self.model.replay_buffer
         replay = {name: torch.from_numpy(array[: buffer.pos]) for name, array in _arrays(buffer).items()}
         return {**super().state(), "replay": replay}
@@ -332,12 +329,12 @@ class SAC(SB3[SACConfig]):
 
 
 def _moments(statistics: Any) -> dict[str, Any]:
-    """Running moments as tensors and a number."""
+    """Running statistics as tensors and a number."""
     mean, var = (torch.tensor(value, dtype=torch.float64) for value in (statistics.mean, statistics.var))
     return {"mean": mean, "var": var, "count": float(statistics.count)}
 
 
 def _arrays(buffer: Any) -> dict[str, Any]:
-    """The arrays of a replay buffer, (steps, B, ...) each. Its time-outs are left out: there are none."""
+    """The arrays of a replay buffer, (steps, B, ...) each, without time-outs, of which there are none."""
     names = ("observations", "next_observations", "actions", "rewards", "dones")
     return {name: getattr(buffer, name) for name in names}

@@ -1,16 +1,17 @@
 """Short-Horizon Actor-Critic (SHAC; Xu et al., ICLR 2022, arXiv:2204.07137), top to bottom.
 
-An episode is cut into windows of h steps. A window is rolled out with the current actor, whose gradient comes through the
-simulator and, for all that follows the window, through a critic:
+An episode is divided into windows of h steps. A window is rolled out with the current actor, whose gradient comes through the
+simulator within the window and through a critic for the reward after it:
 
     J = E[ sum_{i<h} gamma^i r_{t+i} + gamma^h V'(s_{t+h}) ] / h
 
-The actor takes one step on J after every window, and the state is cut from the graph, so no gradient crosses from window
-to window. Then the critic V is fitted to the TD(lambda) targets of the window, which V' gives too, and V' moves towards V.
+The actor takes one step on J after every window, and the state is cut from the graph, so no gradient crosses from window to
+window. Then the critic V is fitted to the TD(lambda) targets of the window, computed with the target critic V', and V' moves
+towards V.
 
 Differences from the paper: episodes have a fixed length, so the networks see the time and the last window ends without V'
-(the paper's environments go on where the last window stopped); targets are learned in units of their spread; all
-environments are reset together at the start of an iteration, which is one whole episode batch.
+(the paper's environments continue where the last window stopped); targets are divided by their standard deviation; all
+environments are reset together at the start of an iteration, which is one batch of whole episodes.
 """
 
 import copy
@@ -20,19 +21,19 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from rpg.action_policy import MLPPolicy
-from rpg.algorithms.base import Algorithm, AlgorithmConfig, bad_indices
-from rpg.gradient import pathwise_loss, signal_to_noise
-from rpg.latent import LatentSpace
-from rpg.metrics import IterationReport
+from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
+from rpg.models.action_policy import MLPPolicy
+from rpg.models.latent import LatentSpace
+from rpg.models.value import ValueFunction, td_lambda_targets
 from rpg.protocol import Environment, ProtocolError, check_last_info
-from rpg.rollout import detached
-from rpg.schedules import Schedule
-from rpg.validation import check_fraction, check_int, check_positive, check_scale
-from rpg.value import ValueFunction, td_lambda_targets
+from rpg.settings_checks import check_fraction, check_int, check_positive, check_scale
+from rpg.training.gradient_estimators import pathwise_loss, signal_to_noise
+from rpg.training.metrics import IterationReport
+from rpg.training.rollout import detached
+from rpg.training.schedules import Schedule
 
 BETAS = (0.7, 0.95)
-"""Of all Adams, the paper's: short memories, because the objective changes with every window."""
+"""Adam's betas, from the SHAC paper: short averages, because the objective changes with every window."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class SHACConfig(AlgorithmConfig):
     discount: float = 0.99
     """gamma."""
     trace: float = 0.95
-    """lambda: 0 bootstraps after one step, 1 at the end of the window alone."""
+    """lambda: 0 bootstraps after one step, 1 only at the end of the window."""
     std_start: float = 0.3
-    """Standard deviation of the action before squashing, at first; it is learned."""
+    """Initial standard deviation of the action before squashing; it is learned."""
     policy_hidden: tuple[int, ...] = (64, 64)
     """Hidden widths of the actor."""
     policy_learning_rate: float = 0.005
@@ -58,15 +59,15 @@ class SHACConfig(AlgorithmConfig):
     value_learning_rate: float = 0.002
     """Adam step of the critic."""
     value_epochs: int = 8
-    """How often the critic goes through a window."""
+    """Epochs of the critic on each window."""
     value_minibatches: int = 4
-    """Minibatches that a window is dealt into, one critic step each."""
+    """Minibatches per epoch, one critic step each."""
     target_rate: float = 0.8
     """Fraction of the way that the target critic moves to the critic after every window."""
     rate_decay: Schedule = field(default_factory=lambda: Schedule(1.0, 0.01))
     """Factor on both Adam steps."""
     grad_clip: float = 1.0
-    """Largest gradient norm, of the actor and of the critic each."""
+    """Largest gradient norm, separately for the actor and the critic."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,21 +85,21 @@ class SHACConfig(AlgorithmConfig):
 
 @dataclass(frozen=True)
 class Window:
-    """H steps of B episodes, from the step `first` on. Up to the actor's step they carry gradients."""
+    """H steps of B episodes, from the step `first` on. They carry gradients until the actor's update."""
 
     first: int
     observations: Tensor
-    """(H+1, B, O), that of the first state included."""
+    """(H+1, B, O), including that of the first state."""
     log_probs: Tensor
     """(H, B) log pi(a|s)."""
     rewards: Tensor
     """(H, B)."""
     noise: Tensor
-    """(H, B, A), a leaf of the graph: its gradient is that of each episode by its actions."""
+    """(H, B, A), a leaf of the graph: its gradient is the gradient of each episode with respect to its actions."""
 
 
 class SHAC(Algorithm[SHACConfig]):
-    """See the module."""
+    """Short-Horizon Actor-Critic; see the module's docstring."""
 
     policy: MLPPolicy
 
@@ -125,7 +126,7 @@ class SHAC(Algorithm[SHACConfig]):
         for name, rate in self._rates.items():
             self.optimizers[name].param_groups[0]["lr"] = rate * config.rate_decay.value(self.progress(iteration))
 
-        # One episode batch, window by window. What is reported of a window is of the actor that ran it.
+        # One batch of episodes, window by window. The reported values belong to the actor that ran the window.
         state, info = env.reset(self.episode_seed(iteration)), dict[str, Tensor]()
         rewards, log_probs, observations, targets, gradients, rows = [], [], [], [], [], []
         for first in range(0, env.horizon, config.window):
@@ -146,7 +147,7 @@ class SHAC(Algorithm[SHACConfig]):
             rows.append({"objective": objective, "grad_norm": grad_norm, "value_loss": loss, "std": std})
         check_last_info(info, env.num_envs)
 
-        # The running scales change between episode batches only. Both critics stay what they are.
+        # The running scales change between batches of episodes only. The outputs of both critics do not change.
         seen, earned = torch.cat(observations), torch.cat(targets)
         self.policy.observe(seen)
         for critic in (self.critic, self.target):
@@ -174,7 +175,8 @@ class SHAC(Algorithm[SHACConfig]):
         )
 
     def _rolled_out(self, state: Any, first: int) -> tuple[Window, Any, dict[str, Tensor]]:
-        """The window from `state`, which is cut from all before it; the state after it, and what was said of it."""
+        """Run a window from `state`, which carries no gradient. Returns the window, the state after it, and the last step's
+        info."""
         env, config = self.env, self.config
         steps = range(first, min(first + config.window, env.horizon))
         noise = self.standard_normal(len(steps), env.num_envs, env.action_dim).requires_grad_()
@@ -200,8 +202,8 @@ class SHAC(Algorithm[SHACConfig]):
         return objective / length
 
     def _improve_actor(self, window: Window, iteration: int) -> tuple[Tensor, float, float]:
-        """One step of the actor on J. Returns each episode's gradient of h J by its actions before squashing, (H, B, A), J and
-        the norm of the actor's gradient.
+        """One step of the actor on J. Returns the gradient of h J with respect to each episode's actions before squashing,
+        (H, B, A), J, and the norm of the actor's gradient.
         """
         objective = self._objective(window)
         if not objective.requires_grad:
@@ -223,12 +225,10 @@ class SHAC(Algorithm[SHACConfig]):
             self.target(o, self._latent, after + i) if after + i < horizon else torch.zeros_like(window.rewards[i])
             for i, o in enumerate(window.observations[1:])
         ]
-        return td_lambda_targets(
-            window.rewards, torch.stack(values), discount=self.config.discount, trace=self.config.trace
-        )
+        return td_lambda_targets(window.rewards, torch.stack(values), discount=self.config.discount, trace=self.config.trace)
 
     def _fit_critic(self, window: Window, targets: Tensor, iteration: int) -> float:
-        """Epochs of minibatches over the window; the mean loss of the first."""
+        """Epochs of minibatches over the window; returns the mean loss of the first epoch."""
         config = self.config
         seen = window.observations[:-1].detach()
         rows = torch.cat([self.critic.rows(o, self._latent, window.first + i) for i, o in enumerate(seen)])

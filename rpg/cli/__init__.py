@@ -1,1 +1,2 @@
-"""The command line ``diffsim-rpg``: the only place that knows the simulator, the tasks and the optimiser."""
+"""The command line ``diffsim-rpg``. It knows a task by `rpg.protocol` only, and finds tasks by the entry points of installed
+packages or by a name such as ``my_package:MyTask``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -13,20 +12,18 @@ INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a sub-command; returns the process's exit code (0 done, 1 physics failed, 2 wrong input, 130 interrupted)."""
-    # Taichi reads these when it is imported; a progress bar and its banner do not share a line
-    os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")
-    from diffsim import InputError, SimulationError
-    from rpg.checkpoint import CheckpointError, CheckpointMismatch
+    """Run a sub-command; returns the process's exit code (0 done, 1 physics or optimisation failed, 2 wrong input, 130
+    interrupted)."""
+    from rpg.algorithms.algorithm import NotFiniteError
     from rpg.cli.optimize import optimize
     from rpg.cli.render import render
-    from rpg.cli.tasks import list_algorithms, list_tasks
+    from rpg.cli.task_lookup import list_algorithms, list_tasks
     from rpg.protocol import ProtocolError
-    from rpg.validation import SettingError
+    from rpg.settings_checks import SettingError
+    from rpg.training.checkpoint import CheckpointError, CheckpointMismatch
 
     errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     mistakes = (
-        InputError,
         CheckpointError,
         CheckpointMismatch,
         ProtocolError,
@@ -47,11 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except mistakes as error:
         errors.print(f"error: {' '.join(str(error).splitlines())}")
         return 2
-    except SimulationError as error:
-        errors.print(f"physics failed: {error}")
-        return 1
-    except FloatingPointError as error:
+    except NotFiniteError as error:
         errors.print(f"optimisation failed: {error}")
+        return 1
+    except FloatingPointError as error:  # an environment's own
+        errors.print(f"physics failed: {error}")
         return 1
     except KeyboardInterrupt:
         errors.print("interrupted")

@@ -1,4 +1,4 @@
-"""Live progress of a run: a bar on a terminal, a line now and then elsewhere."""
+"""Live progress of a run: a bar on a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from rpg.metrics import IterationMetrics
+from rpg.training.metrics import IterationMetrics
 
-LINES_OF_A_RUN = 15  # how many lines a run prints where there is no terminal
+LINES_OF_A_RUN = 15  # lines printed per run without a terminal
 
 
 class TrainingProgress:
@@ -35,27 +35,22 @@ class TrainingProgress:
             TimeRemainingColumn(),
             console=console,
         )
-        self._bar = self._progress.add_task(
-            "", total=iterations, completed=done, status="compiling kernels ..."
-        )
+        self._bar = self._progress.add_task("", total=iterations, completed=done, status="first iteration ...")
 
     def __enter__(self) -> TrainingProgress:
         if self._console.is_terminal:
             self._progress.start()
         else:
-            self._console.print("compiling kernels (cached after the first run) ...")
+            self._console.print("first iteration (a simulator may compile its kernels, once) ...")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._progress.stop()
 
     def update(self, metrics: IterationMetrics) -> None:
         done = metrics.iteration + 1
         status = (
-            f"return {metrics.return_mean:6.2f}  success {metrics.success:4.0%}  "
-            f"distinct outcomes {metrics.distinct_outcomes}"
+            f"return {metrics.return_mean:6.2f}  success {metrics.success:4.0%}  distinct outcomes {metrics.distinct_outcomes}"
         )
         self._progress.update(self._bar, completed=done, status=status)
         interval = max(1, self._iterations // LINES_OF_A_RUN)

@@ -1,4 +1,4 @@
-"""``diffsim-rpg render``: render a finished or interrupted run again."""
+"""``diffsim-rpg render``: renders a finished or interrupted run again."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 import tyro
 from rich.console import Console
 
-from diffsim import InputError
-from rpg.checkpoint import CHECKPOINT_NAME, load_checkpoint
 from rpg.cli.optimize import report
-from rpg.cli.settings import resumed_run
-from rpg.cli.tasks import task_class
-from rpg.trainer import Trainer
+from rpg.cli.run_settings import resumed_run
+from rpg.cli.task_lookup import built_environment, setting_errors, task_class
+from rpg.settings_checks import SettingError
+from rpg.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
+from rpg.training.trainer import Trainer
 
 
 def render(
@@ -27,16 +27,17 @@ def render(
 
     Args:
         run: Folder of the run.
-        task: The task, where it is one of your own (path/to/file.py:Name).
-        mesh: The mesh file the run was given, if it was given one.
+        task: The task, where it is one of your own (module:Class or path/to/file.py:Class).
+        mesh: The mesh file of the run, if it had one.
     """
     if not (run / CHECKPOINT_NAME).exists():
-        raise InputError(f"'{run}' holds no run: there is no {CHECKPOINT_NAME}")
+        raise SettingError(f"'{run}' holds no run: there is no {CHECKPOINT_NAME}")
     torch.set_num_threads(1)
     checkpoint = load_checkpoint(run / CHECKPOINT_NAME)
     found = task_class(task or checkpoint.identity["task"])
     settings = resumed_run(run, found, mesh=mesh, num_envs=None)
-    environment = found(settings.num_envs, mesh=mesh)
-    trainer = Trainer(environment, settings.config, run_dir=run, identity=settings.identity, resume=True)
+    environment = built_environment(found, settings.num_envs, mesh=mesh)
+    with setting_errors():
+        trainer = Trainer(environment, settings.config, run_dir=run, identity=settings.identity, resume=True)
     report(trainer, environment, run, Console(highlight=False), video=True)
     return 0

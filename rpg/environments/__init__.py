@@ -1,1 +1,1 @@
-"""Closed-form environments: problems small enough to know the answer, and fast enough to try an optimiser on."""
+"""Closed-form environments: fast problems with known solutions, to test an optimiser on."""

@@ -2,8 +2,8 @@
 
     r(x) = max(0, 1.1 - 18 (2x + 1.2)^2) + max(0, 0.5 - 0.125 (2x - 1.75)^2) [x < 0.875],   x = a in (-1, 1)
 
-The peak at x = -0.6 is worth 1.1 and 0.25 wide; the hill rises slowly to 0.5 at x = 0.875 and falls off a cliff there. From
-x = -0.12 on all slopes lead up the hill, and between there and the peak there is none.
+The peak at x = -0.6 is worth 1.1 and 0.25 wide; the hill rises slowly to 0.5 at x = 0.875 and falls off a cliff there.
+Right of x = -0.12 the slope leads up the hill; between there and the peak it is 0.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ class Bandit:
         return state
 
     def step(self, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Pull the arms `action` (B, 1); success is a reward above 0.9, which the peak alone gives."""
+        """Pull the arms `action` (B, 1); success is a reward above 0.9, which only the peak gives."""
         reward = bandit_reward(action.squeeze(-1))
         found = reward.detach() > 0.9
         return action, reward, {"success": found, "outcome": found.long()}

@@ -1,7 +1,7 @@
-"""A point in a maze of 5 x 5 rooms: how much of it does a policy visit without being told where to go?
+"""A point in a maze of 5 x 5 rooms, to measure exploration.
 
-The exploration test of the Reparameterized Policy Gradient (Huang et al., ICML 2023) in a maze of its own: the
-rooms are squares of side 1, and their walls have doors as drawn in `LAYOUT`. Its number is `coverage`.
+After the exploration test of the Reparameterized Policy Gradient (Huang et al., ICML 2023), with another maze: the rooms are
+squares of side 1, and their walls have doors as drawn in `LAYOUT`. The measure is `coverage`.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from rpg.validation import check_choice
+from rpg.settings_checks import check_choice
 
 MazeReward = Literal["none", "goal", "distance"]
 Room = tuple[int, int]
@@ -28,16 +28,16 @@ LAYOUT = (
     "|     |  ",
     "o-o o-o-o",
 )
-"""Rooms (o) and the doors between them, room (0, 0) at the lower left, (4, 0) at the lower right: a spanning tree
-and two loops more, drawn by hand."""
+"""Rooms (o) and the doors between them, room (0, 0) at the lower left, (4, 0) at the lower right: a spanning tree and two
+loops, drawn by hand."""
 
 # Sums of powers of two, like every bound made of them: comparisons at a wall are then exact in any float dtype.
 MARGIN = 1 / 16
-"""The point is a square of that half-width: so near its centre comes to a wall."""
+"""The point is a square with this half-width, the least distance of its centre to a wall."""
 DOOR = 1 / 2
 """Width of a door, in the middle of its wall."""
 BAND = DOOR / 2 - MARGIN
-"""So far off the middle of a door the centre still passes."""
+"""The largest distance from the middle of a door at which the centre passes."""
 
 
 def _open_doors() -> tuple[Tensor, Tensor]:
@@ -64,7 +64,7 @@ def neighbours(room: Room) -> list[Room]:
 
 
 def shortest_paths(start: Room) -> dict[Room, list[Room]]:
-    """The rooms on a shortest way from `start` to every room that can be reached, nearest first, both ends included."""
+    """The rooms on a shortest path from `start` to every reachable room, nearest first, both ends included."""
     paths: dict[Room, list[Room]] = {start: [start]}
     queue = [start]
     for room in queue:
@@ -108,11 +108,11 @@ def coverage(positions: Tensor, cells_per_room: int = 1) -> float:
 
 
 def moved(position: Tensor, displacement: Tensor) -> Tensor:
-    """Where `position` (B, 2) gets by `displacement` (B, 2), each below 1 in size: along x first, then along y, each
-    as far as the next wall lets it.
+    """The end of a move from `position` (B, 2) by `displacement` (B, 2), each below 1 in size: along x first, then along y,
+    each up to the next wall.
 
-    Each of the two legs is cut exactly, so nothing jumps a wall, and what is cut in one axis still slides along the
-    wall in the other. The Jacobian is 1 for a free axis and 0 for one that a wall has stopped.
+    Each of the two legs stops exactly at a wall, so no point passes through one, and a point stopped along one axis still
+    slides along the other. The Jacobian is 1 for a free axis and 0 for one stopped by a wall.
     """
     doors_x, doors_y = DOORS_X.to(position.device), DOORS_Y.to(position.device)
     x, y = position.unbind(-1)
@@ -130,12 +130,12 @@ def _cell(coordinate: Tensor) -> Tensor:
 def _slid(
     along: Tensor, by: Tensor, cell: Tensor, other: Tensor, other_cell: Tensor, low_door: Tensor, high_door: Tensor
 ) -> Tensor:
-    """One leg, (B,): `along` moves, in its row or column `cell`, while the coordinate `other` rests."""
+    """One leg, (B,): `along` changes, in its row or column `cell`, while the coordinate `other` is fixed."""
     off = other.detach() - other_cell - 0.5
     before_door = off.abs() <= BAND
     low = cell - (low_door & before_door).long() + MARGIN
     high = cell + 1 + (high_door & before_door).long() - MARGIN
-    within = off.abs() > 0.5 - MARGIN  # in a doorway of the other axis, whose jambs are near
+    within = off.abs() > 0.5 - MARGIN  # in a doorway of the other axis, next to its jambs
     low = torch.where(within, cell + 0.5 - BAND, low).to(along)
     high = torch.where(within, cell + 0.5 + BAND, high).to(along)
     return (along + by).clamp(low, high)
@@ -146,9 +146,9 @@ class Maze:
     """Position (B, 2) in [0, 5]^2, from the middle of the room `start`. An action is a displacement, up to `stride` along
     each axis; see `moved`.
 
-    The goal is the room farthest from `start` by doors, (4, 4) from (0, 0). Rewards: "none"; "goal", 1 in every step
-    that ends in the goal room; "distance", minus the straight distance to that room's middle, over 5: it leads into dead ends.
-    An episode succeeds if it ever was in the goal room. Solutions are told apart by the rooms they went through.
+    The goal is the room farthest from `start` by doors, (4, 4) from (0, 0). Rewards: "none"; "goal", 1 in every step that
+    ends in the goal room; "distance", minus the straight distance to that room's middle, over 5: it leads into dead ends. An
+    episode succeeds if it is ever in the goal room. Solutions differ by the rooms they visit.
 
     Uniformly random actions, 32 episodes of 100 steps, visit 0.20 of the rooms (`coverage`; mean of 20 seeds).
     """
@@ -165,7 +165,7 @@ class Maze:
     action_dim: int = 2
     observation_dim: int = 2
     outcome_radius: float = 1.5
-    """Episodes that differ by two rooms or fewer took the same way: features are 0 or 1 for each room."""
+    """Episodes that differ in at most two rooms count as one solution: features are 0 or 1 for each room."""
 
     def __post_init__(self) -> None:
         check_choice("reward", self.reward, get_args(MazeReward))
@@ -192,7 +192,7 @@ class Maze:
         return state["position"] * (2 / ROOMS) - 1
 
     def positions(self, observations: Tensor) -> Tensor:
-        """The positions (..., 2) that were observed as `observations` (..., 2)."""
+        """The positions (..., 2) of `observations` (..., 2)."""
         return (observations + 1) * (ROOMS / 2)
 
     def step(self, state: Any, action: Tensor) -> tuple[Any, Tensor, dict[str, Tensor]]:
@@ -215,7 +215,7 @@ class Maze:
         return state, reward, info
 
     def _visited(self, state: Any) -> Tensor:
-        """(B, 25) the rooms visited so far, the present one included, numbered 5 i + j."""
+        """(B, 25) the rooms visited so far, including the current one, numbered 5 i + j."""
         cell = _cell(state["position"])
         room = (cell[:, 0] * ROOMS + cell[:, 1]).unsqueeze(-1)
         return state["visited"].scatter(1, room, torch.ones_like(room, dtype=torch.bool))

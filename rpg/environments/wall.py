@@ -1,6 +1,6 @@
-"""A point mass that must go round a straight wall: the smallest problem with two ways and a local optimum.
+"""A point mass that must go round a straight wall: a minimal problem with two solutions and a local optimum.
 
-The straight way to the goal ends at the middle of the wall, where the reward is highest on this side of it.
+The straight path to the goal ends at the middle of the wall, where the reward is highest on this side of it.
 """
 
 import math
@@ -17,18 +17,17 @@ class PointMassWall:
     """Position (B, 2) in m, from (0, 0) to the goal (0, 1), with a wall along y = 0.5, |x| < half_width
     between.
 
-    An action is an acceleration; the reward is the negative distance to the goal in m. The wall is a capsule
-    that what touches it slides along (a projection). Its ends must be round: at the end of a wall without
-    thickness the pathwise gradient only ever says to cut the corner, so going round it is no stationary
-    point.
+    An action is an acceleration; the reward is the negative distance to the goal in m. The wall is a capsule, along which the
+    mass slides on contact (a projection). Its ends must be round: at the end of a wall without thickness the pathwise
+    gradient always points across the corner, so a path round it is not a stationary point.
     """
 
     num_envs: int = 32
     horizon: int = 40
     duration: float = 2.0
-    """Of an episode, s."""
+    """Duration of an episode, s."""
     half_width: float = 0.5
-    """Of the wall, m."""
+    """Half-width of the wall, m."""
     spread: float = 0.02
     """Standard deviation of the first position, m."""
     dtype: torch.dtype = torch.float32
@@ -56,7 +55,7 @@ class PointMassWall:
         return torch.cat([state["position"], state["velocity"]], dim=-1)
 
     def step(self, state: Any, action: Tensor) -> tuple[Any, Tensor, dict[str, Tensor]]:
-        substeps = math.ceil(self.duration / self.horizon / 0.05)  # a longer one could jump the wall
+        substeps = math.ceil(self.duration / self.horizon / 0.05)  # a longer one could pass through the wall
         dt = self.duration / self.horizon / substeps
         position, velocity, crossing = state["position"], state["velocity"], state["crossing"]
         for _ in range(substeps):
@@ -71,7 +70,7 @@ class PointMassWall:
         return state, -distance, {"success": distance.detach() < self.tolerance, "outcome": crossing}
 
     def _outside_wall(self, position: Tensor, velocity: Tensor) -> tuple[Tensor, Tensor]:
-        """Project out of the capsule, along its surface normal, and take away the velocity into it."""
+        """Project positions out of the capsule, along its surface normal, and remove the velocity into it."""
         core = self.half_width - self.radius
         x = position[:, 0].clamp(-core, core)
         offset = position - torch.stack([x, torch.full_like(x, self.wall)], dim=-1)

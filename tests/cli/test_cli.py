@@ -12,7 +12,7 @@ import trimesh
 
 from rpg.cli.main import main
 from rpg.cli.progress import TrainingProgress
-from rpg.metrics import read_metrics
+from rpg.training.metrics import read_metrics
 from tasks import Task, find_task
 
 TINY = '''
@@ -110,9 +110,7 @@ def test_a_run_leaves_everything(tiny, tmp_path, capsys):
     out = tmp_path / "run"
     assert optimize(f"{tiny}:Tiny", "--num-envs", 4, "--out", out) == 0
     names = {path.name for path in out.iterdir()}
-    assert names == {
-        *("metrics.jsonl", "tensorboard", "checkpoint.pt", "result.json", "plot.png", "modes.mp4", "modes.png")
-    }
+    assert names == {*("metrics.jsonl", "tensorboard", "checkpoint.pt", "result.json", "plot.png", "modes.mp4", "modes.png")}
     assert [row.iteration for row in read_metrics(out)] == [0, 1, 2]
     result = json.loads((out / "result.json").read_text())
     assert result["task"] == "Tiny"
@@ -285,6 +283,48 @@ def test_mistakes_are_one_line_and_exit_code_2(tiny, tmp_path, capsys):
     (out / "checkpoint.pt").write_bytes(b"noise")
     assert_refused(capsys, optimize("Detour", "--resume", "--out", out), "checkpoint.pt")
     assert_refused(capsys, main(["render", str(tmp_path / "nothing")]), "holds no run")
+
+
+WALL = """
+from rpg.environments.wall import PointMassWall
+
+class Wall(PointMassWall):
+    def __init__(self, num_envs):
+        super().__init__(num_envs=num_envs, horizon=3)
+
+class NoEnvironment:
+    pass
+"""
+
+
+def test_a_module_in_the_current_directory_and_no_video(tmp_path, capsys, monkeypatch):
+    (tmp_path / "wall_package").mkdir()
+    (tmp_path / "wall_package" / "walls.py").write_text(WALL)
+    (tmp_path / "wall_package" / "broken.py").write_text("1 / 0")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    out = tmp_path / "run"
+    assert optimize("wall_package.walls:Wall", "--num-envs", 4, "--iterations", 2, "--out", out) == 0
+    assert "no video: Wall has no method write_video" in capsys.readouterr().out
+    assert json.loads((out / "result.json").read_text())["task"] == "Wall"
+    assert (out / "plot.png").exists()
+    assert not (out / "modes.mp4").exists()
+    assert main(["render", str(out), "--task", "wall_package.walls:Wall"]) == 0
+    capsys.readouterr()
+    other = ("--out", tmp_path / "other")
+    assert_refused(capsys, optimize("wall_package.walls:Wal", *other), "unknown task 'Wal'", "NoEnvironment, Wall")
+    assert_refused(capsys, optimize("wall_package.walls:NoEnvironment", *other), "lacks reset, observe, step")
+    assert_refused(capsys, optimize("wall_package.nowhere:Wall", *other), "there is no module 'wall_package.nowhere'")
+    assert_refused(capsys, optimize("wall_package.broken:Wall", *other), "wall_package.broken", "ZeroDivisionError")
+    mesh = tmp_path / "mesh.stl"
+    trimesh.creation.box().export(mesh)
+    code = optimize("wall_package.walls:Wall", "--mesh", mesh, *other)
+    assert_refused(capsys, code, "'Wall' takes no mesh", mesh)
+
+
+def test_an_installation_without_entry_points_is_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("rpg.cli.task_lookup.entry_points", lambda group: ())
+    assert_refused(capsys, optimize("Detour", "--out", tmp_path / "run"), "'rpg.tasks'", "reinstall", "pip install -e .")
 
 
 def test_wrong_options_exit_with_2():

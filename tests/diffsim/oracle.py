@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from diffsim.scene.scene import Scene
+import diffsim as ds
 from diffsim.soft.mpm_solver import ON_WALL, PADDING
 
 
@@ -41,66 +41,92 @@ def mean_and_deviator(e):
     return mean, e - mean
 
 
-def law(name, s, a, q):
-    """Elastic stretches, principal Kirchhoff stresses and plastic strain (n, 1) of trial stretches s (n, 3)."""
-    if name == "fixed_corotated":
-        mu, lam = q[:2]
-        return s, fixed_corotated_stress(s, mu, lam), a
-    if name == "neo_hookean":
-        mu, lam = q[:2]
+def lame(q):
+    E, nu = q["youngs_modulus"], q["poissons_ratio"]
+    return E / (2 * (1 + nu)), E * nu / ((1 + nu) * (1 - 2 * nu))
+
+
+def stretch_law(material, s, a, q):
+    """Elastic stretches, principal Kirchhoff stresses and internal variable (n, 1) of trial stretches s (n, 3); q are the
+    material's parameters by name."""
+    if isinstance(material, ds.Elastic):
+        return s, fixed_corotated_stress(s, *lame(q)), a
+    if isinstance(material, ds.NeoHookean):
+        mu, lam = lame(q)
         return s, mu * (s.square() - 1) + lam * s.prod(-1, keepdim=True).log(), a
-    if name == "von_mises":
-        mu, lam, limit, hardening = q[:4]
+    if isinstance(material, ds.MooneyRivlin):
+        c1, c2 = q["c1"], q["c2"]
+        c = (q["bulk_modulus"] - 4 / 3 * c1 - 16 / 3 * c2) / 2
+        J = s.prod(-1, keepdim=True)
+        squares = s.square()
+        others = squares.sum(-1, keepdim=True) - squares
+        return s, 2 * squares * (c1 + c2 * others) + 2 * c * J * (J - 1) - 2 * c1 - 4 * c2, a
+    if isinstance(material, ds.ElastoPlastic):
+        (mu, lam), limit, hardening = lame(q), q["yield_stress"], q["hardening"]
         mean, d = mean_and_deviator(s.log())
         length = (d.square().sum(-1, keepdim=True) + 1e-300).sqrt()
         gamma = ((2 * mu * length - limit - hardening * a) / (2 * mu + hardening)).clamp_min(0.0)
         g = (mean + (1 - gamma / length) * d).exp()
         return g, fixed_corotated_stress(g, mu, lam), a + gamma
-    if name == "drucker_prager":
-        mu, lam, alpha = q[:3]
+    if isinstance(material, ds.Sand):
+        mu, lam = lame(q)
+        sine = q["friction_angle"].sin()
+        alpha = (2 / 3) ** 0.5 * 2 * sine / (3 - sine)
         mean, d = mean_and_deviator(s.log() + a / 3)
         trace = 3 * mean
         length = (d.square().sum(-1, keepdim=True) + 1e-300).sqrt()
         beyond = (length + (3 * lam + 2 * mu) / (2 * mu) * alpha * trace).clamp_min(0.0)
         e = torch.where(trace >= 0, 0.0 * d, mean + d - beyond * d / length)
         return e.exp(), 2 * mu * e + lam * e.sum(-1, keepdim=True), trace.clamp_min(0.0)
-    if name == "snow":
-        mu, lam, compression, stretch, xi = q[:5]
-        g = torch.minimum(torch.maximum(s, 1 - compression), 1 + stretch)
+    if isinstance(material, ds.Snow):
+        mu, lam = lame(q)
+        g = torch.minimum(torch.maximum(s, 1 - q["critical_compression"]), 1 + q["critical_stretch"])
         a = a + (s.log() - g.log()).sum(-1, keepdim=True)
-        h = (xi * (1 - a.exp())).exp()
+        h = (q["hardening"] * (1 - a.exp())).exp()
         return g, fixed_corotated_stress(g, h * mu, h * lam), a
-    raise ValueError(name)
+    raise ValueError(material)
 
 
-def stress_and_flow(name, F, C, a, q):
-    """F, Kirchhoff stress and plastic strain after a step whose trial deformation gradient is F; q are the law's parameters."""
-    if name == "liquid":
-        bulk, gamma, viscosity = q[:3]
+def viscous_stress(C, shear_viscosity, bulk_viscosity):
+    D = 0.5 * (C + C.transpose(-1, -2))
+    spherical = D.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None] * torch.eye(3, dtype=C.dtype)
+    return 2 * shear_viscosity * (D - spherical) + 3 * bulk_viscosity * spherical
+
+
+def stress_and_flow(material, F, C, a, q):
+    """F, Kirchhoff stress and internal variable after a step whose trial deformation gradient is F; q are the material's
+    parameters by name."""
+    if isinstance(material, ds.KelvinVoigt):
+        F, tau, a = stress_and_flow(material.elastic, F, C, a, q)
+        return F, tau + viscous_stress(C, q["shear_viscosity"], q["bulk_viscosity"]), a
+    if isinstance(material, ds.Liquid):
+        bulk, gamma = q["bulk_modulus"], 7.0
         J = torch.linalg.det(F)[:, None, None]
         eye = torch.eye(3, dtype=F.dtype)
-        shear = C + C.transpose(-1, -2) - 2 / 3 * C.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None] * eye
-        return J ** (1 / 3) * eye, -J * bulk / gamma * (J**-gamma - 1) * eye + J * viscosity * shear, a
+        return J ** (1 / 3) * eye, -J * bulk / gamma * (J**-gamma - 1) * eye + J * viscous_stress(C, q["viscosity"], 0.0), a
     U, sigma, Vt = torch.linalg.svd(F)
-    g, t, a = law(name, sigma, a[:, None], q)
+    g, t, a = stretch_law(material, sigma, a[:, None], q)
     return U @ torch.diag_embed(g) @ Vt, U @ torch.diag_embed(t) @ U.transpose(-1, -2), a[:, 0]
 
 
-def substep(scene: Scene, bodies, world, dt, x, v, C, F, a, colliders):
-    """One substep of one environment; bodies (n, 8) and world (4,) as the solver takes them, colliders is a list of
+def substep(scene: ds.Scene, parameters, dt, x, v, C, F, a, colliders):
+    """One substep of one environment; parameters by name, as `Simulator.parameters`, colliders is a list of
     (core, radius, friction, p, R, V, omega)."""
     dx = scene.grid_spacing
     ends = np.cumsum([len(body.rest_particles) for body in scene.soft_bodies]).tolist()
     owner = torch.tensor(np.searchsorted(ends, np.arange(ends[-1]), side="right"))
-    mass, volume = bodies[owner, 0], bodies[owner, 1]
+    volumes = torch.tensor([body.shape.volume / len(body.rest_particles) for body in scene.soft_bodies], dtype=x.dtype)
+    densities = torch.stack([parameters[f"{body.name}.density"] for body in scene.soft_bodies])
+    mass, volume = (densities * volumes)[owner], volumes[owner]
     origin = torch.tensor(scene.lower, dtype=x.dtype) - PADDING * dx
     counts = (np.ceil((np.array(scene.upper) - np.array(scene.lower)) / dx - 1e-6).astype(int) + 1 + 2 * PADDING).tolist()
 
     trial = F + dt * C @ F
     parts = []
-    for i, (body, end) in enumerate(zip(scene.soft_bodies, ends, strict=True)):
+    for body, end in zip(scene.soft_bodies, ends, strict=True):
         own = slice(end - len(body.rest_particles), end)
-        parts.append(stress_and_flow(body.material.LAW, trial[own], C[own], a[own], bodies[i, 2:]))
+        named = {field: parameters[f"{body.name}.{field}"] for field in body.material.parameters}
+        parts.append(stress_and_flow(body.material, trial[own], C[own], a[own], named))
     F, tau, a = (torch.cat(part) for part in zip(*parts, strict=True))
     A = mass[:, None, None] * C - (dt * volume * 4 / dx**2)[:, None, None] * tau
     scaled = (x - origin) / dx
@@ -118,7 +144,7 @@ def substep(scene: Scene, bodies, world, dt, x, v, C, F, a, colliders):
     grid_mass = torch.zeros(size, dtype=x.dtype).index_add(0, index.flatten(), (weight * mass).flatten())
 
     used = grid_mass > 0
-    velocity = grid_momentum[used] / grid_mass[used, None] + dt * world[:3]
+    velocity = grid_momentum[used] / grid_mass[used, None] + dt * parameters["gravity"]
     axes = [torch.arange(n, dtype=x.dtype) for n in counts]
     X = origin + dx * torch.cartesian_prod(*axes)[used]
     layer = 0.5 * dx
@@ -131,7 +157,7 @@ def substep(scene: Scene, bodies, world, dt, x, v, C, F, a, colliders):
     if scene.ground is not None:
         up = torch.tensor([0.0, 0.0, 1.0], dtype=x.dtype)
         on_ground = X[:, 2:] <= scene.ground.height + ON_WALL * dx
-        velocity = torch.where(on_ground, coulomb(velocity, up, world[3]), velocity)
+        velocity = torch.where(on_ground, coulomb(velocity, up, parameters["ground.friction"]), velocity)
     velocity = torch.where(torch.tensor(scene.lower, dtype=x.dtype) + ON_WALL * dx >= X, velocity.clamp_min(0.0), velocity)
     velocity = torch.where(torch.tensor(scene.upper, dtype=x.dtype) - ON_WALL * dx <= X, velocity.clamp_max(0.0), velocity)
 

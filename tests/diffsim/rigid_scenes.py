@@ -35,7 +35,7 @@ def arm(name: str = "arm", *, seed: int = 1, geometries: bool = False) -> Articu
         )  # fmt: skip
         own = (Geometry(Capsule(0.05, 0.03), friction=0.4, restitution=0.3),) if geometries and i > 2 else ()
         place, turn = tuple(0.15 * rng.normal(size=3)), tuple(rng.normal(size=4))
-        links.append(Link(f"l{i}", joint, f"l{i - 1}" if i else None, place, turn, inertia(rng), own))
+        links.append(Link(f"l{i}", joint, f"l{i - 1}" if i else None, place, turn, inertia=inertia(rng), geometries=own))
     actuators = (
         Actuator("torque", "j0", gain=1.5, control_limits=(-1.0, 1.0)),
         Actuator("position", "j1", kind="position", gain=20.0, damping=0.5, force_limits=(-50.0, 50.0)),

@@ -101,9 +101,9 @@ def test_the_jacobian_is_the_derivative_of_the_pose(slide):
         )
     # and it is what the simulator says of velocities
     qd = torch.randn(state.qd.shape, dtype=F64, generator=torch.Generator().manual_seed(1))
-    own = [sim._rigid.model.links[i].dof for i in hand._numbers]
+    own = [sim._rigid.model.links[i].dof for i in hand._indices]
     links = sim.links(state.replace(qd=qd))
-    torch.testing.assert_close((jacobian @ qd[:, own, None])[:, 3:, 0], links.spin[:, hand.link])
+    torch.testing.assert_close((jacobian @ qd[:, own, None])[:, 3:, 0], links.angular_velocity[:, hand.link_index])
     ds.gradcheck(
         lambda q: (hand.jacobian(state.replace(q=q)) * torch.linspace(-1, 1, 42, dtype=F64).view(6, 7)).sum(), {"q": state.q}
     )
@@ -221,16 +221,16 @@ def test_twist_gives_joint_velocities():
     state = moved(sim, hand, 0.3)
     velocity = torch.tensor([[0.1, 0.2, -0.3], [0.0, 0.1, 0.0]], dtype=F64)
     spin = torch.tensor([[0.5, 0.0, 0.1], [0.0, 0.0, 1.0]], dtype=F64)
-    speeds = hand.twist(state, velocity, spin)
+    speeds = hand.joint_velocities(state, velocity, spin)
     torch.testing.assert_close(
         (hand.jacobian(state) @ speeds[..., None])[..., 0], torch.cat([velocity, spin], 1), rtol=0.0, atol=1e-6
     )
-    slow = hand.twist(state, velocity)
+    slow = hand.joint_velocities(state, velocity)
     assert bool((slow.norm(dim=1) <= speeds.norm(dim=1)).all())
     torch.testing.assert_close((hand.jacobian(state)[:, :3] @ slow[..., None])[..., 0], velocity, rtol=0.0, atol=1e-6)
     driven = simulator(arm(kind="velocity"), 2)
     moving = EndEffector(driven, "arm.hand", damping=1e-3)
-    drive = moving.write(moving.twist(driven.reset(), velocity), "velocity")
+    drive = moving.action_for(moving.joint_velocities(driven.reset(), velocity), "velocity")
     after = driven.rollout(driven.reset(), drive.expand(10, 2, 8))[-1]
     assert float((moving.pose(after)[0] - moving.pose(driven.reset())[0])[0] @ velocity[0]) > 0.0
 
@@ -304,17 +304,17 @@ def test_wrong_arguments():
     with refused("rotation", "zero quaternion"):
         hand.solve(state, position, torch.zeros(2, 4, dtype=F64))
     with refused("velocity", "(2, 3)", "list"):
-        hand.twist(state, [0.0])
-    with refused("spin", "(2, 3)", "(2, 2)"):
-        hand.twist(state, position, position[:, :2])
+        hand.joint_velocities(state, [0.0])
+    with refused("angular_velocity", "(2, 3)", "(2, 2)"):
+        hand.joint_velocities(state, position, position[:, :2])
     with refused("others", "(2, 8)", "(2, 7)"):
         hand.action(state, position, others=torch.zeros(2, 7, dtype=F64))
     with refused("targets", "7"):
-        hand.write(torch.zeros(2, 6, dtype=F64))
+        hand.action_for(torch.zeros(2, 6, dtype=F64))
     with refused("kind", "'torque'"):
-        hand.write(torch.zeros(2, 7, dtype=F64), "torque")
+        hand.action_for(torch.zeros(2, 7, dtype=F64), "torque")
     with refused("'arm.j0'", "no velocity actuator", "none"):
-        hand.write(torch.zeros(2, 7, dtype=F64), "velocity")
+        hand.action_for(torch.zeros(2, 7, dtype=F64), "velocity")
     rail = EndEffector(sim, "cart.cart")
     with refused("'cart.rail'", "no position actuator", "none"):
         rail.action(state, position)

@@ -60,7 +60,13 @@ def collision(shape: ds.Shape, *, dt: float = 1e-3) -> ds.Simulator:
         soft_bodies=(jelly((0.5, 0.5, 0.34), velocity=(0.2, 0.0, -1.0)),),
         rigid_bodies=(
             ds.RigidBody(
-                "body", shape, (0.52, 0.51, 0.2), (0.9, 0.1, 0.2, 0.3), mass=0.5, velocity=(0.1, 0.0, 0.3), spin=(1.0, 2.0, 1.0)
+                "body",
+                shape,
+                (0.52, 0.51, 0.2),
+                (0.9, 0.1, 0.2, 0.3),
+                mass=0.5,
+                velocity=(0.1, 0.0, 0.3),
+                angular_velocity=(0.116, 2.126, 1.211),
             ),
         ),
         ground=None,
@@ -73,9 +79,9 @@ def collision(shape: ds.Shape, *, dt: float = 1e-3) -> ds.Simulator:
 
 def rigid_momenta(sim: ds.Simulator, state: ds.State) -> tuple[torch.Tensor, torch.Tensor]:
     """Linear and angular momentum, about the origin, of the body named "body"."""
-    given = sim.parameters()
-    links, number = sim.links(state), sim.link("body")
-    rotation, spin = links.rotation[:, number], links.spin[:, number]
+    given = sim.parameters
+    links, number = sim.links(state), sim.link_index("body")
+    rotation, spin = links.rotation[:, number], links.angular_velocity[:, number]
     arm = rotation @ given["body.center"]
     linear = given["body.mass"] * (links.velocity[:, number] + torch.linalg.cross(spin, arm))
     inertia = given["body.inertia"][torch.tensor([[0, 5, 4], [5, 1, 3], [4, 3, 2]])]
@@ -126,7 +132,7 @@ def squeezed(shape: ds.Shape, regime: str, **options) -> ds.Simulator:
         rigid_bodies=(
             ds.RigidBody(
                 "body", shape, (0.505, 0.49, 0.155), (0.99, 0.02, 0.03, 0.05), mass=0.5, friction=friction,
-                velocity=(0.0, 0.0, 0.2), spin=(0.3, 0.0, 0.2),
+                velocity=(0.0, 0.0, 0.2), angular_velocity=(0.31, 0.023, 0.182),
             ),
         ),
         articulations=(slider(ds.Sphere(0.04), (0.39, 0.51, 0.26)),),
@@ -157,7 +163,7 @@ def tray(regime: str) -> ds.Simulator:
 
 def touching(sim: ds.Simulator, state: ds.State, link: str, geometry: ds.Geometry, body: int = 0) -> np.ndarray:
     """Which particles of environment 0 are nearer to a geometry of a link than the contact's smoothing length."""
-    links, number = sim.links(state), sim.link(link)
+    links, number = sim.links(state), sim.link_index(link)
     local = (state.x[0] - links.position[0, number]) @ links.rotation[0, number]
     radius = 0.5 * float(sim.particle_volume[0]) ** (1.0 / 3.0)
     return geometry.shape.signed_distance(local.numpy() - np.asarray(geometry.position)) < radius + sim.contact.smoothing
@@ -178,7 +184,7 @@ def check_gradients(sim: ds.Simulator, control: float, names: tuple[str, ...], *
     units = {"C": 100.0, "control": 10.0}  # derivatives by these, as they are, drown in what the differences round off
     sizes = {"density": 1e4, "youngs_modulus": 1e5, "friction": 10.0, "gain": 1e3}
     units |= {name: size for name in names for field, size in sizes.items() if name.endswith(field)}
-    inputs = {**fields, "control": action, **{name: sim.parameters()[name] for name in names}}
+    inputs = {**fields, "control": action, **{name: sim.parameters[name] for name in names}}
 
     def functional(**scaled: torch.Tensor) -> torch.Tensor:
         given = {name: units.get(name, 1.0) * value for name, value in scaled.items()}
@@ -429,7 +435,9 @@ def busy() -> ds.Simulator:
         ds.Link("lower", elbow, "upper", (0.14, 0.0, 0.0), inertia=rod, geometries=(bone,)),
     )
     drives = tuple(ds.Actuator(name, name, kind="position", gain=20.0, damping=1.0) for name in ("shoulder", "elbow"))
-    plate = ds.RigidBody("plate", ds.Box((0.1, 0.1, 0.02), rounding=0.01), (0.5, 0.5, 0.075), mass=0.6, spin=(0.0, 0.0, 0.3))
+    plate = ds.RigidBody(
+        "plate", ds.Box((0.1, 0.1, 0.02), rounding=0.01), (0.5, 0.5, 0.075), mass=0.6, angular_velocity=(0.0, 0.0, 0.3)
+    )
     scene = ds.Scene(
         soft_bodies=(jelly((0.5, 0.5, 0.155), (0.05, 0.05, 0.05), velocity=(0.1, 0.0, -0.5)),),
         tools=(ds.Tool("finger", ds.Sphere(0.04), (0.5, 0.5, 0.25), control=("x", "z")),),
@@ -512,7 +520,7 @@ def test_wrong_arguments_are_refused():
 def test_what_breaks_is_named():
     sim = squeezed(SHAPES["sphere"], "sliding")
     state, action = sim.reset(), torch.zeros(1, 1, dtype=F64)
-    with pytest.raises(ds.SimulationError, match="body"):
+    with pytest.raises(ds.SimulationError, match="of link 'body' "):
         sim.step(state.replace(qd=state.qd + 1e9), action)
-    with pytest.raises(ds.SimulationError, match="jelly"):
+    with pytest.raises(ds.SimulationError, match="of body 'jelly' "):
         sim.step(state.replace(v=state.v + 1e9), action)

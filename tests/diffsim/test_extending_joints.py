@@ -25,7 +25,8 @@ class ScrewJoint(ds.JointType):
     constants = 1
 
     def place(self, joint, q, position, rotation):
-        return position + rotation @ np.asarray(joint.axis) * joint.constants[0] * q[0], rotation @ axis_rotation(joint.axis, q[0])
+        shift = rotation @ np.asarray(joint.axis) * joint.constants[0] * q[0]
+        return position + shift, rotation @ axis_rotation(joint.axis, q[0])
 
     def jacobian(self, joint, q, rotation):
         axis = (rotation @ np.asarray(joint.axis))[:, None]
@@ -106,19 +107,21 @@ def arm() -> ds.Articulation:
     inertia = ds.Inertia(0.8, (0.02, 0.03, 0.04), (0.05, 0.02, 0.1))
     ball = ds.Geometry(ds.Sphere(0.08), friction=0.4)
     screw = ds.Joint(
-        "screw", "screw", (0.3, 0.9, 0.2), constants=(PITCH,), damping=0.05, armature=0.01, limits=(-0.2, 0.3), limit_stiffness=10.0,
-        limit_smoothing=0.05,
+        "screw", "screw", (0.3, 0.9, 0.2), constants=(PITCH,), damping=0.05, armature=0.01, limits=(-0.2, 0.3),
+        limit_stiffness=10.0, limit_smoothing=0.05,
     )  # fmt: skip
+    hinge = ds.Joint("tip", "revolute", (1.0, 0.0, 0.2))
     links = (
         ds.Link("base", ds.Joint("base", "revolute", (0.0, 1.0, 0.0)), None, (0.0, 0.0, 0.3), inertia=inertia),
-        ds.Link("nut", screw, "base", (0.1, 0.0, -0.1), (0.9, 0.1, 0.2, -0.1), inertia),
-        ds.Link("tip", ds.Joint("tip", "revolute", (1.0, 0.0, 0.2)), "nut", (0.1, 0.1, 0.0), inertia=inertia, geometries=(ball,)),
+        ds.Link("nut", screw, "base", (0.1, 0.0, -0.1), (0.9, 0.1, 0.2, -0.1), inertia=inertia),
+        ds.Link("tip", hinge, "nut", (0.1, 0.1, 0.0), inertia=inertia, geometries=(ball,)),
     )
     return ds.Articulation("arm", links, (ds.Actuator("motor", "screw"),))
 
 
 def test_gradients_of_an_arm_with_a_screw_agree_with_finite_differences():
-    scene = ds.Scene(articulations=(arm(),), ground=ds.Ground(0.0, 0.5), contact=ds.ContactModel(1e3, 1e-2, 0.1, 0.1))
+    contact = ds.ContactModel(stiffness=1e3, smoothing=1e-2, slip_speed=0.1, restitution_speed=0.1)
+    scene = ds.Scene(articulations=(arm(),), ground=ds.Ground(), contact=contact)
     sim = ds.Simulator(scene, dt=H, substeps=SUBSTEPS, dtype=F64)
     q, qd = torch.tensor([[0.4, 0.25, -0.3]], dtype=F64), torch.tensor([[0.5, -1.0, 0.7]], dtype=F64)
     actions = torch.linspace(-0.5, 0.5, 6, dtype=F64).reshape(6, 1, 1)
@@ -129,10 +132,10 @@ def test_gradients_of_an_arm_with_a_screw_agree_with_finite_differences():
         given = {"arm.nut.mass": mass, "gravity": gravity}
         states = sim.rollout(state.replace(q=q, qd=qd), actions, given)
         links = sim.links(states[-1])
-        touched.append(float(links.position[0, -1, 2]))
+        touched.append(float(links.position[0, -1, 2].detach()))
         return states[-1].q.square().sum() + (links.position * links.velocity).sum() + links.rotation[..., 0].sum()
 
-    defaults = sim.parameters()
+    defaults = sim.parameters
     inputs = {"q": q, "qd": qd, "actions": actions, "mass": defaults["arm.nut.mass"], "gravity": defaults["gravity"]}
     ds.gradcheck(value, inputs, directions=2)
     assert np.isfinite(touched).all()

@@ -58,8 +58,8 @@ def test_norms_are_those_of_autograd():
     torch.testing.assert_close(report.action, found[10].norm(dim=2), rtol=1e-12, atol=0.0)
     assert report.parameters["ball.mass"] == pytest.approx(float(found[11].norm()), rel=1e-12)
     ball = torch.cat([torch.stack(found[:5])[:, :, 7:14], torch.stack(found[5:10])[:, :, 6:12]], dim=2).norm(dim=2)
-    torch.testing.assert_close(report.bodies["ball"], ball, rtol=1e-12, atol=0.0)
-    assert set(report.bodies) == {"flyer", "ball", "servo.bar"}
+    torch.testing.assert_close(report.parts["ball"], ball, rtol=1e-12, atol=0.0)
+    assert set(report.parts) == {"flyer", "ball", "servo.bar"}
     assert set(report.state) == {"q", "qd"}
     assert report.total.shape == (5, 2)
     assert report.growth.shape == report.action.shape == (4, 2)
@@ -86,7 +86,7 @@ def test_the_impact_is_where_gradients_grow():
     heights = torch.stack([each.q[:, 9] for each in sim.rollout(state.replace(q=q), torch.zeros(steps, 2, 1, dtype=F64))])
     jump = report.jump
     assert jump is not None
-    assert jump.body == "ball"
+    assert jump.part == "ball"
     touched = torch.nonzero(heights[:, jump.environment] < 0.051).flatten().tolist()
     assert touched[0] - 1 <= jump.step <= touched[0] + 1
     for environment in range(2):
@@ -138,7 +138,7 @@ def test_soft_bodies_and_tools_are_reported():
     actions[..., 2] = -1.5
     report = gradient_report(sim, sim.reset(), actions, lambda states: states[-1].x[..., 2].mean())
     assert {"x", "v", "F", "tool_position"} <= set(report.state)
-    assert set(report.bodies) == {"jelly", "finger"}
+    assert set(report.parts) == {"jelly", "finger"}
     assert float(report.state["x"].min()) > 0.0
     assert "d/d x" in str(report)
 
@@ -197,8 +197,8 @@ def test_a_simulator_with_another_contact_is_one_made_with_it():
     fine = changed.rollout(changed.reset(), actions)[-1]
     changed.contact = COARSE
     assert changed.contact == COARSE
-    assert float(changed.parameters()["box.stiffness"]) == 1e2
-    assert float(changed.parameters()["ball.stiffness"]) == 5e3  # its own
+    assert float(changed.parameters["box.stiffness"]) == 1e2
+    assert float(changed.parameters["ball.stiffness"]) == 5e3  # its own
     results = []
     for sim in (changed, made):
         start = sim.reset()

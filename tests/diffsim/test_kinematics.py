@@ -95,7 +95,7 @@ def test_gradients_through_a_blocked_motion():
 
     def function(position: torch.Tensor, action: torch.Tensor) -> tuple[torch.Tensor, ...]:
         motion, moved, turned = kinematics.motion(position, rotation / rotation.norm(), action)
-        return motion.position, motion.rotation, motion.velocity, motion.spin, moved, turned
+        return motion.position, motion.rotation, motion.velocity, motion.angular_velocity, moved, turned
 
     position = torch.tensor([[[0.27, 0.3, 0.3]]], dtype=F64, requires_grad=True)
     action = torch.tensor([[1.0, 0.4, 0.2, 1.0, -2.0, 0.5]], dtype=F64, requires_grad=True)

@@ -32,7 +32,7 @@ def functional(state: ds.State) -> torch.Tensor:
 def check(scene: ds.Scene, steps: int, names: list[str], *, dt: float = 4e-3, substeps: int = 5, without: str = "") -> None:
     """Gradients of the state after some control steps by the first state and by parameters; all but ``without`` have one."""
     sim = ds.Simulator(scene, dt=dt, substeps=substeps, dtype=F64)
-    state, defaults = sim.reset(), sim.parameters()
+    state, defaults = sim.reset(), sim.parameters
     units = {name: defaults[name].abs().clamp_min(0.05) for name in names}
 
     def function(q: torch.Tensor, qd: torch.Tensor, **shares: torch.Tensor) -> torch.Tensor:
@@ -76,8 +76,8 @@ PAIR = [f"{body}.{name}" for body in ("a", "b") for name in ("mass", "inertia", 
 def pair(one: ds.Shape, other: ds.Shape, friction: float = 0.05, restitution: float = 0.8) -> ds.Scene:
     """Two bodies that meet off their centres, turning, in weightlessness."""
     given = {"friction": friction, "restitution": restitution}
-    way = {"velocity": (1.0, 0.1, 0.0), "spin": (1.0, -2.0, 0.5), "mass": 1.0}
-    against = {"velocity": (-1.0, 0.0, 0.1), "spin": (0.0, 1.0, 2.0), "mass": 2.0}
+    way = {"velocity": (1.0, 0.1, 0.0), "angular_velocity": (-0.263, -2.237, -0.421), "mass": 1.0}
+    against = {"velocity": (-1.0, 0.0, 0.1), "angular_velocity": (0.231, 2.107, 0.711), "mass": 2.0}
     bodies = (
         ds.RigidBody("a", one, (0.0, 0.0, 0.0), (1.0, 0.2, 0.1, -0.3), **way, **given),
         ds.RigidBody("b", other, (0.3, 0.06, 0.03), (1.0, -0.4, 0.2, 0.1), **against, **given),
@@ -190,7 +190,9 @@ def test_a_box_dropped_flat_settles(restitution):
 
 
 def test_bodies_of_other_events_fly_undisturbed():
-    alone = ds.RigidBody("alone", ds.Box((0.1, 0.05, 0.02)), (5.0, 0.0, 1.0), velocity=(0.3, 0.0, 1.0), spin=(1.0, 2.0, 3.0))
+    alone = ds.RigidBody(
+        "alone", ds.Box((0.1, 0.05, 0.02)), (5.0, 0.0, 1.0), velocity=(0.3, 0.0, 1.0), angular_velocity=(1.0, 2.0, 3.0)
+    )
     ball = ds.RigidBody("ball", ds.Sphere(0.1), (0.0, 0.0, 0.15), velocity=(0.0, 0.0, -3.0), restitution=1.0)
     ground = ds.Ground(restitution=1.0)
     both, single = (
@@ -226,8 +228,9 @@ def test_the_contact_model_can_be_changed_to_event_mode_and_back():
 
 
 def test_a_schedule_keeps_the_kind_of_impact():
-    coarse = ds.ContactModel(1e3, 1e-3, impact="event", event_speed=0.2)
-    schedule = ds.SmoothingSchedule(coarse, ds.ContactModel(1e4, 1e-5, impact="event", event_speed=0.05), iterations=10)
+    coarse = ds.ContactModel(stiffness=1e3, smoothing=1e-3, impact="event", event_speed=0.2)
+    fine = ds.ContactModel(stiffness=1e4, smoothing=1e-5, impact="event", event_speed=0.05)
+    schedule = ds.SmoothingSchedule(coarse, fine, iterations=10)
     assert schedule.at(5).impact == "event"
     assert schedule.at(5).event_speed == pytest.approx(0.1)
 

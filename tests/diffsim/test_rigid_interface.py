@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 import numpy as np
@@ -11,6 +12,7 @@ import trimesh
 
 import diffsim as ds
 from diffsim.rigid import multibody_solver as solver
+from diffsim.rigid.rigid_records import WILD_VELOCITY
 from tests.diffsim.rigid_scenes import arm
 from tests.diffsim.test_inputs import refused
 
@@ -26,14 +28,20 @@ def busy_scene() -> ds.Scene:
     bodies = (
         ds.RigidBody("box", ds.Box((0.1, 0.08, 0.05)), (0.0, 0.0, 0.05), turned, velocity=(0.2, 0.1, -0.1), mass=1.0),
         ds.RigidBody(
-            "ball", ds.Sphere(0.08), (0.02, 0.01, 0.175), spin=(1.0, 2.0, 0.5), mass=0.5, restitution=0.5, stiffness=2e3
+            "ball",
+            ds.Sphere(0.08),
+            (0.02, 0.01, 0.175),
+            angular_velocity=(1.0, 2.0, 0.5),
+            mass=0.5,
+            restitution=0.5,
+            stiffness=2e3,
         ),
         ds.RigidBody("rock", rock, (0.5, 0.02, 0.175), velocity=(0.0, 0.3, 0.0), mass=0.5),
         # held by the arm's last two links
         ds.RigidBody("pebble", ds.Sphere(0.08), (-0.459, -0.196, 0.139), velocity=(0.1, 0.0, 0.2), mass=0.5),
     )
     step = ds.Obstacle("step", ds.Box((0.15, 0.15, 0.05), rounding=0.01), (0.5, 0.0, 0.05), friction=0.3)
-    ground, robot = ds.Ground(0.0, 0.6, 0.2), arm(geometries=True)
+    ground, robot = ds.Ground(0.0, 0.6, restitution=0.2), arm(geometries=True)
     return ds.Scene(rigid_bodies=bodies, articulations=(robot,), obstacles=(step,), ground=ground, contact=CONTACT)
 
 
@@ -51,7 +59,7 @@ def varied(sim: ds.Simulator, steps: int = 3) -> tuple[ds.State, torch.Tensor]:
     state = sim.reset()
     state = state.replace(q=state.q + noise(state.q, 0.01), qd=state.qd + noise(state.qd, 0.2))
     # the prismatic and the first hinge beyond a limit
-    index = [sim._rigid.model.links[sim.link(f"arm.l{n}")].coordinate for n in (0, 1)]
+    index = [sim._rigid.model.links[sim.link_index(f"arm.l{n}")].coordinate for n in (0, 1)]
     q = state.q.clone()
     q[:, index] += torch.tensor([0.3, -0.33], dtype=sim.dtype)
     return state.replace(q=q), noise(torch.zeros(steps, sim.num_envs, sim.action_dim, dtype=sim.dtype), 0.5)
@@ -165,7 +173,7 @@ def test_gradients_of_state_and_actions_through_contact_limits_and_actuators():
 def test_every_parameter_changes_the_result_and_has_its_gradient():
     sim = busy()
     state, actions = varied(sim)
-    defaults = sim.parameters()
+    defaults = sim.parameters
     plain = sim.rollout(state, actions)[-1]
     same = sim.rollout(state, actions, defaults)[-1]
     assert torch.equal(plain.q, same.q)
@@ -213,7 +221,7 @@ def test_link_poses_are_differentiable_and_their_motion_is_their_change():
     def seen(q: torch.Tensor, qd: torch.Tensor) -> torch.Tensor:
         links = sim.links(state.replace(q=q, qd=qd))
         generator = torch.Generator().manual_seed(4)
-        parts = (links.position, links.rotation, links.velocity, links.spin)
+        parts = (links.position, links.rotation, links.velocity, links.angular_velocity)
         return sum((part * torch.randn(part.shape, dtype=F64, generator=generator)).sum() for part in parts)
 
     checks = ds.gradcheck(seen, {"q": state.q, "qd": state.qd})
@@ -225,19 +233,36 @@ def test_link_poses_are_differentiable_and_their_motion_is_their_change():
     torch.testing.assert_close((other.position - one.position) / 1e-7, other.velocity, rtol=1e-5, atol=1e-5)
     turn = (other.rotation @ one.rotation.transpose(-1, -2) - torch.eye(3, dtype=F64)) / 1e-7
     spin = torch.stack([turn[..., 2, 1], turn[..., 0, 2], turn[..., 1, 0]], dim=-1)
-    torch.testing.assert_close(spin, other.spin, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(spin, other.angular_velocity, rtol=1e-5, atol=1e-5)
+
+
+def test_angular_velocity_is_in_the_worlds_frame():
+    turned, spinning = (0.5, 0.1, -0.7, 0.5), (0.3, -2.0, 1.0)
+    body = ds.RigidBody("body", ds.Box((0.3, 0.2, 0.1)), (0.1, 0.2, 3.0), turned, angular_velocity=spinning)
+    still = {"ground": None, "gravity": (0.0, 0.0, 0.0)}
+    sim = ds.Simulator(ds.Scene(rigid_bodies=(body,), **still), dt=1e-6, substeps=1, dtype=F64)
+    state = sim.reset()
+    links = sim.links(state)
+    expected = torch.tensor(spinning, dtype=F64)
+    torch.testing.assert_close(links.angular_velocity[0, 1], expected, rtol=0.0, atol=1e-12)
+    # the generalized velocity has it in the link's frame
+    torch.testing.assert_close(links.rotation[0, 1] @ state.qd[0, 3:], expected, rtol=0.0, atol=1e-12)
+    assert float((state.qd[0, 3:] - expected).abs().max()) > 0.1
+    after = sim.links(sim.step(state, torch.zeros(1, 0, dtype=F64))).rotation[0, 1]
+    turn = (after @ links.rotation[0, 1].T - torch.eye(3, dtype=F64)) / 1e-6  # d R / dt R^T, the cross product's matrix
+    torch.testing.assert_close(torch.stack([turn[2, 1], turn[0, 2], turn[1, 0]]), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_links_go_by_name():
     sim = busy()
-    assert sim.link("world") == 0
-    assert [sim.link(name) for name in ("box", "ball", "pebble", "arm.l0", "arm.l5")] == [1, 2, 4, 5, 10]
+    assert sim.link_index("world") == 0
+    assert [sim.link_index(name) for name in ("box", "ball", "pebble", "arm.l0", "arm.l5")] == [1, 2, 4, 5, 10]
     np.testing.assert_allclose(sim.links(sim.reset()).position[0, 2], [0.02, 0.01, 0.175])
     with refused("'arm.l9'", "box, ball, rock, pebble, arm.l0"):
-        sim.link("arm.l9")
+        sim.link_index("arm.l9")
     dotted = ds.Simulator(ds.Scene(rigid_bodies=(ds.RigidBody("a.b", ds.Sphere(0.1), (0.0, 0.0, 0.5)),)))
-    assert dotted.link("a.b") == 1
-    assert "a.b.mass" in dotted.parameters()
+    assert dotted.link_index("a.b") == 1
+    assert "a.b.mass" in dotted.parameters
 
 
 def test_single_precision_runs_and_has_gradients():
@@ -271,8 +296,25 @@ def test_absurd_physics_is_located():
     with pytest.raises(ds.SimulationError) as caught:
         sim.rollout(later, actions)
     error = caught.value
-    assert (error.step, error.substep, error.environment, error.body, error.quantity) == (7, 0, 1, "ball", "velocity")
+    assert (error.step, error.substep, error.environment, error.kind, error.name, error.quantity) == (
+        7,
+        0,
+        1,
+        "link",
+        "ball",
+        "velocity",
+    )
+    assert "velocity of link 'ball' is not finite" in str(error)
     assert "in environment 1, control step 7, substep 0" in str(error)
+
+
+def test_errors_tell_links_from_tools():
+    paddle = ds.Tool("paddle", ds.Sphere(0.05), (0.0, 0.0, 0.5))
+    ball = ds.RigidBody("ball", ds.Sphere(0.1), (0.0, 0.0, 1.0))
+    model = ds.Simulator(ds.Scene(rigid_bodies=(ball,), tools=(paddle,)))._rigid.solver
+    for index, owner in ((1, "link 'ball'"), (2, "tool 'paddle'")):
+        with pytest.raises(ds.SimulationError, match=f"velocity of {owner} is not finite"):
+            model.check(torch.tensor([[WILD_VELOCITY, 0, 0, index]]), torch.zeros(1))
 
 
 def test_a_link_that_loses_its_mass_is_reported():
@@ -284,6 +326,13 @@ def test_a_link_that_loses_its_mass_is_reported():
         ds.Simulator(ds.Scene(articulations=(hollow,)))
     carried = ds.Link("lower", ds.Joint("weld", "fixed"), "upper", inertia=ds.Inertia(1.0, (0.1,) * 3))
     ds.Simulator(ds.Scene(articulations=(ds.Articulation("arm", (*hollow.links, carried)),)))  # a child's is enough
+
+
+def test_a_contact_too_stiff_for_the_time_step_is_named_by_its_body(caplog):
+    ball = ds.RigidBody("ball", ds.Sphere(0.1), (0.0, 0.0, 0.5), mass=1e-3, stiffness=1e6)
+    with caplog.at_level(logging.WARNING, "diffsim"):
+        ds.Simulator(ds.Scene(rigid_bodies=(ball,)), dt=1e-3)
+    assert "link 'ball': a contact point's stiffness" in caplog.text
 
 
 def test_wrong_parameters():
@@ -321,6 +370,6 @@ def test_wrong_states_and_actions():
     assert sim.rollout(state, actions[:0]) == [state]
     soft = ds.Simulator(ds.Scene((ds.SoftBody("jelly", ds.Sphere(0.1), (0.5, 0.5, 0.5), particles=30),)))
     with refused("'box'", "no rigid bodies"):
-        soft.link("box")
+        soft.link_index("box")
     with refused("no links"):
         soft.links(soft.reset())

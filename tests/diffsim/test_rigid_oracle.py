@@ -49,7 +49,7 @@ def random_tree(name, kinds, parents, rng) -> Articulation:
         )  # fmt: skip
         parent = None if parent is None else f"{name}_l{parent}"
         position = tuple(0.3 * rng.normal(size=3))
-        links.append(Link(f"{name}_l{i}", joint, parent, position, unit_quaternion(rng), random_inertia(rng)))
+        links.append(Link(f"{name}_l{i}", joint, parent, position, unit_quaternion(rng), inertia=random_inertia(rng)))
     return Articulation(name, tuple(links))
 
 
@@ -185,7 +185,8 @@ def test_internal_forces_have_no_resultant():
 
 def body(name, geometry, position, rotation=(1.0, 0.0, 0.0, 0.0), mass=1.0) -> Articulation:
     inertia = Inertia(mass, (0.01 * mass, 0.012 * mass, 0.015 * mass))
-    return Articulation(name, (Link(name, Joint(name, "free"), None, position, rotation, inertia, (geometry,)),))
+    link = Link(name, Joint(name, "free"), None, position, rotation, inertia=inertia, geometries=(geometry,))
+    return Articulation(name, (link,))
 
 
 def shapes_scene():
@@ -290,8 +291,8 @@ def differentiable_scene():
             Link("base", Joint("fixed", "fixed"), geometries=(Geometry(Sphere(0.05)),)),
             Link(
                 "upper",
-                Joint("shoulder", "revolute", (0.0, 1.0, 0.2), (-0.3, 0.46), limit_stiffness=50.0, damping=0.1, armature=0.02,
-                      friction_loss=0.05, spring_stiffness=0.4, spring_rest=0.1),
+                Joint("shoulder", "revolute", (0.0, 1.0, 0.2), limits=(-0.3, 0.46), limit_stiffness=50.0, damping=0.1,
+                      armature=0.02, friction_loss=0.05, spring_stiffness=0.4, spring_rest=0.1),
                 "base", (0.0, 0.0, 0.35), inertia=Inertia(0.8, (0.01, 0.012, 0.004), (0.02, 0.0, -0.1)),
             ),
             Link(

@@ -24,7 +24,7 @@ def repeated(action: tuple[float, ...], steps: int) -> torch.Tensor:
 
 
 def speed(sim: ds.Simulator, state: ds.State, name: str) -> list[float]:
-    return sim.links(state).velocity[0, sim.link(name)].tolist()
+    return sim.links(state).velocity[0, sim.link_index(name)].tolist()
 
 
 # what a tool does
@@ -118,7 +118,8 @@ def busy(num_envs: int = 1, **things) -> ds.Simulator:
     )  # fmt: skip
     obstacle = ds.Obstacle("stop", ds.Sphere(0.05), (0.22, 0.0, 0.06), friction=0.2)
     scene = ds.Scene(
-        rigid_bodies=(box,), articulations=(pendulum,), tools=tools, obstacles=(obstacle,), ground=ds.Ground(0.0, 0.4, 0.1),
+        rigid_bodies=(box,), articulations=(pendulum,), tools=tools, obstacles=(obstacle,),
+        ground=ds.Ground(0.0, 0.4, restitution=0.1),
         contact=CONTACT, **things,
     )  # fmt: skip
     return simulator(scene, num_envs, dt=2e-3, substeps=4)
@@ -154,7 +155,7 @@ def check(sim: ds.Simulator, fields: tuple[str, ...], names: tuple[str, ...], st
     generator = torch.Generator().manual_seed(0)
     weights = {name: torch.randn(getattr(state, name).shape, generator=generator, dtype=F64) for name in fields if name != "C"}
     inputs = {name: getattr(state, name) for name in fields} | {"actions": actions}
-    inputs |= {name: sim.parameters()[name] for name in names}
+    inputs |= {name: sim.parameters[name] for name in names}
 
     def functional(**scaled: torch.Tensor) -> torch.Tensor:
         given = {name: UNITS.get(name, 1.0) * value for name, value in scaled.items()}
@@ -246,7 +247,7 @@ def test_gradients_with_a_soft_body():
     names = ("finger.friction", "finger.stiffness", "box.mass", "box.friction", "jelly.density", "gravity")
     units = {"finger.stiffness": 1e4, "jelly.density": 1e4, "actions": 10.0}
     weights = {name: torch.randn(getattr(state, name).shape, generator=generator, dtype=F64) for name in fields[:4]}
-    inputs = {name: getattr(state, name) for name in fields} | {name: sim.parameters()[name] for name in names}
+    inputs = {name: getattr(state, name) for name in fields} | {name: sim.parameters[name] for name in names}
     inputs["actions"] = repeated((0.2, -0.2, 1.0), 2).clone()
 
     def functional(**scaled: torch.Tensor) -> torch.Tensor:
@@ -307,7 +308,7 @@ def test_tools_come_first_in_actions_and_are_no_links():
     assert sim.reset().tool_position.shape == (2, 2, 3)
     assert sim.links(sim.reset()).position.shape == (2, 3, 3)
     with refused("there is no link 'blade'", "pendulum.rod"):
-        sim.link("blade")
+        sim.link_index("blade")
     still = sim.rollout(sim.reset(), torch.zeros(1, 2, 7, dtype=F64))[-1]
     driven = sim.rollout(sim.reset(), torch.tensor([0.0] * 6 + [1.0], dtype=F64).expand(1, 2, 7))[-1]
     assert torch.equal(still.tool_position, driven.tool_position)
@@ -333,7 +334,7 @@ def test_a_tool_s_surface_is_checked_and_has_parameters():
         ds.Tool("t", ds.Sphere(0.1), (0, 0, 0), restitution=1.5)
     with refused("Tool 't'", "stiffness", "-1"):
         ds.Tool("t", ds.Sphere(0.1), (0, 0, 0), stiffness=-1.0)
-    parameters = busy().parameters()
+    parameters = busy().parameters
     assert {name for name in parameters if name.startswith("blade.")} == {
         "blade.friction", "blade.restitution", "blade.stiffness"
     }  # fmt: skip

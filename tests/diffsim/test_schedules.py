@@ -19,11 +19,11 @@ MIXED = {
 
 def rollout_and_gradients(sim: ds.Simulator, num_envs: int) -> dict[str, torch.Tensor]:
     start = random_state(sim)[list(range(num_envs))]
-    leaves = {name: getattr(start, name).clone().requires_grad_() for name in ("x", "v", "C", "F", "plastic_strain")}
+    leaves = {name: getattr(start, name).clone().requires_grad_() for name in ("x", "v", "C", "F", "internal_variable")}
     speeds = torch.linspace(-0.4, 0.5, num_envs, dtype=sim.dtype)[:, None]
     leaves["action"] = speeds.repeat(1, sim.action_dim).requires_grad_()
-    parameters = {name: value.requires_grad_() for name, value in sim.parameters().items()}
-    state = start.replace(**{name: leaves[name] for name in ("x", "v", "C", "F", "plastic_strain")})
+    parameters = {name: value.requires_grad_() for name, value in sim.parameters.items()}
+    state = start.replace(**{name: leaves[name] for name in ("x", "v", "C", "F", "internal_variable")})
     for _ in range(2):
         state = sim.step(state, leaves["action"], parameters)
     generator = torch.Generator().manual_seed(5)

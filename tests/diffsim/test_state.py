@@ -33,7 +33,7 @@ def test_shapes_are_batch_first(sim, state):
         "v": (BATCH, count, 3),
         "C": (BATCH, count, 3, 3),
         "F": (BATCH, count, 3, 3),
-        "plastic_strain": (BATCH, count),
+        "internal_variable": (BATCH, count),
         "tool_position": (BATCH, tools, 3),
         "tool_rotation": (BATCH, tools, 4),
         "q": (BATCH, 0),
@@ -118,6 +118,50 @@ def test_map_stack_detach_and_to(sim, state):
     assert stacked.x.shape == (2, *state.x.shape)
     assert torch.equal(stacked.F[1], moving.F.detach())
     assert same(state.to("cpu"), state)
+    assert state.to("meta").device == torch.device("meta")
+    assert state.device == torch.device("cpu")
     assert torch.equal(state.map(lambda tensor: tensor + 1).time_step, state.time_step + 1)
     with pytest.raises(FrozenInstanceError):
         state.x = state.v
+
+
+def test_a_stack_has_a_time_axis_before_the_environments(sim, state):
+    states = sim.rollout(state, torch.zeros(4, BATCH, 9))
+    stacked = ds.State.stack(states)
+    assert stacked.num_envs == BATCH
+    assert all(tensor.shape[:2] == (5, BATCH) for tensor in stacked.tensors().values())
+    assert all(same(one, other) for one, other in zip(stacked.unstack(), states, strict=True))
+    for index in (1, slice(1, None), [2, 0], torch.tensor([True, False, True])):
+        chosen = stacked[index]
+        assert chosen.num_envs == states[0][index].num_envs
+        assert same(chosen, ds.State.stack([each[index] for each in states]))
+    with pytest.raises(ds.InputError, match=rf"must lie in \[0, {BATCH}\), got {BATCH}"):
+        stacked[BATCH]
+    twice = ds.State.stack([stacked, stacked])
+    assert twice.num_envs == BATCH
+    assert same(twice[[1]].unstack()[0].unstack()[2], states[2][1])
+    with pytest.raises(ds.InputError, match="at least one State"):
+        ds.State.stack([])
+    with pytest.raises(ds.InputError, match=r"State\.stack"):
+        state.unstack()
+
+
+def test_replace_changes_the_named_fields_only(state):
+    other = state.replace(v=torch.zeros_like(state.v))
+    assert not other.v.any()
+    assert other.x is state.x
+    with pytest.raises(TypeError, match="velocity"):
+        state.replace(velocity=state.v)
+
+
+def test_particles_are_the_fields_of_the_soft_bodies(state):
+    particles = state.particles
+    assert particles._fields == ("x", "v", "C", "F", "internal_variable")
+    assert all(getattr(state, name) is tensor for name, tensor in particles._asdict().items())
+
+
+def test_rigid_scenes_have_environments_and_no_particles():
+    scene = ds.Scene(rigid_bodies=(ds.RigidBody("ball", ds.Sphere(0.1), (0.0, 0.0, 1.0)),))
+    state = ds.Simulator(scene, num_envs=2).reset()
+    assert state.num_envs == ds.State.stack([state] * 3).num_envs == 2
+    assert state.particles.x.shape == (2, 0, 3)

@@ -9,7 +9,7 @@ import pytest
 import trimesh
 
 from diffsim import InputError
-from diffsim.render import Camera, GroundMarker, GroundPlane, ParticleCloud, Rasterizer, TriangleMesh
+from diffsim.render import Camera, ColoredMesh, GroundMarker, GroundPlane, ParticleCloud, Rasterizer
 
 RED, BLUE = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9)
 WHITE = (1.0, 1.0, 1.0)
@@ -20,9 +20,9 @@ def rasterizer() -> Rasterizer:
     return Rasterizer(320, 240, supersampling=2)
 
 
-def ball(centre, radius, color, **options) -> TriangleMesh:
+def ball(centre, radius, color, **options) -> ColoredMesh:
     mesh = trimesh.creation.icosphere(subdivisions=5, radius=radius)
-    return TriangleMesh(mesh.vertices + np.asarray(centre), mesh.faces, color, **options)
+    return ColoredMesh(mesh.vertices + np.asarray(centre), mesh.faces, color, **options)
 
 
 def redness(image: np.ndarray) -> np.ndarray:
@@ -85,7 +85,7 @@ def test_interpolation_is_perspective_correct(rasterizer):
     vertices = np.array([[-0.3, 0, 0], [0.3, 0, 0], [0.3, 4, 0], [-0.3, 4, 0]], dtype=float)
     color = np.array([(0, 0, 0), (0, 0, 0), WHITE, WHITE], dtype=float)
     camera = Camera((0.0, -0.7, 0.8), (0.0, 1.2, 0.0), vertical_fov_degrees=60.0)
-    mesh = TriangleMesh(vertices, [[0, 1, 2], [0, 2, 3]], color, smooth=False)
+    mesh = ColoredMesh(vertices, [[0, 1, 2], [0, 2, 3]], color, smooth=False)
     image = rasterizer.render(camera, meshes=[mesh]).astype(float)
     where = camera.project(np.array([[0, 1.0, 0], [0, 2.0, 0], [0, 3.0, 0]]), 320, 240)
     values = [image[round(y), round(x), 1] / 255 for x, y, _ in where]
@@ -154,7 +154,7 @@ def test_same_frame_twice_is_bit_identical(rasterizer):
 def test_what_is_behind_the_eye_is_left_out(rasterizer):
     camera = Camera((0.0, -1.0, 0.0), (0.0, 0.0, 0.0))
     empty = rasterizer.render(camera)
-    through_the_eye = TriangleMesh([[-1, -2, 0.1], [1, -2, 0.1], [0, 1, 0.1]], [[0, 1, 2]], RED)
+    through_the_eye = ColoredMesh([[-1, -2, 0.1], [1, -2, 0.1], [0, 1, 0.1]], [[0, 1, 2]], RED)
     assert (empty == np.round(255 * np.array([0.93, 0.94, 0.955]))).all()
     behind = rasterizer.render(camera, meshes=[ball((0, -1.5, 0), 0.2, RED), through_the_eye])
     clouds = [ParticleCloud([(0, -1.5, 0), (0, -1.05, 0)], 0.1, RED)]
@@ -166,9 +166,9 @@ def test_bad_arguments():
     with pytest.raises(InputError, match="width"):
         Rasterizer(0, 10)
     with pytest.raises(InputError, match="faces must index 3 vertices"):
-        TriangleMesh(np.zeros((3, 3)), [[0, 1, 3]])
+        ColoredMesh(np.zeros((3, 3)), [[0, 1, 3]])
     with pytest.raises(InputError, match="color"):
-        TriangleMesh(np.zeros((3, 3)), [[0, 1, 2]], color=(255, 0, 0))
+        ColoredMesh(np.zeros((3, 3)), [[0, 1, 2]], color=(255, 0, 0))
     with pytest.raises(InputError, match="radius"):
         ParticleCloud(np.zeros((3, 3)), 0.0)
     with pytest.raises(InputError, match="light_direction"):

@@ -1,5 +1,7 @@
 """Rigid bodies, articulations and obstacles in pictures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -22,7 +24,7 @@ def state_at(q, tools: int = 0) -> ds.State:
         v=torch.zeros(1, 0, 3),
         C=torch.zeros(1, 0, 3, 3),
         F=torch.zeros(1, 0, 3, 3),
-        plastic_strain=torch.zeros(1, 0),
+        internal_variable=torch.zeros(1, 0),
         tool_position=torch.zeros(1, tools, 3),
         tool_rotation=torch.zeros(1, tools, 4),
         q=torch.tensor([q], dtype=torch.float64).reshape(1, -1),
@@ -104,11 +106,11 @@ def test_what_is_not_visible_is_not_drawn():
 def test_colours_by_name_go_before_those_of_the_geometries():
     scene = ds.Scene(articulations=(arm(ds.Geometry(ds.Sphere(0.1), color=RED)),))
     for name in ("arm", "arm.bar"):
-        image = renderer(scene, body_colors={name: GREEN}).frame(state_at([0.0]))
+        image = renderer(scene, colors={name: GREEN}).frame(state_at([0.0]))
         assert mask(image, 1).sum() > 200
         assert mask(image, 0).sum() == 0
     with pytest.raises(ds.InputError, match=r"nothing is named 'leg'; the scene has arm, arm\.bar"):
-        renderer(scene, body_colors={"leg": GREEN})
+        renderer(scene, colors={"leg": GREEN})
 
 
 @pytest.mark.parametrize("ground", [ds.Ground(), None])
@@ -141,11 +143,28 @@ def test_a_mesh_obstacle_is_drawn():
     ring = trimesh.creation.annulus(0.1, 0.2, 0.1)
     shape = ds.TriangleMesh(np.asarray(ring.vertices), np.asarray(ring.faces))
     obstacle = ds.Obstacle("ring", shape, (-0.3, 0.0, 0.4), rotation=(np.sqrt(0.5), np.sqrt(0.5), 0.0, 0.0))
-    image = renderer(box_scene(obstacles=(obstacle,)), body_colors={"ring": GREEN}).frame(state_at([0.4, 0, 0.1, 1, 0, 0, 0]))
+    image = renderer(box_scene(obstacles=(obstacle,)), colors={"ring": GREEN}).frame(state_at([0.4, 0, 0.1, 1, 0, 0, 0]))
     pixels = mask(image, 1)
     x, y = CAMERA.project(np.array([[-0.3, 0.0, 0.4]]), WIDTH, HEIGHT)[0, :2].astype(int)
     assert not pixels[y, x]  # the hole
     assert pixels[y, x - 25 : x + 25].sum() > 15
+
+
+def test_ellipsoid_cone_and_terrain_are_drawn():
+    hills = ds.HeightField(0.05 * np.sin(np.arange(9)[:, None] + np.arange(7)), 0.2)
+    scene = ds.Scene(
+        rigid_bodies=(
+            ds.RigidBody("egg", ds.Ellipsoid((0.15, 0.1, 0.08)), (-0.3, 0.0, 0.3)),
+            ds.RigidBody("cone", ds.Cone(0.12, 0.12, rounding=0.01), (0.3, 0.0, 0.3)),
+        ),
+        obstacles=(ds.Obstacle("hills", hills, (0.0, 0.0, 0.05)),), ground=None,
+    )  # fmt: skip
+    state = state_at([-0.3, 0.0, 0.3, 1, 0, 0, 0, 0.3, 0.0, 0.3, 1, 0, 0, 0])
+    image = renderer(scene, body_colors={"egg": RED, "cone": GREEN}).frame(state)
+    assert mask(image, 0).sum() > 500
+    assert mask(image, 1).sum() > 300
+    bare = renderer(replace(scene, obstacles=()), body_colors={"egg": RED, "cone": GREEN}).frame(state)
+    assert (np.abs(image.astype(int) - bare).max(axis=2) > 20).mean() > 0.1
 
 
 def test_planes_are_floors_or_walls():
@@ -154,7 +173,7 @@ def test_planes_are_floors_or_walls():
     floor = ds.Obstacle("floor", ds.Plane(), (0.0, 0.0, 0.1))
     state = state_at([0.0, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0])
     images = [
-        renderer(box_scene(obstacles=things, ground=None), body_colors={thing.name: GREEN for thing in things}).frame(state)
+        renderer(box_scene(obstacles=things, ground=None), colors={thing.name: GREEN for thing in things}).frame(state)
         for things in ((wall,), (behind,), (floor,), ())
     ]
     assert mask(images[0], 1).sum() > 5000
@@ -171,7 +190,7 @@ def test_soft_and_rigid_things_share_a_picture():
     scene = ds.Scene((soft,), rigid_bodies=(body,))
     sim = ds.Simulator(scene)
     colors = {"soft": RED, "box": GREEN}
-    image = SceneRenderer(scene, width=WIDTH, height=HEIGHT, body_colors=colors).frame(sim.reset())
+    image = SceneRenderer(scene, width=WIDTH, height=HEIGHT, colors=colors).frame(sim.reset())
     assert mask(image, 0).sum() > 200
     assert mask(image, 1).sum() > 200
 
@@ -221,6 +240,6 @@ def test_an_open_surface_is_lit_from_both_sides():
         turn = (np.cos(0.5 * (0.9 + flip)), np.sin(0.5 * (0.9 + flip)), 0.0, 0.0)  # leans towards the eye
         assert abs(rotation_matrix(turn)[2, 2]) > 0.5
         scene = box_scene(obstacles=(ds.Obstacle("sheet", sheet, (0.0, 0.0, 0.3), turn),), ground=None)
-        image = renderer(scene, body_colors={"sheet": GREEN}).frame(state_at([9.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]))
+        image = renderer(scene, colors={"sheet": GREEN}).frame(state_at([9.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]))
         bright.append(image[mask(image, 1)].astype(float).mean())
     assert bright[0] == pytest.approx(bright[1], abs=2.0)

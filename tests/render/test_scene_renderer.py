@@ -23,7 +23,7 @@ def state_of(scene: ds.Scene, shift=(0.0, 0.0, 0.0)) -> ds.State:
         v=torch.zeros_like(points),
         C=torch.zeros(1, count, 3, 3),
         F=torch.eye(3).expand(1, count, 3, 3),
-        plastic_strain=torch.zeros(1, count),
+        internal_variable=torch.zeros(1, count),
         tool_position=torch.tensor([[tool.position for tool in scene.tools]]).reshape(1, -1, 3),
         tool_rotation=torch.tensor([[tool.rotation for tool in scene.tools]]).reshape(1, -1, 4),
         q=torch.zeros(1, 0),
@@ -58,7 +58,7 @@ def hues(image: np.ndarray) -> dict[str, int]:
 
 @pytest.mark.parametrize("mode", ["surface", "particles"])
 def test_every_thing_shows_in_its_colour(scene, mode):
-    renderer = SceneRenderer(scene, width=320, height=240, body_colors=COLORS)
+    renderer = SceneRenderer(scene, width=320, height=240, colors=COLORS)
     marker = GroundMarker((0.95, 0.45), 0.1, color=GREEN)
     image = renderer.frame(state_of(scene), mode=mode, markers=(marker,))
     assert image.shape == (240, 320, 3)
@@ -68,7 +68,7 @@ def test_every_thing_shows_in_its_colour(scene, mode):
 
 
 def test_the_body_moves_with_its_particles_and_the_tool_with_its_pose(scene):
-    renderer = SceneRenderer(scene, width=320, height=240, body_colors=COLORS)
+    renderer = SceneRenderer(scene, width=320, height=240, colors=COLORS)
     before = renderer.frame(state_of(scene))
     state = state_of(scene, shift=(0.0, -0.2, 0.0))
     quarter = torch.tensor([[[np.sqrt(0.5), 0.0, np.sqrt(0.5), 0.0]]], dtype=torch.float32)  # round y
@@ -91,7 +91,7 @@ def test_default_palette_separates_the_things(scene):
 
 
 def test_duck_asset_is_closed_coloured_and_stands():
-    shape = ds.MeshShape(DUCK, size=0.18)
+    shape = ds.TriangleMesh.from_file(DUCK, size=0.18)
     mesh = shape.surface_mesh()
     assert mesh.is_watertight
     assert 2000 <= len(mesh.faces) <= 4000
@@ -110,7 +110,7 @@ def test_duck_asset_is_closed_coloured_and_stands():
 
 def test_bad_arguments(scene):
     with pytest.raises(ds.InputError, match="nothing is named 'duck'"):
-        SceneRenderer(scene, body_colors={"duck": (1, 0, 0)})
+        SceneRenderer(scene, colors={"duck": (1, 0, 0)})
     renderer = SceneRenderer(scene, width=64, height=48)
     with pytest.raises(ds.InputError, match="mode"):
         renderer.frame(state_of(scene), mode="fancy")

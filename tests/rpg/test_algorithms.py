@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from rpg.action_policy import knot_weights, squashed_entropy
 from rpg.algorithms import CONFIGS, build_algorithm, config_from_dict
 from rpg.algorithms.adam import AdamConfig, MultistartConfig
 from rpg.algorithms.cem import CEMConfig
@@ -20,12 +19,13 @@ from rpg.algorithms.sapo import SAPOConfig
 from rpg.algorithms.sb3 import PPOConfig, SACConfig
 from rpg.algorithms.shac import SHACConfig
 from rpg.environments.wall import PointMassWall
-from rpg.evaluation import evaluate_latents
-from rpg.metrics import read_metrics
+from rpg.models.action_policy import knot_weights, squashed_entropy
 from rpg.protocol import check_environment
-from rpg.schedules import Schedule
-from rpg.trainer import Trainer
-from rpg.validation import SettingError
+from rpg.settings_checks import SettingError
+from rpg.training.evaluation import evaluate_latents
+from rpg.training.metrics import read_metrics
+from rpg.training.schedules import Schedule
+from rpg.training.trainer import Trainer
 
 
 class Open(PointMassWall):
@@ -344,7 +344,7 @@ def test_knots_and_entropy():
 
 def test_vector_env_starts_anew_with_the_seeds_of_the_run():
     pytest.importorskip("stable_baselines3")
-    vector_env = importlib.import_module("rpg.vector_env")
+    vector_env = importlib.import_module("rpg.training.vector_env")
     seeds = []
 
     def seed(batch):

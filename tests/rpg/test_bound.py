@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.distributions import Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
-from rpg.action_policy import MLPPolicy, squashed_sample
-from rpg.latent import CategoricalPrior, LatentSpace
-from rpg.objective import BoundWeights, bound_terms
-from rpg.posterior import CategoricalPosterior
-from rpg.rollout import latent_steps, rolled_out
+from rpg.models.action_policy import MLPPolicy, squashed_sample
+from rpg.models.latent import CategoricalPrior, LatentSpace
+from rpg.models.posterior import CategoricalPosterior
+from rpg.training.objective import BoundWeights, bound_terms
+from rpg.training.rollout import latent_steps, rolled_out
 
 TEMPERATURE = 0.15  # exp(r / TEMPERATURE) is 0.02 between the two optima
 DOUBLE = torch.float64

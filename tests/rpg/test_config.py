@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rpg.algorithms.rpg import RPGConfig
-from rpg.network import RunningNormalizer
-from rpg.schedules import Schedule
+import rpg
+from rpg import RPGConfig
+from rpg.models.network import RunningNormalizer
+from rpg.training.schedules import Schedule
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,13 @@ def test_errors_name_argument_value_and_allowed(arguments, words):
     message = str(error.value)
     assert "\n" not in message
     assert all(word in message for word in words), message
+
+
+def test_every_config_and_every_error_is_exported():
+    names = {kind.__name__ for kind in rpg.CONFIGS.values()}
+    names |= {"CheckpointError", "CheckpointMismatch", "NotFiniteError", "ProtocolError", "SettingError"}
+    assert names <= set(rpg.__all__)
+    assert all(hasattr(rpg, name) for name in rpg.__all__)  # ruff's RUF022 keeps it sorted
 
 
 def test_schedule():

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from rpg.algorithms.rpg import RPGConfig
-from rpg.evaluation import evaluate_latents
-from rpg.modes import distinct_modes
-from rpg.rollout import rolled_out
-from rpg.schedules import Schedule
-from rpg.trainer import Trainer
+from rpg.training.evaluation import evaluate_latents
+from rpg.training.modes import distinct_modes
+from rpg.training.rollout import rolled_out
+from rpg.training.schedules import Schedule
+from rpg.training.trainer import Trainer
 
 
 class Ring:

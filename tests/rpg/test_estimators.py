@@ -14,10 +14,10 @@ from torch import Tensor
 from rpg.algorithms import build_algorithm
 from rpg.algorithms.rpg import RPGConfig
 from rpg.environments.wall import PointMassWall
-from rpg.gradient import signal_to_noise
 from rpg.protocol import check_environment
-from rpg.schedules import Schedule
-from rpg.trainer import Trainer
+from rpg.training.gradient_estimators import signal_to_noise
+from rpg.training.schedules import Schedule
+from rpg.training.trainer import Trainer
 
 ONE_LATENT = RPGConfig(num_latents=1).gaussian()
 STILL = {"policy_learning_rate": 1e-30, "grad_clip": 1e9}  # the gradient stays, the policy does too
@@ -51,9 +51,7 @@ class Bandit:
     def exact_gradient(self, mean: Tensor, std: Tensor, alpha: float) -> Tensor:
         """(4,) of E[reward] + alpha H by the mean and the log std: closed forms, and quadrature for tanh's part of H."""
         spike, damped = self.spike, 0.1 * math.exp(-((self.spike * float(std[1])) ** 2) / 2)
-        by_mean = torch.stack(
-            [-2 * (mean[0] - 0.3), -(mean[1] + 0.2) + damped * spike * torch.cos(spike * mean[1])]
-        )
+        by_mean = torch.stack([-2 * (mean[0] - 0.3), -(mean[1] + 0.2) + damped * spike * torch.cos(spike * mean[1])])
         by_log_std = torch.stack([-2 * std[0] ** 2, -(std[1] ** 2) * (1 + damped * spike**2 * torch.sin(spike * mean[1]))])
         nodes, weights = (torch.from_numpy(x) for x in np.polynomial.hermite_e.hermegauss(60))
         slope = -2 * torch.tanh(mean[:, None] + std[:, None] * nodes) * weights / weights.sum()

@@ -1,15 +1,18 @@
 """The estimators and densities against exact answers."""
 
+import math
+
 import pytest
 import torch
 from torch.distributions import Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
+from torch.nn import functional
 
-from rpg.action_policy import MLPPolicy, OpenLoopTable, squashed_sample
-from rpg.gradient import pathwise_loss, score_function_loss
-from rpg.latent import CategoricalPrior, LatentSpace
-from rpg.objective import BoundWeights, bound_terms
-from rpg.posterior import CategoricalPosterior
+from rpg.models.action_policy import MLPPolicy, OpenLoopTable, squashed_sample, time_features
+from rpg.models.latent import CategoricalPrior, LatentSpace
+from rpg.models.posterior import CategoricalPosterior
+from rpg.training.gradient_estimators import pathwise_loss, score_function_loss
+from rpg.training.objective import BoundWeights, bound_terms
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -48,9 +51,7 @@ def test_log_prob_matches_torch(std):
     noise = torch.randn(8, 3, generator=generator(), dtype=torch.float64)
     sample = squashed_sample(mean, std, noise)
     expected = TransformedDistribution(Normal(mean, std), [TanhTransform(cache_size=1)])
-    torch.testing.assert_close(
-        sample.log_prob, expected.log_prob(sample.action).sum(-1), atol=1e-6, rtol=1e-6
-    )
+    torch.testing.assert_close(sample.log_prob, expected.log_prob(sample.action).sum(-1), atol=1e-6, rtol=1e-6)
 
 
 def test_log_prob_is_finite_when_saturated():
@@ -78,33 +79,52 @@ def test_no_score_gradient_through_a_reparameterised_sample():
 
     centre, h = 0.5, 1e-4
     slope = (expected_log_prob(centre + h) - expected_log_prob(centre - h)) / (2 * h)
-    moved = squashed_sample(
-        torch.tensor(centre, dtype=torch.float64), 0.3, torch.linspace(-3, 3, 7).double()[:, None]
-    )
-    assert moved.action.shape == (7, 1)
+    noise = torch.linspace(-3, 3, 7, dtype=torch.float64)[:, None]
+    means = (torch.full_like(noise, c) for c in (centre - h, centre, centre + h))
+    below, at, above = (squashed_sample(mean, 0.3, noise) for mean in means)
+    torch.testing.assert_close(at.action, torch.tanh(centre + 0.3 * noise))
+    torch.testing.assert_close((above.log_prob - below.log_prob) / (2 * h), 2 * at.action.squeeze(-1), atol=1e-7, rtol=0)
     big = torch.randn(400_000, generator=generator(1), dtype=torch.float64)
     assert float((2 * torch.tanh(centre + 0.3 * big)).mean()) == pytest.approx(slope, abs=2e-3)
 
 
 def test_posterior_loss_and_bonus_keep_apart():
-    """The posterior's loss never reaches the policy, and the bonus never trains the posterior."""
-    policy = OpenLoopTable(3, 4, 2, generator=generator())
-    posterior = CategoricalPosterior(2, 3, hidden=(8,), generator=generator(1))
+    """The posterior's loss never reaches the policy, and the bonus never trains the posterior; both gradients are those of
+    finite differences.
+    """
+    policy = OpenLoopTable(3, 4, 2, generator=generator(), scale=0.5).double()
+    posterior = CategoricalPosterior(2, 3, hidden=(8,), generator=generator(1)).double()
     latent = torch.tensor([0, 1, 2, 0, 1])
-    actions = torch.stack(
-        [policy(torch.zeros(5, 2), latent, t, 0.3, torch.zeros(5, 2)).action for t in range(4)]
-    )
-    observations = actions.cumsum(0)
 
-    posterior.training_loss(observations, latent).backward()
+    def visited() -> torch.Tensor:
+        zeros = torch.zeros(5, 2, dtype=torch.float64)
+        return torch.stack([policy(zeros, latent, t, 0.3, zeros).action for t in range(4)]).cumsum(0)
+
+    def slope(parameter: torch.Tensor, function) -> torch.Tensor:
+        """d function / d parameter, entry by entry."""
+        found, flat = torch.zeros_like(parameter), parameter.detach().view(-1)
+        for i, value in enumerate(flat.tolist()):
+            flat[i] = value + 1e-6
+            above = function()
+            flat[i] = value - 1e-6
+            found.view(-1)[i] = (above - function()).detach() / 2e-6
+            flat[i] = value
+        return found
+
+    observations = visited()
+    cross_entropy = posterior.training_loss(observations, latent)
+    torch.testing.assert_close(cross_entropy, -posterior(observations, latent).mean())
+    cross_entropy.backward()
     assert policy.table.grad is None
-    assert all(p.grad is not None for p in posterior.parameters())
+    for parameter in posterior.parameters():
+        expected = slope(parameter, lambda: posterior.training_loss(observations, latent))
+        torch.testing.assert_close(parameter.grad, expected, atol=1e-8, rtol=1e-6)
 
     posterior.zero_grad(set_to_none=True)
     pathwise_loss(posterior.log_prob(observations, latent).mean(0)).backward()
     assert all(p.grad is None for p in posterior.parameters())
-    assert policy.table.grad is not None
-    assert float(policy.table.grad.abs().sum()) > 0
+    expected = slope(policy.table, lambda: pathwise_loss(posterior(visited(), latent).mean(0)))
+    torch.testing.assert_close(policy.table.grad, expected, atol=1e-8, rtol=1e-6)
     torch.testing.assert_close(posterior.log_prob(observations, latent), posterior(observations, latent))
 
 
@@ -123,12 +143,17 @@ def test_bound_carries_no_gradient_of_the_logits():
 
 
 def test_policies_start_near_zero_and_share_an_interface():
-    observation, latent = torch.randn(6, 5, generator=generator()), torch.arange(6) % 3
-    for policy in (
-        OpenLoopTable(3, 7, 2, generator=generator()),
-        MLPPolicy(LatentSpace(True, 3), 7, 5, 2, hidden=(16,), generator=generator()),
-    ):
-        sample = policy(observation, latent, 6, 0.3, torch.zeros(6, 2))
-        assert sample.action.shape == (6, 2)
-        assert sample.log_prob.shape == (6,)
-        assert sample.mean.abs().max() < 0.3
+    """A noiseless action is tanh of the mean, and its density the Gaussian's peak over the slope of tanh."""
+    observation, latent, step, std = torch.randn(6, 5, generator=generator()), torch.arange(6) % 3, 6, 0.3
+    table = OpenLoopTable(3, 7, 2, generator=generator())
+    network = MLPPolicy(LatentSpace(True, 3), 7, 5, 2, hidden=(16,), generator=generator())
+    times = time_features(step, 7, observation)
+    inputs = torch.cat([network.normalizer(observation), functional.one_hot(latent, 3), times], dim=1)
+    for policy, mean in ((table, table.table[latent, step]), (network, network.network(inputs))):
+        sample = policy(observation, latent, step, std, torch.zeros(6, 2))
+        torch.testing.assert_close(sample.mean, mean)
+        torch.testing.assert_close(sample.action, torch.tanh(mean))
+        peak = 2 * math.log(1 / (std * math.sqrt(2 * math.pi)))
+        torch.testing.assert_close(sample.log_prob, peak - (1 - torch.tanh(mean).square()).log().sum(1))
+        assert 0 < sample.mean.abs().max() < 0.3
+        assert not torch.equal(sample.mean[0], sample.mean[1])  # another latent, another action

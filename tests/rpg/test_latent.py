@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from rpg.action_policy import OpenLoopTable
-from rpg.gradient import score_function_loss
-from rpg.latent import CategoricalPrior, GaussianMixturePrior, LatentPrior, LatentSpace, ReturnsPrior, configured_prior
-from rpg.rollout import latent_at, latent_steps
+from rpg.models.action_policy import OpenLoopTable
+from rpg.models.latent import CategoricalPrior, GaussianMixturePrior, LatentPrior, LatentSpace, ReturnsPrior, configured_prior
+from rpg.training.gradient_estimators import score_function_loss
+from rpg.training.rollout import latent_at, latent_steps
 
 DOUBLE = torch.float64
 KINDS = ("categorical", "gaussian", "mixture", "returns")
@@ -65,8 +65,7 @@ def test_draws_are_reproducible_and_of_the_stated_shape(kind, segments, hidden):
     assert prior.entropy(observation).shape == ()
     assert float(prior.probs(observation).sum().detach()) == pytest.approx(1.0)
     parts = [
-        drawn(kind, segments=segments, hidden=hidden).log_prob(draws[:, n : n + 1], observation[n : n + 1])
-        for n in range(3)
+        drawn(kind, segments=segments, hidden=hidden).log_prob(draws[:, n : n + 1], observation[n : n + 1]) for n in range(3)
     ]
     torch.testing.assert_close(torch.cat(parts), prior.log_prob(draws, observation)[:3])
 

@@ -21,7 +21,7 @@ from rpg.environments.maze import (
     wall_segments,
 )
 from rpg.protocol import check_environment, check_last_info
-from rpg.trainer import Trainer
+from rpg.training.trainer import Trainer
 
 
 def crossings(old: torch.Tensor, new: torch.Tensor, dim: int) -> int:

@@ -4,8 +4,8 @@ import pytest
 
 from rpg.algorithms.rpg import RPGConfig
 from rpg.environments.wall import PointMassWall
-from rpg.plots import plot_run
-from rpg.trainer import Trainer
+from rpg.training.plots import plot_run
+from rpg.training.trainer import Trainer
 
 
 @pytest.mark.parametrize("iterations", [1, 4])

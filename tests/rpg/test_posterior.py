@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from rpg.action_policy import MLPPolicy
 from rpg.algorithms.rpg import RPGConfig
-from rpg.latent import LatentSpace
-from rpg.network import PointSetEncoder, RunningNormalizer
-from rpg.posterior import CategoricalPosterior, GaussianPosterior, Posterior, configured_posterior
-from rpg.schedules import Schedule
-from rpg.trainer import Trainer
+from rpg.models.action_policy import MLPPolicy
+from rpg.models.latent import LatentSpace
+from rpg.models.network import PointSetEncoder, RunningNormalizer
+from rpg.models.posterior import CategoricalPosterior, GaussianPosterior, Posterior, configured_posterior
+from rpg.training.schedules import Schedule
+from rpg.training.trainer import Trainer
 
 POINTS = (6, 2)
 

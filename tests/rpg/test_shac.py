@@ -11,13 +11,13 @@ from torch import Tensor
 from rpg.algorithms import build_algorithm, config_from_dict
 from rpg.algorithms.sapo import SAPOConfig
 from rpg.algorithms.shac import SHACConfig
-from rpg.checkpoint import CHECKPOINT_NAME, load_checkpoint
 from rpg.environments.wall import PointMassWall
-from rpg.latent import LatentSpace
+from rpg.models.latent import LatentSpace
+from rpg.models.value import ValueFunction, td_lambda_targets
 from rpg.protocol import ProtocolError, check_environment
-from rpg.schedules import Schedule
-from rpg.trainer import Trainer
-from rpg.value import ValueFunction, td_lambda_targets
+from rpg.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
+from rpg.training.schedules import Schedule
+from rpg.training.trainer import Trainer
 
 BOTH = pytest.mark.parametrize("kind", [SHACConfig, SAPOConfig])
 ENV = PointMassWall(num_envs=8, horizon=7)
@@ -142,11 +142,42 @@ def test_no_gradient_crosses_windows_and_every_step_is_counted(kind):
     assert not any(torch.equal(a, b) for a, b in zip(before, algorithm.policy.parameters(), strict=True))
     assert report.latent_probs == (1.0,)
     assert report.grad_norm > 0
-    assert report.gradient_snr >= 0
     assert {"value_loss", "value_target", "std"} <= report.terms.keys()
     latents, probs = algorithm.candidates()
     assert latents.tolist() == [[0]]
     assert probs.tolist() == [1.0]
+
+
+class NoisySlopes:
+    """Reward k_b a with k_b = mean +- spread, each in half of the environments: the gradient by the action is k_b tanh'(u)."""
+
+    num_envs, horizon, action_dim, observation_dim = 6, 5, 1, 1
+
+    def __init__(self, mean: float, spread: float) -> None:
+        self.slopes = mean + spread * torch.tensor([1.0, -1.0]).repeat(3).double()
+
+    def reset(self, seed=None):
+        return torch.zeros(self.num_envs, 1, dtype=torch.float64)
+
+    def observe(self, state):
+        return state
+
+    def step(self, state, action):
+        label = torch.zeros(self.num_envs, dtype=torch.int64)
+        return state, self.slopes * action.squeeze(-1), {"success": label.bool(), "outcome": label}
+
+
+@BOTH
+@pytest.mark.parametrize(("mean", "spread"), [(1.0, 0.5), (-3.0, 4.0), (0.0, 1.0)])
+def test_the_reported_snr_is_that_of_known_noise(kind, mean, spread):
+    """The mean of B slopes has the standard error s / sqrt(B - 1) for deviations +-s; its square comes off |mean|^2."""
+    env = NoisySlopes(mean, spread)
+    # actions of almost no noise, and hardly any bonus for it: the slopes are all that differs
+    options = {"alpha_start": 1e-9} if kind is SAPOConfig else {}
+    config = kind(window=5, policy_hidden=(8,), value_epochs=1, std_start=0.011, **options)
+    report = build_algorithm(env, config, check_environment(env)).iterate(0)
+    noise = spread**2 / (env.num_envs - 1)
+    assert report.gradient_snr == pytest.approx(math.sqrt(max(0.0, mean**2 - noise) / noise), rel=0.01, abs=0.01)
 
 
 def test_critics_take_the_minimum_for_targets_and_no_value_after_the_end():
@@ -162,9 +193,7 @@ def test_critics_take_the_minimum_for_targets_and_no_value_after_the_end():
     soft = (last.rewards + 0.3 * last.entropies).detach()
     values = -2 * last.observations[1:].detach().square().sum(-1)
     values[-1] = 0
-    torch.testing.assert_close(
-        algorithm._targets(last, 0.3), td_lambda_targets(soft, values, discount=0.9, trace=0.8)
-    )
+    torch.testing.assert_close(algorithm._targets(last, 0.3), td_lambda_targets(soft, values, discount=0.9, trace=0.8))
 
 
 def test_new_scales_leave_values_as_they_are_and_a_target_follows():

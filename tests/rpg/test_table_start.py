@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from rpg.action_policy import OpenLoopTable, knot_weights
 from rpg.algorithms.rpg import RPG, RPGConfig
 from rpg.environments.wall import PointMassWall
+from rpg.models.action_policy import OpenLoopTable, knot_weights
 
 
 def table(**options):

@@ -8,18 +8,16 @@ import pytest
 import torch
 
 from rpg.algorithms.rpg import RPGConfig
-from rpg.checkpoint import CHECKPOINT_NAME, CheckpointError, CheckpointMismatch, load_checkpoint
 from rpg.environments.wall import PointMassWall
-from rpg.metrics import METRICS_NAME, read_metrics
-from rpg.modes import distinct_modes, expected_success, policy_success
 from rpg.protocol import check_environment
-from rpg.schedules import Schedule
-from rpg.trainer import Trainer
+from rpg.training.checkpoint import CHECKPOINT_NAME, CheckpointError, CheckpointMismatch, load_checkpoint
+from rpg.training.metrics import METRICS_NAME, read_metrics
+from rpg.training.modes import distinct_modes, expected_success, policy_success
+from rpg.training.schedules import Schedule
+from rpg.training.trainer import Trainer
 
 ENV = PointMassWall(num_envs=8, horizon=6)
-CONFIG = RPGConfig(
-    num_latents=3, iterations=8, policy="mlp", policy_hidden=(8,), posterior_hidden=(8,), seed=1
-)
+CONFIG = RPGConfig(num_latents=3, iterations=8, policy="mlp", policy_hidden=(8,), posterior_hidden=(8,), seed=1)
 IDENTITY = {"task": "point mass"}
 
 
@@ -45,9 +43,7 @@ class Broken(PointMassWall):
     """Interrupts, or loses its numbers, in the middle of the given episode."""
 
     def arm(self, episode: int, kind: str) -> "Broken":
-        object.__setattr__(
-            self, "countdown", (episode + 1) * self.horizon + 1 - 3
-        )  # + 1 for check_environment
+        object.__setattr__(self, "countdown", (episode + 1) * self.horizon + 1 - 3)  # + 1 for check_environment
         object.__setattr__(self, "kind", kind)
         return self
 
@@ -118,9 +114,7 @@ def test_metrics_past_the_checkpoint_are_dropped(tmp_path):
     path = tmp_path / METRICS_NAME
     lines = path.read_text().splitlines()
     stray = {**json.loads(lines[-1]), "iteration": 5}
-    path.write_text(
-        "\n".join([*lines, json.dumps(stray)]) + '\n{"iteration": 6, "ret'
-    )  # as a killed process leaves it
+    path.write_text("\n".join([*lines, json.dumps(stray)]) + '\n{"iteration": 6, "ret')  # as a killed process leaves it
     Trainer(ENV, CONFIG, run_dir=tmp_path, resume=True).train()
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [row["iteration"] for row in rows] == list(range(CONFIG.iterations))
@@ -134,9 +128,7 @@ def test_metrics_past_the_checkpoint_are_dropped(tmp_path):
 
 def test_checkpoint_mismatch(tmp_path):
     Trainer(ENV, CONFIG, run_dir=tmp_path, identity=IDENTITY).train(interrupt_after(0))
-    with pytest.raises(
-        CheckpointMismatch, match="'task': the checkpoint has 'point mass', this run was given 'door'"
-    ):
+    with pytest.raises(CheckpointMismatch, match="'task': the checkpoint has 'point mass', this run was given 'door'"):
         Trainer(ENV, CONFIG, run_dir=tmp_path, identity={"task": "door"}, resume=True)
     with pytest.raises(CheckpointMismatch, match="'seed': the checkpoint has 1, this run was given 2"):
         Trainer(ENV, replace(CONFIG, seed=2), run_dir=tmp_path, identity=IDENTITY, resume=True)
@@ -156,9 +148,7 @@ def test_corrupt_checkpoint_is_one_line(tmp_path: Path, damage):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("kind", "words"), [("reward", "the reward"), ("gradient", "the gradient of the policy")]
-)
+@pytest.mark.parametrize(("kind", "words"), [("reward", "the reward"), ("gradient", "the gradient of the policy")])
 def test_not_finite_names_iteration_term_and_environments(tmp_path, kind, words):
     env = Broken(num_envs=8, horizon=6).arm(2, kind)
     trainer = Trainer(env, CONFIG, run_dir=tmp_path)
@@ -179,8 +169,7 @@ def test_gaussian_has_the_same_network_with_one_latent():
     ]  # one-hot z is narrower, nothing else
     history = gaussian.train().history
     assert all(
-        row.terms["posterior_term"] == 0 and row.latent_entropy == 0 and "posterior_loss" not in row.terms
-        for row in history
+        row.terms["posterior_term"] == 0 and row.latent_entropy == 0 and "posterior_loss" not in row.terms for row in history
     )
 
 

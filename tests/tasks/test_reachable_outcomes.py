@@ -56,9 +56,7 @@ def test_the_cup_traps_what_goes_straight_and_a_detour_is_worth_more():
     task = CupTrap(4)
     check_environment(task)
     straight = script(task.horizon, (task.horizon, 0.9, 0.0))
-    left, right = (
-        script(task.horizon, (6, 0.1, side * 0.98), (8, 0.98, 0.0), (6, 0.8, -side * 0.98)) for side in (1.0, -1.0)
-    )
+    left, right = (script(task.horizon, (6, 0.1, side * 0.98), (8, 0.98, 0.0), (6, 0.8, -side * 0.98)) for side in (1.0, -1.0))
     wavering = script(task.horizon, (10, 0.9, 0.6), (10, 0.9, -0.6), (20, 0.9, 0.6))  # within the cup it finds no way out
     actions, total, info = played(task, [straight, left, right, wavering])
     assert info["success"].tolist() == [False, True, True, False]

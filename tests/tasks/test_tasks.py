@@ -73,6 +73,15 @@ def test_what_an_author_forgets_is_named():
         Slide(1, mesh="x.obj")
 
 
+def test_the_device_is_the_simulators():
+    assert Slide(1, device="cpu").sim.device == "cpu"
+    with pytest.raises(ds.InputError, match="device must be 'cpu' or 'cuda', got 'gpu'"):
+        Slide(1, device="gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(ds.InputError, match=r"device must be 'cpu'|device 'cuda' is not available"):
+            Slide(1, device="cuda")
+
+
 def test_registry():
     with pytest.raises(ds.InputError, match=r"unknown task 'Detuor'.*did you mean 'Detour'"):
         find_task("Detuor")

@@ -3,6 +3,7 @@
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,16 +18,22 @@ from diffsim.soft.kernels.boxes import empty_box, node_count, row_count
 from diffsim.soft.kernels.grid_update import grid_stage
 from diffsim.soft.kernels.particles import particle_stages
 from diffsim.soft.kernels.soft_lanes import BLOCK
-from diffsim.soft.soft_records import COMPONENTS, FRAME, LANE_WIDTH, OUTGROWN, PARTICLES, STATUS, SUBSTEPS
+from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
+from diffsim.soft.soft_records import FRAME, LANE_WIDTH, OUTGROWN, Box, Component, Sizes, Status
 
 
-def coupled_kernels(precision: str, joint_kinds: tuple, event: bool) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64" and those kinds of joints; with ``event``, rigid bodies' fast impacts are events."""
+def coupled_kernels(
+    precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, further: tuple, joint_kinds: tuple, event: bool
+) -> SimpleNamespace:
+    """The kernels ``forward`` and ``adjoint``; precision, laws and ``viscous`` as of `soft_lanes.lane_kernels`; for the shapes
+    of every scene and the classes ``further`` (`diffsim.scene.shapes.distance_kinds`), and those kinds of joints; with
+    ``event``, rigid bodies' fast impacts are events."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    particles = particle_stages(real, width=LANE_WIDTH, shared_grid=False)
+    particles = particle_stages(real, laws, viscous, width=LANE_WIDTH, shared_grid=False)
     nodes = grid_stage(real, shared_grid=False)
-    rigid, rows_of = substep_stages(real, joint_kinds, tools=True, event=event), model_rows()
-    contact = particle_contact(real, particles)
+    rigid = substep_stages(real, joint_kinds, tools=True, event=event, further=further)
+    model = model_rows()
+    contact = particle_contact(real, particles, further)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Nodes = ti.types.ndarray(dtype=vec4, ndim=1)
@@ -43,27 +50,28 @@ def coupled_kernels(precision: str, joint_kinds: tuple, event: bool) -> SimpleNa
     ):  # fmt: skip
         """Advance environments by one control step. With ``keep``, ``tape`` and ``rows`` (the rigid tape) have substeps + 1
         rows per environment, and records, q and v stay as they were; without it there is one row for each lane."""
+        soft = ti.static(SoftMemory(tape, frames, constants, sizes, soft_inputs, boxes, grid, velocity, status))
         bodies = ti.static(RigidMemory(integers, reals, inputs, rows, work, grids, controls, rigid_status))
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
                 particles.reserve()
                 lane = iteration // BLOCK
-                substeps, count, tiles = sizes[SUBSTEPS], sizes[PARTICLES], tile_count
+                substeps, count, tiles = sizes[Sizes.substeps], sizes[Sizes.particles], tile_count
                 coordinates, dofs, links = integers[Header.coordinates], integers[Header.dofs], integers[Header.links]
                 width = coordinates + 2 * dofs + dofs * dofs + Wrench.SIZE * links + ti.static(EVENTS_LENGTH if event else 0)
                 base = lane * integers[Header.work]
-                vector, running_q, running_v = rows_of.scratch_parts(bodies, base)
+                vector, running_q, running_v = model.scratch_parts(bodies, base)
                 velocity_offset = lane * velocity_capacity
                 e = lane
                 while e < environments:
                     rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.actuators]
                     first_row = ti.select(keep == 1, e * (substeps + 1), lane)
-                    first_box = e * (substeps + 1) * 6
+                    first_box = e * (substeps + 1) * Box.SIZE
                     empty_box(boxes, first_box)
                     for n in range(tiles):
-                        place = (first_row * tiles + n) * COMPONENTS
+                        place = (first_row * tiles + n) * Component.SIZE
                         particles.enter(records, tape, frames, sizes, n, e * count, place, 0, False)
-                        particles.measure(tape, constants, sizes, boxes, status, e, n, place, first_box)
+                        particles.measure(soft, n, e, place, first_box)
                     for n in range(coordinates):
                         rows[first_row * width + n] = q[e * coordinates + n]
                     for n in range(dofs):
@@ -71,64 +79,65 @@ def coupled_kernels(precision: str, joint_kinds: tuple, event: bool) -> SimpleNa
                     for s in range(substeps):
                         now, new = (first_row + s * keep) * tiles, (first_row + (s + 1) * keep) * tiles
                         row, next_row = (first_row + s * keep) * width, (first_row + (s + 1) * keep) * width
-                        step = 0
-                        v_at, a, matrix, wrenches, events = rows_of.row_parts(bodies, row, True)
+                        control_step = 0
+                        v_at, a, matrix, wrenches, events = model.row_parts(bodies, row, True)
                         bodies_at = ti.static(
                             RigidPlace(
-                                rigid_inputs, row, v_at, a, base, vector, running_q, running_v, s, control, matrix, wrenches, events, next_row, e, step
+                                rigid_inputs, row, v_at, a, base, vector, running_q, running_v, s, control,
+                                matrix, wrenches, events, next_row, e, control_step,
                             )
                         )  # fmt: skip
-                        box = first_box + 6 * s
+                        box = first_box + Box.SIZE * s
                         offset = ti.select(keep == 1, e * substeps + s, lane) * capacity
+                        next_box = box + Box.SIZE
+                        step = ti.static(SubstepPlace(e, s, box, next_box, offset, velocity_offset))
                         lines = row_count(boxes, box)
                         size = node_count(boxes, box)
                         if size > capacity:
                             particles.report(status, e, s, 0, OUTGROWN)
-                        if status[e * STATUS] == 0 and rigid_status[e * RigidStatus.SIZE + RigidStatus.kind] == 0 and size <= capacity:
+                        if (
+                            status[e * Status.SIZE + Status.failure] == 0
+                            and rigid_status[e * RigidStatus.SIZE + RigidStatus.kind] == 0
+                            and size <= capacity
+                        ):
                             rigid.begin(bodies, bodies_at)
                             for n in range(Wrench.SIZE * links):
                                 rows[wrenches + n] = 0.0
                             nodes.clear(grid, offset, 0, size)
                             for n in range(tiles):
-                                particles.to_grid(
-                                    tape, frames, constants, sizes, soft_inputs, boxes, grid, status, n, e, s,
-                                    (now + n) * COMPONENTS, (new + n) * COMPONENTS, (e * tiles + n) * FRAME, box, offset, e,
-                                )  # fmt: skip
-                            nodes.update(
-                                grid, velocity, constants, sizes, soft_inputs, boxes, box, 0, lines, e, s, offset,
-                                velocity_offset,
-                            )  # fmt: skip
+                                place, new_place = (now + n) * Component.SIZE, (new + n) * Component.SIZE
+                                frame = (e * tiles + n) * FRAME
+                                particles.to_grid(soft, TilePlace(n, place, new_place, frame), step)
+                            nodes.update(soft, step, 0, lines)
                             noted = ti.select(keep == 1, e * substeps + s, lane) * PLACES * count
                             for sweep in range(SWEEPS + 1):
                                 for n in range(tiles):
                                     contact.touch(
                                         tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
-                                        grips, n, (now + n) * COMPONENTS, contacts, noted, sweep,
+                                        grips, n, (now + n) * Component.SIZE, contacts, noted, sweep,
                                         bodies, bodies_at,
                                     )  # fmt: skip
                                 for n in range(tiles):
                                     if sweep == 0:
                                         contact.spread(
                                             tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
-                                            n, (now + n) * COMPONENTS, contacts, noted, SHARES, 0, 1.0,
+                                            n, (now + n) * Component.SIZE, contacts, noted, SHARES, 0, 1.0,
                                         )  # fmt: skip
                                     else:
                                         contact.spread(
                                             tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
-                                            n, (now + n) * COMPONENTS, contacts, noted, CHANGE, sweep, 1.0,
+                                            n, (now + n) * Component.SIZE, contacts, noted, CHANGE, sweep, 1.0,
                                         )  # fmt: skip
-                            empty_box(boxes, box + 6)
+                            empty_box(boxes, next_box)
                             for n in range(tiles):
-                                particles.from_grid(
-                                    tape, constants, sizes, boxes, velocity, status, n, s, (now + n) * COMPONENTS,
-                                    (new + n) * COMPONENTS, box, box + 6, velocity_offset, e,
-                                )  # fmt: skip
+                                place, new_place = (now + n) * Component.SIZE, (new + n) * Component.SIZE
+                                particles.from_grid(soft, TilePlace(n, place, new_place), step)
                             rigid.finish(bodies, bodies_at, True)
                     if keep == 0:
                         for n in range(tiles):
                             particles.leave(
                                 records, tape, frames, sizes, n, e * count,
-                                (first_row * tiles + n) * COMPONENTS, (e * tiles + n) * FRAME, True,
+                                (first_row * tiles + n) * Component.SIZE, (e * tiles + n) * FRAME, True,
                             )  # fmt: skip
                         for n in range(coordinates):
                             q[e * coordinates + n] = rows[first_row * width + n]
@@ -147,6 +156,8 @@ def coupled_kernels(precision: str, joint_kinds: tuple, event: bool) -> SimpleNa
     ):  # fmt: skip
         """Reverse of ``forward`` over what it kept. On entry ``bars``, q_bar and v_bar are the adjoints after the control step,
         on exit those before it; all other adjoints are added to."""
+        soft = ti.static(SoftMemory(tape, frames, constants, sizes, soft_inputs, boxes, grid, velocity))
+        soft_bars = ti.static(SoftBars(tape_bars, soft_inputs_bar, grid_bar, before))
         bodies = ti.static(
             RigidMemory(integers, reals, inputs, rows, work, grids, controls, inputs_bar=inputs_bar, controls_bar=controls_bar)
         )
@@ -154,11 +165,11 @@ def coupled_kernels(precision: str, joint_kinds: tuple, event: bool) -> SimpleNa
             if iteration % BLOCK == 0:
                 particles.reserve()
                 lane = iteration // BLOCK
-                substeps, count, tiles = sizes[SUBSTEPS], sizes[PARTICLES], tile_count
+                substeps, count, tiles = sizes[Sizes.substeps], sizes[Sizes.particles], tile_count
                 coordinates, dofs, links = integers[Header.coordinates], integers[Header.dofs], integers[Header.links]
                 width = coordinates + 2 * dofs + dofs * dofs + Wrench.SIZE * links + ti.static(EVENTS_LENGTH if event else 0)
                 base = lane * integers[Header.work]
-                vector, running_q, running_v = rows_of.scratch_parts(bodies, base)
+                vector, running_q, running_v = model.scratch_parts(bodies, base)
                 velocity_offset = lane * velocity_capacity
                 e = lane
                 while e < environments:
@@ -166,7 +177,7 @@ def coupled_kernels(precision: str, joint_kinds: tuple, event: bool) -> SimpleNa
                     for n in range(tiles):
                         particles.enter(
                             bars, tape_bars, frames, sizes, n, e * count,
-                            (lane * tiles + n) * COMPONENTS, (e * tiles + n) * FRAME, True,
+                            (lane * tiles + n) * Component.SIZE, (e * tiles + n) * FRAME, True,
                         )  # fmt: skip
                     for n in range(coordinates):
                         work[running_q + n] = q_bar[e * coordinates + n]
@@ -176,40 +187,38 @@ def coupled_kernels(precision: str, joint_kinds: tuple, event: bool) -> SimpleNa
                         s = substeps - 1 - reverse
                         now = (e * (substeps + 1) + s) * tiles
                         row = (e * (substeps + 1) + s) * width
-                        v_at, a, matrix, wrenches, events = rows_of.row_parts(bodies, row, True)
+                        v_at, a, matrix, wrenches, events = model.row_parts(bodies, row, True)
                         bodies_at = ti.static(
                             RigidPlace(
-                                rigid_inputs, row, v_at, a, base, vector, running_q, running_v, s, control, matrix, wrenches, events,
+                                rigid_inputs, row, v_at, a, base, vector, running_q, running_v, s, control,
+                                matrix, wrenches, events
                             )
                         )  # fmt: skip
-                        box = (e * (substeps + 1) + s) * 6
+                        box = (e * (substeps + 1) + s) * Box.SIZE
                         offset = (e * substeps + s) * capacity
+                        step = ti.static(SubstepPlace(e, s, box, None, offset, velocity_offset, velocity_offset, e, lane))
                         noted, noted_bars = (e * substeps + s) * PLACES * count, lane * BARS * count
                         lines = row_count(boxes, box)
                         size = node_count(boxes, box)
                         rigid.finish_adjoint(bodies, bodies_at, True)
-                        nodes.update(
-                            grid, velocity, constants, sizes, soft_inputs, boxes, box, 0, lines, e, s, offset, velocity_offset,
-                        )  # fmt: skip
+                        nodes.update(soft, step, 0, lines)
                         for sweep in range(SWEEPS + 1):
                             for n in range(tiles):
                                 if sweep == 0:
                                     contact.spread(
                                         tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
-                                        n, (now + n) * COMPONENTS, contacts, noted, SHARES, 0, 1.0,
+                                        n, (now + n) * Component.SIZE, contacts, noted, SHARES, 0, 1.0,
                                     )  # fmt: skip
                                 else:
                                     contact.spread(
                                         tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
-                                        n, (now + n) * COMPONENTS, contacts, noted, CHANGE, sweep, 1.0,
+                                        n, (now + n) * Component.SIZE, contacts, noted, CHANGE, sweep, 1.0,
                                     )  # fmt: skip
                         nodes.clear(grid_bar, velocity_offset, 0, size)
                         for n in range(tiles):
-                            particles.from_grid_adjoint(
-                                tape, tape_bars, constants, sizes, boxes, velocity, grid_bar, n,
-                                (now + n) * COMPONENTS, (now + tiles + n) * COMPONENTS,
-                                (lane * tiles + n) * COMPONENTS, box, velocity_offset, velocity_offset,
-                            )  # fmt: skip
+                            place, new_place = (now + n) * Component.SIZE, (now + tiles + n) * Component.SIZE
+                            bar_place = (lane * tiles + n) * Component.SIZE
+                            particles.from_grid_adjoint(soft, soft_bars, TilePlace(n, place, new_place, bar=bar_place), step)
                         for n in range(BARS * count):
                             contact_bars[noted_bars + n] = 0.0
                         for back in range(SWEEPS + 1):
@@ -221,38 +230,35 @@ def coupled_kernels(precision: str, joint_kinds: tuple, event: bool) -> SimpleNa
                                 if sweep > 0:
                                     contact.spread(
                                         tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
-                                        n, (now + n) * COMPONENTS, contacts, noted, CHANGE, sweep, -1.0,
+                                        n, (now + n) * Component.SIZE, contacts, noted, CHANGE, sweep, -1.0,
                                     )  # fmt: skip
                                 else:
                                     contact.spread(
                                         tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
-                                        n, (now + n) * COMPONENTS, contact_bars, noted_bars, RESPONSE_BARS, 0, 1.0,
+                                        n, (now + n) * Component.SIZE, contact_bars, noted_bars, RESPONSE_BARS, 0, 1.0,
                                     )  # fmt: skip
                             for n in range(tiles):
                                 contact.touch_adjoint(
                                     tape, tape_bars, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
-                                    grid_bar, velocity_offset, grips, n, (now + n) * COMPONENTS,
-                                    (lane * tiles + n) * COMPONENTS, contacts, noted, contact_bars, noted_bars, sweep,
+                                    grid_bar, velocity_offset, grips, n, (now + n) * Component.SIZE,
+                                    (lane * tiles + n) * Component.SIZE, contacts, noted, contact_bars, noted_bars, sweep,
                                     bodies, bodies_at,
                                 )  # fmt: skip
                             for n in range(tiles):
                                 contact.spread(
                                     tape, constants, sizes, boxes, box, grid, offset, grid_bar, velocity_offset,
-                                    n, (now + n) * COMPONENTS, contact_bars, noted_bars, MOTION_BARS, 0, 1.0,
+                                    n, (now + n) * Component.SIZE, contact_bars, noted_bars, MOTION_BARS, 0, 1.0,
                                 )  # fmt: skip
-                        nodes.update_adjoint(
-                            grid, grid_bar, before, constants, sizes, soft_inputs, soft_inputs_bar, boxes, box,
-                            0, lines, e, s, offset, velocity_offset, e, lane,
-                        )  # fmt: skip
+                        nodes.update_adjoint(soft, soft_bars, step, 0, lines)
                         for n in range(tiles):
-                            particles.to_grid_adjoint(
-                                tape, tape_bars, constants, sizes, soft_inputs, soft_inputs_bar, boxes, grid_bar,
-                                n, e, (now + n) * COMPONENTS, (now + tiles + n) * COMPONENTS,
-                                (lane * tiles + n) * COMPONENTS, box, velocity_offset, e,
-                            )  # fmt: skip
+                            place, new_place = (now + n) * Component.SIZE, (now + tiles + n) * Component.SIZE
+                            bar_place = (lane * tiles + n) * Component.SIZE
+                            particles.to_grid_adjoint(soft, soft_bars, TilePlace(n, place, new_place, bar=bar_place), step)
                         rigid.begin_adjoint(bodies, bodies_at)
                     for n in range(tiles):
-                        particles.leave(bars, tape_bars, frames, sizes, n, e * count, (lane * tiles + n) * COMPONENTS, 0, False)
+                        particles.leave(
+                            bars, tape_bars, frames, sizes, n, e * count, (lane * tiles + n) * Component.SIZE, 0, False
+                        )
                     for n in range(coordinates):
                         q_bar[e * coordinates + n] = work[running_q + n]
                     for n in range(dofs):

@@ -36,7 +36,8 @@ from diffsim.rigid.rigid_records import (
     SceneConstants,
     Wrench,
 )
-from diffsim.soft.soft_records import AT_X, COUNTS, DX, ORIGIN, PARTICLES
+from diffsim.soft.kernels.boxes import low, strides
+from diffsim.soft.soft_records import Component, Constants, Sizes
 
 REACH = 24.0  # contacts beyond so many smoothing lengths are left out: their forces are below 1e-10 k d
 SHARPNESS = 2.0  # of a particle's share: it is half at phi = 0.9 d, and 0.75 at phi = 0
@@ -45,12 +46,12 @@ NEWTON = 16  # steps at most for the slip after contact: 9 do where friction can
 SHARES, CHANGE, MOTION_BARS, RESPONSE_BARS = range(4)  # what `spread` adds
 
 
-def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
+def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ()) -> SimpleNamespace:
     """``touch`` and ``touch_adjoint``, for tiles of the stages ``particles``."""
     tile, load_tile, store_tile = particles.tile, particles.load, particles.store
     vf, rows = vector_functions(real), model_rows()
     law = compliance(real)
-    surfaces = distance_stage(real)
+    surfaces = distance_stage(real, further)
     vec3, mat3, load, add = vf.vec3, vf.mat3, vf.load, vf.add
     vec4 = ti.types.vector(4, real)
 
@@ -98,15 +99,14 @@ def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
     def weights(x, constants: ti.template(), sizes: ti.template(), boxes: ti.template(), box):
         """The first node of a particle's stencil within the box, the strides, and per axis the weights and their slopes."""
         W1, S1 = mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-        stride_y = boxes[box + 5] - boxes[box + 2]
-        stride_x = (boxes[box + 4] - boxes[box + 1]) * stride_y
-        strides = ti.Vector([stride_x, stride_y, 1])
+        stride_x, stride_y = strides(boxes, box)
+        steps = ti.Vector([stride_x, stride_y, 1])
         node = 0
-        inverse = 1.0 / constants[DX]
+        inverse = 1.0 / constants[Constants.dx]
         for i in ti.static(range(3)):
-            scaled = (x[i] - constants[ORIGIN + i]) * inverse
-            base_node = ti.max(ti.min(ti.cast(ti.max(scaled, 0.5) - 0.5, ti.i32), sizes[COUNTS + i] - 3), 0)
-            node += (base_node - boxes[box + i]) * strides[i]
+            scaled = (x[i] - constants[Constants.origin + i]) * inverse
+            base_node = ti.max(ti.min(ti.cast(ti.max(scaled, 0.5) - 0.5, ti.i32), sizes[Sizes.counts + i] - 3), 0)
+            node += (base_node - low(boxes, box, i)) * steps[i]
             f = scaled - ti.cast(base_node, real)
             W1[i, 0], W1[i, 2] = 0.5 * (1.5 - f) * (1.5 - f), 0.5 * (f - 0.5) * (f - 0.5)
             W1[i, 1] = 0.75 - (f - 1.0) * (f - 1.0)
@@ -151,8 +151,8 @@ def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
         ti.static(tile.release())
         first, count, _body, _law_index = particles.members(sizes, tile_index)
         X = ti.static(tile.local(3))
-        load_tile(tape, place + AT_X, X)
-        total = sizes[PARTICLES]
+        load_tile(tape, place + Component.x, X)
+        total = sizes[Sizes.particles]
         for t in range(count):
             value = vec4(0.0, 0.0, 0.0, 0.0)
             if ti.static(kind == SHARES):
@@ -217,11 +217,11 @@ def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
         ti.static(tile.release())
         first, count, body, _law_index = particles.members(sizes, tile_index)
         X = ti.static(tile.local(3))
-        load_tile(tape, place + AT_X, X)
+        load_tile(tape, place + Component.x, X)
         k, radius = grips[GRIP * body], grips[GRIP * body + 1]
         h, d, s, eps = contact_scales(rigid)
         reach = radius + REACH * d
-        zero, total = ti.cast(0.0, real), sizes[PARTICLES]
+        zero, total = ti.cast(0.0, real), sizes[Sizes.particles]
         geometries = 0
         if sweep == 0 or meets(contacts, contacts_at + first, count) == 1:
             geometries = near_tile(rigid, rigid_at, X, radius)
@@ -307,12 +307,12 @@ def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
         ti.static(tile.release())
         first, count, body, _law_index = particles.members(sizes, tile_index)
         X, Xb = ti.static(tile.local(3), tile.local(3))
-        load_tile(tape, place + AT_X, X)
-        load_tile(bars, bar + AT_X, Xb)
+        load_tile(tape, place + Component.x, X)
+        load_tile(bars, bar + Component.x, Xb)
         k, radius = grips[GRIP * body], grips[GRIP * body + 1]
         h, d, s, eps = contact_scales(rigid)
         reach = radius + REACH * d
-        zero, total = ti.cast(0.0, real), sizes[PARTICLES]
+        zero, total = ti.cast(0.0, real), sizes[Sizes.particles]
         touched = meets(contacts, contacts_at + first, count)
         geometries = 0
         if touched == 1:
@@ -454,6 +454,6 @@ def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
             vf.store(contact_bars, at_bars, v_bar)
             contact_bars[at_bars + 3] = 0.0
         if touched == 1:
-            store_tile(bars, bar + AT_X, Xb)
+            store_tile(bars, bar + Component.x, Xb)
 
     return SimpleNamespace(touch=touch, touch_adjoint=touch_adjoint, spread=spread)

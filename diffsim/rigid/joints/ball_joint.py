@@ -9,8 +9,8 @@ from diffsim.scene.validation import unit
 
 
 class BallJoint(JointType):
-    """Turns freely about the link's origin: a quaternion (w, x, y, z) against the joint's frame, and the angular velocity in the
-    link's frame."""
+    """Turns freely about the link's origin: a quaternion (w, x, y, z) against the joint's frame, and the angular velocity in
+    the link's frame."""
 
     name = "ball"
     coordinates = 4

@@ -18,8 +18,8 @@ from diffsim.scene.validation import unit
 
 
 class FreeJoint(JointType):
-    """Moves freely in the world: position, m, and quaternion (w, x, y, z) in the world's frame; velocity of the link's origin in the
-    world's frame and angular velocity in the link's."""
+    """Moves freely in the world: position, m, and quaternion (w, x, y, z) in the world's frame; velocity of the link's origin
+    in the world's frame and angular velocity in the link's."""
 
     name = "free"
     coordinates = 7

@@ -1,7 +1,7 @@
 """What a kind of joint is: a class whose methods are all that the rest of diffsim knows of it, and the table of the kinds.
 
-A kind is one file: the host's side in numpy, the kernels' side in Taichi with its adjoint beside it. `docs/extending.md` writes one
-from outside the package.
+A kind is one file: the host's side in numpy, the kernels' side in Taichi with its adjoint beside it. `docs/extending.md` writes
+one from outside the package.
 """
 
 from collections.abc import Callable
@@ -31,12 +31,14 @@ class JointType:
         name: its ``Joint.kind``.
         coordinates: how many entries of q a joint has.
         motions: SLIDE, TURN or SCREW of each dof, from `diffsim.rigid.rigid_records`.
-        coordinate_names: of the coordinates, where each is a plain number and dof n is its rate: such joints can have limits and
+        coordinate_names: of the coordinates, where each is a plain number and dof n is its rate: such joints can have limits
+        and
             springs, and actuators can drive "<joint>" or, of a joint with several, "<joint>.<coordinate name>". Else empty.
         has_second_axis: whether it reads ``Joint.second_axis``.
         constants: how many numbers of ``Joint.constants`` it reads, 4 at most.
         root_only: whether its coordinates are in the world's frame, so that it belongs on a root link.
-        rotates: whether its last four coordinates are a quaternion (w, x, y, z), by which the link turns last, and its last three dofs
+        rotates: whether its last four coordinates are a quaternion (w, x, y, z), by which the link turns last, and its last
+        three dofs
             the angular velocity against the parent in the link's frame. That part is common code; the other dofs of such a kind
             only slide.
     """
@@ -79,8 +81,8 @@ class JointType:
         raise NotImplementedError
 
     def jacobian(self, joint: DeclaredJoint, q: np.ndarray, rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Velocity of the link's origin and angular velocity against the parent, by the dofs: (3, dofs) each, in the world's frame.
-        ``rotation`` (3, 3) is that of the link."""
+        """Velocity of the link's origin and angular velocity against the parent, by the dofs: (3, dofs) each, in the world's
+        frame. ``rotation`` (3, 3) is that of the link."""
         raise NotImplementedError
 
     def link_axis(self, joint: DeclaredJoint) -> np.ndarray | None:
@@ -89,27 +91,28 @@ class JointType:
         return None
 
     def motion(self, real: Any) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
-        """Device functions for the scalar type ``real``, where ``m`` is a `RigidMemory` and ``j`` a `JointPlace`; None where there is
-        nothing to do (but to turn by the quaternion of a kind that ``rotates``):
+        """Device functions for the scalar type ``real``, where ``m`` is a `RigidMemory` and ``j`` a `JointPlace`; None where
+        there is nothing to do (but to turn by the quaternion of a kind that ``rotates``):
 
-        ``motion(m, j, rot, p, full)``, with rotation and position of the joint's frame in the world: stores the axes, and returns
-        rotation and position of the link; its angular velocity and the velocity of its origin against the parent (turn, slide);
-        their accelerations at the dofs' accelerations a as seen from the parent; turn and slide under the new velocities v + h a;
-        and under the virtual ones. Without ``full`` a and the virtual velocities are zero, and the last four play no part.
+        ``motion(m, j, rot, p, full)``, with rotation and position of the joint's frame in the world: stores the axes, and
+        returns rotation and position of the link; its angular velocity and the velocity of its origin against the parent (turn,
+        slide); their accelerations at the dofs' accelerations a as seen from the parent; turn and slide under the new
+        velocities v + h a; and under the virtual ones. Without ``full`` a and the virtual velocities are zero, and the last
+        four play no part.
 
-        ``motion_adjoint(m, j, rotation_bar, shift_bar, turn_bar, slide_bar, ...)``: adds to the adjoints of q and v; returns the
-        adjoint of the joint frame's rotation, and turn and slide. Its arguments are the adjoints of the link's rotation (as an
-        infinitesimal one in the world's frame), of its position against the parent's, and of the eight motions that ``motion``
-        returns, in that order. a and the virtual velocities are constants.
+        ``motion_adjoint(m, j, rotation_bar, shift_bar, turn_bar, slide_bar, ...)``: adds to the adjoints of q and v; returns
+        the adjoint of the joint frame's rotation, and turn and slide. Its arguments are the adjoints of the link's rotation (as
+        an infinitesimal one in the world's frame), of its position against the parent's, and of the eight motions that
+        ``motion`` returns, in that order. a and the virtual velocities are constants.
         """
         return None
 
     def integration(self, real: Any) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
-        """Device functions for the scalar type ``real`` of a kind whose coordinates are no plain numbers with the dofs as rates, but
-        for a quaternion at the end; None for the others:
+        """Device functions for the scalar type ``real`` of a kind whose coordinates are no plain numbers with the dofs as
+        rates, but for a quaternion at the end; None for the others:
 
-        ``integrate(m, j)``: from the coordinates at ``j.q`` to those after a substep at ``j.new_q``, which may be the same place,
-        with the velocities at ``j.new_v``.
+        ``integrate(m, j)``: from the coordinates at ``j.q`` to those after a substep at ``j.new_q``, which may be the same
+        place, with the velocities at ``j.new_v``.
 
         ``integrate_adjoint(m, j)``: the adjoint of the coordinates, in place; to that of the new velocities it is added.
         """
@@ -131,8 +134,8 @@ def register_joint(kind: JointType) -> None:
         raise InputError(f"register_joint: there is a joint kind '{kind.name}' already")
     if kind.coordinate_names and not len(kind.coordinate_names) == kind.coordinates == kind.dofs:
         raise InputError(
-            f"register_joint: kind '{kind.name}' has {len(kind.coordinate_names)} coordinate names, {kind.coordinates} coordinates "
-            f"and {kind.dofs} dofs; where coordinates have names, the three are the same"
+            f"register_joint: kind '{kind.name}' has {len(kind.coordinate_names)} coordinate names, {kind.coordinates} "
+            f"coordinates and {kind.dofs} dofs; where coordinates have names, the three are the same"
         )
     if type(kind).integration is JointType.integration and kind.coordinates - kind.dofs != kind.rotates:
         raise InputError(

@@ -16,8 +16,8 @@ from diffsim.scene.rotations import axis_rotation
 
 
 class PlanarJoint(JointType):
-    """Slides by q[0] along ``second_axis`` and by q[1] along axis x second_axis, m, both fixed in the parent, and turns by q[2], rad,
-    about ``axis``, the plane's normal, through the link's origin.
+    """Slides by q[0] along ``second_axis`` and by q[1] along axis x second_axis, m, both fixed in the parent, and turns by
+    q[2], rad, about ``axis``, the plane's normal, through the link's origin.
 
     Each coordinate can have limits; actuators drive "<joint>.x", "<joint>.y" and "<joint>.angle". Damping, armature, dry
     friction, the spring's stiffness and rest, and the stiffness of limits are the same numbers for all three, each in its units

@@ -1,5 +1,5 @@
-"""A quaternion as the last coordinates of a joint, with the angular velocity in the link's frame as its last velocities: what the
-ball joint is, and the half of the free one."""
+"""A quaternion as the last coordinates of a joint, with the angular velocity in the link's frame as its last velocities: what
+the ball joint is, and the half of the free one."""
 
 # mypy: disable-error-code="valid-type,misc,no-untyped-def,no-untyped-call"
 # Taichi reads the annotations of device functions at run time, in a way that mypy cannot follow.
@@ -45,8 +45,8 @@ def rotation_coordinates(real: Any) -> SimpleNamespace:
         m: ti.template(), j: ti.template(), rotation_bar: ti.template(), turn_bar: ti.template(), turn_a_bar: ti.template(),
         turn_new_bar: ti.template(), turn_virtual_bar: ti.template(),
     ):  # fmt: skip
-        """Adds to the adjoints of the quaternion and of v; returns the adjoint of the link's whole rotation, with which R v turns,
-        and R v."""
+        """Adds to the adjoints of the quaternion and of v; returns the adjoint of the link's whole rotation, with which R v
+        turns, and R v."""
         h = m.reals[SceneConstants.dt]
         rot = vf.load_matrix(m.work, j.block + LinkWork.rotation)
         v, a, virtual = vf.load(m.tape, j.v), vf.load(m.tape, j.a), vf.load(m.work, j.virtual)

@@ -16,8 +16,8 @@ from diffsim.scene.rotations import axis_rotation
 
 
 class UniversalJoint(JointType):
-    """Turns by q[0] about ``axis``, fixed in the parent, then by q[1] about ``second_axis``, fixed in the link, rad; the axes are
-    perpendicular and meet at the link's origin. It is two hinges with nothing between them.
+    """Turns by q[0] about ``axis``, fixed in the parent, then by q[1] about ``second_axis``, fixed in the link, rad; the axes
+    are perpendicular and meet at the link's origin. It is two hinges with nothing between them.
 
     Both angles can have limits and springs; actuators drive "<joint>.first" and "<joint>.second". Damping, armature, dry
     friction, the spring's stiffness and rest, and the stiffness of limits are the same for both.
@@ -69,8 +69,8 @@ class UniversalJoint(JointType):
             turn_new_bar: ti.template(), slide_new_bar: ti.template(), turn_virtual_bar: ti.template(),
             slide_virtual_bar: ti.template(),
         ):  # fmt: skip
-            """From the link inwards, each hinge as a revolute joint: w1 = z1 v1 and w2 = z2 v2 have, through w1 x w2, the further
-            adjoints w2 x turn_a_bar and turn_a_bar x w1."""
+            """From the link inwards, each hinge as a revolute joint: w1 = z1 v1 and w2 = z2 v2 have, through w1 x w2, the
+            further adjoints w2 x turn_a_bar and turn_a_bar x w1."""
             h = m.reals[SceneConstants.dt]
             z1, z2 = vf.load(m.work, j.axes), vf.load(m.work, j.axes + DofWork.SIZE)
             v1, v2, a1, a2 = m.tape[j.v], m.tape[j.v + 1], m.tape[j.a], m.tape[j.a + 1]

@@ -18,7 +18,6 @@ from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
     MAX_EVENTS,
-    PLANE,
     Event,
     EventTape,
     FreeState,
@@ -49,7 +48,7 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
     """``integrate`` and ``integrate_adjoint``: from q, v and a to q and v after the substep."""
     vf, rows = vector_functions(real), model_rows()
     flight, law = flight_stage(real), impact_law(real)
-    vec3, load = vf.vec3, vf.load
+    load = vf.load
     rounds = 30 if real == ti.f64 else 16  # of root finding
     close = 2.0**-52 if real == ti.f64 else 2.0**-23  # a root is as exact, as a share of h
     on_surface = 2.0**-10  # points so near, in smoothing lengths, are on the surface
@@ -92,13 +91,11 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
         """Whether bounding spheres can meet in the time ``left``. a, b: `Body`."""
         constants_a, constants_b = rows.geometry_constants(m, place.a), rows.geometry_constants(m, place.b)
         offset = a.rot @ load(m.reals, constants_a + GeometryConstants.position)
-        bound = place.scale_a * m.reals[constants_a + GeometryConstants.bounding_radius]
+        bound = place.scale_a * m.reals[constants_a + GeometryConstants.reach]
         center = a.p + offset - b.p
         frame_b = b.rot @ vf.load_matrix(m.reals, constants_b + GeometryConstants.rotation)
         y = frame_b.transpose() @ (center - b.rot @ load(m.reals, constants_b + GeometryConstants.position))
-        away = y[2]
-        if m.integers[rows.geometry_indices(m, place.b) + GeometryIndices.distance] != PLANE:
-            away = ti.sqrt(y.dot(y)) - place.scale_b * m.reals[constants_b + GeometryConstants.bounding_radius]
+        away = contact.ball_distance(m, place.b, place.scale_b, y)
         speed = length(a.v + a.extra_v) + length(b.v + b.extra_v)
         lever_a, lever_b = length(offset) + bound, length(center) + bound
         speed += length(a.omega + a.extra_omega) * lever_a + length(b.omega + b.extra_omega) * lever_b
@@ -112,8 +109,8 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
 
     @ti.func
     def find(m: ti.template(), at: ti.template(), count, clock):
-        """Whether there is an event after the time ``clock``, that of the ``count`` events before: the first one's time, pair and
-        point are written to the next record."""
+        """Whether there is an event after the time ``clock``, that of the ``count`` events before: the first one's time, pair
+        and point are written to the next record."""
         h, slow = m.reals[SceneConstants.dt], -m.reals[SceneConstants.event_speed]
         near = ti.static(on_surface) * m.reals[SceneConstants.smoothing]
         first, first_pair, first_point = h, -1, 0
@@ -243,8 +240,8 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
 
     @ti.func
     def integrate(m: ti.template(), at: ti.template()):
-        """From the row that holds q, v and a to the row ``at.new``, which may be the same. After MAX_EVENTS of them the rest of the
-        substep goes on without."""
+        """From the row that holds q, v and a to the row ``at.new``, which may be the same. After MAX_EVENTS of them the rest of
+        the substep goes on without."""
         h = m.reals[SceneConstants.dt]
         count, clock = 0, ti.cast(0.0, real)
         searching = 1
@@ -351,7 +348,8 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
         reach = p_a + arm - p_b
         pa_bar, theta_a = pa_bar + x_bar, theta_a + arm.cross(x_bar)
         pb_bar, theta_b = pb_bar - y_bar, theta_b + n.cross(n_bar) + y_bar.cross(reach)
-        # the time of the impact: the gap has the derivatives slope and moment_a by place and turn of a, -slope and moment_b of b
+        # the time of the impact: the gap has the derivatives slope and moment_a by place and turn of a, -slope and moment_b of
+        # b
         moment_a, moment_b = arm.cross(slope), slope.cross(reach)
         along_a, ta_bar = flight.time_adjoint(m, at, flight_a, t, rot_a, slope, moment_a, pa_bar, theta_a, va_bar, wa_bar)
         along_b, tb_bar = flight.time_adjoint(

@@ -139,8 +139,8 @@ def flight_stage(real) -> SimpleNamespace:
 
     @ti.func
     def flown_adjoint(m: ti.template(), at: ti.template(), q_at, v_at, a_at, tau, p_bar, Q_bar, v_bar, spin_bar):
-        """Adjoints of the quaternion at the start, of the turn since, tau (w0 + h alpha / 2) + tau^2 alpha / 2, and of ``tau``: of
-        that each result's derivative, as x' = v0 + h (a - f g) / 2 + tau a."""
+        """Adjoints of the quaternion at the start, of the turn since, tau (w0 + h alpha / 2) + tau^2 alpha / 2, and of ``tau``:
+        of that each result's derivative, as x' = v0 + h (a - f g) / 2 + tau a."""
         path_v, path_w, a, alpha = path_rates(m, at, v_at, a_at)
         turn = tau * (path_w + 0.5 * tau * alpha)
         Q0_bar, turn_bar = vf.turned_adjoint(vf.load_quaternion(m.tape, q_at + FreeState.quaternion), turn, Q_bar)
@@ -190,8 +190,8 @@ def flight_stage(real) -> SimpleNamespace:
     def time_adjoint(
         m: ti.template(), at: ti.template(), flight: ti.template(), t, rot, slope, moment, p_bar, theta_bar, v_bar, w_bar
     ):  # fmt: skip
-        """Of a link: the gap's rate along its path, where the gap has the derivatives ``slope`` by its place and ``moment`` by its
-        turn; and the adjoint of the time, from those of position, turn, velocity and spin."""
+        """Of a link: the gap's rate along its path, where the gap has the derivatives ``slope`` by its place and ``moment`` by
+        its turn; and the adjoint of the time, from those of position, turn, velocity and spin."""
         along, t_bar = ti.cast(0.0, real), ti.cast(0.0, real)
         if is_free(m, flight.link):
             a_at, zero, tau = acceleration_at(m, at, flight.link), vec3(0.0, 0.0, 0.0), t - flight.since

@@ -122,8 +122,8 @@ def impact_law(real) -> SimpleNamespace:
         """Adjoints of n, u, e and mu; and x and c such that the adjoint by K is that of n.K x + c t.K t.
 
         J = j n - jt t gives j_bar = n.J_bar, jt_bar = -t.J_bar and direct adjoints of n and t. Where the point sticks,
-        jt = |u_t| / (t.K t); else jt = mu j. Then back through t = u_t / |u_t|, u_t = after - n (n.after), after = u + j K n, and
-        j = -(1 + e) n.u / (n.K n), whose adjoint by n.K n is -j / (n.K n) j_bar."""
+        jt = |u_t| / (t.K t); else jt = mu j. Then back through t = u_t / |u_t|, u_t = after - n (n.after), after = u + j K n,
+        and j = -(1 + e) n.u / (n.K n), whose adjoint by n.K n is -j / (n.K n) j_bar."""
         n, t, Kn, Kt, after = hit.n, hit.t, hit.Kn, hit.Kt, hit.after
         j_bar, jt_bar = n.dot(J_bar), -t.dot(J_bar)
         n_bar = hit.j * J_bar
@@ -157,7 +157,8 @@ def impact_law(real) -> SimpleNamespace:
 
     @ti.func
     def add_inertia(m: ti.template(), place, x, y, weight):
-        """Adjoint of the inertia I in weight a.I^-1 b, with the solutions x = I^-1 a and y = I^-1 b: -weight x y^T, symmetric."""
+        """Adjoint of the inertia I in weight a.I^-1 b, with the solutions x = I^-1 a and y = I^-1 b: -weight x y^T,
+        symmetric."""
         add(m.inputs_bar, place, vec3(-weight * x[0] * y[0], -weight * x[1] * y[1], -weight * x[2] * y[2]))
         yz, xz, xy = x[1] * y[2] + x[2] * y[1], x[0] * y[2] + x[2] * y[0], x[0] * y[1] + x[1] * y[0]
         add(m.inputs_bar, place + 3, vec3(-weight * yz, -weight * xz, -weight * xy))
@@ -173,8 +174,8 @@ def impact_law(real) -> SimpleNamespace:
     def body_adjoint(
         m: ti.template(), at: ti.template(), link, sign, body: ti.template(), bars: ti.template(), omega, u_bar, v_bar, spin_bar
     ):  # fmt: skip
-        """Of a body, a (sign 1) or b (-1): adjoints of velocity, spin, turn and of the contact's place, from those of velocity and
-        spin after the impact and of the relative velocity; those of mass, centre and inertia are added to.
+        """Of a body, a (sign 1) or b (-1): adjoints of velocity, spin, turn and of the contact's place, from those of velocity
+        and spin after the impact and of the relative velocity; those of mass, centre and inertia are added to.
 
         They are those of sign v_bar.(J / m - (M (s x J)) x rho) + sign spin_bar.R^T M (s x J), at a given J, and of the
         body's part of n.K x + c t.K t, which is n.x / m + (s x n).M (s x x) + c (t.t / m + (s x t).M (s x t)); last of

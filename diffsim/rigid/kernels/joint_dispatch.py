@@ -1,4 +1,5 @@
-"""The joints of a scene by their kind: which device functions of `diffsim/rigid/joints` a link's joint has; forward beside adjoint."""
+"""The joints of a scene by their kind: which device functions of `diffsim/rigid/joints` a link's joint has; forward beside
+adjoint."""
 
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
@@ -12,8 +13,8 @@ from diffsim.rigid.rigid_records import Header, LinkIndices, SceneConstants
 
 
 def joint_functions(real, kinds) -> SimpleNamespace:
-    """``types``: number, motion and motion_adjoint of those of the kinds that have some; ``integrate`` and ``integrate_adjoint`` of
-    the joint of a link; and what they and the links' kinematics have in common for quaternions."""
+    """``types``: number, motion and motion_adjoint of those of the kinds that have some; ``integrate`` and
+    ``integrate_adjoint`` of the joint of a link; and what they and the links' kinematics have in common for quaternions."""
     rows, rotations = model_rows(), rotation_coordinates(real)
     types, integrations = [], []
     for number, kind in enumerate(kinds):
@@ -48,8 +49,8 @@ def joint_functions(real, kinds) -> SimpleNamespace:
 
     @ti.func
     def integrate(m: ti.template(), at: ti.template(), i):
-        """From q and v of link ``i``'s joint to v+ = v + h a and q+ = q (+) h v+ in the row ``at.new``, which may be the same: for
-        plain numbers (+) is the sum."""
+        """From q and v of link ``i``'s joint to v+ = v + h a and q+ = q (+) h v+ in the row ``at.new``, which may be the same:
+        for plain numbers (+) is the sum."""
         h = m.reals[SceneConstants.dt]
         kind, qi, k, dofs = joint_rows(m, i)
         rotates, first_q, first_k = quaternion_part(kind)
@@ -74,14 +75,15 @@ def joint_functions(real, kinds) -> SimpleNamespace:
 
     @ti.func
     def integrate_adjoint(m: ti.template(), at: ti.template(), i):
-        """Adjoints of q+ and v+ of link ``i``'s joint to those of q and, as a whole, of v+, in place; that of a, h times the latter,
-        is set in ``at.vector``."""
+        """Adjoints of q+ and v+ of link ``i``'s joint to those of q and, as a whole, of v+, in place; that of a, h times the
+        latter, is set in ``at.vector``."""
         h = m.reals[SceneConstants.dt]
         kind, qi, k, dofs = joint_rows(m, i)
         rotates, first_q, first_k = quaternion_part(kind)
         q, v, a, q_bar, v_bar = at.q + qi, at.v + k, at.a + k, at.q_bar + qi, at.v_bar + k
         if rotates == 1:
-            turn_q, turn_v, turn_a, turn_q_bar, turn_v_bar = q + first_q, v + first_k, a + first_k, q_bar + first_q, v_bar + first_k
+            turn_q, turn_v, turn_a = q + first_q, v + first_k, a + first_k
+            turn_q_bar, turn_v_bar = q_bar + first_q, v_bar + first_k
             rotations.integrate_adjoint(
                 m, ti.static(JointPlace(None, turn_q, turn_v, turn_a, None, None, None, turn_q_bar, turn_v_bar))
             )
@@ -97,5 +99,6 @@ def joint_functions(real, kinds) -> SimpleNamespace:
             m.work[at.vector + k + n] = h * m.work[v_bar + n]
 
     return SimpleNamespace(
-        types=types, rotations=rotations, quaternion_part=quaternion_part, integrate=integrate, integrate_adjoint=integrate_adjoint
-    )
+        types=types, rotations=rotations, quaternion_part=quaternion_part, integrate=integrate,
+        integrate_adjoint=integrate_adjoint,
+    )  # fmt: skip

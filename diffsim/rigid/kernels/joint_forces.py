@@ -1,7 +1,7 @@
 """Forces in the joints' own coordinates: actuators, damping, dry friction, springs, limits; forward beside adjoint.
 
-Limits and springs act on the coordinates that are plain numbers, each with its dof as rate. The law of a limit is that of contact
-(docs/rigid.md) without restitution, its gap the coordinate's distance from the limit.
+Limits and springs act on the coordinates that are plain numbers, each with its dof as rate. The law of a limit is that of
+contact (docs/rigid.md) without restitution, its gap the coordinate's distance from the limit.
 """
 
 # mypy: ignore-errors

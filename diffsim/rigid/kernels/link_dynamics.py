@@ -37,7 +37,8 @@ def dynamics_stage(real, *, screws: bool) -> SimpleNamespace:
         mass = m.inputs[own + LinkInputs.mass]
         rot = vf.load_matrix(m.work, block + LinkForward.rotation)
         rho = rot @ load(m.inputs, own + LinkInputs.center)
-        omega, alpha = load(m.work, block + LinkForward.angular_velocity), load(m.work, block + LinkForward.angular_acceleration)
+        omega = load(m.work, block + LinkForward.angular_velocity)
+        alpha = load(m.work, block + LinkForward.angular_acceleration)
         inertia = rot @ vf.symmetric(m.inputs, own + LinkInputs.inertia) @ rot.transpose()
         f = mass * (load(m.work, block + LinkForward.acceleration) + alpha.cross(rho) + omega.cross(omega.cross(rho)))
         n = inertia @ alpha + omega.cross(inertia @ omega) + rho.cross(f)
@@ -63,7 +64,7 @@ def dynamics_stage(real, *, screws: bool) -> SimpleNamespace:
         along = z.dot(f)
         if motion == TURN:
             along = z.dot(n)
-        if ti.static(screws):
+        if ti.static(screws):  # noqa: SIM102, the compiler's if and the kernel's
             if motion == SCREW:
                 along = z.dot(n) + load(m.work, axes + DofWork.slide).dot(f)
         return along
@@ -94,7 +95,7 @@ def dynamics_stage(real, *, screws: bool) -> SimpleNamespace:
                 f, n = mass * z, moment.cross(z)
                 if motion == TURN:
                     f, n = z.cross(moment), inertia @ z
-                if ti.static(screws):
+                if ti.static(screws):  # noqa: SIM102, the compiler's if and the kernel's
                     if motion == SCREW:
                         slide = load(m.work, axes + DofWork.slide)
                         f, n = mass * slide + z.cross(moment), moment.cross(slide) + inertia @ z
@@ -135,8 +136,8 @@ def dynamics_stage(real, *, screws: bool) -> SimpleNamespace:
         links' motions' are added to, and those of mass, centre, inertia and armature. The adjoint of a wrench is the
         link's virtual motion.
 
-        That power is m a_c . w_c + (I alpha) . eta + (omega x I omega) . eta, with the accelerations a_c and virtual velocities w_c of
-        the centres of mass; the last term is (I omega) . (eta x omega)."""
+        That power is m a_c . w_c + (I alpha) . eta + (omega x I omega) . eta, with the accelerations a_c and virtual velocities
+        w_c of the centres of mass; the last term is (I omega) . (eta x omega)."""
         for k in range(m.integers[Header.dofs]):
             i = m.integers[rows.dof_indices(m, k) + DofIndices.link]
             armature = rows.link_inputs(m, at, i) + LinkInputs.armature
@@ -146,7 +147,8 @@ def dynamics_stage(real, *, screws: bool) -> SimpleNamespace:
             mass = m.inputs[own + LinkInputs.mass]
             rot = vf.load_matrix(m.work, block + LinkAdjoint.rotation)
             rho = rot @ load(m.inputs, own + LinkInputs.center)
-            omega, alpha = load(m.work, block + LinkAdjoint.angular_velocity), load(m.work, block + LinkAdjoint.angular_acceleration)
+            omega = load(m.work, block + LinkAdjoint.angular_velocity)
+            alpha = load(m.work, block + LinkAdjoint.angular_acceleration)
             eta = load(m.work, block + LinkAdjoint.virtual_angular_velocity)
             inertia = rot @ vf.symmetric(m.inputs, own + LinkInputs.inertia) @ rot.transpose()
             # m a_c . w_c

@@ -1,7 +1,8 @@
 """Poses and motions of all links down the tree; and the reverse sweep up the tree.
 
-A link's origin stands at r from its parent's. Its joint turns it by ``turn`` and moves its origin by ``slide`` against the parent,
-both in the world's frame, at the rates ``turn_a`` and ``slide_a`` as seen from the parent. Then (Featherstone 2008, chapter 2)
+A link's origin stands at r from its parent's. Its joint turns it by ``turn`` and moves its origin by ``slide`` against the
+parent, both in the world's frame, at the rates ``turn_a`` and ``slide_a`` as seen from the parent. Then (Featherstone 2008,
+chapter 2)
 
     omega = omega_up + turn                 u = u_up + omega_up x r + slide
     alpha = alpha_up + omega_up x turn + turn_a
@@ -180,7 +181,8 @@ def kinematics_stage(real, kinds, *, tools: bool) -> SimpleNamespace:
             omega_up, alpha_up = load(m.work, up + LinkWork.angular_velocity), load(m.work, up + LinkWork.angular_acceleration)
             r = load(m.work, block + LinkWork.position) - load(m.work, up + LinkWork.position)
             theta_bar, p_bar = load(m.work, block + LinkAdjoint.rotation_bar), load(m.work, block + LinkAdjoint.position_bar)
-            omega_bar, u_bar = load(m.work, block + LinkAdjoint.angular_velocity_bar), load(m.work, block + LinkAdjoint.velocity_bar)
+            omega_bar = load(m.work, block + LinkAdjoint.angular_velocity_bar)
+            u_bar = load(m.work, block + LinkAdjoint.velocity_bar)
             alpha_bar = load(m.work, block + LinkAdjoint.angular_acceleration_bar)
             a_bar = load(m.work, block + LinkAdjoint.acceleration_bar)
             omega_new_bar = load(m.work, block + LinkAdjoint.new_angular_velocity_bar)

@@ -50,18 +50,19 @@ class ContactPair(NamedTuple):
     arm_b: Any
 
 
-def contact_stage(real, *, event: bool, screws: bool) -> SimpleNamespace:
+def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNamespace:
     """``contacts`` and ``contacts_adjoint``; and what events share with them. With ``event``, pairs that have events feel the
-    compliant law only beneath the surface; ``screws`` is whether dofs may turn and slide at once."""
+    compliant law only beneath the surface; ``screws`` is whether dofs may turn and slide at once; ``further`` are shapes as of
+    `distance_stage`."""
     vf, rows = vector_functions(real), model_rows()
     law = compliance(real)
-    surfaces = distance_stage(real)
+    surfaces = distance_stage(real, further)
     vec3, mat3, load, add = vf.vec3, vf.mat3, vf.load, vf.add
 
     @ti.func
     def mean_properties(m: ti.template(), a, b):
-        """Friction, restitution and stiffness of a pair of geometries, at their rows of inputs: arithmetic means, and the harmonic
-        one of the stiffnesses."""
+        """Friction, restitution and stiffness of a pair of geometries, at their rows of inputs: arithmetic means, and the
+        harmonic one of the stiffnesses."""
         ka, kb = m.inputs[a + GeometryInputs.stiffness], m.inputs[b + GeometryInputs.stiffness]
         mu = 0.5 * (m.inputs[a + GeometryInputs.friction] + m.inputs[b + GeometryInputs.friction])
         e = 0.5 * (m.inputs[a + GeometryInputs.restitution] + m.inputs[b + GeometryInputs.restitution])
@@ -70,7 +71,7 @@ def contact_stage(real, *, event: bool, screws: bool) -> SimpleNamespace:
     @ti.func
     def apart(m: ti.template(), a, b, scale_a, scale_b, center):
         """Whether bounding spheres say that a pair is beyond reach; ``center`` is that of geometry a in b's frame."""
-        reach = scale_a * m.reals[rows.geometry_constants(m, a) + GeometryConstants.bounding_radius]
+        reach = scale_a * m.reals[rows.geometry_constants(m, a) + GeometryConstants.reach]
         return surfaces.ball_distance(m, b, scale_b, center) > reach + CUTOFF * m.reals[SceneConstants.smoothing]
 
     @ti.func
@@ -120,8 +121,8 @@ def contact_stage(real, *, event: bool, screws: bool) -> SimpleNamespace:
 
     @ti.func
     def surface_adjoint(rot_b, n_local, g, steep, hessian, n_bar, phi_bar):
-        """Of the distance and the normal n = R_b g / |g|: adjoint of the place, in the frame of geometry b (of the normal alone)
-        and in the world. The normal's is that of g without its part along g, and dg = hessian dy."""
+        """Of the distance and the normal n = R_b g / |g|: adjoint of the place, in the frame of geometry b (of the normal
+        alone) and in the world. The normal's is that of g without its part along g, and dg = hessian dy."""
         n_local_bar = rot_b.transpose() @ n_bar
         g_bar = (n_local_bar - n_local * n_local.dot(n_local_bar)) / steep
         bend = hessian @ g_bar
@@ -154,7 +155,7 @@ def contact_stage(real, *, event: bool, screws: bool) -> SimpleNamespace:
                 if motion != SLIDE:
                     angular = linear
                     linear = angular.cross(arm)
-                if ti.static(screws):
+                if ti.static(screws):  # noqa: SIM102, the compiler's if and the kernel's
                     if motion == SCREW:
                         linear = linear + sign * load(m.work, axes + DofWork.slide)
                 m.work[column + ContactColumn.dof] = ti.cast(k, real)
@@ -237,7 +238,8 @@ def contact_stage(real, *, event: bool, screws: bool) -> SimpleNamespace:
                     for c in range(count):
                         column = columns + ContactColumn.SIZE * c
                         i = ti.cast(m.work[column + ContactColumn.dof], ti.i32)
-                        linear, angular = load(m.work, column + ContactColumn.linear), load(m.work, column + ContactColumn.angular)
+                        linear = load(m.work, column + ContactColumn.linear)
+                        angular = load(m.work, column + ContactColumn.angular)
                         m.work[at.vector + i] = m.work[at.vector + i] + linear.dot(force) + angular.dot(torque)
                         f = h * (times_rows(linear, nx, ny, nz) + times_rows(angular, wx, wy, wz))
                         t = h * (times_rows(linear, tx, ty, tz) + times_rows(angular, mx, my, mz))
@@ -253,7 +255,7 @@ def contact_stage(real, *, event: bool, screws: bool) -> SimpleNamespace:
     @ti.func
     def add_properties(m: ti.template(), at, mu_bar, e_bar, k_bar, scale_bar):
         """Of a geometry, to the adjoints of its row of inputs."""
-        for place, bar in ti.static(zip(PROPERTIES, (mu_bar, e_bar, k_bar, scale_bar))):
+        for place, bar in ti.static(zip(PROPERTIES, (mu_bar, e_bar, k_bar, scale_bar), strict=True)):
             m.inputs_bar[at + place] = m.inputs_bar[at + place] + bar
 
     @ti.func
@@ -261,8 +263,8 @@ def contact_stage(real, *, event: bool, screws: bool) -> SimpleNamespace:
         """Adjoint of the contact forces' power under the virtual velocity; a pair's adjoints are summed, too, before they go to
         the links.
 
-        With u the velocity of a point of a against b, u+ that under the new velocities and w that under the virtual ones, the power
-        is still n.w - (D - D_t) (n.u+) (n.w) - D_t u+.w, where still, D and N are functions of the gap and of n.u, and
+        With u the velocity of a point of a against b, u+ that under the new velocities and w that under the virtual ones, the
+        power is still n.w - (D - D_t) (n.u+) (n.w) - D_t u+.w, where still, D and N are functions of the gap and of n.u, and
         D_t = mu N / sqrt(slip^2 + eps^2)."""
         d, s = m.reals[SceneConstants.smoothing], m.reals[SceneConstants.restitution_speed]
         eps = m.reals[SceneConstants.slip_speed]
@@ -355,7 +357,8 @@ def contact_stage(real, *, event: bool, screws: bool) -> SimpleNamespace:
                     add_properties(m, in_b, 0.5 * mu_bar, 0.5 * e_bar, k_bar * share_a * share_a, scale_b_bar)
 
     return SimpleNamespace(
-        contacts=contacts, contacts_adjoint=contacts_adjoint, distance=surfaces.distance, end_point=end_point,
+        contacts=contacts, contacts_adjoint=contacts_adjoint, distance=surfaces.distance,
+        ball_distance=surfaces.ball_distance, end_point=end_point,
         sample_point=sample_point, mean_properties=mean_properties, surface_adjoint=surface_adjoint,
         add_properties=add_properties,
     )  # fmt: skip

@@ -12,12 +12,12 @@ from diffsim.rigid.kernels.rigid_substep import substep_stages
 from diffsim.rigid.rigid_records import EVENTS_LENGTH, Header, Status
 
 
-def rollout_kernels(precision: str, kinds: tuple, tools: bool, event: bool) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64", those kinds of joints, and scenes with or without tools; with
-    ``event``, fast impacts are events.
+def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, event: bool) -> SimpleNamespace:
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64", those kinds of joints, scenes with or without tools, and the
+    shapes of ``further`` (`diffsim.scene.shapes.distance_kinds`); with ``event``, fast impacts are events.
     """
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    stages, rows = substep_stages(real, kinds, tools=tools, event=event), model_rows()
+    stages, rows = substep_stages(real, kinds, tools=tools, event=event, further=further), model_rows()
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
 
@@ -58,8 +58,8 @@ def rollout_kernels(precision: str, kinds: tuple, tools: bool, event: bool) -> S
                                 new = row + keep * width
                                 at = ti.static(
                                     RigidPlace(
-                                        own, row, v_at, a, base, vector, q_bar, v_bar, s, control, matrix, wrenches, events, new,
-                                        e, t,
+                                        own, row, v_at, a, base, vector, q_bar, v_bar, s, control, matrix, wrenches, events,
+                                        new, e, t,
                                     )
                                 )  # fmt: skip
                                 stages.begin(m, at)

@@ -1,8 +1,9 @@
 """One substep in two parts, between which external wrenches may be set, and its adjoint, the stages in reverse.
 
-The acceleration a solves (M + h R) a = f - R v, where the resistances R of joints, actuators and contacts act on the new velocities
-v + h a; then v+ = v + h a, q+ = q (+) h v+. Backward, the virtual velocities lambda solve the same (symmetric) system for the
-adjoint of a, and all that the equation depends on gets the adjoint of the power of its forces under lambda (docs/rigid.md).
+The acceleration a solves (M + h R) a = f - R v, where the resistances R of joints, actuators and contacts act on the new
+velocities v + h a; then v+ = v + h a, q+ = q (+) h v+. Backward, the virtual velocities lambda solve the same (symmetric)
+system for the adjoint of a, and all that the equation depends on gets the adjoint of the power of its forces under lambda
+(docs/rigid.md).
 """
 
 # mypy: ignore-errors
@@ -24,14 +25,14 @@ from diffsim.rigid.rigid_records import NOT_POSITIVE, WILD_VELOCITY, DofIndices,
 WILD = 1e8  # m/s or rad/s, above which a velocity is an error
 
 
-def substep_stages(real, kinds, *, tools: bool, event: bool) -> SimpleNamespace:
-    """``begin`` and ``finish``; ``finish_adjoint`` and ``begin_adjoint``; for those kinds of joints, with or without the motion of
-    ``tools``, with or without events."""
+def substep_stages(real, kinds, *, tools: bool, event: bool, further=()) -> SimpleNamespace:
+    """``begin`` and ``finish``; ``finish_adjoint`` and ``begin_adjoint``; for those kinds of joints, with or without the motion
+    of ``tools``, with or without events, and with the shapes of ``further`` (`diffsim.scene.shapes.distance_kinds`)."""
     screws = any(kind.screws for kind in kinds)
     rows, joints = model_rows(), joint_functions(real, kinds)
     kinematics, dynamics = kinematics_stage(real, kinds, tools=tools), dynamics_stage(real, screws=screws)
     joint_forces, linear = joint_stage(real), linear_stage(real)
-    contact = contact_stage(real, event=event, screws=screws)
+    contact = contact_stage(real, event=event, screws=screws, further=further)
     events = event_stage(real, contact, joints) if event else None
 
     @ti.func

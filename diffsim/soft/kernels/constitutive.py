@@ -9,26 +9,88 @@ two Jacobi sweeps decompose it, where F_trial would need five. Since R may be an
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
 
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
-from diffsim.compiler import ti
+from diffsim.compiler import compile_time, ti
 from diffsim.soft.kernels.svd import tile_svd
-from diffsim.soft.laws import STRETCH_LAWS
+from diffsim.soft.laws.kelvin_voigt import viscous_stress
 from diffsim.soft.laws.liquid import tait_liquid
+from diffsim.soft.laws.stretch_law import PAIRS, Flow
+from diffsim.soft.soft_records import LAW_PARAMETERS, BodyInputs
 
-LIQUID = len(STRETCH_LAWS)  # its law index
+OFF_DIAGONAL = tuple((n, i, j) for n, (i, j) in enumerate(PAIRS))
 
 
-def constitutive_stage(real: Any, tile: SimpleNamespace, functions: SimpleNamespace) -> SimpleNamespace:
-    """``evaluate``, ``recall`` and ``adjoint`` of the whole constitutive update over tile arrays."""
+@compile_time
+class Law(NamedTuple):
+    """A tile's law: its index among the kernels' laws, its parameters (5), and two viscosities."""
+
+    index: Any
+    parameters: Any
+    shear_viscosity: Any
+    bulk_viscosity: Any
+
+
+@compile_time
+class Strain(NamedTuple):
+    """What goes into the update, tile arrays: C (9), G = F R (9), the internal variable a (1)."""
+
+    C: Any
+    G: Any
+    a: Any
+
+
+@compile_time
+class Decomposition(NamedTuple):
+    """The trial G_trial = B = U diag(S) V^T, tile arrays: B (9), U (9), S (3), V (9)."""
+
+    B: Any
+    U: Any
+    S: Any
+    V: Any
+
+
+@compile_time
+class Response(NamedTuple):
+    """What comes out, tile arrays: stretches g (3), principal elastic stresses (3), Kirchhoff stress tau (9)."""
+
+    g: Any
+    stress: Any
+    tau: Any
+
+
+@compile_time
+class StrainBars(NamedTuple):
+    """Adjoints, tile arrays: tau (9), C (9), G (9), a (1), and of the body's inputs (`BodyInputs`)."""
+
+    tau: Any
+    C: Any
+    G: Any
+    a: Any
+    inputs: Any
+
+
+def constitutive_stage(
+    real: Any, tile: SimpleNamespace, functions: SimpleNamespace, laws: tuple[Callable[..., Any], ...], viscous: bool
+) -> SimpleNamespace:
+    """``evaluate``, ``recall`` and ``adjoint`` of the whole constitutive update over tile arrays, for these laws; ``viscous``:
+    some body has a viscous stress beside its law's."""
     width = tile.width
     svd = tile_svd(real, tile)
-    laws = [law(real, functions) for law in STRETCH_LAWS]
+    liquid_index = laws.index(tait_liquid)
     liquid = tait_liquid(real, tile, functions)
+    stretch_laws = [(index, law(real, functions)) for index, law in enumerate(laws) if index != liquid_index]
+    viscosity = viscous_stress(functions, tile)
+
+    @compile_time
+    def parameter_bars(inputs: Any) -> Any:
+        """Of a body's inputs those that are the law's parameters."""
+        return inputs[BodyInputs.parameters : BodyInputs.parameters + LAW_PARAMETERS]
 
     @ti.func
-    def trial(dt, C: ti.template(), G: ti.template(), B: ti.template()):
+    def trial_deformation(dt, C: ti.template(), G: ti.template(), B: ti.template()):
         for t in range(width):
             for i, j in ti.static(ti.ndrange(3, 3)):
                 B[3 * i + j][t] = G[3 * i + j][t] + dt * (
@@ -47,60 +109,66 @@ def constitutive_stage(real: Any, tile: SimpleNamespace, functions: SimpleNamesp
                 )
 
     @ti.func
-    def evaluate(
-        law_index, q0, q1, q2, q3, q4, dt, C: ti.template(), G: ti.template(), a: ti.template(),
-        B: ti.template(), U: ti.template(), S: ti.template(), V: ti.template(), g: ti.template(), stress: ti.template(),
-        tau: ti.template(),
-    ):  # fmt: skip
-        """G_trial = U diag(S) V^T, the stretches g after flow, the principal stresses and the stress tau; a turns into its new
-        value. A liquid has U = V = 1 and no principal stresses. Returns how many of the tile's elements are inverted."""
+    def evaluate(law: ti.template(), dt, old: ti.template(), trial: ti.template(), new: ti.template()):
+        """From a `Strain` to its `Decomposition` and the `Response`; old.a turns into its new value. A liquid has
+        U = V = 1 and no principal stresses. Returns how many of the tile's elements are inverted."""
         inverted = 0
-        trial(dt, C, G, B)
-        if law_index == LIQUID:
-            inverted = liquid.evaluate(q0, q1, q2, C, B, U, V, g, tau)
+        trial_deformation(dt, old.C, old.G, trial.B)
+        if law.index == liquid_index:
+            inverted = liquid.evaluate(law.parameters, old.C, trial.B, trial.U, trial.V, new.g, new.tau)
         else:
-            svd.decompose(B, V, U, S)
+            svd.decompose(trial.B, trial.V, trial.U, trial.S)
             for t in range(width):
-                inverted += ti.select(S[0][t] * S[1][t] * S[2][t] <= 0.0, 1, 0)
-            for index, law in ti.static(enumerate(laws)):
-                if law_index == index:
+                inverted += ti.select(trial.S[0][t] * trial.S[1][t] * trial.S[2][t] <= 0.0, 1, 0)
+            for index, functions_of_law in ti.static(stretch_laws):
+                if law.index == index:
                     for t in range(width):
-                        g0, g1, g2, t0, t1, t2, a_new = law.forward(S[0][t], S[1][t], S[2][t], a[0][t], q0, q1, q2, q3, q4)
-                        g[0][t] = g0
-                        g[1][t] = g1
-                        g[2][t] = g2
-                        stress[0][t] = t0
-                        stress[1][t] = t1
-                        stress[2][t] = t2
-                        a[0][t] = a_new
-            rotate(U, stress, tau)
+                        s, a = (trial.S[0][t], trial.S[1][t], trial.S[2][t]), old.a[0][t]
+                        g, stresses, a_new = functions_of_law.forward(s, a, law.parameters)
+                        for i in ti.static(range(3)):
+                            new.g[i][t] = g[i]
+                        for i in ti.static(range(3)):
+                            new.stress[i][t] = stresses[i]
+                        old.a[0][t] = a_new
+            rotate(trial.U, new.stress, new.tau)
+        if ti.static(viscous):
+            viscosity.forward(law.shear_viscosity, law.bulk_viscosity, old.C, new.tau)
         return inverted
 
     @ti.func
-    def recall(
-        law_index, q0, q1, q2, dt, C: ti.template(), G: ti.template(), stress: ti.template(),
-        B: ti.template(), U: ti.template(), S: ti.template(), V: ti.template(), tau: ti.template(),
-    ):  # fmt: skip
-        """What ``evaluate`` made of C and G, given the principal stresses and, in U, G_new = U diag(g): so there is nothing to
-        iterate. G_trial is left in B."""
-        trial(dt, C, G, B)
-        if law_index == LIQUID:
-            liquid.evaluate(q0, q1, q2, C, B, U, V, S, tau)
+    def recall(law: ti.template(), dt, old: ti.template(), trial: ti.template(), stress: ti.template(), tau: ti.template()):
+        """What ``evaluate`` made of C and G, given the principal stresses and, in trial.U, G_new = U diag(g): so there is
+        nothing to iterate."""
+        trial_deformation(dt, old.C, old.G, trial.B)
+        if law.index == liquid_index:
+            liquid.evaluate(law.parameters, old.C, trial.B, trial.U, trial.V, trial.S, tau)
         else:
-            svd.recover(B, V, U, S)
-            rotate(U, stress, tau)
+            svd.recover(trial.B, trial.V, trial.U, trial.S)
+            rotate(trial.U, stress, tau)
+        if ti.static(viscous):
+            viscosity.forward(law.shear_viscosity, law.bulk_viscosity, old.C, tau)
+
+    # The derivative of F_new = U diag(g) V^T and tau = U diag(t) U^T (Q below is the adjoint of the former between U and V; R
+    # is held). With dB = U X V^T, dU = U Omega, dV = V Psi, Omega and Psi skew, B = U diag(s) V^T gives ds_i = X_ii and, off
+    # the diagonal, X_ij = Omega_ij s_j - s_i Psi_ij. dF_new has Y_ij = Omega_ij g_j - g_i Psi_ij, dtau Omega_ij (t_j - t_i).
+    # Hence Y + Y^T = (X + X^T) (g_j - g_i) / (s_j - s_i), Y - Y^T = (X - X^T) (g_i + g_j) / (s_i + s_j), and
+    # 2 Omega_ij = (X + X^T)_ij / (s_j - s_i) + (X - X^T)_ij / (s_i + s_j).
 
     @ti.func
-    def adjoint(
-        law_index, q0, q1, q2, q3, q4, dt, C: ti.template(), G: ti.template(), a: ti.template(),
-        B: ti.template(), U: ti.template(), S: ti.template(), V: ti.template(), tau_bar: ti.template(),
-        C_bar: ti.template(), G_bar: ti.template(), a_bar: ti.template(), q_bar: ti.template(),
-    ):  # fmt: skip
-        """Reverse of ``evaluate`` and of G_new = U diag(g). G_bar and a_bar turn from the adjoints of the new values into those
-        of the old; C_bar and the parameters' adjoints q_bar are added to, particle by particle. C, G, a are the old values."""
+    def adjoint(law: ti.template(), dt, old: ti.template(), trial: ti.template(), bars: ti.template()):
+        """Reverse of ``evaluate`` and of G_new = U diag(g). bars.G and bars.a turn from the adjoints of the new values into
+        those of the old; bars.C and the inputs' are added to, particle by particle. ``old`` has the old values."""
+        C, G, B, U, S, V = ti.static(old.C, old.G, trial.B, trial.U, trial.S, trial.V)
+        C_bar, G_bar, tau_bar = ti.static(bars.C, bars.G, bars.tau)
+        q_bar = ti.static(parameter_bars(bars.inputs))
         B_bar = ti.static(tile.local(9))
-        if law_index == LIQUID:
-            liquid.adjoint(q0, q1, q2, C, B, tau_bar, G_bar, C_bar, B_bar, q_bar)
+        if ti.static(viscous):
+            viscosity.adjoint(
+                law.shear_viscosity, law.bulk_viscosity, C, tau_bar, C_bar,
+                bars.inputs[BodyInputs.shear_viscosity], bars.inputs[BodyInputs.bulk_viscosity],
+            )  # fmt: skip
+        if law.index == liquid_index:
+            liquid.adjoint(law.parameters, C, B, tau_bar, G_bar, C_bar, B_bar, q_bar)
         else:
             Q, W, g, dg, dt_ = ti.static(tile.local(9), tile.local(9), tile.local(3), tile.local(3), tile.local(3))
             # Q = U^T G_bar and W = U^T tau_bar U, the adjoints in the principal frame
@@ -113,34 +181,26 @@ def constitutive_stage(real: Any, tile: SimpleNamespace, functions: SimpleNamesp
             for t in range(width):
                 for i, j in ti.static(ti.ndrange(3, 3)):
                     W[3 * i + j][t] = B[3 * i][t] * U[j][t] + B[3 * i + 1][t] * U[3 + j][t] + B[3 * i + 2][t] * U[6 + j][t]
-            for index, law in ti.static(enumerate(laws)):
-                if law_index == index:
+            for index, functions_of_law in ti.static(stretch_laws):
+                if law.index == index:
                     for t in range(width):
-                        s0, s1, s2, a_old, b0, b1, b2, b3, b4, g0, g1, g2, g01, g02, g12, t01, t02, t12 = law.adjoint(
-                            S[0][t], S[1][t], S[2][t], a[0][t], q0, q1, q2, q3, q4,
-                            Q[0][t], Q[4][t], Q[8][t], W[0][t], W[4][t], W[8][t], a_bar[0][t],
-                        )  # fmt: skip
-                        B[0][t] = s0
-                        B[4][t] = s1
-                        B[8][t] = s2
-                        a_bar[0][t] = a_old
-                        q_bar[0][t] = q_bar[0][t] + b0
-                        q_bar[1][t] = q_bar[1][t] + b1
-                        q_bar[2][t] = q_bar[2][t] + b2
-                        q_bar[3][t] = q_bar[3][t] + b3
-                        q_bar[4][t] = q_bar[4][t] + b4
-                        g[0][t] = g0
-                        g[1][t] = g1
-                        g[2][t] = g2
-                        dg[0][t] = g01
-                        dg[1][t] = g02
-                        dg[2][t] = g12
-                        dt_[0][t] = t01
-                        dt_[1][t] = t02
-                        dt_[2][t] = t12
+                        s, a = (S[0][t], S[1][t], S[2][t]), old.a[0][t]
+                        g_bar, t_bar, a_bar = (Q[0][t], Q[4][t], Q[8][t]), (W[0][t], W[4][t], W[8][t]), bars.a[0][t]
+                        flow_bars = ti.static(Flow(g_bar, t_bar, a_bar))
+                        s_bar, a_old_bar, own_bar, elastic, dg_own, dt_own = functions_of_law.adjoint(
+                            s, a, law.parameters, flow_bars
+                        )
+                        bars.a[0][t] = a_old_bar
+                        for n in ti.static(range(len(own_bar))):
+                            q_bar[n][t] = q_bar[n][t] + own_bar[n]
+                        for i in ti.static(range(3)):
+                            B[4 * i][t] = s_bar[i]
+                            g[i][t] = elastic[i]
+                            dg[i][t] = dg_own[i]
+                            dt_[i][t] = dt_own[i]
             # off the diagonal: the symmetric part of Q sees dg, the skew part (g_i + g_j) / (s_i + s_j); tau sees dt
             for t in range(width):
-                for n, i, j in ti.static(((0, 0, 1), (1, 0, 2), (2, 1, 2))):
+                for n, i, j in ti.static(OFF_DIAGONAL):
                     total = S[i][t] + S[j][t]
                     total = ti.select(ti.abs(total) < 1e-6, ti.cast(1e-6, real), total)
                     w = 0.5 * (W[3 * i + j][t] + W[3 * j + i][t]) * dt_[n][t]

@@ -9,9 +9,34 @@ A collider is a rounded box (core half extents, radius). Its contact acts with t
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
-from diffsim.compiler import ti
+from diffsim.compiler import compile_time, ti
+
+
+@compile_time
+class Collider(NamedTuple):
+    """A rounded box: core half extents and radius, half thickness of the contact layer, friction; position p and rotation
+    matrix R; velocity V of its origin and angular velocity omega."""
+
+    core: Any
+    radius: Any
+    layer: Any
+    friction: Any
+    p: Any
+    R: Any
+    V: Any
+    omega: Any
+
+
+@compile_time
+class Bounds(NamedTuple):
+    """The ground and the domain: highest place of nodes on the ground, its friction, nodes on the walls (`Constants`)."""
+
+    ground: Any
+    ground_friction: Any
+    lower: Any
+    upper: Any
 
 
 def grid_contact(real: Any) -> SimpleNamespace:
@@ -33,7 +58,9 @@ def grid_contact(real: Any) -> SimpleNamespace:
 
     @ti.func
     def coulomb_adjoint(r: vec3, n: vec3, friction: real, result_bar: vec3):
-        """Adjoints of r, n and friction."""
+        """Adjoints of r, n and friction. Where it touches, with r_n = r . n and r_t = r - r_n n, the result is k r_t,
+        k = 1 + friction r_n / |r_t|, and
+        dk = (d friction r_n + friction d r_n) / |r_t| - friction r_n (r_t . d r_t) / |r_t|^3."""
         r_bar = result_bar
         n_bar = vec3(0.0)
         friction_bar = ti.cast(0.0, real)
@@ -98,22 +125,23 @@ def grid_contact(real: Any) -> SimpleNamespace:
         return s * s * (3.0 - 2.0 * s), -3.0 * s * (1.0 - s) / layer
 
     @ti.func
-    def collide(v: vec3, x: vec3, core: vec3, radius, friction, layer, p: vec3, R: mat3, V: vec3, omega: vec3):
-        """Node velocity after one collider at pose (p, R) with twist (V, omega)."""
+    def collide(v: vec3, x: vec3, collider: ti.template()):
+        """Velocity of a node at x after one collider."""
+        p, R, layer, friction = ti.static((collider.p, collider.R, collider.layer, collider.friction))
         result = v
         arm = x - p
-        phi, local_normal, _length = signed_distance(R.transpose() @ arm, core, radius)
+        phi, local_normal, _length = signed_distance(R.transpose() @ arm, collider.core, collider.radius)
         if phi < layer:
             w, _slope = contact_weight(phi, layer)
-            r = v - V - omega.cross(arm)
+            r = v - collider.V - collider.omega.cross(arm)
             result = v + w * (coulomb(r, R @ local_normal, friction) - r)
         return result
 
     @ti.func
-    def collide_adjoint(
-        v: vec3, x: vec3, core: vec3, radius, friction, layer, p: vec3, R: mat3, V: vec3, omega: vec3, result_bar: vec3
-    ):
-        """Adjoints of v, p, R, V, omega and friction."""
+    def collide_adjoint(v: vec3, x: vec3, collider: ti.template(), result_bar: vec3):
+        """Adjoints of v, p, R, V, omega and friction. y = R^T (x - p) is where the node is in the collider's frame; phi(y) has
+        the gradient n and its Hessian turns n, so that y_bar = phi_bar n + H n_bar."""
+        p, R, layer, friction = ti.static((collider.p, collider.R, collider.layer, collider.friction))
         v_bar = result_bar
         p_bar = vec3(0.0)
         R_bar = mat3(0.0)
@@ -122,11 +150,11 @@ def grid_contact(real: Any) -> SimpleNamespace:
         friction_bar = ti.cast(0.0, real)
         arm = x - p
         local = R.transpose() @ arm
-        phi, local_normal, length = signed_distance(local, core, radius)
+        phi, local_normal, length = signed_distance(local, collider.core, collider.radius)
         if phi < layer:
             w, slope = contact_weight(phi, layer)
             normal = R @ local_normal
-            r = v - V - omega.cross(arm)
+            r = v - collider.V - collider.omega.cross(arm)
             w_bar = result_bar.dot(coulomb(r, normal, friction) - r)
             r_bar, normal_bar, friction_bar = coulomb_adjoint(r, normal, friction, w * result_bar)
             r_bar = r_bar - w * result_bar
@@ -134,41 +162,41 @@ def grid_contact(real: Any) -> SimpleNamespace:
             V_bar = -1.0 * r_bar
             omega_bar = r_bar.cross(arm)
             local_bar = w_bar * slope * local_normal + normal_adjoint(
-                local, core, local_normal, length, R.transpose() @ normal_bar
+                local, collider.core, local_normal, length, R.transpose() @ normal_bar
             )
             R_bar = normal_bar.outer_product(local_normal) + arm.outer_product(local_bar)
-            p_bar = r_bar.cross(omega) - R @ local_bar
+            p_bar = r_bar.cross(collider.omega) - R @ local_bar
         return v_bar, p_bar, R_bar, V_bar, omega_bar, friction_bar
 
     @ti.func
-    def bound(v: vec3, x: vec3, lower: vec3, upper: vec3, ground: real, ground_friction: real):
+    def bound(v: vec3, x: vec3, bounds: ti.template()):
         """Node velocity after the ground (friction) and the domain's walls (frictionless, one-sided)."""
         result = v
-        if x[2] <= ground:
-            result = coulomb(result, vec3(0.0, 0.0, 1.0), ground_friction)
+        if x[2] <= bounds.ground:
+            result = coulomb(result, vec3(0.0, 0.0, 1.0), bounds.ground_friction)
         for i in ti.static(range(3)):
-            if x[i] <= lower[i]:
+            if x[i] <= bounds.lower[i]:
                 result[i] = ti.max(result[i], 0.0)
-            if x[i] >= upper[i]:
+            if x[i] >= bounds.upper[i]:
                 result[i] = ti.min(result[i], 0.0)
         return result
 
     @ti.func
-    def bound_adjoint(v: vec3, x: vec3, lower: vec3, upper: vec3, ground: real, ground_friction: real, result_bar: vec3):
+    def bound_adjoint(v: vec3, x: vec3, bounds: ti.template(), result_bar: vec3):
         """Adjoints of v and of the ground's friction."""
         friction_bar = ti.cast(0.0, real)
         up = vec3(0.0, 0.0, 1.0)
         after_ground = v
-        if x[2] <= ground:
-            after_ground = coulomb(v, up, ground_friction)
+        if x[2] <= bounds.ground:
+            after_ground = coulomb(v, up, bounds.ground_friction)
         v_bar = result_bar
         for i in ti.static(range(3)):
-            blocked_below = x[i] <= lower[i] and after_ground[i] < 0.0
-            blocked_above = x[i] >= upper[i] and after_ground[i] > 0.0
+            blocked_below = x[i] <= bounds.lower[i] and after_ground[i] < 0.0
+            blocked_above = x[i] >= bounds.upper[i] and after_ground[i] > 0.0
             if blocked_below or blocked_above:
                 v_bar[i] = 0.0
-        if x[2] <= ground:
-            v_bar, _up_bar, friction_bar = coulomb_adjoint(v, up, ground_friction, v_bar)
+        if x[2] <= bounds.ground:
+            v_bar, _up_bar, friction_bar = coulomb_adjoint(v, up, bounds.ground_friction, v_bar)
         return v_bar, friction_bar
 
     return SimpleNamespace(collide=collide, collide_adjoint=collide_adjoint, bound=bound, bound_adjoint=bound_adjoint)

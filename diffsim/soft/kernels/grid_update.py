@@ -4,29 +4,22 @@
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
-from diffsim.compiler import ti
-from diffsim.soft.kernels.grid_contact import grid_contact
-from diffsim.soft.soft_records import (
-    COLLIDERS,
-    DT,
-    DX,
-    FRICTIONS,
-    GROUND,
-    GROUND_FRICTION,
-    INPUTS,
-    LAYER,
-    LOWER,
-    ORIGIN,
-    POSE,
-    POSES,
-    SHAPE,
-    SHAPES,
-    TWIST,
-    TWISTS,
-    UPPER,
-)
+from diffsim.compiler import compile_time, ti
+from diffsim.soft.kernels.boxes import low, side
+from diffsim.soft.kernels.grid_contact import Bounds, Collider, grid_contact
+from diffsim.soft.soft_records import ColliderPose, ColliderShape, ColliderTwist, Constants, Sizes, WorldInputs
+
+
+@compile_time
+class Row(NamedTuple):
+    """Where the parts of an environment's row of inputs begin; poses at one substep."""
+
+    world: Any
+    frictions: Any
+    twists: Any
+    poses: Any
 
 
 def grid_stage(real: Any, *, shared_grid: bool) -> SimpleNamespace:
@@ -45,85 +38,122 @@ def grid_stage(real: Any, *, shared_grid: bool) -> SimpleNamespace:
 
     @ti.func
     def load3(source: ti.template(), index):
-        return vec3(source[index], source[index + 1], source[index + 2])
+        return vec3([source[index + d] for d in ti.static(range(3))])
 
     @ti.func
     def load9(source: ti.template(), index):
-        return mat3(
-            source[index], source[index + 1], source[index + 2], source[index + 3], source[index + 4], source[index + 5],
-            source[index + 6], source[index + 7], source[index + 8],
-        )  # fmt: skip
+        return mat3([[source[index + 3 * i + j] for j in ti.static(range(3))] for i in ti.static(range(3))])
 
     @ti.func
     def node_position(constants: ti.template(), i, j, k):
-        dx = constants[DX]
-        return vec3(
-            constants[ORIGIN] + dx * ti.cast(i, real),
-            constants[ORIGIN + 1] + dx * ti.cast(j, real),
-            constants[ORIGIN + 2] + dx * ti.cast(k, real),
-        )
+        dx = constants[Constants.dx]
+        return load3(constants, Constants.origin) + vec3(dx * ti.cast(i, real), dx * ti.cast(j, real), dx * ti.cast(k, real))
 
     @ti.func
-    def near(x: vec3, constants: ti.template(), inputs: ti.template(), shape, pose):
-        """Whether x may be in the contact layer at all; a cheap test that spares most nodes the rest."""
-        arm = x - load3(inputs, pose)
-        reach = constants[shape + 4] + constants[LAYER]
+    def row_of(sizes: ti.template(), environment, substep):
+        """Where the parts of an environment's row of inputs begin, as `Row`."""
+        own = environment * sizes[Sizes.inputs]
+        poses = own + sizes[Sizes.poses] + substep * sizes[Sizes.colliders] * ColliderPose.SIZE
+        return own, own + sizes[Sizes.frictions], own + sizes[Sizes.twists], poses
+
+    @ti.func
+    def near(x: vec3, soft: ti.template(), row: ti.template(), m):
+        """Whether x may be in collider m's contact layer at all; a cheap test that spares most nodes the rest."""
+        arm = x - load3(soft.inputs, row.poses + ColliderPose.SIZE * m + ColliderPose.position)
+        shape = Constants.SIZE + ColliderShape.SIZE * m
+        reach = soft.constants[shape + ColliderShape.reach] + soft.constants[Constants.layer]
         return arm[0] * arm[0] + arm[1] * arm[1] + arm[2] * arm[2] < reach * reach
 
     @ti.func
-    def update(
-        grid: ti.template(), velocity: ti.template(), constants: ti.template(), sizes: ti.template(), inputs: ti.template(),
-        boxes: ti.template(), box, begin, end, e, s, offset, velocity_offset,
-    ):  # fmt: skip
+    def collider_of(soft: ti.template(), row: ti.template(), m):
+        """Collider m, as `grid_contact.Collider`."""
+        shape = Constants.SIZE + ColliderShape.SIZE * m
+        twist, pose = row.twists + ColliderTwist.SIZE * m, row.poses + ColliderPose.SIZE * m
+        return (
+            load3(soft.constants, shape + ColliderShape.core),
+            soft.constants[shape + ColliderShape.radius],
+            soft.constants[Constants.layer],
+            soft.inputs[row.frictions + m],
+            load3(soft.inputs, pose + ColliderPose.position),
+            load9(soft.inputs, pose + ColliderPose.rotation),
+            load3(soft.inputs, twist + ColliderTwist.velocity),
+            load3(soft.inputs, twist + ColliderTwist.angular_velocity),
+        )
+
+    @ti.func
+    def collide(v: vec3, x: vec3, soft: ti.template(), row: ti.template(), m):
+        """A node's velocity after collider m."""
+        result = v
+        if near(x, soft, row, m):
+            core, radius, layer, friction, p, R, V, omega = collider_of(soft, row, m)
+            result = contact.collide(v, x, Collider(core, radius, layer, friction, p, R, V, omega))
+        return result
+
+    @ti.func
+    def update(soft: ti.template(), step: ti.template(), begin, end):
         """Node velocities from (momentum, mass): gravity, colliders in order, ground and walls."""
-        colliders = sizes[COLLIDERS]
-        low0, low1, low2 = boxes[box], boxes[box + 1], boxes[box + 2]
-        n1, n2 = boxes[box + 4] - low1, boxes[box + 5] - low2
-        own = e * sizes[INPUTS]
-        frictions, twists, poses = own + sizes[FRICTIONS], own + sizes[TWISTS], own + sizes[POSES] + s * colliders * POSE
-        dt = constants[DT]
-        kick = dt * load3(inputs, own)
-        lower, upper = load3(constants, LOWER), load3(constants, UPPER)
-        ground, ground_friction = constants[GROUND], inputs[own + GROUND_FRICTION]
+        colliders = soft.sizes[Sizes.colliders]
+        low0, low1, low2 = low(soft.boxes, step.box, 0), low(soft.boxes, step.box, 1), low(soft.boxes, step.box, 2)
+        n1, n2 = side(soft.boxes, step.box, 1), side(soft.boxes, step.box, 2)
+        world, frictions, twists, poses = row_of(soft.sizes, step.environment, step.substep)
+        inputs_row = ti.static(Row(world, frictions, twists, poses))
+        kick = soft.constants[Constants.dt] * load3(soft.inputs, world + WorldInputs.gravity)
+        lower, upper = load3(soft.constants, Constants.lower), load3(soft.constants, Constants.upper)
+        ground, ground_friction = soft.constants[Constants.ground], soft.inputs[world + WorldInputs.ground_friction]
         for row in range(begin, end):
             i = row // n1
             j = row - i * n1
             for k in range(n2):
                 index = row * n2 + k
-                node = grid[offset + index]
+                node = soft.grid[step.grid + index]
                 v = vec3(0.0)
                 if node[3] > 0.0:
                     inverse = 1.0 / node[3]
                     v = vec3(node[0] * inverse, node[1] * inverse, node[2] * inverse) + kick
-                    x = node_position(constants, low0 + i, low1 + j, low2 + k)
+                    x = node_position(soft.constants, low0 + i, low1 + j, low2 + k)
                     for m in range(colliders):
-                        shape, twist, pose = SHAPES + SHAPE * m, twists + TWIST * m, poses + POSE * m
-                        if near(x, constants, inputs, shape, pose):
-                            v = contact.collide(
-                                v, x, load3(constants, shape), constants[shape + 3], inputs[frictions + m], constants[LAYER],
-                                load3(inputs, pose), load9(inputs, pose + 3), load3(inputs, twist), load3(inputs, twist + 3),
-                            )  # fmt: skip
-                    v = contact.bound(v, x, lower, upper, ground, ground_friction)
-                velocity[velocity_offset + index] = vec4(v[0], v[1], v[2], 0.0)
+                        v = collide(v, x, soft, inputs_row, m)
+                    v = contact.bound(v, x, Bounds(ground, ground_friction, lower, upper))
+                soft.velocity[step.velocity + index] = vec4(v[0], v[1], v[2], 0.0)
 
     @ti.func
-    def update_adjoint(
-        grid: ti.template(), grid_bar: ti.template(), before: ti.template(), constants: ti.template(), sizes: ti.template(),
-        inputs: ti.template(), inputs_bar: ti.template(),
-        boxes: ti.template(), box, begin, end, e, s, offset, bar_offset, bar_row, before_row,
+    def collide_adjoint(
+        v: vec3, x: vec3, soft: ti.template(), inputs_bar: ti.template(), row: ti.template(), bar_row: ti.template(), m,
+        result_bar: vec3,
     ):  # fmt: skip
+        """Adjoint of the velocity before collider m; the collider's inputs' are added to those that begin at ``bar_row``."""
+        v_bar = result_bar
+        if near(x, soft, row, m):
+            core, radius, layer, friction, p, R, V, omega = collider_of(soft, row, m)
+            v_bar, p_bar, R_bar, V_bar, omega_bar, mu_bar = contact.collide_adjoint(
+                v, x, Collider(core, radius, layer, friction, p, R, V, omega), result_bar
+            )
+            twist, pose = bar_row.twists + ColliderTwist.SIZE * m, bar_row.poses + ColliderPose.SIZE * m
+            accumulate(inputs_bar, bar_row.frictions + m, mu_bar)
+            for d in ti.static(range(3)):
+                accumulate(inputs_bar, twist + ColliderTwist.velocity + d, V_bar[d])
+                accumulate(inputs_bar, twist + ColliderTwist.angular_velocity + d, omega_bar[d])
+                accumulate(inputs_bar, pose + ColliderPose.position + d, p_bar[d])
+                for h in ti.static(range(3)):
+                    accumulate(inputs_bar, pose + ColliderPose.rotation + 3 * d + h, R_bar[d, h])
+        return v_bar
+
+    @ti.func
+    def update_adjoint(soft: ti.template(), bars: ti.template(), step: ti.template(), begin, end):
         """Turns the adjoint of the node velocities (and, in the fourth place, of the mass) into that of (momentum, mass), and
-        adds up the inputs' in ``bar_row``."""
-        colliders = sizes[COLLIDERS]
-        low0, low1, low2 = boxes[box], boxes[box + 1], boxes[box + 2]
-        n1, n2 = boxes[box + 4] - low1, boxes[box + 5] - low2
-        own = e * sizes[INPUTS]
-        frictions, twists, poses = own + sizes[FRICTIONS], own + sizes[TWISTS], own + sizes[POSES] + s * colliders * POSE
-        dt = constants[DT]
-        kick = dt * load3(inputs, own)
-        lower, upper = load3(constants, LOWER), load3(constants, UPPER)
-        ground, ground_friction = constants[GROUND], inputs[own + GROUND_FRICTION]
-        to_bar = (bar_row - e) * sizes[INPUTS]  # from an input to its adjoint
+        adds up the inputs'. With v = momentum / mass + dt gravity, momentum_bar = v_bar / mass and mass_bar =
+        -momentum_bar . momentum / mass."""
+        colliders = soft.sizes[Sizes.colliders]
+        low0, low1, low2 = low(soft.boxes, step.box, 0), low(soft.boxes, step.box, 1), low(soft.boxes, step.box, 2)
+        n1, n2 = side(soft.boxes, step.box, 1), side(soft.boxes, step.box, 2)
+        world, frictions, twists, poses = row_of(soft.sizes, step.environment, step.substep)
+        inputs_row = ti.static(Row(world, frictions, twists, poses))
+        world_bar, friction_bars, twist_bars, pose_bars = row_of(soft.sizes, step.inputs_bar, step.substep)
+        bar_row = ti.static(Row(world_bar, friction_bars, twist_bars, pose_bars))
+        dt = soft.constants[Constants.dt]
+        kick = dt * load3(soft.inputs, world + WorldInputs.gravity)
+        lower, upper = load3(soft.constants, Constants.lower), load3(soft.constants, Constants.upper)
+        ground, ground_friction = soft.constants[Constants.ground], soft.inputs[world + WorldInputs.ground_friction]
         gravity_bar0, gravity_bar1, gravity_bar2 = ti.cast(0.0, real), ti.cast(0.0, real), ti.cast(0.0, real)
         ground_bar = ti.cast(0.0, real)
         for row in range(begin, end):
@@ -131,53 +161,38 @@ def grid_stage(real: Any, *, shared_grid: bool) -> SimpleNamespace:
             j = row - i * n1
             for k in range(n2):
                 index = row * n2 + k
-                node = grid[offset + index]
+                node = soft.grid[step.grid + index]
                 if node[3] > 0.0:
                     inverse = 1.0 / node[3]
                     free = vec3(node[0] * inverse, node[1] * inverse, node[2] * inverse)
                     v = free + kick
-                    x = node_position(constants, low0 + i, low1 + j, low2 + k)
+                    x = node_position(soft.constants, low0 + i, low1 + j, low2 + k)
                     for m in range(colliders):
-                        shape, twist, pose = SHAPES + SHAPE * m, twists + TWIST * m, poses + POSE * m
-                        before[before_row * colliders + m] = vec4(v[0], v[1], v[2], 0.0)
-                        if near(x, constants, inputs, shape, pose):
-                            v = contact.collide(
-                                v, x, load3(constants, shape), constants[shape + 3], inputs[frictions + m], constants[LAYER],
-                                load3(inputs, pose), load9(inputs, pose + 3), load3(inputs, twist), load3(inputs, twist + 3),
-                            )  # fmt: skip
-                    bar = grid_bar[bar_offset + index]
+                        bars.before[step.before * colliders + m] = vec4(v[0], v[1], v[2], 0.0)
+                        v = collide(v, x, soft, inputs_row, m)
+                    bar = bars.grid[step.grid_bar + index]
                     v_bar, on_ground = contact.bound_adjoint(
-                        v, x, lower, upper, ground, ground_friction, vec3(bar[0], bar[1], bar[2])
+                        v, x, Bounds(ground, ground_friction, lower, upper), vec3(bar[0], bar[1], bar[2])
                     )
                     ground_bar = ground_bar + on_ground
                     for reverse in range(colliders):
                         m = colliders - 1 - reverse
-                        shape, twist, pose = SHAPES + SHAPE * m, twists + TWIST * m, poses + POSE * m
-                        if near(x, constants, inputs, shape, pose):
-                            met = before[before_row * colliders + m]
-                            v_bar, p_bar, R_bar, V_bar, omega_bar, mu_bar = contact.collide_adjoint(
-                                vec3(met[0], met[1], met[2]), x,
-                                load3(constants, shape), constants[shape + 3], inputs[frictions + m], constants[LAYER],
-                                load3(inputs, pose), load9(inputs, pose + 3), load3(inputs, twist), load3(inputs, twist + 3),
-                                v_bar,
-                            )  # fmt: skip
-                            accumulate(inputs_bar, to_bar + frictions + m, mu_bar)
-                            for d in ti.static(range(3)):
-                                accumulate(inputs_bar, to_bar + twist + d, V_bar[d])
-                                accumulate(inputs_bar, to_bar + twist + 3 + d, omega_bar[d])
-                                accumulate(inputs_bar, to_bar + pose + d, p_bar[d])
-                                for h in ti.static(range(3)):
-                                    accumulate(inputs_bar, to_bar + pose + 3 + 3 * d + h, R_bar[d, h])
+                        met = bars.before[step.before * colliders + m]
+                        v_bar = collide_adjoint(
+                            vec3(met[0], met[1], met[2]), x, soft, bars.inputs, inputs_row, bar_row, m, v_bar
+                        )
                     gravity_bar0 = gravity_bar0 + dt * v_bar[0]
                     gravity_bar1 = gravity_bar1 + dt * v_bar[1]
                     gravity_bar2 = gravity_bar2 + dt * v_bar[2]
                     momentum_bar = v_bar * inverse
                     mass_bar = momentum_bar[0] * free[0] + momentum_bar[1] * free[1] + momentum_bar[2] * free[2]
-                    grid_bar[bar_offset + index] = vec4(momentum_bar[0], momentum_bar[1], momentum_bar[2], bar[3] - mass_bar)
-        accumulate(inputs_bar, to_bar + own, gravity_bar0)
-        accumulate(inputs_bar, to_bar + own + 1, gravity_bar1)
-        accumulate(inputs_bar, to_bar + own + 2, gravity_bar2)
-        accumulate(inputs_bar, to_bar + own + GROUND_FRICTION, ground_bar)
+                    bars.grid[step.grid_bar + index] = vec4(
+                        momentum_bar[0], momentum_bar[1], momentum_bar[2], bar[3] - mass_bar
+                    )
+        gravity_bar = vec3(gravity_bar0, gravity_bar1, gravity_bar2)
+        for d in ti.static(range(3)):
+            accumulate(bars.inputs, world_bar + WorldInputs.gravity + d, gravity_bar[d])
+        accumulate(bars.inputs, world_bar + WorldInputs.ground_friction, ground_bar)
 
     @ti.func
     def clear(grid: ti.template(), offset, begin, end):

@@ -1,32 +1,44 @@
 """The schedule for a GPU: a thread for each particle and each row of nodes, one grid an environment; forward beside adjoint.
 
-The threads add to the grid atomically, and every substep is a launch. The stages are those of the CPU (`lanes.py`), with tiles
-of one particle; a box is always the whole grid, so that no box has to be found.
+The threads add to the grid atomically, and every substep is a launch. The stages are those of the CPU (`soft_lanes.py`), with
+tiles of one particle; a box is always the whole grid, so that no box has to be found.
 """
 
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from diffsim.compiler import ti
 from diffsim.soft.kernels.grid_update import grid_stage
 from diffsim.soft.kernels.particles import particle_stages
-from diffsim.soft.soft_records import COMPONENTS, COUNTS, FRAME, PARTICLES, SHARED_WIDTH, STATUS, SUBSTEPS
+from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
+from diffsim.soft.soft_records import FRAME, SHARED_WIDTH, Component, Sizes, Status
 
 
-def shared_kernels(precision: str) -> SimpleNamespace:
-    """The kernels ``enter``, ``substep``, ``leave`` and ``substep_adjoint`` for "f32" or "f64". ``keep``, tape and grid as in
-    `lanes.lane_kernels`, an environment in place of a team."""
+def shared_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool) -> SimpleNamespace:
+    """The kernels ``enter``, ``substep``, ``leave`` and ``substep_adjoint``; precision, laws, ``viscous``, ``keep``, tape and
+    grid as in `soft_lanes.lane_kernels`, an environment in place of a team."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    particles = particle_stages(real, width=SHARED_WIDTH, shared_grid=True)
+    particles = particle_stages(real, laws, viscous, width=SHARED_WIDTH, shared_grid=True)
     nodes = grid_stage(real, shared_grid=True)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Nodes = ti.types.ndarray(dtype=vec4, ndim=1)
     Tiles = ti.types.ndarray(dtype=ti.types.vector(SHARED_WIDTH, real), ndim=1)
     Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
+
+    @ti.func
+    def grid_place(sizes: ti.template(), e, s, keep):
+        """Which of the grids belongs to a substep of an environment."""
+        return e * (sizes[Sizes.substeps] * keep + 1 - keep) + s * keep
+
+    @ti.func
+    def line_count(sizes: ti.template()):
+        """Lines of nodes along z."""
+        return sizes[Sizes.counts] * sizes[Sizes.counts + 1]
 
     @ti.kernel
     def enter(
@@ -37,8 +49,8 @@ def shared_kernels(precision: str) -> SimpleNamespace:
         for i in range(environments * tile_count):
             particles.reserve()
             e, n = i // tile_count, i % tile_count
-            place = (e * row_stride * tile_count + n) * COMPONENTS
-            particles.enter(records, tape, frames, sizes, n, e * sizes[PARTICLES], place, i * FRAME, turn)
+            place = (e * row_stride * tile_count + n) * Component.SIZE
+            particles.enter(records, tape, frames, sizes, n, e * sizes[Sizes.particles], place, i * FRAME, turn)
 
     @ti.kernel
     def leave(
@@ -49,7 +61,7 @@ def shared_kernels(precision: str) -> SimpleNamespace:
         for i in range(environments * tile_count):
             particles.reserve()
             e, n = i // tile_count, i % tile_count
-            particles.leave(records, tape, frames, sizes, n, e * sizes[PARTICLES], i * COMPONENTS, i * FRAME, turn)
+            particles.leave(records, tape, frames, sizes, n, e * sizes[Sizes.particles], i * Component.SIZE, i * FRAME, turn)
 
     @ti.kernel
     def substep(
@@ -57,34 +69,31 @@ def shared_kernels(precision: str) -> SimpleNamespace:
         tape: Tiles, frames: Tiles, constants: Reals, sizes: Integers, inputs: Reals,
         boxes: Integers, grid: Nodes, velocity: Nodes, status: Integers,
     ):  # fmt: skip
+        """The box of every environment, the first of ``boxes``, is the whole grid."""
+        soft = ti.static(SoftMemory(tape, frames, constants, sizes, inputs, boxes, grid, velocity, status))
         for i in range(environments * capacity):
             e = i // capacity
-            grid[(e * (sizes[SUBSTEPS] * keep + 1 - keep) + s * keep) * capacity + i % capacity] = vec4(0.0)
+            grid[grid_place(sizes, e, s, keep) * capacity + i % capacity] = vec4(0.0)
         for i in range(environments * tile_count):
             particles.reserve()
             e, n = i // tile_count, i % tile_count
-            row = e * (sizes[SUBSTEPS] * keep + 1) + s * keep
-            if status[e * STATUS] == 0:
-                particles.to_grid(
-                    tape, frames, constants, sizes, inputs, boxes, grid, status, n, e, s,
-                    (row * tile_count + n) * COMPONENTS, ((row + keep) * tile_count + n) * COMPONENTS, i * FRAME, 0,
-                    (e * (sizes[SUBSTEPS] * keep + 1 - keep) + s * keep) * capacity, e,
-                )  # fmt: skip
-        for i in range(environments * sizes[COUNTS] * sizes[COUNTS + 1]):
-            e, r = i // (sizes[COUNTS] * sizes[COUNTS + 1]), i % (sizes[COUNTS] * sizes[COUNTS + 1])
-            nodes.update(
-                grid, velocity, constants, sizes, inputs, boxes, 0, r, r + 1, e, s,
-                (e * (sizes[SUBSTEPS] * keep + 1 - keep) + s * keep) * capacity, e * capacity,
-            )  # fmt: skip
+            row = e * (sizes[Sizes.substeps] * keep + 1) + s * keep
+            if status[e * Status.SIZE + Status.failure] == 0:
+                place, new_place = (row * tile_count + n) * Component.SIZE, ((row + keep) * tile_count + n) * Component.SIZE
+                frame, own_grid = i * FRAME, grid_place(sizes, e, s, keep) * capacity
+                particles.to_grid(soft, TilePlace(n, place, new_place, frame), SubstepPlace(e, s, 0, grid=own_grid))
+        for i in range(environments * line_count(sizes)):
+            e, r = i // line_count(sizes), i % line_count(sizes)
+            own_grid, own_velocity = grid_place(sizes, e, s, keep) * capacity, e * capacity
+            nodes.update(soft, SubstepPlace(e, s, 0, grid=own_grid, velocity=own_velocity), r, r + 1)
         for i in range(environments * tile_count):
             particles.reserve()
             e, n = i // tile_count, i % tile_count
-            row = e * (sizes[SUBSTEPS] * keep + 1) + s * keep
-            if status[e * STATUS] == 0:
-                particles.from_grid(
-                    tape, constants, sizes, boxes, velocity, status, n, s,
-                    (row * tile_count + n) * COMPONENTS, ((row + keep) * tile_count + n) * COMPONENTS, 0, 0, e * capacity, e,
-                )  # fmt: skip
+            row = e * (sizes[Sizes.substeps] * keep + 1) + s * keep
+            if status[e * Status.SIZE + Status.failure] == 0:
+                place, new_place = (row * tile_count + n) * Component.SIZE, ((row + keep) * tile_count + n) * Component.SIZE
+                own_velocity = e * capacity
+                particles.from_grid(soft, TilePlace(n, place, new_place), SubstepPlace(e, s, 0, 0, velocity=own_velocity))
 
     @ti.kernel
     def substep_adjoint(
@@ -93,36 +102,39 @@ def shared_kernels(precision: str) -> SimpleNamespace:
         boxes: Integers, grid: Nodes, velocity: Nodes, grid_bar: Nodes, before: Nodes,
     ):  # fmt: skip
         """Reverse of ``substep`` with ``keep``."""
-        for i in range(environments * sizes[COUNTS] * sizes[COUNTS + 1]):
-            e, r = i // (sizes[COUNTS] * sizes[COUNTS + 1]), i % (sizes[COUNTS] * sizes[COUNTS + 1])
-            nodes.update(
-                grid, velocity, constants, sizes, inputs, boxes, 0, r, r + 1, e, s,
-                (e * sizes[SUBSTEPS] + s) * capacity, e * capacity,
-            )  # fmt: skip
+        soft = ti.static(SoftMemory(tape, None, constants, sizes, inputs, boxes, grid, velocity))
+        soft_bars = ti.static(SoftBars(tape_bars, inputs_bar, grid_bar, before))
+        for i in range(environments * line_count(sizes)):
+            e, r = i // line_count(sizes), i % line_count(sizes)
+            own_grid, own_nodes = grid_place(sizes, e, s, 1) * capacity, e * capacity
+            nodes.update(soft, SubstepPlace(e, s, 0, grid=own_grid, velocity=own_nodes), r, r + 1)
         for i in range(environments * capacity):
             grid_bar[i] = vec4(0.0)
         for i in range(environments * tile_count):
             particles.reserve()
             e, n = i // tile_count, i % tile_count
-            row = e * (sizes[SUBSTEPS] + 1) + s
+            row, own_nodes = e * (sizes[Sizes.substeps] + 1) + s, e * capacity
+            place, new_place = (row * tile_count + n) * Component.SIZE, ((row + 1) * tile_count + n) * Component.SIZE
+            bar_place = i * Component.SIZE
             particles.from_grid_adjoint(
-                tape, tape_bars, constants, sizes, boxes, velocity, grid_bar, n, (row * tile_count + n) * COMPONENTS,
-                ((row + 1) * tile_count + n) * COMPONENTS, i * COMPONENTS, 0, e * capacity, e * capacity,
+                soft, soft_bars, TilePlace(n, place, new_place, bar=bar_place),
+                SubstepPlace(e, s, 0, velocity=own_nodes, grid_bar=own_nodes),
             )  # fmt: skip
-        for i in range(environments * sizes[COUNTS] * sizes[COUNTS + 1]):
-            e, r = i // (sizes[COUNTS] * sizes[COUNTS + 1]), i % (sizes[COUNTS] * sizes[COUNTS + 1])
+        for i in range(environments * line_count(sizes)):
+            e, r = i // line_count(sizes), i % line_count(sizes)
+            own_grid, own_nodes = grid_place(sizes, e, s, 1) * capacity, e * capacity
             nodes.update_adjoint(
-                grid, grid_bar, before, constants, sizes, inputs, inputs_bar, boxes, 0, r, r + 1, e, s,
-                (e * sizes[SUBSTEPS] + s) * capacity, e * capacity, e, i,
-            )  # fmt: skip
+                soft, soft_bars, SubstepPlace(e, s, 0, grid=own_grid, grid_bar=own_nodes, inputs_bar=e, before=i), r, r + 1
+            )
         for i in range(environments * tile_count):
             particles.reserve()
             e, n = i // tile_count, i % tile_count
-            row = e * (sizes[SUBSTEPS] + 1) + s
+            row, own_nodes = e * (sizes[Sizes.substeps] + 1) + s, e * capacity
+            place, new_place = (row * tile_count + n) * Component.SIZE, ((row + 1) * tile_count + n) * Component.SIZE
+            bar_place = i * Component.SIZE
             particles.to_grid_adjoint(
-                tape, tape_bars, constants, sizes, inputs, inputs_bar, boxes, grid_bar, n, e,
-                (row * tile_count + n) * COMPONENTS, ((row + 1) * tile_count + n) * COMPONENTS, i * COMPONENTS,
-                0, e * capacity, e,
+                soft, soft_bars, TilePlace(n, place, new_place, bar=bar_place),
+                SubstepPlace(e, s, 0, grid_bar=own_nodes, inputs_bar=e),
             )  # fmt: skip
 
     return SimpleNamespace(enter=enter, substep=substep, leave=leave, substep_adjoint=substep_adjoint)

@@ -9,23 +9,25 @@ part, or one for all of them, with the same result to the last bit.
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from diffsim.compiler import ti
-from diffsim.soft.kernels.boxes import empty_box, merge_box, node_count, row_count
+from diffsim.soft.kernels.boxes import empty_box, merge_box, node_count, row_count, side
 from diffsim.soft.kernels.grid_update import grid_stage
 from diffsim.soft.kernels.particles import particle_stages
-from diffsim.soft.soft_records import COMPONENTS, FRAME, LANE_WIDTH, OUTGROWN, PARTICLES, STATUS, SUBSTEPS
+from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
+from diffsim.soft.soft_records import FRAME, LANE_WIDTH, OUTGROWN, Box, Component, Sizes, Status
 
 # Taichi hands a CPU thread 512 consecutive iterations at least, so lane l works at iteration 512 l
 BLOCK = 512
 
 
-def lane_kernels(precision: str) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"."""
+def lane_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool) -> SimpleNamespace:
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"; laws and ``viscous`` as of `constitutive_stage`."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    particles = particle_stages(real, width=LANE_WIDTH, shared_grid=False)
+    particles = particle_stages(real, laws, viscous, width=LANE_WIDTH, shared_grid=False)
     nodes = grid_stage(real, shared_grid=False)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
@@ -34,7 +36,7 @@ def lane_kernels(precision: str) -> SimpleNamespace:
     Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
 
     @ti.func
-    def meet(gate: ti.template(), team, workers, met):
+    def wait(gate: ti.template(), team, workers, met):
         """Wait for the team. Returns the number of arrivals so far; atomics serve as fences and as loads that are repeated."""
         arrivals = met + workers
         if workers > 1:
@@ -54,78 +56,77 @@ def lane_kernels(precision: str) -> SimpleNamespace:
         holding substep s with F in its frame, the grid has a place for every substep, and the records stay as they were;
         without it there is one row and one place for each team.
         From ``private`` on, the grid has a place for each part of each team, and ``boxes`` ends with one box for each lane."""
+        soft = ti.static(SoftMemory(tape, frames, constants, sizes, inputs, boxes, grid, velocity, status))
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
                 particles.reserve()
                 lane = iteration // BLOCK
                 team, worker = lane // workers, lane % workers
                 first_part, last_part = ti.select(workers == 1, 0, worker), ti.select(workers == 1, parts, worker + 1)
-                substeps, count = sizes[SUBSTEPS], sizes[PARTICLES]
+                substeps, count = sizes[Sizes.substeps], sizes[Sizes.particles]
                 first_tile, last_tile = tile_count * first_part // parts, tile_count * last_part // parts
-                own_box = (environments * (substeps + 1) + lane) * 6
+                own_box = (environments * (substeps + 1) + lane) * Box.SIZE
                 met = 0
                 e = team
                 while e < environments:
                     first_row = ti.select(keep == 1, e * (substeps + 1), team)
-                    first_box = e * (substeps + 1) * 6
+                    first_box = e * (substeps + 1) * Box.SIZE
                     if worker == 0:
                         empty_box(boxes, first_box)
-                    met = meet(gate, team, workers, met)
+                    met = wait(gate, team, workers, met)
                     empty_box(boxes, own_box)
                     for n in range(first_tile, last_tile):
-                        place = (first_row * tile_count + n) * COMPONENTS
+                        place = (first_row * tile_count + n) * Component.SIZE
                         particles.enter(records, tape, frames, sizes, n, e * count, place, 0, False)
-                        particles.measure(tape, constants, sizes, boxes, status, e, n, place, own_box)
+                        particles.measure(soft, n, e, place, own_box)
                     merge_box(boxes, first_box, own_box)
-                    met = meet(gate, team, workers, met)
+                    met = wait(gate, team, workers, met)
                     for s in range(substeps):
                         now = (first_row + s * keep) * tile_count
                         new = (first_row + (s + 1) * keep) * tile_count
-                        box = first_box + 6 * s
+                        box = first_box + Box.SIZE * s
+                        next_box = box + Box.SIZE
                         total = ti.select(keep == 1, e * substeps + s, team) * capacity
                         scattered = ti.select(parts == 1, total, private + team * parts * capacity)
+                        velocity_offset = team * velocity_capacity
+                        step = ti.static(SubstepPlace(e, s, box, grid=total, velocity=velocity_offset))
                         rows = row_count(boxes, box)
                         # a failed environment stands still; its team goes on together
-                        sound = status[e * STATUS] == 0 and node_count(boxes, box) <= capacity
+                        sound = status[e * Status.SIZE + Status.failure] == 0 and node_count(boxes, box) <= capacity
                         if node_count(boxes, box) > capacity:
                             particles.report(status, e, s, 0, OUTGROWN)
                         if sound:
                             for part in range(first_part, last_part):
-                                nodes.clear(grid, scattered + part * capacity, 0, node_count(boxes, box))
+                                own_grid = scattered + part * capacity
+                                own_step = ti.static(SubstepPlace(e, s, box, grid=own_grid))
+                                nodes.clear(grid, own_grid, 0, node_count(boxes, box))
                                 for n in range(tile_count * part // parts, tile_count * (part + 1) // parts):
-                                    particles.to_grid(
-                                        tape, frames, constants, sizes, inputs, boxes, grid, status, n, e, s,
-                                        (now + n) * COMPONENTS, (new + n) * COMPONENTS, (e * tile_count + n) * FRAME,
-                                        box, scattered + part * capacity, e,
-                                    )  # fmt: skip
-                        met = meet(gate, team, workers, met)
+                                    place, new_place = (now + n) * Component.SIZE, (new + n) * Component.SIZE
+                                    frame = (e * tile_count + n) * FRAME
+                                    particles.to_grid(soft, TilePlace(n, place, new_place, frame), own_step)
+                        met = wait(gate, team, workers, met)
                         if sound:
                             begin, end = rows * first_part // parts, rows * last_part // parts
                             if parts > 1:
-                                line = boxes[box + 5] - boxes[box + 2]
+                                line = side(boxes, box, 2)
                                 nodes.reduce(grid, total, scattered, capacity, parts, begin * line, end * line)
-                            nodes.update(
-                                grid, velocity, constants, sizes, inputs, boxes, box, begin, end, e, s,
-                                total, team * velocity_capacity,
-                            )  # fmt: skip
+                            nodes.update(soft, step, begin, end)
                         if worker == 0:
-                            empty_box(boxes, box + 6)
-                        met = meet(gate, team, workers, met)
+                            empty_box(boxes, next_box)
+                        met = wait(gate, team, workers, met)
                         if sound:
                             empty_box(boxes, own_box)
+                            own_step = ti.static(SubstepPlace(e, s, box, own_box, velocity=velocity_offset))
                             for n in range(first_tile, last_tile):
-                                particles.from_grid(
-                                    tape, constants, sizes, boxes, velocity, status, n, s,
-                                    (now + n) * COMPONENTS, (new + n) * COMPONENTS,
-                                    box, own_box, team * velocity_capacity, e,
-                                )  # fmt: skip
-                            merge_box(boxes, box + 6, own_box)
-                        met = meet(gate, team, workers, met)
+                                place, new_place = (now + n) * Component.SIZE, (new + n) * Component.SIZE
+                                particles.from_grid(soft, TilePlace(n, place, new_place), own_step)
+                            merge_box(boxes, next_box, own_box)
+                        met = wait(gate, team, workers, met)
                     if keep == 0:
                         for n in range(first_tile, last_tile):
                             particles.leave(
                                 records, tape, frames, sizes, n, e * count,
-                                (first_row * tile_count + n) * COMPONENTS, (e * tile_count + n) * FRAME, True,
+                                (first_row * tile_count + n) * Component.SIZE, (e * tile_count + n) * FRAME, True,
                             )  # fmt: skip
                     e += lanes // workers
 
@@ -140,13 +141,15 @@ def lane_kernels(precision: str) -> SimpleNamespace:
         """Reverse of ``forward`` over what it kept. On entry ``bars`` are the adjoints of the records after the
         control step, on exit those before it; all other adjoints are added to, ``parts`` rows for each environment.
         ``grid_bar`` has a place for each part of each team, then one for each team."""
+        soft = ti.static(SoftMemory(tape, frames, constants, sizes, inputs, boxes, grid, velocity))
+        soft_bars = ti.static(SoftBars(tape_bars, inputs_bar, grid_bar, before))
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
                 particles.reserve()
                 lane = iteration // BLOCK
                 team, worker = lane // workers, lane % workers
                 first_part, last_part = ti.select(workers == 1, 0, worker), ti.select(workers == 1, parts, worker + 1)
-                substeps, count = sizes[SUBSTEPS], sizes[PARTICLES]
+                substeps, count = sizes[Sizes.substeps], sizes[Sizes.particles]
                 first_tile, last_tile = tile_count * first_part // parts, tile_count * last_part // parts
                 velocity_offset = team * velocity_capacity
                 scattered = team * parts * velocity_capacity
@@ -157,48 +160,48 @@ def lane_kernels(precision: str) -> SimpleNamespace:
                     for n in range(first_tile, last_tile):
                         particles.enter(
                             bars, tape_bars, frames, sizes, n, e * count,
-                            (team * tile_count + n) * COMPONENTS, (e * tile_count + n) * FRAME, True,
+                            (team * tile_count + n) * Component.SIZE, (e * tile_count + n) * FRAME, True,
                         )  # fmt: skip
                     for reverse in range(substeps):
                         s = substeps - 1 - reverse
                         now = (e * (substeps + 1) + s) * tile_count
-                        box = (e * (substeps + 1) + s) * 6
+                        box = (e * (substeps + 1) + s) * Box.SIZE
                         offset = (e * substeps + s) * capacity
                         rows = row_count(boxes, box)
                         begin, end = rows * first_part // parts, rows * last_part // parts
-                        nodes.update(
-                            grid, velocity, constants, sizes, inputs, boxes, box, begin, end, e, s, offset, velocity_offset,
-                        )  # fmt: skip
-                        met = meet(gate, team, workers, met)
+                        nodes.update(soft, SubstepPlace(e, s, box, grid=offset, velocity=velocity_offset), begin, end)
+                        met = wait(gate, team, workers, met)
                         for part in range(first_part, last_part):
                             own = scattered + part * velocity_capacity
+                            own_step = ti.static(SubstepPlace(e, s, box, velocity=velocity_offset, grid_bar=own))
                             nodes.clear(grid_bar, own, 0, node_count(boxes, box))
                             for n in range(tile_count * part // parts, tile_count * (part + 1) // parts):
-                                particles.from_grid_adjoint(
-                                    tape, tape_bars, constants, sizes, boxes, velocity, grid_bar, n,
-                                    (now + n) * COMPONENTS, (now + tile_count + n) * COMPONENTS,
-                                    (team * tile_count + n) * COMPONENTS, box, velocity_offset, own,
-                                )  # fmt: skip
-                        met = meet(gate, team, workers, met)
+                                place, new_place = (now + n) * Component.SIZE, (now + tile_count + n) * Component.SIZE
+                                bar_place = (team * tile_count + n) * Component.SIZE
+                                at = ti.static(TilePlace(n, place, new_place, bar=bar_place))
+                                particles.from_grid_adjoint(soft, soft_bars, at, own_step)
+                        met = wait(gate, team, workers, met)
                         if parts > 1:
-                            line = boxes[box + 5] - boxes[box + 2]
+                            line = side(boxes, box, 2)
                             nodes.reduce(grid_bar, total, scattered, velocity_capacity, parts, begin * line, end * line)
                         for part in range(first_part, last_part):
-                            nodes.update_adjoint(
-                                grid, grid_bar, before, constants, sizes, inputs, inputs_bar, boxes, box,
-                                rows * part // parts, rows * (part + 1) // parts, e, s, offset, total, e * parts + part, lane,
-                            )  # fmt: skip
-                        met = meet(gate, team, workers, met)
+                            bar_row = e * parts + part
+                            own_step = ti.static(
+                                SubstepPlace(e, s, box, grid=offset, grid_bar=total, inputs_bar=bar_row, before=lane)
+                            )
+                            nodes.update_adjoint(soft, soft_bars, own_step, rows * part // parts, rows * (part + 1) // parts)
+                        met = wait(gate, team, workers, met)
                         for part in range(first_part, last_part):
+                            bar_row = e * parts + part
+                            own_step = ti.static(SubstepPlace(e, s, box, grid_bar=total, inputs_bar=bar_row))
                             for n in range(tile_count * part // parts, tile_count * (part + 1) // parts):
-                                particles.to_grid_adjoint(
-                                    tape, tape_bars, constants, sizes, inputs, inputs_bar, boxes, grid_bar,
-                                    n, e, (now + n) * COMPONENTS, (now + tile_count + n) * COMPONENTS,
-                                    (team * tile_count + n) * COMPONENTS, box, total, e * parts + part,
-                                )  # fmt: skip
+                                place, new_place = (now + n) * Component.SIZE, (now + tile_count + n) * Component.SIZE
+                                bar_place = (team * tile_count + n) * Component.SIZE
+                                at = ti.static(TilePlace(n, place, new_place, bar=bar_place))
+                                particles.to_grid_adjoint(soft, soft_bars, at, own_step)
                     for n in range(first_tile, last_tile):
                         particles.leave(
-                            bars, tape_bars, frames, sizes, n, e * count, (team * tile_count + n) * COMPONENTS, 0, False
+                            bars, tape_bars, frames, sizes, n, e * count, (team * tile_count + n) * Component.SIZE, 0, False
                         )
                     e += lanes // workers
 

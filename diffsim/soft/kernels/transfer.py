@@ -9,9 +9,31 @@ that are affine over the stencil are given as their value at node (0, 0, 0) and 
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
-from diffsim.compiler import ti
+from diffsim.compiler import compile_time, ti
+
+
+@compile_time
+class Stencil(NamedTuple):
+    """A particle's nodes: the grid's strides, and the weights w[3 axis + i][t] of particle t of a tile; for adjoints also the
+    weights' slopes by the particle's position in cells, over the weights."""
+
+    stride_x: Any
+    stride_y: Any
+    weights: Any
+    slopes: Any
+    t: Any
+
+
+@compile_time
+class Affine(NamedTuple):
+    """A quantity that is affine over the stencil, vectors of four: at node (0, 0, 0), and its increments along the axes."""
+
+    value: Any
+    along_x: Any
+    along_y: Any
+    along_z: Any
 
 
 def particle_grid_transfer(real: Any, *, shared_grid: bool) -> SimpleNamespace:
@@ -30,24 +52,24 @@ def particle_grid_transfer(real: Any, *, shared_grid: bool) -> SimpleNamespace:
     # T_jk = w_z (q + k a_z + j a_y): one addition and one product a node.
 
     @ti.func
-    def weighted_line(w: ti.template(), t, q: vec4, along_y: vec4, along_z: vec4, j: ti.template()):
+    def weighted_line(at: ti.template(), q: ti.template(), j: ti.template()):
         """T_jk for k = 0, 1, 2."""
-        a = w[6][t] * q
-        b = w[7][t] * (q + along_z)
-        c = w[8][t] * (q + (along_z + along_z))
+        w, t = ti.static((at.weights, at.t))
+        a = w[6][t] * q.value
+        b = w[7][t] * (q.value + q.along_z)
+        c = w[8][t] * (q.value + (q.along_z + q.along_z))
         if ti.static(j > 0):
-            a = a + ti.static(float(j)) * w[6][t] * along_y
-            b = b + ti.static(float(j)) * w[7][t] * along_y
-            c = c + ti.static(float(j)) * w[8][t] * along_y
+            a = a + ti.static(float(j)) * w[6][t] * q.along_y
+            b = b + ti.static(float(j)) * w[7][t] * q.along_y
+            c = c + ti.static(float(j)) * w[8][t] * q.along_y
         return a, b, c
 
     @ti.func
-    def scatter(
-        grid: ti.template(), row, stride_x, stride_y, w: ti.template(), t, q: vec4, along_x: vec4, along_y: vec4, along_z: vec4
-    ):
-        """Add the affine quantity q, weighted, to the particle's nodes. w[3 axis + i][t] are the weights."""
+    def scatter(grid: ti.template(), row, at: ti.template(), q: ti.template()):
+        """Add the affine quantity q, weighted, to the particle's nodes, the first of which is ``row``."""
+        w, t, stride_x, stride_y = ti.static((at.weights, at.t, at.stride_x, at.stride_y))
         for j in ti.static(range(3)):
-            a, b, c = weighted_line(w, t, q, along_y, along_z, j)
+            a, b, c = weighted_line(at, q, j)
             for i in ti.static(range(3)):
                 wij = w[i][t] * w[3 + j][t]
                 node = row + (i * stride_x + j * stride_y)
@@ -55,24 +77,21 @@ def particle_grid_transfer(real: Any, *, shared_grid: bool) -> SimpleNamespace:
                 add(grid, node + 1, wij * b)
                 add(grid, node + 2, wij * c)
                 if ti.static(i < 2):
-                    a = a + w[6][t] * along_x
-                    b = b + w[7][t] * along_x
-                    c = c + w[8][t] * along_x
+                    a = a + w[6][t] * q.along_x
+                    b = b + w[7][t] * q.along_x
+                    c = c + w[8][t] * q.along_x
 
     # The derivatives by the particle's position use the same weighted values: with p_ijk = weighted value * node, the sum of
     # (d w_x / d f) w_y w_z (...) * node is sum_i r_i sum_jk p_ijk, where r_i = (d w_x / d f) / w_x.
 
     @ti.func
-    def gather_adjoint(
-        grid_bar: ti.template(), bar_row, grid: ti.template(), row, stride_x, stride_y, w: ti.template(), r: ti.template(), t,
-        q: vec4, along_x: vec4, along_y: vec4, along_z: vec4,
-    ):  # fmt: skip
+    def gather_adjoint(grid_bar: ti.template(), bar_row, grid: ti.template(), row, at: ti.template(), q: ti.template()):
         """Add the affine cotangent q, weighted, to the nodes' adjoints. Returns what the position's adjoint takes: for each
-        axis the sum of (d weight / d f) * node * q, component by component. r[3 axis + i][t] are the weights' slopes over
-        the weights."""
+        axis the sum of (d weight / d f) * node * q, component by component."""
+        w, r, t, stride_x, stride_y = ti.static((at.weights, at.slopes, at.t, at.stride_x, at.stride_y))
         slope_x, slope_y, slope_z = vec4(0.0), vec4(0.0), vec4(0.0)
         for j in ti.static(range(3)):
-            a, b, c = weighted_line(w, t, q, along_y, along_z, j)
+            a, b, c = weighted_line(at, q, j)
             line = vec4(0.0)
             for i in ti.static(range(3)):
                 wij = w[i][t] * w[3 + j][t]
@@ -87,15 +106,16 @@ def particle_grid_transfer(real: Any, *, shared_grid: bool) -> SimpleNamespace:
                 slope_z = slope_z + (r[6][t] * first + r[7][t] * second + r[8][t] * third)
                 line = line + whole
                 if ti.static(i < 2):
-                    a = a + w[6][t] * along_x
-                    b = b + w[7][t] * along_x
-                    c = c + w[8][t] * along_x
+                    a = a + w[6][t] * q.along_x
+                    b = b + w[7][t] * q.along_x
+                    c = c + w[8][t] * q.along_x
             slope_y = slope_y + r[3 + j][t] * line
         return slope_x, slope_y, slope_z
 
     @ti.func
-    def gather(grid: ti.template(), row, stride_x, stride_y, w: ti.template(), t):
+    def gather(grid: ti.template(), row, at: ti.template()):
         """Weighted sum of the nodes, and their first moments: sums with the factors i, j, k."""
+        w, t, stride_x, stride_y = ti.static((at.weights, at.t, at.stride_x, at.stride_y))
         total, moment_x, moment_y, moment_z = vec4(0.0), vec4(0.0), vec4(0.0), vec4(0.0)
         for i in ti.static(range(3)):
             plane, plane_y, plane_z = vec4(0.0), vec4(0.0), vec4(0.0)
@@ -121,16 +141,14 @@ def particle_grid_transfer(real: Any, *, shared_grid: bool) -> SimpleNamespace:
         return total, moment_x, moment_y, moment_z
 
     @ti.func
-    def scatter_adjoint(
-        grid_bar: ti.template(), row, stride_x, stride_y, w: ti.template(), r: ti.template(), t,
-        q: vec4, along_x: vec4, along_y: vec4, along_z: vec4,
-    ):  # fmt: skip
+    def scatter_adjoint(grid_bar: ti.template(), row, at: ti.template(), q: ti.template()):
         """What q's adjoint takes, the weighted sum of the nodes' adjoints and its three moments (as `gather`); and what the
         position's takes, as `gather_adjoint`."""
+        w, r, t, stride_x, stride_y = ti.static((at.weights, at.slopes, at.t, at.stride_x, at.stride_y))
         total, moment_x, moment_y, moment_z = vec4(0.0), vec4(0.0), vec4(0.0), vec4(0.0)
         slope_x, slope_y, slope_z = vec4(0.0), vec4(0.0), vec4(0.0)
         for j in ti.static(range(3)):
-            a, b, c = weighted_line(w, t, q, along_y, along_z, j)
+            a, b, c = weighted_line(at, q, j)
             line, plane = vec4(0.0), vec4(0.0)
             for i in ti.static(range(3)):
                 wij = w[i][t] * w[3 + j][t]
@@ -150,9 +168,9 @@ def particle_grid_transfer(real: Any, *, shared_grid: bool) -> SimpleNamespace:
                 if ti.static(i == 2):
                     moment_x = moment_x + (value + value)
                 if ti.static(i < 2):
-                    a = a + w[6][t] * along_x
-                    b = b + w[7][t] * along_x
-                    c = c + w[8][t] * along_x
+                    a = a + w[6][t] * q.along_x
+                    b = b + w[7][t] * q.along_x
+                    c = c + w[8][t] * q.along_x
             slope_y = slope_y + r[3 + j][t] * line
             total = total + plane
             if ti.static(j == 1):

@@ -7,16 +7,26 @@ Only J matters, so there is no singular value decomposition. (Becker and Teschne
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
 
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
 
 from diffsim.compiler import ti
+from diffsim.scene.materials import NOT_NEGATIVE, POSITIVE, Material, Range
 
 SMALLEST_VOLUME = 0.5  # below, the pressure goes on as its tangent, and the volume ratio is held at this
 
 
 def tait_liquid(real: Any, tile: SimpleNamespace, functions: SimpleNamespace) -> SimpleNamespace:
-    """Parameters: bulk modulus K (Pa), exponent gamma, dynamic viscosity eta (Pa s). All arrays are tile arrays."""
+    """Parameters: bulk modulus K (Pa), exponent gamma, dynamic viscosity eta (Pa s). All arrays are tile arrays.
+
+    It is no `stretch_law`: the stage that calls the laws knows it by name.
+    """
     width = tile.width
 
     @ti.func
@@ -29,11 +39,12 @@ def tait_liquid(real: Any, tile: SimpleNamespace, functions: SimpleNamespace) ->
 
     @ti.func
     def evaluate(
-        bulk, gamma, viscosity, C: ti.template(), B: ti.template(), U: ti.template(), V: ti.template(), g: ti.template(),
+        q: ti.template(), C: ti.template(), B: ti.template(), U: ti.template(), V: ti.template(), g: ti.template(),
         tau: ti.template(),
     ):  # fmt: skip
         """From the trial deformation gradient B to the stretches g = J^(1/3) with U = V = 1, and to the stress. Returns the
         number of inverted elements."""
+        bulk, gamma, viscosity = q[0], q[1], q[2]
         inverted = 0
         third = functions.constant(1.0 / 3.0)
         for t in range(width):
@@ -60,9 +71,12 @@ def tait_liquid(real: Any, tile: SimpleNamespace, functions: SimpleNamespace) ->
 
     @ti.func
     def adjoint(
-        bulk, gamma, viscosity, C: ti.template(), B: ti.template(), tau_bar: ti.template(), G_bar: ti.template(),
+        q: ti.template(), C: ti.template(), B: ti.template(), tau_bar: ti.template(), G_bar: ti.template(),
         C_bar: ti.template(), B_bar: ti.template(), q_bar: ti.template(),
     ):  # fmt: skip
+        """Adds to C_bar and to the parameters' q_bar, and sets B_bar = J_bar dJ/dB, the cofactors. With P = K / gamma
+        (J^(1-gamma) - J), the pressure times J, dP/dJ = K / gamma ((1 - gamma) J^-gamma - 1)."""
+        bulk, gamma, viscosity = q[0], q[1], q[2]
         third = functions.constant(1.0 / 3.0)
         for t in range(width):
             det = determinant(B, t)
@@ -96,3 +110,40 @@ def tait_liquid(real: Any, tile: SimpleNamespace, functions: SimpleNamespace) ->
             B_bar[8][t] = J_bar * (B[0][t] * B[4][t] - B[1][t] * B[3][t])
 
     return SimpleNamespace(evaluate=evaluate, adjoint=adjoint)
+
+
+@dataclass(frozen=True)
+class Liquid(Material):
+    """Weakly compressible Newtonian liquid with Tait's equation of state. No internal variable.
+
+    Args:
+        density: rest density in kg/m^3.
+        bulk_modulus: Pa; the liquid's density varies by about (density g depth) / bulk_modulus.
+        viscosity: dynamic viscosity in Pa s (water 1e-3, honey about 10).
+    """
+
+    density: float = 1e3
+    bulk_modulus: float = 2e4
+    viscosity: float = 0.0
+
+    SHAPELESS: ClassVar[bool] = True
+    RANGES: ClassVar[Mapping[str, Range]] = {"density": POSITIVE, "bulk_modulus": POSITIVE, "viscosity": NOT_NEGATIVE}
+    TAIT_EXPONENT: ClassVar[float] = 7.0
+
+    @property
+    def law(self) -> Callable[..., Any]:
+        return tait_liquid
+
+    def law_parameters(self, values: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """Bulk modulus, Tait's exponent and viscosity."""
+        return values["bulk_modulus"], torch.full_like(values["bulk_modulus"], Liquid.TAIT_EXPONENT), values["viscosity"]
+
+    @property
+    def wave_speed(self) -> float:
+        """Speed of sound sqrt(bulk_modulus / density), m/s."""
+        return math.sqrt(self.bulk_modulus / self.density)
+
+    @property
+    def kinematic_viscosity(self) -> float:
+        """viscosity / density, m^2/s."""
+        return self.viscosity / self.density

@@ -10,10 +10,18 @@ With e = log s + a / 3, tr = sum e, d its deviator and l = |d|, c = (3 lambda + 
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
 
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
 
 from diffsim.compiler import ti
+from diffsim.scene.materials import ELASTIC_RANGES, LinearlyElastic, Range, lame
+from diffsim.soft.laws.stretch_law import PAIRS, Flow, FlowAdjoint
 from diffsim.soft.laws.von_mises import SMALLEST_STRETCH
 
 
@@ -22,75 +30,106 @@ def drucker_prager(real: Any, functions: SimpleNamespace) -> SimpleNamespace:
     tiny = 1e-30
 
     @ti.func
-    def flow(s0, s1, s2, a, mu, lam, alpha):
-        """Strains e, their trace, the deviator's length, c, k, and the mean strain after flow."""
+    def flow(s: ti.template(), a: ti.template(), mu, lam, alpha):
+        """Strains e (3), their trace, the deviator's length, c, k, and the mean strain after flow."""
         third = functions.constant(1.0 / 3.0)
-        e0 = functions.log(ti.max(s0, SMALLEST_STRETCH)) + a * third
-        e1 = functions.log(ti.max(s1, SMALLEST_STRETCH)) + a * third
-        e2 = functions.log(ti.max(s2, SMALLEST_STRETCH)) + a * third
-        trace = e0 + e1 + e2
+        e = [functions.log(ti.max(s[i], SMALLEST_STRETCH)) + a * third for i in ti.static(range(3))]
+        trace = e[0] + e[1] + e[2]
         mean = trace * third
-        length = ti.sqrt((e0 - mean) * (e0 - mean) + (e1 - mean) * (e1 - mean) + (e2 - mean) * (e2 - mean))
+        length = ti.sqrt((e[0] - mean) * (e[0] - mean) + (e[1] - mean) * (e[1] - mean) + (e[2] - mean) * (e[2] - mean))
         c = (1.5 * lam / mu + 1.0) * alpha
         sliding = (length + c * trace) > 0.0
         k = ti.select(sliding, -c * trace / ti.max(length, tiny), ti.cast(1.0, real))
         k = ti.select(trace >= 0.0, ti.cast(0.0, real), k)
-        return e0, e1, e2, trace, length, c, k, ti.min(mean, 0.0)
+        return e, trace, length, c, k, ti.min(mean, 0.0)
 
     @ti.func
-    def forward(s0, s1, s2, a, mu, lam, alpha, q3, q4):
-        e0, e1, e2, trace, _length, _c, k, mean_new = flow(s0, s1, s2, a, mu, lam, alpha)
+    def forward(s: ti.template(), a: ti.template(), q: ti.template()):
+        mu, lam, alpha = q[0], q[1], q[2]
+        e, trace, _length, _c, k, mean_new = flow(s, a, mu, lam, alpha)
         mean = trace * functions.constant(1.0 / 3.0)
-        n0, n1, n2 = mean_new + k * (e0 - mean), mean_new + k * (e1 - mean), mean_new + k * (e2 - mean)
+        n = [mean_new + k * (e[i] - mean) for i in ti.static(range(3))]
         pressure = 3.0 * lam * mean_new
-        return (
-            functions.exp(n0), functions.exp(n1), functions.exp(n2),
-            2.0 * mu * n0 + pressure, 2.0 * mu * n1 + pressure, 2.0 * mu * n2 + pressure, ti.max(trace, 0.0),
-        )  # fmt: skip
+        return Flow(
+            stretches=[functions.exp(n[i]) for i in ti.static(range(3))],
+            stresses=[2.0 * mu * n[i] + pressure for i in ti.static(range(3))],
+            internal=ti.max(trace, 0.0),
+        )
 
     @ti.func
-    def adjoint(s0, s1, s2, a, mu, lam, alpha, q3, q4, g0_bar, g1_bar, g2_bar, t0_bar, t1_bar, t2_bar, a_new_bar):
+    def adjoint(s: ti.template(), a: ti.template(), q: ti.template(), bars: ti.template()):
+        """n = e_new and n_bar its adjoint; k = -c tr / l where it slides, so that k_bar goes to c, tr and l."""
+        mu, lam, alpha = q[0], q[1], q[2]
+        g_bar, t_bar, a_new_bar = ti.static((bars.stretches, bars.stresses, bars.internal))
         third = functions.constant(1.0 / 3.0)
         zero = ti.cast(0.0, real)
-        e0, e1, e2, trace, length, c, k, mean_new = flow(s0, s1, s2, a, mu, lam, alpha)
+        e, trace, length, c, k, mean_new = flow(s, a, mu, lam, alpha)
         mean = trace * third
-        d0, d1, d2 = e0 - mean, e1 - mean, e2 - mean
-        n0, n1, n2 = mean_new + k * d0, mean_new + k * d1, mean_new + k * d2
-        g0, g1, g2 = functions.exp(n0), functions.exp(n1), functions.exp(n2)
-        total = t0_bar + t1_bar + t2_bar
-        n0_bar = g0_bar * g0 + 2.0 * mu * t0_bar + lam * total
-        n1_bar = g1_bar * g1 + 2.0 * mu * t1_bar + lam * total
-        n2_bar = g2_bar * g2 + 2.0 * mu * t2_bar + lam * total
+        d = [e[i] - mean for i in ti.static(range(3))]
+        n = [mean_new + k * d[i] for i in ti.static(range(3))]
+        g = [functions.exp(n[i]) for i in ti.static(range(3))]
+        total = t_bar[0] + t_bar[1] + t_bar[2]
+        n_bar = [g_bar[i] * g[i] + 2.0 * mu * t_bar[i] + lam * total for i in ti.static(range(3))]
 
         apart = trace >= 0.0
         sliding = (k < 1.0) & (trace < 0.0)
-        n_mean = (n0_bar + n1_bar + n2_bar) * third
-        k_bar = ti.select(sliding, n0_bar * d0 + n1_bar * d1 + n2_bar * d2, zero)
+        n_mean = (n_bar[0] + n_bar[1] + n_bar[2]) * third
+        k_bar = ti.select(sliding, n_bar[0] * d[0] + n_bar[1] * d[1] + n_bar[2] * d[2], zero)
         inverse_length = 1.0 / ti.max(length, tiny)
-        length_bar = -k_bar * k * inverse_length * inverse_length
+        length_bar = -k_bar * k * inverse_length * inverse_length  # over l
         trace_bar = -k_bar * c * inverse_length
-        e0_bar = ti.select(apart, a_new_bar, n_mean + k * (n0_bar - n_mean) + length_bar * d0 + trace_bar)
-        e1_bar = ti.select(apart, a_new_bar, n_mean + k * (n1_bar - n_mean) + length_bar * d1 + trace_bar)
-        e2_bar = ti.select(apart, a_new_bar, n_mean + k * (n2_bar - n_mean) + length_bar * d2 + trace_bar)
         c_bar = -k_bar * trace * inverse_length
-        c0, c1, c2 = ti.max(s0, SMALLEST_STRETCH), ti.max(s1, SMALLEST_STRETCH), ti.max(s2, SMALLEST_STRETCH)
+        e_bar = [
+            ti.select(apart, a_new_bar, n_mean + k * (n_bar[i] - n_mean) + length_bar * d[i] + trace_bar)
+            for i in ti.static(range(3))
+        ]
+        held = [ti.max(s[i], SMALLEST_STRETCH) for i in ti.static(range(3))]
         # the strains differ from log s by the same a / 3, so differences of the two are equal
-        slope01 = k * functions.held_quotient(s0, s1, SMALLEST_STRETCH) / functions.logarithmic_mean(c0, c1, e0, e1)
-        slope02 = k * functions.held_quotient(s0, s2, SMALLEST_STRETCH) / functions.logarithmic_mean(c0, c2, e0, e2)
-        slope12 = k * functions.held_quotient(s1, s2, SMALLEST_STRETCH) / functions.logarithmic_mean(c1, c2, e1, e2)
-        return (
-            ti.select(s0 > SMALLEST_STRETCH, e0_bar / c0, zero),
-            ti.select(s1 > SMALLEST_STRETCH, e1_bar / c1, zero),
-            ti.select(s2 > SMALLEST_STRETCH, e2_bar / c2, zero),
-            (e0_bar + e1_bar + e2_bar) * third,
-            2.0 * (n0 * t0_bar + n1 * t1_bar + n2 * t2_bar) - c_bar * 1.5 * lam * alpha / (mu * mu),
-            3.0 * mean_new * total + c_bar * 1.5 * alpha / mu,
-            c_bar * (1.5 * lam / mu + 1.0),
-            zero, zero, g0, g1, g2,
-            slope01 * functions.logarithmic_mean(g0, g1, n0, n1),
-            slope02 * functions.logarithmic_mean(g0, g2, n0, n2),
-            slope12 * functions.logarithmic_mean(g1, g2, n1, n2),
-            2.0 * mu * slope01, 2.0 * mu * slope02, 2.0 * mu * slope12,
-        )  # fmt: skip
+        slopes = [
+            k * functions.held_quotient(s[i], s[j], SMALLEST_STRETCH)
+            / functions.logarithmic_mean(held[i], held[j], e[i], e[j])
+            for i, j in ti.static(PAIRS)
+        ]  # fmt: skip
+        means = [functions.logarithmic_mean(g[i], g[j], n[i], n[j]) for i, j in ti.static(PAIRS)]
+        return FlowAdjoint(
+            stretches=[ti.select(s[i] > SMALLEST_STRETCH, e_bar[i] / held[i], zero) for i in ti.static(range(3))],
+            internal=(e_bar[0] + e_bar[1] + e_bar[2]) * third,
+            parameters=(
+                2.0 * (n[0] * t_bar[0] + n[1] * t_bar[1] + n[2] * t_bar[2]) - c_bar * 1.5 * lam * alpha / (mu * mu),
+                3.0 * mean_new * total + c_bar * 1.5 * alpha / mu,
+                c_bar * (1.5 * lam / mu + 1.0),
+            ),
+            elastic=g,
+            elastic_quotients=[slopes[i] * means[i] for i in ti.static(range(3))],
+            stress_quotients=[2.0 * mu * slopes[i] for i in ti.static(range(3))],
+        )
 
     return SimpleNamespace(forward=forward, adjoint=adjoint)
+
+
+@dataclass(frozen=True)
+class Sand(LinearlyElastic):
+    """Dry sand: Hencky elasticity with Drucker-Prager yielding (Klar et al. 2016). It holds no tension.
+
+    The internal variable is the logarithm of the volume gained while apart, which compression takes back first.
+
+    Args:
+        youngs_modulus, poissons_ratio, density: as `Elastic`.
+        friction_angle: internal friction angle in radians, in (0, pi/2).
+    """
+
+    youngs_modulus: float = 5e4
+    density: float = 1.6e3
+    friction_angle: float = math.radians(35.0)
+
+    SHAPELESS: ClassVar[bool] = True
+    RANGES: ClassVar[Mapping[str, Range]] = {**ELASTIC_RANGES, "friction_angle": (1e-3, math.pi / 2.0, "in (0, pi/2) radians")}
+
+    @property
+    def law(self) -> Callable[..., Any]:
+        return drucker_prager
+
+    def law_parameters(self, values: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """mu, lambda and alpha."""
+        sine = torch.sin(values["friction_angle"])
+        return (*lame(values["youngs_modulus"], values["poissons_ratio"]), math.sqrt(2.0 / 3.0) * 2.0 * sine / (3.0 - sine))

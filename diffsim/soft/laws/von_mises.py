@@ -8,11 +8,17 @@ With the trial strain e = log s, its deviator d and l = |d|, and the yield limit
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
+
+from torch import Tensor
 
 from diffsim.compiler import ti
+from diffsim.scene.materials import ELASTIC_RANGES, NOT_NEGATIVE, POSITIVE, LinearlyElastic, Range, lame
 from diffsim.soft.laws.elastic import corotated_stress
+from diffsim.soft.laws.stretch_law import PAIRS, Flow, FlowAdjoint
 
 # log s is taken of at least this, so that a collapsed or inverted element has a defined answer
 SMALLEST_STRETCH = 2.0**-7
@@ -24,77 +30,106 @@ def von_mises(real: Any, functions: SimpleNamespace) -> SimpleNamespace:
     tiny = 1e-30
 
     @ti.func
-    def flow(s0, s1, s2, a, mu, limit, hardening):
-        """Logarithmic strains, their mean and deviator's length, the factor k, and gamma (0 where there is no flow)."""
-        e0 = functions.log(ti.max(s0, SMALLEST_STRETCH))
-        e1 = functions.log(ti.max(s1, SMALLEST_STRETCH))
-        e2 = functions.log(ti.max(s2, SMALLEST_STRETCH))
-        mean = (e0 + e1 + e2) * functions.constant(1.0 / 3.0)
-        length = ti.sqrt((e0 - mean) * (e0 - mean) + (e1 - mean) * (e1 - mean) + (e2 - mean) * (e2 - mean))
+    def flow(s: ti.template(), a: ti.template(), mu, limit, hardening):
+        """Logarithmic strains (3), their mean and deviator's length, the factor k, and gamma (0 where there is no flow)."""
+        e = [functions.log(ti.max(s[i], SMALLEST_STRETCH)) for i in ti.static(range(3))]
+        mean = (e[0] + e[1] + e[2]) * functions.constant(1.0 / 3.0)
+        length = ti.sqrt((e[0] - mean) * (e[0] - mean) + (e[1] - mean) * (e[1] - mean) + (e[2] - mean) * (e[2] - mean))
         excess = 2.0 * mu * length - (limit + hardening * a)
         gamma = ti.max(excess, 0.0) / (2.0 * mu + hardening)
         k = 1.0 - gamma / ti.max(length, tiny)
-        return e0, e1, e2, mean, length, k, gamma
+        return e, mean, length, k, gamma
 
     @ti.func
     def flowed(s, e, mean, k, gamma):
         return ti.select(gamma > 0.0, functions.exp(mean + k * (e - mean)), s)
 
     @ti.func
-    def forward(s0, s1, s2, a, mu, lam, limit, hardening, q4):
-        e0, e1, e2, mean, _length, k, gamma = flow(s0, s1, s2, a, mu, limit, hardening)
-        g0 = flowed(s0, e0, mean, k, gamma)
-        g1 = flowed(s1, e1, mean, k, gamma)
-        g2 = flowed(s2, e2, mean, k, gamma)
-        t0, t1, t2 = stress.forward(g0, g1, g2, mu, lam)
-        return g0, g1, g2, t0, t1, t2, a + gamma
+    def forward(s: ti.template(), a: ti.template(), q: ti.template()):
+        mu, lam, limit, hardening = q[0], q[1], q[2], q[3]
+        e, mean, _length, k, gamma = flow(s, a, mu, limit, hardening)
+        g = [flowed(s[i], e[i], mean, k, gamma) for i in ti.static(range(3))]
+        return Flow(stretches=g, stresses=stress.forward(g, mu, lam), internal=a + gamma)
 
     @ti.func
-    def adjoint(s0, s1, s2, a, mu, lam, limit, hardening, q4, g0_bar, g1_bar, g2_bar, t0_bar, t1_bar, t2_bar, a_new_bar):
-        e0, e1, e2, mean, length, k, gamma = flow(s0, s1, s2, a, mu, limit, hardening)
-        g0 = flowed(s0, e0, mean, k, gamma)
-        g1 = flowed(s1, e1, mean, k, gamma)
-        g2 = flowed(s2, e2, mean, k, gamma)
-        b0, b1, b2, mu_bar, lam_bar = stress.adjoint(g0, g1, g2, mu, lam, t0_bar, t1_bar, t2_bar)
-        b0, b1, b2 = b0 + g0_bar, b1 + g1_bar, b2 + g2_bar
+    def adjoint(s: ti.template(), a: ti.template(), q: ti.template(), bars: ti.template()):
+        mu, lam, limit, hardening = q[0], q[1], q[2], q[3]
+        a_new_bar = bars.internal
+        e, mean, length, k, gamma = flow(s, a, mu, limit, hardening)
+        g = [flowed(s[i], e[i], mean, k, gamma) for i in ti.static(range(3))]
+        stress_bar, mu_bar, lam_bar = stress.adjoint(g, mu, lam, bars.stresses)
+        b = [stress_bar[i] + bars.stretches[i] for i in ti.static(range(3))]
         yielding = gamma > 0.0
         zero, one = ti.cast(0.0, real), ti.cast(1.0, real)
 
-        # where it flows: log g = mean + k d, with k = (hardening + Y / l) / stiff and gamma = (2 mu l - Y) / stiff
-        h0, h1, h2 = b0 * g0, b1 * g1, b2 * g2
-        h_mean = (h0 + h1 + h2) * functions.constant(1.0 / 3.0)
-        d0, d1, d2 = e0 - mean, e1 - mean, e2 - mean
-        k_bar = h0 * d0 + h1 * d1 + h2 * d2
+        # where it flows: log g = mean + k d, with k = (hardening + Y / l) / stiff and gamma = (2 mu l - Y) / stiff,
+        # stiff = 2 mu + hardening; h_i are the adjoints of log g_i, and length_bar is that of l over l
+        h = [b[i] * g[i] for i in ti.static(range(3))]
+        h_mean = (h[0] + h[1] + h[2]) * functions.constant(1.0 / 3.0)
+        d = [e[i] - mean for i in ti.static(range(3))]
+        k_bar = h[0] * d[0] + h[1] * d[1] + h[2] * d[2]
         inverse_length = 1.0 / ti.max(length, tiny)
         per_stiff = 1.0 / (2.0 * mu + hardening)
         Y = limit + hardening * a
         Y_bar = (k_bar * inverse_length - a_new_bar) * per_stiff
         length_bar = (2.0 * mu * a_new_bar - k_bar * Y * inverse_length * inverse_length) * per_stiff * inverse_length
-        p0 = (h_mean + k * (h0 - h_mean) + length_bar * d0) / ti.max(s0, SMALLEST_STRETCH)
-        p1 = (h_mean + k * (h1 - h_mean) + length_bar * d1) / ti.max(s1, SMALLEST_STRETCH)
-        p2 = (h_mean + k * (h2 - h_mean) + length_bar * d2) / ti.max(s2, SMALLEST_STRETCH)
+        held = [ti.max(s[i], SMALLEST_STRETCH) for i in ti.static(range(3))]
+        plastic_bar = [(h_mean + k * (h[i] - h_mean) + length_bar * d[i]) / held[i] for i in ti.static(range(3))]
         flow_mu_bar = 2.0 * per_stiff * (a_new_bar * (length - gamma) - k_bar * k)
         hardening_bar = per_stiff * (k_bar * (1.0 - k) - a_new_bar * gamma) + a * Y_bar
 
-        c0, c1, c2 = ti.max(s0, SMALLEST_STRETCH), ti.max(s1, SMALLEST_STRETCH), ti.max(s2, SMALLEST_STRETCH)
-        f0, f1, f2 = mean + k * d0, mean + k * d1, mean + k * d2
-        mean01 = functions.logarithmic_mean(g0, g1, f0, f1) / functions.logarithmic_mean(c0, c1, e0, e1)
-        mean02 = functions.logarithmic_mean(g0, g2, f0, f2) / functions.logarithmic_mean(c0, c2, e0, e2)
-        mean12 = functions.logarithmic_mean(g1, g2, f1, f2) / functions.logarithmic_mean(c1, c2, e1, e2)
-        dg01 = ti.select(yielding, k * mean01 * functions.held_quotient(s0, s1, SMALLEST_STRETCH), one)
-        dg02 = ti.select(yielding, k * mean02 * functions.held_quotient(s0, s2, SMALLEST_STRETCH), one)
-        dg12 = ti.select(yielding, k * mean12 * functions.held_quotient(s1, s2, SMALLEST_STRETCH), one)
-        return (
-            ti.select(yielding, ti.select(s0 > SMALLEST_STRETCH, p0, zero), b0),
-            ti.select(yielding, ti.select(s1 > SMALLEST_STRETCH, p1, zero), b1),
-            ti.select(yielding, ti.select(s2 > SMALLEST_STRETCH, p2, zero), b2),
-            a_new_bar + ti.select(yielding, hardening * Y_bar, zero),
-            mu_bar + ti.select(yielding, flow_mu_bar, zero),
-            lam_bar,
-            ti.select(yielding, Y_bar, zero),
-            ti.select(yielding, hardening_bar, zero),
-            zero, g0, g1, g2, dg01, dg02, dg12,
-            2.0 * mu * (g0 + g1 - 1.0) * dg01, 2.0 * mu * (g0 + g2 - 1.0) * dg02, 2.0 * mu * (g1 + g2 - 1.0) * dg12,
-        )  # fmt: skip
+        # (g_j - g_i) / (s_j - s_i) = (exp f_j - exp f_i) / (f_j - f_i) * k * (log c_j - log c_i) / (c_j - c_i) * (c_j - c_i) /
+        # (s_j - s_i) with f = log g and c the held s; each quotient of exp or log is a logarithmic mean
+        f = [mean + k * d[i] for i in ti.static(range(3))]
+        means = [
+            functions.logarithmic_mean(g[i], g[j], f[i], f[j]) / functions.logarithmic_mean(held[i], held[j], e[i], e[j])
+            for i, j in ti.static(PAIRS)
+        ]
+        dg = [
+            ti.select(yielding, k * means[n] * functions.held_quotient(s[PAIRS[n][0]], s[PAIRS[n][1]], SMALLEST_STRETCH), one)
+            for n in ti.static(range(3))
+        ]
+        dt = stress.quotients(g, mu)
+        return FlowAdjoint(
+            stretches=[
+                ti.select(yielding, ti.select(s[i] > SMALLEST_STRETCH, plastic_bar[i], zero), b[i]) for i in ti.static(range(3))
+            ],
+            internal=a_new_bar + ti.select(yielding, hardening * Y_bar, zero),
+            parameters=(
+                mu_bar + ti.select(yielding, flow_mu_bar, zero),
+                lam_bar,
+                ti.select(yielding, Y_bar, zero),
+                ti.select(yielding, hardening_bar, zero),
+            ),
+            elastic=g,
+            elastic_quotients=dg,
+            stress_quotients=(dt[0] * dg[0], dt[1] * dg[1], dt[2] * dg[2]),
+        )
 
     return SimpleNamespace(forward=forward, adjoint=adjoint)
+
+
+@dataclass(frozen=True)
+class ElastoPlastic(LinearlyElastic):
+    """Clay, plasticine, metal: fixed-corotated elasticity with von Mises yielding in logarithmic strain (Gao et al. 2017).
+
+    The internal variable is the accumulated plastic strain: the length of plastic flow in logarithmic strain.
+
+    Args:
+        youngs_modulus, poissons_ratio, density: as `Elastic`.
+        yield_stress: size of the deviatoric stress in Pa at which the material starts to flow.
+        hardening: growth of the yield stress in Pa per unit of accumulated plastic strain.
+    """
+
+    yield_stress: float = 50.0
+    hardening: float = 0.0
+
+    RANGES: ClassVar[Mapping[str, Range]] = {**ELASTIC_RANGES, "yield_stress": POSITIVE, "hardening": NOT_NEGATIVE}
+
+    @property
+    def law(self) -> Callable[..., Any]:
+        return von_mises
+
+    def law_parameters(self, values: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """mu, lambda, yield stress and hardening."""
+        return (*lame(values["youngs_modulus"], values["poissons_ratio"]), values["yield_stress"], values["hardening"])

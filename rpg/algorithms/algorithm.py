@@ -1,0 +1,175 @@
+"""The interface between an algorithm and the trainer: settings, one iteration, and a state that can be saved."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from rpg.models.action_policy import ActionPolicy
+from rpg.protocol import Environment
+from rpg.settings_checks import SettingError, check_choice, check_int
+from rpg.training.gradient_estimators import clipped_gradient_norm
+from rpg.training.metrics import IterationReport
+from rpg.training.schedules import Schedule
+
+
+class NotFiniteError(FloatingPointError):
+    """A reward, a loss or a gradient is not finite. One line: names the iteration and, where known, the environments."""
+
+
+@dataclass(frozen=True)
+class AlgorithmConfig:
+    """The settings that all algorithms share. Their defaults assume rewards of order 1 per step."""
+
+    names: ClassVar[tuple[str, ...]] = ()
+    """Allowed values of `algorithm`; the first is its default."""
+
+    algorithm: str = ""
+    """Name under which the run is reported."""
+    iterations: int = 150
+    """Number of batches that the algorithm learns from."""
+    seed: int = 0
+    """Seed of the initial parameters, of all samples and of the environment's episodes."""
+
+    def __post_init__(self) -> None:
+        if not self.algorithm:
+            object.__setattr__(self, "algorithm", self.names[0])
+        check_choice("algorithm", self.algorithm, self.names)
+        check_int("iterations", self.iterations, at_least=1)
+        check_int("seed", self.seed, at_least=0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, strings, lists and dicts, for JSON and checkpoints."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "AlgorithmConfig":
+        """The inverse of `to_dict`. Raises ValueError on an unknown setting."""
+        names = {f.name for f in fields(cls)}
+        for name in values:
+            if name not in names:
+                raise ValueError(f"config was given {name!r}; allowed are {', '.join(sorted(names))}")
+        converted: dict[str, Any] = {
+            name: Schedule(**v) if isinstance(v, dict) else tuple(v) if isinstance(v, list) else v for name, v in values.items()
+        }
+        return cls(**converted)
+
+
+Config = TypeVar("Config", bound=AlgorithmConfig)
+
+
+class Algorithm(ABC, Generic[Config]):
+    """One way to optimise an environment.
+
+    A subclass builds its models in `__init__`, with random numbers from `self.generator` only, and puts those with parameters
+    or buffers into `self.modules` and their optimisers, under the same names, into `self.optimizers`. Anything else that
+    changes between iterations belongs into `extra_state`. A resumed run is then bit-identical.
+    """
+
+    policy: ActionPolicy
+    """The policy to be evaluated: actions given observation, latent and time."""
+
+    def __init__(self, env: Environment, config: Config, like: Tensor) -> None:
+        """`like` is an observation (B, O), whose dtype and device the models adopt."""
+        self.env, self.config, self.like = env, config, like
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.modules: dict[str, nn.Module] = {}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
+
+    @abstractmethod
+    def iterate(self, iteration: int) -> IterationReport:
+        """Collect a batch, learn from it, and report.
+
+        Raises NotFiniteError, naming the iteration and the environments, when something is not finite.
+        """
+
+    @abstractmethod
+    def candidates(self) -> tuple[Tensor, Tensor]:
+        """The latents that are evaluated and their probabilities: (S, N) or (S, N, D), and (N,)."""
+
+    def extra_state(self) -> dict[str, Any]:
+        """Further values that a resumed run needs: tensors, numbers, strings, and lists and dicts of them."""
+        return {}
+
+    def restore_extra_state(self, state: dict[str, Any]) -> None:
+        """The inverse of `extra_state`."""
+
+    # Shared pieces ------------------------------------------------------------------------------------------
+
+    def progress(self, iteration: int) -> float:
+        """Fraction of the run, 0 to 1."""
+        return iteration / max(1, self.config.iterations - 1)
+
+    def episode_seed(self, iteration: int) -> int:
+        """Seed of the environment's episodes, different for each run and iteration."""
+        return (self.config.seed * 1_000_003 + iteration) % (2**31 - 1)
+
+    def standard_normal(self, *shape: int) -> Tensor:
+        """Standard normal noise, drawn on the CPU so that a seed gives the same numbers on every device."""
+        return torch.randn(shape, generator=self.generator).to(self.like)
+
+    def zero_grad(self) -> None:
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
+
+    def stepped(self, name: str, *, iteration: int, limit: float, bad: list[int] | None = None) -> float:
+        """Clip the gradient of one module to norm `limit` and take an optimiser step; returns the norm before clipping.
+
+        Raises NotFiniteError if it is not finite; `bad` are the environments responsible, if known.
+        """
+        norm = clipped_gradient_norm(self.modules[name].parameters(), limit)
+        if not math.isfinite(norm):
+            where = f" in environments {bad}" if bad else ""
+            raise NotFiniteError(f"iteration {iteration}: the gradient of the {name} is not finite{where}")
+        self.optimizers[name].step()
+        return norm
+
+    def check_finite(self, what: str, values: Tensor, iteration: int) -> None:
+        """Raise NotFiniteError if `values` (B, ...) are not finite, naming the environments."""
+        if bad := bad_indices(values.detach()):
+            raise NotFiniteError(f"iteration {iteration}: the {what} is not finite in environments {bad}")
+
+    def check_differentiable(self, rewards: Tensor) -> None:
+        """Raise SettingError unless a gradient flows from `rewards` (T, B) to the actions."""
+        if not rewards.requires_grad:
+            given = f"algorithm was given {self.config.algorithm!r}"
+            raise SettingError(f"{given}; allowed where no gradient flows from the rewards are those that need none, as 'cem'")
+
+    def state(self) -> dict[str, Any]:
+        """A copy of everything that a resumed run needs."""
+        state: dict[str, Any] = {"generator": self.generator.get_state(), "extra": copied(self.extra_state())}
+        for name, module in self.modules.items():
+            state[name] = copied(module.state_dict())
+            if name in self.optimizers:
+                state[name + "_optimizer"] = copied(self.optimizers[name].state_dict())
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        for name, module in self.modules.items():
+            module.load_state_dict(state[name])
+            if name in self.optimizers:  # copied, because Adam would go on in the very tensors it is given
+                self.optimizers[name].load_state_dict(copied(state[name + "_optimizer"]))
+        self.generator.set_state(state["generator"])
+        self.restore_extra_state(copied(state["extra"]))
+
+
+def copied(state: Any) -> Any:
+    """A deep copy of tensors, dicts, lists and tuples; other values are kept as they are. Several times faster than
+    copy.deepcopy, which matters because a run is copied after every iteration.
+    """
+    if isinstance(state, Tensor):
+        return state.detach().clone()
+    if isinstance(state, dict):
+        return {name: copied(value) for name, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(map(copied, state))
+    return state
+
+
+def bad_indices(values: Tensor) -> list[int]:
+    """The leading indices of `values` (B, ...) at which something is not finite."""
+    return (~values.isfinite()).reshape(values.shape[0], -1).any(1).nonzero().squeeze(1).tolist()

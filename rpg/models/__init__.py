@@ -1,0 +1,1 @@
+"""The learned models: latent distributions, action policies, posteriors, value functions, and the networks they share."""

@@ -1,0 +1,1 @@
+"""How a run goes: the trainer, rollouts, gradient estimators, metrics, checkpoints, evaluation, modes and plots."""

@@ -1,0 +1,79 @@
+"""A video shows the episodes that were judged, whatever the task's step does."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+
+import diffsim as ds
+from rpg import RPGConfig, Trainer, VideoEnvironment
+from tasks import Task
+from tasks.mode_video import FRAMES_PER_STEP, HELD_FRAMES, in_between, replayed_episode
+
+
+class Wind(Task):
+    """A block and a ball, under a wind that blows in steps of its own."""
+
+    horizon, dt, substeps = 4, 2e-3, 5
+    outcome_names = ("there",)
+
+    def scene(self):
+        block = ds.SoftBody("block", ds.Box((0.06, 0.06, 0.06)), (0.3, 0.3, 0.061), particles=30)
+        ball = ds.Tool("ball", ds.Sphere(0.05), (0.2, 0.3, 0.06), control=("x",))
+        wall = ds.Obstacle("wall", ds.Box((0.02, 0.2, 0.1)), (0.12, 0.3, 0.1))
+        return ds.Scene((block,), tools=(ball,), obstacles=(wall,), upper=(0.6, 0.6, 0.4), grid_spacing=0.05)
+
+    def step(self, episode, action):
+        """The action (B, 2) has a component more than the simulator's: the wind, which only this method knows."""
+        state = episode.state
+        wind = 2.0 * action[:, None, 1:] * state.v.new_tensor([0.0, 1.0, 0.0])
+        return super().step(replace(episode, state=state.replace(v=state.v + wind)), action[:, :1])
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.action_dim = 2
+
+    def reward(self, state, action):
+        return state.x[..., 1].mean(dim=1)
+
+    def success(self, state):
+        return torch.ones(state.num_envs, dtype=torch.bool)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    task = Wind(2)  # an episode for each latent
+    trainer = Trainer(task, RPGConfig(iterations=2, num_latents=2, table_spread=1.0))
+    trainer.train()
+    return task, trainer.modes()
+
+
+def test_the_replay_is_the_judged_episode(trained):
+    task, modes = trained
+    for mode in modes:
+        states, rewards = replayed_episode(task, mode)
+        assert float(rewards.sum()) == pytest.approx(mode.episode_return, rel=1e-7)
+        observed = torch.cat([task.observation(state) for state in states]).double()
+        assert np.array_equal(observed.numpy(), mode.observations)
+
+
+def test_a_task_with_its_own_step_renders(trained, tmp_path: Path):
+    task, modes = trained
+    assert isinstance(task, VideoEnvironment)
+    task.write_video(modes, tmp_path / "modes.mp4")
+    frames = iio.imread(tmp_path / "modes.mp4", plugin="pyav")
+    assert len(frames) == 1 + task.horizon * FRAMES_PER_STEP + HELD_FRAMES
+    assert (tmp_path / "modes.png").exists()
+
+
+def test_frames_in_between_end_at_the_states(trained):
+    task, modes = trained
+    before, after = replayed_episode(task, modes[0])[0][-2:]
+    drawn = in_between(before, after, 1.0)
+    for name in ("x", "q", "tool_position"):
+        assert torch.equal(getattr(drawn, name), getattr(after, name))
+    middle = in_between(before, after, 0.5)
+    torch.testing.assert_close(middle.x, 0.5 * (before.x + after.x))
