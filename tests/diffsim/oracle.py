@@ -1,10 +1,49 @@
 """The MPM of `diffsim/soft` once more in plain torch, differentiated by autograd: slow, short, and independent."""
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 import torch
+from torch import Tensor
 
-from diffsim.scene.scene import Scene
-from diffsim.soft.mpm_solver import ON_WALL, PADDING
+import diffsim as ds
+
+PADDING = 3  # grid cells outside the domain on each side
+ON_WALL = 1e-3  # a node within so many cells of a wall or the ground is on it
+TAIT_EXPONENT = 7.0
+
+
+def parameters(scene: ds.Scene) -> dict[str, Tensor]:
+    """The scene's declared parameters by the names that `Simulator.step` takes, f64: copies to differentiate by."""
+    values: dict[str, object] = {"gravity": scene.gravity}
+    for body in scene.soft_bodies:
+        values |= {f"{body.name}.{name}": value for name, value in vars(body.material).items()}
+    for thing in (*scene.tools, *scene.obstacles):
+        values[f"{thing.name}.friction"] = thing.friction
+    if scene.ground is not None:
+        values["ground.friction"] = scene.ground.friction
+    return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
+
+
+def law_and_parameters(material: ds.Material, p: Mapping[str, Tensor]) -> tuple[str, tuple[Tensor, ...]]:
+    """The law of a material in `law` or `stress_and_flow`, and what it takes there, from the parameters' names and values."""
+    if isinstance(material, ds.Liquid):
+        return "liquid", (p["bulk_modulus"], torch.tensor(TAIT_EXPONENT, dtype=torch.float64), p["viscosity"])
+    E, nu = p["youngs_modulus"], p["poissons_ratio"]
+    lame = E / (2 * (1 + nu)), E * nu / ((1 + nu) * (1 - 2 * nu))
+    if isinstance(material, ds.Elastic):
+        return "fixed_corotated", lame
+    if isinstance(material, ds.NeoHookean):
+        return "neo_hookean", lame
+    if isinstance(material, ds.ElastoPlastic):
+        return "von_mises", (*lame, p["yield_stress"], p["hardening"])
+    if isinstance(material, ds.Sand):  # the cone through the outer corners of Mohr and Coulomb's pyramid
+        sine = p["friction_angle"].sin()
+        return "drucker_prager", (*lame, math.sqrt(8 / 3) * sine / (3 - sine))
+    if isinstance(material, ds.Snow):
+        return "snow", (*lame, p["critical_compression"], p["critical_stretch"], p["hardening"])
+    raise NotImplementedError(f"the oracle has no law of {material!r}")
 
 
 def weights(fx):
@@ -86,21 +125,24 @@ def stress_and_flow(name, F, C, a, q):
     return U @ torch.diag_embed(g) @ Vt, U @ torch.diag_embed(t) @ U.transpose(-1, -2), a[:, 0]
 
 
-def substep(scene: Scene, bodies, world, dt, x, v, C, F, a, colliders):
-    """One substep of one environment; bodies (n, 8) and world (4,) as the solver takes them, colliders is a list of
-    (core, radius, friction, p, R, V, omega)."""
+def substep(scene: ds.Scene, given: Mapping[str, Tensor], dt, x, v, C, F, a, colliders):
+    """One substep of one environment with the parameters ``given``; colliders, tools before obstacles, is a list of
+    (core, radius, p, R, V, omega)."""
     dx = scene.grid_spacing
     ends = np.cumsum([len(body.rest_particles) for body in scene.soft_bodies]).tolist()
     owner = torch.tensor(np.searchsorted(ends, np.arange(ends[-1]), side="right"))
-    mass, volume = bodies[owner, 0], bodies[owner, 1]
+    volumes = torch.tensor([body.shape.volume / len(body.rest_particles) for body in scene.soft_bodies], dtype=x.dtype)
+    volume = volumes[owner]
+    mass = volume * torch.stack([given[f"{body.name}.density"] for body in scene.soft_bodies])[owner]
     origin = torch.tensor(scene.lower, dtype=x.dtype) - PADDING * dx
     counts = (np.ceil((np.array(scene.upper) - np.array(scene.lower)) / dx - 1e-6).astype(int) + 1 + 2 * PADDING).tolist()
 
     trial = F + dt * C @ F
     parts = []
-    for i, (body, end) in enumerate(zip(scene.soft_bodies, ends, strict=True)):
+    for body, end in zip(scene.soft_bodies, ends, strict=True):
         own = slice(end - len(body.rest_particles), end)
-        parts.append(stress_and_flow(body.material.LAW, trial[own], C[own], a[own], bodies[i, 2:]))
+        name, q = law_and_parameters(body.material, {key: given[f"{body.name}.{key}"] for key in vars(body.material)})
+        parts.append(stress_and_flow(name, trial[own], C[own], a[own], q))
     F, tau, a = (torch.cat(part) for part in zip(*parts, strict=True))
     A = mass[:, None, None] * C - (dt * volume * 4 / dx**2)[:, None, None] * tau
     scaled = (x - origin) / dx
@@ -118,11 +160,12 @@ def substep(scene: Scene, bodies, world, dt, x, v, C, F, a, colliders):
     grid_mass = torch.zeros(size, dtype=x.dtype).index_add(0, index.flatten(), (weight * mass).flatten())
 
     used = grid_mass > 0
-    velocity = grid_momentum[used] / grid_mass[used, None] + dt * world[:3]
+    velocity = grid_momentum[used] / grid_mass[used, None] + dt * given["gravity"]
     axes = [torch.arange(n, dtype=x.dtype) for n in counts]
     X = origin + dx * torch.cartesian_prod(*axes)[used]
     layer = 0.5 * dx
-    for core, radius, friction, p, R, V, omega in colliders:
+    frictions = [given[f"{thing.name}.friction"] for thing in (*scene.tools, *scene.obstacles)]
+    for friction, (core, radius, p, R, V, omega) in zip(frictions, colliders, strict=True):
         arm = X - p
         phi, normal = rounded_box(arm @ R, core, radius)
         s = ((layer - phi) / (2 * layer)).clamp(0.0, 1.0)
@@ -131,7 +174,7 @@ def substep(scene: Scene, bodies, world, dt, x, v, C, F, a, colliders):
     if scene.ground is not None:
         up = torch.tensor([0.0, 0.0, 1.0], dtype=x.dtype)
         on_ground = X[:, 2:] <= scene.ground.height + ON_WALL * dx
-        velocity = torch.where(on_ground, coulomb(velocity, up, world[3]), velocity)
+        velocity = torch.where(on_ground, coulomb(velocity, up, given["ground.friction"]), velocity)
     velocity = torch.where(torch.tensor(scene.lower, dtype=x.dtype) + ON_WALL * dx >= X, velocity.clamp_min(0.0), velocity)
     velocity = torch.where(torch.tensor(scene.upper, dtype=x.dtype) - ON_WALL * dx <= X, velocity.clamp_max(0.0), velocity)
 

@@ -6,7 +6,7 @@ import torch
 import diffsim as ds
 from diffsim.gradients.gradcheck import GradientError
 from diffsim.tool_motion import ToolKinematics
-from tests.diffsim.oracle import substep
+from tests.diffsim import oracle
 from tests.diffsim.scenes import contact_scene, free_scene, random_state
 
 F64 = torch.float64
@@ -110,27 +110,27 @@ def test_matches_an_independent_implementation_and_its_autograd(name):
     colliders = [(torch.tensor(thing.shape.core, dtype=F64), thing.shape.radius) for thing in (*scene.tools, *scene.obstacles)]
 
     def leaves():
-        state = [getattr(start, field).clone().requires_grad_() for field in FIELDS]
-        parameters = {key: value.requires_grad_() for key, value in sim.parameters().items()}
-        return state, action.clone().requires_grad_(), parameters
+        return [getattr(start, field).clone().requires_grad_() for field in FIELDS], action.clone().requires_grad_()
 
-    ours, our_action, our_parameters = leaves()
+    ours, our_action = leaves()
+    our_parameters = {key: value.requires_grad_() for key, value in sim.parameters().items()}
     after = sim.step(start.replace(**dict(zip(FIELDS, ours, strict=True))), our_action, our_parameters)
     random_projection(after).backward()
 
-    theirs, their_action, their_parameters = leaves()
+    theirs, their_action = leaves()
+    their_parameters = {key: value.requires_grad_() for key, value in oracle.parameters(scene).items()}
+    assert {key: value.tolist() for key, value in their_parameters.items()} == {
+        key: value.tolist() for key, value in our_parameters.items()
+    }
     kinematics = ToolKinematics(scene, dt=dt, substeps=substeps, dtype=F64)
     motion, tool_position, tool_rotation = kinematics.motion(theirs[5], start.tool_rotation, their_action)
-    row = sim._soft.physics.rows(1, their_parameters)[0]
-    world, bodies, friction = row.split((4, 8 * len(scene.soft_bodies), len(colliders)))
     x, v, C, F, a = (tensor[0] for tensor in theirs[:5])
     for s in range(substeps):
         poses = [
-            (*shape, friction[m], motion.position[0, s, m], motion.rotation[0, s, m], motion.velocity[0, m],
-             motion.spin[0, m])
+            (*shape, motion.position[0, s, m], motion.rotation[0, s, m], motion.velocity[0, m], motion.spin[0, m])
             for m, shape in enumerate(colliders)
-        ]  # fmt: skip
-        x, v, C, F, a = substep(scene, bodies.view(-1, 8), world, dt, x, v, C, F, a, poses)
+        ]
+        x, v, C, F, a = oracle.substep(scene, their_parameters, dt, x, v, C, F, a, poses)
     expected = after.replace(
         x=x[None], v=v[None], C=C[None], F=F[None], plastic_strain=a[None],
         tool_position=tool_position, tool_rotation=tool_rotation,

@@ -40,6 +40,10 @@ def test_inverted_elements_have_an_answer_a_gradient_and_a_warning(name, dtype, 
     after.x.square().sum().backward()
     for tensor in (after.x, after.v, after.F, after.plastic_strain, F.grad):
         assert torch.isfinite(tensor).all()
+    # flat and inverted elements take part: they push, and their F has a gradient
+    assert float(after.v.detach().abs().max()) > 1e-3
+    assert float(F.grad[:, ::4].abs().max()) > 1e-9
+    assert float(F.grad[:, 1::4].abs().max()) > 1e-9
 
 
 @pytest.mark.parametrize("name", SOLIDS)
