@@ -27,7 +27,8 @@ files_to_add_a_joint, files_to_add_a_law, files_to_add_a_shape
     in a tuple, list, set or dictionary (also on the left of an assignment), looks one up by its name (``sizes["ball"]``), or,
     in an ``__init__.py``, imports two or more. Defining a member or making one (``Sphere(0.1)``) is none of these, and
     annotations are not read. Members that mark a general distinction, which a new member falls under without an edit, are
-    left out: the joints "fixed" (welded) and "free" (floating), the shapes `Plane` (without end) and `RoundedBox` (a base class).
+    left out: the joints "fixed" (welded) and "free" (floating), the shapes `Plane` (without end) and `RoundedBox` (a base
+    class).
 """
 
 from __future__ import annotations
@@ -83,14 +84,21 @@ FAMILIES = {
     ),
     "law": Family(
         frozenset(
-            "elastic neohookean elastoplastic liquid sand snow kelvinvoigt viscoelastic mooneyrivlin fixedcorotated vonmises"
-            " druckerprager".split()
+            {
+                *("elastic", "neohookean", "elastoplastic", "liquid", "sand", "snow", "viscoelastic"),
+                *("kelvinvoigt", "mooneyrivlin", "fixedcorotated", "vonmises", "druckerprager"),
+            }
         ),
         frozenset(),
         suffix="law",
     ),
     "shape": Family(
-        frozenset("sphere capsule box cylinder torus ellipsoid cone heightfield trianglemesh meshshape".split()),
+        frozenset(
+            {
+                *("sphere", "capsule", "box", "cylinder", "torus"),
+                *("ellipsoid", "cone", "heightfield", "trianglemesh", "meshshape"),
+            }
+        ),
         frozenset({"plane", "roundedbox"}),
         suffix="shape",
     ),
@@ -307,8 +315,8 @@ def bare_offsets(trees: dict[str, ast.Module], left_out: Counter[str]) -> Iterat
     found = True
     while found:
         constant = _constant_arguments(devices, known)
-        found = any([device.find_unrolled(constant) for device in devices])
-    while any([device.find_positions(known) for device in devices]):
+        found = any(device.find_unrolled(constant) for device in devices)
+    while any(device.find_positions(known) for device in devices):
         pass
     for device in devices:
         yield from _offsets_of(device, known, left_out)
@@ -380,9 +388,7 @@ def named(node: ast.AST | None, family: Family) -> set[str]:
         return {member for each in node.elts for member in named(each, family)}
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         return named(node.left, family) | named(node.right, family)
-    elif isinstance(node, ast.Starred):
-        return named(node.value, family)
-    elif isinstance(node, ast.MatchValue):
+    elif isinstance(node, ast.Starred | ast.MatchValue):
         return named(node.value, family)
     elif isinstance(node, ast.MatchClass):
         return named(node.cls, family)

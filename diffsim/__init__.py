@@ -11,7 +11,7 @@ from diffsim.scene.bodies import Ground, Obstacle, RigidBody, SoftBody, Tool
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.materials import Elastic, ElastoPlastic, Liquid, Material, NeoHookean, Sand, Snow
 from diffsim.scene.scene import Scene
-from diffsim.scene.shapes import Box, Capsule, Cylinder, MeshShape, Plane, Sphere, Torus, TriangleMesh
+from diffsim.scene.shapes import Box, Capsule, Cylinder, MeshShape, Plane, Shape, Sphere, Torus, TriangleMesh
 from diffsim.simulator import Simulator
 from diffsim.state import State
 
@@ -41,6 +41,7 @@ __all__ = [
     "RigidBody",
     "Sand",
     "Scene",
+    "Shape",
     "SimulationError",
     "Simulator",
     "SmoothingSchedule",

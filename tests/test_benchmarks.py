@@ -52,7 +52,7 @@ def test_soft_speed_compares_equals():
     from benchmarks.soft_speed import Worker, agree, interleaved
 
     workers = [Worker(name, particles=300, precision="f64") for name in ("ours", "textbook")]
-    agree(*workers, "f64")
+    agree(workers[0], workers[1], "f64")
     times = interleaved(workers, "forward_backward", 2)
     assert [len(each) for each in times] == [2, 2]
     assert min(times[0]) > 0.0

@@ -1,6 +1,6 @@
 """The closed forms by name: what is expected, and what the naive simulators answer.
 
-    python -m benchmarks.closed_forms.cases      prints their table
+python -m benchmarks.closed_forms.cases      prints their table
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -189,7 +190,7 @@ def test_parameters_are_copies():
 
 # parameter, value, what the message says after "parameter"
 ONE = torch.tensor(1.0, dtype=F64)
-WRONG = {
+WRONG: dict[str, tuple[str, Any, str]] = {
     "unknown name": ("block.stiffness", ONE, r" 'block\.stiffness'; parameters: ball\.friction, .*block\.youngs_modulus"),
     "field of another material": ("block.viscosity", ONE, r" 'block\.viscosity'; parameters: ball\.friction, "),
     "wrong batch": ("block.density", ONE.expand(3), r" 'block\.density' must have shape \(\) or \(2,\), got \(3,\)"),

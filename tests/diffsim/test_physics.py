@@ -8,6 +8,7 @@ import torch
 
 import diffsim as ds
 from diffsim import runtime
+from diffsim.scene.rotations import rotation_matrix
 from tests.diffsim.scenes import contact_scene, free_scene, random_state
 
 F64 = torch.float64
@@ -65,7 +66,9 @@ def test_momentum_is_conserved_without_contact():
 def energy(sim: ds.Simulator, state: ds.State) -> float:
     """Elastic energy (fixed corotated), and kinetic energy of the particles and their affine fields."""
     mass, volume = sim.particle_mass, sim.particle_volume
-    mu, lam = sim.scene.soft_bodies[0].material.lame
+    material = sim.scene.soft_bodies[0].material
+    assert isinstance(material, ds.Elastic)
+    mu, lam = material.lame
     stretch, J = torch.linalg.svdvals(state.F), torch.linalg.det(state.F)
     elastic = volume * (mu * (stretch - 1.0).square().sum(-1) + 0.5 * lam * (J - 1.0).square())
     speeds = state.v.square().sum(-1) + 0.25 * sim.scene.grid_spacing**2 * state.C.square().sum((-1, -2))
@@ -258,7 +261,7 @@ def test_a_sphere_never_ends_inside_an_obstacle_whatever_the_direction():
             towards = torch.tensor(box.position) - state.tool_position[:, 0]
             before = state.tool_position
             state = sim.step(state, 5.0 * towards + 0.5 * torch.randn(32, 3, generator=generator))
-            local = (state.tool_position[:, 0].numpy() - np.array(box.position)) @ ds.scene.rotation_matrix(box.rotation)
+            local = (state.tool_position[:, 0].numpy() - np.array(box.position)) @ rotation_matrix(box.rotation)
             gaps.append(box.shape.signed_distance(local).min() - radius)
             travelled += float((state.tool_position - before).norm(dim=-1).mean())
         return min(gaps), travelled
