@@ -12,6 +12,7 @@ from benchmarks import house
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_main_job_prints_one_json_object_last(tmp_path):
     command = [sys.executable, "-m", "benchmarks.main_job", "--seeds", "1", "--iterations", "1", "--num-envs", "8"]
     command += ["--out", str(tmp_path / "out"), "--table", str(tmp_path / "table.md"), "--json"]
@@ -27,6 +28,7 @@ def test_main_job_prints_one_json_object_last(tmp_path):
     assert steps == {200}
 
 
+@pytest.mark.slow
 def test_rpg_tasks_sums_up_what_is_there(tmp_path):
     """Two short runs, the others as if they had been made before; then the last line is one JSON object."""
     from benchmarks.rpg_tasks import METHODS, Options, run_single
@@ -47,6 +49,7 @@ def test_rpg_tasks_sums_up_what_is_there(tmp_path):
     assert len((tmp_path / "table.md").read_text().splitlines()) == 2 + len(METHODS["CupTrap"])
 
 
+@pytest.mark.slow
 def test_soft_speed_compares_equals():
     """The textbook's implementation and ours give the same positions and gradient; what is timed is the same physics."""
     from benchmarks.soft_speed import Worker, agree, interleaved
@@ -60,6 +63,7 @@ def test_soft_speed_compares_equals():
         worker.close()
 
 
+@pytest.mark.slow
 def test_memory_of_a_rollout_is_measured():
     command = [sys.executable, "-m", "benchmarks.soft.memory", "--particles", "300", "--substeps", "100", "--window", "2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -69,6 +73,7 @@ def test_memory_of_a_rollout_is_measured():
     assert 0.0 <= result["rss_gb"] < 0.2
 
 
+@pytest.mark.slow
 def test_rigid_speed_compares_equals_and_prints_one_json_object_last():
     """It stops where the arm's trajectory is not MuJoCo's, or the box comes to rest elsewhere."""
     pytest.importorskip("mujoco")
@@ -80,6 +85,7 @@ def test_rigid_speed_compares_equals_and_prints_one_json_object_last():
     assert min(result.values()) > 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("baseline", ["rpg", "gaussian", "reinforce"])
 def test_seeds_at_once_are_single_runs(baseline):
     from dataclasses import replace
@@ -100,6 +106,7 @@ def test_seeds_at_once_are_single_runs(baseline):
         assert run["simulator_steps"] == result.history[-1].simulator_steps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "keys"), [
     ("rpg_bandit", {"rpg", "gaussian", "reinforce", "rpg_beta0"}),
     ("rpg_multigoal", {"rpg", "rpg_min", "gaussian", "gaussian_min"}),

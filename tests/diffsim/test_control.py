@@ -13,6 +13,8 @@ from diffsim.robots.inverse_kinematics import EndEffector
 from diffsim.scene.rotations import quaternion_to_matrix, rotation_vectors
 from tests.diffsim.test_inputs import refused
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 AXES = ((0, 0, 1), (0, 1, 0), (0, 1, 0), (1, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1))
 

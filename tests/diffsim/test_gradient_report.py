@@ -12,6 +12,8 @@ from diffsim.gradients.gradient_report import gradient_report
 from diffsim.gradients.smoothing_schedule import SmoothingSchedule
 from tests.diffsim.test_inputs import refused
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 
 

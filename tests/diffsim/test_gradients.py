@@ -24,6 +24,7 @@ def random_projection(state: ds.State, *, seed: int = 1) -> torch.Tensor:
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("yield_stress", [None, 150.0], ids=["elastic", "plastic"])
 def test_gradcheck_through_contact(yield_stress):
     sim = ds.Simulator(contact_scene(yield_stress), num_envs=2, dt=2e-3, substeps=8, dtype=F64)
@@ -159,6 +160,7 @@ def test_gradient_of_free_fall_is_the_closed_form():
     assert float(velocity.grad[0, :, :2].abs().max()) < 1e-3
 
 
+@pytest.mark.slow
 def test_f32_gradient_agrees_with_f64():
     gradients = []
     for dtype in (torch.float32, F64):
@@ -181,6 +183,7 @@ def test_environments_do_not_see_each_other():
     torch.testing.assert_close(alone.x[0], after.x[3].detach(), rtol=1e-13, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_chunked_backward_is_bitwise_the_same(monkeypatch):
     def gradient():
         sim = ds.Simulator(contact_scene(), num_envs=7, dt=2e-3, substeps=5)

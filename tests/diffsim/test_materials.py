@@ -8,6 +8,8 @@ import torch
 
 import diffsim as ds
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 MU, LAM = ds.Elastic(1e4, 0.3).lame
 

@@ -12,6 +12,8 @@ import diffsim as ds
 from tests.diffsim.scenes import contact_scene, free_scene, random_state
 from tests.diffsim.test_gradients import random_projection
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 EXAMPLE = Path(__file__).parents[2] / "examples" / "identify_material.py"
 

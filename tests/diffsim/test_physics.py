@@ -11,6 +11,8 @@ from diffsim import runtime
 from diffsim.scene.rotations import rotation_matrix
 from tests.diffsim.scenes import contact_scene, free_scene, random_state
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 
 

@@ -15,6 +15,8 @@ from diffsim.rigid import multibody_solver as solver
 from tests.diffsim.rigid_scenes import arm
 from tests.diffsim.test_inputs import refused
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 CONTACT = ds.ContactModel(stiffness=3e3, smoothing=5e-3, slip_speed=0.05, restitution_speed=0.05)
 

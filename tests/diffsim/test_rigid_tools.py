@@ -10,6 +10,8 @@ import torch
 import diffsim as ds
 from tests.diffsim.test_inputs import refused
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 G = 9.81
 CONTACT = ds.ContactModel(stiffness=3e3, smoothing=5e-3, slip_speed=0.05, restitution_speed=0.05)

@@ -8,6 +8,8 @@ import torch
 import diffsim as ds
 from tests.diffsim.scenes import contact_scene, free_scene
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 SOLIDS = {
     "elastic": ds.Elastic(5e3, 0.3),

@@ -10,6 +10,8 @@ from diffsim.soft.launch_schedules import LaneSchedule, SharedSchedule
 from diffsim.soft.mpm_solver import MPMSolver
 from tests.diffsim.scenes import contact_scene, random_state
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 MIXED = {
     "elastic": ds.Elastic(5e3, 0.3),

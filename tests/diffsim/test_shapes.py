@@ -448,6 +448,7 @@ def test_bad_grids():
 # convex parts
 
 
+@pytest.mark.slow
 def test_convex_parts():
     ring = trimesh.creation.torus(0.1, 0.03, major_sections=16, minor_sections=8)
     (hull,) = convex_parts(ring, method="hull")

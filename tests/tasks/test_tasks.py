@@ -11,6 +11,8 @@ from rpg.protocol import check_environment
 from tasks import Detour, Task, find_task, register, task_names
 from tasks.registry import DOCSTRING_HEADINGS
 
+pytestmark = pytest.mark.slow
+
 
 class Slide(Task):
     """A block slides.
