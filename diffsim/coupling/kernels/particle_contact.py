@@ -2,8 +2,8 @@
 adjoint. docs/rigid.md, "Soft bodies", has the equations.
 
 A particle is a ball of the soft body's particle radius. The law is that of rigid contacts with e = 0, but friction depends on
-the slip after the contact. The slip before it would include what the elastic forces of the substep cause, and so weaken the very
-friction that resists them.
+the slip after the contact. The slip before it would include what the elastic forces of the substep cause, and so weaken
+the friction that resists them.
 
 The impulse J is spread to the grid with the particle's weights, v_i += w_i J / m_i, and -J acts on the link at the particle's
 centre: linear and angular momentum are conserved. If the velocities were corrected before the transfer to the grid, the elastic
