@@ -9,7 +9,8 @@ functions_over_12_parameters
 bare_offsets
     Integer literals above 0 that a device function (``@ti.func`` or ``@ti.kernel``, in a file that imports ``ti``) adds to a
     position in shared memory: in an index (``reals[own + 15]``), in the position argument of a device function that indexes
-    with it (``load(inputs, at + 3)``, traced through the calls), or on the way to one (``at = own + 3``, then ``reals[at]``);
+    with it (``load(inputs, at + 3)``, traced through the calls and through the fields of named tuples), or on the way to one
+    (``at = own + 3``, then ``reals[at]``);
     also a lone literal that indexes an array which the same function indexes by run-time positions (``sizes[3]`` beside
     ``sizes[at]``). Left out, and counted in the listing:
     - indices of local vectors and of tiles, made of literals, named constants and unrolled loop variables alone
@@ -26,9 +27,12 @@ files_to_add_a_joint, files_to_add_a_law, files_to_add_a_shape
     one has to be added there: it compares with a member (``kind == REVOLUTE``, ``match``, ``isinstance``), lists two or more
     in a tuple, list, set or dictionary (also on the left of an assignment), looks one up by its name (``sizes["ball"]``), or,
     in an ``__init__.py``, imports two or more. Defining a member or making one (``Sphere(0.1)``) is none of these, and
-    annotations are not read. Members that mark a general distinction, which a new member falls under without an edit, are
-    left out: the joints "fixed" (welded) and "free" (floating), the shapes `Plane` (without end) and `RoundedBox` (a base
-    class).
+    annotations are not read. Left out, and counted in the listing:
+    - members that mark a general distinction, which a new one falls under without an edit: the joints "fixed" (welded) and
+      "free" (floating), the shape `Plane` (unbounded);
+    - conditions that only raise, and so refuse what is not supported;
+    - what decides nothing: the public names in ``diffsim/__init__.py``, and files that import MuJoCo, which name the kinds of
+      its file formats.
 """
 
 from __future__ import annotations
@@ -95,11 +99,11 @@ FAMILIES = {
     "shape": Family(
         frozenset(
             {
-                *("sphere", "capsule", "box", "cylinder", "torus"),
+                *("sphere", "capsule", "box", "roundedbox", "cylinder", "torus"),
                 *("ellipsoid", "cone", "heightfield", "trianglemesh", "meshshape"),
             }
         ),
-        frozenset({"plane", "roundedbox"}),
+        frozenset({"plane"}),
         suffix="shape",
     ),
 }
@@ -214,7 +218,7 @@ class Device:
         self.unrolled = {
             name.id
             for n in self.nodes
-            if isinstance(n, ast.For) and isinstance(n.iter, ast.Call) and last_name(n.iter) == "static"
+            if isinstance(n, ast.For | ast.comprehension) and isinstance(n.iter, ast.Call) and last_name(n.iter) == "static"
             for name in ast.walk(n.target)
             if isinstance(name, ast.Name)
         }
@@ -226,6 +230,8 @@ class Device:
             if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
         }
         self.positions: set[str] = set()
+        self.fields: set[str] = set()  # fields of bundles that are positions
+        self._calls: list[tuple[ast.expr, Device, str]] | None = None
 
     def at_run_time(self, index: ast.expr) -> bool:
         """Whether an index has a term that is neither a literal, a named constant nor an unrolled variable."""
@@ -249,8 +255,13 @@ class Device:
                 if (isinstance(base, ast.Name) and base.id not in self.local) or isinstance(base, ast.Attribute):
                     yield n, n.slice
 
-    def calls(self, known: dict[str, list[Device]]) -> Iterator[tuple[ast.expr, Device, str]]:
+    def calls(self, known: dict[str, list[Device]]) -> list[tuple[ast.expr, Device, str]]:
         """Arguments of calls to device functions, with the callee and its parameter's name."""
+        if self._calls is None:
+            self._calls = list(self._find_calls(known))
+        return self._calls
+
+    def _find_calls(self, known: dict[str, list[Device]]) -> Iterator[tuple[ast.expr, Device, str]]:
         for n in self.nodes:
             if not isinstance(n, ast.Call) or last_name(n) not in known:
                 continue
@@ -268,14 +279,17 @@ class Device:
 
     def find_positions(self, known: dict[str, list[Device]]) -> bool:
         """One round of the search; whether it found more."""
-        before = len(self.positions)
+        before = len(self.positions) + len(self.fields)
         used = [index for _subscript, index in self.memory_indices()]
         used += [argument for argument, callee, name in self.calls(known) if name in callee.positions]
         used += [v for target, v in self.pairs() if isinstance(target, ast.Name) and target.id in self.positions]
         self.positions |= {
             t.id for index in used for t in terms(index) if isinstance(t, ast.Name) and t.id not in self.unrolled
         }
-        return len(self.positions) > before
+        self.fields |= {
+            t.attr for index in used for t in terms(index) if isinstance(t, ast.Attribute) and not self.is_constant(t)
+        }
+        return len(self.positions) + len(self.fields) > before
 
     def pairs(self) -> Iterator[tuple[ast.expr, ast.expr]]:
         """Assignments one by one: ``a, b = c, d`` is two."""
@@ -318,8 +332,27 @@ def bare_offsets(trees: dict[str, ast.Module], left_out: Counter[str]) -> Iterat
         found = any(device.find_unrolled(constant) for device in devices)
     while any(device.find_positions(known) for device in devices):
         pass
+    bundles = {name: fields for tree in trees.values() for name, fields in _named_tuples(tree)}
+    positions = {name for device in devices for name in device.fields}
     for device in devices:
-        yield from _offsets_of(device, known, left_out)
+        made = [each for each in _bundled(device, bundles) if each[0] in positions]
+        yield from _offsets_of(device, known, [argument for _field, argument in made], left_out)
+
+
+def _named_tuples(tree: ast.Module) -> Iterator[tuple[str, list[str]]]:
+    """The named tuples that a module defines, with their fields."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and any(last_name(base) == "NamedTuple" for base in node.bases):
+            fields = [n.target.id for n in node.body if isinstance(n, ast.AnnAssign) and isinstance(n.target, ast.Name)]
+            yield node.name, fields
+
+
+def _bundled(device: Device, bundles: dict[str, list[str]]) -> Iterator[tuple[str, ast.expr]]:
+    """Fields of the named tuples that a device function makes, with what it gives them."""
+    for n in device.nodes:
+        if isinstance(n, ast.Call) and last_name(n) in bundles:
+            yield from zip(bundles[last_name(n)], n.args, strict=False)
+            yield from ((keyword.arg, keyword.value) for keyword in n.keywords if keyword.arg)
 
 
 def _constant_arguments(devices: list[Device], known: dict[str, list[Device]]) -> dict[tuple[int, str], bool]:
@@ -331,7 +364,9 @@ def _constant_arguments(devices: list[Device], known: dict[str, list[Device]]) -
     return given
 
 
-def _offsets_of(device: Device, known: dict[str, list[Device]], left_out: Counter[str]) -> Iterator[Place]:
+def _offsets_of(
+    device: Device, known: dict[str, list[Device]], bundled: list[ast.expr], left_out: Counter[str]
+) -> Iterator[Place]:
     seen: set[int] = set()
 
     def places(index: ast.expr, where: ast.expr) -> Iterator[Place]:
@@ -356,6 +391,9 @@ def _offsets_of(device: Device, known: dict[str, list[Device]], left_out: Counte
     for argument, callee, name in device.calls(known):
         if name in callee.positions and list(terms(argument))[1:]:
             yield from places(argument, argument)
+    for argument in bundled:
+        if list(terms(argument))[1:]:
+            yield from places(argument, argument)
     for target, value in device.pairs():
         if isinstance(target, ast.Name) and target.id in device.positions and literals(value) and list(terms(value))[1:]:
             if target.id in {n.id for n in ast.walk(value) if isinstance(n, ast.Name)}:
@@ -367,14 +405,15 @@ def _offsets_of(device: Device, known: dict[str, list[Device]], left_out: Counte
 # --- families ---
 
 
-def without_annotations(tree: ast.Module) -> Iterator[ast.AST]:
-    """All nodes but those of annotations."""
+def deciding(tree: ast.Module) -> Iterator[ast.AST]:
+    """All nodes but those of annotations, and of conditions that only raise."""
     stack: list[ast.AST] = [tree]
     while stack:
         node = stack.pop()
         yield node
+        refuses = isinstance(node, ast.If) and isinstance(node.body[0], ast.Raise) and not node.orelse
         for name, value in ast.iter_fields(node):
-            if name not in ("annotation", "returns"):
+            if name not in ("annotation", "returns") and not (refuses and name == "test"):
                 stack += [v for v in (value if isinstance(value, list) else [value]) if isinstance(v, ast.AST)]
 
 
@@ -420,10 +459,16 @@ def singled_out(node: ast.AST, family: Family, *, package: bool) -> set[str]:
     return several if len(several) > 1 else set()
 
 
+def decides_nothing(file: str, tree: ast.Module) -> bool:
+    """Whether a file names members only because they are public, or because MuJoCo's files have them."""
+    imported = {a.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for a in node.names}
+    return file == "diffsim/__init__.py" or "mujoco" in imported
+
+
 def family_places(file: str, tree: ast.Module, family: Family) -> Iterator[tuple[Place, bool]]:
     """Where a file singles out members of a family, and whether they are more than general distinctions."""
     places: dict[int, set[str]] = defaultdict(set)
-    for node in without_annotations(tree):
+    for node in deciding(tree):
         places[getattr(node, "lineno", 1)] |= singled_out(node, family, package=file.endswith("__init__.py"))
     for line, found in sorted(places.items()):
         if found:
@@ -461,8 +506,11 @@ def examine(root: Path) -> Findings:
         for file, tree in trees.items():
             if file.startswith("diffsim/"):
                 places = list(family_places(file, tree, family))
-                found.family[name] += [place for place, counts in places if counts]
-                found.left_out[f"{name}s' general distinctions"] += sum(not counts for _place, counts in places)
+                if decides_nothing(file, tree):
+                    found.left_out[f"{name}s' names that decide nothing"] += len(places)
+                else:
+                    found.family[name] += [place for place, counts in places if counts]
+                    found.left_out[f"{name}s' general distinctions"] += sum(not counts for _place, counts in places)
     return found
 
 

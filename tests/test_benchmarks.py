@@ -193,6 +193,14 @@ def load(array: ti.template(), at):
 def column(tile: ti.template(), j: ti.template()):
     return tile[3 + j][0], tile[6 + j][0]  # j is a constant in all calls
 
+class Place(NamedTuple):
+    number: Any
+    row: Any
+
+@ti.func
+def entry(memory: ti.template(), place: ti.template()):
+    return memory.reals[place.row]
+
 @ti.func
 def read(reals: ti.template(), sizes: ti.template(), own, tile: ti.template()):
     a = reals[own + 15]  # 1
@@ -210,7 +218,8 @@ def read(reals: ti.template(), sizes: ti.template(), own, tile: ti.template()):
     h = sizes[COUNTS] + sizes[own] + sizes[COUNTS + 1]  # 6
     k = reals[own + ti.static(15 if f > 0 else 16)]  # 7, 8
     n = sizes[2]  # 9
-    return a, b, c, d, e, f, g, h, k, n, ti.max(own + 3, 5), column(tile, 1), column(tile, 2)
+    place = Place(own + 1, own + 6)  # 10
+    return a, b, c, d, e, f, g, h, k, n, place, ti.max(own + 3, 5), column(tile, 1), column(tile, 2)
 """
 
 
@@ -218,7 +227,7 @@ def test_house_counts_bare_offsets(tmp_path):
     found = house.examine(tree(tmp_path, {"diffsim/soft/kernels.py": OFFSETS, "diffsim/host.py": "x = a[b + 3]"}))
     marked = [n for n, line in enumerate(OFFSETS.splitlines(), 1) for mark in line.split("# ")[1:] if mark[0].isdigit()]
     assert sorted({place.line for place in found.offsets}) == marked
-    assert len(found.offsets) == 9
+    assert len(found.offsets) == 10
     assert {place.file for place in found.offsets} == {"diffsim/soft/kernels.py"}
     assert found.left_out["entries of one vector"] == 2
     assert found.left_out["literals inside a product"] == 1
@@ -233,14 +242,19 @@ def test_house_counts_files_to_add_a_member(tmp_path):
         "diffsim/c.py": "def f(joint):\n    match joint:\n        case RevoluteJoint(): ...",
         "diffsim/d.py": "x = ds.Joint('a', 'revolute')\ny = f(BALL)",  # makes them
         "diffsim/e.py": "def f(shape):\n    return isinstance(shape, Box | Torus)",
-        "diffsim/f.py": "def f(shape: Box | Torus) -> tuple[Box, Torus]:\n    return isinstance(shape, RoundedBox)",
-        "diffsim/__init__.py": "from diffsim.materials import Elastic, Sand",
+        "diffsim/f.py": "def f(shape: Box | Torus) -> tuple[Box, Torus]:\n    return isinstance(shape, Plane)",
+        "diffsim/h.py": "def f(shape):\n    if not isinstance(shape, RoundedBox):\n        raise ValueError",  # refuses
+        "diffsim/__init__.py": "from diffsim.soft import Elastic, Sand\n__all__ = ['Elastic', 'Sand']",  # public names
+        "diffsim/robots/reader.py": "import mujoco\nKINDS = ('ball', 'revolute')",  # of a file format
+        "diffsim/soft/__init__.py": "from diffsim.materials import Elastic, Sand",
         "diffsim/g.py": "def f(x):\n    return sizes['prismatic'] + stress['snow']",
         "rpg/a.py": "x = kind == 'ball'",
     }
     found = house.examine(tree(tmp_path, scattered))
     files = {name: sorted({Path(place.file).stem for place in places}) for name, places in found.family.items()}
     assert files == {"joint": ["a", "c", "g", "joints"], "law": ["__init__", "g"], "shape": ["e"]}
+    assert found.left_out["laws' names that decide nothing"] == 2
+    assert found.left_out["joints' names that decide nothing"] == 1
     counts = found.counts()
     assert [counts[f"files_to_add_a_{name}"] for name in ("joint", "law", "shape")] == [5, 3, 2]
 
