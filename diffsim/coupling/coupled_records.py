@@ -1,4 +1,4 @@
-"""What the coupling notes of each particle, in flat arrays beside those of the two solvers.
+"""Memory of the coupling: what it stores for each particle, in flat arrays in addition to those of the two solvers.
 
 contacts      for each substep: the shares of all particles, their own parts of the response, then their impulses (3) after
               each sweep
