@@ -303,9 +303,8 @@ class RigidModel:
         for link in self.links:
             limit = 0.0
             if link.joint.limits is not None:
-                limit = link.joint.limit_stiffness
-                if limit is None:
-                    limit = float(stiffness[link.dofs].min())
+                declared = link.joint.limit_stiffness
+                limit = float(stiffness[link.dofs].min()) if declared is None else declared
             rows += link_row(link.link, link.joint, limit)
         for articulation in self.articulations:
             for actuator in articulation.actuators:

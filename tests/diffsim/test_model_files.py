@@ -17,7 +17,7 @@ import diffsim.robots.package_paths
 from diffsim.robots.model_files import load_articulation
 from diffsim.scene.articulation import Articulation
 from diffsim.scene.rotations import rotation_matrix
-from diffsim.scene.shapes import Box, Capsule, Cylinder, Ellipsoid, Plane, Sphere
+from diffsim.scene.shapes import Box, Capsule, Cylinder, Ellipsoid, HeightField, Plane, Sphere
 from tests.diffsim.mujoco_oracle import (
     BALL,
     EXACT,
@@ -301,6 +301,7 @@ def test_height_field(tmp_path):
     body = '<geom type="hfield" hfield="hill" pos="1 2 3"/><body name="b"><joint name="j"/><geom size="0.1"/></body>'
     (geometry,) = load_articulation(mjcf(tmp_path, body, asset)).links[0].geometries
     assert geometry.position == (1.0, 2.0, 3.0)
+    assert isinstance(geometry.shape, HeightField)
     assert geometry.shape.spacing == pytest.approx((0.5, 0.4))
     # the first row that the file lists lies at the largest y
     np.testing.assert_allclose(geometry.shape.evaluate(np.array([[0.5, 0.2], [-0.5, -0.2]]))[0], [0.1, 0.15], atol=1e-6)

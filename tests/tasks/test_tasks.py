@@ -127,8 +127,8 @@ def test_detour_takes_another_mesh(tmp_path):
     trimesh.creation.icosphere(subdivisions=2).export(tmp_path / "ball.stl")
     task = Detour(2, mesh=tmp_path / "ball.stl")
     body = task.sim.scene.soft_bodies[0]
-    assert isinstance(body.shape, ds.MeshShape)
-    assert body.shape.path.name == "ball.stl"
+    assert isinstance(body.shape, ds.TriangleMesh)
+    assert body.shape.name == "ball.stl"
     assert float(body.shape.surface_mesh().extents.max()) == pytest.approx(0.28)
     _, reward, _ = task.step(task.reset(0), torch.zeros(2, 2))
     assert torch.isfinite(reward).all()
