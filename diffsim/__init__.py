@@ -14,7 +14,19 @@ from diffsim.scene.bodies import Ground, Obstacle, RigidBody, SoftBody, Tool
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.materials import Material
 from diffsim.scene.scene import Scene
-from diffsim.scene.shapes import Box, Capsule, Cylinder, MeshShape, Plane, Shape, Sphere, Torus, TriangleMesh
+from diffsim.scene.shapes import (
+    Box,
+    Capsule,
+    Cone,
+    Cylinder,
+    Ellipsoid,
+    HeightField,
+    Plane,
+    Shape,
+    Sphere,
+    Torus,
+    TriangleMesh,
+)
 from diffsim.simulator import Simulator
 from diffsim.soft.laws.elastic import Elastic
 from diffsim.soft.laws.kelvin_voigt import KelvinVoigt
@@ -36,16 +48,19 @@ __all__ = [
     "Articulation",
     "Box",
     "Capsule",
+    "Cone",
     "ContactModel",
     "Cylinder",
     "DirectionCheck",
     "Elastic",
     "ElastoPlastic",
+    "Ellipsoid",
     "EndEffector",
     "Geometry",
     "GradientError",
     "GradientReport",
     "Ground",
+    "HeightField",
     "Inertia",
     "InputError",
     "Joint",
@@ -55,7 +70,6 @@ __all__ = [
     "Links",
     "Liquid",
     "Material",
-    "MeshShape",
     "MooneyRivlin",
     "NeoHookean",
     "Obstacle",

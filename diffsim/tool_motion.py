@@ -14,6 +14,7 @@ from diffsim.scene.bodies import TOOL_AXES
 from diffsim.scene.rotations import quaternion_exponential, quaternion_product, quaternion_to_matrix, rotation_matrix
 from diffsim.scene.scene import Scene
 from diffsim.scene.shapes import RoundedBox, Shape
+from diffsim.scene.shapes.rounded_box import rounded_box_distance
 
 
 @dataclass(frozen=True)
@@ -43,18 +44,6 @@ class ColliderMotion:
     @property
     def angular_velocity(self) -> Tensor:
         return self.twist[..., 3:]
-
-
-def rounded_box_distance(points: Tensor, core: Tensor, radius: Tensor) -> tuple[Tensor, Tensor]:
-    """Signed distance (...,) to a rounded box and its outward normal (..., 3), at points (..., 3) in the box's frame."""
-    beyond = points.abs() - core
-    outside = beyond.clamp_min(0.0)
-    length = (outside.square().sum(-1) + 1e-30).sqrt()
-    deepest, axis = beyond.max(-1)
-    inside = deepest <= 0.0
-    axis_normal = torch.zeros_like(points).scatter(-1, axis.unsqueeze(-1), 1.0)
-    normal = torch.where(inside.unsqueeze(-1), axis_normal, outside / length.unsqueeze(-1)) * points.sign()
-    return torch.where(inside, deepest, length) - radius, normal
 
 
 def _rounded(shape: Shape) -> RoundedBox:

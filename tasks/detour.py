@@ -43,7 +43,7 @@ class Detour(Task):
     default_mesh = asset("duck.obj")
 
     def scene(self) -> ds.Scene:
-        shape = ds.MeshShape(self.mesh or "", size=0.28)
+        shape = ds.TriangleMesh.from_file(self.mesh or "", size=0.28)
         height = float(shape.surface_mesh().extents[2])
         duck = ds.SoftBody(
             "duck",

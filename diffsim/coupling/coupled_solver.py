@@ -50,7 +50,10 @@ class CoupledSolver:
         from diffsim.coupling.kernels.coupled_lanes import coupled_kernels  # imports Taichi
 
         self.soft, self.rigid = soft, rigid
-        self._made = partial(runtime.compiled, coupled_kernels, precision(soft.dtype), soft.layout.laws, soft.layout.viscous)
+        self._made = partial(
+            runtime.compiled, coupled_kernels, precision(soft.dtype), soft.layout.laws, soft.layout.viscous,
+            rigid.model.further_shapes,
+        )  # fmt: skip
         self._buffers = Buffers(soft.layout)
         self._count = sum(len(body.rest_particles) for body in scene.soft_bodies)
         grips = []

@@ -45,7 +45,7 @@ class RigidSolver:
         self.reals = torch.as_tensor(reals, dtype=dtype, device=device)
         self.grids = torch.as_tensor(grids, dtype=dtype, device=device)
         precision = {torch.float32: "f32", torch.float64: "f64"}[dtype]
-        self._made = partial(runtime.compiled, rollout_kernels, precision, model.tools > 0)
+        self._made = partial(runtime.compiled, rollout_kernels, precision, model.tools > 0, model.further_shapes)
         self._pose_kernels = runtime.compiled(pose_kernels, precision)
         self.work = int(integers[WORK])
         self._held: dict[str, Tensor] = {}

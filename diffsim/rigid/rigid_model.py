@@ -15,7 +15,8 @@ from diffsim.scene.articulation import JOINT_SIZES, Articulation, Geometry, Join
 from diffsim.scene.bodies import Tool
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.rotations import quaternion_of, rotation_matrix
-from diffsim.scene.shapes import Cylinder, Plane, RoundedBox, Shape, Torus
+from diffsim.scene.shapes import Shape
+from diffsim.scene.shapes.distance_kinds import distance_kind, further_classes
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class RigidModel:
         self._check_inertia()
         self._warn_of_stiff_contacts()
         self.pairs = self._pairs()
+        self.further_shapes = further_classes(geometry.shape for geometry in self.geometries)
 
     def _add_geometry(self, link: int, geometry: Geometry) -> None:
         self.links[link].geometries.append(len(self.geometries))
@@ -197,13 +199,13 @@ class RigidModel:
             for b in range(a + 1, len(self.geometries)):
                 if not self._touch(a, b):
                     continue
-                spheres = [is_sphere(self.geometries[n].shape) for n in (a, b)]
-                planes = [distance_kind(self.geometries[n].shape)[0] == m.PLANE for n in (a, b)]
-                if planes[0] and planes[1]:
+                spheres = [self.geometries[n].shape.is_sphere for n in (a, b)]
+                endless = [not self.geometries[n].shape.bounded for n in (a, b)]
+                if endless[0] and endless[1]:
                     continue
-                if spheres[0] or planes[1]:
+                if spheres[0] or endless[1]:
                     found.append((a, b))
-                elif spheres[1] or planes[0]:
+                elif spheres[1] or endless[0]:
                     found.append((b, a))
                 else:
                     found += [(a, b), (b, a)]
@@ -397,61 +399,32 @@ class RigidModel:
         reals: list[float] = []
         all_points: list[float] = []
         grids: list[np.ndarray] = [np.zeros(1)]
-        grid_places: dict[int, int] = {}  # a shape that several geometries share stands there once
-        grid_length = 1
+        places: dict[int, int] = {}  # the numbers of a shape that several geometries share stand there once
+        length = 1
         for geometry, link in zip(self.geometries, self.geometry_links, strict=True):
             rotation = rotation_matrix(geometry.rotation)
-            kind, shape = distance_kind(geometry.shape)
-            points, radius = contact_points(geometry.shape)
-            first = meets_planes(geometry.shape, points)
+            shape = geometry.shape
+            points, radius = shape.contact_points()
+            first = meets_planes(shape, points)
             points = np.concatenate([points[first], points[~first]])
             begin = len(all_points) // 3
             all_points += (points @ rotation.T).ravel().tolist()
-            grid_ints, grid_reals = [0, 0, 0, 0], [0.0, 0.0, 0.0, 1.0]
-            if kind == m.GRID:
-                grid = geometry.shape.distance_grid  # type: ignore[attr-defined]
-                if id(geometry.shape) not in grid_places:
-                    grid_places[id(geometry.shape)] = grid_length
-                    grids.append(grid.coefficients.ravel())
-                    grid_length += grid.coefficients.size
-                place = grid_places[id(geometry.shape)]
-                grid_ints, grid_reals = [place, *grid.coefficients.shape], [*grid.origin, grid.spacing]
-            ints += [link, kind, begin, begin + len(points), *grid_ints, begin + int(first.sum())]
-            reach = 0.0 if kind == m.PLANE else geometry.shape.bounding_radius
-            reals += [*geometry.position, *rotation.ravel(), *shape, radius, reach, *grid_reals]
+            if id(shape) not in places:
+                places[id(shape)] = length
+                grids.append(np.asarray(shape.kernel_numbers(), dtype=float))
+                length += len(grids[-1])
+            kind, place = distance_kind(shape, self.further_shapes), places[id(shape)]
+            ints += [link, kind, begin, begin + len(points), place, 0, 0, 0, begin + int(first.sum())]
+            reach = shape.bounding_radius if shape.bounded else shape.top
+            reals += [*geometry.position, *rotation.ravel(), 0.0, 0.0, 0.0, 0.0, radius, reach, 0.0, 0.0, 0.0, 0.0]
         return ints, reals, all_points, np.concatenate(grids)
-
-
-def is_sphere(shape: Shape) -> bool:
-    return isinstance(shape, RoundedBox) and shape.core == (0.0, 0.0, 0.0)
-
-
-def distance_kind(shape: Shape) -> tuple[int, tuple[float, float, float, float]]:
-    """The kernels' kind of a shape's distance, and its four numbers."""
-    if isinstance(shape, RoundedBox):
-        return m.ROUNDED_BOX, (*shape.core, shape.radius)
-    if isinstance(shape, Plane):
-        return m.PLANE, (0.0, 0.0, 0.0, 0.0)
-    if isinstance(shape, Cylinder):
-        return m.CYLINDER, (shape.half_length - shape.rounding, shape.radius - shape.rounding, 0.0, shape.rounding)
-    if isinstance(shape, Torus):
-        return m.TORUS, (0.0, shape.major_radius, 0.0, shape.minor_radius)
-    return m.GRID, (0.0, 0.0, 0.0, 0.0)
-
-
-def contact_points(shape: Shape) -> tuple[np.ndarray, float]:
-    """Sample points (P, 3) and their radius; a plane has none."""
-    if distance_kind(shape)[0] == m.PLANE:
-        return np.zeros((0, 3)), 0.0
-    return shape.contact_points()
 
 
 def meets_planes(shape: Shape, points: np.ndarray) -> np.ndarray:
     """Which of a shape's sample points (P, 3) meet planes: where its faces are flat the corners of their convex hull, which
     come to a plane before the others; otherwise all."""
     found = np.ones(len(points), dtype=bool)
-    flat = isinstance(shape, Cylinder) or (isinstance(shape, RoundedBox) and sum(half > 0.0 for half in shape.core) > 1)
-    if flat:
+    if shape.flat_faces:
         equations = np.concatenate([points.T / np.abs(points).max(), np.ones((1, len(points)))])
         for n in range(len(points)):
             others = found.copy()

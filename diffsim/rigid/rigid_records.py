@@ -4,7 +4,7 @@ integers  the model: HEADER counts and section offsets, then the sections, rows 
 reals     the model's constants: SCENE_REALS of the scene, then sections likewise
 inputs    a row per environment, differentiable: gravity (3), then a section per kind of thing; at the end, for one control
           step, the tools' twists, and the poses of all tools for each substep
-grids     B-spline coefficients of all distance grids
+grids     the numbers of all shapes, among them the B-spline coefficients of distance grids
 tape      a row per substep: q, v, a, the factor of A, with soft bodies an external wrench per link (force, torque about
           the link's origin), and in event mode how many events there were and a record of each
 work      scratch of a lane: LINK reals per link, an axis per dof, the right-hand side and adjoints, Jacobian columns
@@ -29,14 +29,14 @@ LINK_INTS = 4  # parent, joint kind, first coordinate, first dof
 DOF_INTS = 2  # link, whether angular
 ACTUATOR_INTS = 3  # kind, first term, end of terms
 TERM_INTS = 2  # coordinate, dof
-GEOMETRY_INTS = 9  # link, distance kind, first point, end of points, grid offset, nx, ny, nz, end of those that meet planes
+GEOMETRY_INTS = 9  # link, distance kind, first point, end of points, place of numbers, 0 (3), end of those that meet planes
 PAIR_INTS = 3  # geometry of the points, geometry of the distance, whether its fast impacts can be events
 COUPLED_INTS = 1  # a geometry that soft bodies touch
 # joint kinds
 FIXED, REVOLUTE, PRISMATIC, BALL, FREE = range(5)
 KINEMATIC = -1  # a tool's; below those of the joints that have coordinates, which are asked for as kind > 0
-# kinds of distance
-PLANE, ROUNDED_BOX, CYLINDER, TORUS, GRID, NO_DISTANCE = range(6)
+# a geometry's kind of distance is its place in `diffsim.scene.shapes.distance_kinds.ALWAYS`, of which the first is
+PLANE = 0
 
 # reals: of the scene
 H, SMOOTHING, SLIP_SPEED, RESTITUTION_SPEED, EVENT_SPEED = range(5)
@@ -45,7 +45,7 @@ SCENE_REALS = 8
 LINK_REALS = 20  # position (3), rotation (9), axis (3), low and high limit, limit smoothing, spring rest, 0
 ACTUATOR_REALS = 5  # lowest and highest force, lowest and highest control, control scale
 TERM_REALS = 1  # coefficient
-GEOMETRY_REALS = 22  # position (3), rotation (9), shape (4), radius of points, bounding radius, grid origin (3), grid spacing
+GEOMETRY_REALS = 22  # position (3), rotation (9), 0 (4), radius of points, bounding radius or top, 0 (4)
 POINT_REALS = 3  # in the link's axes, from the geometry's origin
 
 # inputs: rows, after gravity

@@ -12,12 +12,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import trimesh
 
 from diffsim.errors import InputError
 from diffsim.scene.articulation import Actuator, Geometry
 from diffsim.scene.meshes.convex_parts import convex_parts
-from diffsim.scene.shapes import Box, Capsule, Cylinder, Plane, Shape, Sphere, TriangleMesh
+from diffsim.scene.shapes import Box, Capsule, Cylinder, Ellipsoid, HeightField, Plane, Shape, Sphere, TriangleMesh
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ class Notes:
                 return False
             return True
 
-        shapes = logging.getLogger("diffsim.scene.shapes")
+        shapes = logging.getLogger("diffsim.scene.shapes.triangle_mesh")
         shapes.addFilter(gather)
         try:
             yield names
@@ -157,15 +156,27 @@ class Shapes:
         if kind == self._kinds.mjGEOM_BOX:
             return Box((size[0], size[1], size[2]))
         if kind == self._kinds.mjGEOM_ELLIPSOID:
-            ball = trimesh.creation.icosphere(subdivisions=3)
-            return TriangleMesh(np.asarray(ball.vertices), np.asarray(ball.faces), name, size)
+            return Ellipsoid((size[0], size[1], size[2]))
         if kind == self._kinds.mjGEOM_MESH:
             return self._mesh(int(self._model.geom_dataid[i]), self._touches(i))
         if kind == self._kinds.mjGEOM_PLANE and static:
             return Plane()
-        what = "plane on a moving body" if kind == self._kinds.mjGEOM_PLANE else kind.name.removeprefix("mjGEOM_").lower()
+        if kind == self._kinds.mjGEOM_HFIELD and static:
+            return self._height_field(int(self._model.geom_dataid[i]))
+        what = kind.name.removeprefix("mjGEOM_").lower()
+        if kind in (self._kinds.mjGEOM_PLANE, self._kinds.mjGEOM_HFIELD):
+            what += " on a moving body"
         self._notes.add(f"geom ({what}) left out", name)
         return None
+
+    def _height_field(self, field: int) -> HeightField:
+        model = self._model
+        rows, columns = int(model.hfield_nrow[field]), int(model.hfield_ncol[field])
+        first = int(model.hfield_adr[field])
+        half_x, half_y, highest, _base = model.hfield_size[field].tolist()
+        heights = highest * np.asarray(model.hfield_data[first : first + rows * columns], dtype=float)
+        spacing = (2.0 * half_x / (columns - 1), 2.0 * half_y / (rows - 1))
+        return HeightField(heights.reshape(rows, columns).T, spacing)  # a row runs along x
 
     def _mesh(self, mesh: int, touches: bool) -> TriangleMesh | None:
         model = self._model
@@ -185,8 +196,6 @@ class Shapes:
 
     def _convex(self, i: int, shape: TriangleMesh) -> list[Shape]:
         mesh = int(self._model.geom_dataid[i])
-        if mesh < 0:  # an ellipsoid
-            return [shape]
         if mesh not in self._parts:
             self._parts[mesh] = [
                 TriangleMesh(part.vertices, part.faces, f"{shape.name}_{number}")

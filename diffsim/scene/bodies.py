@@ -9,7 +9,6 @@ import numpy as np
 
 from diffsim.errors import InputError
 from diffsim.scene.articulation import Articulation, Geometry, Inertia, Joint, Link
-from diffsim.scene.mass_properties import inertia_of
 from diffsim.scene.materials import Material
 from diffsim.scene.rotations import Quaternion, quaternion_of, rotation_matrix
 from diffsim.scene.shapes import Plane, RoundedBox, Shape
@@ -115,13 +114,13 @@ class RigidBody(PlacedShape):
         if self.mass is not None:
             object.__setattr__(self, "mass", number(owner, "mass", self.mass, 1e-12))
         _check_surface(self, owner)
-        if isinstance(self.shape, Plane):
+        if not self.shape.bounded:
             raise InputError(f"{owner}: shape must enclose a volume, got {self.shape!r}")
 
     @cached_property
     def articulation(self) -> Articulation:
         """The body as the solver takes it."""
-        volume, center, matrix = inertia_of(self.shape)
+        volume, center, matrix = self.shape.mass_properties()
         density = self.density if self.mass is None else self.mass / volume
         moments, axes = np.linalg.eigh(density * matrix)
         axes = axes * np.sign(np.linalg.det(axes))

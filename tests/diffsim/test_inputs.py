@@ -32,7 +32,7 @@ def test_meshes_load_centred_and_scaled(tmp_path, suffix):
     mesh = trimesh.creation.icosphere(subdivisions=3, radius=2.0)
     mesh.apply_translation([5.0, 6.0, 7.0])
     mesh.export(path)
-    shape = ds.MeshShape(path, size=0.2)
+    shape = ds.TriangleMesh.from_file(path, size=0.2)
     np.testing.assert_allclose(shape.surface_mesh().bounds, [[-0.1] * 3, [0.1] * 3], atol=2e-3)
     assert shape.volume == pytest.approx(4.0 / 3.0 * np.pi * 0.1**3, rel=0.03)
     samples = shape.volume_samples(300)
@@ -44,28 +44,28 @@ def test_inside_out_mesh_is_turned(tmp_path):
     mesh = trimesh.creation.box(extents=[0.1, 0.2, 0.3])
     mesh.invert()
     mesh.export(tmp_path / "box.obj")
-    assert ds.MeshShape(tmp_path / "box.obj").volume == pytest.approx(0.006)
+    assert ds.TriangleMesh.from_file(tmp_path / "box.obj").volume == pytest.approx(0.006)
 
 
 def test_bad_meshes(tmp_path):
     with refused("none.obj", "does not exist"):
-        ds.MeshShape(tmp_path / "none.obj")
+        ds.TriangleMesh.from_file(tmp_path / "none.obj")
     (tmp_path / "empty.obj").touch()
     with refused("empty.obj", "empty"):
-        ds.MeshShape(tmp_path / "empty.obj")
+        ds.TriangleMesh.from_file(tmp_path / "empty.obj")
     (tmp_path / "noise.glb").write_bytes(b"this is no mesh")
     with refused("noise.glb", "could not be read"):
-        ds.MeshShape(tmp_path / "noise.glb")
+        ds.TriangleMesh.from_file(tmp_path / "noise.glb")
     (tmp_path / "duck.txt").touch()
     with refused("duck.txt", ".obj, .stl"):
-        ds.MeshShape(tmp_path / "duck.txt")
+        ds.TriangleMesh.from_file(tmp_path / "duck.txt")
     broken = trimesh.creation.box()
     broken.update_faces([True] * 11 + [False])
     broken.export(tmp_path / "open.stl")
     with refused("open.stl", "not watertight", "3 edges"):
-        ds.MeshShape(tmp_path / "open.stl")
+        ds.TriangleMesh.from_file(tmp_path / "open.stl")
     with refused("size", "-1"):
-        ds.MeshShape(tmp_path / "none.obj", size=-1)
+        ds.TriangleMesh.from_file(tmp_path / "none.obj", size=-1)
 
 
 def test_mass_is_density_times_volume():
@@ -122,7 +122,7 @@ def test_bad_scenes_of_every_other_kind(tmp_path):
     mesh = tmp_path / "ball.obj"
     trimesh.creation.icosphere(subdivisions=1).export(mesh)
     with refused("Tool 't'", "Sphere, Capsule or Box", "ball.obj"):
-        ds.Tool("t", ds.MeshShape(mesh, size=0.1), (0, 0, 0))
+        ds.Tool("t", ds.TriangleMesh.from_file(mesh, size=0.1), (0, 0, 0))
     with refused("SoftBody 's'", "diffsim shape", "'ball'"):
         ds.SoftBody("s", "ball", (0, 0, 0))
     with refused("velocity", "nan"):
@@ -143,7 +143,7 @@ def test_bad_scenes_of_every_other_kind(tmp_path):
     hollow.invert()
     (trimesh.creation.icosphere(subdivisions=2) + hollow).export(mesh)
     with refused("particles=1 is too few", "ball.obj"):
-        ds.MeshShape(mesh).volume_samples(1)
+        ds.TriangleMesh.from_file(mesh).volume_samples(1)
 
 
 def test_a_rotated_body_is_held_against_the_domain_as_it_stands():

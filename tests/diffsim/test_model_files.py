@@ -17,7 +17,7 @@ import diffsim.robots.package_paths
 from diffsim.robots.model_files import load_articulation
 from diffsim.scene.articulation import Articulation
 from diffsim.scene.rotations import rotation_matrix
-from diffsim.scene.shapes import Box, Capsule, Cylinder, Plane, Sphere, TriangleMesh
+from diffsim.scene.shapes import Box, Capsule, Cylinder, Ellipsoid, Plane, Sphere
 from tests.diffsim.mujoco_oracle import (
     BALL,
     EXACT,
@@ -276,7 +276,7 @@ def test_shapes(tmp_path):
     assert (world.name, world.parent, world.joint.kind) == ("world", None, "fixed")
     assert [type(geometry.shape) for geometry in world.geometries] == [Plane, Box]
     assert world.geometries[0].color == (0.0, 1.0, 0.0)
-    assert [type(g.shape) for g in body.geometries] == [Sphere, Capsule, Box, Cylinder, TriangleMesh, Sphere, Sphere]
+    assert [type(g.shape) for g in body.geometries] == [Sphere, Capsule, Box, Cylinder, Ellipsoid, Sphere, Sphere]
     sphere, capsule, box, cylinder, ellipsoid, red, blue = body.geometries
     assert (sphere.friction, sphere.collision_group, sphere.collision_mask) == (0.9, 5, 6)
     assert capsule.shape == Capsule(0.2, 0.1)
@@ -290,6 +290,22 @@ def test_shapes(tmp_path):
     plain = load_articulation(path, visuals=False).links[1].geometries
     assert len(plain) == 5
     assert all(geometry.visible for geometry in plain)
+
+
+def test_height_field(tmp_path):
+    asset = '<asset><hfield name="hill" nrow="2" ncol="3" size="0.5 0.2 0.3 0.1" elevation="0 1 2 3 4 6"/></asset>'
+    body = '<geom type="hfield" hfield="hill" pos="1 2 3"/><body name="b"><joint name="j"/><geom size="0.1"/></body>'
+    (geometry,) = load_articulation(mjcf(tmp_path, body, asset)).links[0].geometries
+    assert geometry.position == (1.0, 2.0, 3.0)
+    assert geometry.shape.spacing == pytest.approx((0.5, 0.4))
+    # the first row that the file lists lies at the largest y
+    np.testing.assert_allclose(geometry.shape.evaluate(np.array([[0.5, 0.2], [-0.5, -0.2]]))[0], [0.1, 0.15], atol=1e-6)
+    model = mujoco.MjModel.from_xml_path(str(mjcf(tmp_path, body, asset)))
+    data = mujoco.MjData(model)
+    mujoco.mj_forward(model, data)
+    for x, y, height in ((0.499, 0.199, 0.1), (-0.499, -0.199, 0.15), (0.499, -0.199, 0.3)):
+        hit = mujoco.mj_rayHfield(model, data, 0, np.array([1 + x, 2 + y, 5.0]), np.array([0.0, 0.0, -1.0]), np.zeros(3))
+        assert 5.0 - hit - 3.0 == pytest.approx(height, abs=2e-3)
 
 
 def test_exclusions(tmp_path):

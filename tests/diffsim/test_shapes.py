@@ -190,7 +190,7 @@ def test_mesh_distance_is_exact(caplog):
 
 def test_mesh_file_and_arrays_agree(tmp_path):
     BOX.export(tmp_path / "box.stl")
-    shape, other = ds.MeshShape(tmp_path / "box.stl"), ds.TriangleMesh(BOX.vertices, BOX.faces)
+    shape, other = ds.TriangleMesh.from_file(tmp_path / "box.stl"), ds.TriangleMesh(BOX.vertices, BOX.faces)
     points = cloud(0.5, 100)
     np.testing.assert_allclose(shape.signed_distance(points), other.signed_distance(points), atol=1e-6)
     assert len(shape.contact_points()[0]) == 64

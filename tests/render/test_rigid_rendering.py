@@ -1,5 +1,7 @@
 """Rigid bodies, articulations and obstacles in pictures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -146,6 +148,23 @@ def test_a_mesh_obstacle_is_drawn():
     x, y = CAMERA.project(np.array([[-0.3, 0.0, 0.4]]), WIDTH, HEIGHT)[0, :2].astype(int)
     assert not pixels[y, x]  # the hole
     assert pixels[y, x - 25 : x + 25].sum() > 15
+
+
+def test_ellipsoid_cone_and_terrain_are_drawn():
+    hills = ds.HeightField(0.05 * np.sin(np.arange(9)[:, None] + np.arange(7)), 0.2)
+    scene = ds.Scene(
+        rigid_bodies=(
+            ds.RigidBody("egg", ds.Ellipsoid((0.15, 0.1, 0.08)), (-0.3, 0.0, 0.3)),
+            ds.RigidBody("cone", ds.Cone(0.12, 0.12, rounding=0.01), (0.3, 0.0, 0.3)),
+        ),
+        obstacles=(ds.Obstacle("hills", hills, (0.0, 0.0, 0.05)),), ground=None,
+    )  # fmt: skip
+    state = state_at([-0.3, 0.0, 0.3, 1, 0, 0, 0, 0.3, 0.0, 0.3, 1, 0, 0, 0])
+    image = renderer(scene, body_colors={"egg": RED, "cone": GREEN}).frame(state)
+    assert mask(image, 0).sum() > 500
+    assert mask(image, 1).sum() > 300
+    bare = renderer(replace(scene, obstacles=()), body_colors={"egg": RED, "cone": GREEN}).frame(state)
+    assert (np.abs(image.astype(int) - bare).max(axis=2) > 20).mean() > 0.1
 
 
 def test_planes_are_floors_or_walls():

@@ -91,7 +91,7 @@ def test_default_palette_separates_the_things(scene):
 
 
 def test_duck_asset_is_closed_coloured_and_stands():
-    shape = ds.MeshShape(DUCK, size=0.18)
+    shape = ds.TriangleMesh.from_file(DUCK, size=0.18)
     mesh = shape.surface_mesh()
     assert mesh.is_watertight
     assert 2000 <= len(mesh.faces) <= 4000

@@ -21,14 +21,17 @@ from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace,
 from diffsim.soft.soft_records import FRAME, LANE_WIDTH, OUTGROWN, Box, Component, Sizes, Status
 
 
-def coupled_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, event: bool) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint``; precision, laws and ``viscous`` as of `soft_lanes.lane_kernels`; with
-    ``event``, rigid bodies' fast impacts are events."""
+def coupled_kernels(
+    precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, further: tuple, event: bool
+) -> SimpleNamespace:
+    """The kernels ``forward`` and ``adjoint``; precision, laws and ``viscous`` as of `soft_lanes.lane_kernels`; for the shapes
+    of every scene and the classes ``further`` (`diffsim.scene.shapes.distance_kinds`); with ``event``, rigid bodies' fast
+    impacts are events."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     particles = particle_stages(real, laws, viscous, width=LANE_WIDTH, shared_grid=False)
     nodes = grid_stage(real, shared_grid=False)
-    rigid = substep_stages(real, tools=True, event=event)
-    contact = particle_contact(real, particles)
+    rigid = substep_stages(real, tools=True, event=event, further=further)
+    contact = particle_contact(real, particles, further)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Nodes = ti.types.ndarray(dtype=vec4, ndim=1)

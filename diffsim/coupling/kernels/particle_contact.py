@@ -57,12 +57,12 @@ NEWTON = 16  # steps at most for the slip after contact: 9 do where friction can
 SHARES, CHANGE, MOTION_BARS, RESPONSE_BARS = range(4)  # what `spread` adds
 
 
-def particle_contact(real: Any, particles: SimpleNamespace) -> SimpleNamespace:
+def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ()) -> SimpleNamespace:
     """``touch`` and ``touch_adjoint``, for tiles of the stages ``particles``."""
     tile, load_tile, store_tile = particles.tile, particles.load, particles.store
     vf = vector_functions(real)
     law = compliance(real)
-    surfaces = distance_stage(real)
+    surfaces = distance_stage(real, further)
     vec3, mat3, load, add = vf.vec3, vf.mat3, vf.load, vf.add
     vec4 = ti.types.vector(4, real)
 

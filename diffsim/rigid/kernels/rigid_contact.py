@@ -50,12 +50,12 @@ from diffsim.rigid.rigid_records import (
 )  # fmt: skip
 
 
-def contact_stage(real, last_dof, event=False) -> SimpleNamespace:
+def contact_stage(real, last_dof, event=False, further=()) -> SimpleNamespace:
     """``contacts`` and ``contacts_adjoint``; and what events share with them. With ``event``, pairs that have events are felt
     only beneath the surface."""
     vf = vector_functions(real)
     law = compliance(real)
-    surfaces = distance_stage(real)
+    surfaces = distance_stage(real, further)
     vec3, mat3, load, add, frame = vf.vec3, vf.mat3, vf.load, vf.add, surfaces.frame
 
     @ti.func

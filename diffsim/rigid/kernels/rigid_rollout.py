@@ -11,12 +11,12 @@ from diffsim.rigid.kernels.rigid_substep import substep_stages
 from diffsim.rigid.rigid_records import ACTUATORS, COORDINATES, DOFS, EVENTS, INPUTS, STATUS, W_VECTOR_AT, WORK
 
 
-def rollout_kernels(precision: str, tools: bool, event: bool) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64", for scenes with or without tools; with ``event``, fast
-    impacts are events.
+def rollout_kernels(precision: str, tools: bool, further: tuple, event: bool) -> SimpleNamespace:
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64", for scenes with or without tools, with the shapes of
+    ``further`` (`diffsim.scene.shapes.distance_kinds`); with ``event``, fast impacts are events.
     """
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    stages = substep_stages(real, tools=tools, event=event)
+    stages = substep_stages(real, tools=tools, event=event, further=further)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
 

@@ -31,8 +31,9 @@ from diffsim.rigid.rigid_records import (
 )  # fmt: skip
 
 
-def substep_stages(real, *, tools: bool, event: bool) -> SimpleNamespace:
-    """``begin`` and ``finish``; ``finish_adjoint`` and ``begin_adjoint``; with or without the motion of ``tools``.
+def substep_stages(real, *, tools: bool, event: bool, further=()) -> SimpleNamespace:
+    """``begin`` and ``finish``; ``finish_adjoint`` and ``begin_adjoint``; with or without the motion of ``tools``, with the
+    shapes of ``further``.
 
     A row of the tape holds q, v, a, the factor, the wrenches if there are any, and with ``event`` the events. ``work`` holds,
     from W_VECTOR_AT on, the right-hand side (later a, or lambda), then the running adjoints of q and v.
@@ -40,7 +41,7 @@ def substep_stages(real, *, tools: bool, event: bool) -> SimpleNamespace:
     vf = vector_functions(real)
     kinematics, dynamics = kinematics_stage(real, tools=tools), dynamics_stage(real)
     joints, linear = joint_stage(real), linear_stage(real)
-    contact = contact_stage(real, dynamics.last_dof, event)
+    contact = contact_stage(real, dynamics.last_dof, event, further)
     events = event_stage(real, contact) if event else None
     load, add = vf.load, vf.add
 

@@ -1,0 +1,26 @@
+"""Shapes, one file each: what a scene and a picture need in numpy, and the signed distance of the kernels."""
+
+from diffsim.scene.shapes.cone import Cone
+from diffsim.scene.shapes.cylinder import Cylinder
+from diffsim.scene.shapes.ellipsoid import Ellipsoid
+from diffsim.scene.shapes.height_field import HeightField
+from diffsim.scene.shapes.plane import Plane
+from diffsim.scene.shapes.rounded_box import Box, Capsule, RoundedBox, Sphere
+from diffsim.scene.shapes.shape import Shape
+from diffsim.scene.shapes.torus import Torus
+from diffsim.scene.shapes.triangle_mesh import TriangleMesh
+
+__all__ = [
+    "Box",
+    "Capsule",
+    "Cone",
+    "Cylinder",
+    "Ellipsoid",
+    "HeightField",
+    "Plane",
+    "RoundedBox",
+    "Shape",
+    "Sphere",
+    "Torus",
+    "TriangleMesh",
+]

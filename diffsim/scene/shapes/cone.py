@@ -1,0 +1,184 @@
+"""Solid cones, whole or truncated, their edges sharp or rounded."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import trimesh
+
+from diffsim.compiler import ti
+from diffsim.errors import InputError
+from diffsim.scene.shapes.revolution import revolved, revolved_mass_properties
+from diffsim.scene.shapes.shape import Shape, check_count, check_length
+
+
+def cone_distance(real: Any) -> Any:
+    """The kernels' signed distance; see `Shape.distance_kernel`. Its numbers: of the core the radius and z at the bottom, the
+    radius and z at the top, the side's normal (rho, z); the rounding.
+
+    In the plane of rho and z the core is convex: inside, the distance is that to the nearest of bottom, top and side; outside,
+    that to the face that the point lies over, or to the corner between two.
+    """
+    tiny = 1e-30
+
+    @ti.func
+    def profile(numbers: ti.template(), at, rho, z):  # type: ignore
+        low_r, low_z, high_r, high_z = numbers[at], numbers[at + 1], numbers[at + 2], numbers[at + 3]
+        side_r, side_z = numbers[at + 4], numbers[at + 5]
+        below, above = low_z - z, z - high_z
+        out = side_r * (rho - low_r) + side_z * (z - low_z)  # from the side
+        up = side_r * (z - low_z) - side_z * (rho - low_r)  # along it
+        length = side_r * (high_z - low_z) - side_z * (high_r - low_r)
+        phi, nr, nz, bend = out, side_r, side_z, ti.cast(0.0, real)
+        over_bottom, over_top = below > 0.0 and rho <= low_r, above > 0.0 and rho <= high_r
+        over_side = out > 0.0 and up > 0.0 and up < length
+        inside = out <= 0.0 and below <= 0.0 and above <= 0.0
+        if over_bottom or (inside and below >= above and below >= out):
+            phi, nr, nz = below, ti.cast(0.0, real), ti.cast(-1.0, real)
+        elif over_top or (inside and above >= out):
+            phi, nr, nz = above, ti.cast(0.0, real), ti.cast(1.0, real)
+        elif not inside and not over_side:
+            dr, dz = rho - low_r, z - low_z
+            if up > 0.0:
+                dr, dz = rho - high_r, z - high_z
+            phi = ti.sqrt(dr * dr + dz * dz + ti.cast(tiny, real))
+            nr, nz, bend = dr / phi, dz / phi, 1.0 / phi
+        return phi - numbers[at + 6], nr, nz, bend
+
+    return revolved(real, profile)
+
+
+@dataclass(frozen=True)
+class Cone(Shape):
+    """Cone about local z, from ``radius`` at z = -half_length to ``top_radius`` at z = half_length (metres).
+
+    The origin is midway between base and top; the centre of mass of a whole cone is a quarter of its height above the base.
+
+    Args:
+        top_radius: 0 for a whole cone; at most ``radius``.
+        rounding: radius of the edges and of the tip: the cone is what balls of this radius reach inside the sharp cone.
+    """
+
+    half_length: float
+    radius: float
+    top_radius: float = 0.0
+    rounding: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_length("half_length", self.half_length)
+        check_length("radius", self.radius)
+        if not 0.0 <= self.top_radius <= self.radius:
+            raise InputError(f"top_radius must lie between 0 and radius={self.radius}, got {self.top_radius!r}")
+        most = min(self.half_length, self._normal[0] * self.radius / (1.0 + self._normal[1]))
+        if not 0.0 <= self.rounding < most:
+            raise InputError(f"rounding must be at least 0 and less than {most:g}, got {self.rounding!r}")
+
+    @property
+    def _normal(self) -> tuple[float, float]:
+        """The side's unit normal, along rho and z."""
+        length = float(np.hypot(2.0 * self.half_length, self.radius - self.top_radius))
+        return 2.0 * self.half_length / length, (self.radius - self.top_radius) / length
+
+    @property
+    def _core(self) -> tuple[float, float, float, float]:
+        """Radius and z at the bottom, radius and z at the top, of the cone that grows by ``rounding``."""
+        normal_r, normal_z = self._normal
+        side = normal_r * self.radius - normal_z * self.half_length - self.rounding  # its distance from the origin
+        low, high = self.rounding - self.half_length, self.half_length - self.rounding
+        top = (side - normal_z * high) / normal_r
+        if self.rounding == 0.0:
+            return self.radius, low, self.top_radius, high
+        if top < 0.0:  # the side reaches the axis before
+            top, high = 0.0, side / normal_z
+        return (side - normal_z * low) / normal_r, low, top, high
+
+    def signed_distance(self, points: np.ndarray) -> np.ndarray:
+        points = np.asarray(points, dtype=float)
+        rho, z = np.hypot(points[..., 0], points[..., 1]), points[..., 2]
+        low_r, low_z, high_r, high_z = self._core
+        side_r, side_z = self._normal
+        deepest = np.maximum(side_r * (rho - low_r) + side_z * (z - low_z), np.maximum(low_z - z, z - high_z))
+        corners = np.array([(0.0, low_z), (low_r, low_z), (high_r, high_z), (0.0, high_z)])
+        away = np.full(rho.shape, np.inf)  # from the nearest of the three edges of the profile
+        for start, end in pairwise(corners):
+            along = end - start
+            t = ((rho - start[0]) * along[0] + (z - start[1]) * along[1]) / max(along @ along, 1e-300)
+            t = np.clip(t, 0.0, 1.0)
+            away = np.minimum(away, np.hypot(rho - start[0] - t * along[0], z - start[1] - t * along[1]))
+        return np.where(deepest > 0.0, away, deepest) - self.rounding
+
+    def _profile(self) -> list[Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]]:
+        """The arc at the base, the side, the arc at the top: radius, z and dz/ds at s in [0, 1]."""
+        low_r, low_z, high_r, high_z = self._core
+        r, (side_r, side_z) = self.rounding, self._normal
+
+        def arc(middle_r: float, middle_z: float, start: float, end: float) -> Callable[[np.ndarray], Any]:
+            def piece(s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+                angle = start + s * (end - start)
+                return middle_r + r * np.cos(angle), middle_z + r * np.sin(angle), (end - start) * r * np.cos(angle)
+
+            return piece
+
+        def side(s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            rise = high_z - low_z
+            return (
+                low_r + r * side_r + s * (high_r - low_r), low_z + r * side_z + s * rise, np.full_like(s, rise)
+            )  # fmt: skip
+
+        turn = float(np.arctan2(side_z, side_r))
+        if r == 0.0:
+            return [side]
+        return [arc(low_r, low_z, -0.5 * np.pi, turn), side, arc(high_r, high_z, turn, 0.5 * np.pi)]
+
+    def surface_mesh(self) -> trimesh.Trimesh:
+        _low_r, low_z, _high_r, high_z = self._core
+        outline = [np.stack(piece(np.linspace(0.0, 1.0, 9))[:2], axis=1) for piece in self._profile()]
+        ends = [[(0.0, low_z - self.rounding)], [(0.0, high_z + self.rounding)]]
+        profile = np.concatenate([ends[0], *outline, ends[1]])
+        keep = np.append(True, np.linalg.norm(np.diff(profile, axis=0), axis=1) > 1e-9 * self.radius)
+        keep[-1] = True
+        profile = profile[keep]
+        if np.linalg.norm(profile[-1] - profile[-2]) <= 1e-9 * self.radius:
+            profile = np.delete(profile, -2, axis=0)  # the end stands on the axis exactly
+        return trimesh.creation.revolve(profile, sections=64)
+
+    @property
+    def volume(self) -> float:
+        return revolved_mass_properties(self._profile())[0]
+
+    def mass_properties(self) -> tuple[float, np.ndarray, np.ndarray]:
+        return revolved_mass_properties(self._profile())
+
+    @property
+    def bounding_radius(self) -> float:
+        low_r, low_z, high_r, high_z = self._core
+        return float(max(np.hypot(low_r, low_z), np.hypot(high_r, high_z))) + self.rounding
+
+    @property
+    def flat_faces(self) -> bool:
+        return True
+
+    def contact_points(self, rim: int = 8, rings: int = 3) -> tuple[np.ndarray, float]:
+        """Rings of ``rim`` points round the core from base to top, and the ends of its axis.
+
+        Args:
+            rim: points per ring, at least 3.
+            rings: at least 2.
+        """
+        check_count("rim", rim, 3)
+        check_count("rings", rings, 2)
+        low_r, low_z, high_r, high_z = self._core
+        angles = 2.0 * np.pi * np.arange(rim) / rim
+        points = [np.array([(0.0, 0.0, low_z), (0.0, 0.0, high_z)])]
+        for share in np.linspace(0.0, 1.0, rings):
+            r, z = low_r + share * (high_r - low_r), low_z + share * (high_z - low_z)
+            if r > 0.0:
+                points.append(np.stack([r * np.cos(angles), r * np.sin(angles), np.full(rim, z)], axis=1))
+        return np.concatenate(points), float(self.rounding)
+
+    def kernel_numbers(self) -> Any:
+        return (*self._core, *self._normal, self.rounding)
+
+    distance_kernel = staticmethod(cone_distance)

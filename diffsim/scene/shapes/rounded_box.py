@@ -1,0 +1,216 @@
+"""Sphere, Capsule and Box: one family, a core box of half extents ``core`` grown by ``radius``.
+
+The grid of the soft bodies knows only that family (`diffsim/soft/kernels/grid_contact.py`), so every primitive is exact there.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+import trimesh
+from torch import Tensor
+
+from diffsim.compiler import ti
+from diffsim.errors import InputError
+from diffsim.scene.shapes.shape import Shape, check_count, check_length
+
+SHARP_EDGE = 0.04  # radius of the contact balls of a sharp box, of its smallest half extent
+
+
+def rounded_box_functions(real: Any) -> SimpleNamespace:
+    """Device functions of the signed distance: `surface`, and its Hessian as a matrix or applied to a vector.
+
+    With q_i = |x_i| - core_i and o_i = max(q_i, 0), outside the core phi = |o| - radius and the normal n is o / |o| with the
+    signs of x; the Hessian is (1 - n n^T) / |o| over the axes with q_i > 0. Inside the core phi = max q_i - radius, which is
+    linear.
+    """
+    vec3, mat3 = ti.types.vector(3, real), ti.types.matrix(3, 3, real)
+    tiny = 1e-20
+
+    @ti.func
+    def surface(x, core):
+        """Distance to the surface of the core, its gradient, and |o|: 0 inside the core."""
+        beyond = vec3(ti.abs(x[0]) - core[0], ti.abs(x[1]) - core[1], ti.abs(x[2]) - core[2])
+        side = vec3(ti.select(x[0] < 0.0, -1.0, 1.0), ti.select(x[1] < 0.0, -1.0, 1.0), ti.select(x[2] < 0.0, -1.0, 1.0))
+        deepest = ti.max(beyond[0], ti.max(beyond[1], beyond[2]))
+        phi, normal, length = deepest, vec3(0.0, 0.0, 0.0), ti.cast(0.0, real)
+        if deepest > 0.0:
+            zero = ti.cast(0.0, real)
+            outside = vec3(ti.max(beyond[0], zero), ti.max(beyond[1], zero), ti.max(beyond[2], zero))
+            length = ti.sqrt(outside.dot(outside))
+            phi, normal = length, side * outside / length
+        else:
+            axis = 2
+            if beyond[0] == deepest:
+                axis = 0
+            elif beyond[1] == deepest:
+                axis = 1
+            normal = vec3(
+                ti.select(axis == 0, side[0], 0.0), ti.select(axis == 1, side[1], 0.0), ti.select(axis == 2, side[2], 0.0)
+            )
+        return phi, normal, length
+
+    @ti.func
+    def hessian(x, core, normal, length):
+        """Hessian at x, given what `surface` says there."""
+        result = mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        if length > 0.0:
+            for i, j in ti.static(ti.ndrange(3, 3)):
+                # an axis without extent is outside even at 0
+                if (ti.abs(x[i]) > core[i] or core[i] == 0.0) and (ti.abs(x[j]) > core[j] or core[j] == 0.0):
+                    result[i, j] = (ti.static(1.0 if i == j else 0.0) - normal[i] * normal[j]) / length
+        return result
+
+    @ti.func
+    def hessian_product(x, core, normal, length, vector):
+        """The Hessian at x times a vector, given what `surface` says there."""
+        result = vec3(0.0, 0.0, 0.0)
+        if length > tiny:
+            along = normal.dot(vector)
+            for i in ti.static(range(3)):
+                if ti.abs(x[i]) >= core[i]:  # a point on the axis of a sphere or capsule counts
+                    result[i] = (vector[i] - along * normal[i]) / length
+        return result
+
+    return SimpleNamespace(surface=surface, hessian=hessian, hessian_product=hessian_product)
+
+
+def rounded_box_kernel(real: Any) -> Any:
+    """The kernels' signed distance; see `Shape.distance_kernel`."""
+    vec3, mat3 = ti.types.vector(3, real), ti.types.matrix(3, 3, real)
+    box = rounded_box_functions(real)
+
+    @ti.func
+    def distance(numbers: ti.template(), at, y, second: ti.template()):  # type: ignore
+        core = vec3(numbers[at], numbers[at + 1], numbers[at + 2])
+        phi, normal, length = box.surface(y, core)
+        hessian = mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        if ti.static(second):
+            hessian = box.hessian(y, core, normal, length)
+        return phi - numbers[at + 3], normal, hessian
+
+    return distance
+
+
+def rounded_box_distance(points: Tensor, core: Tensor, radius: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Signed distance (...,) to a rounded box and its outward normal (..., 3), at points (..., 3) in the box's frame."""
+    beyond = points.abs() - core
+    outside = beyond.clamp_min(0.0)
+    length = (outside.square().sum(-1) + 1e-30).sqrt()
+    deepest, axis = beyond.max(-1)
+    inside = deepest <= 0.0
+    axis_normal = torch.zeros_like(points).scatter(-1, axis.unsqueeze(-1), 1.0)
+    normal = torch.where(inside.unsqueeze(-1), axis_normal, outside / length.unsqueeze(-1)) * points.sign()
+    return torch.where(inside, deepest, length) - radius, normal
+
+
+@dataclass(frozen=True)
+class RoundedBox(Shape):
+    """A box of half extents ``core`` grown by ``radius``: the common family of the primitives."""
+
+    core: tuple[float, float, float]
+    radius: float
+
+    def signed_distance(self, points: np.ndarray) -> np.ndarray:
+        core = torch.tensor(self.core, dtype=torch.float64)
+        return rounded_box_distance(torch.tensor(np.asarray(points, dtype=float)), core, self.radius)[0].numpy()
+
+    def surface_mesh(self) -> trimesh.Trimesh:
+        core = np.asarray(self.core)
+        if self.radius == 0.0:
+            return trimesh.creation.box(extents=2.0 * core)
+        # the Minkowski sum of the core box and a sphere is the convex hull of eight spheres
+        ball = trimesh.creation.icosphere(subdivisions=3, radius=self.radius).vertices
+        corners = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, -1).T * core
+        return trimesh.Trimesh(vertices=(corners[:, None, :] + ball[None]).reshape(-1, 3), process=True).convex_hull
+
+    @property
+    def bounding_radius(self) -> float:
+        return float(np.linalg.norm(self.core)) + self.radius
+
+    def mass_properties(self) -> tuple[float, np.ndarray, np.ndarray]:
+        """Exact for spheres, capsules and sharp boxes; from the surface mesh for the others."""
+        (a, b, c), r = self.core, self.radius
+        if r == 0.0:
+            volume = 8.0 * a * b * c
+            moments = (volume * (b * b + c * c) / 3.0, volume * (a * a + c * c) / 3.0, volume * (a * a + b * b) / 3.0)
+        elif a == 0.0 and b == 0.0:
+            # two half balls and a cylinder of length 2 c; for c = 0 a ball
+            ball, tube = 4.0 / 3.0 * np.pi * r**3, 2.0 * np.pi * r * r * c
+            volume = ball + tube
+            along = 0.4 * ball * r * r + 0.5 * tube * r * r
+            across = ball * (0.4 * r * r + c * c + 0.75 * r * c) + tube * (r * r / 4.0 + c * c / 3.0)
+            moments = (across, across, along)
+        else:
+            return super().mass_properties()
+        return volume, np.zeros(3), np.diag(moments)
+
+    @property
+    def is_sphere(self) -> bool:
+        return self.core == (0.0, 0.0, 0.0)
+
+    @property
+    def flat_faces(self) -> bool:
+        return sum(half > 0.0 for half in self.core) > 1
+
+    def contact_points(self, edge_points: int | None = None) -> tuple[np.ndarray, float]:
+        """The corners of the core and ``edge_points`` points between them on each of its edges.
+
+        A sharp box gets small balls inside its edges, touching the faces: a point right on an edge would meet a box of the same
+        size whose sides are in line from aside.
+
+        Args:
+            edge_points: None: one; for a capsule as many as make neighbours no farther apart than the radius.
+        """
+        radius = self.radius or SHARP_EDGE * min(self.core)
+        core = np.asarray(self.core) + (self.radius - radius)
+        axes = np.flatnonzero(core > 0.0)
+        if edge_points is None:
+            slender = len(axes) == 1
+            edge_points = int(np.ceil(2.0 * core[axes[0]] / radius - 1e-9)) - 1 if slender else 1
+        check_count("edge_points", edge_points, 0)
+        points = [np.array(list(product(*([-1.0, 1.0] if half > 0.0 else [0.0] for half in core))))]
+        between = np.linspace(-1.0, 1.0, edge_points + 2)[1:-1]
+        for axis in axes:
+            ends = [between if i == axis else ([-1.0, 1.0] if core[i] > 0.0 else [0.0]) for i in range(3)]
+            points.append(np.array(list(product(*ends))).reshape(-1, 3))
+        return np.concatenate(points) * core, radius
+
+    def kernel_numbers(self) -> Any:
+        return (*self.core, self.radius)
+
+    distance_kernel = staticmethod(rounded_box_kernel)
+
+
+class Sphere(RoundedBox):
+    """Sphere of ``radius`` metres."""
+
+    def __init__(self, radius: float):
+        check_length("radius", radius)
+        super().__init__(core=(0.0, 0.0, 0.0), radius=float(radius))
+
+
+class Capsule(RoundedBox):
+    """Segment of ``half_length`` along local z, grown by ``radius`` (metres)."""
+
+    def __init__(self, half_length: float, radius: float):
+        check_length("half_length", half_length)
+        check_length("radius", radius)
+        super().__init__(core=(0.0, 0.0, float(half_length)), radius=float(radius))
+
+
+class Box(RoundedBox):
+    """Box of outer ``half_extents`` (metres), its edges rounded by ``rounding``."""
+
+    def __init__(self, half_extents: tuple[float, float, float], rounding: float = 0.0):
+        if len(half_extents) != 3:
+            raise InputError(f"half_extents must be three lengths, got {half_extents!r}")
+        for extent in half_extents:
+            check_length("half_extents", extent)
+        if not 0.0 <= rounding <= min(half_extents):
+            raise InputError(f"rounding must lie between 0 and the smallest half extent {min(half_extents)}, got {rounding}")
+        core = tuple(float(extent) - rounding for extent in half_extents)
+        super().__init__(core=core, radius=float(rounding))  # type: ignore[arg-type]

@@ -1,0 +1,163 @@
+"""What every shape offers: numpy functions for the scene and for pictures, and a signed distance for the kernels.
+
+All is in the shape's own frame, in metres. `docs/extending.md` shows how to define a shape of your own: subclass `Shape`.
+"""
+
+from typing import Any
+
+import numpy as np
+import trimesh
+
+from diffsim.errors import InputError
+
+
+def check_length(name: str, value: float) -> None:
+    """That a number is a positive length.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not (np.isfinite(value) and value > 0.0):
+        raise InputError(f"{name} must be a positive number of metres, got {value!r}")
+
+
+def check_count(name: str, value: int, least: int) -> None:
+    """That a number is an integer, at least ``least``.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not isinstance(value, int | np.integer) or value < least:
+        raise InputError(f"{name} must be an integer >= {least}, got {value!r}")
+
+
+class Shape:
+    """What a body or a collider looks like, centred in its own frame.
+
+    A subclass that touches other things defines `signed_distance`, `surface_mesh`, `contact_points`, `kernel_numbers` and
+    `distance_kernel`. The others follow from the surface mesh; closed forms are exact and faster.
+
+    Attributes:
+        bounded: whether the shape has an end. One without stands still, encloses everything below its surface and has no
+            contact points: other shapes' points touch it.
+    """
+
+    bounded = True
+
+    # for the scene
+
+    def signed_distance(self, points: np.ndarray) -> np.ndarray:
+        """Distance to the surface in metres, negative inside. points (N, 3) -> (N,)."""
+        raise TypeError(f"{type(self).__name__} defines no signed distance")
+
+    def surface_mesh(self) -> trimesh.Trimesh:
+        """Triangle mesh of the surface, outward normals; closed unless the shape is unbounded."""
+        raise TypeError(f"{type(self).__name__} defines no surface mesh")
+
+    def contact_points(self) -> tuple[np.ndarray, float]:
+        """Points (P, 3) and a radius in metres: spheres of that radius about them stand for the shape in contact.
+
+        The signed distance of each point is minus the radius: the spheres touch the surface from within.
+        """
+        if not self.bounded:
+            return np.zeros((0, 3)), 0.0
+        raise TypeError(f"{type(self).__name__} defines no contact points")
+
+    @property
+    def is_sphere(self) -> bool:
+        """Whether one contact point stands for the shape exactly."""
+        return False
+
+    @property
+    def flat_faces(self) -> bool:
+        """Whether contact points lie within flat faces. Then only the corners of their convex hull meet planes: the others
+        never touch a plane first."""
+        return False
+
+    @property
+    def bounding_radius(self) -> float:
+        """Radius in metres of the smallest sphere about the shape's origin that holds the shape."""
+        if not self.bounded:
+            return float("inf")
+        return float(np.linalg.norm(self.surface_mesh().vertices, axis=1).max())
+
+    @property
+    def top(self) -> float:
+        """Of an unbounded shape: no point of its surface is higher in its frame, metres."""
+        raise TypeError(f"{type(self).__name__} defines no top")
+
+    @property
+    def volume(self) -> float:
+        """Enclosed volume in cubic metres."""
+        return float(self.surface_mesh().volume) if self.bounded else float("inf")
+
+    def mass_properties(self) -> tuple[float, np.ndarray, np.ndarray]:
+        """Volume (m^3), centre of mass (3,) and the inertia matrix (3, 3) about it at 1 kg/m^3.
+
+        Raises:
+            InputError: the surface mesh encloses no volume, or is too open to have moments of inertia.
+        """
+        volume = self.volume
+        mesh = self.surface_mesh()
+        inertia = np.asarray(mesh.moment_inertia, dtype=float)
+        inertia = 0.5 * (inertia + inertia.T)
+        if not (volume > 0.0 and np.isfinite(inertia).all() and np.linalg.eigvalsh(inertia)[0] > 0.0):
+            raise InputError(
+                f"{self!r} is not closed enough to compute its mass distribution: volume {volume:.3g} m^3; close its mesh"
+            )
+        return volume, np.asarray(mesh.center_mass, dtype=float), inertia
+
+    def contains(self, points: np.ndarray) -> np.ndarray:
+        """Whether each point lies inside. points (N, 3) -> bool (N,)."""
+        return self.signed_distance(points) < 0.0
+
+    def volume_samples(self, count: int) -> np.ndarray:
+        """About ``count`` points on a cubic lattice inside the shape, (N, 3).
+
+        A lattice, not uniform random points: MPM integrates the body with these as quadrature points, and clumps of
+        random points break apart numerically at the particle counts of a laptop.
+
+        Raises:
+            InputError: the shape has no volume, or no lattice point falls inside (the shape is thinner than the lattice at
+                this count).
+        """
+        if not self.bounded:
+            raise TypeError(f"{type(self).__name__} is unbounded: it cannot be filled with particles")
+        if count < 1:
+            raise InputError(f"particles must be at least 1, got {count}")
+        volume = self.volume
+        if not volume > 0.0:
+            raise InputError(f"{self!r} encloses no volume, so no particles fit inside")
+        lower, upper = self.surface_mesh().bounds
+        spacing = (volume / count) ** (1.0 / 3.0)
+        # centred, so that a symmetric shape gives a symmetric body
+        cells = np.maximum(np.ceil((upper - lower) / spacing).astype(int), 1)
+        centre = 0.5 * (lower + upper)
+        axes = [centre[i] + (np.arange(cells[i]) - 0.5 * (cells[i] - 1)) * spacing for i in range(3)]
+        lattice = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+        inside = lattice[self.contains(lattice)]
+        if len(inside) == 0:
+            raise InputError(f"particles={count} is too few for {self!r}: no sample fell inside; ask for more particles")
+        return inside
+
+    # for the kernels
+
+    def kernel_numbers(self) -> Any:
+        """The numbers (n,) that `distance_kernel` reads: sizes, tables; counts too, as floats."""
+        raise TypeError(f"{type(self).__name__} defines no kernel_numbers")
+
+    @staticmethod
+    def distance_kernel(real: Any) -> Any:
+        """The signed distance as a device function for the scalar type ``real`` (``ti.f32`` or ``ti.f64``):
+
+            distance(numbers, at, y, second) -> phi, gradient, hessian
+
+        Args of the device function:
+            numbers, at: an array (``ti.template()``) and where this shape's `kernel_numbers` begin in it.
+            y: point in the shape's frame, a vector (3).
+            second: at compile time (``ti.template()``), whether the Hessian is asked for; otherwise it may be zero.
+
+        The gradient points outward and need not have length one. Contact is differentiated through these three, so the gradient
+        and the Hessian must be the derivatives of ``phi`` by ``y``.
+        """
+        raise TypeError("this shape defines no distance_kernel, so nothing can touch it")

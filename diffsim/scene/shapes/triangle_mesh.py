@@ -1,0 +1,206 @@
+"""Triangle meshes, from arrays or from a file. Contact uses their distance on a grid, which is baked once and cached."""
+
+import logging
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trimesh
+
+from diffsim.compiler import ti
+from diffsim.errors import InputError
+from diffsim.scene.meshes.mesh_distance import (
+    DistanceGrid,
+    distance_grid,
+    enclosed_volume,
+    open_edges,
+    signed_distance,
+    solid_mesh,
+    spread_points,
+)
+from diffsim.scene.meshes.mesh_files import load_solid
+from diffsim.scene.shapes.shape import Shape, check_count, check_length
+
+logger = logging.getLogger(__name__)
+
+
+def grid_distance(real: Any) -> Any:
+    """The kernels' signed distance; see `Shape.distance_kernel`. Its numbers: nodes by axis (3), origin (3) and spacing of a
+    `DistanceGrid`, its coefficients."""
+    vec3, mat3 = ti.types.vector(3, real), ti.types.matrix(3, 3, real)
+    origin, table = 3, 7  # where they stand among the numbers
+
+    @ti.func
+    def spline(t, a, inverse):
+        """Weight of node ``a`` of three, its slope and curvature, at t in [0.5, 1.5] from the first (quadratic B-spline)."""
+        first, last = 1.5 - t, t - 0.5
+        w = vec3(0.75 - (t - 1.0) * (t - 1.0), (2.0 - 2.0 * t) * inverse, -2.0 * inverse * inverse)
+        if a == 0:
+            w = vec3(0.5 * first * first, -first * inverse, inverse * inverse)
+        elif a == 2:
+            w = vec3(0.5 * last * last, last * inverse, inverse * inverse)
+        return w
+
+    @ti.func
+    def shifted(w, axis, shift):
+        """Weights for the derivative of everything along an axis."""
+        result = w
+        if axis == shift:
+            result = vec3(w[1], w[2], 0.0)
+        return result
+
+    @ti.func
+    def contract(grids: ti.template(), first, stride_x, stride_y, t, inverse, shift, second: ti.template()):  # type: ignore
+        """Value, gradient and Hessian of the spline, or of its derivative along the axis ``shift``."""
+        F, G = ti.cast(0.0, real), vec3(0.0, 0.0, 0.0)
+        xx, yy, zz, yz, xz, xy = F, F, F, F, F, F
+        for a in range(3):
+            wx = shifted(spline(t[0], a, inverse), 0, shift)
+            for b in range(3):
+                wy = shifted(spline(t[1], b, inverse), 1, shift)
+                line = vec3(0.0, 0.0, 0.0)
+                for c in ti.static(range(3)):
+                    line = line + grids[first + a * stride_x + b * stride_y + c] * shifted(spline(t[2], c, inverse), 2, shift)
+                F = F + wx[0] * wy[0] * line[0]
+                G = G + vec3(wx[1] * wy[0] * line[0], wx[0] * wy[1] * line[0], wx[0] * wy[0] * line[1])
+                if ti.static(second):
+                    xx, yy, zz = xx + wx[2] * wy[0] * line[0], yy + wx[0] * wy[2] * line[0], zz + wx[0] * wy[0] * line[2]
+                    yz, xz, xy = yz + wx[0] * wy[1] * line[1], xz + wx[1] * wy[0] * line[1], xy + wx[1] * wy[1] * line[0]
+        return F, G, mat3(xx, xy, xz, xy, yy, yz, xz, yz, zz)
+
+    @ti.func
+    def distance(numbers: ti.template(), at, y, second: ti.template()):  # type: ignore
+        """The baked distance; beyond the grid, that to the surface point below the nearest point of the grid's box. The formula
+        is that of `diffsim.scene.meshes.mesh_distance.DistanceGrid.evaluate`."""
+        spacing = numbers[at + 6]
+        stride_y = ti.cast(numbers[at + 2], ti.i32)
+        stride_x = ti.cast(numbers[at + 1], ti.i32) * stride_y
+        strides = ti.Vector([stride_x, stride_y, 1])
+        t, beyond = vec3(0.0, 0.0, 0.0), vec3(0.0, 0.0, 0.0)
+        first, outside = at + table, 0
+        for i in ti.static(range(3)):
+            count = ti.cast(numbers[at + i], ti.i32)
+            u = (y[i] - numbers[at + origin + i]) / spacing
+            inside = ti.min(ti.max(u, ti.cast(0.5, real)), ti.cast(count, real) - 1.5)
+            node = ti.min(ti.cast(ti.floor(inside - 0.5), ti.i32), count - 3)
+            t[i] = inside - ti.cast(node, real)
+            beyond[i] = spacing * (u - inside)
+            first += node * strides[i]
+            outside += ti.cast(u != inside, ti.i32)
+        F, G, hessian = contract(numbers, first, stride_x, stride_y, t, 1.0 / spacing, -1, second)
+        if outside > 0:
+            A, A1 = ti.cast(0.0, real), vec3(0.0, 0.0, 0.0)
+            A2 = mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+            for i in range(3):
+                d = ti.select(i == 0, beyond[0], ti.select(i == 1, beyond[1], beyond[2]))
+                if d != 0.0:
+                    Fi, Gi, Hi = contract(numbers, first, stride_x, stride_y, t, 1.0 / spacing, i, second)
+                    A, A1, A2 = A + d * Fi, A1 + d * Gi, A2 + d * Hi
+            f = ti.sqrt(F * F + 2.0 * F * A + beyond.dot(beyond))
+            slope = vec3(0.0, 0.0, 0.0)
+            bend = mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+            for i in ti.static(range(3)):
+                slope[i] = (F * G[i] + ti.select(beyond[i] != 0.0, beyond[i], A * G[i] + F * A1[i])) / f
+            if ti.static(second):
+                for i, j in ti.static(ti.ndrange(3, 3)):
+                    mixed = G[i] * G[j] + F * hessian[i, j]
+                    if beyond[i] != 0.0 and beyond[j] != 0.0:
+                        mixed = ti.cast(ti.static(1.0 if i == j else 0.0), real)
+                    elif beyond[i] == 0.0 and beyond[j] == 0.0:
+                        mixed = mixed + A * hessian[i, j] + G[i] * A1[j] + A1[i] * G[j] + F * A2[i, j]
+                    bend[i, j] = (mixed - slope[i] * slope[j]) / f
+            F, G, hessian = f, slope, bend
+        return F, G, hessian
+
+    return distance
+
+
+class TriangleMesh(Shape):
+    """A triangle mesh, closed or not. `TriangleMesh.from_file` reads one.
+
+    Normals are turned outward. A mesh that is not watertight loads with a warning; its inside is where the winding number
+    exceeds one half, and its volume is that with every hole closed by a fan.
+
+    Args:
+        vertices: (V, 3), metres after scaling.
+        faces: (F, 3) indices of vertices.
+        name: for messages.
+        scale: of the vertices, a number or three; a negative one mirrors.
+
+    Raises:
+        InputError: an argument is wrong, or no triangle is left.
+    """
+
+    mesh: trimesh.Trimesh
+
+    def __init__(self, vertices: np.ndarray, faces: np.ndarray, name: str = "mesh", scale: float | Sequence[float] = 1.0):
+        self.name = name
+        try:
+            factors = np.broadcast_to(np.asarray(scale, dtype=float), 3)
+        except (TypeError, ValueError):
+            factors = np.zeros(3)
+        if not np.isfinite(factors).all() or (factors == 0.0).any():
+            raise InputError(f"mesh '{name}': scale must be one or three numbers other than zero, got {scale!r}")
+        self.mesh = solid_mesh(vertices, faces, name, factors)
+        if not self.mesh.is_watertight:
+            logger.warning(
+                "mesh '%s' is not watertight: %d edges do not border two triangles; winding numbers tell its inside",
+                name,
+                open_edges(self.mesh),
+            )
+
+    @classmethod
+    def from_file(cls, path: str | Path, size: float | None = None) -> "TriangleMesh":
+        """A closed mesh from a file, with the file's colours, for soft bodies and all else.
+
+        Args:
+            path: OBJ, STL, GLB, GLTF, PLY or OFF file.
+            size: longest edge of the bounding box after scaling, in metres; ``None`` keeps the file's own scale.
+
+        The mesh is centred: the middle of its bounding box is the origin of its frame.
+
+        Raises:
+            InputError: the file is missing, of an unknown kind, unreadable, empty, or not watertight.
+        """
+        if size is not None:
+            check_length("size", size)
+        shape = cls.__new__(cls)
+        shape.name = Path(path).name
+        shape.mesh = load_solid(path, size)
+        return shape
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {len(self.mesh.vertices)} vertices, {len(self.mesh.faces)} faces)"
+
+    def signed_distance(self, points: np.ndarray) -> np.ndarray:
+        return signed_distance(self.mesh, points, self.name)
+
+    def contains(self, points: np.ndarray) -> np.ndarray:
+        if self.mesh.is_watertight:
+            return self.mesh.contains(np.asarray(points, dtype=float))
+        return super().contains(points)
+
+    def surface_mesh(self) -> trimesh.Trimesh:
+        return self.mesh
+
+    @property
+    def volume(self) -> float:
+        return float(self.mesh.volume) if self.mesh.is_watertight else enclosed_volume(self.mesh)
+
+    @cached_property
+    def distance_grid(self) -> DistanceGrid:
+        """The baked distance at the default resolution and padding (`diffsim.scene.meshes.mesh_distance.distance_grid`)."""
+        return distance_grid(self.mesh, name=self.name)
+
+    def contact_points(self, count: int = 64) -> tuple[np.ndarray, float]:
+        """``count`` points of the surface, vertices first, spread out (`diffsim.scene.meshes.mesh_distance.spread_points`)."""
+        check_count("count", count, 1)
+        return spread_points(self.mesh, count), 0.0
+
+    def kernel_numbers(self) -> Any:
+        grid = self.distance_grid
+        return np.concatenate([grid.coefficients.shape, grid.origin, [grid.spacing], grid.coefficients.ravel()])
+
+    distance_kernel = staticmethod(grid_distance)
