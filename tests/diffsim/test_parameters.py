@@ -93,7 +93,8 @@ def test_stresses_and_density_scale_together(name):
     parameters = {key: value.requires_grad_() for key, value in sim.parameters.items()}
     final = sim.rollout(random_state(sim), pressing(sim), parameters)[-1]
     random_projection(final).backward()
-    stresses = ["youngs_modulus", "bulk_modulus", "viscosity", "yield_stress", *(["hardening"] if name == "plastic" else [])]
+    stresses = ["youngs_modulus", "bulk_modulus", "c1", "c2", "viscosity", "shear_viscosity", "bulk_viscosity", "yield_stress"]
+    stresses += ["hardening"] if name in ("plastic", "viscoelastic") else []
     terms = {
         field: (parameters[f"block.{field}"] * parameters[f"block.{field}"].grad).item()
         for field in ["density", *stresses]
