@@ -6,6 +6,8 @@ from diffsim.errors import InputError, SimulationError
 from diffsim.gradients.gradcheck import DirectionCheck, GradientError, gradcheck
 from diffsim.gradients.gradient_report import GradientReport, Jump, gradient_report
 from diffsim.gradients.smoothing_schedule import SmoothingSchedule
+from diffsim.rigid.joints import JointType, register_joint
+from diffsim.rigid.link_info import LinkInfo
 from diffsim.rigid.rigid_dynamics import Links
 from diffsim.robots.inverse_kinematics import EndEffector
 from diffsim.robots.model_files import load_articulation
@@ -64,9 +66,11 @@ __all__ = [
     "Inertia",
     "InputError",
     "Joint",
+    "JointType",
     "Jump",
     "KelvinVoigt",
     "Link",
+    "LinkInfo",
     "Links",
     "Liquid",
     "Material",
@@ -93,4 +97,5 @@ __all__ = [
     "gradcheck",
     "gradient_report",
     "load_articulation",
+    "register_joint",
 ]

@@ -81,3 +81,8 @@ class Record:
                 raise ValueError(f"{cls.__name__}.{name} has {len(columns)} numbers, got {len(numbers)}")
             row[columns.start : columns.stop] = numbers.tolist()
         return row
+
+    @classmethod
+    def integers(cls, **values: Any) -> list[int]:
+        """`row` of whole numbers."""
+        return [int(value) for value in cls.row(**values)]

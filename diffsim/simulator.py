@@ -14,6 +14,7 @@ from diffsim import runtime
 from diffsim.coupling.coupled_autograd import coupled_step
 from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
 from diffsim.errors import InputError
+from diffsim.rigid.link_info import LinkInfo
 from diffsim.rigid.rigid_dynamics import Links, RigidDynamics
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.scene import Scene
@@ -228,6 +229,12 @@ class Simulator:
         if self._rigid is None:
             raise InputError(f"there is no link '{name}'; the scene has no rigid bodies or articulations")
         return self._rigid.link_index(name)
+
+    @property
+    def link_infos(self) -> tuple[LinkInfo, ...]:
+        """Names, parents and joints of the links of `links`, and where the joints stand in ``state.q`` and ``state.qd``; empty
+        without rigid bodies and articulations."""
+        return self._rigid.link_infos if self._rigid else ()
 
     def links(self, state: State) -> Links:
         """Poses and motions of all links in the world; differentiable in ``state.q`` and ``state.qd``.

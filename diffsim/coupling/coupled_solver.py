@@ -15,7 +15,8 @@ from diffsim.coupling.coupled_records import BARS, PLACES
 from diffsim.errors import InputError
 from diffsim.gradients.recompute import chunk_size, chunks
 from diffsim.rigid.multibody_solver import RigidSolver, flat
-from diffsim.rigid.rigid_records import STATUS as RIGID_STATUS
+from diffsim.rigid.rigid_records import Status as RigidStatus
+from diffsim.rigid.rigid_records import Wrench
 from diffsim.scene.scene import Scene
 from diffsim.soft.launch_schedules import Buffers, Tape, lane_tape, largest_boxes, precision
 from diffsim.soft.mpm_solver import TRAJECTORY_BYTES, MPMSolver, pack, unpack
@@ -52,7 +53,7 @@ class CoupledSolver:
         self.soft, self.rigid = soft, rigid
         self._made = partial(
             runtime.compiled, coupled_kernels, precision(soft.dtype), soft.layout.laws, soft.layout.viscous,
-            rigid.model.further_shapes,
+            rigid.model.further_shapes, rigid.model.joint_kinds,
         )  # fmt: skip
         self._buffers = Buffers(soft.layout)
         self._count = sum(len(body.rest_particles) for body in scene.soft_bodies)
@@ -72,7 +73,7 @@ class CoupledSolver:
         return self._buffers.empty(name, size, 1).view(-1)
 
     def _row(self) -> int:
-        return self.rigid.row + 6 * len(self.rigid.model.links)
+        return self.rigid.row + Wrench.SIZE * len(self.rigid.model.links)
 
     def _forward(
         self, records: Tensor, q: Tensor, v: Tensor, inputs: Inputs, capacity: int | None
@@ -82,7 +83,7 @@ class CoupledSolver:
         layout, num_envs, keep = self.soft.layout, len(records), capacity is not None
         lanes = min(num_envs, runtime.num_threads())
         tape = lane_tape(self._buffers, layout, lanes, num_envs, capacity)
-        rigid_status = torch.zeros((num_envs, RIGID_STATUS), dtype=torch.int32)
+        rigid_status = torch.zeros((num_envs, RigidStatus.SIZE), dtype=torch.int32)
         rows = self._scratch("rigid rows", (num_envs * (layout.substeps + 1) if keep else lanes) * self._row())
         contacts = self._scratch("contacts", (num_envs * layout.substeps if keep else lanes) * self._count * PLACES)
         with kernel_options(flow_analysis=False, subexpressions=False):

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from diffsim.errors import InputError
-from diffsim.scene.articulation import JOINT_SIZES
 from diffsim.simulator import Simulator
 from diffsim.state import Particles, State
 
@@ -231,12 +230,9 @@ def _places(simulator: Simulator) -> dict[str, dict[str, slice]]:
         places[body.name] = dict.fromkeys(Particles._fields, simulator.particle_slice(body.name))
     for n, tool in enumerate(simulator.scene.tools):
         places[tool.name] = {name: slice(n, n + 1) for name in ("tool_position", "tool_rotation")}
-    if simulator._rigid is not None:
-        for name, link in zip(simulator._rigid.link_names, simulator._rigid.model.links, strict=False):  # the last are tools
-            coordinates, dofs = JOINT_SIZES[link.joint.kind]
-            if dofs:
-                q, qd = slice(link.coordinate, link.coordinate + coordinates), slice(link.dof, link.dof + dofs)
-                places[name] = {"q": q, "qd": qd}
+    for link in simulator.link_infos:
+        if link.joint.type.dofs:
+            places[link.name] = {"q": link.coordinates, "qd": link.dofs}
     return places
 
 

@@ -190,7 +190,7 @@ def _depth(links: list[PlacedLink], number: int) -> int:
     """Moving joints between a link and the world."""
     depth = 0
     while number:
-        depth += links[number].joint.kind != "fixed"
+        depth += links[number].kind.dofs > 0
         number = links[number].parent
     return depth
 
@@ -225,7 +225,7 @@ def _reflected(color: Color) -> np.ndarray:
 def _falls(links: list[PlacedLink], number: int) -> bool:
     """Whether a link belongs to a tree on a free joint."""
     while number:
-        if links[number].joint.kind == "free":
+        if links[number].kind.root_only:
             return True
         number = links[number].parent
     return False

@@ -12,17 +12,7 @@ from diffsim import runtime
 from diffsim.compiler import kernel_options
 from diffsim.errors import InputError, SimulationError
 from diffsim.rigid.rigid_model import RigidModel
-from diffsim.rigid.rigid_records import (
-    EVENT_SPEED,
-    EVENTS,
-    POSE,
-    QUANTITIES,
-    RESTITUTION_SPEED,
-    SLIP_SPEED,
-    SMOOTHING,
-    STATUS,
-    WORK,
-)  # fmt: skip
+from diffsim.rigid.rigid_records import EVENTS_LENGTH, QUANTITIES, Header, LinkPose, SceneConstants, Status
 from diffsim.scene.contact_model import ContactModel
 
 TAPE_BYTES = 64 * 1024 * 1024  # what recomputed substeps may take
@@ -45,9 +35,11 @@ class RigidSolver:
         self.reals = torch.as_tensor(reals, dtype=dtype, device=device)
         self.grids = torch.as_tensor(grids, dtype=dtype, device=device)
         precision = {torch.float32: "f32", torch.float64: "f64"}[dtype]
-        self._made = partial(runtime.compiled, rollout_kernels, precision, model.tools > 0, model.further_shapes)
-        self._pose_kernels = runtime.compiled(pose_kernels, precision)
-        self.work = int(integers[WORK])
+        self._made = partial(
+            runtime.compiled, rollout_kernels, precision, model.joint_kinds, model.tools > 0, model.further_shapes
+        )
+        self._pose_kernels = runtime.compiled(pose_kernels, precision, model.joint_kinds)
+        self.work = int(integers[Header.work])
         self._held: dict[str, Tensor] = {}
 
     @property
@@ -63,14 +55,13 @@ class RigidSolver:
     @property
     def row(self) -> int:
         """Length of a row of the tape."""
-        return self.model.coordinates + 2 * self.model.dofs + self.model.dofs**2 + EVENTS * self.event
+        return self.model.coordinates + 2 * self.model.dofs + self.model.dofs**2 + EVENTS_LENGTH * self.event
 
     def set_contact(self, contact: ContactModel) -> None:
         """Another contact model from now on. Backward recomputes: call it for earlier rollouts first."""
         self.model.contact = contact
-        own = (contact.smoothing, contact.slip_speed, contact.restitution_speed, contact.event_speed)
-        places = [SMOOTHING, SLIP_SPEED, RESTITUTION_SPEED, EVENT_SPEED]
-        self.reals[places] = torch.tensor(own, dtype=self.dtype, device=self.device)
+        for name in ("smoothing", "slip_speed", "restitution_speed", "event_speed"):
+            self.reals[getattr(SceneConstants, name)] = getattr(contact, name)
 
     def check_contact(self, used: ContactModel) -> None:
         """That the contact model is still that of a rollout which backward() is about to recompute.
@@ -113,14 +104,14 @@ class RigidSolver:
         states_v = v.new_empty((steps + 1, *v.shape))
         states_q[0], states_v[0] = q.detach(), v.detach()
         lanes, block = self._lanes(num_envs)
-        status = torch.zeros(num_envs * STATUS, dtype=torch.int32, device=self.device)
+        status = torch.zeros(num_envs * Status.SIZE, dtype=torch.int32, device=self.device)
         with kernel_options(flow_analysis=False, subexpressions=not self.event):
             self._kernels.forward(
                 lanes, block, num_envs, steps, self.substeps, 0, self.integers, self.reals, self.grids,
                 flat(inputs), flat(controls), states_q.view(-1), states_v.view(-1),
                 self._scratch("row", lanes * self.row), self._scratch("work", lanes * self.work), status,
             )  # fmt: skip
-        self.check(status.view(num_envs, STATUS), time_step)
+        self.check(status.view(num_envs, Status.SIZE), time_step)
         return states_q, states_v
 
     def adjoint(
@@ -142,7 +133,7 @@ class RigidSolver:
         tape = self._scratch("tape", num_envs * (window * self.substeps + 1) * self.row)
         lanes, block = self._lanes(num_envs)
         work = self._scratch("work", lanes * self.work)
-        status = torch.zeros(num_envs * STATUS, dtype=torch.int32, device=self.device)  # the forward pass has been sound
+        status = torch.zeros(num_envs * Status.SIZE, dtype=torch.int32, device=self.device)  # the forward pass has been sound
         common = (self.integers, self.reals, self.grids, flat(inputs))
         for end in range(steps, 0, -window):
             begin = max(end - window, 0)
@@ -161,7 +152,7 @@ class RigidSolver:
         """Of the world and all links but tools: position, rotation by rows, velocity of the origin, angular
         velocity, all in the world's frame, (B, links, 18)."""
         num_envs, links = len(q), len(self.model.links) - self.model.tools
-        poses = torch.empty((num_envs, links, POSE), dtype=self.dtype, device=self.device)
+        poses = torch.empty((num_envs, links, LinkPose.SIZE), dtype=self.dtype, device=self.device)
         states = torch.cat([q.detach(), v.detach()], dim=1)
         with kernel_options(flow_analysis=False):
             self._pose_kernels.forward(
@@ -175,19 +166,18 @@ class RigidSolver:
         num_envs = len(q)
         states = torch.cat([q.detach(), v.detach()], dim=1)
         states_bar = torch.zeros_like(states)
-        zeros = torch.zeros(max(self.model.dofs, 1), dtype=self.dtype, device=self.device)
         with kernel_options(flow_analysis=False):
             self._pose_kernels.adjoint(
                 num_envs, self.integers, self.reals, flat(inputs), flat(states),
                 self._scratch("pose work", num_envs * self.work), flat(poses_bar), states_bar.view(-1),
-                torch.zeros_like(inputs).view(-1), zeros,
+                torch.zeros_like(inputs).view(-1),
             )  # fmt: skip
         q_bar, v_bar = states_bar.split((self.model.coordinates, self.model.dofs), dim=1)
         return q_bar, v_bar
 
     def check(self, status: Tensor, time_step: Tensor) -> None:
         """Raise what a pass noted."""
-        failed = torch.nonzero(status[:, 0])
+        failed = torch.nonzero(status[:, Status.kind])
         if len(failed):
             environment = int(failed[0, 0])
             kind, step, substep, link = status[environment].tolist()

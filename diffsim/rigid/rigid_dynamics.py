@@ -7,16 +7,19 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from diffsim.errors import InputError
+from diffsim.rigid.link_info import LinkInfo
 from diffsim.rigid.multibody_solver import RigidSolver
 from diffsim.rigid.rigid_autograd import link_poses, rigid_rollout
 from diffsim.rigid.rigid_model import RigidModel
 from diffsim.rigid.rigid_parameters import RigidPhysics
+from diffsim.rigid.rigid_records import LinkPose
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.scene import Scene
 from diffsim.tool_motion import ColliderMotion
+
+LINK_POSE = ("position", "rotation", "velocity", "angular_velocity")
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,14 @@ class RigidDynamics:
         self.physics = RigidPhysics(scene, self.model, dtype=dtype, device=device)
         self.initial = torch.tensor(self.model.initial, dtype=dtype, device=device)
         self.initial_velocities = torch.tensor(self.model.initial_velocities(), dtype=dtype, device=device)
-        self.link_names = [link.name for link in self.model.links[: len(self.model.links) - self.model.tools]]
+        names = [articulation.name for articulation in self.model.articulations]
+        self.link_infos = tuple(
+            LinkInfo(
+                link.name, names[link.articulation] if number else None, link.parent, link.joint, link.coordinates, link.dofs
+            )
+            for number, link in enumerate(self.model.links[: len(self.model.links) - self.model.tools])
+        )
+        self.link_names = [link.name for link in self.link_infos]
 
     def set_contact(self, contact: ContactModel) -> None:
         """Another contact model from now on."""
@@ -59,13 +69,8 @@ class RigidDynamics:
         self.physics.refresh()
 
     def inputs(self, motion: ColliderMotion | None, num_envs: int, overrides: Mapping[str, Tensor] | None) -> Tensor:
-        """The solver's rows (B, ...). Without a motion, which only contact asks for, the tools' part is zero."""
-        rows, tools = self.physics.rows(num_envs, overrides), self.model.tools
-        if not tools:
-            return rows
-        if motion is None:
-            return pad(rows, (0, self.model.tool_inputs(self.solver.substeps)))
-        return torch.cat([rows, motion.twist[:, :tools].flatten(1), motion.pose[:, :, :tools].flatten(1)], dim=1)
+        """The solver's rows (B, ...), see `RigidPhysics.rows`."""
+        return self.physics.rows(num_envs, overrides, motion, self.solver.substeps)
 
     def rollout(
         self, time_step: Tensor, q: Tensor, qd: Tensor, controls: Tensor, overrides: Mapping[str, Tensor] | None,
@@ -89,5 +94,6 @@ class RigidDynamics:
     def links(self, q: Tensor, qd: Tensor) -> Links:
         """Of all links, the world first; differentiable in both."""
         poses = link_poses(self.solver, q, qd, self.inputs(None, len(q), None))
-        position, rotation, velocity, angular_velocity = poses.split((3, 9, 3, 3), dim=-1)
+        parts = (poses[..., list(LinkPose.columns(name))] for name in LINK_POSE)
+        position, rotation, velocity, angular_velocity = parts
         return Links(position, rotation.unflatten(-1, (3, 3)), velocity, angular_velocity)

@@ -1,4 +1,4 @@
-"""A scene's rigid things as the arrays of `memory.py`, and where each of them stands there."""
+"""A scene's rigid things as the arrays of `rigid_records`, and where each of them stands there."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from scipy.optimize import nnls
 
 from diffsim.errors import InputError
 from diffsim.rigid import rigid_records as m
-from diffsim.scene.articulation import JOINT_SIZES, Articulation, Geometry, Joint, Link
+from diffsim.rigid.joints import BUILT_IN, FREE, JointType
+from diffsim.rigid.rigid_inputs import InputLayout, actuator_row, geometry_row, link_row
+from diffsim.scene.articulation import Articulation, Geometry, Joint, Link
 from diffsim.scene.bodies import Tool
 from diffsim.scene.contact_model import ContactModel
-from diffsim.scene.rotations import quaternion_of, rotation_matrix
+from diffsim.scene.rotations import rotation_matrix
 from diffsim.scene.shapes import Shape
 from diffsim.scene.shapes.distance_kinds import distance_kind, further_classes
 
 logger = logging.getLogger(__name__)
 
-KINDS = {"fixed": m.FIXED, "revolute": m.REVOLUTE, "prismatic": m.PRISMATIC, "ball": m.BALL, "free": m.FREE}
+NO_LIMITS = (-1e30, 1e30)
+PADDING = 16  # numbers between the scratch of two lanes, so that they share no cache line
 # a joint limit's stiffness, where none is given, as a share of inertia / dt^2: well within what an explicit spring bears
 LIMIT_SHARE = 0.05
 STIFF_CONTACT = 1.0
@@ -40,6 +43,21 @@ class PlacedLink:
     rotation: np.ndarray
     link: Link | None = None
     geometries: list[int] = field(default_factory=list)
+
+    @property
+    def kind(self) -> JointType:
+        """Of its joint."""
+        return self.joint.type
+
+    @property
+    def coordinates(self) -> slice:
+        """Its joint's entries of q."""
+        return slice(self.coordinate, self.coordinate + self.kind.coordinates)
+
+    @property
+    def dofs(self) -> slice:
+        """Its joint's entries of v."""
+        return slice(self.dof, self.dof + self.kind.dofs)
 
 
 class RigidModel:
@@ -86,7 +104,7 @@ class RigidModel:
         self.tools = len(tools)
         for tool in tools:
             self._add_tool(tool)
-        free = {number for number, link in enumerate(self.links) if link.joint.kind == "free"}
+        free = {number for number, link in enumerate(self.links) if link.kind is BUILT_IN[FREE]}
         self.free_bodies = free - {link.parent for link in self.links}  # what carries others is none
         self.initial = self._initial_coordinates()
         self._check_inertia()
@@ -114,9 +132,8 @@ class RigidModel:
                     position, rotation, link,
                 )
             )  # fmt: skip
-            coordinates, dofs = JOINT_SIZES[link.joint.kind]
-            self.coordinates += coordinates
-            self.dofs += dofs
+            self.coordinates += link.joint.type.coordinates
+            self.dofs += link.joint.type.dofs
             for geometry in link.geometries:
                 if geometry.collides:
                     self._add_geometry(numbers[link.name], geometry)
@@ -127,22 +144,23 @@ class RigidModel:
         self.links.append(PlacedLink(-1, tool.name, joint, 0, self.coordinates, self.dofs, *place))
         self._add_geometry(len(self.links) - 1, tool.geometry)
 
-    def tool_inputs(self, substeps: int) -> int:
-        """Numbers at the end of a row of inputs that say how the tools move over a control step."""
-        return self.tools * (m.TOOL_TWIST + m.TOOL_POSE * substeps)
+    @property
+    def joint_kinds(self) -> tuple[JointType, ...]:
+        """Those that the kernels are compiled for, in the order of their numbers."""
+        used = {link.kind for link in self.links} - set(BUILT_IN)
+        return (*BUILT_IN, *sorted(used, key=lambda kind: kind.name))
+
+    @property
+    def layout(self) -> InputLayout:
+        """Of the solver's inputs."""
+        return InputLayout(len(self.links), len(self.actuators), len(self.geometries), self.tools)
 
     def _initial_coordinates(self) -> np.ndarray:
         """Coordinates at reset (coordinates,)."""
         q = np.zeros(self.coordinates)
         for link in self.links[1:]:
-            count = JOINT_SIZES[link.joint.kind][0]
-            own = slice(link.coordinate, link.coordinate + count)
-            if link.joint.initial is not None:
-                q[own] = link.joint.initial
-            elif link.joint.kind == "ball":
-                q[own] = (1.0, 0.0, 0.0, 0.0)
-            elif link.joint.kind == "free":
-                q[own] = (*link.position, *quaternion_of(link.rotation))
+            initial = link.joint.initial
+            q[link.coordinates] = link.kind.zero(link.position, link.rotation) if initial is None else initial
         return q
 
     def initial_velocities(self) -> np.ndarray:
@@ -150,7 +168,7 @@ class RigidModel:
         v = np.zeros(self.dofs)
         for link in self.links[1:]:
             if link.joint.initial_velocity is not None:
-                v[link.dof : link.dof + len(link.joint.initial_velocity)] = link.joint.initial_velocity
+                v[link.dofs] = link.joint.initial_velocity
         return v
 
     def _check_inertia(self) -> None:
@@ -158,16 +176,15 @@ class RigidModel:
             return
         inertia = np.diag(self.mass_matrix(self.initial))
         for link in self.links[1:]:
-            for k in range(link.dof, link.dof + JOINT_SIZES[link.joint.kind][1]):
-                if not inertia[k] > 0.0:
-                    raise InputError(
-                        f"link '{link.name}' moves on joint '{link.joint.name}' but has no inertia about it, neither of its "
-                        "own nor of links that it carries; give the link an Inertia, or the joint an armature"
-                    )
+            if not (inertia[link.dofs] > 0.0).all():
+                raise InputError(
+                    f"link '{link.name}' moves on joint '{link.joint.name}' but has no inertia about it, neither of its "
+                    "own nor of links that it carries; give the link an Inertia, or the joint an armature"
+                )
 
     def weld(self, number: int) -> int:
         """The first link above that moves, or the root: links with the same answer never move against each other."""
-        while self.links[number].joint.kind == "fixed" and self.links[number].parent:
+        while not self.links[number].kind.dofs and self.links[number].parent:
             number = self.links[number].parent
         return number
 
@@ -175,7 +192,7 @@ class RigidModel:
         """Whether two geometries may touch."""
         link_a, link_b = self.geometry_links[a], self.geometry_links[b]
         weld_a, weld_b = self.weld(link_a), self.weld(link_b)
-        if weld_a == weld_b or all(self.links[number].joint.kind == "fixed" for number in (weld_a, weld_b)):
+        if weld_a == weld_b or not any(self.links[number].kind.dofs for number in (weld_a, weld_b)):
             return False
         one, other = self.geometries[a], self.geometries[b]
         if not (one.collision_group & other.collision_mask or other.collision_group & one.collision_mask):
@@ -217,24 +234,16 @@ class RigidModel:
         others = {self.geometry_links[a], self.geometry_links[b]} - self.free_bodies
         tools = len(self.links) - self.tools
         return len(others) < 2 and all(
-            number < tools and self.links[self.weld(number)].joint.kind == "fixed" for number in others
+            number < tools and not self.links[self.weld(number)].kind.dofs for number in others
         )
 
     def forward_kinematics(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """World positions (links, 3) and rotations (links, 3, 3) at q (coordinates,)."""
         positions, rotations = np.zeros((len(self.links), 3)), np.tile(np.eye(3), (len(self.links), 1, 1))
         for number, link in enumerate(self.links[1:], start=1):
-            up, joint, own = rotations[link.parent], link.joint, q[link.coordinate :]
+            up = rotations[link.parent]
             position, rotation = positions[link.parent] + up @ link.position, up @ link.rotation
-            axis = np.asarray(joint.axis)
-            if joint.kind == "revolute":
-                rotation = rotation @ rotation_matrix((np.cos(own[0] / 2), *(np.sin(own[0] / 2) * axis)))
-            elif joint.kind == "prismatic":
-                position = position + rotation @ axis * own[0]
-            elif joint.kind == "ball":
-                rotation = rotation @ rotation_matrix(tuple(own[:4] / np.linalg.norm(own[:4])))
-            elif joint.kind == "free":
-                position, rotation = own[:3], rotation_matrix(tuple(own[3:7] / np.linalg.norm(own[3:7])))
+            position, rotation = link.kind.place(link.joint, q[link.coordinates], position, rotation)
             positions[number], rotations[number] = position, rotation
         return positions, rotations
 
@@ -244,20 +253,13 @@ class RigidModel:
         positions, rotations = self.forward_kinematics(q)
         linear, angular = np.zeros((2, len(self.links), 3, self.dofs))
         for number, link in enumerate(self.links[1:], start=1):
-            kind, up, k = link.joint.kind, link.parent, link.dof
+            up = link.parent
             arm = positions[number] - positions[up]
             angular[number] = angular[up]
             linear[number] = linear[up] + np.cross(angular[up].T, arm).T
-            axis = rotations[number] @ np.asarray(link.joint.axis)
-            if kind == "revolute":
-                angular[number, :, k] += axis
-            elif kind == "prismatic":
-                linear[number, :, k] += axis
-            elif kind == "ball":
-                angular[number, :, k : k + 3] += rotations[number]
-            elif kind == "free":
-                linear[number, :, k : k + 3] += np.eye(3)
-                angular[number, :, k + 3 : k + 6] += rotations[number]
+            own_linear, own_angular = link.kind.jacobian(link.joint, q[link.coordinates], rotations[number])
+            linear[number, :, link.dofs] += own_linear
+            angular[number, :, link.dofs] += own_angular
         return positions, rotations, linear, angular
 
     def mass_matrix(self, q: np.ndarray) -> np.ndarray:
@@ -265,8 +267,8 @@ class RigidModel:
         _positions, rotations, linear, angular = self.jacobians(q)
         M = np.zeros((self.dofs, self.dofs))
         for number, link in enumerate(self.links[1:], start=1):
-            size = JOINT_SIZES[link.joint.kind][1]
-            M[range(link.dof, link.dof + size), range(link.dof, link.dof + size)] += link.joint.armature
+            own_dofs = range(link.dofs.start, link.dofs.stop)
+            M[own_dofs, own_dofs] += link.joint.armature
             if link.link is None or link.link.inertia is None:
                 continue
             own = link.link.inertia
@@ -299,82 +301,90 @@ class RigidModel:
     def inputs(self, gravity: Sequence[float]) -> np.ndarray:
         """A row of the differentiable inputs as declared, but for the tools' motion."""
         stiffness = LIMIT_SHARE * np.diag(self.mass_matrix(self.initial)) / self.dt**2 if self.dofs else np.zeros(0)
-        rows: list[float] = list(gravity)
+        rows: list[float] = m.WorldInputs.row(gravity=gravity)
         for link in self.links:
-            inertia = link.link.inertia if link.link else None
-            values = [0.0] * 10
-            if inertia is not None:
-                axes = rotation_matrix(inertia.rotation)
-                I = axes @ np.diag(inertia.moments) @ axes.T
-                values = [inertia.mass, *inertia.center, I[0, 0], I[1, 1], I[2, 2], I[1, 2], I[0, 2], I[0, 1]]
-            joint = link.joint
             limit = 0.0
-            if joint.limits is not None:
-                limit = float(stiffness[link.dof]) if joint.limit_stiffness is None else joint.limit_stiffness
-            rows += [*values, joint.damping, joint.armature, joint.friction_loss, joint.spring_stiffness, limit]
+            if link.joint.limits is not None:
+                limit = link.joint.limit_stiffness
+                if limit is None:
+                    limit = float(stiffness[link.dofs].min())
+            rows += link_row(link.link, link.joint, limit)
         for articulation in self.articulations:
             for actuator in articulation.actuators:
-                position, velocity = actuator.kind == "position", actuator.kind == "velocity"
-                damping = 0.0 if actuator.kind == "torque" else actuator.damping
-                rows += [actuator.gain, actuator.gain * position, damping + actuator.gain * velocity]
+                rows += actuator_row(actuator)
         for geometry in self.geometries:
-            own = self.contact.stiffness if geometry.stiffness is None else geometry.stiffness
-            rows += [geometry.friction, geometry.restitution, own, 1.0]
+            rows += geometry_row(geometry, self.contact.stiffness)
         return np.asarray(rows, dtype=float)
 
     def arrays(self, substeps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """``integers`` (int32), ``reals`` and ``grids`` of `memory.py`, for control steps of so many substeps."""
-        link_ints: list[int] = []
-        dof_ints: list[int] = []
-        link_reals: list[float] = []
-        for number, link in enumerate(self.links):
-            kind = link.joint.kind
-            moved = number >= len(self.links) - self.tools
-            link_ints += [link.parent, m.KINEMATIC if moved else KINDS[kind], link.coordinate, link.dof]
-            angular = {"revolute": [1], "prismatic": [0], "ball": [1] * 3, "free": [0] * 3 + [1] * 3}.get(kind, [])
-            for each in angular:
-                dof_ints += [number, each]
-            low, high = link.joint.limits or (-1e30, 1e30)
-            link_reals += [
-                *link.position, *link.rotation.ravel(), *link.joint.axis, low, high, link.joint.limit_smoothing,
-                link.joint.spring_rest, 0.0,
-            ]  # fmt: skip
+        """``integers`` (int32), ``reals`` and ``grids`` of `rigid_records`, for control steps of so many substeps."""
+        link_ints, link_reals, dof_ints, dof_reals = self._link_arrays()
         actuator_ints, actuator_reals, term_ints, term_reals = self._actuator_arrays()
         geometry_ints, geometry_reals, points, grids = self._geometry_arrays()
-        pair_ints = [n for a, b in self.pairs for n in (a, b, int(self.has_events(a, b)))]
-        sections = (link_ints, dof_ints, actuator_ints, term_ints, geometry_ints, pair_ints, self.coupled)
-        real_sections = (link_reals, actuator_reals, term_reals, geometry_reals, points)
-        header = [0] * m.HEADER
-        header[m.LINKS], header[m.COORDINATES], header[m.DOFS] = len(self.links), self.coordinates, self.dofs
-        header[m.ACTUATORS], header[m.TERMS] = len(self.actuators), len(term_reals)
-        header[m.GEOMETRIES], header[m.PAIRS] = len(self.geometries), len(self.pairs)
-        header[m.COUPLED], header[m.TOOLS] = len(self.coupled), self.tools
-        at = m.HEADER
-        for place, section in zip(
-            (m.LINK_AT, m.DOF_AT, m.ACTUATOR_AT, m.TERM_AT, m.GEOMETRY_AT, m.PAIR_AT, m.COUPLED_AT), sections, strict=True
-        ):
-            header[place] = at
-            at += len(section)
-        at = m.SCENE_REALS
-        for place, values in zip(
-            (m.R_LINK_AT, m.R_ACTUATOR_AT, m.R_TERM_AT, m.R_GEOMETRY_AT, m.R_POINT_AT), real_sections, strict=True
-        ):
-            header[place] = at
-            at += len(values)
-        header[m.I_LINK_AT] = 3
-        header[m.I_ACTUATOR_AT] = 3 + m.LINK_INPUTS * len(self.links)
-        header[m.I_GEOMETRY_AT] = header[m.I_ACTUATOR_AT] + m.ACTUATOR_INPUTS * len(self.actuators)
-        header[m.I_TOOL_AT] = header[m.I_GEOMETRY_AT] + m.GEOMETRY_INPUTS * len(self.geometries)
-        header[m.INPUTS] = header[m.I_TOOL_AT] + self.tool_inputs(substeps)
-        header[m.W_DOF_AT] = m.LINK * len(self.links)
-        header[m.W_VECTOR_AT] = header[m.W_DOF_AT] + 3 * self.dofs
-        header[m.W_COLUMN_AT] = header[m.W_VECTOR_AT] + 2 * self.dofs + self.coordinates
-        header[m.WORK] = header[m.W_COLUMN_AT] + 2 * m.COLUMN * self.dofs + 16  # the last: lanes apart by a cache line
+        pair_ints = [
+            n for a, b in self.pairs for n in m.PairIndices.integers(points=a, surface=b, events=self.has_events(a, b))
+        ]
+        header: dict[str, int] = {
+            "links": len(self.links), "coordinates": self.coordinates, "dofs": self.dofs, "actuators": len(self.actuators),
+            "terms": len(term_reals), "geometries": len(self.geometries), "pairs": len(self.pairs),
+            "coupled": len(self.coupled), "tools": self.tools,
+        }  # fmt: skip
+        integers: list[int] = [0] * m.Header.SIZE
+        sections = {
+            "link_indices": link_ints, "dof_indices": dof_ints, "actuator_indices": actuator_ints, "term_indices": term_ints,
+            "geometry_indices": geometry_ints, "pair_indices": pair_ints, "coupled_geometries": self.coupled,
+        }  # fmt: skip
+        for name, section in sections.items():
+            header[name] = len(integers)
+            integers += section
         contact = self.contact
-        scene = [self.dt, contact.smoothing, contact.slip_speed, contact.restitution_speed, contact.event_speed, 0.0, 0.0, 0.0]
-        integers = np.asarray([*header, *(n for section in sections for n in section)], dtype=np.int32)
-        reals = np.asarray([*scene, *(x for values in real_sections for x in values)], dtype=float)
-        return integers, reals, grids
+        reals = m.SceneConstants.row(
+            dt=self.dt, smoothing=contact.smoothing, slip_speed=contact.slip_speed,
+            restitution_speed=contact.restitution_speed, event_speed=contact.event_speed,
+        )  # fmt: skip
+        real_sections = {
+            "link_constants": link_reals, "dof_constants": dof_reals, "actuator_constants": actuator_reals,
+            "term_constants": term_reals, "geometry_constants": geometry_reals, "points": points,
+        }  # fmt: skip
+        for name, values in real_sections.items():
+            header[name] = len(reals)
+            reals += values
+        layout = self.layout
+        header |= {"link_inputs": layout.links, "actuator_inputs": layout.actuators, "geometry_inputs": layout.geometries}
+        header |= {"tool_inputs": layout.tools, "inputs": layout.length(substeps)}
+        header["dof_work"] = m.LINK_BLOCK * len(self.links)
+        header["vector"] = header["dof_work"] + m.DofWork.SIZE * self.dofs
+        header["contact_columns"] = header["vector"] + 2 * self.dofs + self.coordinates
+        header["work"] = header["contact_columns"] + m.ContactColumn.SIZE * self.dofs + PADDING
+        integers[: m.Header.SIZE] = m.Header.integers(**header)
+        return np.asarray(integers, dtype=np.int32), np.asarray(reals, dtype=float), grids
+
+    def _link_arrays(self) -> tuple[list[int], list[float], list[int], list[float]]:
+        """Integers and reals of the links, then of the dofs."""
+        numbers = {kind: number for number, kind in enumerate(self.joint_kinds)}
+        ints: list[int] = []
+        reals: list[float] = []
+        dof_ints: list[int] = []
+        dof_reals: list[float] = []
+        for number, link in enumerate(self.links):
+            joint, kind = link.joint, link.kind
+            moved = number >= len(self.links) - self.tools
+            ints += m.LinkIndices.integers(
+                parent=link.parent, joint=m.KINEMATIC if moved else numbers[kind], coordinate=link.coordinate, dof=link.dof
+            )
+            constants = [*joint.constants, *[0.0] * (len(m.LinkConstants.columns("joint_constants")) - len(joint.constants))]
+            reals += m.LinkConstants.row(
+                position=link.position, rotation=link.rotation, axis=joint.axis, second_axis=joint.second_axis or (0.0,) * 3,
+                joint_constants=constants,
+            )  # fmt: skip
+            for n, motion in enumerate(kind.motions):
+                coordinate = link.coordinate + n if kind.coordinate_names else -1
+                dof_ints += m.DofIndices.integers(link=number, motion=motion, coordinate=coordinate)
+                low, high = (joint.limits_of(n) if kind.coordinate_names else None) or NO_LIMITS
+                dof_reals += m.DofConstants.row(
+                    low=low, high=high, limit_smoothing=joint.limit_smoothing, spring_rest=joint.spring_rest
+                )
+        return ints, reals, dof_ints, dof_reals
 
     def _actuator_arrays(self) -> tuple[list[int], list[float], list[int], list[float]]:
         ints: list[int] = []
@@ -384,14 +394,18 @@ class RigidModel:
         for index, articulation in enumerate(self.articulations):
             own = {link.joint.name: link for link in self.links if link.articulation == index}
             for actuator in articulation.actuators:
-                assert not isinstance(actuator.joints, str)
                 begin = len(term_reals)
-                for joint, coefficient in actuator.joints.items():
-                    term_ints += [own[joint].coordinate, own[joint].dof]
-                    term_reals.append(coefficient)
-                ints += [0, begin, len(term_reals)]
-                bounds = np.clip([*actuator.force_limits, *actuator.control_limits], -1e30, 1e30)
-                reals += [*bounds.tolist(), actuator.control_scale]
+                for (joint, n), coefficient in articulation.transmission(actuator):
+                    term_ints += m.TermIndices.integers(coordinate=own[joint].coordinate + n, dof=own[joint].dof + n)
+                    term_reals += m.TermConstants.row(coefficient=coefficient)
+                ints += m.ActuatorIndices.integers(first_term=begin, end_term=len(term_reals))
+                low_force, high_force, low_control, high_control = np.clip(
+                    [*actuator.force_limits, *actuator.control_limits], *NO_LIMITS
+                ).tolist()
+                reals += m.ActuatorConstants.row(
+                    low_force=low_force, high_force=high_force, low_control=low_control, high_control=high_control,
+                    control_scale=actuator.control_scale,
+                )  # fmt: skip
         return ints, reals, term_ints, term_reals
 
     def _geometry_arrays(self) -> tuple[list[int], list[float], list[float], np.ndarray]:
@@ -413,10 +427,14 @@ class RigidModel:
                 places[id(shape)] = length
                 grids.append(np.asarray(shape.kernel_numbers(), dtype=float))
                 length += len(grids[-1])
-            kind, place = distance_kind(shape, self.further_shapes), places[id(shape)]
-            ints += [link, kind, begin, begin + len(points), place, 0, 0, 0, begin + int(first.sum())]
-            reach = shape.bounding_radius if shape.bounded else shape.top
-            reals += [*geometry.position, *rotation.ravel(), 0.0, 0.0, 0.0, 0.0, radius, reach, 0.0, 0.0, 0.0, 0.0]
+            ints += m.GeometryIndices.integers(
+                link=link, distance=distance_kind(shape, self.further_shapes), first_point=begin,
+                end_point=begin + len(points), end_plane_point=begin + int(first.sum()), numbers=places[id(shape)],
+            )  # fmt: skip
+            reals += m.GeometryConstants.row(
+                position=geometry.position, rotation=rotation, point_radius=radius,
+                reach=shape.bounding_radius if shape.bounded else shape.top,
+            )  # fmt: skip
         return ints, reals, all_points, np.concatenate(grids)
 
 

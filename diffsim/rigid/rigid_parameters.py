@@ -12,25 +12,32 @@ import torch
 from torch import Tensor
 
 from diffsim.errors import InputError
-from diffsim.rigid import rigid_records as m
 from diffsim.rigid.rigid_model import RigidModel
 from diffsim.scene.scene import Scene
 from diffsim.scene.validation import check_parameter
+from diffsim.tool_motion import ColliderMotion
 
-LINK_FIELDS = {"mass": (m.MASS, 1), "center": (m.CENTER, 3), "inertia": (m.INERTIA, 6)}
-JOINT_FIELDS = {
-    "damping": m.DAMPING, "armature": m.ARMATURE, "friction_loss": m.FRICTION_LOSS, "spring_stiffness": m.SPRING,
-    "limit_stiffness": m.LIMIT,
-}  # fmt: skip
+LINK_FIELDS = ("mass", "center", "inertia")
+JOINT_FIELDS = ("damping", "armature", "friction_loss", "spring_stiffness", "limit_stiffness")
 LEAST = 1e-9  # of what is divided by
 GEOMETRY_FIELDS = ("friction", "restitution", "stiffness", "scale")
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where a parameter's value goes: it is written into the columns ``at`` of a row."""
+class _Gains:
+    """Of an actuator: its kind, and the columns of its inputs."""
 
-    at: tuple[int, ...]
+    kind: str
+    gain: int
+    stiffness: int
+    damping: int
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a parameter's value goes: it is written into these columns of a row."""
+
+    columns: tuple[int, ...]
     low: float = -math.inf
     high: float = math.inf
 
@@ -48,40 +55,38 @@ class RigidPhysics:
     def __init__(self, scene: Scene, model: RigidModel, *, dtype: torch.dtype, device: str):
         self._like: dict[str, Any] = {"dtype": dtype, "device": device}
         self._model, self._gravity = model, scene.gravity
-        self._places: dict[str, _Place] = {"gravity": _Place((0, 1, 2))}
-        self._gains: dict[str, tuple[int, str]] = {}
+        self._layout = layout = model.layout
+        self._places: dict[str, _Place] = {"gravity": _Place(tuple(layout.gravity()))}
+        self._gains: dict[str, _Gains] = {}  # by the name of the gain
         bodies = {body.name for body in scene.rigid_bodies}
-        geometry_at = int(3 + m.LINK_INPUTS * len(model.links) + m.ACTUATOR_INPUTS * len(model.actuators))
         for number, name in enumerate(scene.fixed_geometries):
-            self._add_geometries(name, [geometry_at + m.GEOMETRY_INPUTS * number], scaled=name != "ground")
+            self._add_geometries(name, [number], scaled=name != "ground")
         tools = len(model.links) - model.tools
         for tool in model.links[tools:]:  # soft bodies on the grid see no scale
-            self._add_geometries(tool.name, [geometry_at + m.GEOMETRY_INPUTS * n for n in tool.geometries], scaled=False)
+            self._add_geometries(tool.name, tool.geometries, scaled=False)
         for number, link in enumerate(model.links[1:tools], start=1):
             articulation = model.articulations[link.articulation].name
-            at = 3 + m.LINK_INPUTS * number
             if link.link is not None and link.link.inertia is not None:
-                for field, (place, size) in LINK_FIELDS.items():
+                for field in LINK_FIELDS:
                     low = 0.0 if field == "mass" else -math.inf
-                    self._places[f"{link.name}.{field}"] = _Place(tuple(range(at + place, at + place + size)), low)
-            if link.joint.kind != "fixed" and articulation not in bodies:
-                for field, place in JOINT_FIELDS.items():
-                    if field == "spring_stiffness" and link.joint.kind not in ("revolute", "prismatic"):
+                    self._places[f"{link.name}.{field}"] = _Place(tuple(layout.link(number, field)), low)
+            if link.kind.dofs and articulation not in bodies:
+                for field in JOINT_FIELDS:
+                    if field == "spring_stiffness" and not link.kind.coordinate_names:
                         continue
                     if field == "limit_stiffness" and link.joint.limits is None:
                         continue
-                    self._places[f"{articulation}.{link.joint.name}.{field}"] = _Place((at + place,), 0.0)
-            self._add_geometries(link.name, [geometry_at + m.GEOMETRY_INPUTS * n for n in link.geometries])
-        actuator_at = 3 + m.LINK_INPUTS * len(model.links)
+                    self._places[f"{articulation}.{link.joint.name}.{field}"] = _Place(tuple(layout.link(number, field)), 0.0)
+            self._add_geometries(link.name, link.geometries)
         for number, (index, name) in enumerate(model.actuators):
-            articulation_of = model.articulations[index]
-            kind = next(each.kind for each in articulation_of.actuators if each.name == name)
-            at = actuator_at + m.ACTUATOR_INPUTS * number
-            full = f"{articulation_of.name}.{name}"
-            self._places[f"{full}.gain"] = _Place((at,))
-            self._gains[f"{full}.gain"] = (at, kind)
+            owner = model.articulations[index]
+            kind = next(each.kind for each in owner.actuators if each.name == name)
+            full = f"{owner.name}.{name}"
+            gains = _Gains(kind, *(layout.actuator(number, field) for field in ("gain", "stiffness", "damping")))
+            self._gains[f"{full}.gain"] = gains
+            self._places[f"{full}.gain"] = _Place((gains.gain,))
             if kind != "torque":
-                self._places[f"{full}.actuator_damping"] = _Place((at + 2,), 0.0)
+                self._places[f"{full}.actuator_damping"] = _Place((gains.damping,), 0.0)
         self.refresh()
 
     def refresh(self) -> None:
@@ -90,44 +95,51 @@ class RigidPhysics:
         self._row = torch.tensor(row, **self._like)
         self.defaults = {name: self._value(row, name) for name in self._places}
 
-    def _add_geometries(self, prefix: str, places: list[int], *, scaled: bool = True) -> None:
-        for n, field in enumerate(GEOMETRY_FIELDS if scaled else GEOMETRY_FIELDS[:3]):
-            if places:
+    def _add_geometries(self, prefix: str, numbers: list[int], *, scaled: bool = True) -> None:
+        for field in GEOMETRY_FIELDS if scaled else GEOMETRY_FIELDS[:3]:
+            if numbers:
                 high = 1.0 if field == "restitution" else math.inf
                 low = LEAST if field in ("stiffness", "scale") else 0.0
-                self._places[f"{prefix}.{field}"] = _Place(tuple(place + n for place in places), low, high)
+                columns = tuple(self._layout.geometry(number, field) for number in numbers)
+                self._places[f"{prefix}.{field}"] = _Place(columns, low, high)
 
     def _value(self, row: np.ndarray, name: str) -> Tensor:
-        value = torch.tensor(row[list(self._places[name].at)], **self._like)
+        value = torch.tensor(row[list(self._places[name].columns)], **self._like)
         if name.endswith(".actuator_damping"):
-            gain_at, kind = self._gains[name.removesuffix(".actuator_damping") + ".gain"]
-            value = value - (float(row[gain_at]) if kind == "velocity" else 0.0)
+            gains = self._gains[name.removesuffix(".actuator_damping") + ".gain"]
+            value = value - (float(row[gains.gain]) if gains.kind == "velocity" else 0.0)
         return value[0] if len(value) == 1 else value
 
-    def rows(self, num_envs: int, overrides: Mapping[str, Tensor] | None) -> Tensor:
-        """The solver's inputs (B, ...), differentiable in the overrides.
+    def rows(
+        self, num_envs: int, overrides: Mapping[str, Tensor] | None, motion: ColliderMotion | None, substeps: int
+    ) -> Tensor:
+        """The solver's inputs (B, ...), differentiable in the overrides and in the tools' motion over a control step of so many
+        substeps. Without a motion, which only contact asks for, the tools' part is zero.
 
         Raises:
             InputError: an override's type, shape or value is wrong.
         """
+        return self._layout.with_motion(self._overridden(num_envs, overrides or {}), motion, substeps)
+
+    def _overridden(self, num_envs: int, overrides: Mapping[str, Tensor]) -> Tensor:
         rows = self._row.expand(num_envs, -1)
         if not overrides:
             return rows
         rows = rows.clone()
         for name, value in overrides.items():
             self._check(name, value, num_envs)
-            place = self._places[name].at
-            wide = value.expand((num_envs, *self.defaults[name].shape)).reshape(num_envs, len(place))
+            columns = list(self._places[name].columns)
+            wide = value.expand((num_envs, *self.defaults[name].shape)).reshape(num_envs, len(columns))
             if name.endswith(".actuator_damping"):
                 continue
-            rows[:, list(place)] = wide
-            if name in self._gains and self._gains[name][1] == "position":
-                rows[:, place[0] + 1] = wide[:, 0]
-        for name, (at, kind) in self._gains.items():  # a velocity actuator resists with its gain and its damping
+            rows[:, columns] = wide
+            if name in self._gains and self._gains[name].kind == "position":
+                rows[:, self._gains[name].stiffness] = wide[:, 0]
+        for name, gains in self._gains.items():  # a velocity actuator resists with its gain and its damping
             damping = name.removesuffix(".gain") + ".actuator_damping"
-            if damping in overrides or (name in overrides and kind == "velocity"):
+            if damping in overrides or (name in overrides and gains.kind == "velocity"):
                 own = overrides.get(damping, self.defaults.get(damping, self._row.new_zeros(()))).expand(num_envs)
-                rows[:, at + 2] = own + (rows[:, at].clone() if kind == "velocity" else 0.0)
+                rows[:, gains.damping] = own + (rows[:, gains.gain].clone() if gains.kind == "velocity" else 0.0)
         return rows
 
     def _check(self, name: str, value: Tensor, num_envs: int) -> None:

@@ -1,13 +1,19 @@
-"""How the kernels' arrays are laid out, in one place. All are flat and contiguous: the memory of torch tensors.
+"""How the rigid kernels' arrays are laid out, in one place. All are flat and contiguous: the memory of torch tensors.
 
-integers  the model: HEADER counts and section offsets, then the sections, rows of LINK_INTS, DOF_INTS, ...
-reals     the model's constants: SCENE_REALS of the scene, then sections likewise
-inputs    a row per environment, differentiable: gravity (3), then a section per kind of thing; at the end, for one control
-          step, the tools' twists, and the poses of all tools for each substep
+integers  the model: a `Header`, then sections of rows (`LinkIndices`, `DofIndices`, ...); last the numbers of the geometries
+that
+          soft bodies touch
+reals     the model's constants: `SceneConstants`, then sections of rows (`LinkConstants`, ...)
+inputs    a row per environment, differentiable: `WorldInputs`, then sections of `LinkInputs`, `ActuatorInputs`,
+`GeometryInputs`;
+          at the end, for one control step, a `ToolTwist` for each tool, and for each substep a `ToolPose` for each tool
 grids     the numbers of all shapes, among them the B-spline coefficients of distance grids
-tape      a row per substep: q, v, a, the factor of A, with soft bodies an external wrench per link (force, torque about
-          the link's origin), and in event mode how many events there were and a record of each
-work      scratch of a lane: LINK reals per link, an axis per dof, the right-hand side and adjoints, Jacobian columns
+tape      a row per substep: coordinates q, velocities v, accelerations a, the factor of the matrix (dofs x dofs), with soft
+bodies
+          an external `Wrench` per link, and in event mode how many events there were and MAX_EVENTS rows of `Event`
+work      scratch of a lane: a `LinkForward` or `LinkAdjoint` per link, a `DofWork` per dof; the right-hand side (dofs) and the
+          adjoints of q and v; a list of `ContactColumn`
+status    a `Status` per environment
 
 Every lane has its own part of what it writes to. Sums in inner loops are written out, x[i] = x[i] + y: Taichi makes x[i] += y a
 slow atomic operation.
@@ -16,55 +22,361 @@ Link 0 is the world. Every other link has one joint. Parents stand before childr
 The last links are the tools: their motion is among the inputs, so they have neither coordinates nor dofs.
 """
 
-# integers: header
-(
-    LINKS, COORDINATES, DOFS, ACTUATORS, TERMS, GEOMETRIES, PAIRS, WORK, INPUTS,
-    LINK_AT, DOF_AT, ACTUATOR_AT, TERM_AT, GEOMETRY_AT, PAIR_AT,
-    R_LINK_AT, R_ACTUATOR_AT, R_TERM_AT, R_GEOMETRY_AT, R_POINT_AT,
-    I_LINK_AT, I_ACTUATOR_AT, I_GEOMETRY_AT, W_DOF_AT, W_VECTOR_AT, W_COLUMN_AT, COUPLED, COUPLED_AT, TOOLS, I_TOOL_AT,
-) = range(30)  # fmt: skip
-HEADER = 32
-# integers: rows
-LINK_INTS = 4  # parent, joint kind, first coordinate, first dof
-DOF_INTS = 2  # link, whether angular
-ACTUATOR_INTS = 3  # kind, first term, end of terms
-TERM_INTS = 2  # coordinate, dof
-GEOMETRY_INTS = 9  # link, distance kind, first point, end of points, place of numbers, 0 (3), end of those that meet planes
-PAIR_INTS = 3  # geometry of the points, geometry of the distance, whether its fast impacts can be events
-COUPLED_INTS = 1  # a geometry that soft bodies touch
-# joint kinds
-FIXED, REVOLUTE, PRISMATIC, BALL, FREE = range(5)
-KINEMATIC = -1  # a tool's; below those of the joints that have coordinates, which are asked for as kind > 0
+from __future__ import annotations
+
+from diffsim.records import Record, field
+
+KINEMATIC = -1  # in place of a joint's kind: a tool, which moves as the inputs say
+# how a dof moves its link: its axis slides, turns, or turns and slides at once
+SLIDE, TURN, SCREW = range(3)
 # a geometry's kind of distance is its place in `diffsim.scene.shapes.distance_kinds.ALWAYS`, of which the first is
 PLANE = 0
 
-# reals: of the scene
-H, SMOOTHING, SLIP_SPEED, RESTITUTION_SPEED, EVENT_SPEED = range(5)
-SCENE_REALS = 8
+
+class Header(Record):
+    """Counts, lengths of rows, and where sections begin."""
+
+    links = field(meaning="links, the world and the tools included")
+    coordinates = field(meaning="entries of q")
+    dofs = field(meaning="entries of v")
+    actuators = field()
+    terms = field(meaning="joint coordinates in all actuators' lengths")
+    geometries = field()
+    pairs = field(meaning="pairs of geometries that may touch")
+    coupled = field(meaning="geometries that soft bodies touch")
+    tools = field()
+    work = field(meaning="length of a lane's scratch")
+    inputs = field(meaning="length of a row of inputs")
+    # sections of integers
+    link_indices = field()
+    dof_indices = field()
+    actuator_indices = field()
+    term_indices = field()
+    geometry_indices = field()
+    pair_indices = field()
+    coupled_geometries = field()
+    # sections of reals
+    link_constants = field()
+    dof_constants = field()
+    actuator_constants = field()
+    term_constants = field()
+    geometry_constants = field()
+    points = field()
+    # sections of a row of inputs
+    link_inputs = field()
+    actuator_inputs = field()
+    geometry_inputs = field()
+    tool_inputs = field()
+    # sections of a lane's scratch
+    dof_work = field()
+    vector = field(meaning="the right-hand side, later the acceleration or its adjoint; then the adjoints of q and v")
+    contact_columns = field()
+
+
+# integers: rows
+
+
+class LinkIndices(Record):
+    """Of a link."""
+
+    parent = field(meaning="number of the parent link")
+    joint = field(meaning="the joint's kind: its place among the kinds that the kernels are compiled for, or KINEMATIC")
+    coordinate = field(meaning="its joint's first entry of q")
+    dof = field(meaning="its joint's first entry of v")
+
+
+class DofIndices(Record):
+    """Of a degree of freedom."""
+
+    link = field(meaning="the link that it moves")
+    motion = field(meaning="SLIDE, TURN or SCREW")
+    coordinate = field(meaning="the entry of q of which it is the rate, or -1: then it has neither spring nor limits")
+
+
+class ActuatorIndices(Record):
+    """Of an actuator."""
+
+    first_term = field()
+    end_term = field(meaning="one past its last term")
+
+
+class TermIndices(Record):
+    """Of a joint coordinate in an actuator's length."""
+
+    coordinate = field()
+    dof = field()
+
+
+class GeometryIndices(Record):
+    """Of a geometry."""
+
+    link = field()
+    distance = field(meaning="kind of its distance")
+    first_point = field(meaning="of its sample points")
+    end_point = field(meaning="one past its last point")
+    end_plane_point = field(meaning="one past the last point that meets planes")
+    numbers = field(meaning="where its shape's numbers begin in grids")
+
+
+class PairIndices(Record):
+    """Of two geometries that may touch."""
+
+    points = field(meaning="the geometry whose points meet ...")
+    surface = field(meaning="... this one's distance")
+    events = field(meaning="1 where fast impacts are events, in event mode")
+
+
 # reals: rows
-LINK_REALS = 20  # position (3), rotation (9), axis (3), low and high limit, limit smoothing, spring rest, 0
-ACTUATOR_REALS = 5  # lowest and highest force, lowest and highest control, control scale
-TERM_REALS = 1  # coefficient
-GEOMETRY_REALS = 22  # position (3), rotation (9), 0 (4), radius of points, bounding radius or top, 0 (4)
-POINT_REALS = 3  # in the link's axes, from the geometry's origin
 
-# inputs: rows, after gravity
-LINK_INPUTS = 15  # mass, centre (3), inertia (xx, yy, zz, yz, xz, xy), damping, armature, dry friction, spring, limit stiffness
-MASS, CENTER, INERTIA, DAMPING, ARMATURE, FRICTION_LOSS, SPRING, LIMIT = 0, 1, 4, 10, 11, 12, 13, 14
-ACTUATOR_INPUTS = 3  # gain of the control, stiffness by length, damping by rate
-GEOMETRY_INPUTS = 4  # friction, restitution, stiffness, scale
-TOOL_TWIST = 6  # velocity of the origin, angular velocity, in the world's frame
-TOOL_POSE = 12  # position, rotation by rows
 
-# work: a link's block. Poses and motions, then what only one direction needs
-R, P, OMEGA, U, ALPHA, A = 0, 9, 12, 15, 18, 21
-F, N, C_MASS, C_FIRST, C_INERTIA = 24, 27, 30, 31, 34  # forward: bias wrench, composite inertia
-OMEGA_NEW, U_NEW, ETA, W = 24, 27, 30, 33  # adjoint: motions under v + h a and under lambda
-# adjoints: of rotation (as an infinitesimal world rotation), position, and the motions
-THETA_BAR, P_BAR, OMEGA_BAR, U_BAR, ALPHA_BAR, A_BAR, OMEGA_NEW_BAR, U_NEW_BAR, ETA_BAR, W_BAR = range(36, 66, 3)
-LINK = 66
-POSE = 18  # what is told of a link: position, rotation by rows, velocity of the origin, angular velocity, in the world's frame
-COLUMN = 7  # a column of a contact's Jacobian: dof, linear and angular velocity
+class SceneConstants(Record):
+    """Of the scene."""
+
+    dt = field(1, "s", "length h of a substep")
+    smoothing = field(1, "m", "length d over which contact sets in")
+    slip_speed = field(1, "m/s", "below it friction fades")
+    restitution_speed = field(1, "m/s", "over it the normal force changes from that of approach to that of separation")
+    event_speed = field(1, "m/s", "faster impacts are events")
+
+
+class LinkConstants(Record):
+    """Of a link and its joint."""
+
+    position = field(3, "m", "of the joint's frame in the parent link's frame")
+    rotation = field(9, "1", "of the joint's frame, by rows")
+    axis = field(3, "1", "of the joint, in the joint's frame")
+    second_axis = field(3, "1", "of a joint that has two, in the joint's frame")
+    joint_constants = field(4, "as the joint's kind says", "further numbers of the joint")
+
+
+class DofConstants(Record):
+    """Of a dof that is the rate of a coordinate."""
+
+    low = field(1, "m or rad", "limit of the coordinate")
+    high = field(1, "m or rad", "limit of the coordinate")
+    limit_smoothing = field(1, "m or rad", "length over which a limit sets in")
+    spring_rest = field(1, "m or rad", "coordinate at which the spring exerts nothing")
+
+
+class ActuatorConstants(Record):
+    """Of an actuator."""
+
+    low_force = field(1, "N or N m")
+    high_force = field(1, "N or N m")
+    low_control = field()
+    high_control = field()
+    control_scale = field(1, "1", "multiplies the control after clipping")
+
+
+class TermConstants(Record):
+    """Of a joint coordinate in an actuator's length."""
+
+    coefficient = field()
+
+
+class GeometryConstants(Record):
+    """Of a geometry."""
+
+    position = field(3, "m", "in the link's frame")
+    rotation = field(9, "1", "in the link's frame, by rows")
+    point_radius = field(1, "m", "of the balls round the sample points")
+    reach = field(1, "m", "radius of the ball round the whole, or the top of a shape without end")
+
+
+class Point(Record):
+    """A sample point."""
+
+    position = field(3, "m", "from the geometry's origin, in the link's axes")
+
+
+# inputs: rows
+
+
+class WorldInputs(Record):
+    """What acts on everything."""
+
+    gravity = field(3, "m/s^2")
+
+
+class LinkInputs(Record):
+    """Of a link and its joint."""
+
+    mass = field(1, "kg")
+    center = field(3, "m", "centre of mass in the link's frame")
+    inertia = field(6, "kg m^2", "xx, yy, zz, yz, xz, xy about the centre of mass, in the link's axes")
+    damping = field(1, "N s/m or N m s", "of every dof of the joint")
+    armature = field(1, "kg or kg m^2", "of every dof of the joint")
+    friction_loss = field(1, "N or N m", "dry friction of every dof of the joint")
+    spring_stiffness = field(1, "N/m or N m/rad", "of every coordinate of the joint")
+    limit_stiffness = field(1, "N/m or N m/rad", "of every coordinate of the joint")
+
+
+class ActuatorInputs(Record):
+    """Of an actuator: its force is gain * control - stiffness * length - damping * rate."""
+
+    gain = field(1, "N or N m per control")
+    stiffness = field(1, "N/m or N m/rad")
+    damping = field(1, "N s/m or N m s")
+
+
+class GeometryInputs(Record):
+    """Of a geometry."""
+
+    friction = field()
+    restitution = field()
+    stiffness = field(1, "N/m", "of a contact point")
+    scale = field()
+
+
+class ToolTwist(Record):
+    """Velocities of a tool over a control step, in the world's frame."""
+
+    velocity = field(3, "m/s", "of its origin")
+    angular_velocity = field(3, "rad/s")
+
+
+class ToolPose(Record):
+    """Pose of a tool in a substep."""
+
+    position = field(3, "m")
+    rotation = field(9, "1", "by rows")
+
+
+# tape: rows
+
+
+class Wrench(Record):
+    """On a link, in the world's frame."""
+
+    force = field(3, "N")
+    torque = field(3, "N m", "about the link's origin")
+
+
+class FreeState(Record):
+    """Of a free body."""
+
+    position = field(3, "m")
+    quaternion = field(4, "1", "w, x, y, z")
+    velocity = field(3, "m/s")
+    angular_velocity = field(3, "rad/s", "in the body's frame")
+
+
+class Event(Record):
+    """An impact in a substep."""
+
+    links = field(2, "1", "of both geometries")
+    pair = field()
+    point = field(1, "1", "of the first geometry")
+    time = field(1, "s", "in the substep")
+    time_bar = field(1, "1/s", "adjoint of the time")
+    first_state = field(FreeState.SIZE, "FreeState", "of the first link just after the impact")
+    second_state = field(FreeState.SIZE, "FreeState", "of the second link just after the impact")
+
+
+class EventTape(Record):
+    """The events of a substep."""
+
+    count = field()
+    # then MAX_EVENTS rows of Event
+
+
+# work: rows
+
+
+class LinkWork(Record):
+    """Pose and motion of a link in the world's frame."""
+
+    rotation = field(9, "1", "by rows")
+    position = field(3, "m", "of the link's origin")
+    angular_velocity = field(3, "rad/s")
+    velocity = field(3, "m/s", "of the origin")
+    angular_acceleration = field(3, "rad/s^2")
+    acceleration = field(3, "m/s^2", "of the origin, minus gravity")
+
+
+class LinkForward(LinkWork):
+    """What the way down and up the tree needs further: bias wrench and composite inertia, about the link's origin."""
+
+    force = field(3, "N")
+    torque = field(3, "N m")
+    mass = field(1, "kg")
+    moment = field(3, "kg m", "mass times the centre of mass from the origin")
+    inertia = field(6, "kg m^2", "as LinkInputs.inertia, about the origin, in the world's axes")
+
+
+class LinkAdjoint(LinkWork):
+    """What the adjoint needs further: motions under the new velocities v + h a and under the virtual ones, then adjoints."""
+
+    new_angular_velocity = field(3, "rad/s")
+    new_velocity = field(3, "m/s")
+    virtual_angular_velocity = field(3, "rad/s")
+    virtual_velocity = field(3, "m/s")
+    # adjoints; that of the rotation is of an infinitesimal rotation in the world's frame
+    rotation_bar = field(3)
+    position_bar = field(3)
+    angular_velocity_bar = field(3)
+    velocity_bar = field(3)
+    angular_acceleration_bar = field(3)
+    acceleration_bar = field(3)
+    new_angular_velocity_bar = field(3)
+    new_velocity_bar = field(3)
+    virtual_angular_velocity_bar = field(3)
+    virtual_velocity_bar = field(3)
+
+
+LINK_BLOCK = max(LinkForward.SIZE, LinkAdjoint.SIZE)  # of a link in a lane's scratch
+FIRST_BAR = LinkAdjoint.rotation_bar  # adjoints stand from here to the end of a LinkAdjoint
+
+# (angular velocity, velocity) of a LinkAdjoint, and their adjoints
+MOTION = (LinkAdjoint.angular_velocity, LinkAdjoint.velocity)
+NEW_MOTION = (LinkAdjoint.new_angular_velocity, LinkAdjoint.new_velocity)
+VIRTUAL_MOTION = (LinkAdjoint.virtual_angular_velocity, LinkAdjoint.virtual_velocity)
+MOTION_BAR = (LinkAdjoint.angular_velocity_bar, LinkAdjoint.velocity_bar)
+NEW_MOTION_BAR = (LinkAdjoint.new_angular_velocity_bar, LinkAdjoint.new_velocity_bar)
+VIRTUAL_MOTION_BAR = (LinkAdjoint.virtual_angular_velocity_bar, LinkAdjoint.virtual_velocity_bar)
+
+
+class DofWork(Record):
+    """How a link moves per unit of a dof's rate, in the world's frame."""
+
+    axis = field(3, "1", "velocity of the origin where the dof slides, else angular velocity")
+    slide = field(3, "m/rad", "velocity of the origin where the dof is a SCREW")
+
+
+class ContactColumn(Record):
+    """A column of a contact's Jacobian: the relative motion of two links per unit of a dof's rate."""
+
+    dof = field()
+    linear = field(3, "1 or m/rad", "velocity at the place of contact")
+    angular = field(3, "rad/m or 1")
+
+
+# results
+
+
+class LinkPose(Record):
+    """Pose and motion of a link in the world's frame, as `RigidSolver.poses` returns them."""
+
+    position = field(3, "m")
+    rotation = field(9, "1", "by rows")
+    velocity = field(3, "m/s", "of the origin")
+    angular_velocity = field(3, "rad/s")
+
+
+class Status(Record):
+    """What went wrong first in an environment."""
+
+    kind = field(meaning="0: nothing, else as QUANTITIES")
+    step = field(meaning="control step")
+    substep = field()
+    link = field()
+
+
+WILD_VELOCITY, NOT_POSITIVE = 1, 2
+QUANTITIES = {
+    WILD_VELOCITY: ("velocity", "is not finite or above 1e8"),
+    NOT_POSITIVE: ("mass matrix", "is not positive definite: a link has no inertia, or a contact is far too stiff for dt"),
+}
 
 CUTOFF = 40.0  # contacts and limits beyond so many smoothing lengths are left out
 
@@ -72,17 +384,4 @@ CUTOFF = 40.0  # contacts and limits beyond so many smoothing lengths are left o
 # itself its force is nothing (e^-20)
 EVENT_SHIFT = 20.0
 MAX_EVENTS = 8  # in a substep
-# an event's record: links of both geometries, pair, point, time in the substep, that time's adjoint, then q (7) and v (6) of
-# both links just after it
-EVENT_LINKS, EVENT_PAIR, EVENT_POINT, EVENT_TIME, EVENT_TIME_BAR, EVENT_STATES = 0, 2, 3, 4, 5, 6
-EVENT_STATE = 13
-EVENT = EVENT_STATES + 2 * EVENT_STATE
-EVENTS = 1 + MAX_EVENTS * EVENT
-
-# what a status row's first entry says; then control step, substep, link
-WILD_VELOCITY, NOT_POSITIVE = 1, 2
-QUANTITIES = {
-    WILD_VELOCITY: ("velocity", "is not finite or above 1e8"),
-    NOT_POSITIVE: ("mass matrix", "is not positive definite: a link has no inertia, or a contact is far too stiff for dt"),
-}
-STATUS = 4
+EVENTS_LENGTH = EventTape.SIZE + MAX_EVENTS * Event.SIZE  # on the tape

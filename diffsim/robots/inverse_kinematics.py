@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffsim.errors import InputError
-from diffsim.rigid.rigid_model import PlacedLink
+from diffsim.rigid.rigid_records import SLIDE
 from diffsim.scene.articulation import Actuator
 from diffsim.scene.rotations import quaternion_to_matrix, rotation_vectors
 from diffsim.scene.scene import Vector3
@@ -17,7 +17,6 @@ from diffsim.scene.validation import number, vector
 from diffsim.simulator import Simulator
 from diffsim.state import State
 
-SCALAR_JOINTS = ("revolute", "prismatic")
 LARGEST_MOVE = 1.0  # of a joint in an iteration, rad or m: the linearisation holds no farther
 
 
@@ -62,41 +61,36 @@ class EndEffector:
             above = self._chosen(joints, above, link)
         if not above:
             raise InputError(f"EndEffector: link '{link}' has no revolute or prismatic joint above it")
-        links = [self._model_links[i] for i in above]
+        links = [simulator.link_infos[i] for i in above]
         self._indices = above
         self.joints = tuple(each.joint.name for each in links)
-        self._coordinates = [each.coordinate for each in links]
-        self._axes = self._tensor([each.joint.axis for each in links])
-        self._sliding = torch.tensor([each.joint.kind == "prismatic" for each in links], device=simulator.device)[:, None]
+        self._coordinates = [each.coordinates.start for each in links]
+        self._axes = self._tensor([each.joint.type.link_axis(each.joint).tolist() for each in links])  # type: ignore[union-attr]
+        sliding = [each.joint.type.motions[0] == SLIDE for each in links]
+        self._sliding = torch.tensor(sliding, device=simulator.device)[:, None]
         infinite = (-float("inf"), float("inf"))
         self._low, self._high = self._tensor([each.joint.limits or infinite for each in links]).unbind(-1)
 
     @property
-    def _model_links(self) -> list[PlacedLink]:
-        assert self._simulator._rigid is not None
-        return self._simulator._rigid.model.links
-
-    @property
     def _articulation(self) -> str:
-        assert self._simulator._rigid is not None
-        model = self._simulator._rigid.model
-        return model.articulations[model.links[self.link_index].articulation].name
+        return self._simulator.link_infos[self.link_index].articulation or ""
 
     def _tensor(self, values: object) -> Tensor:
         return torch.tensor(values, **self._like)
 
     def _above(self, number: int) -> list[int]:
-        """Links from the root to link ``number``, the root first, that move on scalar joints."""
+        """Links from the root to link ``number``, the root first, whose joints only turn about or slide along one axis."""
         found = []
+        links = self._simulator.link_infos
         while number:
-            if self._model_links[number].joint.kind in SCALAR_JOINTS:
+            if links[number].joint.type.link_axis(links[number].joint) is not None:
                 found.append(number)
-            number = self._model_links[number].parent
+            number = links[number].parent
         return found[::-1]
 
     def _chosen(self, joints: Sequence[str], above: list[int], link: str) -> list[int]:
         articulation = self._articulation
-        names = {self._model_links[i].joint.name: i for i in above}
+        names = {self._simulator.link_infos[i].joint.name: i for i in above}
         chosen = []
         for name in (joints,) if isinstance(joints, str) else joints:
             joint = name.removeprefix(f"{articulation}.")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from diffsim.errors import InputError
+from diffsim.rigid.joints import joint_kind
 from diffsim.robots.mujoco_import import DECOMPOSITIONS, Notes, Shapes, label, note_unsupported, read_actuators, reflected
 from diffsim.robots.package_paths import LEAST_MOMENT, PathLike, native, read_mesh, several_groups, urdf_text
 from diffsim.scene.articulation import Actuator, Articulation, Inertia, Joint, Link, Quaternion, Vector3
@@ -306,7 +307,7 @@ class _Tree:
         if mass > NO_MASS or model.body_inertia[body].max() > 4.0 * LEAST_MOMENT:
             center = tuple((model.body_ipos[body] - anchor).tolist())
             inertia = Inertia(mass, tuple(model.body_inertia[body].tolist()), center, tuple(model.body_iquat[body].tolist()))
-        if joint.kind != "fixed" and joint.armature == 0.0 and model.body_subtreemass[body] < NO_MASS:
+        if joint.type.dofs and joint.armature == 0.0 and model.body_subtreemass[body] < NO_MASS:
             self._notes.add("link moves without mass or armature, left so (the mass matrix is singular)", self._names[body])
         geometries = self._shapes.read(body, anchor, static=self._mover[body] == 0)
         frame = tuple(place.tolist()), tuple(turn.tolist())
@@ -327,7 +328,7 @@ class _Tree:
         for what, values in (("damping", "dof_dampingpoly"), ("spring", "jnt_stiffnesspoly"), ("spring", "jnt_springyield")):
             if np.any(getattr(model, values, np.zeros(model.nv + model.njnt))[dof if values.startswith("dof") else j]):
                 self._notes.add(f"nonlinear {what} of a joint taken as linear", name)
-        if kind in ("revolute", "prismatic"):
+        if joint_kind(kind).coordinate_names:
             axis, reference = model.jnt_axis[j], float(model.qpos0[at])
             if kind == "prismatic":
                 forward = -reference * axis

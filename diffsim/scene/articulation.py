@@ -13,14 +13,15 @@ from dataclasses import KW_ONLY, dataclass, field
 import numpy as np
 
 from diffsim.errors import InputError
+from diffsim.rigid.joints import JointType, joint_kind, joint_kinds
 from diffsim.scene.rotations import Quaternion
 from diffsim.scene.shapes import Shape
 from diffsim.scene.validation import interval, members, number, text, unit, vector
 
 Vector3 = tuple[float, float, float]
+Limits = tuple[float, float]
 
-# coordinates and velocities of each kind of joint
-JOINT_SIZES = {"fixed": (0, 0), "revolute": (1, 1), "prismatic": (1, 1), "ball": (4, 3), "free": (7, 6)}
+PERPENDICULAR = 1e-6  # cosine up to which two axes count as perpendicular
 ACTUATORS = ("torque", "position", "velocity")
 
 
@@ -105,16 +106,22 @@ class Joint:
 
     Args:
         name: unique within the articulation.
-        kind: "fixed", "revolute", "prismatic", "ball" (quaternion; angular velocity in the link's frame) or "free" (world
-            position and quaternion; linear velocity in the world's frame, angular in the link's). "free" only on a root link.
-        axis: of a revolute or prismatic joint, in the link's frame.
-        limits: lowest and highest coordinate (revolute, prismatic), or None.
+        kind: "fixed", "revolute", "prismatic", "ball" (quaternion; angular velocity in the link's frame), "free" (world
+            position and quaternion; linear velocity in the world's frame, angular in the link's; only on a root link),
+            "universal", "planar", or another that `diffsim.register_joint` made known. `diffsim/rigid/joints` has a file for
+            each.
+        axis: of the joint, in the link's frame.
+        second_axis: of a universal joint, perpendicular to ``axis``; of a planar joint, along which its first coordinate
+            counts. None: a direction perpendicular to ``axis``.
+        constants: further numbers that the kind asks for.
+        limits: lowest and highest coordinate, or None; of a joint with several coordinates that are plain numbers, such a pair
+            (or None) for each. Not of ball and free joints.
         limit_stiffness: torque (force) per unit beyond a limit. None: chosen by the inertia that it acts on.
         limit_smoothing: length d over which a limit sets in, in the joint's unit.
         damping: viscous, torque per velocity; taken implicitly.
         armature: inertia of the rotor, added to the diagonal of the mass matrix.
         friction_loss: dry friction, torque (force).
-        spring_stiffness, spring_rest: torque -stiffness (q - rest) (revolute, prismatic).
+        spring_stiffness, spring_rest: torque -stiffness (q - rest); not of ball and free joints.
         initial: coordinates at reset; None: zero, the identity, or for a free joint the link's ``position`` and ``rotation``.
         initial_velocity: velocities at reset; None: zero.
     """
@@ -123,7 +130,7 @@ class Joint:
     kind: str
     axis: Vector3 = (0.0, 0.0, 1.0)
     _: KW_ONLY
-    limits: tuple[float, float] | None = None
+    limits: Limits | tuple[Limits | None, ...] | None = None
     limit_stiffness: float | None = None
     limit_smoothing: float = 1e-2
     damping: float = 0.0
@@ -133,37 +140,82 @@ class Joint:
     spring_rest: float = 0.0
     initial: tuple[float, ...] | None = None
     initial_velocity: tuple[float, ...] | None = None
+    second_axis: Vector3 | None = None
+    constants: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         owner = f"Joint '{self.name}'"
         text("Joint", "name", self.name)
-        if not isinstance(self.kind, str) or self.kind not in JOINT_SIZES:
-            raise InputError(f"{owner}: kind must be one of {', '.join(JOINT_SIZES)}, got {self.kind!r}")
+        if not isinstance(self.kind, str) or self.kind not in joint_kinds():
+            raise InputError(f"{owner}: kind must be one of {', '.join(joint_kinds())}, got {self.kind!r}")
+        kind = self.type
         object.__setattr__(self, "axis", unit(owner, "axis", self.axis, 3))
-        scalar = self.kind in ("revolute", "prismatic")
+        if kind.has_second_axis:
+            object.__setattr__(self, "second_axis", self._perpendicular(owner))
+        elif self.second_axis is not None:
+            raise InputError(f"{owner}: a {self.kind} joint has no second_axis, got {self.second_axis!r}")
+        object.__setattr__(self, "constants", vector(owner, "constants", self.constants, kind.constants))
         if self.limits is not None:
-            low, high = vector(owner, "limits", self.limits, 2)
-            if not scalar:
-                raise InputError(f"{owner}: limits are for revolute and prismatic joints, not for a {self.kind} one")
-            if not low < high:
-                raise InputError(f"{owner}: limits must be (low, high) with low < high, got {self.limits!r}")
-            object.__setattr__(self, "limits", (low, high))
+            self._check_limits(owner, kind)
         if self.limit_stiffness is not None:
             object.__setattr__(self, "limit_stiffness", number(owner, "limit_stiffness", self.limit_stiffness, 0.0))
         object.__setattr__(self, "limit_smoothing", number(owner, "limit_smoothing", self.limit_smoothing, 1e-9))
         for name in ("damping", "armature", "friction_loss", "spring_stiffness"):
             object.__setattr__(self, name, number(owner, name, getattr(self, name), 0.0))
         object.__setattr__(self, "spring_rest", number(owner, "spring_rest", self.spring_rest))
-        if self.spring_stiffness and not scalar:
-            raise InputError(f"{owner}: spring_stiffness is for revolute and prismatic joints, not for a {self.kind} one")
+        if self.spring_stiffness and not kind.coordinate_names:
+            raise InputError(f"{owner}: spring_stiffness is for {_scalar_kinds()} joints, not for a {self.kind} one")
         if self.initial is not None:
-            initial = vector(owner, "initial", self.initial, JOINT_SIZES[self.kind][0])
-            if self.kind in ("ball", "free"):
-                initial = (*initial[:-4], *unit(owner, "initial rotation", initial[-4:], 4))
-            object.__setattr__(self, "initial", initial)
+            initial = vector(owner, "initial", self.initial, kind.coordinates)
+            object.__setattr__(self, "initial", kind.checked(owner, initial))
         if self.initial_velocity is not None:
-            velocity = vector(owner, "initial_velocity", self.initial_velocity, JOINT_SIZES[self.kind][1])
+            velocity = vector(owner, "initial_velocity", self.initial_velocity, kind.dofs)
             object.__setattr__(self, "initial_velocity", velocity)
+
+    @property
+    def type(self) -> JointType:
+        """Its kind as an object: what it knows of its coordinates and motion."""
+        return joint_kind(self.kind)
+
+    def limits_of(self, coordinate: int) -> Limits | None:
+        """Lowest and highest value of one of its coordinates."""
+        if self.limits is None:
+            return None
+        return self.limits if self.type.coordinates == 1 else self.limits[coordinate]  # type: ignore[return-value]
+
+    def _perpendicular(self, owner: str) -> tuple[float, ...]:
+        if self.second_axis is None:
+            least = int(np.argmin(np.abs(self.axis)))
+            return unit(owner, "second_axis", np.cross(np.cross(self.axis, np.eye(3)[least]), self.axis).tolist(), 3)
+        second = unit(owner, "second_axis", self.second_axis, 3)
+        if abs(float(np.dot(self.axis, second))) > PERPENDICULAR:
+            raise InputError(f"{owner}: second_axis must be perpendicular to axis {self.axis}, got {self.second_axis!r}")
+        return second
+
+    def _check_limits(self, owner: str, kind: JointType) -> None:
+        if not kind.coordinate_names:
+            raise InputError(f"{owner}: limits are for {_scalar_kinds()} joints, not for a {self.kind} one")
+        count, limits = kind.coordinates, self.limits
+        pairs = (limits,) if count == 1 else limits
+        sound = isinstance(pairs, list | tuple) and len(pairs) == count
+        if not sound or (count > 1 and any(isinstance(pair, int | float) for pair in pairs)):  # type: ignore[union-attr]
+            raise InputError(f"{owner}: limits must hold {count} pairs (low, high) or None, got {self.limits!r}")
+        checked: list[Limits | None] = []
+        for pair in pairs:
+            if pair is None:
+                checked.append(None)
+                continue
+            low, high = vector(owner, "limits", pair, 2)  # type: ignore[arg-type]
+            if not low < high:
+                raise InputError(f"{owner}: limits must be (low, high) with low < high, got {self.limits!r}")
+            checked.append((low, high))
+        object.__setattr__(self, "limits", checked[0] if count == 1 else tuple(checked))
+
+
+def _scalar_kinds() -> str:
+    """Names of the kinds of joints whose coordinates are plain numbers."""
+    names = [name for name in joint_kinds() if joint_kind(name).coordinate_names]
+    return ", ".join(names[:-1]) + " and " + names[-1]
 
 
 @dataclass(frozen=True)
@@ -194,8 +246,9 @@ class Link:
         text("Link", "name", self.name)
         if not isinstance(self.joint, Joint):
             raise InputError(f"{owner}: joint must be a diffsim.Joint, got {self.joint!r}")
-        if self.parent is not None and self.joint.kind == "free":
-            raise InputError(f"{owner}: a free joint belongs on a root link, but the link's parent is '{self.parent}'")
+        if self.parent is not None and self.joint.type.root_only:
+            kind = self.joint.kind
+            raise InputError(f"{owner}: a {kind} joint belongs on a root link, but the link's parent is '{self.parent}'")
         object.__setattr__(self, "position", vector(owner, "position", self.position))
         object.__setattr__(self, "rotation", unit(owner, "rotation", self.rotation, 4))
         if self.inertia is not None and not isinstance(self.inertia, Inertia):
@@ -217,7 +270,8 @@ class Actuator:
 
     Args:
         name: unique within the articulation.
-        joints: coefficient by joint name (revolute and prismatic joints), or one joint's name.
+        joints: coefficient by joint name, or one joint's name; "<joint>.<coordinate>" of a joint with several coordinates
+            ("first" and "second" of a universal one, "x", "y" and "angle" of a planar one). Not ball and free joints.
         kind: "torque", "position" or "velocity".
         gain, damping: see above; N m (N), per rad (m), per rad/s (m/s).
         force_limits: lowest and highest force.
@@ -305,17 +359,7 @@ class Articulation:
             if actuator.name in names:
                 raise InputError(f"{owner}: two actuators are named '{actuator.name}'; names must differ")
             names.add(actuator.name)
-            for joint in actuator.joints:
-                if joint not in self._joints:
-                    raise InputError(
-                        f"{owner}: actuator '{actuator.name}' drives joint '{joint}', which does not exist; joints: "
-                        f"{', '.join(self._joints)}"
-                    )
-                if self._joints[joint].kind not in ("revolute", "prismatic"):
-                    raise InputError(
-                        f"{owner}: actuator '{actuator.name}' drives joint '{joint}', a {self._joints[joint].kind} one; only "
-                        "revolute and prismatic joints can be driven"
-                    )
+            self.transmission(actuator)
         try:
             excluded = tuple((one, other) for one, other in self.excluded)
             known = {name for pair in excluded for name in pair} <= seen
@@ -338,3 +382,38 @@ class Articulation:
         if name not in self._joints:
             raise InputError(f"Articulation '{self.name}' has no joint '{name}'; joints: {', '.join(self._joints)}")
         return self._joints[name]
+
+    def transmission(self, actuator: Actuator) -> list[tuple[tuple[str, int], float]]:
+        """The coordinates that an actuator drives, (joint's name, number of its coordinate), and their coefficients.
+
+        Raises:
+            InputError: there is no such joint or coordinate, or it is no plain number.
+        """
+        assert not isinstance(actuator.joints, str)
+        return [(self._driven(actuator, name), coefficient) for name, coefficient in actuator.joints.items()]
+
+    def _driven(self, actuator: Actuator, name: str) -> tuple[str, int]:
+        owner = f"Articulation '{self.name}'"
+        joint, coordinate = name, ""
+        if name not in self._joints:
+            joint, _dot, coordinate = name.rpartition(".")
+        if joint not in self._joints:
+            raise InputError(
+                f"{owner}: actuator '{actuator.name}' drives joint '{name}', which does not exist; joints: "
+                f"{', '.join(self._joints)}"
+            )
+        kind = self._joints[joint].type
+        names = kind.coordinate_names
+        if not names:
+            raise InputError(
+                f"{owner}: actuator '{actuator.name}' drives joint '{joint}', a {kind.name} one; only {_scalar_kinds()} joints "
+                "can be driven"
+            )
+        if not coordinate and len(names) == 1:
+            return joint, 0
+        if coordinate not in names:
+            raise InputError(
+                f"{owner}: actuator '{actuator.name}' drives '{name}'; coordinates of joint '{joint}': "
+                f"{', '.join(f'{joint}.{each}' for each in names)}"
+            )
+        return joint, names.index(coordinate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -76,3 +77,9 @@ def rotation_vectors(rotations: Tensor) -> Tensor:
     tiny = square < 1e-20
     sine = torch.where(tiny, torch.ones_like(square), square).sqrt()
     return v * torch.where(tiny, 2.0 / w.clamp_min(0.5), 2.0 * torch.atan2(sine, w) / sine)
+
+
+def axis_rotation(axis: Sequence[float], angle: float) -> np.ndarray:
+    """Rotation matrix (3, 3) by an angle, rad, about a unit axis (3,)."""
+    w, (x, y, z) = np.cos(0.5 * angle), (np.sin(0.5 * angle) * component for component in axis)
+    return rotation_matrix((float(w), float(x), float(y), float(z)))

@@ -14,10 +14,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from diffsim.scene.articulation import JOINT_SIZES, Articulation, Geometry, Link
+from diffsim.scene.articulation import Articulation, Geometry, Link
 from diffsim.scene.shapes import Box, Cylinder, Plane, RoundedBox, Shape, Torus
 
 Tensor = torch.Tensor
+# coordinates and velocities of each kind of joint
+JOINT_SIZES = {"fixed": (0, 0), "revolute": (1, 1), "prismatic": (1, 1), "ball": (4, 3), "free": (7, 6)}
 Parameters = Mapping[str, "Tensor | Mapping[str, Tensor]"]
 REACH = 40.0  # a contact or a limit is left out where phi > REACH d
 SYMMETRIC = ((0, 5, 4), (5, 1, 3), (4, 3, 2))  # places in xx, yy, zz, yz, xz, xy

@@ -9,7 +9,7 @@ import torch
 from diffsim import runtime
 from diffsim.rigid.multibody_solver import RigidSolver
 from diffsim.rigid.rigid_model import RigidModel
-from diffsim.rigid.rigid_records import ACTUATOR_INPUTS, GEOMETRY_INPUTS, LINK_INPUTS
+from diffsim.rigid.rigid_records import ActuatorInputs, GeometryInputs, LinkInputs
 from diffsim.scene.articulation import Articulation, Geometry
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.shapes import Plane
@@ -58,7 +58,7 @@ class Pair:
 
         links, joints = given["links"], given["joints"]
         count = len(self.model.links) - 1
-        rows = np.zeros((count + 1, LINK_INPUTS))
+        rows = np.zeros((count + 1, LinkInputs.SIZE))
         rows[1:, 0] = gradient(links["mass"])
         rows[1:, 1:4] = gradient(links["center"])
         rows[1:, 4:10] = gradient(links["inertia"])
@@ -68,7 +68,7 @@ class Pair:
         geometries = np.stack([gradient(given["geometries"][name]) for name in names], -1)
         if self.ground:
             own = [[float(gradient(given["ground"][name])) for name in ("friction", "restitution", "stiffness")] + [0.0]]
-            geometries = np.concatenate([np.array(own), geometries.reshape(-1, GEOMETRY_INPUTS)])
+            geometries = np.concatenate([np.array(own), geometries.reshape(-1, GeometryInputs.SIZE)])
         return np.concatenate([gradient(given["gravity"]), rows.ravel(), geometries.ravel()])
 
     def touching(self, q: np.ndarray) -> int:
@@ -99,8 +99,8 @@ class Pair:
         if tu.numel():
             close("controls", u_bar[:, 0].numpy(), tu.grad.numpy())
         expected = self.input_gradient(given)
-        at = 3 + LINK_INPUTS * len(self.model.links)
-        actuators = slice(at, at + ACTUATOR_INPUTS * len(self.model.actuators))
+        at = 3 + LinkInputs.SIZE * len(self.model.links)
+        actuators = slice(at, at + ActuatorInputs.SIZE * len(self.model.actuators))
         ours = inputs_bar[0].numpy()
         without = np.delete(ours, np.r_[actuators])
         if self.ground:  # a plane's scale changes nothing, and the oracle has none
@@ -108,7 +108,7 @@ class Pair:
             without[at + 3] = 0.0
         for name, part in (("gravity", slice(0, 3)), ("links", slice(3, at)), ("geometries", slice(at, None))):
             close(name, without[part], expected[part])
-        rows = ours[actuators].reshape(-1, ACTUATOR_INPUTS)
+        rows = ours[actuators].reshape(-1, ActuatorInputs.SIZE)
         declared = [a for each in self.model.articulations for a in each.actuators]
         if declared:
             gain = [

@@ -10,9 +10,10 @@ from typing import Any
 from diffsim.compiler import ti
 from diffsim.coupling.coupled_records import BARS, PLACES, SWEEPS
 from diffsim.coupling.kernels.particle_contact import CHANGE, MOTION_BARS, RESPONSE_BARS, SHARES, particle_contact
+from diffsim.rigid.kernels.rigid_memory import RigidMemory, RigidPlace, model_rows
 from diffsim.rigid.kernels.rigid_substep import substep_stages
-from diffsim.rigid.rigid_records import ACTUATORS, COORDINATES, DOFS, EVENTS, INPUTS, LINKS, W_VECTOR_AT, WORK
-from diffsim.rigid.rigid_records import STATUS as RIGID_STATUS
+from diffsim.rigid.rigid_records import EVENTS_LENGTH, Header, Wrench
+from diffsim.rigid.rigid_records import Status as RigidStatus
 from diffsim.soft.kernels.boxes import empty_box, node_count, row_count
 from diffsim.soft.kernels.grid_update import grid_stage
 from diffsim.soft.kernels.particles import particle_stages
@@ -22,15 +23,16 @@ from diffsim.soft.soft_records import FRAME, LANE_WIDTH, OUTGROWN, Box, Componen
 
 
 def coupled_kernels(
-    precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, further: tuple, event: bool
+    precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, further: tuple, joint_kinds: tuple, event: bool
 ) -> SimpleNamespace:
     """The kernels ``forward`` and ``adjoint``; precision, laws and ``viscous`` as of `soft_lanes.lane_kernels`; for the shapes
-    of every scene and the classes ``further`` (`diffsim.scene.shapes.distance_kinds`); with ``event``, rigid bodies' fast
-    impacts are events."""
+    of every scene and the classes ``further`` (`diffsim.scene.shapes.distance_kinds`), and those kinds of joints; with
+    ``event``, rigid bodies' fast impacts are events."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     particles = particle_stages(real, laws, viscous, width=LANE_WIDTH, shared_grid=False)
     nodes = grid_stage(real, shared_grid=False)
-    rigid = substep_stages(real, tools=True, event=event, further=further)
+    rigid = substep_stages(real, joint_kinds, tools=True, event=event, further=further)
+    model = model_rows()
     contact = particle_contact(real, particles, further)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
@@ -49,17 +51,20 @@ def coupled_kernels(
         """Advance environments by one control step. With ``keep``, ``tape`` and ``rows`` (the rigid tape) have substeps + 1
         rows per environment, and records, q and v stay as they were; without it there is one row for each lane."""
         soft = ti.static(SoftMemory(tape, frames, constants, sizes, soft_inputs, boxes, grid, velocity, status))
+        bodies = ti.static(RigidMemory(integers, reals, inputs, rows, work, grids, controls, rigid_status))
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
                 particles.reserve()
                 lane = iteration // BLOCK
                 substeps, count, tiles = sizes[Sizes.substeps], sizes[Sizes.particles], tile_count
-                coordinates, dofs, links = integers[COORDINATES], integers[DOFS], integers[LINKS]
-                wrench_at = coordinates + 2 * dofs + dofs * dofs
-                width, base = wrench_at + 6 * links + ti.static(EVENTS if event else 0), lane * integers[WORK]
+                coordinates, dofs, links = integers[Header.coordinates], integers[Header.dofs], integers[Header.links]
+                width = coordinates + 2 * dofs + dofs * dofs + Wrench.SIZE * links + ti.static(EVENTS_LENGTH if event else 0)
+                base = lane * integers[Header.work]
+                vector, running_q, running_v = model.scratch_parts(bodies, base)
                 velocity_offset = lane * velocity_capacity
                 e = lane
                 while e < environments:
+                    rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.actuators]
                     first_row = ti.select(keep == 1, e * (substeps + 1), lane)
                     first_box = e * (substeps + 1) * Box.SIZE
                     empty_box(boxes, first_box)
@@ -74,6 +79,14 @@ def coupled_kernels(
                     for s in range(substeps):
                         now, new = (first_row + s * keep) * tiles, (first_row + (s + 1) * keep) * tiles
                         row, next_row = (first_row + s * keep) * width, (first_row + (s + 1) * keep) * width
+                        control_step = 0
+                        v_at, a, matrix, wrenches, events = model.row_parts(bodies, row, True)
+                        bodies_at = ti.static(
+                            RigidPlace(
+                                rigid_inputs, row, v_at, a, base, vector, running_q, running_v, s, control,
+                                matrix, wrenches, events, next_row, e, control_step,
+                            )
+                        )  # fmt: skip
                         box = first_box + Box.SIZE * s
                         offset = ti.select(keep == 1, e * substeps + s, lane) * capacity
                         next_box = box + Box.SIZE
@@ -84,12 +97,12 @@ def coupled_kernels(
                             particles.report(status, e, s, 0, OUTGROWN)
                         if (
                             status[e * Status.SIZE + Status.failure] == 0
-                            and rigid_status[e * RIGID_STATUS] == 0
+                            and rigid_status[e * RigidStatus.SIZE + RigidStatus.kind] == 0
                             and size <= capacity
                         ):
-                            rigid.begin(integers, reals, inputs, e * integers[INPUTS], rows, row, work, base, s)
-                            for n in range(6 * links):
-                                rows[row + wrench_at + n] = 0.0
+                            rigid.begin(bodies, bodies_at)
+                            for n in range(Wrench.SIZE * links):
+                                rows[wrenches + n] = 0.0
                             nodes.clear(grid, offset, 0, size)
                             for n in range(tiles):
                                 place, new_place = (now + n) * Component.SIZE, (new + n) * Component.SIZE
@@ -102,8 +115,7 @@ def coupled_kernels(
                                     contact.touch(
                                         tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
                                         grips, n, (now + n) * Component.SIZE, contacts, noted, sweep,
-                                        integers, reals, grids, inputs, e * integers[INPUTS], work, base,
-                                        rows, row + wrench_at,
+                                        bodies, bodies_at,
                                     )  # fmt: skip
                                 for n in range(tiles):
                                     if sweep == 0:
@@ -120,10 +132,7 @@ def coupled_kernels(
                             for n in range(tiles):
                                 place, new_place = (now + n) * Component.SIZE, (new + n) * Component.SIZE
                                 particles.from_grid(soft, TilePlace(n, place, new_place), step)
-                            rigid.finish(
-                                integers, reals, grids, inputs, e * integers[INPUTS], controls, e * integers[ACTUATORS],
-                                rows, row, next_row, work, base, rigid_status, e, 0, s, True,
-                            )  # fmt: skip
+                            rigid.finish(bodies, bodies_at, True)
                     if keep == 0:
                         for n in range(tiles):
                             particles.leave(
@@ -149,42 +158,49 @@ def coupled_kernels(
         on exit those before it; all other adjoints are added to."""
         soft = ti.static(SoftMemory(tape, frames, constants, sizes, soft_inputs, boxes, grid, velocity))
         soft_bars = ti.static(SoftBars(tape_bars, soft_inputs_bar, grid_bar, before))
+        bodies = ti.static(
+            RigidMemory(integers, reals, inputs, rows, work, grids, controls, inputs_bar=inputs_bar, controls_bar=controls_bar)
+        )
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
                 particles.reserve()
                 lane = iteration // BLOCK
                 substeps, count, tiles = sizes[Sizes.substeps], sizes[Sizes.particles], tile_count
-                coordinates, dofs, links = integers[COORDINATES], integers[DOFS], integers[LINKS]
-                wrench_at = coordinates + 2 * dofs + dofs * dofs
-                width, base = wrench_at + 6 * links + ti.static(EVENTS if event else 0), lane * integers[WORK]
-                running = base + integers[W_VECTOR_AT] + dofs
+                coordinates, dofs, links = integers[Header.coordinates], integers[Header.dofs], integers[Header.links]
+                width = coordinates + 2 * dofs + dofs * dofs + Wrench.SIZE * links + ti.static(EVENTS_LENGTH if event else 0)
+                base = lane * integers[Header.work]
+                vector, running_q, running_v = model.scratch_parts(bodies, base)
                 velocity_offset = lane * velocity_capacity
                 e = lane
                 while e < environments:
+                    rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.actuators]
                     for n in range(tiles):
                         particles.enter(
                             bars, tape_bars, frames, sizes, n, e * count,
                             (lane * tiles + n) * Component.SIZE, (e * tiles + n) * FRAME, True,
                         )  # fmt: skip
                     for n in range(coordinates):
-                        work[running + n] = q_bar[e * coordinates + n]
+                        work[running_q + n] = q_bar[e * coordinates + n]
                     for n in range(dofs):
-                        work[running + coordinates + n] = v_bar[e * dofs + n]
+                        work[running_v + n] = v_bar[e * dofs + n]
                     for reverse in range(substeps):
                         s = substeps - 1 - reverse
                         now = (e * (substeps + 1) + s) * tiles
                         row = (e * (substeps + 1) + s) * width
+                        v_at, a, matrix, wrenches, events = model.row_parts(bodies, row, True)
+                        bodies_at = ti.static(
+                            RigidPlace(
+                                rigid_inputs, row, v_at, a, base, vector, running_q, running_v, s, control,
+                                matrix, wrenches, events
+                            )
+                        )  # fmt: skip
                         box = (e * (substeps + 1) + s) * Box.SIZE
                         offset = (e * substeps + s) * capacity
                         step = ti.static(SubstepPlace(e, s, box, None, offset, velocity_offset, velocity_offset, e, lane))
                         noted, noted_bars = (e * substeps + s) * PLACES * count, lane * BARS * count
                         lines = row_count(boxes, box)
                         size = node_count(boxes, box)
-                        rigid.finish_adjoint(
-                            integers, reals, grids, inputs, e * integers[INPUTS], controls, e * integers[ACTUATORS],
-                            rows, row, work, base, inputs_bar, e * integers[INPUTS], controls_bar, e * integers[ACTUATORS],
-                            s, True,
-                        )  # fmt: skip
+                        rigid.finish_adjoint(bodies, bodies_at, True)
                         nodes.update(soft, step, 0, lines)
                         for sweep in range(SWEEPS + 1):
                             for n in range(tiles):
@@ -226,7 +242,7 @@ def coupled_kernels(
                                     tape, tape_bars, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
                                     grid_bar, velocity_offset, grips, n, (now + n) * Component.SIZE,
                                     (lane * tiles + n) * Component.SIZE, contacts, noted, contact_bars, noted_bars, sweep,
-                                    integers, reals, grids, inputs, e * integers[INPUTS], inputs_bar, work, base,
+                                    bodies, bodies_at,
                                 )  # fmt: skip
                             for n in range(tiles):
                                 contact.spread(
@@ -238,15 +254,15 @@ def coupled_kernels(
                             place, new_place = (now + n) * Component.SIZE, (now + tiles + n) * Component.SIZE
                             bar_place = (lane * tiles + n) * Component.SIZE
                             particles.to_grid_adjoint(soft, soft_bars, TilePlace(n, place, new_place, bar=bar_place), step)
-                        rigid.begin_adjoint(integers, reals, rows, row, work, base, inputs_bar, e * integers[INPUTS], s)
+                        rigid.begin_adjoint(bodies, bodies_at)
                     for n in range(tiles):
                         particles.leave(
                             bars, tape_bars, frames, sizes, n, e * count, (lane * tiles + n) * Component.SIZE, 0, False
                         )
                     for n in range(coordinates):
-                        q_bar[e * coordinates + n] = work[running + n]
+                        q_bar[e * coordinates + n] = work[running_q + n]
                     for n in range(dofs):
-                        v_bar[e * dofs + n] = work[running + coordinates + n]
+                        v_bar[e * dofs + n] = work[running_v + n]
                     e += lanes
 
     return SimpleNamespace(forward=forward, adjoint=adjoint)

@@ -25,28 +25,17 @@ from diffsim.compiler import ti
 from diffsim.coupling.coupled_records import GRIP, SWEEPS
 from diffsim.rigid.kernels.compliance import compliance
 from diffsim.rigid.kernels.distance import distance_stage
+from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
-    COUPLED,
-    COUPLED_AT,
-    ETA,
-    GEOMETRY_AT,
-    GEOMETRY_INPUTS,
-    GEOMETRY_INTS,
-    I_GEOMETRY_AT,
-    OMEGA,
-    OMEGA_BAR,
-    P_BAR,
-    RESTITUTION_SPEED,
-    SLIP_SPEED,
-    SMOOTHING,
-    THETA_BAR,
-    U_BAR,
-    H,
-    P,
-    U,
-    W,
-)  # fmt: skip
+    GeometryIndices,
+    GeometryInputs,
+    Header,
+    LinkAdjoint,
+    LinkWork,
+    SceneConstants,
+    Wrench,
+)
 from diffsim.soft.kernels.boxes import low, strides
 from diffsim.soft.soft_records import Component, Constants, Sizes
 
@@ -60,7 +49,7 @@ SHARES, CHANGE, MOTION_BARS, RESPONSE_BARS = range(4)  # what `spread` adds
 def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ()) -> SimpleNamespace:
     """``touch`` and ``touch_adjoint``, for tiles of the stages ``particles``."""
     tile, load_tile, store_tile = particles.tile, particles.load, particles.store
-    vf = vector_functions(real)
+    vf, rows = vector_functions(real), model_rows()
     law = compliance(real)
     surfaces = distance_stage(real, further)
     vec3, mat3, load, add = vf.vec3, vf.mat3, vf.load, vf.add
@@ -78,19 +67,31 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ())
         return low + half, ti.sqrt(half.dot(half))
 
     @ti.func
-    def near_tile(
-        integers: ti.template(), reals: ti.template(), inputs: ti.template(), inputs_at, work: ti.template(), base,
-        X: ti.template(), radius,
-    ):  # fmt: skip
+    def coupled_geometry(rigid: ti.template(), n):
+        """Number of the n-th geometry that soft bodies touch."""
+        return rigid.integers[rigid.integers[Header.coupled_geometries] + n]
+
+    @ti.func
+    def add_bar(rigid: ti.template(), place, x):
+        rigid.inputs_bar[place] = rigid.inputs_bar[place] + x
+
+    @ti.func
+    def contact_scales(rigid: ti.template()):
+        """Substep h, smoothing length d, restitution speed s and slip speed eps."""
+        h, d = rigid.reals[SceneConstants.dt], rigid.reals[SceneConstants.smoothing]
+        return h, d, rigid.reals[SceneConstants.restitution_speed], rigid.reals[SceneConstants.slip_speed]
+
+    @ti.func
+    def near_tile(rigid: ti.template(), rigid_at: ti.template(), X: ti.template(), radius):
         """Bits of the geometries that a tile's particles may touch; those from the 31st on share one."""
         middle, spread = extent(X)
         found = 0
-        for n in range(integers[COUPLED]):
-            geometry = integers[integers[COUPLED_AT] + n]
-            scale = inputs[inputs_at + integers[I_GEOMETRY_AT] + GEOMETRY_INPUTS * geometry + 3]
-            _at_link, center, rot = surfaces.frame(integers, reals, work, base, geometry)
-            reach = radius + REACH * reals[SMOOTHING] + spread
-            if surfaces.ball_distance(integers, reals, geometry, scale, rot.transpose() @ (middle - center)) < reach:
+        for n in range(rigid.integers[Header.coupled]):
+            geometry = coupled_geometry(rigid, n)
+            scale = rigid.inputs[rows.geometry_inputs(rigid, rigid_at, geometry) + GeometryInputs.scale]
+            _block, center, rot = surfaces.frame(rigid, rigid_at, geometry)
+            reach = radius + REACH * rigid.reals[SceneConstants.smoothing] + spread
+            if surfaces.ball_distance(rigid, geometry, scale, rot.transpose() @ (middle - center)) < reach:
                 found = found | (1 << ti.min(n, 30))
         return found
 
@@ -210,8 +211,7 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ())
         tape: ti.template(), constants: ti.template(), sizes: ti.template(), boxes: ti.template(), box,
         grid: ti.template(), offset, velocity: ti.template(), velocity_offset, grips: ti.template(), tile_index, place,
         contacts: ti.template(), contacts_at, sweep,
-        integers: ti.template(), reals: ti.template(), grids: ti.template(), inputs: ti.template(), inputs_at,
-        work: ti.template(), base, wrenches: ti.template(), wrenches_at,
+        rigid: ti.template(), rigid_at: ti.template(),
     ):  # fmt: skip
         """Sweep 0 finds a tile's shares, each other one its impulses. With the last, the links get the opposite wrenches."""
         ti.static(tile.release())
@@ -219,12 +219,12 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ())
         X = ti.static(tile.local(3))
         load_tile(tape, place + Component.x, X)
         k, radius = grips[GRIP * body], grips[GRIP * body + 1]
-        h, d, s, eps = reals[H], reals[SMOOTHING], reals[RESTITUTION_SPEED], reals[SLIP_SPEED]
+        h, d, s, eps = contact_scales(rigid)
         reach = radius + REACH * d
         zero, total = ti.cast(0.0, real), sizes[Sizes.particles]
         geometries = 0
         if sweep == 0 or meets(contacts, contacts_at + first, count) == 1:
-            geometries = near_tile(integers, reals, inputs, inputs_at, work, base, X, radius)
+            geometries = near_tile(rigid, rigid_at, X, radius)
         for t in range(count):
             particle = first + t
             share, pressed = zero, zero
@@ -251,15 +251,16 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ())
                             response = response + w * (own * w + there[3]) * reciprocal(grid[offset + at][3])
                     v, m = v - response * J, 1.0 / response
                     J = vec3(0.0, 0.0, 0.0)
-                told = ti.cast(sweep == SWEEPS or (sweep == 1 and share <= WEAK), ti.i32)  # no sweep will change it
-                for n in range(integers[COUPLED]):
+                final = ti.cast(sweep == SWEEPS or (sweep == 1 and share <= WEAK), ti.i32)  # no sweep will change it
+                for n in range(rigid.integers[Header.coupled]):
                     if (geometries >> ti.min(n, 30)) & 1 == 1:
-                        geometry = integers[integers[COUPLED_AT] + n]
-                        in_g = inputs_at + integers[I_GEOMETRY_AT] + GEOMETRY_INPUTS * geometry
-                        at_link, center, rot = surfaces.frame(integers, reals, work, base, geometry)
+                        geometry = coupled_geometry(rigid, n)
+                        in_g = rows.geometry_inputs(rigid, rigid_at, geometry)
+                        block, center, rot = surfaces.frame(rigid, rigid_at, geometry)
                         y = rot.transpose() @ (x - center)
-                        if surfaces.ball_distance(integers, reals, geometry, inputs[in_g + 3], y) < reach:
-                            sdf, g, _hessian = surfaces.distance(integers, reals, grids, geometry, inputs[in_g + 3], y, False)
+                        scale = rigid.inputs[in_g + GeometryInputs.scale]
+                        if surfaces.ball_distance(rigid, geometry, scale, y) < reach:
+                            sdf, g, _hessian = surfaces.distance(rigid, geometry, scale, y, False)
                             phi = sdf - radius
                             if phi < REACH * d:
                                 if sweep == 0:
@@ -267,22 +268,24 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ())
                                     share, pressed = share + own_share, pressed + sp
                                 else:
                                     normal = rot @ (g / ti.sqrt(g.dot(g)))
-                                    arm = x - load(work, at_link + P)
-                                    u = v - load(work, at_link + U) - load(work, at_link + OMEGA).cross(arm)
+                                    arm = x - load(rigid.work, block + LinkWork.position)
+                                    omega = load(rigid.work, block + LinkWork.angular_velocity)
+                                    u = v - load(rigid.work, block + LinkWork.velocity) - omega.cross(arm)
                                     rate = normal.dot(u)
                                     _still, D, N = law.normal(phi, rate, k, d, zero, s)
                                     slip = ti.sqrt(ti.max(u.dot(u) - rate * rate, zero))
                                     # m (v+ - v) = (h N - h D (v+ - v) . n) n - m pull (slip of v+)
                                     along = h * N / (m + h * D)
-                                    grip = inputs[in_g] * along
+                                    grip = rigid.inputs[in_g + GeometryInputs.friction] * along
                                     after = slip_after(slip, grip, eps)
                                     pull = grip / ti.sqrt(after * after + eps * eps)
                                     own_J = m * (along * normal - pull / (1.0 + pull) * (u - rate * normal))
                                     J = J + own_J
-                                    if told == 1:
-                                        link = integers[integers[GEOMETRY_AT] + GEOMETRY_INTS * geometry]
-                                        add(wrenches, wrenches_at + 6 * link, -1.0 / h * own_J)
-                                        add(wrenches, wrenches_at + 6 * link + 3, -1.0 / h * arm.cross(own_J))
+                                    if final == 1:
+                                        link = rigid.integers[rows.geometry_indices(rigid, geometry) + GeometryIndices.link]
+                                        wrench = rigid_at.wrenches + Wrench.SIZE * link
+                                        add(rigid.tape, wrench + Wrench.force, -1.0 / h * own_J)
+                                        add(rigid.tape, wrench + Wrench.torque, -1.0 / h * arm.cross(own_J))
             if sweep == 0:
                 contacts[contacts_at + particle] = share
                 contacts[contacts_at + total + particle] = ti.exp(-SHARPNESS * pressed)
@@ -295,8 +298,7 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ())
         grid: ti.template(), offset, velocity: ti.template(), velocity_offset, grid_bar: ti.template(), bar_offset,
         grips: ti.template(), tile_index, place, bar, contacts: ti.template(), contacts_at,
         contact_bars: ti.template(), contact_bars_at, sweep,
-        integers: ti.template(), reals: ti.template(), grids: ti.template(), inputs: ti.template(), inputs_at,
-        inputs_bar: ti.template(), work: ti.template(), base,
+        rigid: ti.template(), rigid_at: ti.template(),
     ):  # fmt: skip
         """Reverse of a sweep, given the velocities before it. The adjoints of the velocities it gathered are noted for
         `spread`, those of its impulses become those of the sweep before; those of the masses, the particles' positions, the
@@ -308,13 +310,13 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ())
         load_tile(tape, place + Component.x, X)
         load_tile(bars, bar + Component.x, Xb)
         k, radius = grips[GRIP * body], grips[GRIP * body + 1]
-        h, d, s, eps = reals[H], reals[SMOOTHING], reals[RESTITUTION_SPEED], reals[SLIP_SPEED]
+        h, d, s, eps = contact_scales(rigid)
         reach = radius + REACH * d
         zero, total = ti.cast(0.0, real), sizes[Sizes.particles]
         touched = meets(contacts, contacts_at + first, count)
         geometries = 0
         if touched == 1:
-            geometries = near_tile(integers, reals, inputs, inputs_at, work, base, X, radius)
+            geometries = near_tile(rigid, rigid_at, X, radius)
         for t in range(count):
             particle = first + t
             share = contacts[contacts_at + particle]
@@ -344,31 +346,31 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ())
                 m = 1.0 / response
                 v = v - response * old
                 J_bar = J_bar + change_bar
-                told = ti.cast(sweep == SWEEPS or (sweep == 1 and share <= WEAK), ti.i32)
+                final = ti.cast(sweep == SWEEPS or (sweep == 1 and share <= WEAK), ti.i32)
                 m_bar, x_bar = zero, vec3(0.0, 0.0, 0.0)
-                for n in range(integers[COUPLED]):
+                for n in range(rigid.integers[Header.coupled]):
                     if (geometries >> ti.min(n, 30)) & 1 == 1:
-                        geometry = integers[integers[COUPLED_AT] + n]
-                        in_g = inputs_at + integers[I_GEOMETRY_AT] + GEOMETRY_INPUTS * geometry
-                        mu, scale = inputs[in_g], inputs[in_g + 3]
-                        at_link, center, rot = surfaces.frame(integers, reals, work, base, geometry)
+                        geometry = coupled_geometry(rigid, n)
+                        in_g = rows.geometry_inputs(rigid, rigid_at, geometry)
+                        mu, scale = rigid.inputs[in_g + GeometryInputs.friction], rigid.inputs[in_g + GeometryInputs.scale]
+                        block, center, rot = surfaces.frame(rigid, rigid_at, geometry)
                         y = rot.transpose() @ (x - center)
-                        if surfaces.ball_distance(integers, reals, geometry, scale, y) < reach:
-                            sdf, g, hessian = surfaces.distance(integers, reals, grids, geometry, scale, y, True)
+                        if surfaces.ball_distance(rigid, geometry, scale, y) < reach:
+                            sdf, g, hessian = surfaces.distance(rigid, geometry, scale, y, True)
                             phi = sdf - radius
                             if phi < REACH * d:
                                 steep = ti.sqrt(g.dot(g))
                                 n_local = g / steep
                                 normal = rot @ n_local
-                                arm = x - load(work, at_link + P)
+                                arm = x - load(rigid.work, block + LinkWork.position)
                                 phi_bar, mu_bar = zero, zero
                                 n_bar, arm_bar, u_bar = vec3(0.0, 0.0, 0.0), vec3(0.0, 0.0, 0.0), vec3(0.0, 0.0, 0.0)
                                 if sweep == 0:
                                     _share, share_slope, _sp, sp_slope = crowding(phi, d)
                                     phi_bar = share_bar * share_slope + own_bar * own * sp_slope * SHARPNESS / d
                                 else:
-                                    omega = load(work, at_link + OMEGA)
-                                    u = v - load(work, at_link + U) - omega.cross(arm)
+                                    omega = load(rigid.work, block + LinkWork.angular_velocity)
+                                    u = v - load(rigid.work, block + LinkWork.velocity) - omega.cross(arm)
                                     rate = normal.dot(u)
                                     _still, D, N = law.normal(phi, rate, k, d, zero, s)
                                     slip = ti.sqrt(ti.max(u.dot(u) - rate * rate, zero))
@@ -381,9 +383,10 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ())
                                     delta = along * normal + across * (u - rate * normal)
                                     # J = m delta; the wrench (-J / h, -arm x J / h) has the adjoint (w, eta)
                                     own_J_bar = J_bar
-                                    if told == 1:
-                                        eta = load(work, at_link + ETA)
-                                        own_J_bar = own_J_bar - (load(work, at_link + W) + eta.cross(arm)) / h
+                                    if final == 1:
+                                        eta = load(rigid.work, block + LinkAdjoint.virtual_angular_velocity)
+                                        w_link = load(rigid.work, block + LinkAdjoint.virtual_velocity)
+                                        own_J_bar = own_J_bar - (w_link + eta.cross(arm)) / h
                                         arm_bar = -m / h * delta.cross(eta)
                                     delta_bar = m * own_J_bar
                                     along_bar = normal.dot(delta_bar)
@@ -409,20 +412,20 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ())
                                     n_bar = n_bar + rate_bar * u
                                     # u = v - u_link - omega x arm
                                     v_bar = v_bar + u_bar
-                                    add(work, at_link + U_BAR, -1.0 * u_bar)
-                                    add(work, at_link + OMEGA_BAR, u_bar.cross(arm))
+                                    add(rigid.work, block + LinkAdjoint.velocity_bar, -1.0 * u_bar)
+                                    add(rigid.work, block + LinkAdjoint.angular_velocity_bar, u_bar.cross(arm))
                                     arm_bar = arm_bar + omega.cross(u_bar)
                                 # the normal turns with the link; the distance's gradient with y
                                 n_local_bar = rot.transpose() @ n_bar
                                 g_bar = (n_local_bar - n_local * n_local.dot(n_local_bar)) / steep
                                 bend = hessian @ g_bar
                                 y_bar = rot @ (bend + phi_bar * g)
-                                add(work, at_link + P_BAR, -1.0 * (arm_bar + y_bar))
-                                add(work, at_link + THETA_BAR, normal.cross(n_bar) + y_bar.cross(arm))
+                                add(rigid.work, block + LinkAdjoint.position_bar, -1.0 * (arm_bar + y_bar))
+                                add(rigid.work, block + LinkAdjoint.rotation_bar, normal.cross(n_bar) + y_bar.cross(arm))
                                 x_bar = x_bar + arm_bar + y_bar
-                                inputs_bar[in_g] = inputs_bar[in_g] + mu_bar
+                                add_bar(rigid, in_g + GeometryInputs.friction, mu_bar)
                                 scale_bar = (phi_bar * (sdf - g.dot(y)) - bend.dot(y)) / scale
-                                inputs_bar[in_g + 3] = inputs_bar[in_g + 3] + scale_bar
+                                add_bar(rigid, in_g + GeometryInputs.scale, scale_bar)
                 # through the gathered velocity and the shares of the change (sweep 0: the response and the crowd), to the
                 # nodes' masses and the weights
                 for corner in range(27):

@@ -1,7 +1,7 @@
 """Event mode: the impacts of a substep in their order, each at its exact time; forward beside adjoint.
 
-An event's time t is where the gap along the bodies' ways closes, phi(q(t)) = 0. It depends on all that the ways depend on, so
-dt = -dphi / phi', with phi' the rate of the gap along the ways and dphi its change at a fixed time. In the adjoint, the time's
+An event's time t is where the gap along the bodies' paths closes, phi(q(t)) = 0. It depends on all that the paths depend on, so
+dt = -dphi / phi', with phi' the rate of the gap along the paths and dphi its change at a fixed time. In the adjoint, the time's
 own adjoint t_bar is thus passed on as phi_bar = -t_bar / phi'.
 """
 
@@ -9,175 +9,159 @@ own adjoint t_bar is thus passed on as phi_bar = -t_bar / phi'.
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
 
 from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
-from diffsim.rigid.kernels.flight import flight_stage
-from diffsim.rigid.kernels.impact import impact_law
+from diffsim.rigid.kernels.flight import Body, Flight, flight_stage
+from diffsim.rigid.kernels.impact import Impact, ImpactBars, Struck, impact_law
+from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
-    BALL,
-    COORDINATES,
-    DOFS,
-    EVENT,
-    EVENT_LINKS,
-    EVENT_PAIR,
-    EVENT_POINT,
-    EVENT_SPEED,
-    EVENT_STATE,
-    EVENT_STATES,
-    EVENT_TIME,
-    EVENT_TIME_BAR,
-    FREE,
-    GEOMETRY_AT,
-    GEOMETRY_INPUTS,
-    GEOMETRY_INTS,
-    GEOMETRY_REALS,
-    I_GEOMETRY_AT,
-    I_LINK_AT,
-    LINK_AT,
-    LINK_INPUTS,
-    LINK_INTS,
-    LINKS,
     MAX_EVENTS,
-    PAIR_AT,
-    PAIR_INTS,
-    PAIRS,
-    PLANE,
-    POINT_REALS,
-    R_GEOMETRY_AT,
-    R_POINT_AT,
-    SMOOTHING,
-    H,
-)  # fmt: skip
+    Event,
+    EventTape,
+    FreeState,
+    GeometryConstants,
+    GeometryIndices,
+    GeometryInputs,
+    Header,
+    LinkIndices,
+    PairIndices,
+    SceneConstants,
+)
+
+# What the search does with a point: look at the gap at the start of the time that is left, then at its end, and where it closes
+# between them find the root. Before the first point it looks at the bounding spheres.
+BOUNDS, AT_START, AT_END, ROOT = range(4)
 
 
-def event_stage(real, contact) -> SimpleNamespace:
+class Touch(NamedTuple):
+    """Where a point of geometry a may touch geometry b."""
+
+    a: Any  # numbers of the geometries
+    b: Any
+    scale_a: Any
+    scale_b: Any
+
+
+def event_stage(real, contact, joints) -> SimpleNamespace:
     """``integrate`` and ``integrate_adjoint``: from q, v and a to q and v after the substep."""
-    vf = vector_functions(real)
+    vf, rows = vector_functions(real), model_rows()
     flight, law = flight_stage(real), impact_law(real)
-    vec3, load, store, add = vf.vec3, vf.load, vf.store, vf.add
+    load = vf.load
     rounds = 30 if real == ti.f64 else 16  # of root finding
     close = 2.0**-52 if real == ti.f64 else 2.0**-23  # a root is as exact, as a share of h
     on_surface = 2.0**-10  # points so near, in smoothing lengths, are on the surface
 
     @ti.func
-    def meeting(integers: ti.template(), pair):
-        """Geometries of a pair and their links."""
-        at = integers[PAIR_AT] + PAIR_INTS * pair
-        a, b = integers[at], integers[at + 1]
-        geometries = integers[GEOMETRY_AT]
-        return a, b, integers[geometries + GEOMETRY_INTS * a], integers[geometries + GEOMETRY_INTS * b]
+    def geometries_of(m: ti.template(), at: ti.template(), pair):
+        """Geometries of a pair, their links and their scales."""
+        indices = rows.pair_indices(m, pair)
+        a, b = m.integers[indices + PairIndices.points], m.integers[indices + PairIndices.surface]
+        link_a = m.integers[rows.geometry_indices(m, a) + GeometryIndices.link]
+        link_b = m.integers[rows.geometry_indices(m, b) + GeometryIndices.link]
+        scale_a = m.inputs[rows.geometry_inputs(m, at, a) + GeometryInputs.scale]
+        return a, b, link_a, link_b, scale_a, m.inputs[rows.geometry_inputs(m, at, b) + GeometryInputs.scale]
 
     @ti.func
-    def touch(
-        integers: ti.template(), reals: ti.template(), grids: ti.template(), a, b, point, scale_a, scale_b,
-        rot_a, p_a, rot_b, p_b, second: ti.template(),
-    ):  # fmt: skip
+    def gap(m: ti.template(), place: ti.template(), point, a: ti.template(), b: ti.template(), second: ti.template()):
         """Of a point of geometry a: its distance to b with gradient and Hessian in b's frame, where it is there, from link a's
-        origin and from that of geometry a, and the rotation of b's frame."""
-        own_a, own_b = integers[R_GEOMETRY_AT] + GEOMETRY_REALS * a, integers[R_GEOMETRY_AT] + GEOMETRY_REALS * b
-        from_center = rot_a @ load(reals, integers[R_POINT_AT] + POINT_REALS * point)
-        arm = rot_a @ load(reals, own_a) + scale_a * from_center
-        frame_b = rot_b @ vf.load_matrix(reals, own_b + 3)
-        y = frame_b.transpose() @ (p_a + arm - p_b - rot_b @ load(reals, own_b))
-        sdf, g, hessian = contact.distance(integers, reals, grids, b, scale_b, y, second)
+        origin and from that of geometry a, and the rotation of b's frame. a, b: `Body`."""
+        constants_a, constants_b = rows.geometry_constants(m, place.a), rows.geometry_constants(m, place.b)
+        from_center = a.rot @ contact.sample_point(m, point)
+        arm = a.rot @ load(m.reals, constants_a + GeometryConstants.position) + place.scale_a * from_center
+        frame_b = b.rot @ vf.load_matrix(m.reals, constants_b + GeometryConstants.rotation)
+        y = frame_b.transpose() @ (a.p + arm - b.p - b.rot @ load(m.reals, constants_b + GeometryConstants.position))
+        sdf, g, hessian = contact.distance(m, place.b, place.scale_b, y, second)
         return sdf, g, hessian, y, arm, from_center, frame_b
 
     @ti.func
-    def reachable(
-        integers: ti.template(), reals: ti.template(), tape: ti.template(), now, a, b, link_a, link_b, scale_a, scale_b,
-        rot_a, p_a, v_a, omega_a, more_a, more_spin_a, rot_b, p_b, v_b, omega_b, more_b, more_spin_b, left,
-    ):  # fmt: skip
-        """Whether bounding spheres can meet in the time left."""
-        own_a, own_b = integers[R_GEOMETRY_AT] + GEOMETRY_REALS * a, integers[R_GEOMETRY_AT] + GEOMETRY_REALS * b
-        offset = rot_a @ load(reals, own_a)
-        bound = scale_a * reals[own_a + 17]
-        center = p_a + offset - p_b
-        frame_b = rot_b @ vf.load_matrix(reals, own_b + 3)
-        y = frame_b.transpose() @ (center - rot_b @ load(reals, own_b))
-        away = y[2]
-        if integers[integers[GEOMETRY_AT] + GEOMETRY_INTS * b + 1] != PLANE:
-            away = ti.sqrt(y.dot(y)) - scale_b * reals[own_b + 17]
-        way = length(v_a + more_a) + length(v_b + more_b)
-        lever_a, lever_b = length(offset) + bound, length(center) + bound
-        way += length(omega_a + more_spin_a) * lever_a + length(omega_b + more_spin_b) * lever_b
-        a_at = now + integers[COORDINATES] + integers[DOFS]
-        row_a, row_b = integers[LINK_AT] + LINK_INTS * link_a, integers[LINK_AT] + LINK_INTS * link_b
+    def added_path(m: ti.template(), at: ti.template(), link, lever):
+        """By how much the speed of a link's points at most grows in a unit of time."""
         faster = ti.cast(0.0, real)
-        if integers[row_a + 1] == FREE:
-            at = a_at + integers[row_a + 3]
-            faster += length(load(tape, at)) + length(load(tape, at + 3)) * lever_a
-        if integers[row_b + 1] == FREE:
-            at = a_at + integers[row_b + 3]
-            faster += length(load(tape, at)) + length(load(tape, at + 3)) * lever_b
-        return away - bound < left * (way + 0.5 * left * faster)
+        if flight.is_free(m, link):
+            a_at = flight.acceleration_at(m, at, link)
+            faster = length(load(m.tape, a_at)) + length(load(m.tape, a_at + 3)) * lever
+        return faster
+
+    @ti.func
+    def reachable(
+        m: ti.template(), at: ti.template(), place: ti.template(), link_a, link_b, a: ti.template(), b: ti.template(), left
+    ):  # fmt: skip
+        """Whether bounding spheres can meet in the time ``left``. a, b: `Body`."""
+        constants_a, constants_b = rows.geometry_constants(m, place.a), rows.geometry_constants(m, place.b)
+        offset = a.rot @ load(m.reals, constants_a + GeometryConstants.position)
+        bound = place.scale_a * m.reals[constants_a + GeometryConstants.reach]
+        center = a.p + offset - b.p
+        frame_b = b.rot @ vf.load_matrix(m.reals, constants_b + GeometryConstants.rotation)
+        y = frame_b.transpose() @ (center - b.rot @ load(m.reals, constants_b + GeometryConstants.position))
+        away = contact.ball_distance(m, place.b, place.scale_b, y)
+        speed = length(a.v + a.extra_v) + length(b.v + b.extra_v)
+        lever_a, lever_b = length(offset) + bound, length(center) + bound
+        speed += length(a.omega + a.extra_omega) * lever_a + length(b.omega + b.extra_omega) * lever_b
+        faster = added_path(m, at, link_a, lever_a)
+        faster += added_path(m, at, link_b, lever_b)
+        return away - bound < left * (speed + 0.5 * left * faster)
 
     @ti.func
     def length(x):
         return ti.sqrt(x.dot(x))
 
     @ti.func
-    def find(
-        integers: ti.template(), reals: ti.template(), grids: ti.template(), inputs: ti.template(), inputs_at,
-        tape: ti.template(), now, events_at, count, clock,
-    ):  # fmt: skip
-        """Whether there is an event after those before ``clock``: record number ``count`` is told its time, pair and point."""
-        h, slow, near = reals[H], -reals[EVENT_SPEED], ti.static(on_surface) * reals[SMOOTHING]
+    def find(m: ti.template(), at: ti.template(), count, clock):
+        """Whether there is an event after the time ``clock``, that of the ``count`` events before: the first one's time, pair
+        and point are written to the next record."""
+        h, slow = m.reals[SceneConstants.dt], -m.reals[SceneConstants.event_speed]
+        near = ti.static(on_surface) * m.reals[SceneConstants.smoothing]
         first, first_pair, first_point = h, -1, 0
-        for pair in range(integers[PAIRS]):
-            if integers[integers[PAIR_AT] + PAIR_INTS * pair + 2] == 1:
-                a, b, link_a, link_b = meeting(integers, pair)
-                section = inputs_at + integers[I_GEOMETRY_AT]
-                scale_a, scale_b = inputs[section + GEOMETRY_INPUTS * a + 3], inputs[section + GEOMETRY_INPUTS * b + 3]
-                radius = scale_a * reals[integers[R_GEOMETRY_AT] + GEOMETRY_REALS * a + 16]
-                qa_at, va_at, since_a, _last_a = flight.start(integers, tape, now, events_at, count, link_a)
-                qb_at, vb_at, since_b, _last_b = flight.start(integers, tape, now, events_at, count, link_b)
-                point, end = -1, contact.last_point(integers, a, b)
-                begin = integers[integers[GEOMETRY_AT] + GEOMETRY_INTS * a + 2]
+        for pair in range(m.integers[Header.pairs]):
+            if m.integers[rows.pair_indices(m, pair) + PairIndices.events] == 1:
+                a, b, link_a, link_b, scale_a, scale_b = geometries_of(m, at, pair)
+                place = ti.static(Touch(a, b, scale_a, scale_b))
+                radius = scale_a * m.reals[rows.geometry_constants(m, a) + GeometryConstants.point_radius]
+                q_a, start_v_a, since_a, last_a = flight.start(m, at, count, link_a)
+                q_b, start_v_b, since_b, last_b = flight.start(m, at, count, link_b)
+                flight_a = ti.static(Flight(link_a, q_a, start_v_a, since_a, last_a))
+                flight_b = ti.static(Flight(link_b, q_b, start_v_b, since_b, last_b))
+                begin = m.integers[rows.geometry_indices(m, a) + GeometryIndices.first_point]
+                point, end = -1, contact.end_point(m, a, b)
                 # one loop over the points and the times at which they are looked at, so that the distance is compiled once
                 t, low, high = clock, clock, h
                 f_low = ti.cast(0.0, real)
-                stage, round_ = -1, 0  # -1: bounding spheres, 0: at the clock, 1: at the end, 2: root finding
+                stage, round_ = BOUNDS, 0
                 while point < end:
-                    rot_a, p_a, v_a, omega_a, more_a, more_spin_a = flight.body(
-                        integers, reals, inputs, inputs_at, tape, now, link_a, qa_at, va_at, t - since_a
-                    )
-                    rot_b, p_b, v_b, omega_b, more_b, more_spin_b = flight.body(
-                        integers, reals, inputs, inputs_at, tape, now, link_b, qb_at, vb_at, t - since_b
-                    )
+                    rot_a, p_a, v_a, omega_a, extra_v_a, extra_omega_a = flight.body(m, at, flight_a, t)
+                    rot_b, p_b, v_b, omega_b, extra_v_b, extra_omega_b = flight.body(m, at, flight_b, t)
+                    body_a = ti.static(Body(rot_a, p_a, v_a, omega_a, extra_v_a, extra_omega_a))
+                    body_b = ti.static(Body(rot_b, p_b, v_b, omega_b, extra_v_b, extra_omega_b))
                     done, found = 0, 0
-                    if stage == -1:
+                    if stage == BOUNDS:
                         point = begin
-                        stage = 0
-                        if not reachable(
-                            integers, reals, tape, now, a, b, link_a, link_b, scale_a, scale_b, rot_a, p_a, v_a, omega_a,
-                            more_a, more_spin_a, rot_b, p_b, v_b, omega_b, more_b, more_spin_b, h - clock,
-                        ):  # fmt: skip
+                        stage = AT_START
+                        if not reachable(m, at, place, link_a, link_b, body_a, body_b, h - clock):
                             point = end
                     else:
-                        sdf, g, _hessian, _y, arm, _from_center, frame_b = touch(
-                            integers, reals, grids, a, b, point, scale_a, scale_b, rot_a, p_a, rot_b, p_b, False
-                        )
+                        sdf, g, _hessian, _y, arm, _from_center, frame_b = gap(m, place, point, body_a, body_b, False)
                         phi = sdf - radius
                         slope = frame_b @ g
                         n = slope / length(slope)
                         arm_a = arm - radius * n
                         arm_b = p_a + arm_a - p_b
                         rate = n.dot(v_a + omega_a.cross(arm_a) - v_b - omega_b.cross(arm_b))
-                        if stage == 0:
+                        if stage == AT_START:
                             if phi < -near or (phi <= near and rate >= slow):
                                 done = 1  # inside, or leaving the surface or too slow on it
                             elif phi <= 0.0:
                                 found = 1
                             else:
-                                stage, f_low = 1, phi
+                                stage, f_low = AT_END, phi
                                 low, high = clock, first
                                 t = first
-                        elif stage == 1:
+                        elif stage == AT_END:
                             if phi >= 0.0:
                                 done = 1
                             else:
-                                stage, round_ = 2, 0
+                                stage, round_ = ROOT, 0
                                 t = low + (high - low) * (f_low / (f_low - phi))
                         else:
                             # Newton's step if it stays within the bracket, else halve that
@@ -186,8 +170,8 @@ def event_stage(real, contact) -> SimpleNamespace:
                             else:
                                 high = t
                             along = slope.dot(
-                                v_a + more_a + (omega_a + more_spin_a).cross(arm) - v_b - more_b
-                                - (omega_b + more_spin_b).cross(p_a + arm - p_b)
+                                v_a + extra_v_a + (omega_a + extra_omega_a).cross(arm) - v_b - extra_v_b
+                                - (omega_b + extra_omega_b).cross(p_a + arm - p_b)
                             )  # fmt: skip
                             better = 0.5 * (low + high)
                             if along < 0.0:
@@ -204,210 +188,158 @@ def event_stage(real, contact) -> SimpleNamespace:
                                 first, first_pair, first_point = t, pair, point
                         if done == 1:
                             point += 1
-                            stage, t = 0, clock
-        record = events_at + 1 + EVENT * count
-        tape[record + EVENT_PAIR], tape[record + EVENT_POINT] = ti.cast(first_pair, real), ti.cast(first_point, real)
-        tape[record + EVENT_TIME] = first
+                            stage, t = AT_START, clock
+        record = flight.event_record(at, count)
+        m.tape[record + Event.pair], m.tape[record + Event.point] = ti.cast(first_pair, real), ti.cast(first_point, real)
+        m.tape[record + Event.time] = first
         return ti.cast(first_pair >= 0, ti.i32)
 
     @ti.func
-    def strike(
-        integers: ti.template(), reals: ti.template(), grids: ti.template(), inputs: ti.template(), inputs_at,
-        tape: ti.template(), now, events_at, count,
-    ):  # fmt: skip
-        """Record number ``count`` is told both links' states just after the impact."""
-        record = events_at + 1 + EVENT * count
-        pair, point = ti.cast(tape[record + EVENT_PAIR], ti.i32), ti.cast(tape[record + EVENT_POINT], ti.i32)
-        t = tape[record + EVENT_TIME]
-        a, b, link_a, link_b = meeting(integers, pair)
-        section = inputs_at + integers[I_GEOMETRY_AT]
-        in_a, in_b = section + GEOMETRY_INPUTS * a, section + GEOMETRY_INPUTS * b
-        radius = inputs[in_a + 3] * reals[integers[R_GEOMETRY_AT] + GEOMETRY_REALS * a + 16]
-        qa_at, va_at, since_a, _last_a = flight.start(integers, tape, now, events_at, count, link_a)
-        qb_at, vb_at, since_b, _last_b = flight.start(integers, tape, now, events_at, count, link_b)
-        rot_a, p_a, v_a, omega_a, _ma, _sa = flight.body(
-            integers, reals, inputs, inputs_at, tape, now, link_a, qa_at, va_at, t - since_a
-        )
-        rot_b, p_b, v_b, omega_b, _mb, _sb = flight.body(
-            integers, reals, inputs, inputs_at, tape, now, link_b, qb_at, vb_at, t - since_b
-        )
-        _sdf, g, _hessian, _y, arm, _from_center, frame_b = touch(
-            integers, reals, grids, a, b, point, inputs[in_a + 3], inputs[in_b + 3], rot_a, p_a, rot_b, p_b, False
-        )
+    def strike(m: ti.template(), at: ti.template(), count):
+        """Writes both links' states just after the impact to record number ``count``."""
+        record = flight.event_record(at, count)
+        pair, point = ti.cast(m.tape[record + Event.pair], ti.i32), ti.cast(m.tape[record + Event.point], ti.i32)
+        t = m.tape[record + Event.time]
+        a, b, link_a, link_b, scale_a, scale_b = geometries_of(m, at, pair)
+        place = ti.static(Touch(a, b, scale_a, scale_b))
+        in_a, in_b = rows.geometry_inputs(m, at, a), rows.geometry_inputs(m, at, b)
+        radius = scale_a * m.reals[rows.geometry_constants(m, a) + GeometryConstants.point_radius]
+        q_a, start_v_a, since_a, last_a = flight.start(m, at, count, link_a)
+        q_b, start_v_b, since_b, last_b = flight.start(m, at, count, link_b)
+        flight_a = ti.static(Flight(link_a, q_a, start_v_a, since_a, last_a))
+        flight_b = ti.static(Flight(link_b, q_b, start_v_b, since_b, last_b))
+        rot_a, p_a, v_a, omega_a, extra_v_a, extra_omega_a = flight.body(m, at, flight_a, t)
+        rot_b, p_b, v_b, omega_b, extra_v_b, extra_omega_b = flight.body(m, at, flight_b, t)
+        body_a = ti.static(Body(rot_a, p_a, v_a, omega_a, extra_v_a, extra_omega_a))
+        body_b = ti.static(Body(rot_b, p_b, v_b, omega_b, extra_v_b, extra_omega_b))
+        _sdf, g, _hessian, _y, arm, _from_center, frame_b = gap(m, place, point, body_a, body_b, False)
         n = frame_b @ (g / length(g))
         arm_a = arm - radius * n
         arm_b = p_a + arm_a - p_b
-        mu, e, _k = contact.mean_properties(inputs, in_a, in_b)
-        inverse_a, M_a, rho_a = law.inertia(integers, inputs, inputs_at, link_a, rot_a)
-        inverse_b, M_b, rho_b = law.inertia(integers, inputs, inputs_at, link_b, rot_b)
+        mu, e, _k = contact.mean_properties(m, in_a, in_b)
+        inverse_a, M_a, rho_a = law.inertia(m, at, link_a, rot_a)
+        inverse_b, M_b, rho_b = law.inertia(m, at, link_b, rot_b)
+        s_a, s_b = arm_a - rho_a, arm_b - rho_b
+        struck_a, struck_b = ti.static(Struck(inverse_a, M_a, rot_a, rho_a, s_a), Struck(inverse_b, M_b, rot_b, rho_b, s_b))
         u = v_a + omega_a.cross(arm_a) - v_b - omega_b.cross(arm_b)
-        J, _j, _jt, _Kn, _Kt, _after, _t, _slip, _sticks = law.impulse(
-            n, u, e, mu, inverse_a, M_a, arm_a - rho_a, inverse_b, M_b, arm_b - rho_b
-        )
-        dv_a, dw_a = law.pushed(inverse_a, M_a, rot_a, arm_a - rho_a, rho_a, J)
-        dv_b, dw_b = law.pushed(inverse_b, M_b, rot_b, arm_b - rho_b, rho_b, -1.0 * J)
-        record_side(integers, reals, inputs, inputs_at, tape, now, link_a, qa_at, va_at, t - since_a, dv_a, dw_a, record, 0)
-        record_side(integers, reals, inputs, inputs_at, tape, now, link_b, qb_at, vb_at, t - since_b, dv_b, dw_b, record, 1)
+        J, _j, _jt, _Kn, _Kt, _after, _t, _slip, _sticks = law.impulse(n, u, e, mu, struck_a, struck_b)
+        dv_a, dw_a = law.velocity_change(struck_a, J)
+        dv_b, dw_b = law.velocity_change(struck_b, -1.0 * J)
+        record_side(m, at, flight_a, t, dv_a, dw_a, record, 0)
+        record_side(m, at, flight_b, t, dv_b, dw_b, record, 1)
 
     @ti.func
-    def record_side(
-        integers: ti.template(), reals: ti.template(), inputs: ti.template(), inputs_at, tape: ti.template(), now, link,
-        q_at, v_at, tau, dv, dw, record, side: ti.template(),
-    ):  # fmt: skip
-        row = integers[LINK_AT] + LINK_INTS * link
-        tape[record + EVENT_LINKS + side] = ti.cast(link, real)
-        if integers[row + 1] == FREE:
-            a_at = now + integers[COORDINATES] + integers[DOFS] + integers[row + 3]
-            p, Q, v, w = flight.flown(reals, inputs, inputs_at, tape, q_at, v_at, a_at, tau)
-            at = record + EVENT_STATES + EVENT_STATE * side
-            flight.put(tape, at, at + 7, p, Q, v + dv, w + dw)
+    def record_side(m: ti.template(), at: ti.template(), own: ti.template(), t, dv, dw, record, side: ti.template()):
+        """Of one of an event's links: its number, and its state just after the impact, which changes its velocities."""
+        m.tape[record + ti.static(Event.links + side)] = ti.cast(own.link, real)
+        if flight.is_free(m, own.link):
+            a_at = flight.acceleration_at(m, at, own.link)
+            p, Q, v, w = flight.flown(m, at, own.q, own.v, a_at, t - own.since)
+            state = record + ti.static(Event.first_state + FreeState.SIZE * side)
+            flight.put(m, state, state + FreeState.velocity, p, Q, v + dv, w + dw)
 
     @ti.func
-    def integrate(
-        integers: ti.template(), reals: ti.template(), grids: ti.template(), inputs: ti.template(), inputs_at,
-        tape: ti.template(), now, new, events_at,
-    ):  # fmt: skip
-        """From row ``now``, which holds a, to row ``new``, which may be the same; the events stand at ``events_at``. After
-        MAX_EVENTS of them the rest of the substep goes on without."""
-        h = reals[H]
-        coordinates, dofs = integers[COORDINATES], integers[DOFS]
+    def integrate(m: ti.template(), at: ti.template()):
+        """From the row that holds q, v and a to the row ``at.new``, which may be the same. After MAX_EVENTS of them the rest of
+        the substep goes on without."""
+        h = m.reals[SceneConstants.dt]
         count, clock = 0, ti.cast(0.0, real)
         searching = 1
         while searching == 1:
-            searching = find(integers, reals, grids, inputs, inputs_at, tape, now, events_at, count, clock)
+            searching = find(m, at, count, clock)
             if searching == 1:
-                strike(integers, reals, grids, inputs, inputs_at, tape, now, events_at, count)
-                clock = tape[events_at + 1 + EVENT * count + EVENT_TIME]
+                strike(m, at, count)
+                clock = m.tape[flight.event_record(at, count) + Event.time]
                 count += 1
                 if count == MAX_EVENTS:
                     searching = 0
-        tape[events_at] = ti.cast(count, real)
-        for i in range(1, integers[LINKS]):
-            link = integers[LINK_AT] + LINK_INTS * i
-            kind, qi, k = integers[link + 1], integers[link + 2], integers[link + 3]
-            v_at, a_at = now + coordinates + k, now + coordinates + dofs + k
-            new_q, new_v = new + qi, new + coordinates + k
-            if kind == FREE:
-                from_q, from_v, since, _last = flight.start(integers, tape, now, events_at, count, i)
-                p, Q, v, w = flight.flown(reals, inputs, inputs_at, tape, from_q, from_v, a_at, h - since)
-                flight.put(tape, new_q, new_v, p, Q, v, w)
-            elif kind == BALL:
-                v = load(tape, v_at) + h * load(tape, a_at)
-                Q = vf.turned(vf.load_quaternion(tape, now + qi), h * v)
-                for n in ti.static(range(4)):
-                    tape[new_q + n] = Q[n]
-                store(tape, new_v, v)
-            elif kind > 0:
-                v = tape[v_at] + h * tape[a_at]
-                tape[new_q] = tape[now + qi] + h * v
-                tape[new_v] = v
+        m.tape[at.events + EventTape.count] = ti.cast(count, real)
+        for i in range(1, m.integers[Header.links]):
+            if flight.is_free(m, i):
+                indices = rows.link_indices(m, i)
+                new_q = at.new + m.integers[indices + LinkIndices.coordinate]
+                new_v = at.new + m.integers[Header.coordinates] + m.integers[indices + LinkIndices.dof]
+                from_q, from_v, since, _last = flight.start(m, at, count, i)
+                p, Q, v, w = flight.flown(m, at, from_q, from_v, flight.acceleration_at(m, at, i), h - since)
+                flight.put(m, new_q, new_v, p, Q, v, w)
+            else:
+                joints.integrate(m, at, i)
 
     @ti.func
-    def integrate_adjoint(
-        integers: ti.template(), reals: ti.template(), grids: ti.template(), inputs: ti.template(), inputs_at,
-        tape: ti.template(), now, events_at, bars: ti.template(), q_bar_at, v_bar_at, a_bar_at,
-        inputs_bar: ti.template(), bar_at,
-    ):  # fmt: skip
-        """Adjoints of q and v after the substep to those before it, in place, as far as a is constant; that of a is set, those
-        of the inputs are added to."""
-        h = reals[H]
-        coordinates, dofs = integers[COORDINATES], integers[DOFS]
-        count = ti.cast(tape[events_at], ti.i32)
+    def integrate_adjoint(m: ti.template(), at: ti.template()):
+        """Adjoints of q and v after the substep to those before it, in place, as far as a is constant; that of a is set in
+        ``at.vector``, those of the inputs are added to."""
+        h = m.reals[SceneConstants.dt]
+        count = ti.cast(m.tape[at.events + EventTape.count], ti.i32)
         for n in range(count):
-            tape[events_at + 1 + EVENT * n + EVENT_TIME_BAR] = 0.0
-        for k in range(dofs):
-            bars[a_bar_at + k] = 0.0
-        for i in range(1, integers[LINKS]):
-            link = integers[LINK_AT] + LINK_INTS * i
-            kind, qi, k = integers[link + 1], integers[link + 2], integers[link + 3]
-            a_at, q_bar, v_bar = now + coordinates + dofs + k, q_bar_at + qi, v_bar_at + k
-            if kind == FREE:
-                from_q, from_v, since, last = flight.start(integers, tape, now, events_at, count, i)
-                p_bar, velocity_bar, spin_bar = load(bars, q_bar), load(bars, v_bar), load(bars, v_bar + 3)
-                Q_bar, turn_bar, tau_bar = flight.flown_adjoint(
-                    reals, inputs, inputs_at, tape, from_q, from_v, a_at, h - since, p_bar,
-                    vf.load_quaternion(bars, q_bar + 3), velocity_bar, spin_bar,
+            m.tape[flight.event_record(at, n) + Event.time_bar] = 0.0
+        for k in range(m.integers[Header.dofs]):
+            m.work[at.vector + k] = 0.0
+        for i in range(1, m.integers[Header.links]):
+            if flight.is_free(m, i):
+                indices = rows.link_indices(m, i)
+                q_bar = at.q_bar + m.integers[indices + LinkIndices.coordinate]
+                p_bar, velocity_bar, spin_bar = flight.state_bars(m, at, i)
+                from_q, from_v, since, last = flight.start(m, at, count, i)
+                own = ti.static(Flight(i, from_q, from_v, since, last))
+                flight.back_to_start(
+                    m, at, own, flight.acceleration_at(m, at, i), h - since, p_bar,
+                    vf.load_quaternion(m.work, q_bar + FreeState.quaternion), velocity_bar, spin_bar,
                 )  # fmt: skip
-                flight.settle(
-                    reals, inputs, inputs_at, tape, a_at, bars, q_bar, v_bar, a_bar_at + k, inputs_bar, bar_at, h - since,
-                    p_bar, Q_bar, velocity_bar, spin_bar, turn_bar,
-                )  # fmt: skip
-                if last >= 0:
-                    tape[last + EVENT_TIME_BAR] = tape[last + EVENT_TIME_BAR] - tau_bar
-            elif kind == BALL:
-                turn = h * (load(tape, now + coordinates + k) + h * load(tape, a_at))
-                Q_bar, turn_bar = vf.turned_adjoint(vf.load_quaternion(tape, now + qi), turn, vf.load_quaternion(bars, q_bar))
-                for n in ti.static(range(4)):
-                    bars[q_bar + n] = Q_bar[n]
-                add(bars, v_bar, h * turn_bar)
-                store(bars, a_bar_at + k, h * load(bars, v_bar))
-            elif kind > 0:
-                bars[v_bar] = bars[v_bar] + h * bars[q_bar]
-                bars[a_bar_at + k] = h * bars[v_bar]
+            else:
+                joints.integrate_adjoint(m, at, i)
         for back in range(count):
-            strike_adjoint(
-                integers, reals, grids, inputs, inputs_at, tape, now, events_at, count - 1 - back,
-                bars, q_bar_at, v_bar_at, a_bar_at, inputs_bar, bar_at,
-            )  # fmt: skip
+            strike_adjoint(m, at, count - 1 - back)
 
     @ti.func
-    def strike_adjoint(
-        integers: ti.template(), reals: ti.template(), grids: ti.template(), inputs: ti.template(), inputs_at,
-        tape: ti.template(), now, events_at, number, bars: ti.template(), q_bar_at, v_bar_at, a_bar_at,
-        inputs_bar: ti.template(), bar_at,
-    ):  # fmt: skip
+    def strike_adjoint(m: ti.template(), at: ti.template(), number):
         """Adjoints of both links' q and v after an event to those after each one's event before."""
-        record = events_at + 1 + EVENT * number
-        pair, point = ti.cast(tape[record + EVENT_PAIR], ti.i32), ti.cast(tape[record + EVENT_POINT], ti.i32)
-        t = tape[record + EVENT_TIME]
-        a, b, link_a, link_b = meeting(integers, pair)
-        section = integers[I_GEOMETRY_AT]
-        in_a, in_b = inputs_at + section + GEOMETRY_INPUTS * a, inputs_at + section + GEOMETRY_INPUTS * b
-        scale_a, scale_b = inputs[in_a + 3], inputs[in_b + 3]
-        plain_radius = reals[integers[R_GEOMETRY_AT] + GEOMETRY_REALS * a + 16]
+        record = flight.event_record(at, number)
+        pair, point = ti.cast(m.tape[record + Event.pair], ti.i32), ti.cast(m.tape[record + Event.point], ti.i32)
+        t = m.tape[record + Event.time]
+        a, b, link_a, link_b, scale_a, scale_b = geometries_of(m, at, pair)
+        place = ti.static(Touch(a, b, scale_a, scale_b))
+        in_a, in_b = rows.geometry_inputs(m, at, a), rows.geometry_inputs(m, at, b)
+        plain_radius = m.reals[rows.geometry_constants(m, a) + GeometryConstants.point_radius]
         radius = scale_a * plain_radius
-        qa_at, va_at, since_a, last_a = flight.start(integers, tape, now, events_at, number, link_a)
-        qb_at, vb_at, since_b, last_b = flight.start(integers, tape, now, events_at, number, link_b)
-        rot_a, p_a, v_a, omega_a, _ma, _sa = flight.body(
-            integers, reals, inputs, inputs_at, tape, now, link_a, qa_at, va_at, t - since_a
-        )
-        rot_b, p_b, v_b, omega_b, _mb, _sb = flight.body(
-            integers, reals, inputs, inputs_at, tape, now, link_b, qb_at, vb_at, t - since_b
-        )
-        sdf, g, hessian, y, arm, from_center, frame_b = touch(
-            integers, reals, grids, a, b, point, scale_a, scale_b, rot_a, p_a, rot_b, p_b, True
-        )
+        q_a, start_v_a, since_a, last_a = flight.start(m, at, number, link_a)
+        q_b, start_v_b, since_b, last_b = flight.start(m, at, number, link_b)
+        flight_a = ti.static(Flight(link_a, q_a, start_v_a, since_a, last_a))
+        flight_b = ti.static(Flight(link_b, q_b, start_v_b, since_b, last_b))
+        rot_a, p_a, v_a, omega_a, extra_v_a, extra_omega_a = flight.body(m, at, flight_a, t)
+        rot_b, p_b, v_b, omega_b, extra_v_b, extra_omega_b = flight.body(m, at, flight_b, t)
+        body_a = ti.static(Body(rot_a, p_a, v_a, omega_a, extra_v_a, extra_omega_a))
+        body_b = ti.static(Body(rot_b, p_b, v_b, omega_b, extra_v_b, extra_omega_b))
+        sdf, g, hessian, y, arm, from_center, frame_b = gap(m, place, point, body_a, body_b, True)
         steep = length(g)
         n_local = g / steep
         n, slope = frame_b @ n_local, frame_b @ g
         arm_a = arm - radius * n
         arm_b = p_a + arm_a - p_b
-        mu, e, _k = contact.mean_properties(inputs, in_a, in_b)
-        inverse_a, M_a, rho_a = law.inertia(integers, inputs, inputs_at, link_a, rot_a)
-        inverse_b, M_b, rho_b = law.inertia(integers, inputs, inputs_at, link_b, rot_b)
+        mu, e, _k = contact.mean_properties(m, in_a, in_b)
+        inverse_a, M_a, rho_a = law.inertia(m, at, link_a, rot_a)
+        inverse_b, M_b, rho_b = law.inertia(m, at, link_b, rot_b)
         s_a, s_b = arm_a - rho_a, arm_b - rho_b
+        struck_a, struck_b = ti.static(Struck(inverse_a, M_a, rot_a, rho_a, s_a), Struck(inverse_b, M_b, rot_b, rho_b, s_b))
         u = v_a + omega_a.cross(arm_a) - v_b - omega_b.cross(arm_b)
-        J, j, jt, Kn, Kt, after, along, slip, sticks = law.impulse(n, u, e, mu, inverse_a, M_a, s_a, inverse_b, M_b, s_b)
+        J, j, jt, Kn, Kt, after, tangent, slip, sticks = law.impulse(n, u, e, mu, struck_a, struck_b)
+        hit = ti.static(Impact(n, u, e, mu, j, jt, Kn, Kt, after, tangent, slip, sticks))
         # the impulse and what it depends on
-        pa_bar, va_bar, wa_bar = flight.bars_of(integers, bars, q_bar_at, v_bar_at, link_a)
-        pb_bar, vb_bar, wb_bar = flight.bars_of(integers, bars, q_bar_at, v_bar_at, link_b)
-        motion_a, _turning_a = law.virtual(M_a, rot_a, s_a, rho_a, inverse_a, va_bar, wa_bar)
-        motion_b, _turning_b = law.virtual(M_b, rot_b, s_b, rho_b, inverse_b, vb_bar, wb_bar)
-        n_bar, u_bar, e_bar, mu_bar, x, c = law.impulse_adjoint(
-            motion_a - motion_b, n, u, e, mu, j, jt, Kn, Kt, after, along, slip, sticks, inverse_a, M_a, s_a,
-            inverse_b, M_b, s_b,
-        )  # fmt: skip
-        one, links = ti.cast(1.0, real), bar_at + integers[I_LINK_AT]
+        pa_bar, va_bar, wa_bar = flight.state_bars(m, at, link_a)
+        pb_bar, vb_bar, wb_bar = flight.state_bars(m, at, link_b)
+        motion_a, _before_a = law.point_motion(struck_a, va_bar, wa_bar)
+        motion_b, _before_b = law.point_motion(struck_b, vb_bar, wb_bar)
+        n_bar, u_bar, e_bar, mu_bar, x, c = law.impulse_adjoint(motion_a - motion_b, hit, struck_a, struck_b)
+        bars = ti.static(ImpactBars(J, n, x, tangent, c))
+        one = ti.cast(1.0, real)
         va_bar, wa_bar, theta_a, place_a = law.body_adjoint(
-            inputs_bar, links + LINK_INPUTS * link_a, one, inverse_a, M_a, rot_a, s_a, rho_a, J, n, x, along, c,
-            omega_a, u_bar, va_bar, wa_bar,
-        )  # fmt: skip
+            m, at, link_a, one, struck_a, bars, omega_a, u_bar, va_bar, wa_bar
+        )
         vb_bar, wb_bar, theta_b, place_b = law.body_adjoint(
-            inputs_bar, links + LINK_INPUTS * link_b, -one, inverse_b, M_b, rot_b, s_b, rho_b, J, n, x, along, c,
-            omega_b, u_bar, vb_bar, wb_bar,
-        )  # fmt: skip
+            m, at, link_b, -one, struck_b, bars, omega_b, u_bar, vb_bar, wb_bar
+        )
         pa_bar, pb_bar = pa_bar - place_a, pb_bar - place_b
-        # the place of contact x - radius n, and the normal, as in contact.py; the gap's part comes below
+        # the place of contact x - radius n, and the normal, as in rigid_contact.py; the gap's part comes below
         x_bar = place_a + place_b
         radius_bar = -n.dot(x_bar)
         n_bar = n_bar - radius * x_bar
@@ -416,33 +348,24 @@ def event_stage(real, contact) -> SimpleNamespace:
         reach = p_a + arm - p_b
         pa_bar, theta_a = pa_bar + x_bar, theta_a + arm.cross(x_bar)
         pb_bar, theta_b = pb_bar - y_bar, theta_b + n.cross(n_bar) + y_bar.cross(reach)
-        # the time of the impact
+        # the time of the impact: the gap has the derivatives slope and moment_a by place and turn of a, -slope and moment_b of
+        # b
         moment_a, moment_b = arm.cross(slope), slope.cross(reach)
-        along_a, ta_bar = flight.time_adjoint(
-            integers, reals, inputs, inputs_at, tape, now, link_a, qa_at, va_at, t - since_a, rot_a, slope, moment_a,
-            bars, q_bar_at, pa_bar, theta_a, va_bar, wa_bar,
-        )  # fmt: skip
+        along_a, ta_bar = flight.time_adjoint(m, at, flight_a, t, rot_a, slope, moment_a, pa_bar, theta_a, va_bar, wa_bar)
         along_b, tb_bar = flight.time_adjoint(
-            integers, reals, inputs, inputs_at, tape, now, link_b, qb_at, vb_at, t - since_b, rot_b, -1.0 * slope, moment_b,
-            bars, q_bar_at, pb_bar, theta_b, vb_bar, wb_bar,
-        )  # fmt: skip
-        phi_bar = -(tape[record + EVENT_TIME_BAR] + ta_bar + tb_bar) / (along_a + along_b)
-        flight.way_adjoint(
-            integers, reals, inputs, inputs_at, tape, now, link_a, qa_at, va_at, t - since_a, last_a, rot_a,
-            bars, q_bar_at, v_bar_at, a_bar_at, inputs_bar, bar_at,
-            pa_bar + phi_bar * slope, theta_a + phi_bar * moment_a, va_bar, wa_bar,
-        )  # fmt: skip
-        flight.way_adjoint(
-            integers, reals, inputs, inputs_at, tape, now, link_b, qb_at, vb_at, t - since_b, last_b, rot_b,
-            bars, q_bar_at, v_bar_at, a_bar_at, inputs_bar, bar_at,
-            pb_bar - phi_bar * slope, theta_b + phi_bar * moment_b, vb_bar, wb_bar,
-        )  # fmt: skip
+            m, at, flight_b, t, rot_b, -1.0 * slope, moment_b, pb_bar, theta_b, vb_bar, wb_bar
+        )
+        phi_bar = -(m.tape[record + Event.time_bar] + ta_bar + tb_bar) / (along_a + along_b)
+        flight.flight_adjoint(
+            m, at, flight_a, t, rot_a, pa_bar + phi_bar * slope, theta_a + phi_bar * moment_a, va_bar, wa_bar
+        )
+        flight.flight_adjoint(
+            m, at, flight_b, t, rot_b, pb_bar - phi_bar * slope, theta_b + phi_bar * moment_b, vb_bar, wb_bar
+        )
         scale_a_bar = (x_bar + phi_bar * slope).dot(from_center) + plain_radius * (radius_bar - phi_bar)
         scale_b_bar = (phi_bar * (sdf - g.dot(y)) - bend.dot(y)) / scale_b
-        bar_a, bar_b = bar_at + section + GEOMETRY_INPUTS * a, bar_at + section + GEOMETRY_INPUTS * b
-        add(inputs_bar, bar_a, vec3(0.5 * mu_bar, 0.5 * e_bar, 0.0))
-        add(inputs_bar, bar_b, vec3(0.5 * mu_bar, 0.5 * e_bar, 0.0))
-        inputs_bar[bar_a + 3] = inputs_bar[bar_a + 3] + scale_a_bar
-        inputs_bar[bar_b + 3] = inputs_bar[bar_b + 3] + scale_b_bar
+        none = ti.cast(0.0, real)  # the impact does not know the stiffness
+        contact.add_properties(m, in_a, 0.5 * mu_bar, 0.5 * e_bar, none, scale_a_bar)
+        contact.add_properties(m, in_b, 0.5 * mu_bar, 0.5 * e_bar, none, scale_b_bar)
 
     return SimpleNamespace(integrate=integrate, integrate_adjoint=integrate_adjoint)

@@ -1,4 +1,8 @@
-"""Forces in the joints' own coordinates: actuators, damping, dry friction, springs, limits; forward beside adjoint."""
+"""Forces in the joints' own coordinates: actuators, damping, dry friction, springs, limits; forward beside adjoint.
+
+Limits and springs act on the coordinates that are plain numbers, each with its dof as rate. The law of a limit is that of
+contact (docs/rigid.md) without restitution, its gap the coordinate's distance from the limit.
+"""
 
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
@@ -7,158 +11,171 @@ from types import SimpleNamespace
 
 from diffsim.compiler import ti
 from diffsim.rigid.kernels.compliance import compliance
+from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.rigid_records import (
-    ACTUATOR_AT,
-    ACTUATOR_INPUTS,
-    ACTUATOR_INTS,
-    ACTUATOR_REALS,
-    ACTUATORS,
     CUTOFF,
-    DAMPING,
-    DOF_AT,
-    DOF_INTS,
-    DOFS,
-    FRICTION_LOSS,
-    I_ACTUATOR_AT,
-    I_LINK_AT,
-    LIMIT,
-    LINK_AT,
-    LINK_INPUTS,
-    LINK_INTS,
-    LINK_REALS,
-    PRISMATIC,
-    R_ACTUATOR_AT,
-    R_LINK_AT,
-    R_TERM_AT,
-    RESTITUTION_SPEED,
-    REVOLUTE,
-    SLIP_SPEED,
-    SPRING,
-    TERM_AT,
-    TERM_INTS,
-    H,
-)  # fmt: skip
+    ActuatorConstants,
+    ActuatorIndices,
+    ActuatorInputs,
+    DofConstants,
+    DofIndices,
+    Header,
+    LinkInputs,
+    SceneConstants,
+    TermConstants,
+    TermIndices,
+)
+
+LIMITS = ((1.0, DofConstants.low), (-1.0, DofConstants.high))  # the sign of the gap's growth, and the limit
 
 
 def joint_stage(real) -> SimpleNamespace:
     """``forces`` and ``forces_adjoint``."""
-    law = compliance(real)
+    law, rows = compliance(real), model_rows()
 
     @ti.func
-    def length_and_rate(integers: ti.template(), reals: ti.template(), row: ti.template(), q_at, v_at, begin, end):
+    def dof_constants(m: ti.template(), k):
+        return m.integers[Header.dof_constants] + DofConstants.SIZE * k
+
+    @ti.func
+    def actuator_rows(m: ti.template(), at: ti.template(), n):
+        """Where the constants and the inputs of actuator ``n`` stand, its first term, and one past its last."""
+        indices = m.integers[Header.actuator_indices] + ActuatorIndices.SIZE * n
+        constants = m.integers[Header.actuator_constants] + ActuatorConstants.SIZE * n
+        own = at.inputs + m.integers[Header.actuator_inputs] + ActuatorInputs.SIZE * n
+        return constants, own, m.integers[indices + ActuatorIndices.first_term], m.integers[indices + ActuatorIndices.end_term]
+
+    @ti.func
+    def term(m: ti.template(), t):
+        """Coordinate, dof and coefficient of a term."""
+        indices = m.integers[Header.term_indices] + TermIndices.SIZE * t
+        coefficient = m.reals[m.integers[Header.term_constants] + TermConstants.SIZE * t + TermConstants.coefficient]
+        return m.integers[indices + TermIndices.coordinate], m.integers[indices + TermIndices.dof], coefficient
+
+    @ti.func
+    def length_and_rate(m: ti.template(), at: ti.template(), first, end):
         length, rate = ti.cast(0.0, real), ti.cast(0.0, real)
-        for t in range(begin, end):
-            term, c = integers[TERM_AT] + TERM_INTS * t, reals[integers[R_TERM_AT] + t]
-            length = length + c * row[q_at + integers[term]]
-            rate = rate + c * row[v_at + integers[term + 1]]
+        for t in range(first, end):
+            qi, k, c = term(m, t)
+            length = length + c * m.tape[at.q + qi]
+            rate = rate + c * m.tape[at.v + k]
         return length, rate
 
     @ti.func
-    def forces(
-        integers: ti.template(), reals: ti.template(), inputs: ti.template(), inputs_at, controls: ti.template(), controls_at,
-        row: ti.template(), q_at, v_at, matrix: ti.template(), matrix_at, vector: ti.template(), vector_at,
-    ):  # fmt: skip
+    def forces(m: ti.template(), at: ti.template()):
         """Added to the right-hand side, and what depends on the new velocities to the matrix."""
-        h, s, eps = reals[H], reals[RESTITUTION_SPEED], reals[SLIP_SPEED]
-        dofs = integers[DOFS]
+        h, s = m.reals[SceneConstants.dt], m.reals[SceneConstants.restitution_speed]
+        eps = m.reals[SceneConstants.slip_speed]
+        dofs = m.integers[Header.dofs]
         for k in range(dofs):
-            i = integers[integers[DOF_AT] + DOF_INTS * k]
-            link, own = integers[LINK_AT] + LINK_INTS * i, integers[R_LINK_AT] + LINK_REALS * i
-            joint = inputs_at + integers[I_LINK_AT] + LINK_INPUTS * i
-            v = row[v_at + k]
-            resistance = inputs[joint + DAMPING] + inputs[joint + FRICTION_LOSS] / ti.sqrt(v * v + eps * eps)
+            indices, constants = rows.dof_indices(m, k), dof_constants(m, k)
+            joint = rows.link_inputs(m, at, m.integers[indices + DofIndices.link])
+            v = m.tape[at.v + k]
+            resistance = m.inputs[joint + LinkInputs.damping]
+            resistance = resistance + m.inputs[joint + LinkInputs.friction_loss] / ti.sqrt(v * v + eps * eps)
             force = ti.cast(0.0, real)
-            if integers[link + 1] == REVOLUTE or integers[link + 1] == PRISMATIC:
-                q = row[q_at + integers[link + 2]]
-                force = -inputs[joint + SPRING] * (q - reals[own + 18])
-                for side in ti.static((1.0, -1.0)):
-                    phi = side * (q - reals[own + ti.static(15 if side > 0 else 16)])
-                    if phi < CUTOFF * reals[own + 17]:
-                        still, D, _N = law.normal(phi, side * v, inputs[joint + LIMIT], reals[own + 17], ti.cast(0.0, real), s)
+            qi = m.integers[indices + DofIndices.coordinate]
+            if qi >= 0:
+                q, d = m.tape[at.q + qi], m.reals[constants + DofConstants.limit_smoothing]
+                force = -m.inputs[joint + LinkInputs.spring_stiffness] * (q - m.reals[constants + DofConstants.spring_rest])
+                for side, limit in ti.static(LIMITS):
+                    phi = side * (q - m.reals[constants + limit])
+                    if phi < CUTOFF * d:
+                        stiffness = m.inputs[joint + LinkInputs.limit_stiffness]
+                        still, D, _N = law.normal(phi, side * v, stiffness, d, ti.cast(0.0, real), s)
                         force = force + side * still
                         resistance = resistance + D
-            vector[vector_at + k] += force - resistance * v
-            matrix[matrix_at + k * dofs + k] += h * resistance
-        for n in range(integers[ACTUATORS]):
-            actuator, own = integers[ACTUATOR_AT] + ACTUATOR_INTS * n, integers[R_ACTUATOR_AT] + ACTUATOR_REALS * n
-            gains = inputs_at + integers[I_ACTUATOR_AT] + ACTUATOR_INPUTS * n
-            begin, end = integers[actuator + 1], integers[actuator + 2]
-            length, rate = length_and_rate(integers, reals, row, q_at, v_at, begin, end)
-            u = ti.min(ti.max(controls[controls_at + n], reals[own + 2]), reals[own + 3]) * reals[own + 4]
-            damping = inputs[gains + 2]
-            force = inputs[gains] * u - inputs[gains + 1] * length - damping * rate
-            clipped = ti.min(ti.max(force, reals[own]), reals[own + 1])
-            for t in range(begin, end):
-                k, c = integers[integers[TERM_AT] + TERM_INTS * t + 1], reals[integers[R_TERM_AT] + t]
-                vector[vector_at + k] += c * clipped
+            m.work[at.vector + k] = m.work[at.vector + k] + (force - resistance * v)
+            diagonal = at.matrix + k * dofs + k
+            m.tape[diagonal] = m.tape[diagonal] + h * resistance
+        for n in range(m.integers[Header.actuators]):
+            constants, own, first, end = actuator_rows(m, at, n)
+            length, rate = length_and_rate(m, at, first, end)
+            control = m.controls[at.controls + n]
+            low, high = m.reals[constants + ActuatorConstants.low_control], m.reals[constants + ActuatorConstants.high_control]
+            scaled = ti.min(ti.max(control, low), high) * m.reals[constants + ActuatorConstants.control_scale]
+            damping = m.inputs[own + ActuatorInputs.damping]
+            force = m.inputs[own + ActuatorInputs.gain] * scaled - m.inputs[own + ActuatorInputs.stiffness] * length
+            force = force - damping * rate
+            low, high = m.reals[constants + ActuatorConstants.low_force], m.reals[constants + ActuatorConstants.high_force]
+            clipped = ti.min(ti.max(force, low), high)
+            for t in range(first, end):
+                _qi, k, c = term(m, t)
+                m.work[at.vector + k] = m.work[at.vector + k] + c * clipped
                 if clipped == force:
-                    for other in range(begin, end):
-                        l = integers[integers[TERM_AT] + TERM_INTS * other + 1]
+                    for other in range(first, end):
+                        _qo, l, other_c = term(m, other)
                         if l <= k:
-                            matrix[matrix_at + k * dofs + l] += h * damping * c * reals[integers[R_TERM_AT] + other]
+                            entry = at.matrix + k * dofs + l
+                            m.tape[entry] = m.tape[entry] + h * damping * c * other_c
 
     @ti.func
-    def forces_adjoint(
-        integers: ti.template(), reals: ti.template(), inputs: ti.template(), inputs_at, controls: ti.template(), controls_at,
-        row: ti.template(), q_at, v_at, a_at, virtual: ti.template(), virtual_at,
-        bars: ti.template(), q_bar_at, v_bar_at, inputs_bar: ti.template(), bar_at,
-        controls_bar: ti.template(), controls_bar_at,
-    ):  # fmt: skip
-        """Adjoint of the forces' power under the virtual velocity, at constant a."""
-        h, s, eps = reals[H], reals[RESTITUTION_SPEED], reals[SLIP_SPEED]
-        for k in range(integers[DOFS]):
-            i = integers[integers[DOF_AT] + DOF_INTS * k]
-            link, own = integers[LINK_AT] + LINK_INTS * i, integers[R_LINK_AT] + LINK_REALS * i
-            joint, bar = inputs_at + integers[I_LINK_AT] + LINK_INPUTS * i, bar_at + integers[I_LINK_AT] + LINK_INPUTS * i
-            v, lam = row[v_at + k], virtual[virtual_at + k]
-            new = v + h * row[a_at + k]
+    def forces_adjoint(m: ti.template(), at: ti.template()):
+        """Adjoint of the forces' power under the virtual velocity, at constant a.
+
+        Of a dof under the virtual rate lam that is lam (force - resistance v+), with v+ = v + h a and
+        resistance = damping + loss g + D, where g = 1 / sqrt(v^2 + eps^2), so dg = -v g^3 dv."""
+        h, s = m.reals[SceneConstants.dt], m.reals[SceneConstants.restitution_speed]
+        eps = m.reals[SceneConstants.slip_speed]
+        for k in range(m.integers[Header.dofs]):
+            indices, constants = rows.dof_indices(m, k), dof_constants(m, k)
+            joint = rows.link_inputs(m, at, m.integers[indices + DofIndices.link])
+            v, lam = m.tape[at.v + k], m.work[at.vector + k]
+            new = v + h * m.tape[at.a + k]
             g = 1.0 / ti.sqrt(v * v + eps * eps)
-            loss = inputs[joint + FRICTION_LOSS]
-            v_bar = -lam * (inputs[joint + DAMPING] + loss * g - loss * new * v * g * g * g)
-            inputs_bar[bar + DAMPING] -= new * lam
-            inputs_bar[bar + FRICTION_LOSS] -= new * g * lam
-            if integers[link + 1] == REVOLUTE or integers[link + 1] == PRISMATIC:
-                qi = integers[link + 2]
-                q = row[q_at + qi]
-                q_bar = -inputs[joint + SPRING] * lam
-                inputs_bar[bar + SPRING] -= (q - reals[own + 18]) * lam
-                for side in ti.static((1.0, -1.0)):
-                    phi = side * (q - reals[own + ti.static(15 if side > 0 else 16)])
-                    if phi < CUTOFF * reals[own + 17]:
-                        k_limit, d, zero = inputs[joint + LIMIT], reals[own + 17], ti.cast(0.0, real)
-                        _still, D, _N = law.normal(phi, side * v, k_limit, d, zero, s)
+            loss = m.inputs[joint + LinkInputs.friction_loss]
+            v_bar = -lam * (m.inputs[joint + LinkInputs.damping] + loss * g - loss * new * v * g * g * g)
+            subtract(m, joint + LinkInputs.damping, new * lam)
+            subtract(m, joint + LinkInputs.friction_loss, new * g * lam)
+            qi = m.integers[indices + DofIndices.coordinate]
+            if qi >= 0:
+                q, d, zero = m.tape[at.q + qi], m.reals[constants + DofConstants.limit_smoothing], ti.cast(0.0, real)
+                q_bar = -m.inputs[joint + LinkInputs.spring_stiffness] * lam
+                stretch = q - m.reals[constants + DofConstants.spring_rest]
+                subtract(m, joint + LinkInputs.spring_stiffness, stretch * lam)
+                for side, limit in ti.static(LIMITS):
+                    phi = side * (q - m.reals[constants + limit])
+                    if phi < CUTOFF * d:
+                        stiffness = m.inputs[joint + LinkInputs.limit_stiffness]
+                        _still, D, _N = law.normal(phi, side * v, stiffness, d, zero, s)
                         phi_bar, rate_bar, k_bar, _e_bar = law.normal_adjoint(
-                            phi, side * v, k_limit, d, zero, s, side * lam, -new * lam, zero
+                            phi, side * v, stiffness, d, zero, s, side * lam, -new * lam, zero
                         )
                         q_bar = q_bar + side * phi_bar
                         v_bar = v_bar + side * rate_bar - D * lam
-                        inputs_bar[bar + LIMIT] += k_bar
-                bars[q_bar_at + qi] += q_bar
-            bars[v_bar_at + k] += v_bar
-        for n in range(integers[ACTUATORS]):
-            actuator, own = integers[ACTUATOR_AT] + ACTUATOR_INTS * n, integers[R_ACTUATOR_AT] + ACTUATOR_REALS * n
-            gains, gains_bar = inputs_at + integers[I_ACTUATOR_AT], bar_at + integers[I_ACTUATOR_AT]
-            gains, gains_bar = gains + ACTUATOR_INPUTS * n, gains_bar + ACTUATOR_INPUTS * n
-            begin, end = integers[actuator + 1], integers[actuator + 2]
-            length, rate = length_and_rate(integers, reals, row, q_at, v_at, begin, end)
-            given = controls[controls_at + n]
-            u = ti.min(ti.max(given, reals[own + 2]), reals[own + 3])
-            scaled = u * reals[own + 4]
-            force = inputs[gains] * scaled - inputs[gains + 1] * length - inputs[gains + 2] * rate
-            if force >= reals[own] and force <= reals[own + 1]:
+                        subtract(m, joint + LinkInputs.limit_stiffness, -k_bar)
+                m.work[at.q_bar + qi] = m.work[at.q_bar + qi] + q_bar
+            m.work[at.v_bar + k] = m.work[at.v_bar + k] + v_bar
+        for n in range(m.integers[Header.actuators]):
+            constants, own, first, end = actuator_rows(m, at, n)
+            length, rate = length_and_rate(m, at, first, end)
+            control, control_scale = m.controls[at.controls + n], m.reals[constants + ActuatorConstants.control_scale]
+            low, high = m.reals[constants + ActuatorConstants.low_control], m.reals[constants + ActuatorConstants.high_control]
+            clipped = ti.min(ti.max(control, low), high)
+            scaled = clipped * control_scale
+            gain, stiffness = m.inputs[own + ActuatorInputs.gain], m.inputs[own + ActuatorInputs.stiffness]
+            damping = m.inputs[own + ActuatorInputs.damping]
+            force = gain * scaled - stiffness * length - damping * rate
+            low, high = m.reals[constants + ActuatorConstants.low_force], m.reals[constants + ActuatorConstants.high_force]
+            if force >= low and force <= high:
                 power, rate_new = ti.cast(0.0, real), ti.cast(0.0, real)
-                for t in range(begin, end):
-                    k, c = integers[integers[TERM_AT] + TERM_INTS * t + 1], reals[integers[R_TERM_AT] + t]
-                    power = power + c * virtual[virtual_at + k]
-                    rate_new = rate_new + c * (row[v_at + k] + h * row[a_at + k])
-                inputs_bar[gains_bar] += scaled * power
-                inputs_bar[gains_bar + 1] -= length * power
-                inputs_bar[gains_bar + 2] -= rate_new * power
-                if u == given:
-                    controls_bar[controls_bar_at + n] += inputs[gains] * reals[own + 4] * power
-                for t in range(begin, end):
-                    term, c = integers[TERM_AT] + TERM_INTS * t, reals[integers[R_TERM_AT] + t]
-                    bars[q_bar_at + integers[term]] -= inputs[gains + 1] * c * power
-                    bars[v_bar_at + integers[term + 1]] -= inputs[gains + 2] * c * power
+                for t in range(first, end):
+                    _qi, k, c = term(m, t)
+                    power = power + c * m.work[at.vector + k]
+                    rate_new = rate_new + c * (m.tape[at.v + k] + h * m.tape[at.a + k])
+                subtract(m, own + ActuatorInputs.gain, -scaled * power)
+                subtract(m, own + ActuatorInputs.stiffness, length * power)
+                subtract(m, own + ActuatorInputs.damping, rate_new * power)
+                if clipped == control:
+                    control_bar = at.controls + n
+                    m.controls_bar[control_bar] = m.controls_bar[control_bar] + gain * control_scale * power
+                for t in range(first, end):
+                    qi, k, c = term(m, t)
+                    m.work[at.q_bar + qi] = m.work[at.q_bar + qi] - stiffness * c * power
+                    m.work[at.v_bar + k] = m.work[at.v_bar + k] - damping * c * power
+
+    @ti.func
+    def subtract(m: ti.template(), place, x):
+        m.inputs_bar[place] = m.inputs_bar[place] - x
 
     return SimpleNamespace(forces=forces, forces_adjoint=forces_adjoint)

@@ -8,33 +8,16 @@ from typing import Any
 
 from diffsim.compiler import ti
 from diffsim.rigid.kernels.link_kinematics import kinematics_stage
+from diffsim.rigid.kernels.rigid_memory import RigidMemory, RigidPlace, model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
-from diffsim.rigid.rigid_records import (
-    COORDINATES,
-    DOFS,
-    INPUTS,
-    LINK,
-    LINKS,
-    OMEGA,
-    OMEGA_BAR,
-    P_BAR,
-    POSE,
-    THETA_BAR,
-    TOOLS,
-    U_BAR,
-    W_VECTOR_AT,
-    WORK,
-    P,
-    R,
-    U,
-)  # fmt: skip
+from diffsim.rigid.rigid_records import Header, LinkAdjoint, LinkPose, LinkWork
 
 
-def pose_kernels(precision: str) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"."""
+def pose_kernels(precision: str, kinds: tuple) -> SimpleNamespace:
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64" and those kinds of joints."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    vf = vector_functions(real)
-    stage = kinematics_stage(real, tools=False)
+    vf, rows = vector_functions(real), model_rows()
+    stage = kinematics_stage(real, kinds, tools=False)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
 
@@ -42,52 +25,56 @@ def pose_kernels(precision: str) -> SimpleNamespace:
     def forward(
         environments: ti.i32, integers: Integers, reals: Reals, inputs: Reals, states: Reals, work: Reals, poses: Reals,
     ):  # fmt: skip
-        """Rows of ``states`` are q and v, those of ``poses`` POSE numbers for each link that is no tool."""
+        """Rows of ``states`` are q and v, those of ``poses`` a `LinkPose` for each link that is no tool."""
         for e in range(environments):
-            links, coordinates, dofs = integers[LINKS] - integers[TOOLS], integers[COORDINATES], integers[DOFS]
-            base, row = e * integers[WORK], e * (coordinates + dofs)
-            vector_at = base + integers[W_VECTOR_AT]
-            stage.propagate(
-                integers, reals, inputs, e * integers[INPUTS], states, row, row + coordinates, row, work, vector_at, work, base,
-                0, False,
-            )  # fmt: skip
+            m = ti.static(RigidMemory(integers, reals, inputs, states, work))
+            links = integers[Header.links] - integers[Header.tools]
+            coordinates, dofs = integers[Header.coordinates], integers[Header.dofs]
+            base, q, row, s = e * integers[Header.work], e * (coordinates + dofs), e * integers[Header.inputs], 0
+            v = q + coordinates
+            vector, q_bar, v_bar = rows.scratch_parts(m, base)
+            at = ti.static(RigidPlace(row, q, v, v, base, vector, q_bar, v_bar, s))
+            stage.propagate(m, at, False)
             for i in range(links):
-                at, out = base + LINK * i, (e * links + i) * POSE
-                vf.store(poses, out, vf.load(work, at + P))
-                vf.store_matrix(poses, out + 3, vf.load_matrix(work, at + R))
-                vf.store(poses, out + 12, vf.load(work, at + U))
-                vf.store(poses, out + 15, vf.load(work, at + OMEGA))
+                block, pose = rows.link_block(at, i), (e * links + i) * LinkPose.SIZE
+                vf.store(poses, pose + LinkPose.position, vf.load(work, block + LinkWork.position))
+                vf.store_matrix(poses, pose + LinkPose.rotation, vf.load_matrix(work, block + LinkWork.rotation))
+                vf.store(poses, pose + LinkPose.velocity, vf.load(work, block + LinkWork.velocity))
+                vf.store(poses, pose + LinkPose.angular_velocity, vf.load(work, block + LinkWork.angular_velocity))
 
     @ti.kernel
     def adjoint(
         environments: ti.i32, integers: Integers, reals: Reals, inputs: Reals, states: Reals, work: Reals,
-        poses_bar: Reals, states_bar: Reals, inputs_bar: Reals, zeros: Reals,
+        poses_bar: Reals, states_bar: Reals, inputs_bar: Reals,
     ):  # fmt: skip
-        """Adjoints of the states, added to, given those of the poses. ``work`` is the scratch of ``forward``."""
+        """Adjoints of the states, given those of the poses. ``work`` is the scratch of ``forward``."""
         for e in range(environments):
-            links, coordinates, dofs = integers[LINKS] - integers[TOOLS], integers[COORDINATES], integers[DOFS]
-            base, row = e * integers[WORK], e * (coordinates + dofs)
-            vector_at = base + integers[W_VECTOR_AT]
-            stage.propagate(
-                integers, reals, inputs, e * integers[INPUTS], states, row, row + coordinates, row, work, vector_at, work, base,
-                0, False,
-            )  # fmt: skip
-            stage.clear_bars(integers, work, base)
+            m = ti.static(RigidMemory(integers, reals, inputs, states, work, inputs_bar=inputs_bar))
+            links = integers[Header.links] - integers[Header.tools]
+            coordinates, dofs = integers[Header.coordinates], integers[Header.dofs]
+            base, q, row, s = e * integers[Header.work], e * (coordinates + dofs), e * integers[Header.inputs], 0
+            v = q + coordinates
+            vector, q_bar, v_bar = rows.scratch_parts(m, base)
+            at = ti.static(RigidPlace(row, q, v, v, base, vector, q_bar, v_bar, s))
+            stage.propagate(m, at, False)
+            stage.clear_bars(m, at)
+            for n in range(2 * dofs + coordinates):  # virtual velocities, adjoints of q and v
+                work[vector + n] = 0.0
             for i in range(links):
-                at, out = base + LINK * i, (e * links + i) * POSE
-                rotation, rotation_bar = vf.load_matrix(work, at + R), vf.load_matrix(poses_bar, out + 3)
+                block, pose = rows.link_block(at, i), (e * links + i) * LinkPose.SIZE
+                rotation = vf.load_matrix(work, block + LinkWork.rotation)
+                rotation_bar = vf.load_matrix(poses_bar, pose + LinkPose.rotation)
                 turn = vf.vec3(0.0, 0.0, 0.0)
                 for c in ti.static(range(3)):
                     column = vf.vec3(rotation[0, c], rotation[1, c], rotation[2, c])
                     turn = turn + column.cross(vf.vec3(rotation_bar[0, c], rotation_bar[1, c], rotation_bar[2, c]))
-                vf.store(work, at + THETA_BAR, turn)
-                vf.store(work, at + P_BAR, vf.load(poses_bar, out))
-                vf.store(work, at + U_BAR, vf.load(poses_bar, out + 12))
-                vf.store(work, at + OMEGA_BAR, vf.load(poses_bar, out + 15))
-            # nobody asks for accelerations or virtual motions: their adjoints are zero, and what stands for a plays no part
-            stage.propagate_adjoint(
-                integers, reals, states, row, row + coordinates, row, zeros, 0, work, base,
-                states_bar, row, row + coordinates, inputs_bar, e * integers[INPUTS], 0,
-            )  # fmt: skip
+                vf.store(work, block + LinkAdjoint.rotation_bar, turn)
+                vf.store(work, block + LinkAdjoint.position_bar, vf.load(poses_bar, pose + LinkPose.position))
+                vf.store(work, block + LinkAdjoint.velocity_bar, vf.load(poses_bar, pose + LinkPose.velocity))
+                vf.store(work, block + LinkAdjoint.angular_velocity_bar, vf.load(poses_bar, pose + LinkPose.angular_velocity))
+            # the adjoints of accelerations and virtual motions are zero, and what stands in place of a plays no part
+            stage.propagate_adjoint(m, at)
+            for n in range(coordinates + dofs):
+                states_bar[q + n] = work[q_bar + n]
 
     return SimpleNamespace(forward=forward, adjoint=adjoint)

@@ -4,113 +4,125 @@
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
 
 from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
 from diffsim.rigid.kernels.compliance import compliance
 from diffsim.rigid.kernels.distance import distance_stage
+from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
-    COLUMN,
     CUTOFF,
-    DOF_AT,
-    DOF_INTS,
-    DOFS,
-    ETA,
-    ETA_BAR,
     EVENT_SHIFT,
-    GEOMETRY_AT,
-    GEOMETRY_INPUTS,
-    GEOMETRY_INTS,
-    GEOMETRY_REALS,
-    I_GEOMETRY_AT,
-    LINK,
-    LINK_AT,
-    LINK_INTS,
-    OMEGA,
-    OMEGA_BAR,
-    OMEGA_NEW,
-    OMEGA_NEW_BAR,
-    P_BAR,
-    PAIR_AT,
-    PAIR_INTS,
-    PAIRS,
+    MOTION,
+    MOTION_BAR,
+    NEW_MOTION,
+    NEW_MOTION_BAR,
     PLANE,
-    POINT_REALS,
-    R_GEOMETRY_AT,
-    R_POINT_AT,
-    RESTITUTION_SPEED,
-    SLIP_SPEED,
-    SMOOTHING,
-    THETA_BAR,
-    W_COLUMN_AT,
-    W_DOF_AT,
-    H,
-    P,
-    R,
-)  # fmt: skip
+    SCREW,
+    SLIDE,
+    VIRTUAL_MOTION,
+    VIRTUAL_MOTION_BAR,
+    ContactColumn,
+    DofIndices,
+    DofWork,
+    GeometryConstants,
+    GeometryIndices,
+    GeometryInputs,
+    Header,
+    LinkAdjoint,
+    LinkIndices,
+    LinkWork,
+    PairIndices,
+    Point,
+    SceneConstants,
+)
+
+PROPERTIES = (GeometryInputs.friction, GeometryInputs.restitution, GeometryInputs.stiffness, GeometryInputs.scale)
 
 
-def contact_stage(real, last_dof, event=False, further=()) -> SimpleNamespace:
-    """``contacts`` and ``contacts_adjoint``; and what events share with them. With ``event``, pairs that have events are felt
-    only beneath the surface."""
-    vf = vector_functions(real)
+class ContactPair(NamedTuple):
+    """Two links at a place that both have: their blocks, and the place from their origins."""
+
+    block_a: Any
+    block_b: Any
+    arm_a: Any
+    arm_b: Any
+
+
+def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNamespace:
+    """``contacts`` and ``contacts_adjoint``; and what events share with them. With ``event``, pairs that have events feel the
+    compliant law only beneath the surface; ``screws`` is whether dofs may turn and slide at once; ``further`` are shapes as of
+    `distance_stage`."""
+    vf, rows = vector_functions(real), model_rows()
     law = compliance(real)
     surfaces = distance_stage(real, further)
-    vec3, mat3, load, add, frame = vf.vec3, vf.mat3, vf.load, vf.add, surfaces.frame
+    vec3, mat3, load, add = vf.vec3, vf.mat3, vf.load, vf.add
 
     @ti.func
-    def mean_properties(inputs: ti.template(), a, b):
-        """Friction, restitution and stiffness of a pair of geometries, given their rows of inputs."""
-        ka, kb = inputs[a + 2], inputs[b + 2]
-        return 0.5 * (inputs[a] + inputs[b]), 0.5 * (inputs[a + 1] + inputs[b + 1]), 2.0 * ka * kb / (ka + kb)
+    def mean_properties(m: ti.template(), a, b):
+        """Friction, restitution and stiffness of a pair of geometries, at their rows of inputs: arithmetic means, and the
+        harmonic one of the stiffnesses."""
+        ka, kb = m.inputs[a + GeometryInputs.stiffness], m.inputs[b + GeometryInputs.stiffness]
+        mu = 0.5 * (m.inputs[a + GeometryInputs.friction] + m.inputs[b + GeometryInputs.friction])
+        e = 0.5 * (m.inputs[a + GeometryInputs.restitution] + m.inputs[b + GeometryInputs.restitution])
+        return mu, e, 2.0 * ka * kb / (ka + kb)
 
     @ti.func
-    def apart(integers: ti.template(), reals: ti.template(), a, b, scale_a, scale_b, center):
+    def apart(m: ti.template(), a, b, scale_a, scale_b, center):
         """Whether bounding spheres say that a pair is beyond reach; ``center`` is that of geometry a in b's frame."""
-        reach = scale_a * reals[integers[R_GEOMETRY_AT] + GEOMETRY_REALS * a + 17] + CUTOFF * reals[SMOOTHING]
-        return surfaces.ball_distance(integers, reals, b, scale_b, center) > reach
+        reach = scale_a * m.reals[rows.geometry_constants(m, a) + GeometryConstants.reach]
+        return surfaces.ball_distance(m, b, scale_b, center) > reach + CUTOFF * m.reals[SceneConstants.smoothing]
 
     @ti.func
-    def last_point(integers: ti.template(), a, b):
+    def end_point(m: ti.template(), a, b):
         """One past the last point of geometry a that meets geometry b: with a plane only the corners of a's hull do."""
-        row_a, row_b = integers[GEOMETRY_AT] + GEOMETRY_INTS * a, integers[GEOMETRY_AT] + GEOMETRY_INTS * b
-        end = integers[row_a + 3]
-        if integers[row_b + 1] == PLANE:
-            end = integers[row_a + 8]
+        indices = rows.geometry_indices(m, a)
+        end = m.integers[indices + GeometryIndices.end_point]
+        if m.integers[rows.geometry_indices(m, b) + GeometryIndices.distance] == PLANE:
+            end = m.integers[indices + GeometryIndices.end_plane_point]
         return end
 
     @ti.func
-    def relative_motion(work: ti.template(), at_a, at_b, arm_a, arm_b, slot: ti.template()):
-        """Velocity of link a's point at ``arm_a`` against that of link b's at ``arm_b``, the same place, and the links'
-        relative angular velocity. Angular velocities stand at ``slot``, the origins' velocities after them."""
-        omega_a, omega_b = load(work, at_a + slot), load(work, at_b + slot)
-        u = load(work, at_a + slot + 3) + omega_a.cross(arm_a) - load(work, at_b + slot + 3) - omega_b.cross(arm_b)
+    def sample_point(m: ti.template(), point):
+        return load(m.reals, m.integers[Header.points] + Point.SIZE * point)
+
+    @ti.func
+    def relative_motion(m: ti.template(), pair: ti.template(), motion: ti.template()):
+        """Velocity of link a at the place against that of link b, and the links' relative angular velocity, for a motion that
+        stands at those slots of the links' blocks."""
+        omega_a, omega_b = load(m.work, pair.block_a + motion[0]), load(m.work, pair.block_b + motion[0])
+        u = (
+            load(m.work, pair.block_a + motion[1]) + omega_a.cross(pair.arm_a)
+            - load(m.work, pair.block_b + motion[1]) - omega_b.cross(pair.arm_b)
+        )  # fmt: skip
         return u, omega_a - omega_b
 
     @ti.func
     def relative_motion_adjoint(
-        work: ti.template(), at_a, at_b, arm_a, arm_b, slot: ti.template(), bar_slot: ti.template(), u_bar, omega_bar
+        m: ti.template(), pair: ti.template(), motion: ti.template(), motion_bar: ti.template(), u_bar, omega_bar
     ):
         """Added to the adjoints of the links' motions, and to their positions' at a given place."""
-        add(work, at_a + bar_slot, omega_bar + arm_a.cross(u_bar))
-        add(work, at_a + bar_slot + 3, u_bar)
-        add(work, at_a + P_BAR, load(work, at_a + slot).cross(u_bar))
-        add(work, at_b + bar_slot, u_bar.cross(arm_b) - omega_bar)
-        add(work, at_b + bar_slot + 3, -1.0 * u_bar)
-        add(work, at_b + P_BAR, u_bar.cross(load(work, at_b + slot)))
+        add(m.work, pair.block_a + motion_bar[0], omega_bar + pair.arm_a.cross(u_bar))
+        add(m.work, pair.block_a + motion_bar[1], u_bar)
+        add(m.work, pair.block_a + LinkAdjoint.position_bar, load(m.work, pair.block_a + motion[0]).cross(u_bar))
+        add(m.work, pair.block_b + motion_bar[0], u_bar.cross(pair.arm_b) - omega_bar)
+        add(m.work, pair.block_b + motion_bar[1], -1.0 * u_bar)
+        add(m.work, pair.block_b + LinkAdjoint.position_bar, u_bar.cross(load(m.work, pair.block_b + motion[0])))
 
     @ti.func
-    def felt(integers: ti.template(), pair, d, phi):
+    def compliant_gap(m: ti.template(), pair, d, phi):
         """The gap that the compliant law sees."""
         gap = phi
         if ti.static(event):
-            gap = phi + EVENT_SHIFT * d * ti.cast(integers[integers[PAIR_AT] + PAIR_INTS * pair + 2], real)
+            events = m.integers[rows.pair_indices(m, pair) + PairIndices.events]
+            gap = phi + EVENT_SHIFT * d * ti.cast(events, real)
         return gap
 
     @ti.func
     def surface_adjoint(rot_b, n_local, g, steep, hessian, n_bar, phi_bar):
-        """Of the distance and the normal: adjoint of the place, in the frame of geometry b (of the normal alone) and in the
-        world."""
+        """Of the distance and the normal n = R_b g / |g|: adjoint of the place, in the frame of geometry b (of the normal
+        alone) and in the world. The normal's is that of g without its part along g, and dg = hessian dy."""
         n_local_bar = rot_b.transpose() @ n_bar
         g_bar = (n_local_bar - n_local * n_local.dot(n_local_bar)) / steep
         bend = hessian @ g_bar
@@ -126,71 +138,74 @@ def contact_stage(real, last_dof, event=False, further=()) -> SimpleNamespace:
         return a[0] * x + a[1] * y + a[2] * z
 
     @ti.func
-    def relative_columns(integers: ti.template(), work: ti.template(), base, link_a, link_b, place):
+    def relative_columns(m: ti.template(), at: ti.template(), link_a, link_b, place):
         """Columns of the motion of link a against link b, as seen at a place; returns how many. Their dofs descend; those that
         carry both links are left out."""
-        columns, axes = base + integers[W_COLUMN_AT], base + integers[W_DOF_AT]
+        columns = at.work + m.integers[Header.contact_columns]
         a, b, total = link_a, link_b, 0
         while a != b:
             link, sign = ti.max(a, b), ti.select(a > b, ti.cast(1.0, real), ti.cast(-1.0, real))
-            row = integers[LINK_AT] + LINK_INTS * link
-            arm = place - load(work, base + LINK * link + P)
-            first, end = integers[row + 3], last_dof(integers, link)
+            indices = rows.link_indices(m, link)
+            arm = place - load(m.work, rows.link_block(at, link) + LinkWork.position)
+            first, end = m.integers[indices + LinkIndices.dof], rows.end_dof(m, link)
             for back in range(end - first):
-                k, at = end - 1 - back, columns + COLUMN * total
-                linear, angular = sign * load(work, axes + 3 * k), vec3(0.0, 0.0, 0.0)
-                if integers[integers[DOF_AT] + DOF_INTS * k + 1] == 1:
+                k, column = end - 1 - back, columns + ContactColumn.SIZE * total
+                axes, motion = rows.dof_work(m, at, k), m.integers[rows.dof_indices(m, k) + DofIndices.motion]
+                linear, angular = sign * load(m.work, axes + DofWork.axis), vec3(0.0, 0.0, 0.0)
+                if motion != SLIDE:
                     angular = linear
                     linear = angular.cross(arm)
-                work[at] = ti.cast(k, real)
-                vf.store(work, at + 1, linear)
-                vf.store(work, at + 4, angular)
+                if ti.static(screws):  # noqa: SIM102, the compiler's if and the kernel's
+                    if motion == SCREW:
+                        linear = linear + sign * load(m.work, axes + DofWork.slide)
+                m.work[column + ContactColumn.dof] = ti.cast(k, real)
+                vf.store(m.work, column + ContactColumn.linear, linear)
+                vf.store(m.work, column + ContactColumn.angular, angular)
                 total += 1
             if a > b:
-                a = integers[row]
+                a = m.integers[indices + LinkIndices.parent]
             else:
-                b = integers[row]
+                b = m.integers[indices + LinkIndices.parent]
         return total
 
     @ti.func
-    def contacts(
-        integers: ti.template(), reals: ti.template(), grids: ti.template(), inputs: ti.template(), inputs_at,
-        work: ti.template(), base, matrix: ti.template(), matrix_at, vector: ti.template(), vector_at,
-    ):  # fmt: skip
+    def contacts(m: ti.template(), at: ti.template()):
         """Added to the right-hand side, and what depends on the new velocities to the matrix.
 
         A pair's forces and their slopes are summed about the centre of geometry a before they are seen by the joints."""
-        h, d, s, eps = reals[H], reals[SMOOTHING], reals[RESTITUTION_SPEED], reals[SLIP_SPEED]
-        dofs, columns = integers[DOFS], base + integers[W_COLUMN_AT]
+        h, d = m.reals[SceneConstants.dt], m.reals[SceneConstants.smoothing]
+        s, eps = m.reals[SceneConstants.restitution_speed], m.reals[SceneConstants.slip_speed]
+        dofs, columns = m.integers[Header.dofs], at.work + m.integers[Header.contact_columns]
         zero, none = vec3(0.0, 0.0, 0.0), ti.cast(0.0, real)
-        for pair in range(integers[PAIRS]):
-            a = integers[integers[PAIR_AT] + PAIR_INTS * pair]
-            b = integers[integers[PAIR_AT] + PAIR_INTS * pair + 1]
-            row_a, row_b = integers[GEOMETRY_AT] + GEOMETRY_INTS * a, integers[GEOMETRY_AT] + GEOMETRY_INTS * b
-            in_a = inputs_at + integers[I_GEOMETRY_AT] + GEOMETRY_INPUTS * a
-            in_b = inputs_at + integers[I_GEOMETRY_AT] + GEOMETRY_INPUTS * b
-            scale_a, scale_b = inputs[in_a + 3], inputs[in_b + 3]
-            at_a, center_a, _rot_a = frame(integers, reals, work, base, a)
-            at_b, center_b, rot_b = frame(integers, reals, work, base, b)
+        for pair in range(m.integers[Header.pairs]):
+            a = m.integers[rows.pair_indices(m, pair) + PairIndices.points]
+            b = m.integers[rows.pair_indices(m, pair) + PairIndices.surface]
+            row_a, row_b = rows.geometry_indices(m, a), rows.geometry_indices(m, b)
+            in_a, in_b = rows.geometry_inputs(m, at, a), rows.geometry_inputs(m, at, b)
+            scale_a, scale_b = m.inputs[in_a + GeometryInputs.scale], m.inputs[in_b + GeometryInputs.scale]
+            block_a, center_a, _rot_a = surfaces.frame(m, at, a)
+            block_b, center_b, rot_b = surfaces.frame(m, at, b)
             center = rot_b.transpose() @ (center_a - center_b)
-            if not apart(integers, reals, a, b, scale_a, scale_b, center):
-                mu, e, k = mean_properties(inputs, in_a, in_b)
-                radius = scale_a * reals[integers[R_GEOMETRY_AT] + GEOMETRY_REALS * a + 16]
-                from_link = scale_a * vf.load_matrix(work, at_a + R)
+            if not apart(m, a, b, scale_a, scale_b, center):
+                mu, e, k = mean_properties(m, in_a, in_b)
+                radius = scale_a * m.reals[rows.geometry_constants(m, a) + GeometryConstants.point_radius]
+                from_link = scale_a * vf.load_matrix(m.work, block_a + LinkWork.rotation)
                 to_b = rot_b.transpose() @ from_link
-                arm_a, arm_b = center_a - load(work, at_a + P), center_a - load(work, at_b + P)
-                u_center, omega = relative_motion(work, at_a, at_b, arm_a, arm_b, OMEGA)
+                arm_a = center_a - load(m.work, block_a + LinkWork.position)
+                arm_b = center_a - load(m.work, block_b + LinkWork.position)
+                links = ti.static(ContactPair(block_a, block_b, arm_a, arm_b))
+                u_center, omega = relative_motion(m, links, MOTION)
                 force, torque, D_sum, D_first, D_second = zero, zero, none, zero, none
                 nx, ny, nz, tx, ty, tz, mx, my, mz = zero, zero, zero, zero, zero, zero, zero, zero, zero
                 touching = 0
-                for point in range(integers[row_a + 2], last_point(integers, a, b)):
-                    own = load(reals, integers[R_POINT_AT] + POINT_REALS * point)
+                for point in range(m.integers[row_a + GeometryIndices.first_point], end_point(m, a, b)):
+                    own = sample_point(m, point)
                     y = center + to_b @ own
                     sdf, g = y[2], vec3(0.0, 0.0, 1.0)
-                    if integers[row_b + 1] != PLANE:
-                        sdf, g, _hessian = surfaces.distance(integers, reals, grids, b, scale_b, y, False)
+                    if m.integers[row_b + GeometryIndices.distance] != PLANE:
+                        sdf, g, _hessian = surfaces.distance(m, b, scale_b, y, False)
                         g = g / ti.sqrt(g.dot(g))
-                    phi = felt(integers, pair, d, sdf - radius)
+                    phi = compliant_gap(m, pair, d, sdf - radius)
                     if phi < CUTOFF * d:
                         touching = 1
                         n = rot_b @ g
@@ -204,12 +219,12 @@ def contact_stage(real, last_dof, event=False, further=()) -> SimpleNamespace:
                         more = D - D_t
                         f = (still - more * rate) * n - D_t * u
                         force, torque = force + f, torque + r.cross(f)
-                        # the slope's moments about the centre: of D_t, and of more n n^T with m = r x n
-                        m, D_r = r.cross(n), D_t * r
+                        # the slope's moments about the centre: of D_t, and of more n n^T with its moment r x n
+                        moment, D_r = r.cross(n), D_t * r
                         D_sum, D_first, D_second = D_sum + D_t, D_first + D_r, D_second + D_r.dot(r)
                         nx, ny, nz = plus_outer(nx, ny, nz, more * n, n)
-                        tx, ty, tz = plus_outer(tx, ty, tz, more * n, m)
-                        mx, my, mz = plus_outer(mx, my, mz, more * m, m)
+                        tx, ty, tz = plus_outer(tx, ty, tz, more * n, moment)
+                        mx, my, mz = plus_outer(mx, my, mz, more * moment, moment)
                         mx, my, mz = plus_outer(mx, my, mz, -1.0 * D_r, r)
                 if touching == 1:
                     # rows of the slopes: of the force by the velocity, of the torque by the velocity (columns), by the turning
@@ -218,66 +233,76 @@ def contact_stage(real, last_dof, event=False, further=()) -> SimpleNamespace:
                     tx, ty, tz = tx + vec3(0.0, z, -y), ty + vec3(-z, 0.0, x), tz + vec3(y, -x, 0.0)
                     mx, my, mz = mx + vec3(D_second, 0.0, 0.0), my + vec3(0.0, D_second, 0.0), mz + vec3(0.0, 0.0, D_second)
                     wx, wy, wz = vec3(tx[0], ty[0], tz[0]), vec3(tx[1], ty[1], tz[1]), vec3(tx[2], ty[2], tz[2])
-                    count = relative_columns(integers, work, base, integers[row_a], integers[row_b], center_a)
+                    link_a, link_b = m.integers[row_a + GeometryIndices.link], m.integers[row_b + GeometryIndices.link]
+                    count = relative_columns(m, at, link_a, link_b, center_a)
                     for c in range(count):
-                        at = columns + COLUMN * c
-                        i, linear, angular = ti.cast(work[at], ti.i32), load(work, at + 1), load(work, at + 4)
-                        vector[vector_at + i] = vector[vector_at + i] + linear.dot(force) + angular.dot(torque)
+                        column = columns + ContactColumn.SIZE * c
+                        i = ti.cast(m.work[column + ContactColumn.dof], ti.i32)
+                        linear = load(m.work, column + ContactColumn.linear)
+                        angular = load(m.work, column + ContactColumn.angular)
+                        m.work[at.vector + i] = m.work[at.vector + i] + linear.dot(force) + angular.dot(torque)
                         f = h * (times_rows(linear, nx, ny, nz) + times_rows(angular, wx, wy, wz))
                         t = h * (times_rows(linear, tx, ty, tz) + times_rows(angular, mx, my, mz))
                         for other in range(c, count):
-                            at_other = columns + COLUMN * other
-                            entry = matrix_at + i * dofs + ti.cast(work[at_other], ti.i32)
-                            slope = f * load(work, at_other + 1) + t * load(work, at_other + 4)
-                            matrix[entry] = matrix[entry] + slope.sum()
+                            column_other = columns + ContactColumn.SIZE * other
+                            entry = at.matrix + i * dofs + ti.cast(m.work[column_other + ContactColumn.dof], ti.i32)
+                            slope = (
+                                f * load(m.work, column_other + ContactColumn.linear)
+                                + t * load(m.work, column_other + ContactColumn.angular)
+                            )
+                            m.tape[entry] = m.tape[entry] + slope.sum()
 
     @ti.func
-    def add_properties(inputs_bar: ti.template(), at, mu_bar, e_bar, k_bar, scale_bar):
-        add(inputs_bar, at, vec3(mu_bar, e_bar, k_bar))
-        inputs_bar[at + 3] = inputs_bar[at + 3] + scale_bar
+    def add_properties(m: ti.template(), at, mu_bar, e_bar, k_bar, scale_bar):
+        """Of a geometry, to the adjoints of its row of inputs."""
+        for place, bar in ti.static(zip(PROPERTIES, (mu_bar, e_bar, k_bar, scale_bar), strict=True)):
+            m.inputs_bar[at + place] = m.inputs_bar[at + place] + bar
 
     @ti.func
-    def contacts_adjoint(
-        integers: ti.template(), reals: ti.template(), grids: ti.template(), inputs: ti.template(), inputs_at,
-        work: ti.template(), base, inputs_bar: ti.template(), bar_at,
-    ):  # fmt: skip
+    def contacts_adjoint(m: ti.template(), at: ti.template()):
         """Adjoint of the contact forces' power under the virtual velocity; a pair's adjoints are summed, too, before they go to
-        the links."""
-        d, s, eps = reals[SMOOTHING], reals[RESTITUTION_SPEED], reals[SLIP_SPEED]
+        the links.
+
+        With u the velocity of a point of a against b, u+ that under the new velocities and w that under the virtual ones, the
+        power is still n.w - (D - D_t) (n.u+) (n.w) - D_t u+.w, where still, D and N are functions of the gap and of n.u, and
+        D_t = mu N / sqrt(slip^2 + eps^2)."""
+        d, s = m.reals[SceneConstants.smoothing], m.reals[SceneConstants.restitution_speed]
+        eps = m.reals[SceneConstants.slip_speed]
         zero, none = vec3(0.0, 0.0, 0.0), ti.cast(0.0, real)
-        for pair in range(integers[PAIRS]):
-            a = integers[integers[PAIR_AT] + PAIR_INTS * pair]
-            b = integers[integers[PAIR_AT] + PAIR_INTS * pair + 1]
-            row_a, row_b = integers[GEOMETRY_AT] + GEOMETRY_INTS * a, integers[GEOMETRY_AT] + GEOMETRY_INTS * b
-            section = integers[I_GEOMETRY_AT]
-            in_a, in_b = inputs_at + section + GEOMETRY_INPUTS * a, inputs_at + section + GEOMETRY_INPUTS * b
-            scale_a, scale_b = inputs[in_a + 3], inputs[in_b + 3]
-            at_a, center_a, _rot_a = frame(integers, reals, work, base, a)
-            at_b, center_b, rot_b = frame(integers, reals, work, base, b)
+        for pair in range(m.integers[Header.pairs]):
+            a = m.integers[rows.pair_indices(m, pair) + PairIndices.points]
+            b = m.integers[rows.pair_indices(m, pair) + PairIndices.surface]
+            row_a, row_b = rows.geometry_indices(m, a), rows.geometry_indices(m, b)
+            in_a, in_b = rows.geometry_inputs(m, at, a), rows.geometry_inputs(m, at, b)
+            scale_a, scale_b = m.inputs[in_a + GeometryInputs.scale], m.inputs[in_b + GeometryInputs.scale]
+            block_a, center_a, _rot_a = surfaces.frame(m, at, a)
+            block_b, center_b, rot_b = surfaces.frame(m, at, b)
             to_b = rot_b.transpose()
             center = to_b @ (center_a - center_b)
-            if not apart(integers, reals, a, b, scale_a, scale_b, center):
-                mu, e, k = mean_properties(inputs, in_a, in_b)
-                plain_radius = reals[integers[R_GEOMETRY_AT] + GEOMETRY_REALS * a + 16]
+            if not apart(m, a, b, scale_a, scale_b, center):
+                mu, e, k = mean_properties(m, in_a, in_b)
+                plain_radius = m.reals[rows.geometry_constants(m, a) + GeometryConstants.point_radius]
                 radius = scale_a * plain_radius
-                link_rot = vf.load_matrix(work, at_a + R)
-                arm_a, arm_b = center_a - load(work, at_a + P), center_a - load(work, at_b + P)
-                u_center, omega = relative_motion(work, at_a, at_b, arm_a, arm_b, OMEGA)
-                new_center, omega_new = relative_motion(work, at_a, at_b, arm_a, arm_b, OMEGA_NEW)
-                w_center, eta = relative_motion(work, at_a, at_b, arm_a, arm_b, ETA)
+                link_rot = vf.load_matrix(m.work, block_a + LinkWork.rotation)
+                arm_a = center_a - load(m.work, block_a + LinkWork.position)
+                arm_b = center_a - load(m.work, block_b + LinkWork.position)
+                links = ti.static(ContactPair(block_a, block_b, arm_a, arm_b))
+                u_center, omega = relative_motion(m, links, MOTION)
+                new_center, omega_new = relative_motion(m, links, NEW_MOTION)
+                w_center, eta = relative_motion(m, links, VIRTUAL_MOTION)
                 # sums over the points: adjoints of the motions, of the points and turns of both links, of the properties
                 u_total, omega_total, new_total, omega_new_total, w_total, eta_total = zero, zero, zero, zero, zero, zero
                 x_total, x_moment, y_total, y_moment = zero, zero, zero, zero
                 scale_a_bar, scale_b_bar, mu_bar, e_bar, k_bar = none, none, none, none, none
                 touching = 0
-                for point in range(integers[row_a + 2], last_point(integers, a, b)):
-                    place = link_rot @ load(reals, integers[R_POINT_AT] + POINT_REALS * point)
+                for point in range(m.integers[row_a + GeometryIndices.first_point], end_point(m, a, b)):
+                    place = link_rot @ sample_point(m, point)
                     arm = scale_a * place
                     y = center + to_b @ arm
                     sdf, g, hessian = y[2], vec3(0.0, 0.0, 1.0), mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-                    if integers[row_b + 1] != PLANE:
-                        sdf, g, hessian = surfaces.distance(integers, reals, grids, b, scale_b, y, True)
-                    phi = felt(integers, pair, d, sdf - radius)
+                    if m.integers[row_b + GeometryIndices.distance] != PLANE:
+                        sdf, g, hessian = surfaces.distance(m, b, scale_b, y, True)
+                    phi = compliant_gap(m, pair, d, sdf - radius)
                     if phi < CUTOFF * d:
                         touching = 1
                         steep = ti.sqrt(g.dot(g))
@@ -294,7 +319,7 @@ def contact_stage(real, last_dof, event=False, further=()) -> SimpleNamespace:
                         w_n_bar, new_n_bar = still - (D - D_t) * new_n, -(D - D_t) * w_n
                         D_t_bar = new_n * w_n - new.dot(w)
                         slip_bar = -0.5 * t * t * D_t * D_t_bar
-                        phi_bar, rate_bar, own_k_bar, own_e_bar = law.normal_adjoint(
+                        phi_bar, rate_bar, point_k_bar, point_e_bar = law.normal_adjoint(
                             phi, rate, k, d, e, s, w_n, -new_n * w_n, mu * t * D_t_bar
                         )
                         rate_bar = rate_bar - 2.0 * rate * slip_bar
@@ -315,25 +340,25 @@ def contact_stage(real, last_dof, event=False, further=()) -> SimpleNamespace:
                         # parameters: sdf = s sdf_1(y / s), its gradient is that of sdf_1 at y / s
                         scale_a_bar = scale_a_bar + x_bar.dot(place) + plain_radius * radius_bar
                         scale_b_bar = scale_b_bar + (phi_bar * (sdf - g.dot(y)) - bend.dot(y)) / scale_b
-                        mu_bar, e_bar, k_bar = mu_bar + N * t * D_t_bar, e_bar + own_e_bar, k_bar + own_k_bar
+                        mu_bar, e_bar, k_bar = mu_bar + N * t * D_t_bar, e_bar + point_e_bar, k_bar + point_k_bar
                 if touching == 1:
-                    relative_motion_adjoint(work, at_a, at_b, arm_a, arm_b, OMEGA, OMEGA_BAR, u_total, omega_total)
-                    relative_motion_adjoint(
-                        work, at_a, at_b, arm_a, arm_b, OMEGA_NEW, OMEGA_NEW_BAR, new_total, omega_new_total
-                    )
-                    relative_motion_adjoint(work, at_a, at_b, arm_a, arm_b, ETA, ETA_BAR, w_total, eta_total)
-                    add(work, at_a + P_BAR, x_total)
-                    add(work, at_a + THETA_BAR, x_moment + arm_a.cross(x_total))
-                    add(work, at_b + P_BAR, -1.0 * y_total)
-                    add(work, at_b + THETA_BAR, y_moment + y_total.cross(arm_b))
-                    ka, kb = inputs[in_a + 2], inputs[in_b + 2]
+                    relative_motion_adjoint(m, links, MOTION, MOTION_BAR, u_total, omega_total)
+                    relative_motion_adjoint(m, links, NEW_MOTION, NEW_MOTION_BAR, new_total, omega_new_total)
+                    relative_motion_adjoint(m, links, VIRTUAL_MOTION, VIRTUAL_MOTION_BAR, w_total, eta_total)
+                    add(m.work, block_a + LinkAdjoint.position_bar, x_total)
+                    add(m.work, block_a + LinkAdjoint.rotation_bar, x_moment + arm_a.cross(x_total))
+                    add(m.work, block_b + LinkAdjoint.position_bar, -1.0 * y_total)
+                    add(m.work, block_b + LinkAdjoint.rotation_bar, y_moment + y_total.cross(arm_b))
+                    # k = 2 ka kb / (ka + kb), so dk / dka = 2 (kb / (ka + kb))^2
+                    ka, kb = m.inputs[in_a + GeometryInputs.stiffness], m.inputs[in_b + GeometryInputs.stiffness]
                     share_a, share_b = ka / (ka + kb), kb / (ka + kb)
                     k_bar = 2.0 * k_bar
-                    bar_a, bar_b = bar_at + section + GEOMETRY_INPUTS * a, bar_at + section + GEOMETRY_INPUTS * b
-                    add_properties(inputs_bar, bar_a, 0.5 * mu_bar, 0.5 * e_bar, k_bar * share_b * share_b, scale_a_bar)
-                    add_properties(inputs_bar, bar_b, 0.5 * mu_bar, 0.5 * e_bar, k_bar * share_a * share_a, scale_b_bar)
+                    add_properties(m, in_a, 0.5 * mu_bar, 0.5 * e_bar, k_bar * share_b * share_b, scale_a_bar)
+                    add_properties(m, in_b, 0.5 * mu_bar, 0.5 * e_bar, k_bar * share_a * share_a, scale_b_bar)
 
     return SimpleNamespace(
-        contacts=contacts, contacts_adjoint=contacts_adjoint, distance=surfaces.distance, last_point=last_point,
-        mean_properties=mean_properties, surface_adjoint=surface_adjoint,
+        contacts=contacts, contacts_adjoint=contacts_adjoint, distance=surfaces.distance,
+        ball_distance=surfaces.ball_distance, end_point=end_point,
+        sample_point=sample_point, mean_properties=mean_properties, surface_adjoint=surface_adjoint,
+        add_properties=add_properties,
     )  # fmt: skip

@@ -7,16 +7,17 @@ from types import SimpleNamespace
 from typing import Any
 
 from diffsim.compiler import ti
+from diffsim.rigid.kernels.rigid_memory import RigidMemory, RigidPlace, model_rows
 from diffsim.rigid.kernels.rigid_substep import substep_stages
-from diffsim.rigid.rigid_records import ACTUATORS, COORDINATES, DOFS, EVENTS, INPUTS, STATUS, W_VECTOR_AT, WORK
+from diffsim.rigid.rigid_records import EVENTS_LENGTH, Header, Status
 
 
-def rollout_kernels(precision: str, tools: bool, further: tuple, event: bool) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64", for scenes with or without tools, with the shapes of
-    ``further`` (`diffsim.scene.shapes.distance_kinds`); with ``event``, fast impacts are events.
+def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, event: bool) -> SimpleNamespace:
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64", those kinds of joints, scenes with or without tools, and the
+    shapes of ``further`` (`diffsim.scene.shapes.distance_kinds`); with ``event``, fast impacts are events.
     """
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    stages = substep_stages(real, tools=tools, event=event, further=further)
+    stages, rows = substep_stages(real, kinds, tools=tools, event=event, further=further), model_rows()
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
 
@@ -26,22 +27,25 @@ def rollout_kernels(precision: str, tools: bool, further: tuple, event: bool) ->
         integers: Integers, reals: Reals, grids: Reals, inputs: Reals, controls: Reals, q: Reals, v: Reals,
         tape: Reals, work: Reals, status: Integers,
     ):  # fmt: skip
-        """q (steps + 1, B, coordinates) and v likewise: the first rows are given. Controls (steps, B, actuators).
+        """q (steps + 1, B, coordinates) and v likewise: the first rows are read. Controls (steps, B, actuators).
         Without ``keep`` the other rows are filled and ``tape`` has one row for each lane; with it, only the tape is, with
         steps x substeps + 1 rows for each environment, every control step from its row of q and v. The inputs' motion of
         the tools is that of every control step."""
         for iteration in range(lanes * block):
             if iteration % block == 0:
+                m = ti.static(RigidMemory(integers, reals, inputs, tape, work, grids, controls, status))
                 lane = iteration // block
-                coordinates, dofs, actuators = integers[COORDINATES], integers[DOFS], integers[ACTUATORS]
-                width = coordinates + 2 * dofs + dofs * dofs + ti.static(EVENTS if event else 0)
-                base = lane * integers[WORK]
+                coordinates, dofs, actuators = integers[Header.coordinates], integers[Header.dofs], integers[Header.actuators]
+                width = coordinates + 2 * dofs + dofs * dofs + ti.static(EVENTS_LENGTH if event else 0)
+                base = lane * integers[Header.work]
+                vector, q_bar, v_bar = rows.scratch_parts(m, base)
                 e = lane
                 while e < environments:
-                    row = lane * width
+                    row, own = lane * width, e * integers[Header.inputs]
                     if keep == 1:
                         row = e * (steps * substeps + 1) * width
                     for t in range(steps):
+                        control = (t * environments + e) * actuators
                         if t == 0 or keep == 1:
                             place = t * environments + e
                             for n in range(coordinates):
@@ -49,13 +53,17 @@ def rollout_kernels(precision: str, tools: bool, further: tuple, event: bool) ->
                             for n in range(dofs):
                                 tape[row + coordinates + n] = v[place * dofs + n]
                         for s in range(substeps):
-                            if status[e * STATUS] == 0:
-                                stages.begin(integers, reals, inputs, e * integers[INPUTS], tape, row, work, base, s)
-                                stages.finish(
-                                    integers, reals, grids, inputs, e * integers[INPUTS],
-                                    controls, (t * environments + e) * actuators, tape, row, row + keep * width, work, base,
-                                    status, e, t, s, False,
+                            if status[e * Status.SIZE + Status.kind] == 0:
+                                v_at, a, matrix, wrenches, events = rows.row_parts(m, row, False)
+                                new = row + keep * width
+                                at = ti.static(
+                                    RigidPlace(
+                                        own, row, v_at, a, base, vector, q_bar, v_bar, s, control, matrix, wrenches, events,
+                                        new, e, t,
+                                    )
                                 )  # fmt: skip
+                                stages.begin(m, at)
+                                stages.finish(m, at, False)
                             row += keep * width
                         if keep == 0:
                             place = (t + 1) * environments + e
@@ -76,36 +84,44 @@ def rollout_kernels(precision: str, tools: bool, further: tuple, event: bool) ->
         are added to."""
         for iteration in range(lanes * block):
             if iteration % block == 0:
+                m = ti.static(
+                    RigidMemory(
+                        integers, reals, inputs, tape, work, grids, controls, inputs_bar=inputs_bar, controls_bar=controls_bar
+                    )
+                )
                 lane = iteration // block
-                coordinates, dofs, actuators = integers[COORDINATES], integers[DOFS], integers[ACTUATORS]
-                width = coordinates + 2 * dofs + dofs * dofs + ti.static(EVENTS if event else 0)
-                base = lane * integers[WORK]
-                bars = base + integers[W_VECTOR_AT] + dofs
+                coordinates, dofs, actuators = integers[Header.coordinates], integers[Header.dofs], integers[Header.actuators]
+                width = coordinates + 2 * dofs + dofs * dofs + ti.static(EVENTS_LENGTH if event else 0)
+                base = lane * integers[Header.work]
+                vector, running_q, running_v = rows.scratch_parts(m, base)
                 e = lane
                 while e < environments:
-                    row = (e + 1) * (steps * substeps + 1) * width - width
+                    row, own = (e + 1) * (steps * substeps + 1) * width - width, e * integers[Header.inputs]
                     for reverse in range(steps):
                         t = steps - 1 - reverse
                         before, after = t * environments + e, (t + 1) * environments + e
+                        control = before * actuators
                         for n in range(coordinates):
-                            work[bars + n] = q_bar[after * coordinates + n]
+                            work[running_q + n] = q_bar[after * coordinates + n]
                         for n in range(dofs):
-                            work[bars + coordinates + n] = v_bar[after * dofs + n]
+                            work[running_v + n] = v_bar[after * dofs + n]
                         for back in range(substeps):
                             s = substeps - 1 - back
                             row -= width
-                            stages.finish_adjoint(
-                                integers, reals, grids, inputs, e * integers[INPUTS], controls, before * actuators,
-                                tape, row, work, base, inputs_bar, e * integers[INPUTS], controls_bar, before * actuators,
-                                s, False,
-                            )  # fmt: skip
-                            stages.begin_adjoint(integers, reals, tape, row, work, base, inputs_bar, e * integers[INPUTS], s)
+                            v_at, a, matrix, wrenches, events = rows.row_parts(m, row, False)
+                            at = ti.static(
+                                RigidPlace(
+                                    own, row, v_at, a, base, vector, running_q, running_v, s, control, matrix, wrenches, events
+                                )
+                            )
+                            stages.finish_adjoint(m, at, False)
+                            stages.begin_adjoint(m, at)
                         for n in range(coordinates):
-                            own = before * coordinates + n
-                            q_bar[own] = q_bar[own] + work[bars + n]
+                            entry = before * coordinates + n
+                            q_bar[entry] = q_bar[entry] + work[running_q + n]
                         for n in range(dofs):
-                            own = before * dofs + n
-                            v_bar[own] = v_bar[own] + work[bars + coordinates + n]
+                            entry = before * dofs + n
+                            v_bar[entry] = v_bar[entry] + work[running_v + n]
                     e += lanes
 
     return SimpleNamespace(forward=forward, adjoint=adjoint)
