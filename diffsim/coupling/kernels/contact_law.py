@@ -80,7 +80,8 @@ def contact_law(real: Any) -> SimpleNamespace:
         """From the adjoint of the impulse mass * (v+ - v): v+ - v, and the adjoints of n, u, phi, mass and the friction.
 
         Of after (1 + pull) = slip, pull = grip fade with fade = 1 / sqrt(after^2 + eps^2), implicitly:
-        d slip = d after (1 + pull eps^2 fade^2) + after fade d grip. The adjoints of slip and after are those of their squares, without a root's pole."""
+        d slip = d after (1 + pull eps^2 fade^2) + after fade d grip. The adjoints of slip and after are those of
+        their squares, without a root's pole."""
         zero = ti.cast(0.0, real)
         delta, rate, D, along, after, pull = velocity_change(c, scales)
         fade = 1.0 / ti.sqrt(after * after + scales.eps * scales.eps)

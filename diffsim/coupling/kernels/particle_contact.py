@@ -1,8 +1,8 @@
 """Contact of particles with the rigid geometries on the velocities that the grid is about to give them; forward beside adjoint.
 
 A particle is a ball of the soft body's particle radius. The law (`contact_law.py`) is that of the rigid contacts
-(docs/rigid.md) with e = 0, but for the slip that friction depends on: here it is that after the contact. With the slip before it,
-that which the elastic forces of the substep are about to cause would weaken the friction that is to prevent it.
+(docs/rigid.md) with e = 0, but for the slip that friction depends on: here it is that after the contact. With the slip before
+it, that which the elastic forces of the substep are about to cause would weaken the friction that is to prevent it.
 
 The impulse J goes to the grid with the particle's weights, v_i += w_i J / m_i, and -J to the link at the particle's centre:
 momentum and angular momentum are conserved. Were the velocities corrected before the transfer to the grid, the elastic forces
@@ -51,8 +51,8 @@ class ContactNotes(NamedTuple):
 def particle_contact(real: Any, particles: SimpleNamespace, further: tuple[Any, ...]) -> SimpleNamespace:
     """``touch`` and ``touch_adjoint``, for tiles of the stages ``particles`` and the shapes of `distance_stage`.
 
-    In their arguments ``m`` and ``at`` are the rigid memory and place (`diffsim.rigid.kernels.rigid_memory`), ``soft``, ``tile``
-    and ``step`` those of the soft bodies (`diffsim.soft.kernels.soft_memory`).
+    In their arguments ``m`` and ``at`` are the rigid memory and place (`diffsim.rigid.kernels.rigid_memory`), ``soft``,
+    ``tile`` and ``step`` those of the soft bodies (`diffsim.soft.kernels.soft_memory`).
     """
     tiles, load_tile, store_tile = particles.tile, particles.load, particles.store
     vf, rows = vector_functions(real), model_rows()
@@ -286,7 +286,8 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple[Any, 
     @ti.func
     def impulse_adjoint(m: ti.template(), block, x, c: ti.template(), scales: ti.template(), J_bar, last):
         """From the adjoint of the impulse of one contact those of n, v, phi, the arm, mass and friction; those of the link's
-        motion are added to. A link that was told has the wrench (-J / h, -arm x J / h), of which the virtual motion is the adjoint."""
+        motion are added to. A link that was told has the wrench (-J / h, -arm x J / h), of which the virtual motion
+        is the adjoint."""
         arm = x - load(m.work, block + LinkWork.position)
         omega = load(m.work, block + LinkWork.angular_velocity)
         eta = vec3(0.0, 0.0, 0.0)
