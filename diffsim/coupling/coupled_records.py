@@ -1,4 +1,4 @@
-"""What the coupling notes of each particle, in flat arrays beside those of the two solvers.
+"""Memory of the coupling: what it stores for each particle, in flat arrays in addition to those of the two solvers.
 
 contacts      for each substep: the shares of all particles (N), their own parts of the response (N), then their impulses (3 N)
               after each sweep

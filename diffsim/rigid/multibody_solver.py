@@ -11,6 +11,7 @@ from torch import Tensor
 from diffsim import runtime
 from diffsim.compiler import kernel_options
 from diffsim.errors import InputError, SimulationError
+from diffsim.gradients.recompute import chunk_size, chunks_from_the_end
 from diffsim.rigid.rigid_model import RigidModel
 from diffsim.rigid.rigid_records import EVENTS_LENGTH, QUANTITIES, Header, LinkPose, SceneConstants, Status
 from diffsim.scene.contact_model import ContactModel
@@ -128,18 +129,17 @@ class RigidSolver:
         q_bar, v_bar = q_bar.detach().clone().contiguous(), v_bar.detach().clone().contiguous()
         controls_bar = torch.zeros(controls.shape, dtype=self.dtype, device=self.device)
         inputs_bar = torch.zeros(inputs.shape, dtype=self.dtype, device=self.device)
-        substep_bytes = num_envs * self.row * self.dtype.itemsize
-        window = min(steps, max(TAPE_BYTES // (substep_bytes * self.substeps), 1))
+        step_bytes = num_envs * self.row * self.dtype.itemsize * self.substeps
+        window = min(steps, chunk_size(step_bytes, TAPE_BYTES))
         tape = self._scratch("tape", num_envs * (window * self.substeps + 1) * self.row)
         lanes, block = self._lanes(num_envs)
         work = self._scratch("work", lanes * self.work)
         status = torch.zeros(num_envs * Status.SIZE, dtype=torch.int32, device=self.device)  # the forward pass has been sound
         common = (self.integers, self.reals, self.grids, flat(inputs))
-        for end in range(steps, 0, -window):
-            begin = max(end - window, 0)
-            size = (lanes, block, num_envs, end - begin, self.substeps)
-            own, own_bar = flat(controls[begin:end]), flat(controls_bar[begin:end])
-            states = (slice(begin, end + 1),)
+        for chunk in chunks_from_the_end(steps, window):
+            size = (lanes, block, num_envs, chunk.stop - chunk.start, self.substeps)
+            own, own_bar = flat(controls[chunk]), flat(controls_bar[chunk])
+            states = slice(chunk.start, chunk.stop + 1)
             with kernel_options(flow_analysis=False, subexpressions=not self.event):
                 self._kernels.forward(*size, 1, *common, own, q[states].view(-1), v[states].view(-1), tape, work, status)
                 self._kernels.adjoint(

@@ -66,6 +66,7 @@ MODELS = {
 }
 
 
+@pytest.mark.robot_models
 @pytest.mark.parametrize("which", MODELS)
 def test_models_move_as_in_mujoco(which):
     path = packaged(*MODELS[which])
@@ -74,6 +75,7 @@ def test_models_move_as_in_mujoco(which):
     check_motion(articulation, model)
 
 
+@pytest.mark.robot_models
 @pytest.mark.parametrize("which", ["panda", "fetch", "shadow hand", "humanoid", "ant", "sawyer", "adroit hammer"])
 def test_actuators_push_as_in_mujoco(which):
     path = packaged(*MODELS[which])
@@ -87,6 +89,7 @@ def test_actuators_push_as_in_mujoco(which):
         np.testing.assert_allclose(on_joints, data.qfrc_actuator, **EXACT)
 
 
+@pytest.mark.robot_models
 def test_panda_urdf_has_its_pictures():
     pytest.importorskip("collada")
     articulation = load_articulation(packaged(*PANDA_URDF))
@@ -105,6 +108,7 @@ def test_panda_urdf_has_its_pictures():
     np.testing.assert_allclose(spans[0], spans[1], atol=0.03)
 
 
+@pytest.mark.robot_models
 def test_shadow_hand_shapes_touch_by_its_bits():
     articulation = load_articulation(packaged(*HAND), visuals=False)
     shapes = [g for link in articulation.links if link.name.startswith("robot0:ff") for g in link.geometries]

@@ -1,18 +1,19 @@
-"""Contact of particles with the rigid geometries on the velocities that the grid is about to give them; forward beside adjoint.
+"""Contact of particles with rigid geometries, applied to the grid's velocities before the particles gather them; forward beside
+adjoint. docs/rigid.md, "Soft bodies", has the equations.
 
-A particle is a ball of the soft body's particle radius. The law (`contact_law.py`) is that of the rigid contacts
-(docs/rigid.md) with e = 0, but for the slip that friction depends on: here it is that after the contact. With the slip before
-it, that which the elastic forces of the substep are about to cause would weaken the friction that is to prevent it.
+A particle is a ball of the soft body's particle radius. The law (`contact_law.py`) is that of rigid contacts with e = 0, but
+friction depends on the slip after the contact. The slip before it would include what the elastic forces of the substep cause,
+and so weaken the friction that resists them.
 
-The impulse J goes to the grid with the particle's weights, v_i += w_i J / m_i, and -J to the link at the particle's centre:
-momentum and angular momentum are conserved. Were the velocities corrected before the transfer to the grid, the elastic forces
-would move the surface afterwards: a cube of jelly crept out of a gripper at 4 cm/s.
+The impulse J is spread to the grid with the particle's weights, v_i += w_i J / m_i, and -J acts on the link at the particle's
+centre: linear and angular momentum are conserved. If the velocities were corrected before the transfer to the grid, the elastic
+forces would move the surface afterwards: a cube of jelly crept out of a gripper at 4 cm/s.
 
-Particles share nodes, so each impulse depends on all others. SWEEPS times, all particles find theirs anew from the velocities
-without their own, and then the grid takes the changes. A particle's response 1 / M to its impulse counts the crowd: the
-particles in contact push together, and a response to its own impulse alone would overshoot. (One after the other, each with its
-own response, they overshot too, in the direction of the order: a cube gripped without gravity turned out of the fingers.)
-Several geometries act on a particle side by side.
+Particles share nodes, so their impulses are coupled. They are solved for by SWEEPS Jacobi sweeps: every particle computes its
+impulse anew from the velocity without its own previous one, and then the grid takes all changes. A particle's response 1 / M
+includes the other particles in contact at its nodes (the crowd); with its own response alone the sweeps would overshoot. So did
+Gauss-Seidel, in the direction of its order: a cube gripped without gravity turned out of the fingers. The impulses of several
+geometries on one particle are added.
 """
 
 # mypy: ignore-errors

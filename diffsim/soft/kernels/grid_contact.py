@@ -1,4 +1,4 @@
-"""What a grid node's velocity meets: colliders with Coulomb friction, the ground, the domain's walls; forward beside adjoint.
+"""Contact of a grid node's velocity: colliders with Coulomb friction, the ground, the domain's walls; forward beside adjoint.
 
 A collider is a rounded box (core half extents, radius). Its contact acts with the weight w(phi), a smooth step from 1 inside to
 0 over a layer of one cell around the surface, so that positions of colliders have a gradient too:
