@@ -45,8 +45,8 @@ def vector_functions(real) -> SimpleNamespace:
     @ti.func
     def symmetric(array: ti.template(), at):
         """A symmetric matrix stored as xx, yy, zz, yz, xz, xy."""
-        xx, yy, zz, yz, xz, xy = array[at], array[at + 1], array[at + 2], array[at + 3], array[at + 4], array[at + 5]
-        return mat3(xx, xy, xz, xy, yy, yz, xz, yz, zz)
+        s = ti.static([array[at + n] for n in range(6)])
+        return mat3(s[0], s[5], s[4], s[5], s[1], s[3], s[4], s[3], s[2])
 
     @ti.func
     def load_quaternion(array: ti.template(), at):

@@ -10,13 +10,25 @@ import trimesh
 
 from diffsim.compiler import ti
 from diffsim.errors import InputError
+from diffsim.records import Record, field
 from diffsim.scene.shapes.revolution import revolved, revolved_mass_properties
 from diffsim.scene.shapes.shape import Shape, check_count, check_length
 
 
+class ConeNumbers(Record):
+    """What the kernels read of a cone: its core, which grows by the rounding, in the plane of rho and z."""
+
+    low_radius = field(1, "m", "of the core at its bottom")
+    low_z = field(1, "m", "of the core's bottom")
+    high_radius = field(1, "m", "of the core at its top")
+    high_z = field(1, "m", "of the core's top")
+    normal_rho = field(1, "1", "of the side")
+    normal_z = field(1, "1", "of the side")
+    rounding = field(1, "m")
+
+
 def cone_distance(real: Any) -> Any:
-    """The kernels' signed distance; see `Shape.distance_kernel`. Its numbers: of the core the radius and z at the bottom, the
-    radius and z at the top, the side's normal (rho, z); the rounding.
+    """The kernels' signed distance; see `Shape.distance_kernel`.
 
     In the plane of rho and z the core is convex: inside, the distance is that to the nearest of bottom, top and side; outside,
     that to the face that the point lies over, or to the corner between two.
@@ -25,8 +37,9 @@ def cone_distance(real: Any) -> Any:
 
     @ti.func
     def profile(numbers: ti.template(), at, rho, z):  # type: ignore
-        low_r, low_z, high_r, high_z = numbers[at], numbers[at + 1], numbers[at + 2], numbers[at + 3]
-        side_r, side_z = numbers[at + 4], numbers[at + 5]
+        low_r, low_z = numbers[at + ConeNumbers.low_radius], numbers[at + ConeNumbers.low_z]
+        high_r, high_z = numbers[at + ConeNumbers.high_radius], numbers[at + ConeNumbers.high_z]
+        side_r, side_z = numbers[at + ConeNumbers.normal_rho], numbers[at + ConeNumbers.normal_z]
         below, above = low_z - z, z - high_z
         out = side_r * (rho - low_r) + side_z * (z - low_z)  # from the side
         up = side_r * (z - low_z) - side_z * (rho - low_r)  # along it
@@ -45,7 +58,7 @@ def cone_distance(real: Any) -> Any:
                 dr, dz = rho - high_r, z - high_z
             phi = ti.sqrt(dr * dr + dz * dz + ti.cast(tiny, real))
             nr, nz, bend = dr / phi, dz / phi, 1.0 / phi
-        return phi - numbers[at + 6], nr, nz, bend
+        return phi - numbers[at + ConeNumbers.rounding], nr, nz, bend
 
     return revolved(real, profile)
 
@@ -179,6 +192,11 @@ class Cone(Shape):
         return np.concatenate(points), float(self.rounding)
 
     def kernel_numbers(self) -> Any:
-        return (*self._core, *self._normal, self.rounding)
+        low_radius, low_z, high_radius, high_z = self._core
+        normal_rho, normal_z = self._normal
+        return ConeNumbers.row(
+            low_radius=low_radius, low_z=low_z, high_radius=high_radius, high_z=high_z, normal_rho=normal_rho,
+            normal_z=normal_z, rounding=self.rounding,
+        )  # fmt: skip
 
     distance_kernel = staticmethod(cone_distance)

@@ -8,17 +8,26 @@ import trimesh
 
 from diffsim.compiler import ti
 from diffsim.errors import InputError
+from diffsim.records import Record, field
 from diffsim.scene.shapes.revolution import revolved
 from diffsim.scene.shapes.shape import Shape, check_count, check_length
 
 
+class CylinderNumbers(Record):
+    """What the kernels read of a cylinder: its core, which grows by the rounding."""
+
+    half_length = field(1, "m", "of the core")
+    radius = field(1, "m", "of the core")
+    rounding = field(1, "m")
+
+
 def cylinder_distance(real: Any) -> Any:
-    """The kernels' signed distance; see `Shape.distance_kernel`. Its numbers: half length and radius of the core, rounding."""
+    """The kernels' signed distance; see `Shape.distance_kernel`."""
     tiny = 1e-30
 
     @ti.func
     def profile(numbers: ti.template(), at, rho, z):  # type: ignore
-        dr, dz = rho - numbers[at + 1], ti.abs(z) - numbers[at]
+        dr, dz = rho - numbers[at + CylinderNumbers.radius], ti.abs(z) - numbers[at + CylinderNumbers.half_length]
         side = ti.select(z < 0.0, ti.cast(-1.0, real), ti.cast(1.0, real))
         phi, nr, nz, bend = dr, ti.cast(1.0, real), ti.cast(0.0, real), ti.cast(0.0, real)
         if dr > 0.0 and dz > 0.0:
@@ -26,7 +35,7 @@ def cylinder_distance(real: Any) -> Any:
             nr, nz, bend = dr / phi, dz / phi, 1.0 / phi
         elif dz > dr:
             phi, nr, nz = dz, ti.cast(0.0, real), ti.cast(1.0, real)
-        return phi - numbers[at + 2], nr, nz * side, bend
+        return phi - numbers[at + CylinderNumbers.rounding], nr, nz * side, bend
 
     return revolved(real, profile)
 
@@ -114,6 +123,7 @@ class Cylinder(Shape):
         return np.unique(np.array(points), axis=0), float(self.rounding)
 
     def kernel_numbers(self) -> Any:
-        return (*self._core, self.rounding)
+        half_length, radius = self._core
+        return CylinderNumbers.row(half_length=half_length, radius=radius, rounding=self.rounding)
 
     distance_kernel = staticmethod(cylinder_distance)

@@ -23,6 +23,7 @@ import numpy as np
 import trimesh
 
 from diffsim.compiler import ti
+from diffsim.records import Record, field
 from diffsim.scene.shapes.shape import Shape, check_count, check_length
 from diffsim.scene.validation import vector
 
@@ -30,14 +31,22 @@ ROUNDS = 40  # at most, of Newton's method; fewer than ten are usual
 TINY = 1e-12  # coordinates count as at least so many least semi-axes: the closest point to the middle is on one side of it
 
 
+class EllipsoidNumbers(Record):
+    """What the kernels read of an ellipsoid."""
+
+    semi_axes = field(3, "m")
+
+
 def ellipsoid_distance(real: Any) -> Any:
-    """The kernels' signed distance; see `Shape.distance_kernel`. Its numbers: the semi-axes."""
+    """The kernels' signed distance; see `Shape.distance_kernel`."""
     vec3, mat3 = ti.types.vector(3, real), ti.types.matrix(3, 3, real)
     close = 1e-15 if real == ti.f64 else 3e-7
 
     @ti.func
     def distance(numbers: ti.template(), at, y, second: ti.template()):  # type: ignore
-        a = vec3(numbers[at], numbers[at + 1], numbers[at + 2])
+        a = vec3(0.0, 0.0, 0.0)
+        for i in ti.static(range(3)):
+            a[i] = numbers[at + EllipsoidNumbers.semi_axes + i]
         least = ti.min(a[0], ti.min(a[1], a[2]))
         floor = ti.cast(TINY, real) * least
         x = vec3(ti.max(ti.abs(y[0]), floor), ti.max(ti.abs(y[1]), floor), ti.max(ti.abs(y[2]), floor))
@@ -129,6 +138,6 @@ class Ellipsoid(Shape):
         return a * directions - radius * normals / np.linalg.norm(normals, axis=1, keepdims=True), radius
 
     def kernel_numbers(self) -> Any:
-        return self.semi_axes
+        return EllipsoidNumbers.row(semi_axes=self.semi_axes)
 
     distance_kernel = staticmethod(ellipsoid_distance)

@@ -24,17 +24,25 @@ from scipy.linalg import solve_banded
 
 from diffsim.compiler import ti
 from diffsim.errors import InputError
+from diffsim.records import Record, field
 from diffsim.scene.shapes.shape import Shape, check_length
 
 ROUNDS = 40  # at most, of Newton's method; about five are usual
 PICTURE_CELLS = 200  # along an edge of a picture, about
 
 
+class HeightFieldNumbers(Record):
+    """What the kernels read of a height field; its coefficients, row by row along x, follow."""
+
+    nodes = field(2, "1", "along x and y")
+    first = field(2, "m", "position of the first node")
+    steps = field(2, "m", "from node to node along x and y")
+
+
 def height_field_distance(real: Any) -> Any:
-    """The kernels' signed distance; see `Shape.distance_kernel`. Its numbers: nodes along x and y, position of the first
-    (2), spacing (2), coefficients."""
+    """The kernels' signed distance; see `Shape.distance_kernel`."""
     vec2, vec3, mat3 = ti.types.vector(2, real), ti.types.vector(3, real), ti.types.matrix(3, 3, real)
-    table = 6
+    Numbers = HeightFieldNumbers
     close = 1e-13 if real == ti.f64 else 1e-5  # a last step, in cells
 
     @ti.func
@@ -51,10 +59,14 @@ def height_field_distance(real: Any) -> Any:
         return w
 
     @ti.func
+    def pair(numbers: ti.template(), at):  # type: ignore
+        return vec2(numbers[at], numbers[at + 1])
+
+    @ti.func
     def place(numbers: ti.template(), at, x, axis: ti.template()):  # type: ignore
         """The second of the four nodes around x, and how far beyond it x lies, in cells."""
-        count = numbers[at + axis]
-        cells = (x - numbers[at + 2 + axis]) / numbers[at + 4 + axis]
+        count = numbers[at + Numbers.nodes + axis]
+        cells = (x - numbers[at + Numbers.first + axis]) / numbers[at + Numbers.steps + axis]
         cells = ti.min(ti.max(cells, ti.cast(-3.0, real)), count + 2.0)
         node = ti.floor(cells)
         return ti.cast(node, ti.i32), cells - node
@@ -62,7 +74,8 @@ def height_field_distance(real: Any) -> Any:
     @ti.func
     def height(numbers: ti.template(), at, u):  # type: ignore
         """h, its gradient, and its second derivatives xx, yy, xy."""
-        nx, ny = ti.cast(numbers[at], ti.i32), ti.cast(numbers[at + 1], ti.i32)
+        counts = pair(numbers, at + Numbers.nodes)
+        nx, ny = ti.cast(counts[0], ti.i32), ti.cast(counts[1], ti.i32)
         i, t_x = place(numbers, at, u[0], 0)
         j, t_y = place(numbers, at, u[1], 1)
         h, slope, bend = ti.cast(0.0, real), vec2(0.0, 0.0), vec3(0.0, 0.0, 0.0)
@@ -71,18 +84,20 @@ def height_field_distance(real: Any) -> Any:
             line = vec3(0.0, 0.0, 0.0)
             for b in range(4):
                 column = ti.min(ti.max(j + b - 1, 0), ny - 1)
-                line = line + numbers[at + table + row * ny + column] * weight(t_y, b)
+                line = line + numbers[at + Numbers.SIZE + row * ny + column] * weight(t_y, b)
             w = weight(t_x, a)
             h = h + w[0] * line[0]
             slope = slope + vec2(w[1] * line[0], w[0] * line[1])
             bend = bend + vec3(w[2] * line[0], w[0] * line[2], w[1] * line[1])
-        dx, dy = numbers[at + 4], numbers[at + 5]
+        steps = pair(numbers, at + Numbers.steps)
+        dx, dy = steps[0], steps[1]
         return h, vec2(slope[0] / dx, slope[1] / dy), vec3(bend[0] / (dx * dx), bend[1] / (dy * dy), bend[2] / (dx * dy))
 
     @ti.func
     def distance(numbers: ti.template(), at, y, second: ti.template()):  # type: ignore
         x, z = vec2(y[0], y[1]), y[2]
-        cell = ti.min(numbers[at + 4], numbers[at + 5])
+        steps = pair(numbers, at + Numbers.steps)
+        cell = ti.min(steps[0], steps[1])
         u, step = x, vec2(0.0, 0.0)
         h, slope, bend = ti.cast(0.0, real), vec2(0.0, 0.0), vec3(0.0, 0.0, 0.0)
         best, rounds = ti.cast(1e30, real), 0
@@ -242,6 +257,7 @@ class HeightField(Shape):
         return float(self.coefficients.max())  # a B-spline stays below its coefficients
 
     def kernel_numbers(self) -> Any:
-        return np.concatenate([self.heights.shape, self._first, self._steps, self.coefficients.ravel()])
+        row = HeightFieldNumbers.row(nodes=self.heights.shape, first=self._first, steps=self._steps)
+        return np.concatenate([row, self.coefficients.ravel()])
 
     distance_kernel = staticmethod(height_field_distance)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from diffsim.compiler import ti
 from diffsim.errors import InputError
+from diffsim.records import Record, field
 from diffsim.scene.shapes.shape import Shape, check_count, check_length
 
 SHARP_EDGE = 0.04  # radius of the contact balls of a sharp box, of its smallest half extent
@@ -80,6 +81,13 @@ def rounded_box_functions(real: Any) -> SimpleNamespace:
     return SimpleNamespace(surface=surface, hessian=hessian, hessian_product=hessian_product)
 
 
+class RoundedBoxNumbers(Record):
+    """What the kernels read of a rounded box."""
+
+    core = field(3, "m", "half extents of the core")
+    radius = field(1, "m")
+
+
 def rounded_box_kernel(real: Any) -> Any:
     """The kernels' signed distance; see `Shape.distance_kernel`."""
     vec3, mat3 = ti.types.vector(3, real), ti.types.matrix(3, 3, real)
@@ -87,12 +95,14 @@ def rounded_box_kernel(real: Any) -> Any:
 
     @ti.func
     def distance(numbers: ti.template(), at, y, second: ti.template()):  # type: ignore
-        core = vec3(numbers[at], numbers[at + 1], numbers[at + 2])
+        core = vec3(0.0, 0.0, 0.0)
+        for i in ti.static(range(3)):
+            core[i] = numbers[at + RoundedBoxNumbers.core + i]
         phi, normal, length = box.surface(y, core)
         hessian = mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
         if ti.static(second):
             hessian = box.hessian(y, core, normal, length)
-        return phi - numbers[at + 3], normal, hessian
+        return phi - numbers[at + RoundedBoxNumbers.radius], normal, hessian
 
     return distance
 
@@ -182,7 +192,7 @@ class RoundedBox(Shape):
         return np.concatenate(points) * core, radius
 
     def kernel_numbers(self) -> Any:
-        return (*self.core, self.radius)
+        return RoundedBoxNumbers.row(core=self.core, radius=self.radius)
 
     distance_kernel = staticmethod(rounded_box_kernel)
 

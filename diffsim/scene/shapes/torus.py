@@ -8,20 +8,28 @@ import trimesh
 
 from diffsim.compiler import ti
 from diffsim.errors import InputError
+from diffsim.records import Record, field
 from diffsim.scene.shapes.revolution import revolved
 from diffsim.scene.shapes.shape import Shape, check_count, check_length
 
 
+class TorusNumbers(Record):
+    """What the kernels read of a torus."""
+
+    major_radius = field(1, "m")
+    minor_radius = field(1, "m")
+
+
 def torus_distance(real: Any) -> Any:
-    """The kernels' signed distance; see `Shape.distance_kernel`. Its numbers: major and minor radius."""
+    """The kernels' signed distance; see `Shape.distance_kernel`."""
     tiny = 1e-30
 
     @ti.func
     def profile(numbers: ti.template(), at, rho, z):  # type: ignore
-        dr, dz = rho - numbers[at], ti.abs(z)
+        dr, dz = rho - numbers[at + TorusNumbers.major_radius], ti.abs(z)
         side = ti.select(z < 0.0, ti.cast(-1.0, real), ti.cast(1.0, real))
         phi = ti.sqrt(dr * dr + dz * dz + ti.cast(tiny, real))
-        return phi - numbers[at + 1], dr / phi, dz / phi * side, 1.0 / phi
+        return phi - numbers[at + TorusNumbers.minor_radius], dr / phi, dz / phi * side, 1.0 / phi
 
     return revolved(real, profile)
 
@@ -70,6 +78,6 @@ class Torus(Shape):
         return self.major_radius * circle, float(self.minor_radius)
 
     def kernel_numbers(self) -> Any:
-        return (self.major_radius, self.minor_radius)
+        return TorusNumbers.row(major_radius=self.major_radius, minor_radius=self.minor_radius)
 
     distance_kernel = staticmethod(torus_distance)

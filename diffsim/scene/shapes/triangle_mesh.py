@@ -11,6 +11,7 @@ import trimesh
 
 from diffsim.compiler import ti
 from diffsim.errors import InputError
+from diffsim.records import Record, field
 from diffsim.scene.meshes.mesh_distance import (
     DistanceGrid,
     distance_grid,
@@ -26,11 +27,17 @@ from diffsim.scene.shapes.shape import Shape, check_count, check_length
 logger = logging.getLogger(__name__)
 
 
+class GridNumbers(Record):
+    """What the kernels read of a `DistanceGrid`; its coefficients, in row-major order, follow."""
+
+    nodes = field(3, "1", "along x, y and z")
+    origin = field(3, "m", "position of the first node")
+    spacing = field(1, "m", "from node to node")
+
+
 def grid_distance(real: Any) -> Any:
-    """The kernels' signed distance; see `Shape.distance_kernel`. Its numbers: nodes by axis (3), origin (3) and spacing of a
-    `DistanceGrid`, its coefficients."""
+    """The kernels' signed distance; see `Shape.distance_kernel`."""
     vec3, mat3 = ti.types.vector(3, real), ti.types.matrix(3, 3, real)
-    origin, table = 3, 7  # where they stand among the numbers
 
     @ti.func
     def spline(t, a, inverse):
@@ -74,15 +81,18 @@ def grid_distance(real: Any) -> Any:
     def distance(numbers: ti.template(), at, y, second: ti.template()):  # type: ignore
         """The baked distance; beyond the grid, that to the surface point below the nearest point of the grid's box. The formula
         is that of `diffsim.scene.meshes.mesh_distance.DistanceGrid.evaluate`."""
-        spacing = numbers[at + 6]
-        stride_y = ti.cast(numbers[at + 2], ti.i32)
-        stride_x = ti.cast(numbers[at + 1], ti.i32) * stride_y
+        spacing = numbers[at + GridNumbers.spacing]
+        counts = ti.Vector([0, 0, 0])
+        for i in ti.static(range(3)):
+            counts[i] = ti.cast(numbers[at + GridNumbers.nodes + i], ti.i32)
+        stride_y = counts[2]
+        stride_x = counts[1] * stride_y
         strides = ti.Vector([stride_x, stride_y, 1])
         t, beyond = vec3(0.0, 0.0, 0.0), vec3(0.0, 0.0, 0.0)
-        first, outside = at + table, 0
+        first, outside = at + GridNumbers.SIZE, 0
         for i in ti.static(range(3)):
-            count = ti.cast(numbers[at + i], ti.i32)
-            u = (y[i] - numbers[at + origin + i]) / spacing
+            count = counts[i]
+            u = (y[i] - numbers[at + GridNumbers.origin + i]) / spacing
             inside = ti.min(ti.max(u, ti.cast(0.5, real)), ti.cast(count, real) - 1.5)
             node = ti.min(ti.cast(ti.floor(inside - 0.5), ti.i32), count - 3)
             t[i] = inside - ti.cast(node, real)
@@ -201,6 +211,7 @@ class TriangleMesh(Shape):
 
     def kernel_numbers(self) -> Any:
         grid = self.distance_grid
-        return np.concatenate([grid.coefficients.shape, grid.origin, [grid.spacing], grid.coefficients.ravel()])
+        row = GridNumbers.row(nodes=grid.coefficients.shape, origin=grid.origin, spacing=grid.spacing)
+        return np.concatenate([row, grid.coefficients.ravel()])
 
     distance_kernel = staticmethod(grid_distance)
