@@ -4,7 +4,20 @@ import numpy as np
 import torch
 
 import diffsim as ds
-from diffsim.soft.mpm_solver import ON_WALL, PADDING
+
+PADDING = 3  # grid cells outside the domain on each side
+ON_WALL = 1e-3  # a node within so many cells of a wall or the ground is on it
+
+
+def declared_parameters(scene):
+    """The values that the scene declares, by the names that `Simulator.step` takes, f64."""
+    values = {"gravity": scene.gravity}
+    for body in scene.soft_bodies:
+        values |= {f"{body.name}.{name}": value for name, value in body.material.parameters.items()}
+    values |= {f"{thing.name}.friction": thing.friction for thing in (*scene.tools, *scene.obstacles)}
+    if scene.ground is not None:
+        values["ground.friction"] = scene.ground.friction
+    return {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
 
 
 def weights(fx):

@@ -12,6 +12,8 @@ import pytest
 import diffsim as ds
 from diffsim import compiler, runtime
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent.parent
 HAS_QUADRANTS = importlib.util.find_spec("quadrants") is not None
 

@@ -13,6 +13,8 @@ import diffsim as ds
 from tests.diffsim.kernel_distance import kernel_distance
 from tests.diffsim.test_inputs import refused
 
+pytestmark = pytest.mark.slow
+
 HILLS = 0.08 * np.random.default_rng(3).normal(size=(7, 6))
 SHAPES = {
     "ellipsoid": ds.Ellipsoid((0.3, 0.2, 0.1)),

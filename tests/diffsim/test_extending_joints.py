@@ -10,6 +10,8 @@ from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import SCREW, DofWork, LinkConstants, SceneConstants
 from diffsim.scene.rotations import axis_rotation
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 PITCH = 0.3  # m/rad
 H, SUBSTEPS = 2e-3, 5

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import ClassVar
 
+import pytest
 import torch
 
 import diffsim as ds
@@ -20,6 +21,8 @@ from tests.diffsim.test_gradients import random_projection
 from tests.diffsim.test_inputs import refused
 from tests.diffsim.test_materials import Element, close, rotations
 from tests.diffsim.test_parameters import check_all_gradients
+
+pytestmark = pytest.mark.slow
 
 F64 = torch.float64
 

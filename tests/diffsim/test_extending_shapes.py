@@ -12,6 +12,8 @@ from diffsim.compiler import ti
 from diffsim.render.surfaces import rigid_surface
 from tests.diffsim.kernel_distance import kernel_distance
 
+pytestmark = pytest.mark.slow
+
 
 def puck_distance(real):
     """In the kernels: with c the nearest point of the disc, phi = |y - c| - thickness."""

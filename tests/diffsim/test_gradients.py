@@ -6,7 +6,7 @@ import torch
 import diffsim as ds
 from diffsim.gradients.gradcheck import GradientError
 from diffsim.tool_motion import ToolKinematics
-from tests.diffsim.oracle import substep
+from tests.diffsim.oracle import declared_parameters, substep
 from tests.diffsim.scenes import contact_scene, free_scene, random_state
 
 F64 = torch.float64
@@ -113,16 +113,18 @@ def test_matches_an_independent_implementation_and_its_autograd(name):
     action = torch.full((1, sim.action_dim), 0.3, dtype=F64)
     colliders = (*scene.tools, *scene.obstacles)
 
-    def leaves():
+    def leaves(parameters):
         state = [getattr(start, field).clone().requires_grad_() for field in FIELDS]
-        parameters = {key: value.requires_grad_() for key, value in sim.parameters.items()}
-        return state, action.clone().requires_grad_(), parameters
+        return state, action.clone().requires_grad_(), {key: value.requires_grad_() for key, value in parameters.items()}
 
-    ours, our_action, our_parameters = leaves()
+    ours, our_action, our_parameters = leaves(sim.parameters)
     after = sim.step(start.replace(**dict(zip(FIELDS, ours, strict=True))), our_action, our_parameters)
     random_projection(after).backward()
 
-    theirs, their_action, their_parameters = leaves()
+    theirs, their_action, their_parameters = leaves(declared_parameters(scene))
+    assert {key: value.tolist() for key, value in our_parameters.items()} == {
+        key: value.tolist() for key, value in their_parameters.items()
+    }
     kinematics = ToolKinematics(scene, dt=dt, substeps=substeps, dtype=F64)
     motion, tool_position, tool_rotation = kinematics.motion(theirs[5], start.tool_rotation, their_action)
     x, v, C, F, a = (tensor[0] for tensor in theirs[:5])

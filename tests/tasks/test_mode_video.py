@@ -13,6 +13,8 @@ from rpg import RPGConfig, Trainer, VideoEnvironment
 from tasks import Task
 from tasks.mode_video import FRAMES_PER_STEP, HELD_FRAMES, in_between, replayed_episode
 
+pytestmark = pytest.mark.slow
+
 
 class Wind(Task):
     """A block and a ball, under a wind that blows in steps of its own."""
