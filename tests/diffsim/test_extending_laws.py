@@ -4,6 +4,9 @@ The law is St. Venant-Kirchhoff's with a stiffness that wears off: W = (1 - w) (
 E = (F^T F - 1) / 2, where the wear w is an internal variable that grows with the strain, w_new = w + rate |E|^2 (1 - w).
 """
 
+# mypy: ignore-errors
+# Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
+
 import math
 from dataclasses import dataclass
 from types import SimpleNamespace

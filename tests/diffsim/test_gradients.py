@@ -112,6 +112,7 @@ def test_matches_an_independent_implementation_and_its_autograd(name):
     start = random_state(sim)
     action = torch.full((1, sim.action_dim), 0.3, dtype=F64)
     colliders = (*scene.tools, *scene.obstacles)
+    shapes = [(torch.tensor(thing.shape.core, dtype=F64), thing.shape.radius) for thing in colliders]  # type: ignore[attr-defined]
 
     def leaves(parameters):
         state = [getattr(start, field).clone().requires_grad_() for field in FIELDS]
@@ -131,7 +132,7 @@ def test_matches_an_independent_implementation_and_its_autograd(name):
     for s in range(substeps):
         poses = [
             (
-                torch.tensor(thing.shape.core, dtype=F64), thing.shape.radius, their_parameters[f"{thing.name}.friction"],
+                *shapes[m], their_parameters[f"{thing.name}.friction"],
                 motion.position[0, s, m], motion.rotation[0, s, m], motion.velocity[0, m], motion.angular_velocity[0, m],
             )
             for m, thing in enumerate(colliders)
