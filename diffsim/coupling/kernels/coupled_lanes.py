@@ -8,8 +8,15 @@ from types import SimpleNamespace
 from typing import Any
 
 from diffsim.compiler import ti
-from diffsim.coupling.coupled_records import BARS, PLACES, SWEEPS
-from diffsim.coupling.kernels.particle_contact import CHANGE, MOTION_BARS, RESPONSE_BARS, SHARES, particle_contact
+from diffsim.coupling.coupled_records import CONTACT_BARS, SWEEPS, ContactSections
+from diffsim.coupling.kernels.particle_contact import (
+    CHANGE,
+    MOTION_BARS,
+    RESPONSE_BARS,
+    ContactMemory,
+    ContactPlace,
+    particle_contact,
+)
 from diffsim.rigid.kernels.rigid_memory import RigidMemory, RigidPlace, model_rows
 from diffsim.rigid.kernels.rigid_substep import substep_stages
 from diffsim.rigid.rigid_records import EVENTS_LENGTH, Header, Wrench
@@ -52,6 +59,7 @@ def coupled_kernels(
         rows per environment, and records, q and v stay as they were; without it there is one row for each lane."""
         soft = ti.static(SoftMemory(tape, frames, constants, sizes, soft_inputs, boxes, grid, velocity, status))
         bodies = ti.static(RigidMemory(integers, reals, inputs, rows, work, grids, controls, rigid_status))
+        held = ti.static(ContactMemory(grips, contacts))
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
                 particles.reserve()
@@ -109,25 +117,16 @@ def coupled_kernels(
                                 frame = (e * tiles + n) * FRAME
                                 particles.to_grid(soft, TilePlace(n, place, new_place, frame), step)
                             nodes.update(soft, step, 0, lines)
-                            noted = ti.select(keep == 1, e * substeps + s, lane) * PLACES * count
+                            noted = ti.select(keep == 1, e * substeps + s, lane) * ContactSections.SIZE * count
+                            held_at = ti.static(ContactPlace(noted))
                             for sweep in range(SWEEPS + 1):
                                 for n in range(tiles):
-                                    contact.touch(
-                                        tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
-                                        grips, n, (now + n) * Component.SIZE, contacts, noted, sweep,
-                                        bodies, bodies_at,
-                                    )  # fmt: skip
+                                    place = (now + n) * Component.SIZE
+                                    own = ti.static(TilePlace(n, place))
+                                    contact.touch(soft, step, own, held, held_at, sweep, bodies, bodies_at)
                                 for n in range(tiles):
-                                    if sweep == 0:
-                                        contact.spread(
-                                            tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
-                                            n, (now + n) * Component.SIZE, contacts, noted, SHARES, 0, 1.0,
-                                        )  # fmt: skip
-                                    else:
-                                        contact.spread(
-                                            tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
-                                            n, (now + n) * Component.SIZE, contacts, noted, CHANGE, sweep, 1.0,
-                                        )  # fmt: skip
+                                    place = (now + n) * Component.SIZE
+                                    contact.spread_sweep(soft, step, ti.static(TilePlace(n, place)), contacts, noted, sweep)
                             empty_box(boxes, next_box)
                             for n in range(tiles):
                                 place, new_place = (now + n) * Component.SIZE, (new + n) * Component.SIZE
@@ -161,6 +160,7 @@ def coupled_kernels(
         bodies = ti.static(
             RigidMemory(integers, reals, inputs, rows, work, grids, controls, inputs_bar=inputs_bar, controls_bar=controls_bar)
         )
+        held = ti.static(ContactMemory(grips, contacts, contact_bars))
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
                 particles.reserve()
@@ -197,29 +197,22 @@ def coupled_kernels(
                         box = (e * (substeps + 1) + s) * Box.SIZE
                         offset = (e * substeps + s) * capacity
                         step = ti.static(SubstepPlace(e, s, box, None, offset, velocity_offset, velocity_offset, e, lane))
-                        noted, noted_bars = (e * substeps + s) * PLACES * count, lane * BARS * count
+                        noted, noted_bars = (e * substeps + s) * ContactSections.SIZE * count, lane * CONTACT_BARS * count
+                        held_at = ti.static(ContactPlace(noted, noted_bars))
                         lines = row_count(boxes, box)
                         size = node_count(boxes, box)
                         rigid.finish_adjoint(bodies, bodies_at, True)
                         nodes.update(soft, step, 0, lines)
                         for sweep in range(SWEEPS + 1):
                             for n in range(tiles):
-                                if sweep == 0:
-                                    contact.spread(
-                                        tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
-                                        n, (now + n) * Component.SIZE, contacts, noted, SHARES, 0, 1.0,
-                                    )  # fmt: skip
-                                else:
-                                    contact.spread(
-                                        tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
-                                        n, (now + n) * Component.SIZE, contacts, noted, CHANGE, sweep, 1.0,
-                                    )  # fmt: skip
+                                place = (now + n) * Component.SIZE
+                                contact.spread_sweep(soft, step, ti.static(TilePlace(n, place)), contacts, noted, sweep)
                         nodes.clear(grid_bar, velocity_offset, 0, size)
                         for n in range(tiles):
                             place, new_place = (now + n) * Component.SIZE, (now + tiles + n) * Component.SIZE
                             bar_place = (lane * tiles + n) * Component.SIZE
                             particles.from_grid_adjoint(soft, soft_bars, TilePlace(n, place, new_place, bar=bar_place), step)
-                        for n in range(BARS * count):
+                        for n in range(CONTACT_BARS * count):
                             contact_bars[noted_bars + n] = 0.0
                         for back in range(SWEEPS + 1):
                             sweep = SWEEPS - back
@@ -227,27 +220,26 @@ def coupled_kernels(
                                 for n in range(size):
                                     velocity[velocity_offset + n] = vec4(0.0, 0.0, 0.0, velocity[velocity_offset + n][3])
                             for n in range(tiles):
+                                place = (now + n) * Component.SIZE
+                                own = ti.static(TilePlace(n, place))
                                 if sweep > 0:
                                     contact.spread(
-                                        tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
-                                        n, (now + n) * Component.SIZE, contacts, noted, CHANGE, sweep, -1.0,
-                                    )  # fmt: skip
+                                        soft, step, own, velocity, velocity_offset, contacts, noted, CHANGE, sweep, -1.0
+                                    )
                                 else:
                                     contact.spread(
-                                        tape, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
-                                        n, (now + n) * Component.SIZE, contact_bars, noted_bars, RESPONSE_BARS, 0, 1.0,
+                                        soft, step, own, velocity, velocity_offset, contact_bars, noted_bars, RESPONSE_BARS,
+                                        0, 1.0,
                                     )  # fmt: skip
                             for n in range(tiles):
-                                contact.touch_adjoint(
-                                    tape, tape_bars, constants, sizes, boxes, box, grid, offset, velocity, velocity_offset,
-                                    grid_bar, velocity_offset, grips, n, (now + n) * Component.SIZE,
-                                    (lane * tiles + n) * Component.SIZE, contacts, noted, contact_bars, noted_bars, sweep,
-                                    bodies, bodies_at,
-                                )  # fmt: skip
+                                place, bar_place = (now + n) * Component.SIZE, (lane * tiles + n) * Component.SIZE
+                                own = ti.static(TilePlace(n, place, bar=bar_place))
+                                contact.touch_adjoint(soft, soft_bars, step, own, held, held_at, sweep, bodies, bodies_at)
                             for n in range(tiles):
+                                place = (now + n) * Component.SIZE
                                 contact.spread(
-                                    tape, constants, sizes, boxes, box, grid, offset, grid_bar, velocity_offset,
-                                    n, (now + n) * Component.SIZE, contact_bars, noted_bars, MOTION_BARS, 0, 1.0,
+                                    soft, step, ti.static(TilePlace(n, place)), grid_bar, velocity_offset,
+                                    contact_bars, noted_bars, MOTION_BARS, 0, 1.0,
                                 )  # fmt: skip
                         nodes.update_adjoint(soft, soft_bars, step, 0, lines)
                         for n in range(tiles):

@@ -19,10 +19,10 @@ Several geometries act on a particle side by side.
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
-from diffsim.coupling.coupled_records import GRIP, SWEEPS
+from diffsim.coupling.coupled_records import SWEEPS, ContactSections, Grip, ImpulseBar, MotionBar
 from diffsim.rigid.kernels.compliance import compliance
 from diffsim.rigid.kernels.distance import distance_stage
 from diffsim.rigid.kernels.rigid_memory import model_rows
@@ -46,8 +46,23 @@ NEWTON = 16  # steps at most for the slip after contact: 9 do where friction can
 SHARES, CHANGE, MOTION_BARS, RESPONSE_BARS = range(4)  # what `spread` adds
 
 
+class ContactMemory(NamedTuple):
+    """The arrays of `coupled_records`."""
+
+    grips: Any
+    contacts: Any
+    bars: Any = None
+
+
+class ContactPlace(NamedTuple):
+    """Where a substep's part begins in contacts, and a lane's in the adjoints."""
+
+    contacts: Any
+    bars: Any = None
+
+
 def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ()) -> SimpleNamespace:
-    """``touch`` and ``touch_adjoint``, for tiles of the stages ``particles``."""
+    """``touch``, ``touch_adjoint``, ``spread`` and ``spread_sweep``, for tiles of the stages ``particles``."""
     tile, load_tile, store_tile = particles.tile, particles.load, particles.store
     vf, rows = vector_functions(real), model_rows()
     law = compliance(real)
@@ -141,33 +156,32 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ())
 
     @ti.func
     def spread(
-        tape: ti.template(), constants: ti.template(), sizes: ti.template(), boxes: ti.template(), box,
-        grid: ti.template(), offset, target: ti.template(), target_offset, tile_index, place,
-        contacts: ti.template(), contacts_at, kind: ti.template(), sweep, sign,
+        soft: ti.template(), step: ti.template(), place: ti.template(), target: ti.template(), target_offset,
+        source: ti.template(), source_at, kind: ti.template(), sweep, sign,
     ):  # fmt: skip
         """Adds what the particles of a tile hold to their nodes, by their weights: SHARES to the fourth component; the CHANGE
-        of the impulses in a sweep, ``sign`` times, over the nodes' masses; of ``contacts`` that are their adjoints, those of
+        of the impulses in a sweep, ``sign`` times, over the nodes' masses; where ``source`` are adjoints, those of
         the gathered velocities, or those of the responses over the masses, to the first component."""
         ti.static(tile.release())
-        first, count, _body, _law_index = particles.members(sizes, tile_index)
+        first, count, _body, _law_index = particles.members(soft.sizes, place.tile)
         X = ti.static(tile.local(3))
-        load_tile(tape, place + Component.x, X)
-        total = sizes[Sizes.particles]
+        load_tile(soft.tape, place.now + Component.x, X)
+        total = soft.sizes[Sizes.particles]
         for t in range(count):
             value = vec4(0.0, 0.0, 0.0, 0.0)
             if ti.static(kind == SHARES):
-                value = vec4(0.0, 0.0, 0.0, contacts[contacts_at + first + t])
+                value = vec4(0.0, 0.0, 0.0, source[source_at + first + t])
             elif ti.static(kind == CHANGE):
-                change = sign * impulse_change(contacts, contacts_at, total, first + t, sweep)
+                change = sign * impulse_change(source, source_at, total, first + t, sweep)
                 value = vec4(change[0], change[1], change[2], 0.0)
             elif ti.static(kind == MOTION_BARS):
-                bar = load(contacts, contacts_at + 4 * (total + first + t))
+                bar = load(source, source_at + motion_bar(total, first + t) + MotionBar.velocity)
                 value = vec4(bar[0], bar[1], bar[2], 0.0)
             else:
-                value = vec4(contacts[contacts_at + 4 * (first + t) + 3], 0.0, 0.0, 0.0)
+                value = vec4(source[source_at + ImpulseBar.SIZE * (first + t) + ImpulseBar.response], 0.0, 0.0, 0.0)
             if value.dot(value) > 0.0:
                 x = vec3(X[0][t], X[1][t], X[2][t])
-                node, stride_x, stride_y, W1, _S1 = weights(x, constants, sizes, boxes, box)
+                node, stride_x, stride_y, W1, _S1 = weights(x, soft.constants, soft.sizes, soft.boxes, step.box)
                 for line in range(9):
                     i, j = line // 3, line % 3
                     wxy = pick(W1, 0, i) * pick(W1, 1, j)
@@ -175,15 +189,40 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ())
                         at = node + i * stride_x + j * stride_y + l
                         w = wxy * W1[2, l]
                         if ti.static(kind == CHANGE or kind == RESPONSE_BARS):
-                            w = w * reciprocal(grid[offset + at][3])
+                            w = w * reciprocal(soft.grid[step.grid + at][3])
                         target[target_offset + at] = target[target_offset + at] + w * value
+
+    @ti.func
+    def spread_sweep(
+        soft: ti.template(), step: ti.template(), place: ti.template(), contacts: ti.template(), contacts_at, sweep
+    ):
+        """`spread` of what a sweep found, to the velocities: the shares after sweep 0, then the changes of the impulses."""
+        if sweep == 0:
+            spread(soft, step, place, soft.velocity, step.velocity, contacts, contacts_at, SHARES, 0, 1.0)
+        else:
+            spread(soft, step, place, soft.velocity, step.velocity, contacts, contacts_at, CHANGE, sweep, 1.0)
+
+    @ti.func
+    def own_part(total, particle):
+        """Where a particle's own part of its response stands among a substep's contacts."""
+        return ContactSections.own_part * total + particle
+
+    @ti.func
+    def impulse_place(total, particle, sweep):
+        """Where a particle's impulse after a sweep stands among a substep's contacts; sweeps count from 1."""
+        return (ContactSections.impulses + 3 * (sweep - 1)) * total + 3 * particle
+
+    @ti.func
+    def motion_bar(total, particle):
+        """Where a particle's MotionBar stands among a lane's adjoints."""
+        return ImpulseBar.SIZE * total + MotionBar.SIZE * particle
 
     @ti.func
     def impulse(contacts: ti.template(), at, total, particle, sweep):
         """A particle's impulse after a sweep; there is none before the first."""
         J = vec3(0.0, 0.0, 0.0)
         if sweep > 0:
-            J = load(contacts, at + (2 + 3 * (sweep - 1)) * total + 3 * particle)
+            J = load(contacts, at + impulse_place(total, particle, sweep))
         return J
 
     @ti.func
@@ -208,30 +247,29 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ())
 
     @ti.func
     def touch(
-        tape: ti.template(), constants: ti.template(), sizes: ti.template(), boxes: ti.template(), box,
-        grid: ti.template(), offset, velocity: ti.template(), velocity_offset, grips: ti.template(), tile_index, place,
-        contacts: ti.template(), contacts_at, sweep,
+        soft: ti.template(), step: ti.template(), place: ti.template(), held: ti.template(), held_at: ti.template(), sweep,
         rigid: ti.template(), rigid_at: ti.template(),
     ):  # fmt: skip
         """Sweep 0 finds a tile's shares, each other one its impulses. With the last, the links get the opposite wrenches."""
         ti.static(tile.release())
-        first, count, body, _law_index = particles.members(sizes, tile_index)
+        first, count, body, _law_index = particles.members(soft.sizes, place.tile)
         X = ti.static(tile.local(3))
-        load_tile(tape, place + Component.x, X)
-        k, radius = grips[GRIP * body], grips[GRIP * body + 1]
+        load_tile(soft.tape, place.now + Component.x, X)
+        grip_row = Grip.SIZE * body
+        k, radius = held.grips[grip_row + Grip.stiffness], held.grips[grip_row + Grip.radius]
         h, d, s, eps = contact_scales(rigid)
         reach = radius + REACH * d
-        zero, total = ti.cast(0.0, real), sizes[Sizes.particles]
+        zero, total = ti.cast(0.0, real), soft.sizes[Sizes.particles]
         geometries = 0
-        if sweep == 0 or meets(contacts, contacts_at + first, count) == 1:
+        if sweep == 0 or meets(held.contacts, held_at.contacts + first, count) == 1:
             geometries = near_tile(rigid, rigid_at, X, radius)
         for t in range(count):
             particle = first + t
             share, pressed = zero, zero
-            J = impulse(contacts, contacts_at, total, particle, sweep - 1)
+            J = impulse(held.contacts, held_at.contacts, total, particle, sweep - 1)
             active = 0
             if sweep > 0:
-                share = contacts[contacts_at + particle]
+                share = held.contacts[held_at.contacts + particle]
                 active = ti.cast(share > ti.select(sweep == 1, zero, ti.cast(WEAK, real)), ti.i32)
             elif geometries != 0:
                 active = 1
@@ -239,16 +277,16 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ())
                 x = vec3(X[0][t], X[1][t], X[2][t])
                 v, m = vec3(0.0, 0.0, 0.0), zero
                 if sweep > 0:
-                    node, stride_x, stride_y, W1, _S1 = weights(x, constants, sizes, boxes, box)
-                    own, response = contacts[contacts_at + total + particle], zero
+                    node, stride_x, stride_y, W1, _S1 = weights(x, soft.constants, soft.sizes, soft.boxes, step.box)
+                    own, response = held.contacts[held_at.contacts + own_part(total, particle)], zero
                     for line in range(9):
                         i, j = line // 3, line % 3
                         wxy = pick(W1, 0, i) * pick(W1, 1, j)
                         for l in ti.static(range(3)):
                             at = node + i * stride_x + j * stride_y + l
-                            w, there = wxy * W1[2, l], velocity[velocity_offset + at]
+                            w, there = wxy * W1[2, l], soft.velocity[step.velocity + at]
                             v = v + w * vec3(there[0], there[1], there[2])
-                            response = response + w * (own * w + there[3]) * reciprocal(grid[offset + at][3])
+                            response = response + w * (own * w + there[3]) * reciprocal(soft.grid[step.grid + at][3])
                     v, m = v - response * J, 1.0 / response
                     J = vec3(0.0, 0.0, 0.0)
                 final = ti.cast(sweep == SWEEPS or (sweep == 1 and share <= WEAK), ti.i32)  # no sweep will change it
@@ -287,57 +325,56 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ())
                                         add(rigid.tape, wrench + Wrench.force, -1.0 / h * own_J)
                                         add(rigid.tape, wrench + Wrench.torque, -1.0 / h * arm.cross(own_J))
             if sweep == 0:
-                contacts[contacts_at + particle] = share
-                contacts[contacts_at + total + particle] = ti.exp(-SHARPNESS * pressed)
+                held.contacts[held_at.contacts + particle] = share
+                held.contacts[held_at.contacts + own_part(total, particle)] = ti.exp(-SHARPNESS * pressed)
             else:
-                vf.store(contacts, contacts_at + (2 + 3 * (sweep - 1)) * total + 3 * particle, J)
+                vf.store(held.contacts, held_at.contacts + impulse_place(total, particle, sweep), J)
 
     @ti.func
     def touch_adjoint(
-        tape: ti.template(), bars: ti.template(), constants: ti.template(), sizes: ti.template(), boxes: ti.template(), box,
-        grid: ti.template(), offset, velocity: ti.template(), velocity_offset, grid_bar: ti.template(), bar_offset,
-        grips: ti.template(), tile_index, place, bar, contacts: ti.template(), contacts_at,
-        contact_bars: ti.template(), contact_bars_at, sweep,
-        rigid: ti.template(), rigid_at: ti.template(),
+        soft: ti.template(), soft_bars: ti.template(), step: ti.template(), place: ti.template(), held: ti.template(),
+        held_at: ti.template(), sweep, rigid: ti.template(), rigid_at: ti.template(),
     ):  # fmt: skip
-        """Reverse of a sweep, given the velocities before it. The adjoints of the velocities it gathered are noted for
+        """Reverse of a sweep, given the velocities before it. The adjoints of the velocities it gathered are kept for
         `spread`, those of its impulses become those of the sweep before; those of the masses, the particles' positions, the
         links' poses and motions, and the geometries' friction and scale are added to. For sweep 0 the first component of a
         node's velocity is the adjoint of its crowd, as the fourth is the crowd."""
         ti.static(tile.release())
-        first, count, body, _law_index = particles.members(sizes, tile_index)
+        first, count, body, _law_index = particles.members(soft.sizes, place.tile)
         X, Xb = ti.static(tile.local(3), tile.local(3))
-        load_tile(tape, place + Component.x, X)
-        load_tile(bars, bar + Component.x, Xb)
-        k, radius = grips[GRIP * body], grips[GRIP * body + 1]
+        load_tile(soft.tape, place.now + Component.x, X)
+        load_tile(soft_bars.tape, place.bar + Component.x, Xb)
+        grip_row = Grip.SIZE * body
+        k, radius = held.grips[grip_row + Grip.stiffness], held.grips[grip_row + Grip.radius]
         h, d, s, eps = contact_scales(rigid)
         reach = radius + REACH * d
-        zero, total = ti.cast(0.0, real), sizes[Sizes.particles]
-        touched = meets(contacts, contacts_at + first, count)
+        zero, total = ti.cast(0.0, real), soft.sizes[Sizes.particles]
+        touched = meets(held.contacts, held_at.contacts + first, count)
         geometries = 0
         if touched == 1:
             geometries = near_tile(rigid, rigid_at, X, radius)
         for t in range(count):
             particle = first + t
-            share = contacts[contacts_at + particle]
-            at_bars = contact_bars_at + 4 * (total + particle)
+            share = held.contacts[held_at.contacts + particle]
+            at_bars = held_at.bars + motion_bar(total, particle)
+            impulse_bar = held_at.bars + ImpulseBar.SIZE * particle
             v_bar = vec3(0.0, 0.0, 0.0)
             if share > ti.select(sweep < 2, zero, ti.cast(WEAK, real)):
-                own = contacts[contacts_at + total + particle]
-                old = impulse(contacts, contacts_at, total, particle, sweep - 1)
-                change = impulse_change(contacts, contacts_at, total, particle, sweep)
-                J_bar = load(contact_bars, contact_bars_at + 4 * particle)
-                response_bar = contact_bars[contact_bars_at + 4 * particle + 3]
+                own = held.contacts[held_at.contacts + own_part(total, particle)]
+                old = impulse(held.contacts, held_at.contacts, total, particle, sweep - 1)
+                change = impulse_change(held.contacts, held_at.contacts, total, particle, sweep)
+                J_bar = load(held.bars, impulse_bar + ImpulseBar.impulse)
+                response_bar = held.bars[impulse_bar + ImpulseBar.response]
                 x = vec3(X[0][t], X[1][t], X[2][t])
-                node, stride_x, stride_y, W1, S1 = weights(x, constants, sizes, boxes, box)
+                node, stride_x, stride_y, W1, S1 = weights(x, soft.constants, soft.sizes, soft.boxes, step.box)
                 v, response, change_bar, share_bar, own_bar = vec3(0.0, 0.0, 0.0), zero, vec3(0.0, 0.0, 0.0), zero, zero
                 for line in range(9):
                     i, j = line // 3, line % 3
                     wxy = pick(W1, 0, i) * pick(W1, 1, j)
                     for l in ti.static(range(3)):
                         at = node + i * stride_x + j * stride_y + l
-                        w, inverse = wxy * W1[2, l], reciprocal(grid[offset + at][3])
-                        there, there_bar = velocity[velocity_offset + at], grid_bar[bar_offset + at]
+                        w, inverse = wxy * W1[2, l], reciprocal(soft.grid[step.grid + at][3])
+                        there, there_bar = soft.velocity[step.velocity + at], soft_bars.grid[step.grid_bar + at]
                         v = v + w * vec3(there[0], there[1], there[2])
                         response = response + w * (own * w + there[3]) * inverse
                         change_bar = change_bar + w * inverse * vec3(there_bar[0], there_bar[1], there_bar[2])
@@ -432,16 +469,16 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ())
                     i, j, l = corner // 9, corner // 3 % 3, corner % 3
                     at = node + i * stride_x + j * stride_y + l
                     wx, wy, wz = pick(W1, 0, i), pick(W1, 1, j), pick(W1, 2, l)
-                    w, inverse = wx * wy * wz, reciprocal(grid[offset + at][3])
-                    there, there_bar = velocity[velocity_offset + at], grid_bar[bar_offset + at]
-                    w_bar, given = zero, zero
+                    w, inverse = wx * wy * wz, reciprocal(soft.grid[step.grid + at][3])
+                    there, there_bar = soft.velocity[step.velocity + at], soft_bars.grid[step.grid_bar + at]
+                    w_bar, shared = zero, zero
                     if sweep == 0:
-                        given = inverse * (own * w + there[3]) * response_bar
-                        w_bar = given + own * w * inverse * response_bar + share * there[0]
+                        shared = inverse * (own * w + there[3]) * response_bar
+                        w_bar = shared + own * w * inverse * response_bar + share * there[0]
                     else:
-                        given = inverse * (there_bar[0] * change[0] + there_bar[1] * change[1] + there_bar[2] * change[2])
-                        w_bar = given + there[0] * v_bar[0] + there[1] * v_bar[1] + there[2] * v_bar[2]
-                    grid_bar[bar_offset + at] = there_bar + vec4(0.0, 0.0, 0.0, -inverse * w * given)
+                        shared = inverse * (there_bar[0] * change[0] + there_bar[1] * change[1] + there_bar[2] * change[2])
+                        w_bar = shared + there[0] * v_bar[0] + there[1] * v_bar[1] + there[2] * v_bar[2]
+                    soft_bars.grid[step.grid_bar + at] = there_bar + vec4(0.0, 0.0, 0.0, -inverse * w * shared)
                     sx, sy, sz = pick(S1, 0, i), pick(S1, 1, j), pick(S1, 2, l)
                     x_bar = x_bar + w_bar * vec3(sx * wy * wz, wx * sy * wz, wx * wy * sz)
                 for c in ti.static(range(3)):
@@ -449,11 +486,11 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple = ())
                 if sweep > 0:
                     # v = gathered - response * old, the change is J - old
                     response_bar = response_bar - m * m * m_bar - old.dot(v_bar)
-                    vf.store(contact_bars, contact_bars_at + 4 * particle, -1.0 * change_bar - response * v_bar)
-                    contact_bars[contact_bars_at + 4 * particle + 3] = response_bar
-            vf.store(contact_bars, at_bars, v_bar)
-            contact_bars[at_bars + 3] = 0.0
+                    vf.store(held.bars, impulse_bar + ImpulseBar.impulse, -1.0 * change_bar - response * v_bar)
+                    held.bars[impulse_bar + ImpulseBar.response] = response_bar
+            vf.store(held.bars, at_bars + MotionBar.velocity, v_bar)
+            held.bars[at_bars + MotionBar.unused] = 0.0
         if touched == 1:
-            store_tile(bars, bar + Component.x, Xb)
+            store_tile(soft_bars.tape, place.bar + Component.x, Xb)
 
-    return SimpleNamespace(touch=touch, touch_adjoint=touch_adjoint, spread=spread)
+    return SimpleNamespace(touch=touch, touch_adjoint=touch_adjoint, spread=spread, spread_sweep=spread_sweep)
