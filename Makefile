@@ -9,14 +9,18 @@ BIN = $(VENV)/bin
 # Robots and objects that the tests load, made by others: files only, without what those packages depend on.
 MODELS ?= gymnasium-robotics==1.4.2 metaworld==3.1.1 robosuite==1.5.2 example-robot-data==6.0.0
 
-.PHONY: help demo test clean
+.PHONY: help demo test test-fast test-quadrants check format clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo   install into $(VENV) and train on the Detour task; results in $(RUN)/"
-	@echo "make test   install into $(VENV), with robot models (350 MB), and run ruff, mypy and pytest"
-	@echo "make clean  remove $(VENV) and the caches (runs/ stays)"
-	@echo "variables:  PYTHON=$(PYTHON) (3.10 to 3.13)  TORCH=\"$(TORCH)\"  RUN=$(RUN)"
+	@echo "make demo            install into $(VENV) and train the Detour task; results in $(RUN)/"
+	@echo "make test            install into $(VENV), with robot models (350 MB), and run all checks and tests"
+	@echo "make test-fast       the checks, and the tests that need neither robot models nor more than two minutes"
+	@echo "make test-quadrants  the tests of diffsim with the kernel compiler quadrants in place of Taichi"
+	@echo "make check           ruff, ruff format --check and mypy alone"
+	@echo "make format          format the code"
+	@echo "make clean           remove $(VENV) and the caches (runs/ stays)"
+	@echo "variables:  PYTHON=$(PYTHON) (3.10 to 3.13)  TORCH=\"$(TORCH)\"  RUN=$(RUN)  VENV=$(VENV)"
 
 $(VENV)/.installed: pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 10) <= v <= (3, 13))' || \
@@ -40,13 +44,31 @@ $(VENV)/.models: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(MODELS)
 	@touch $@
 
-test: $(VENV)/.models
+$(VENV)/.quadrants: $(VENV)/.models
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[quadrants]'
+	@touch $@
+
+check: $(VENV)/.installed
 	@echo "== ruff"
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
 	@echo "== mypy"
 	@$(BIN)/mypy
+
+test: $(VENV)/.models check
 	@echo "== pytest"
 	@$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.installed check
+	@echo "== pytest"
+	@$(BIN)/python -m pytest -m "not slow and not robot_models"
+
+test-quadrants: $(VENV)/.quadrants
+	@DIFFSIM_COMPILER=quadrants $(BIN)/python -m pytest tests/diffsim
+
+format: $(VENV)/.installed
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -100,7 +100,7 @@ def run_job(options: Options, single: str, console: Console) -> dict[str, Any]:
 
 def summary_rows(results: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     """One row a method, for the table."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for method in METHODS:
         own = [result for result in results if result["method"] == method]
         count = len(own)

@@ -96,8 +96,9 @@ def trained(name: str, method: str, seed: int, options: Options) -> dict[str, An
     }
     config: AlgorithmConfig
     if method == "multistart":  # a start an environment
-        starts = {"num_starts": options.num_envs, "start_knots": 5, "learning_rate": 0.05}
-        config = MultistartConfig(seed=seed, iterations=iterations, **starts)
+        config = MultistartConfig(
+            seed=seed, iterations=iterations, num_starts=options.num_envs, start_knots=5, learning_rate=0.05
+        )
     elif method in own:
         config = task_config(kind, seed=seed, iterations=iterations, **own[method])
     else:
@@ -146,7 +147,7 @@ def run_job(options: Options, single: str, console: Console) -> dict[str, Any]:
 
 def summary_rows(results: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     """One row a task and method, for the table."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, method in dict.fromkeys((result["task"], result["method"]) for result in results):
         own = [result for result in results if (result["task"], result["method"]) == (name, method)]
         rows.append(

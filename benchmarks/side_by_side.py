@@ -96,7 +96,7 @@ class Worker:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"the worker failed: {self._process.args}")
+            raise SystemExit(f"the worker failed: {self._process.args!r}")
         return json.loads(line)  # type: ignore[no-any-return]
 
     def ask(self, command: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The errors a user can cause, and the ones physics can."""
+"""Errors: InputError for what a user gave, SimulationError where the physics became non-finite."""
 
 from __future__ import annotations
 

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import house
+
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_detour_prints_one_json_object_last(tmp_path):
     command = [sys.executable, "-m", "benchmarks.detour", "--seeds", "1", "--iterations", "1", "--num-envs", "8"]
     command += ["--out", str(tmp_path / "out"), "--table", str(tmp_path / "table.md"), "--json"]
@@ -25,6 +28,7 @@ def test_detour_prints_one_json_object_last(tmp_path):
     assert steps == {200}
 
 
+@pytest.mark.slow
 def test_rpg_tasks_sums_up_what_is_there(tmp_path):
     """Two short runs, the others as if they had been made before; then the last line is one JSON object."""
     from benchmarks.rpg_tasks import METHODS, Options, run_single
@@ -45,12 +49,13 @@ def test_rpg_tasks_sums_up_what_is_there(tmp_path):
     assert len((tmp_path / "table.md").read_text().splitlines()) == 2 + len(METHODS["CupTrap"])
 
 
+@pytest.mark.slow
 def test_soft_speed_compares_equals():
     """The textbook's implementation and ours give the same positions and gradient; what is timed is the same physics."""
     from benchmarks.soft_speed import Worker, agree, interleaved
 
     workers = [Worker(name, particles=300, precision="f64") for name in ("ours", "textbook")]
-    agree(*workers, "f64")
+    agree(workers[0], workers[1], "f64")
     times = interleaved(workers, "forward_backward", 2)
     assert [len(each) for each in times] == [2, 2]
     assert min(times[0]) > 0.0
@@ -58,6 +63,7 @@ def test_soft_speed_compares_equals():
         worker.close()
 
 
+@pytest.mark.slow
 def test_memory_of_a_rollout_is_measured():
     command = [sys.executable, "-m", "benchmarks.soft.memory", "--particles", "300", "--substeps", "100", "--window", "2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -67,6 +73,7 @@ def test_memory_of_a_rollout_is_measured():
     assert 0.0 <= result["rss_gb"] < 0.2
 
 
+@pytest.mark.slow
 def test_rigid_speed_compares_equals_and_prints_one_json_object_last():
     """It stops where the arm's trajectory is not MuJoCo's, or the box comes to rest elsewhere."""
     pytest.importorskip("mujoco")
@@ -78,6 +85,7 @@ def test_rigid_speed_compares_equals_and_prints_one_json_object_last():
     assert min(result.values()) > 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("baseline", ["rpg", "gaussian", "reinforce"])
 def test_seeds_at_once_are_single_runs(baseline):
     from dataclasses import replace
@@ -98,6 +106,7 @@ def test_seeds_at_once_are_single_runs(baseline):
         assert run["simulator_steps"] == result.history[-1].simulator_steps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "keys"), [
     ("rpg_bandit", {"rpg", "gaussian", "reinforce", "rpg_beta0"}),
     ("rpg_multigoal", {"rpg", "rpg_min", "gaussian", "gaussian_min"}),
@@ -116,3 +125,146 @@ def test_policy_experiments_print_one_json_object_last(tmp_path, name, keys):
     if name == "rpg_multigoal":
         again = subprocess.run([*command, "--resume"], cwd=ROOT, capture_output=True, text=True, check=True)
         assert json.loads(again.stdout.strip().splitlines()[-1]) == result
+
+
+HOUSE = {
+    "functions_over_12_parameters", "bare_offsets", "loose_files_diffsim", "loose_files_rpg", "repeated_module_names",
+    "files_to_add_a_joint", "files_to_add_a_law", "files_to_add_a_shape",
+}  # fmt: skip
+
+
+def tree(folder: Path, files: dict[str, str]) -> Path:
+    """A folder with empty packages diffsim, rpg and tasks, and these files."""
+    for name, text in ({f"{package}/__init__.py": "" for package in ("diffsim", "rpg", "tasks")} | files).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_house_prints_one_json_object_last():
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.house", "--json"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    assert set(result) == HOUSE
+    assert all(type(value) is int for value in result.values())
+
+
+def test_house_of_an_empty_tree(tmp_path, capsys):
+    found = house.examine(tree(tmp_path, {}))
+    assert found.counts() == {name: int(name.startswith("files_to_add")) for name in HOUSE}
+    house.report(found)
+    assert "bare offsets: 0" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="has no diffsim, rpg, tasks"):
+        house.examine(tmp_path / "diffsim")
+
+
+def test_house_counts_parameters_and_files(tmp_path):
+    twelve = ", ".join(f"a{n}" for n in range(12))
+    code = (
+        f"import taichi as ti\n"
+        f"def fits({twelve}): ...\n"
+        f"def long({twelve}, *, b=0): ...\n"
+        f"class A:\n    def fits(self, {twelve}): ...\n    def long(self, {twelve}, *rest): ...\n"
+        f"def outer():\n    def inner({twelve}, **rest): ...\n"
+        f"@ti.kernel\ndef entry({twelve}, b, c): ...\n"
+        f"@ti.func\ndef device({twelve}, b, c): ...\n"
+    )
+    files = {"rpg/a.py": code, "rpg/b/one.py": "", "tasks/one.py": "", "diffsim/b.py": "", "diffsim/c.py": "", "tasks/d.py": ""}
+    found = house.examine(tree(tmp_path, files))
+    assert [place.what.split()[0] for place in found.functions] == ["long", "device", "long", "inner"]
+    assert [place.line for place in found.functions] == [3, 12, 6, 8]
+    counts = found.counts()
+    assert (counts["functions_over_12_parameters"], counts["loose_files_diffsim"], counts["loose_files_rpg"]) == (4, 2, 1)
+    assert found.repeated == {"one": ["rpg/b/one.py", "tasks/one.py"]}
+
+
+OFFSETS = """
+from diffsim.compiler import ti
+from diffsim.records import LinkConstants
+
+COUNTS = 3
+
+@ti.func
+def load(array: ti.template(), at):
+    return vec3(array[at], array[at + 1], array[at + 2])  # one vector
+
+@ti.func
+def column(tile: ti.template(), j: ti.template()):
+    return tile[3 + j][0], tile[6 + j][0]  # j is a constant in all calls
+
+class Place(NamedTuple):
+    number: Any
+    row: Any
+
+@ti.func
+def entry(memory: ti.template(), place: ti.template()):
+    return memory.reals[place.row]
+
+@ti.func
+def read(reals: ti.template(), sizes: ti.template(), own, tile: ti.template()):
+    a = reals[own + 15]  # 1
+    b = reals[own + LinkConstants.rotation]
+    c = reals[own + LinkConstants.rotation + 4]  # 2
+    d = load(reals, own + 3)  # 3
+    at = own + 7  # 4
+    at = at + 1  # a step
+    e = load(reals, at)
+    v = vec3(0.0, 0.0, 0.0)
+    f = v[2]
+    for i in ti.static(range(3)):
+        f = f + tile[3 * i + 1][0] + reals[own + 9 + i]  # 5
+    g = reals[(own + 1) * COUNTS]  # a row's number
+    h = sizes[COUNTS] + sizes[own] + sizes[COUNTS + 1]  # 6
+    k = reals[own + ti.static(15 if f > 0 else 16)]  # 7, 8
+    n = sizes[2]  # 9
+    place = Place(own + 1, own + 6)  # 10
+    return a, b, c, d, e, f, g, h, k, n, place, ti.max(own + 3, 5), column(tile, 1), column(tile, 2)
+"""
+
+
+def test_house_counts_bare_offsets(tmp_path):
+    found = house.examine(tree(tmp_path, {"diffsim/soft/kernels.py": OFFSETS, "diffsim/host.py": "x = a[b + 3]"}))
+    marked = [n for n, line in enumerate(OFFSETS.splitlines(), 1) for mark in line.split("# ")[1:] if mark[0].isdigit()]
+    assert sorted({place.line for place in found.offsets}) == marked
+    assert len(found.offsets) == 10
+    assert {place.file for place in found.offsets} == {"diffsim/soft/kernels.py"}
+    assert found.left_out["entries of one vector"] == 2
+    assert found.left_out["literals inside a product"] == 1
+    assert found.left_out["steps of counters"] == 1
+
+
+def test_house_counts_files_to_add_a_member(tmp_path):
+    scattered = {
+        "diffsim/joints.py": 'SIZES = {"fixed": 0, "revolute": 1, "ball": 3}',
+        "diffsim/a.py": "def f(kind):\n    if kind == BALL or kind == FREE: ...",
+        "diffsim/b.py": "def f(kind):\n    return 'free' == kind or kind != FIXED",  # general
+        "diffsim/c.py": "def f(joint):\n    match joint:\n        case RevoluteJoint(): ...",
+        "diffsim/d.py": "x = ds.Joint('a', 'revolute')\ny = f(BALL)",  # makes them
+        "diffsim/e.py": "def f(shape):\n    return isinstance(shape, Box | Torus)",
+        "diffsim/f.py": "def f(shape: Box | Torus) -> tuple[Box, Torus]:\n    return isinstance(shape, Plane)",
+        "diffsim/h.py": "def f(shape):\n    if not isinstance(shape, RoundedBox):\n        raise ValueError",  # refuses
+        "diffsim/__init__.py": "from diffsim.soft import Elastic, Sand\n__all__ = ['Elastic', 'Sand']",  # public names
+        "diffsim/robots/reader.py": "import mujoco\nKINDS = ('ball', 'revolute')",  # of a file format
+        "diffsim/soft/__init__.py": "from diffsim.materials import Elastic, Sand",
+        "diffsim/g.py": "def f(x):\n    return sizes['prismatic'] + stress['snow']",
+        "rpg/a.py": "x = kind == 'ball'",
+    }
+    found = house.examine(tree(tmp_path, scattered))
+    files = {name: sorted({Path(place.file).stem for place in places}) for name, places in found.family.items()}
+    assert files == {"joint": ["a", "c", "g", "joints"], "law": ["__init__", "g"], "shape": ["e"]}
+    assert found.left_out["laws' names that decide nothing"] == 2
+    assert found.left_out["joints' names that decide nothing"] == 1
+    counts = found.counts()
+    assert [counts[f"files_to_add_a_{name}"] for name in ("joint", "law", "shape")] == [5, 3, 2]
+
+
+def test_house_asks_for_one_file_where_each_member_has_its_own(tmp_path):
+    files = {
+        "diffsim/joints/registry.py": "JOINTS = {}\ndef register(joint):\n    JOINTS[joint.kind] = joint",
+        "diffsim/joints/ball.py": "@register\nclass Ball(Joint):\n    kind = 'ball'",
+        "diffsim/joints/revolute.py": "@register\nclass Revolute(Joint):\n    kind = 'revolute'",
+        "diffsim/shapes/torus.py": "from diffsim.shapes import Box\n@dataclass\nclass Torus(Shape): ...",
+    }
+    counts = house.examine(tree(tmp_path, files)).counts()
+    assert [counts[f"files_to_add_a_{name}"] for name in ("joint", "law", "shape")] == [1, 1, 1]

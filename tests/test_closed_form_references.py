@@ -1,6 +1,7 @@
 """The closed forms' references against published digits, and against finite differences of their own values."""
 
 import inspect
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from benchmarks.closed_forms import references
 from benchmarks.closed_forms.cases import CASES
 
 # to the digits given
-KNOWN = {
+KNOWN: dict[str, dict[str, float]] = {
     "wall": {"dx/dx0": -1, "dx/dv0": -1},
     "bounce e=1": {"z": 1.048636, "dz/dz0": 0.927922, "dz/dv0": -0.109307},
     "bounce e=0.6": {"z": 0.238909, "dz/dz0": 0.942338, "dz/dv0": 0.072554},
@@ -26,7 +27,7 @@ KNOWN = {
 TOLERANCE = {"double pendulum": 1e-8, "billiard": 1e-5, "grasp": 1e-8}
 
 # reference, arguments, and where an input's label stands among them
-REFERENCES = {
+REFERENCES: dict[str, tuple[Any, dict[str, float], dict[str, tuple[Any, ...]]]] = {
     "wall": (references.wall, {"e": 0.7}, {"x0": ("x0",), "v0": ("v0",)}),
     "bounce": (references.bounce, {"e": 0.7}, {"z0": ("z0",), "v0": ("v0",)}),
     "slide": (references.slide, {}, {"v0": ("v0",), "mu": ("mu",)}),

@@ -11,6 +11,8 @@ from benchmarks.closed_forms import ours
 from benchmarks.closed_forms.__main__ import worst
 from benchmarks.closed_forms.cases import CASES
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = {"double pendulum": 0.01}
 
 

@@ -11,6 +11,8 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SHORT = {
     "push_to_goal.py": ["--iterations", "16"],
@@ -77,6 +79,7 @@ def test_cut_dough_parts_it_and_leaves_a_video(tmp_path):
     assert len(iio.imread(tmp_path / "cut_dough.mp4", plugin="pyav")) == 61
 
 
+@pytest.mark.robot_models
 @pytest.mark.parametrize("option", ["--soft", "--no-soft"])
 def test_panda_grasp_lifts_the_cube_and_leaves_a_video(tmp_path, option):
     try:

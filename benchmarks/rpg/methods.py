@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from rpg import AlgorithmConfig, Schedule
 from rpg.algorithms.adam import AdamConfig, MultistartConfig
@@ -17,11 +18,13 @@ from rpg.algorithms.shac import SHACConfig
 
 def baselines(rpg: RPGConfig) -> Mapping[str, AlgorithmConfig]:
     """One batch of episodes an iteration and as many iterations as ``rpg``; what settings they share are ``rpg``'s."""
-    iterations, shared = rpg.iterations, {"std": rpg.std, "num_latents": rpg.num_latents, "alpha_z": rpg.alpha_z}
+    iterations = rpg.iterations
     rate = rpg.policy_learning_rate if rpg.policy == "table" else None
-    step = {} if rate is None else {"learning_rate": rate}
+    step: dict[str, Any] = {} if rate is None else {"learning_rate": rate}
     return {
-        "mixture": MixtureConfig(iterations=iterations, policy_learning_rate=rate, **shared),
+        "mixture": MixtureConfig(
+            iterations=iterations, policy_learning_rate=rate, std=rpg.std, num_latents=rpg.num_latents, alpha_z=rpg.alpha_z
+        ),
         "adam": AdamConfig(iterations=iterations, **step),
         "multistart": MultistartConfig(iterations=iterations, **step),
         "cem": CEMConfig(iterations=iterations, min_std=0.02, elite_fraction=0.1),

@@ -163,7 +163,7 @@ def run_all(module: str, options: Options, console: Console) -> dict[str, list[d
                 results[method][seed] = json.loads(path.read_text())
             else:
                 missing.append((method, seed))
-    jobs = {}
+    jobs: dict[tuple[str, int], list[int]] = {}
     for method, seed in missing:
         jobs.setdefault((method, -1 if vectorised(experiment, method) else seed), []).append(seed)
     context = multiprocessing.get_context("spawn")
@@ -195,7 +195,7 @@ def table_rows(results: Mapping[str, list[dict[str, Any]]], *, counts: bool) -> 
     """One row a method: successful runs, or the mean and least of what is counted; means over seeds, and the spread (standard
     deviation) of the return.
     """
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for method, own in results.items():
         count = len(own)
 

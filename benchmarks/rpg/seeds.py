@@ -44,7 +44,7 @@ class Stack:
 
     def call(self, function: str, *arguments: Any, trained: bool = True) -> Any:
         """``module.function(*arguments)`` of every seed, over the first dimension of all tensors; frozen unless ``trained``."""
-        own = self.parameters if trained else {name: value.detach() for name, value in self.parameters.items()}
+        own: dict[str, Tensor] = {name: value if trained else value.detach() for name, value in self.parameters.items()}
         first = self.modules[0]
 
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], *values: Any) -> Any:
@@ -124,7 +124,7 @@ def train_seeds(
         latent, noise = torch.cat(draws), torch.cat(noises, dim=1).to(like).requires_grad_()
 
         # One rollout of all: latent z of seed s is number s K + z of one long table.
-        whole = LongTable(tables.flatten(0, 1), runs[0])
+        whole: Any = LongTable(tables.flatten(0, 1), runs[0])
         index = owner * config.num_latents + latent
         score = config.action_gradient == "score"
         start = env.reset(0)
@@ -160,14 +160,15 @@ def train_seeds(
         else:
             loss = loss - earned.sum() / num_envs
         loss.backward()
-        if not score:
-            gradient = -num_envs / std * noise.grad
+        if noise.grad is not None:  # pathwise
+            gradient = noise.grad * (-num_envs / std)
         policy.optimizer.param_groups[0]["lr"] = config.policy_step * config.policy_rate_decay.value(progress)
         policy.step(config.grad_clip)
         prior.step(config.grad_clip)
         if posterior is not None:
             for run, own in zip(runs, by_seed.detach(), strict=True):
-                run.modules["posterior"].observe(own)
+                model: Any = run.modules["posterior"]
+                model.observe(own)
             for _ in range(config.posterior_updates):
                 posterior.call("training_loss", by_seed.detach(), latents).sum().backward()
                 posterior.step(config.grad_clip)

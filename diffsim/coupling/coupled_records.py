@@ -1,8 +1,9 @@
-"""What the coupling keeps of each particle, in flat arrays beside those of the two solvers.
+"""Memory of the coupling: what it stores for each particle, in flat arrays in addition to those of the two solvers.
 
-contacts      for each substep the sections of `ContactSections`, each over all particles
-contact_bars  scratch of a lane: an `ImpulseBar` for each particle, then a `MotionBar` for each
-grips         a `Grip` for each soft body
+contacts      for each substep: the shares of all particles (N), their own parts of the response (N), then their impulses (3 N)
+              after each sweep
+contact_bars  scratch of a lane: `ContactBars` of all particles, then `MotionBars` of all particles
+grips         `Grip` of each soft body
 """
 
 from __future__ import annotations
@@ -10,35 +11,25 @@ from __future__ import annotations
 from diffsim.records import Record, field
 
 SWEEPS = 4  # of the impulses in a substep
+CONTACT = 2 + 3 * SWEEPS  # numbers of a particle in a substep's contacts
 
 
-class ContactSections(Record):
-    """Of a substep: a field is so many numbers a particle, and stands before the next one for all particles."""
+class ContactBars(Record):
+    """Adjoints of a particle's contact."""
 
-    share = field(1, "1", "how much of a particle touches anything")
-    own_part = field(1, "1", "of the particle's response to its impulse: that of itself, not of the crowd")
-    impulses = field(3 * SWEEPS, "N s", "after each sweep, in the order of the sweeps")
-
-
-class ImpulseBar(Record):
-    """Adjoints of a particle's impulse and response."""
-
-    impulse = field(3)
-    response = field()
+    impulse = field(3, "1/(N s)", "of the impulse after a sweep")
+    response = field(1, "kg", "of the response")
 
 
-class MotionBar(Record):
-    """Adjoint of the velocity that a sweep gathered."""
+class MotionBars(Record):
+    """Adjoint of the velocity that a sweep gathered for a particle, a vector of four."""
 
-    velocity = field(3)
-    unused = field()
-
-
-CONTACT_BARS = ImpulseBar.SIZE + MotionBar.SIZE  # a particle
+    velocity = field(3, "s/m", "of the gathered velocity")
+    zero = field(1, "1", "0")
 
 
 class Grip(Record):
-    """Of a soft body."""
+    """A soft body's particles in contact."""
 
     stiffness = field(1, "N/m", "of a particle's contact")
     radius = field(1, "m", "of a particle")

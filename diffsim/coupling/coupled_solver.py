@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffsim import runtime
 from diffsim.compiler import kernel_options
-from diffsim.coupling.coupled_records import CONTACT_BARS, ContactSections, Grip
+from diffsim.coupling.coupled_records import CONTACT, ContactBars, Grip, MotionBars
 from diffsim.errors import InputError
 from diffsim.gradients.recompute import chunk_size, chunks
 from diffsim.rigid.multibody_solver import RigidSolver, flat
@@ -57,7 +57,7 @@ class CoupledSolver:
         )  # fmt: skip
         self._buffers = Buffers(soft.layout)
         self._count = sum(len(body.rest_particles) for body in scene.soft_bodies)
-        grips: list[float] = []
+        grips = []
         for body in scene.soft_bodies:
             spacing = (body.shape.volume / len(body.rest_particles)) ** (1.0 / 3.0)
             layer = body.material.parameters["density"] * spacing**2 * scene.grid_spacing
@@ -85,8 +85,7 @@ class CoupledSolver:
         tape = lane_tape(self._buffers, layout, lanes, num_envs, capacity)
         rigid_status = torch.zeros((num_envs, RigidStatus.SIZE), dtype=torch.int32)
         rows = self._scratch("rigid rows", (num_envs * (layout.substeps + 1) if keep else lanes) * self._row())
-        kept = num_envs * layout.substeps if keep else lanes
-        contacts = self._scratch("contacts", kept * self._count * ContactSections.SIZE)
+        contacts = self._scratch("contacts", (num_envs * layout.substeps if keep else lanes) * self._count * CONTACT)
         with kernel_options(flow_analysis=False, subexpressions=False):
             self._kernels.forward(
                 lanes, num_envs, layout.tile_count, int(keep), tape.capacity, layout.nodes,
@@ -123,7 +122,7 @@ class CoupledSolver:
         bars, q_bar, v_bar = pack(particle_bars), q_bar.detach().clone().contiguous(), v_bar.detach().clone().contiguous()
         input_bars = Inputs(*(torch.zeros_like(each) for each in inputs))
         environment = (layout.substeps + 1) * (layout.tile_count * Component.SIZE * LANE_WIDTH + self._row())
-        environment += layout.substeps * (capacity * 4 + self._count * ContactSections.SIZE)
+        environment += layout.substeps * (capacity * 4 + self._count * CONTACT)
         lanes = min(num_envs, runtime.num_threads())
         for chunk in chunks(num_envs, chunk_size(environment * layout.dtype.itemsize, TRAJECTORY_BYTES, multiple=lanes)):
             own, own_bars = Inputs(*(each[chunk] for each in inputs)), Inputs(*(each[chunk] for each in input_bars))
@@ -139,7 +138,8 @@ class CoupledSolver:
                     self._buffers.zeros("velocity", lanes * layout.nodes, 4),
                     self._buffers.zeros("grid bar", lanes * layout.nodes, 4),
                     self._buffers.empty("before", lanes * max(layout.colliders, 1), 4),
-                    contacts, self._scratch("contact bars", lanes * self._count * CONTACT_BARS), self._grips,
+                    contacts, self._scratch("contact bars", lanes * self._count * (ContactBars.SIZE + MotionBars.SIZE)),
+                    self._grips,
                     self.rigid.integers, self.rigid.reals, self.rigid.grids, flat(own.rigid), flat(own_bars.rigid),
                     flat(own.controls), flat(own_bars.controls), q_bar[chunk].view(-1), v_bar[chunk].view(-1), rows,
                     self._buffers.zeros("rigid work", lanes * self.rigid.work, 1).view(-1),

@@ -233,9 +233,7 @@ class RigidModel:
         moves, and tools move."""
         others = {self.geometry_links[a], self.geometry_links[b]} - self.free_bodies
         tools = len(self.links) - self.tools
-        return len(others) < 2 and all(
-            number < tools and not self.links[self.weld(number)].kind.dofs for number in others
-        )
+        return len(others) < 2 and all(number < tools and not self.links[self.weld(number)].kind.dofs for number in others)
 
     def forward_kinematics(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """World positions (links, 3) and rotations (links, 3, 3) at q (coordinates,)."""
@@ -305,9 +303,8 @@ class RigidModel:
         for link in self.links:
             limit = 0.0
             if link.joint.limits is not None:
-                limit = link.joint.limit_stiffness
-                if limit is None:
-                    limit = float(stiffness[link.dofs].min())
+                declared = link.joint.limit_stiffness
+                limit = float(stiffness[link.dofs].min()) if declared is None else declared
             rows += link_row(link.link, link.joint, limit)
         for articulation in self.articulations:
             for actuator in articulation.actuators:

@@ -197,8 +197,11 @@ class Joint:
             raise InputError(f"{owner}: limits are for {_scalar_kinds()} joints, not for a {self.kind} one")
         count, limits = kind.coordinates, self.limits
         pairs = (limits,) if count == 1 else limits
-        sound = isinstance(pairs, list | tuple) and len(pairs) == count
-        if not sound or (count > 1 and any(isinstance(pair, int | float) for pair in pairs)):  # type: ignore[union-attr]
+        if (
+            not isinstance(pairs, list | tuple)
+            or len(pairs) != count
+            or (count > 1 and any(isinstance(pair, int | float) for pair in pairs))
+        ):
             raise InputError(f"{owner}: limits must hold {count} pairs (low, high) or None, got {self.limits!r}")
         checked: list[Limits | None] = []
         for pair in pairs:

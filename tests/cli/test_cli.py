@@ -15,6 +15,8 @@ from rpg.cli.progress import TrainingProgress
 from rpg.training.metrics import read_metrics
 from tasks import Task, find_task
 
+pytestmark = pytest.mark.slow
+
 TINY = '''
 import torch
 import diffsim as ds

@@ -13,6 +13,8 @@ from diffsim.robots.inverse_kinematics import EndEffector
 from diffsim.scene.rotations import quaternion_to_matrix, rotation_vectors
 from tests.diffsim.test_inputs import refused
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 AXES = ((0, 0, 1), (0, 1, 0), (0, 1, 0), (1, 0, 0), (0, 1, 0), (1, 0, 0), (0, 0, 1))
 
@@ -132,17 +134,20 @@ def test_a_pose_in_reach_is_reached(count):
 @pytest.mark.parametrize("count", [3, 7])
 def test_single_precision_and_arms_of_few_joints(count):
     scene = ds.Scene(articulations=(arm(count),), ground=None)
-    sim = ds.Simulator(scene, num_envs=4)
-    hand = EndEffector(sim, "arm.hand")
-    state = sim.reset()
-    goal = state.replace(q=state.q + 0.3 * torch.randn(state.q.shape, generator=torch.Generator().manual_seed(0)))
-    position, rotation = hand.pose(goal)
-    leaf = position.clone().requires_grad_()
-    joints = hand.solve(state, leaf, rotation)
-    there, turned = reached(sim, hand, state, joints.detach())
-    assert float((there - position).norm(dim=1).max()) < 1e-5
-    assert float(rotation_vectors(rotation @ turned.transpose(1, 2)).norm(dim=1).max()) < 1e-5
-    assert torch.isfinite(torch.autograd.grad(joints.sum(), leaf)[0]).all()
+    turns = 0.3 * torch.randn((4, count), generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for dtype, tolerance in ((torch.float32, 1e-5), (F64, 1e-8)):
+        sim = ds.Simulator(scene, num_envs=4, dtype=dtype)
+        hand = EndEffector(sim, "arm.hand")
+        state = sim.reset()
+        position, rotation = hand.pose(state.replace(q=state.q + turns.to(dtype)))
+        leaf = position.clone().requires_grad_()
+        joints = hand.solve(state, leaf, rotation)
+        there, turned = reached(sim, hand, state, joints.detach())
+        assert float((there - position).norm(dim=1).max()) < tolerance
+        assert float(rotation_vectors(rotation @ turned.transpose(1, 2)).norm(dim=1).max()) < tolerance
+        gradients.append(torch.autograd.grad(joints.sum(), leaf)[0].double())
+    assert float((gradients[0] - gradients[1]).norm() / gradients[1].norm()) < 1e-2
 
 
 def test_quaternions_of_any_length_say_the_same_as_matrices():

@@ -18,6 +18,8 @@ from diffsim.coupling import coupled_solver as solver
 from tests.diffsim.test_inputs import refused
 from tests.diffsim.test_physics import momenta, no_action
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 G = 9.81
 URDF = "cmeel.prefix/share/example-robot-data/robots/panda_description/urdf/panda.urdf"
@@ -476,6 +478,7 @@ def test_a_scene_of_everything_has_gradients():
 # a robot from a file
 
 
+@pytest.mark.robot_models
 @pytest.mark.parametrize("soft", [True, False], ids=["soft cube", "rigid box"])
 def test_the_panda_lifts(soft):
     path = Path(sysconfig.get_paths()["purelib"]) / URDF

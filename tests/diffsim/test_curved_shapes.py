@@ -64,6 +64,7 @@ def test_field_distance_against_brute_force():
 
 def test_field_passes_through_its_heights_and_goes_on_level():
     field = SHAPES["field"]
+    assert isinstance(field, ds.HeightField)
     x, y = (np.arange(n) - 0.5 * (n - 1) for n in HILLS.shape)
     places = np.stack(np.meshgrid(0.12 * x, 0.1 * y, indexing="ij"), axis=-1).reshape(-1, 2)
     np.testing.assert_allclose(field.evaluate(places)[0], HILLS.ravel(), atol=1e-12)
@@ -83,7 +84,7 @@ def test_field_passes_through_its_heights_and_goes_on_level():
 def test_kernel_agrees_with_numpy_and_its_derivatives_with_differences(name):
     shape = (SHAPES | OTHERS)[name]
     points = cloud()
-    if name == "field":
+    if isinstance(shape, ds.HeightField):
         points = points * (1.0, 1.0, 0.1)
         points[:, 2] += shape.evaluate(points[:, :2])[0]
     phi, gradient, hessian = kernel_distance(shape, points)
@@ -248,16 +249,20 @@ def touching_scene(shape):
     if not shape.bounded:
         return ds.Scene(
             rigid_bodies=(
-                ds.RigidBody("ball", ds.Sphere(0.05), (0.51, 0.52, 0.3), velocity=(0.3, 0.1, -0.5), spin=(1.0, 2.0, 0.5)),
+                ds.RigidBody(
+                    "ball", ds.Sphere(0.05), (0.51, 0.52, 0.3), velocity=(0.3, 0.1, -0.5), angular_velocity=(1.0, 2.0, 0.5)
+                ),
                 ds.RigidBody("egg", ds.Ellipsoid((0.06, 0.05, 0.04)), (0.7, 0.55, 0.27), velocity=(0.1, -0.2, -0.3)),
             ),
             obstacles=(ds.Obstacle("it", shape, (0.55, 0.55, 0.2)),), ground=None, contact=soft,
         )  # fmt: skip
     return ds.Scene(
         rigid_bodies=(
-            ds.RigidBody("it", shape, (0.5, 0.5, 0.5), (0.9, 0.3, 0.2, 0.1), (0.2, 0.1, -0.5), (1.0, 0.5, -0.7)),
+            ds.RigidBody(
+                "it", shape, (0.5, 0.5, 0.5), (0.9, 0.3, 0.2, 0.1), velocity=(0.2, 0.1, -0.5), angular_velocity=(1.0, 0.5, -0.7)
+            ),
             ds.RigidBody("ball", ds.Sphere(0.05), (0.55, 0.5, 0.5), velocity=(-0.3, 0.0, 0.1)),
-            ds.RigidBody("rod", ds.Capsule(0.2, 0.03), (0.45, 0.45, 0.6), (0.8, 0.6, 0.0, 0.0), (0.0, 0.0, -0.2)),
+            ds.RigidBody("rod", ds.Capsule(0.2, 0.03), (0.45, 0.45, 0.6), (0.8, 0.6, 0.0, 0.0), velocity=(0.0, 0.0, -0.2)),
         ),
         ground=ds.Ground(0.35), contact=soft,
     )  # fmt: skip
@@ -266,7 +271,7 @@ def touching_scene(shape):
 def check_gradients(shape):
     """Of two control steps in contact, by the state and by the geometries' parameters."""
     sim = ds.Simulator(touching_scene(shape), dt=1e-3, substeps=4, dtype=torch.float64)
-    start, declared = sim.reset(), sim.parameters()
+    start, declared = sim.reset(), sim.parameters
     weights = torch.tensor(np.random.default_rng(1).normal(size=100))
 
     def final(q, qd, **given):

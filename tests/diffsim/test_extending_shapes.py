@@ -77,7 +77,10 @@ def scene(shape, **mass):
     """The shape on the ground, a ball that falls on it and a capsule beside it, and the shape as an obstacle under a box."""
     return ds.Scene(
         rigid_bodies=(
-            ds.RigidBody("it", shape, (0.5, 0.5, 0.03), (0.99, 0.1, 0.05, 0.0), (0.1, 0.0, -0.2), (0.3, 0.2, 0.1), **mass),
+            ds.RigidBody(
+                "it", shape, (0.5, 0.5, 0.03), (0.99, 0.1, 0.05, 0.0), velocity=(0.1, 0.0, -0.2),
+                angular_velocity=(0.3, 0.2, 0.1), **mass,
+            ),
             ds.RigidBody("ball", ds.Sphere(0.04), (0.56, 0.5, 0.09), velocity=(0.0, 0.0, -0.5)),
             ds.RigidBody("rod", ds.Capsule(0.05, 0.02), (0.5, 0.62, 0.03), velocity=(0.0, -0.3, 0.0)),
             ds.RigidBody("box", ds.Box((0.03, 0.03, 0.02), 0.005), (0.3, 0.3, 0.33), velocity=(0.0, 0.0, -0.3)),
@@ -140,7 +143,7 @@ def test_it_rests_at_its_thickness():
 
 def test_gradients():
     sim = ds.Simulator(scene(PUCK), dt=1e-3, substeps=4, dtype=torch.float64)
-    start, declared = sim.reset(), sim.parameters()
+    start, declared = sim.reset(), sim.parameters
     weights = torch.tensor(np.random.default_rng(1).normal(size=100))
 
     def final(q, qd, scale, shelf, ball):

@@ -12,6 +12,8 @@ from diffsim.gradients.gradient_report import gradient_report
 from diffsim.gradients.smoothing_schedule import SmoothingSchedule
 from tests.diffsim.test_inputs import refused
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 
 
@@ -40,7 +42,7 @@ def test_norms_are_those_of_autograd():
     mass = torch.tensor(1.2, dtype=F64)
 
     def objective(states: list[ds.State]) -> torch.Tensor:
-        return sum((each.q[:, 9] - 0.1).square().sum() + each.qd[:, 12].sum() for each in states)
+        return torch.stack([(each.q[:, 9] - 0.1).square().sum() + each.qd[:, 12].sum() for each in states]).sum()
 
     report = gradient_report(sim, state, actions, objective, {"ball.mass": mass})
     leaves = [actions.clone().requires_grad_(), mass.clone().requires_grad_()]
@@ -149,7 +151,7 @@ def test_wrong_objectives():
     with refused("objective", "scalar", "(1, 15)"):
         gradient_report(sim, state, actions, lambda states: states[-1].q)
     with refused("objective", "scalar", "1.0"):
-        gradient_report(sim, state, actions, lambda states: 1.0)
+        gradient_report(sim, state, actions, lambda states: 1.0)  # type: ignore[return-value]
     with refused("objective", "depend on the states"):
         gradient_report(sim, state, actions, lambda states: torch.ones(()))
     with refused("actions", "(steps, 1, 1)", "(1, 1)"):
@@ -211,7 +213,7 @@ def test_a_simulator_with_another_contact_is_one_made_with_it():
     changed.contact = FINE
     assert torch.equal(changed.rollout(changed.reset(), actions)[-1].q, fine.q)
     with refused("contact", "ContactModel", "1.0"):
-        changed.contact = 1.0
+        changed.contact = 1.0  # type: ignore[assignment]
     soft = ds.Simulator(ds.Scene((ds.SoftBody("jelly", ds.Sphere(0.1), (0.5, 0.5, 0.5), particles=30),)))
     with refused("contact", "rigid bodies"):
         soft.contact = FINE

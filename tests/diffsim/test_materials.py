@@ -8,6 +8,8 @@ import torch
 
 import diffsim as ds
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 MU, LAM = ds.Elastic(1e4, 0.3).lame
 
@@ -23,7 +25,7 @@ class Element:
         body = ds.SoftBody("element", ds.Box((0.05, 0.05, 0.05)), (0.5, 0.5, 0.5), material=material, particles=1)
         scene = ds.Scene((body,), ground=None, grid_spacing=0.1, gravity=(0.0, 0.0, 0.0))
         self.sim = ds.Simulator(scene, dt=1e-4, substeps=1, dtype=F64)
-        self.scale = material.density * scene.grid_spacing**2 / (4.0 * self.sim.dt)
+        self.scale = material.parameters["density"] * scene.grid_spacing**2 / (4.0 * self.sim.dt)
 
     def step(self, F: torch.Tensor, *, C=None, internal_variable=None) -> tuple[torch.Tensor, ds.State]:
         """Stress (B, 3, 3) and state after a substep from deformation gradients F (B, 3, 3)."""

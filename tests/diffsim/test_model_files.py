@@ -17,7 +17,7 @@ import diffsim.robots.package_paths
 from diffsim.robots.model_files import load_articulation
 from diffsim.scene.articulation import Articulation
 from diffsim.scene.rotations import rotation_matrix
-from diffsim.scene.shapes import Box, Capsule, Cylinder, Ellipsoid, Plane, Sphere
+from diffsim.scene.shapes import Box, Capsule, Cylinder, Ellipsoid, HeightField, Plane, Sphere
 from tests.diffsim.mujoco_oracle import (
     BALL,
     EXACT,
@@ -66,6 +66,7 @@ MODELS = {
 }
 
 
+@pytest.mark.robot_models
 @pytest.mark.parametrize("which", MODELS)
 def test_models_move_as_in_mujoco(which):
     path = packaged(*MODELS[which])
@@ -74,6 +75,7 @@ def test_models_move_as_in_mujoco(which):
     check_motion(articulation, model)
 
 
+@pytest.mark.robot_models
 @pytest.mark.parametrize("which", ["panda", "fetch", "shadow hand", "humanoid", "ant", "sawyer", "adroit hammer"])
 def test_actuators_push_as_in_mujoco(which):
     path = packaged(*MODELS[which])
@@ -87,6 +89,7 @@ def test_actuators_push_as_in_mujoco(which):
         np.testing.assert_allclose(on_joints, data.qfrc_actuator, **EXACT)
 
 
+@pytest.mark.robot_models
 def test_panda_urdf_has_its_pictures():
     pytest.importorskip("collada")
     articulation = load_articulation(packaged(*PANDA_URDF))
@@ -105,6 +108,7 @@ def test_panda_urdf_has_its_pictures():
     np.testing.assert_allclose(spans[0], spans[1], atol=0.03)
 
 
+@pytest.mark.robot_models
 def test_shadow_hand_shapes_touch_by_its_bits():
     articulation = load_articulation(packaged(*HAND), visuals=False)
     shapes = [g for link in articulation.links if link.name.startswith("robot0:ff") for g in link.geometries]
@@ -297,6 +301,7 @@ def test_height_field(tmp_path):
     body = '<geom type="hfield" hfield="hill" pos="1 2 3"/><body name="b"><joint name="j"/><geom size="0.1"/></body>'
     (geometry,) = load_articulation(mjcf(tmp_path, body, asset)).links[0].geometries
     assert geometry.position == (1.0, 2.0, 3.0)
+    assert isinstance(geometry.shape, HeightField)
     assert geometry.shape.spacing == pytest.approx((0.5, 0.4))
     # the first row that the file lists lies at the largest y
     np.testing.assert_allclose(geometry.shape.evaluate(np.array([[0.5, 0.2], [-0.5, -0.2]]))[0], [0.1, 0.15], atol=1e-6)

@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 import diffsim as ds
 from tests.diffsim.scenes import contact_scene, free_scene, random_state
 from tests.diffsim.test_gradients import random_projection
+
+pytestmark = pytest.mark.slow
 
 F64 = torch.float64
 EXAMPLE = Path(__file__).parents[2] / "examples" / "identify_material.py"
@@ -90,7 +93,8 @@ def test_stresses_and_density_scale_together(name):
     parameters = {key: value.requires_grad_() for key, value in sim.parameters.items()}
     final = sim.rollout(random_state(sim), pressing(sim), parameters)[-1]
     random_projection(final).backward()
-    stresses = ["youngs_modulus", "bulk_modulus", "viscosity", "yield_stress", *(["hardening"] if name == "plastic" else [])]
+    stresses = ["youngs_modulus", "bulk_modulus", "c1", "c2", "viscosity", "shear_viscosity", "bulk_viscosity", "yield_stress"]
+    stresses += ["hardening"] if name in ("plastic", "viscoelastic") else []
     terms = {
         field: (parameters[f"block.{field}"] * parameters[f"block.{field}"].grad).item()
         for field in ["density", *stresses]
@@ -191,7 +195,7 @@ def test_parameters_are_copies():
 
 # parameter, value, what the message says after "parameter"
 ONE = torch.tensor(1.0, dtype=F64)
-WRONG = {
+WRONG: dict[str, tuple[str, Any, str]] = {
     "unknown name": ("block.stiffness", ONE, r" 'block\.stiffness'; parameters: ball\.friction, .*block\.youngs_modulus"),
     "field of another material": ("block.viscosity", ONE, r" 'block\.viscosity'; parameters: ball\.friction, "),
     "wrong batch": ("block.density", ONE.expand(3), r" 'block\.density' must have shape \(\) or \(2,\), got \(3,\)"),

@@ -7,8 +7,11 @@ import pytest
 import torch
 
 import diffsim as ds
+from diffsim import runtime
 from diffsim.scene.rotations import rotation_matrix
 from tests.diffsim.scenes import contact_scene, free_scene, random_state
+
+pytestmark = pytest.mark.slow
 
 F64 = torch.float64
 
@@ -70,7 +73,9 @@ def test_momentum_is_conserved_without_contact(material):
 def energy(sim: ds.Simulator, state: ds.State) -> float:
     """Elastic energy (fixed corotated), and kinetic energy of the particles and their affine fields."""
     mass, volume = sim.particle_mass, sim.particle_volume
-    mu, lam = sim.scene.soft_bodies[0].material.lame
+    material = sim.scene.soft_bodies[0].material
+    assert isinstance(material, ds.Elastic)
+    mu, lam = material.lame
     stretch, J = torch.linalg.svdvals(state.F), torch.linalg.det(state.F)
     elastic = volume * (mu * (stretch - 1.0).square().sum(-1) + 0.5 * lam * (J - 1.0).square())
     speeds = state.v.square().sum(-1) + 0.25 * sim.scene.grid_spacing**2 * state.C.square().sum((-1, -2))
@@ -295,6 +300,30 @@ def test_results_do_not_depend_on_threads_or_batch_order(monkeypatch):
     straight = rolled(1, [0, 1, 2, 3])
     assert torch.equal(straight, rolled(3, [0, 1, 2, 3]))
     assert torch.equal(straight.flip(0), rolled(2, [3, 2, 1, 0]))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(F64, 1e-12), (torch.float32, 1e-4)], ids=["f64", "f32"])
+def test_one_environment_on_two_threads_is_that_on_one_up_to_rounding(monkeypatch, dtype, tolerance):
+    """Two threads have grids of their own, which are added up: the sums' order changes, hence the last bits, but no more."""
+
+    def rolled(threads: int) -> list[torch.Tensor]:
+        monkeypatch.setattr("diffsim.runtime.num_threads", lambda: threads)
+        sim = ds.Simulator(contact_scene(150.0), dt=2e-3, substeps=10, dtype=dtype)
+        action = torch.full((3, 1, sim.action_dim), 0.3, dtype=dtype, requires_grad=True)
+        velocity = sim.reset().v.requires_grad_()
+        end = sim.rollout(sim.reset().replace(v=velocity), action)[-1]
+        end.x.square().sum().backward()
+        return [end.x.detach(), end.v.detach(), end.F.detach(), action.grad, velocity.grad]
+
+    if runtime.num_threads() < 2:
+        pytest.skip("this process has one thread")
+    runtime.start()  # with all threads: a team of two waits for ever where the compiler was started with one
+    one, two, again = rolled(1), rolled(2), rolled(2)
+    for alone, together, repeated in zip(one, two, again, strict=True):
+        assert torch.equal(together, repeated)
+        scale = float(alone.abs().max())
+        torch.testing.assert_close(together, alone, rtol=0.0, atol=tolerance * scale)
+    assert not torch.equal(one[2], two[2])  # two threads were at work
 
 
 def two_bodies() -> ds.Scene:

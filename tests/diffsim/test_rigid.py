@@ -312,6 +312,7 @@ def test_a_velocity_actuator_and_a_force_limit():
         assert float(last.qd) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_single_precision_follows_double():
     box = ds.RigidBody("box", ds.Box((0.1, 0.08, 0.05)), (0.2, 0.3, 0.1), (1.0, 0.1, 0.2, 0.0), mass=2.0)
     ball = ds.RigidBody("ball", BALL_MESH, (0.2, 0.32, 0.3), mass=1.0)

@@ -14,6 +14,8 @@ from tests.diffsim.rigid_scenes import SHAPES, arm, free_body
 from tests.diffsim.test_inputs import refused
 from tests.diffsim.test_rigid import BALL_MESH, G, momenta, run
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 EVENT = ds.ContactModel(stiffness=1e4, smoothing=1e-5, impact="event")
 FREE_SPACE = {"ground": None, "gravity": (0.0, 0.0, 0.0), "contact": EVENT}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from diffsim.rigid import multibody_solver as solver
 from diffsim.rigid.rigid_records import WILD_VELOCITY
 from tests.diffsim.rigid_scenes import arm
 from tests.diffsim.test_inputs import refused
+
+pytestmark = pytest.mark.slow
 
 F64 = torch.float64
 CONTACT = ds.ContactModel(stiffness=3e3, smoothing=5e-3, slip_speed=0.05, restitution_speed=0.05)
@@ -222,7 +225,7 @@ def test_link_poses_are_differentiable_and_their_motion_is_their_change():
         links = sim.links(state.replace(q=q, qd=qd))
         generator = torch.Generator().manual_seed(4)
         parts = (links.position, links.rotation, links.velocity, links.angular_velocity)
-        return sum((part * torch.randn(part.shape, dtype=F64, generator=generator)).sum() for part in parts)
+        return torch.stack([(part * torch.randn(part.shape, dtype=F64, generator=generator)).sum() for part in parts]).sum()
 
     checks = ds.gradcheck(seen, {"q": state.q, "qd": state.qd})
     assert all(abs(check.adjoint) > 0.0 for check in checks)
@@ -272,11 +275,12 @@ def test_single_precision_runs_and_has_gradients():
     states = sim.rollout(state, actions)
     states[-1].q.square().sum().backward()
     assert states[-1].q.dtype == torch.float32
-    assert torch.isfinite(actions.grad).all()
-    assert float(actions.grad.norm()) > 0.0
     double = busy(2)
-    exact = double.rollout(state.map(lambda t: t.double() if t.is_floating_point() else t), actions.detach().double())[-1]
-    torch.testing.assert_close(states[-1].q.double(), exact.q, rtol=0.0, atol=1e-4)
+    leaf = actions.detach().double().requires_grad_()
+    exact = double.rollout(state.map(lambda t: t.double() if t.is_floating_point() else t), leaf)[-1]
+    torch.testing.assert_close(states[-1].q.double(), exact.q.detach(), rtol=0.0, atol=1e-4)
+    exact.q.square().sum().backward()
+    assert float((actions.grad - leaf.grad).norm() / leaf.grad.norm()) < 1e-2
 
 
 def test_absurd_physics_is_located():
@@ -340,7 +344,7 @@ def test_wrong_parameters():
     state, actions = varied(sim)
     for name, value, parts in (
         ("box.mas", torch.ones((), dtype=F64), ("'box.mas'", "box.mass")),
-        ("box.mass", 1.0, ("'box.mass'", "torch tensor", "float")),
+        ("box.mass", cast(Any, 1.0), ("'box.mass'", "torch tensor", "float")),
         ("box.mass", torch.ones(3, dtype=F64), ("'box.mass'", "() or (2,)", "(3,)")),
         ("box.inertia", torch.ones(2, dtype=F64), ("'box.inertia'", "(6,) or (2, 6)", "(2,)")),
         ("box.mass", torch.ones(()), ("'box.mass'", "float64", "float32")),

@@ -256,6 +256,7 @@ def rebound(restitution, dt, speed=1.0, s=1e-3, smoothing=1e-3):
     return float(v[2]) / speed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("restitution", [0.5, 0.8, 1.0])
 def test_restitution(restitution):
     coarse, fine = (rebound(restitution, dt) for dt in (2e-4, 1e-4))

@@ -10,6 +10,8 @@ import torch
 import diffsim as ds
 from tests.diffsim.test_inputs import refused
 
+pytestmark = pytest.mark.slow
+
 F64 = torch.float64
 G = 9.81
 CONTACT = ds.ContactModel(stiffness=3e3, smoothing=5e-3, slip_speed=0.05, restitution_speed=0.05)
@@ -202,8 +204,8 @@ def test_a_batch_is_its_environments_bit_for_bit():
         for one, other in zip(states, alone, strict=True):
             assert torch.equal(one.q[n], other.q[0])
             assert torch.equal(one.qd[n], other.qd[0])
-        for one, other in zip(gradients[:-1], own[:-1], strict=True):
-            torch.testing.assert_close(one[n], other[0], rtol=1e-12, atol=1e-12)
+        for whole, part in zip(gradients[:-1], own[:-1], strict=True):
+            torch.testing.assert_close(whole[n], part[0], rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(gradients[-1][:, n], own[-1][:, 0], rtol=1e-12, atol=1e-12)
     assert not torch.equal(states[-1].q[0], states[-1].q[1])
 

@@ -1,5 +1,7 @@
 """The schedules give the same physics: one thread or a team at an environment, and the GPU's shared grid with atomics."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -7,6 +9,8 @@ import diffsim as ds
 from diffsim.soft.launch_schedules import LaneSchedule, SharedSchedule
 from diffsim.soft.mpm_solver import MPMSolver
 from tests.diffsim.scenes import contact_scene, random_state
+
+pytestmark = pytest.mark.slow
 
 F64 = torch.float64
 MIXED = {
@@ -27,12 +31,12 @@ def rollout_and_gradients(sim: ds.Simulator, num_envs: int) -> dict[str, torch.T
     for _ in range(2):
         state = sim.step(state, leaves["action"], parameters)
     generator = torch.Generator().manual_seed(5)
-    total = sum(
+    terms = [
         (tensor * torch.randn(tensor.shape, dtype=sim.dtype, generator=generator)).sum()
         for name, tensor in state.tensors().items()
         if name != "time_step"
-    )
-    total.backward()
+    ]
+    torch.stack(terms).sum().backward()
     values = {f"state.{name}": tensor.detach() for name, tensor in state.tensors().items()}
     return values | {f"gradient of {name}": leaf.grad for name, leaf in (leaves | parameters).items()}
 
@@ -55,9 +59,10 @@ def test_shared_grid_and_lanes_agree(material):
 def test_one_worker_does_the_parts_of_a_team_to_the_last_bit(monkeypatch):
     monkeypatch.setattr("diffsim.runtime.num_threads", lambda: 3)
     team = simulator("plastic", 1, LaneSchedule)
-    assert team._soft.solver._schedule.parts(1) == 3
+    schedule: Any = team._soft.solver._schedule
+    assert schedule.parts(1) == 3
     # the machine may have fewer threads than the team: one worker for all parts is what a busy machine gets
-    team._soft.solver._schedule._teams._pause = 10**9
+    schedule._teams._pause = 10**9
     parts = rollout_and_gradients(team, 1)
     monkeypatch.setattr("diffsim.runtime.num_threads", lambda: 1)
     whole = rollout_and_gradients(simulator("plastic", 1, LaneSchedule), 1)
@@ -67,10 +72,11 @@ def test_one_worker_does_the_parts_of_a_team_to_the_last_bit(monkeypatch):
 
 def test_teams_and_single_workers_agree_to_the_last_bit():
     sim = simulator("sand", 1, LaneSchedule)
-    if sim._soft.solver._schedule.parts(1) == 1:
+    schedule: Any = sim._soft.solver._schedule
+    if schedule.parts(1) == 1:
         pytest.skip("this process has one thread: there are no teams")
     together = rollout_and_gradients(sim, 1)
-    sim._soft.solver._schedule._teams._pause = 10**9
+    schedule._teams._pause = 10**9
     alone = rollout_and_gradients(sim, 1)
     for name, value in together.items():
         assert torch.equal(alone[name], value), name
@@ -128,6 +134,7 @@ def test_cuda_agrees_with_the_cpu():
 def test_other_particle_counts_and_batches_compile_nothing_new():
     from diffsim import runtime
     from diffsim.soft.kernels.soft_lanes import lane_kernels
+    from diffsim.soft.laws import ALWAYS
 
     def run(particles: int, num_envs: int) -> None:
         body = ds.SoftBody("block", ds.Sphere(0.1), (0.3, 0.3, 0.3), particles=particles)
@@ -137,7 +144,7 @@ def test_other_particle_counts_and_batches_compile_nothing_new():
         sim.step(sim.reset().replace(v=speed), torch.zeros(num_envs, 0, dtype=F64)).x.sum().backward()
 
     run(50, 1)
-    kernels = runtime.compiled(lane_kernels, "f64")
+    kernels = runtime.compiled(lane_kernels, "f64", ALWAYS, False)
     before = [len(kernel._primal.compiled_kernels) for kernel in (kernels.forward, kernels.adjoint)]
     assert before == [1, 1]
     run(173, 5)

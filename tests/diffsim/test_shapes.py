@@ -2,6 +2,7 @@
 
 import logging
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -225,7 +226,8 @@ def test_a_sheet_has_a_distance_but_no_inside():
 
 @pytest.mark.parametrize("fault", ["inside out", "mixed winding", "mirrored", "open and inside out", "soup"])
 def test_meshes_are_repaired(fault, caplog):
-    vertices, faces, scale = BOX.vertices, BOX.faces.copy(), 1.0
+    vertices, faces = BOX.vertices, BOX.faces.copy()
+    scale: float | tuple[float, float, float] = 1.0
     if fault == "inside out":
         faces = faces[:, ::-1]
     elif fault == "mixed winding":
@@ -250,14 +252,14 @@ def test_meshes_are_repaired(fault, caplog):
 def test_components_are_turned_but_cavities_stay():
     apart = BOX.copy().apply_translation((2.0, 0.0, 0.0))
     apart.invert()
-    two = trimesh.util.concatenate([BOX, apart])
+    two: Any = trimesh.util.concatenate([BOX, apart])
     shape = ds.TriangleMesh(two.vertices, two.faces)
     assert shape.volume == pytest.approx(2 * BOX.volume)
     assert (shape.signed_distance([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0]]) < 0.0).all()
     void = BOX.copy().apply_scale(0.5)
     void.invert()
     for turned in (False, True):
-        hollow = trimesh.util.concatenate([BOX, void])
+        hollow: Any = trimesh.util.concatenate([BOX, void])
         if turned:
             hollow.invert()
         shape = ds.TriangleMesh(hollow.vertices, hollow.faces)
@@ -446,6 +448,7 @@ def test_bad_grids():
 # convex parts
 
 
+@pytest.mark.slow
 def test_convex_parts():
     ring = trimesh.creation.torus(0.1, 0.03, major_sections=16, minor_sections=8)
     (hull,) = convex_parts(ring, method="hull")

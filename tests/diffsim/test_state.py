@@ -44,6 +44,7 @@ def test_shapes_are_batch_first(sim, state):
     assert state.num_envs == BATCH
 
 
+@pytest.mark.slow
 def test_a_step_changes_nothing_it_was_given(sim, state):
     action = torch.full((BATCH, 9), 0.3, requires_grad=True)
     given = state.replace(x=state.x.clone().requires_grad_())

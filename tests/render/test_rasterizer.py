@@ -11,6 +11,8 @@ import trimesh
 from diffsim import InputError
 from diffsim.render import Camera, ColoredMesh, GroundMarker, GroundPlane, ParticleCloud, Rasterizer
 
+pytestmark = pytest.mark.slow
+
 RED, BLUE = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9)
 WHITE = (1.0, 1.0, 1.0)
 

@@ -12,6 +12,8 @@ from diffsim.render import Camera, SceneRenderer
 from diffsim.render.decimation import clustered, simplified, surface_of
 from diffsim.scene.rotations import rotation_matrix
 
+pytestmark = pytest.mark.slow
+
 RED, GREEN = (0.9, 0.1, 0.1), (0.1, 0.8, 0.2)
 CAMERA = Camera((0.0, -2.0, 0.6), (0.0, 0.0, 0.3), vertical_fov_degrees=40.0)
 WIDTH, HEIGHT = 320, 240

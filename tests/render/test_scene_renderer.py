@@ -10,6 +10,8 @@ import diffsim as ds
 from diffsim.render import GroundMarker, SceneRenderer
 from diffsim.render.surfaces import soft_surface, vertex_colors
 
+pytestmark = pytest.mark.slow
+
 DUCK = Path(__file__).resolve().parents[2] / "assets" / "duck.obj"
 GREEN = (0.1, 0.8, 0.2)
 

@@ -274,6 +274,7 @@ def test_a_missing_extra_is_named(monkeypatch, config):
         Trainer(ENV, config)
 
 
+@pytest.mark.slow
 def test_one_sequence_stays_behind_the_wall_where_several_starts_go_round_it():
     env = PointMassWall(horizon=20)
     stuck = Trainer(env, AdamConfig(iterations=40))
@@ -286,6 +287,7 @@ def test_one_sequence_stays_behind_the_wall_where_several_starts_go_round_it():
     assert evaluations[best].episode_return == pytest.approx(max(e.episode_return for e in evaluations), abs=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "gain"),
     [

@@ -83,6 +83,7 @@ def assert_unbiased(grads: Tensor, exact: Tensor, bias: float = 0.0) -> None:
     assert (error < 4 * grads.std(0) / math.sqrt(len(grads))).all(), (grads.mean(0), exact)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.0, 0.5])
 def test_pathwise_score_and_mixed_gradients_are_the_exact_one_on_average(alpha):
     variance = {}
@@ -99,6 +100,7 @@ def test_pathwise_score_and_mixed_gradients_are_the_exact_one_on_average(alpha):
     assert (by_mean["mixed"] < 1.25 * torch.minimum(by_mean["pathwise"], by_mean["score"])).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alpha", [0.0, 0.5])
 def test_dimensions_without_a_gradient_fall_back_to_the_score_function(alpha):
     grads, exact, reports = estimates(Bandit(cut=True), 200, alpha=alpha)
@@ -166,6 +168,7 @@ def test_a_window_of_a_whole_episode_is_no_window():
     assert [row.return_mean for row in cut.train().history] != [row.return_mean for row in runs[0][0]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pathwise", "score"])
 def test_a_learned_std_meets_its_entropy_target(kind):
     env = Bandit()

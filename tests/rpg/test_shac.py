@@ -311,6 +311,7 @@ def test_errors_name_argument_value_and_allowed(kind, arguments, words):
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("wall", [False, True])
 def test_they_learn(kind, wall):
@@ -343,6 +344,7 @@ class Bandit:
         return state, -(action - 0.2).square().sum(-1), {"success": label.bool(), "outcome": label}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", [-0.5, -1.2])
 def test_alpha_drives_the_entropy_to_its_target(target):
     config = SAPOConfig(

@@ -227,6 +227,7 @@ def test_double_precision_environment():
     assert trainer.algorithm.prior.parameters_of.constant.dtype == torch.float64
 
 
+@pytest.mark.slow
 def test_rpg_goes_round_the_wall_where_one_gaussian_stays_behind_it():
     env = PointMassWall(horizon=20)
     short = {"beta": Schedule(1.0, 0.0, 0.2, 0.6), "alpha_z": Schedule(0.3, 0.0, 0.2, 0.6)}

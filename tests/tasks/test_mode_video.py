@@ -63,9 +63,10 @@ def test_the_replay_is_the_judged_episode(trained):
 def test_a_task_with_its_own_step_renders(trained, tmp_path: Path):
     task, modes = trained
     assert isinstance(task, VideoEnvironment)
+    horizon = task.horizon  # type: ignore[attr-defined]
     task.write_video(modes, tmp_path / "modes.mp4")
     frames = iio.imread(tmp_path / "modes.mp4", plugin="pyav")
-    assert len(frames) == 1 + task.horizon * FRAMES_PER_STEP + HELD_FRAMES
+    assert len(frames) == 1 + horizon * FRAMES_PER_STEP + HELD_FRAMES
     assert (tmp_path / "modes.png").exists()
 
 

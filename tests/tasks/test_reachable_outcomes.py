@@ -9,6 +9,8 @@ from rpg.protocol import check_environment
 from tasks import CupTrap, ThreeWayPush, TripleMove
 from tasks.three_goals import ANGLES, ThreeGoals
 
+pytestmark = pytest.mark.slow
+
 
 def script(horizon, *parts):
     """(T, 2): `parts` are (steps, x, y) one after the other, then rest."""

@@ -5,18 +5,11 @@
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
-from diffsim.compiler import ti
-from diffsim.coupling.coupled_records import CONTACT_BARS, SWEEPS, ContactSections
-from diffsim.coupling.kernels.particle_contact import (
-    CHANGE,
-    MOTION_BARS,
-    RESPONSE_BARS,
-    ContactMemory,
-    ContactPlace,
-    particle_contact,
-)
+from diffsim.compiler import compile_time, ti
+from diffsim.coupling.coupled_records import CONTACT, SWEEPS, ContactBars, MotionBars
+from diffsim.coupling.kernels.particle_contact import ContactNotes, particle_contact
 from diffsim.rigid.kernels.rigid_memory import RigidMemory, RigidPlace, model_rows
 from diffsim.rigid.kernels.rigid_substep import substep_stages
 from diffsim.rigid.rigid_records import EVENTS_LENGTH, Header, Wrench
@@ -29,8 +22,24 @@ from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace,
 from diffsim.soft.soft_records import FRAME, LANE_WIDTH, OUTGROWN, Box, Component, Sizes, Status
 
 
+@compile_time
+class TileRows(NamedTuple):
+    """Where rows of tiles begin, in tiles: before and after a substep on the tape, in the frames, in the tape's adjoints."""
+
+    tiles: Any  # in a row
+    now: Any
+    new: Any
+    frames: Any = 0
+    bars: Any = 0
+
+
 def coupled_kernels(
-    precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, further: tuple, joint_kinds: tuple, event: bool
+    precision: str,
+    laws: tuple[Callable[..., Any], ...],
+    viscous: bool,
+    further: tuple[Any, ...],
+    joint_kinds: tuple[Any, ...],
+    event: bool,
 ) -> SimpleNamespace:
     """The kernels ``forward`` and ``adjoint``; precision, laws and ``viscous`` as of `soft_lanes.lane_kernels`; for the shapes
     of every scene and the classes ``further`` (`diffsim.scene.shapes.distance_kinds`), and those kinds of joints; with
@@ -38,8 +47,7 @@ def coupled_kernels(
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     particles = particle_stages(real, laws, viscous, width=LANE_WIDTH, shared_grid=False)
     nodes = grid_stage(real, shared_grid=False)
-    rigid = substep_stages(real, joint_kinds, tools=True, event=event, further=further)
-    model = model_rows()
+    rigid, rows = substep_stages(real, joint_kinds, tools=True, event=event, further=further), model_rows()
     contact = particle_contact(real, particles, further)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
@@ -47,91 +55,154 @@ def coupled_kernels(
     Tiles = ti.types.ndarray(dtype=ti.types.vector(LANE_WIDTH, real), ndim=1)
     Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
 
+    @ti.func
+    def tile_place(at: ti.template(), n):
+        """Of tile n the parts of a `TilePlace`: now, new, frame, bar."""
+        return (
+            (at.now + n) * Component.SIZE,
+            (at.new + n) * Component.SIZE,
+            (at.frames + n) * FRAME,
+            (at.bars + n) * Component.SIZE,
+        )
+
+    @ti.func
+    def row_length(m: ti.template()):
+        """Length of a row of the rigid tape."""
+        _v, _a, _matrix, _wrenches, events = rows.row_parts(m, 0, True)
+        return events + ti.static(EVENTS_LENGTH if event else 0)
+
+    @ti.func
+    def advance(
+        soft: ti.template(), step: ti.template(), at: ti.template(), m: ti.template(), bodies_at: ti.template(),
+        notes: ti.template(),
+    ):  # fmt: skip
+        """One substep. The rigid bodies' motion at its start, the grid without contact, the sweeps, then all that follows."""
+        rigid.begin(m, bodies_at)
+        for n in range(Wrench.SIZE * m.integers[Header.links]):
+            m.tape[bodies_at.wrenches + n] = 0.0
+        nodes.clear(soft.grid, step.grid, 0, node_count(soft.boxes, step.box))
+        for n in range(at.tiles):
+            now, new, frame, _bar = tile_place(at, n)
+            particles.to_grid(soft, TilePlace(n, now, new, frame), step)
+        nodes.update(soft, step, 0, row_count(soft.boxes, step.box))
+        for sweep in range(SWEEPS + 1):
+            for n in range(at.tiles):
+                now, _new, _frame, _bar = tile_place(at, n)
+                contact.touch(soft, TilePlace(n, now), step, m, bodies_at, notes, sweep)
+            for n in range(at.tiles):
+                now, _new, _frame, _bar = tile_place(at, n)
+                contact.spread_after_sweep(soft, TilePlace(n, now), step, notes, sweep)
+        empty_box(soft.boxes, step.next_box)
+        for n in range(at.tiles):
+            now, new, _frame, _bar = tile_place(at, n)
+            particles.from_grid(soft, TilePlace(n, now, new), step)
+        rigid.finish(m, bodies_at, True)
+
+    @ti.func
+    def sweep_adjoint(
+        soft: ti.template(), soft_bars: ti.template(), step: ti.template(), at: ti.template(), m: ti.template(),
+        bodies_at: ti.template(), notes: ti.template(), sweep,
+    ):  # fmt: skip
+        """Reverse of a sweep: the velocities become those before it."""
+        if sweep == 0:
+            for n in range(node_count(soft.boxes, step.box)):
+                place = step.velocity + n
+                soft.velocity[place] = vec4(0.0, 0.0, 0.0, soft.velocity[place][3])
+        for n in range(at.tiles):
+            now, _new, _frame, _bar = tile_place(at, n)
+            contact.undo_spread(soft, TilePlace(n, now), step, notes, sweep)
+        for n in range(at.tiles):
+            now, _new, _frame, bar = tile_place(at, n)
+            contact.touch_adjoint(soft, soft_bars, TilePlace(n, now, bar=bar), step, m, bodies_at, notes, sweep)
+        for n in range(at.tiles):
+            now, _new, _frame, _bar = tile_place(at, n)
+            contact.spread_motion_bars(soft, soft_bars, TilePlace(n, now), step, notes)
+
+    @ti.func
+    def advance_adjoint(
+        soft: ti.template(), soft_bars: ti.template(), step: ti.template(), at: ti.template(), m: ti.template(),
+        bodies_at: ti.template(), notes: ti.template(),
+    ):  # fmt: skip
+        """Reverse of ``advance`` over what it kept; the grid's velocities are found again first."""
+        rigid.finish_adjoint(m, bodies_at, True)
+        lines, size = row_count(soft.boxes, step.box), node_count(soft.boxes, step.box)
+        nodes.update(soft, step, 0, lines)
+        for sweep in range(SWEEPS + 1):
+            for n in range(at.tiles):
+                now, _new, _frame, _bar = tile_place(at, n)
+                contact.spread_after_sweep(soft, TilePlace(n, now), step, notes, sweep)
+        nodes.clear(soft_bars.grid, step.grid_bar, 0, size)
+        for n in range(at.tiles):
+            now, new, _frame, bar = tile_place(at, n)
+            particles.from_grid_adjoint(soft, soft_bars, TilePlace(n, now, new, bar=bar), step)
+        for n in range((ContactBars.SIZE + MotionBars.SIZE) * soft.sizes[Sizes.particles]):
+            notes.bars[notes.bars_at + n] = 0.0
+        for back in range(SWEEPS + 1):
+            sweep_adjoint(soft, soft_bars, step, at, m, bodies_at, notes, SWEEPS - back)
+        nodes.update_adjoint(soft, soft_bars, step, 0, lines)
+        for n in range(at.tiles):
+            now, new, _frame, bar = tile_place(at, n)
+            particles.to_grid_adjoint(soft, soft_bars, TilePlace(n, now, new, bar=bar), step)
+        rigid.begin_adjoint(m, bodies_at)
+
     @ti.kernel
     def forward(
-        lanes: ti.i32, environments: ti.i32, tile_count: ti.i32, keep: ti.i32, capacity: ti.i32, velocity_capacity: ti.i32,
+        lanes: ti.i32, environments: ti.i32, tiles: ti.i32, keep: ti.i32, capacity: ti.i32, velocity_capacity: ti.i32,
         records: Nodes, tape: Tiles, frames: Tiles, constants: Reals, sizes: Integers, soft_inputs: Reals,
         boxes: Integers, grid: Nodes, velocity: Nodes, status: Integers, contacts: Reals, grips: Reals,
         integers: Integers, reals: Reals, grids: Reals, inputs: Reals, controls: Reals, q: Reals, v: Reals,
-        rows: Reals, work: Reals, rigid_status: Integers,
+        rigid_tape: Reals, work: Reals, rigid_status: Integers,
     ):  # fmt: skip
-        """Advance environments by one control step. With ``keep``, ``tape`` and ``rows`` (the rigid tape) have substeps + 1
-        rows per environment, and records, q and v stay as they were; without it there is one row for each lane."""
+        """Advance environments by one control step. With ``keep``, both tapes have substeps + 1 rows per environment, and
+        records, q and v stay as they were; without it there is one row for each lane."""
         soft = ti.static(SoftMemory(tape, frames, constants, sizes, soft_inputs, boxes, grid, velocity, status))
-        bodies = ti.static(RigidMemory(integers, reals, inputs, rows, work, grids, controls, rigid_status))
-        held = ti.static(ContactMemory(grips, contacts))
+        m = ti.static(RigidMemory(integers, reals, inputs, rigid_tape, work, grids, controls, rigid_status))
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
                 particles.reserve()
                 lane = iteration // BLOCK
-                substeps, count, tiles = sizes[Sizes.substeps], sizes[Sizes.particles], tile_count
-                coordinates, dofs, links = integers[Header.coordinates], integers[Header.dofs], integers[Header.links]
-                width = coordinates + 2 * dofs + dofs * dofs + Wrench.SIZE * links + ti.static(EVENTS_LENGTH if event else 0)
-                base = lane * integers[Header.work]
-                vector, running_q, running_v = model.scratch_parts(bodies, base)
-                velocity_offset = lane * velocity_capacity
+                substeps, count = sizes[Sizes.substeps], sizes[Sizes.particles]
+                coordinates, dofs = integers[Header.coordinates], integers[Header.dofs]
+                width, work_at = row_length(m), lane * integers[Header.work]
+                vector, running_q, running_v = rows.scratch_parts(m, work_at)
+                velocity_at = lane * velocity_capacity
                 e = lane
                 while e < environments:
-                    rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.actuators]
                     first_row = ti.select(keep == 1, e * (substeps + 1), lane)
-                    first_box = e * (substeps + 1) * Box.SIZE
+                    first_box, frame_row = e * (substeps + 1) * Box.SIZE, e * tiles
+                    rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.actuators]
                     empty_box(boxes, first_box)
                     for n in range(tiles):
                         place = (first_row * tiles + n) * Component.SIZE
                         particles.enter(records, tape, frames, sizes, n, e * count, place, 0, False)
                         particles.measure(soft, n, e, place, first_box)
                     for n in range(coordinates):
-                        rows[first_row * width + n] = q[e * coordinates + n]
+                        rigid_tape[first_row * width + n] = q[e * coordinates + n]
                     for n in range(dofs):
-                        rows[first_row * width + coordinates + n] = v[e * dofs + n]
+                        rigid_tape[first_row * width + coordinates + n] = v[e * dofs + n]
                     for s in range(substeps):
                         now, new = (first_row + s * keep) * tiles, (first_row + (s + 1) * keep) * tiles
-                        row, next_row = (first_row + s * keep) * width, (first_row + (s + 1) * keep) * width
-                        control_step = 0
-                        v_at, a, matrix, wrenches, events = model.row_parts(bodies, row, True)
+                        row, new_row = (first_row + s * keep) * width, (first_row + (s + 1) * keep) * width
+                        kept = ti.select(keep == 1, e * substeps + s, lane)
+                        box = first_box + Box.SIZE * s
+                        next_box, grid_at, contacts_at = box + Box.SIZE, kept * capacity, kept * CONTACT * count
+                        v_at, a, matrix, wrenches, events = rows.row_parts(m, row, True)
+                        step = ti.static(SubstepPlace(e, s, box, next_box, grid_at, velocity_at))
+                        at = ti.static(TileRows(tiles, now, new, frame_row))
                         bodies_at = ti.static(
                             RigidPlace(
-                                rigid_inputs, row, v_at, a, base, vector, running_q, running_v, s, control,
-                                matrix, wrenches, events, next_row, e, control_step,
+                                rigid_inputs, row, v_at, a, work_at, vector, running_q, running_v, s, control, matrix, wrenches,
+                                events, new_row, e, 0,
                             )
                         )  # fmt: skip
-                        box = first_box + Box.SIZE * s
-                        offset = ti.select(keep == 1, e * substeps + s, lane) * capacity
-                        next_box = box + Box.SIZE
-                        step = ti.static(SubstepPlace(e, s, box, next_box, offset, velocity_offset))
-                        lines = row_count(boxes, box)
-                        size = node_count(boxes, box)
-                        if size > capacity:
+                        if node_count(boxes, box) > capacity:
                             particles.report(status, e, s, 0, OUTGROWN)
                         if (
                             status[e * Status.SIZE + Status.failure] == 0
                             and rigid_status[e * RigidStatus.SIZE + RigidStatus.kind] == 0
-                            and size <= capacity
+                            and node_count(boxes, box) <= capacity
                         ):
-                            rigid.begin(bodies, bodies_at)
-                            for n in range(Wrench.SIZE * links):
-                                rows[wrenches + n] = 0.0
-                            nodes.clear(grid, offset, 0, size)
-                            for n in range(tiles):
-                                place, new_place = (now + n) * Component.SIZE, (new + n) * Component.SIZE
-                                frame = (e * tiles + n) * FRAME
-                                particles.to_grid(soft, TilePlace(n, place, new_place, frame), step)
-                            nodes.update(soft, step, 0, lines)
-                            noted = ti.select(keep == 1, e * substeps + s, lane) * ContactSections.SIZE * count
-                            held_at = ti.static(ContactPlace(noted))
-                            for sweep in range(SWEEPS + 1):
-                                for n in range(tiles):
-                                    place = (now + n) * Component.SIZE
-                                    own = ti.static(TilePlace(n, place))
-                                    contact.touch(soft, step, own, held, held_at, sweep, bodies, bodies_at)
-                                for n in range(tiles):
-                                    place = (now + n) * Component.SIZE
-                                    contact.spread_sweep(soft, step, ti.static(TilePlace(n, place)), contacts, noted, sweep)
-                            empty_box(boxes, next_box)
-                            for n in range(tiles):
-                                place, new_place = (now + n) * Component.SIZE, (new + n) * Component.SIZE
-                                particles.from_grid(soft, TilePlace(n, place, new_place), step)
-                            rigid.finish(bodies, bodies_at, True)
+                            advance(soft, step, at, m, bodies_at, ContactNotes(contacts, contacts_at, grips))
                     if keep == 0:
                         for n in range(tiles):
                             particles.leave(
@@ -139,45 +210,46 @@ def coupled_kernels(
                                 (first_row * tiles + n) * Component.SIZE, (e * tiles + n) * FRAME, True,
                             )  # fmt: skip
                         for n in range(coordinates):
-                            q[e * coordinates + n] = rows[first_row * width + n]
+                            q[e * coordinates + n] = rigid_tape[first_row * width + n]
                         for n in range(dofs):
-                            v[e * dofs + n] = rows[first_row * width + coordinates + n]
+                            v[e * dofs + n] = rigid_tape[first_row * width + coordinates + n]
                     e += lanes
 
     @ti.kernel
     def adjoint(
-        lanes: ti.i32, environments: ti.i32, tile_count: ti.i32, capacity: ti.i32, velocity_capacity: ti.i32,
+        lanes: ti.i32, environments: ti.i32, tiles: ti.i32, capacity: ti.i32, velocity_capacity: ti.i32,
         tape: Tiles, frames: Tiles, bars: Nodes, tape_bars: Tiles, constants: Reals, sizes: Integers, soft_inputs: Reals,
         soft_inputs_bar: Reals, boxes: Integers, grid: Nodes, velocity: Nodes, grid_bar: Nodes, before: Nodes,
         contacts: Reals, contact_bars: Reals, grips: Reals,
         integers: Integers, reals: Reals, grids: Reals, inputs: Reals, inputs_bar: Reals, controls: Reals, controls_bar: Reals,
-        q_bar: Reals, v_bar: Reals, rows: Reals, work: Reals,
+        q_bar: Reals, v_bar: Reals, rigid_tape: Reals, work: Reals,
     ):  # fmt: skip
         """Reverse of ``forward`` over what it kept. On entry ``bars``, q_bar and v_bar are the adjoints after the control step,
         on exit those before it; all other adjoints are added to."""
         soft = ti.static(SoftMemory(tape, frames, constants, sizes, soft_inputs, boxes, grid, velocity))
         soft_bars = ti.static(SoftBars(tape_bars, soft_inputs_bar, grid_bar, before))
-        bodies = ti.static(
-            RigidMemory(integers, reals, inputs, rows, work, grids, controls, inputs_bar=inputs_bar, controls_bar=controls_bar)
+        m = ti.static(
+            RigidMemory(
+                integers, reals, inputs, rigid_tape, work, grids, controls, inputs_bar=inputs_bar, controls_bar=controls_bar
+            )
         )
-        held = ti.static(ContactMemory(grips, contacts, contact_bars))
         for iteration in range(lanes * BLOCK):
             if iteration % BLOCK == 0:
                 particles.reserve()
                 lane = iteration // BLOCK
-                substeps, count, tiles = sizes[Sizes.substeps], sizes[Sizes.particles], tile_count
-                coordinates, dofs, links = integers[Header.coordinates], integers[Header.dofs], integers[Header.links]
-                width = coordinates + 2 * dofs + dofs * dofs + Wrench.SIZE * links + ti.static(EVENTS_LENGTH if event else 0)
-                base = lane * integers[Header.work]
-                vector, running_q, running_v = model.scratch_parts(bodies, base)
-                velocity_offset = lane * velocity_capacity
+                substeps, count = sizes[Sizes.substeps], sizes[Sizes.particles]
+                coordinates, dofs = integers[Header.coordinates], integers[Header.dofs]
+                width, work_at = row_length(m), lane * integers[Header.work]
+                vector, running_q, running_v = rows.scratch_parts(m, work_at)
+                velocity_at, bar_row = lane * velocity_capacity, lane * tiles
+                bars_at = lane * (ContactBars.SIZE + MotionBars.SIZE) * count
                 e = lane
                 while e < environments:
                     rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.actuators]
                     for n in range(tiles):
                         particles.enter(
                             bars, tape_bars, frames, sizes, n, e * count,
-                            (lane * tiles + n) * Component.SIZE, (e * tiles + n) * FRAME, True,
+                            (bar_row + n) * Component.SIZE, (e * tiles + n) * FRAME, True,
                         )  # fmt: skip
                     for n in range(coordinates):
                         work[running_q + n] = q_bar[e * coordinates + n]
@@ -185,72 +257,22 @@ def coupled_kernels(
                         work[running_v + n] = v_bar[e * dofs + n]
                     for reverse in range(substeps):
                         s = substeps - 1 - reverse
-                        now = (e * (substeps + 1) + s) * tiles
-                        row = (e * (substeps + 1) + s) * width
-                        v_at, a, matrix, wrenches, events = model.row_parts(bodies, row, True)
+                        now, new = (e * (substeps + 1) + s) * tiles, (e * (substeps + 1) + s + 1) * tiles
+                        row, box = (e * (substeps + 1) + s) * width, (e * (substeps + 1) + s) * Box.SIZE
+                        grid_at, contacts_at = (e * substeps + s) * capacity, (e * substeps + s) * CONTACT * count
+                        v_at, a, matrix, wrenches, events = rows.row_parts(m, row, True)
+                        step = ti.static(SubstepPlace(e, s, box, None, grid_at, velocity_at, velocity_at, e, lane))
+                        at = ti.static(TileRows(tiles, now, new, bars=bar_row))
                         bodies_at = ti.static(
                             RigidPlace(
-                                rigid_inputs, row, v_at, a, base, vector, running_q, running_v, s, control,
-                                matrix, wrenches, events
+                                rigid_inputs, row, v_at, a, work_at, vector, running_q, running_v, s, control, matrix, wrenches,
+                                events,
                             )
                         )  # fmt: skip
-                        box = (e * (substeps + 1) + s) * Box.SIZE
-                        offset = (e * substeps + s) * capacity
-                        step = ti.static(SubstepPlace(e, s, box, None, offset, velocity_offset, velocity_offset, e, lane))
-                        noted, noted_bars = (e * substeps + s) * ContactSections.SIZE * count, lane * CONTACT_BARS * count
-                        held_at = ti.static(ContactPlace(noted, noted_bars))
-                        lines = row_count(boxes, box)
-                        size = node_count(boxes, box)
-                        rigid.finish_adjoint(bodies, bodies_at, True)
-                        nodes.update(soft, step, 0, lines)
-                        for sweep in range(SWEEPS + 1):
-                            for n in range(tiles):
-                                place = (now + n) * Component.SIZE
-                                contact.spread_sweep(soft, step, ti.static(TilePlace(n, place)), contacts, noted, sweep)
-                        nodes.clear(grid_bar, velocity_offset, 0, size)
-                        for n in range(tiles):
-                            place, new_place = (now + n) * Component.SIZE, (now + tiles + n) * Component.SIZE
-                            bar_place = (lane * tiles + n) * Component.SIZE
-                            particles.from_grid_adjoint(soft, soft_bars, TilePlace(n, place, new_place, bar=bar_place), step)
-                        for n in range(CONTACT_BARS * count):
-                            contact_bars[noted_bars + n] = 0.0
-                        for back in range(SWEEPS + 1):
-                            sweep = SWEEPS - back
-                            if sweep == 0:
-                                for n in range(size):
-                                    velocity[velocity_offset + n] = vec4(0.0, 0.0, 0.0, velocity[velocity_offset + n][3])
-                            for n in range(tiles):
-                                place = (now + n) * Component.SIZE
-                                own = ti.static(TilePlace(n, place))
-                                if sweep > 0:
-                                    contact.spread(
-                                        soft, step, own, velocity, velocity_offset, contacts, noted, CHANGE, sweep, -1.0
-                                    )
-                                else:
-                                    contact.spread(
-                                        soft, step, own, velocity, velocity_offset, contact_bars, noted_bars, RESPONSE_BARS,
-                                        0, 1.0,
-                                    )  # fmt: skip
-                            for n in range(tiles):
-                                place, bar_place = (now + n) * Component.SIZE, (lane * tiles + n) * Component.SIZE
-                                own = ti.static(TilePlace(n, place, bar=bar_place))
-                                contact.touch_adjoint(soft, soft_bars, step, own, held, held_at, sweep, bodies, bodies_at)
-                            for n in range(tiles):
-                                place = (now + n) * Component.SIZE
-                                contact.spread(
-                                    soft, step, ti.static(TilePlace(n, place)), grid_bar, velocity_offset,
-                                    contact_bars, noted_bars, MOTION_BARS, 0, 1.0,
-                                )  # fmt: skip
-                        nodes.update_adjoint(soft, soft_bars, step, 0, lines)
-                        for n in range(tiles):
-                            place, new_place = (now + n) * Component.SIZE, (now + tiles + n) * Component.SIZE
-                            bar_place = (lane * tiles + n) * Component.SIZE
-                            particles.to_grid_adjoint(soft, soft_bars, TilePlace(n, place, new_place, bar=bar_place), step)
-                        rigid.begin_adjoint(bodies, bodies_at)
+                        notes = ti.static(ContactNotes(contacts, contacts_at, grips, contact_bars, bars_at))
+                        advance_adjoint(soft, soft_bars, step, at, m, bodies_at, notes)
                     for n in range(tiles):
-                        particles.leave(
-                            bars, tape_bars, frames, sizes, n, e * count, (lane * tiles + n) * Component.SIZE, 0, False
-                        )
+                        particles.leave(bars, tape_bars, frames, sizes, n, e * count, (bar_row + n) * Component.SIZE, 0, False)
                     for n in range(coordinates):
                         q_bar[e * coordinates + n] = work[running_q + n]
                     for n in range(dofs):

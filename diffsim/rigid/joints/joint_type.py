@@ -16,9 +16,12 @@ from diffsim.rigid.rigid_records import SCREW, LinkConstants
 class DeclaredJoint(Protocol):
     """What a kind reads of a `diffsim.Joint`."""
 
-    axis: Any
-    second_axis: Any
-    constants: Any
+    @property
+    def axis(self) -> Any: ...
+    @property
+    def second_axis(self) -> Any: ...
+    @property
+    def constants(self) -> Any: ...
 
 
 class JointType:
@@ -32,8 +35,7 @@ class JointType:
         coordinates: how many entries of q a joint has.
         motions: SLIDE, TURN or SCREW of each dof, from `diffsim.rigid.rigid_records`.
         coordinate_names: of the coordinates, where each is a plain number and dof n is its rate: such joints can have limits
-        and
-            springs, and actuators can drive "<joint>" or, of a joint with several, "<joint>.<coordinate name>". Else empty.
+            and springs, and actuators can drive "<joint>" or, of a joint with several, "<joint>.<coordinate name>". Else empty.
         has_second_axis: whether it reads ``Joint.second_axis``.
         constants: how many numbers of ``Joint.constants`` it reads, 4 at most.
         root_only: whether its coordinates are in the world's frame, so that it belongs on a root link.

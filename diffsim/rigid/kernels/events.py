@@ -333,12 +333,8 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
         n_bar, u_bar, e_bar, mu_bar, x, c = law.impulse_adjoint(motion_a - motion_b, hit, struck_a, struck_b)
         bars = ti.static(ImpactBars(J, n, x, tangent, c))
         one = ti.cast(1.0, real)
-        va_bar, wa_bar, theta_a, place_a = law.body_adjoint(
-            m, at, link_a, one, struck_a, bars, omega_a, u_bar, va_bar, wa_bar
-        )
-        vb_bar, wb_bar, theta_b, place_b = law.body_adjoint(
-            m, at, link_b, -one, struck_b, bars, omega_b, u_bar, vb_bar, wb_bar
-        )
+        va_bar, wa_bar, theta_a, place_a = law.body_adjoint(m, at, link_a, one, struck_a, bars, omega_a, u_bar, va_bar, wa_bar)
+        vb_bar, wb_bar, theta_b, place_b = law.body_adjoint(m, at, link_b, -one, struck_b, bars, omega_b, u_bar, vb_bar, wb_bar)
         pa_bar, pb_bar = pa_bar - place_a, pb_bar - place_b
         # the place of contact x - radius n, and the normal, as in rigid_contact.py; the gap's part comes below
         x_bar = place_a + place_b
@@ -357,12 +353,8 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
             m, at, flight_b, t, rot_b, -1.0 * slope, moment_b, pb_bar, theta_b, vb_bar, wb_bar
         )
         phi_bar = -(m.tape[record + Event.time_bar] + ta_bar + tb_bar) / (along_a + along_b)
-        flight.flight_adjoint(
-            m, at, flight_a, t, rot_a, pa_bar + phi_bar * slope, theta_a + phi_bar * moment_a, va_bar, wa_bar
-        )
-        flight.flight_adjoint(
-            m, at, flight_b, t, rot_b, pb_bar - phi_bar * slope, theta_b + phi_bar * moment_b, vb_bar, wb_bar
-        )
+        flight.flight_adjoint(m, at, flight_a, t, rot_a, pa_bar + phi_bar * slope, theta_a + phi_bar * moment_a, va_bar, wa_bar)
+        flight.flight_adjoint(m, at, flight_b, t, rot_b, pb_bar - phi_bar * slope, theta_b + phi_bar * moment_b, vb_bar, wb_bar)
         scale_a_bar = (x_bar + phi_bar * slope).dot(from_center) + plain_radius * (radius_bar - phi_bar)
         scale_b_bar = (phi_bar * (sdf - g.dot(y)) - bend.dot(y)) / scale_b
         none = ti.cast(0.0, real)  # the impact does not know the stiffness

@@ -51,9 +51,7 @@ def kinematics_stage(real, kinds, *, tools: bool) -> SimpleNamespace:
         the virtual velocities are propagated too. Tools are where they are in the substep."""
         zero = vec3(0.0, 0.0, 0.0)
         store_matrix(m.work, at.work + LinkWork.rotation, mat3(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
-        for slot in ti.static(
-            (LinkWork.position, LinkWork.angular_velocity, LinkWork.velocity, LinkWork.angular_acceleration)
-        ):
+        for slot in ti.static((LinkWork.position, LinkWork.angular_velocity, LinkWork.velocity, LinkWork.angular_acceleration)):
             store(m.work, at.work + slot, zero)
         store(m.work, at.work + LinkWork.acceleration, -1.0 * load(m.inputs, at.inputs + WorldInputs.gravity))
         if ti.static(full):
@@ -208,9 +206,7 @@ def kinematics_stage(real, kinds, *, tools: bool) -> SimpleNamespace:
                 turn_q, turn_v, turn_acceleration, turn_lam = q + first_q, v + first_k, a + first_k, virtual + first_k
                 turn_q_bar, turn_v_bar = q_bar + first_q, v_bar + first_k
                 turning = ti.static(
-                    JointPlace(
-                        constants, turn_q, turn_v, turn_acceleration, block, axes, turn_lam, turn_q_bar, turn_v_bar
-                    )
+                    JointPlace(constants, turn_q, turn_v, turn_acceleration, block, axes, turn_lam, turn_q_bar, turn_v_bar)
                 )
                 theta_bar, turn = joints.rotations.spin_adjoint(
                     m, turning, theta_bar, turn_bar, alpha_bar, omega_new_bar, eta_bar

@@ -246,9 +246,8 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                         for other in range(c, count):
                             column_other = columns + ContactColumn.SIZE * other
                             entry = at.matrix + i * dofs + ti.cast(m.work[column_other + ContactColumn.dof], ti.i32)
-                            slope = (
-                                f * load(m.work, column_other + ContactColumn.linear)
-                                + t * load(m.work, column_other + ContactColumn.angular)
+                            slope = f * load(m.work, column_other + ContactColumn.linear) + t * load(
+                                m.work, column_other + ContactColumn.angular
                             )
                             m.tape[entry] = m.tape[entry] + slope.sum()
 

@@ -58,10 +58,12 @@ def rounded_box_functions(real: Any) -> SimpleNamespace:
         """Hessian at x, given what `surface` says there."""
         result = mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
         if length > 0.0:
+            beyond = vec3(0.0, 0.0, 0.0)
+            for i in ti.static(range(3)):
+                if ti.abs(x[i]) > core[i] or core[i] == 0.0:  # an axis without extent is outside even at 0
+                    beyond[i] = 1.0
             for i, j in ti.static(ti.ndrange(3, 3)):
-                # an axis without extent is outside even at 0
-                if (ti.abs(x[i]) > core[i] or core[i] == 0.0) and (ti.abs(x[j]) > core[j] or core[j] == 0.0):
-                    result[i, j] = (ti.static(1.0 if i == j else 0.0) - normal[i] * normal[j]) / length
+                result[i, j] = beyond[i] * beyond[j] * (ti.static(1.0 if i == j else 0.0) - normal[i] * normal[j]) / length
         return result
 
     @ti.func

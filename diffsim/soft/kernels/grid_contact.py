@@ -1,4 +1,4 @@
-"""What a grid node's velocity meets: colliders with Coulomb friction, the ground, the domain's walls; forward beside adjoint.
+"""Contact of a grid node's velocity: colliders with Coulomb friction, the ground, the domain's walls; forward beside adjoint.
 
 A collider is a rounded box (core half extents, radius). Its contact acts with the weight w(phi), a smooth step from 1 inside to
 0 over a layer of one cell around the surface, so that positions of colliders have a gradient too:
@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from diffsim.compiler import compile_time, ti
+from diffsim.scene.shapes.rounded_box import rounded_box_functions
 
 
 @compile_time
@@ -43,6 +44,7 @@ def grid_contact(real: Any) -> SimpleNamespace:
     """The contact's device functions for scalar type ``real``."""
     vec3 = ti.types.vector(3, real)
     mat3 = ti.types.matrix(3, 3, real)
+    box = rounded_box_functions(real)
     tiny = 1e-20
 
     @ti.func
@@ -82,43 +84,6 @@ def grid_contact(real: Any) -> SimpleNamespace:
         return r_bar, n_bar, friction_bar
 
     @ti.func
-    def signed_distance(x: vec3, core: vec3, radius: real):
-        """Distance to the rounded box, its normal, and the distance to the core (0 where x is inside the core)."""
-        outside = vec3(0.0)
-        q = vec3(0.0)
-        sign = vec3(0.0)
-        for i in ti.static(range(3)):
-            q[i] = ti.abs(x[i]) - core[i]
-            sign[i] = ti.select(x[i] < 0.0, ti.cast(-1.0, real), ti.cast(1.0, real))
-            outside[i] = ti.max(q[i], 0.0)
-        length = ti.sqrt(outside.dot(outside))
-        phi = length - radius
-        normal = vec3(0.0)
-        if length > 0.0:
-            normal = outside * sign / length
-        else:
-            deepest = ti.max(q[0], ti.max(q[1], q[2]))
-            phi = deepest - radius
-            if q[0] == deepest:
-                normal[0] = sign[0]
-            elif q[1] == deepest:
-                normal[1] = sign[1]
-            else:
-                normal[2] = sign[2]
-        return phi, normal, length
-
-    @ti.func
-    def normal_adjoint(x: vec3, core: vec3, normal: vec3, length: real, normal_bar: vec3):
-        """x_bar = H normal_bar, H being the Hessian of the signed distance."""
-        x_bar = vec3(0.0)
-        if length > tiny:
-            along = normal.dot(normal_bar)
-            for i in ti.static(range(3)):
-                if ti.abs(x[i]) >= core[i]:  # a node on the axis of a sphere or capsule counts
-                    x_bar[i] = (normal_bar[i] - along * normal[i]) / length
-        return x_bar
-
-    @ti.func
     def contact_weight(phi: real, layer: real):
         """Smooth step from 1 at phi <= -layer to 0 at phi >= layer, and its slope."""
         s = ti.max(ti.min((layer - phi) / (2.0 * layer), 1.0), 0.0)
@@ -130,7 +95,8 @@ def grid_contact(real: Any) -> SimpleNamespace:
         p, R, layer, friction = ti.static((collider.p, collider.R, collider.layer, collider.friction))
         result = v
         arm = x - p
-        phi, local_normal, _length = signed_distance(R.transpose() @ arm, collider.core, collider.radius)
+        core_distance, local_normal, _length = box.surface(R.transpose() @ arm, collider.core)
+        phi = core_distance - collider.radius
         if phi < layer:
             w, _slope = contact_weight(phi, layer)
             r = v - collider.V - collider.omega.cross(arm)
@@ -150,7 +116,8 @@ def grid_contact(real: Any) -> SimpleNamespace:
         friction_bar = ti.cast(0.0, real)
         arm = x - p
         local = R.transpose() @ arm
-        phi, local_normal, length = signed_distance(local, collider.core, collider.radius)
+        core_distance, local_normal, length = box.surface(local, collider.core)
+        phi = core_distance - collider.radius
         if phi < layer:
             w, slope = contact_weight(phi, layer)
             normal = R @ local_normal
@@ -161,7 +128,7 @@ def grid_contact(real: Any) -> SimpleNamespace:
             v_bar = v_bar + r_bar
             V_bar = -1.0 * r_bar
             omega_bar = r_bar.cross(arm)
-            local_bar = w_bar * slope * local_normal + normal_adjoint(
+            local_bar = w_bar * slope * local_normal + box.hessian_product(
                 local, collider.core, local_normal, length, R.transpose() @ normal_bar
             )
             R_bar = normal_bar.outer_product(local_normal) + arm.outer_product(local_bar)

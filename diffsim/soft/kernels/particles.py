@@ -1,6 +1,6 @@
 """The stages that a tile of particles goes through: to the grid, back from the grid; forward beside adjoint.
 
-Each loads its particles from memory, does the tile's arithmetic in vectorised loops, and meets the grid particle by particle.
+Each loads its particles from memory, computes on the tile in vectorised loops, and accesses the grid particle by particle.
 """
 
 # mypy: ignore-errors

@@ -1,8 +1,8 @@
 """The schedule on a CPU: a whole control step in one launch, without atomics on the grid; forward beside adjoint.
 
-A lane is a thread. Environments are dealt to teams of lanes. With as many environments as lanes an environment is one part and
-a team one lane: nothing is shared and nobody waits. With fewer, an environment's particles are cut into parts: each part is
-scattered to a grid of its own, the grids are added up, and barriers stand between the stages. A team has one worker for each
+A lane is a thread. Each environment is assigned to a team of lanes. With as many environments as lanes, an environment is one
+part and a team one lane: nothing is shared, and no lane waits. With fewer, its particles are split into parts: each part is
+scattered to a grid of its own, the grids are summed, and barriers separate the stages. A team has one worker for each
 part, or one for all of them, with the same result to the last bit.
 """
 

@@ -1,4 +1,4 @@
-"""How many threads work at one environment: fixed parts, and a choice between one worker for each and one for all."""
+"""How many threads work on one environment: it has a fixed number of parts, with one thread for each or one for all."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ LONGEST_PAUSE = 1024
 
 
 class Teams:
-    """Deals ``lanes`` threads to environments.
+    """Assigns ``lanes`` threads to environments.
 
-    The number of parts depends on the batch and the number of lanes alone, and the result on the parts alone. Workers spin at
-    barriers, which is quick when every worker has a core and very slow when other programs hold the cores. So the
-    time that a team really got is watched, and after a bad call one worker does all parts for a number of calls, twice as
-    many after every further bad one.
+    The number of parts depends on the batch and the number of lanes alone, and the result on the number of parts alone. Workers
+    spin at barriers: fast when every worker has a core, very slow when other programs use the cores. Therefore the CPU time
+    of each team is measured. After a launch that got too little of it, one worker does all parts for a number of launches,
+    which doubles with every further such launch.
     """
 
     def __init__(self, lanes: int):

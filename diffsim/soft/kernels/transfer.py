@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from diffsim.compiler import compile_time, ti
 
+MIDDLE, LAST = 1, 2  # nodes of a stencil's line along z, from the first
+
 
 @compile_time
 class Stencil(NamedTuple):
@@ -74,8 +76,8 @@ def particle_grid_transfer(real: Any, *, shared_grid: bool) -> SimpleNamespace:
                 wij = w[i][t] * w[3 + j][t]
                 node = row + (i * stride_x + j * stride_y)
                 add(grid, node, wij * a)
-                add(grid, node + 1, wij * b)
-                add(grid, node + 2, wij * c)
+                add(grid, node + MIDDLE, wij * b)
+                add(grid, node + LAST, wij * c)
                 if ti.static(i < 2):
                     a = a + w[6][t] * q.along_x
                     b = b + w[7][t] * q.along_x
@@ -98,9 +100,9 @@ def particle_grid_transfer(real: Any, *, shared_grid: bool) -> SimpleNamespace:
                 node = i * stride_x + j * stride_y
                 u, v, x = wij * a, wij * b, wij * c
                 add(grid_bar, bar_row + node, u)
-                add(grid_bar, bar_row + node + 1, v)
-                add(grid_bar, bar_row + node + 2, x)
-                first, second, third = u * grid[row + node], v * grid[row + node + 1], x * grid[row + node + 2]
+                add(grid_bar, bar_row + node + MIDDLE, v)
+                add(grid_bar, bar_row + node + LAST, x)
+                first, second, third = u * grid[row + node], v * grid[row + node + MIDDLE], x * grid[row + node + LAST]
                 whole = first + second + third
                 slope_x = slope_x + r[i][t] * whole
                 slope_z = slope_z + (r[6][t] * first + r[7][t] * second + r[8][t] * third)
@@ -121,8 +123,8 @@ def particle_grid_transfer(real: Any, *, shared_grid: bool) -> SimpleNamespace:
             plane, plane_y, plane_z = vec4(0.0), vec4(0.0), vec4(0.0)
             for j in ti.static(range(3)):
                 node = row + (i * stride_x + j * stride_y)
-                middle = w[7][t] * grid[node + 1]
-                last = w[8][t] * grid[node + 2]
+                middle = w[7][t] * grid[node + MIDDLE]
+                last = w[8][t] * grid[node + LAST]
                 line = w[3 + j][t] * (w[6][t] * grid[node] + middle + last)
                 plane = plane + line
                 plane_z = plane_z + w[3 + j][t] * (middle + (last + last))
@@ -153,7 +155,7 @@ def particle_grid_transfer(real: Any, *, shared_grid: bool) -> SimpleNamespace:
             for i in ti.static(range(3)):
                 wij = w[i][t] * w[3 + j][t]
                 node = row + (i * stride_x + j * stride_y)
-                u, v, x = wij * grid_bar[node], wij * grid_bar[node + 1], wij * grid_bar[node + 2]
+                u, v, x = wij * grid_bar[node], wij * grid_bar[node + MIDDLE], wij * grid_bar[node + LAST]
                 first, second, third = u * a, v * b, x * c
                 whole = first + second + third
                 slope_x = slope_x + r[i][t] * whole
