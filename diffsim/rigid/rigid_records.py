@@ -261,6 +261,9 @@ class FreeState(Record):
     angular_velocity = field(3, "rad/s", "in the body's frame")
 
 
+SPIN = FreeState.angular_velocity - FreeState.velocity  # of a free body: where the spin stands in its entries of v and a
+
+
 class Event(Record):
     """An impact in a substep."""
 

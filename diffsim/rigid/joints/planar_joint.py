@@ -14,6 +14,8 @@ from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import SLIDE, TURN, DofWork, LinkConstants, SceneConstants
 from diffsim.scene.rotations import axis_rotation
 
+X, Y, ANGLE = range(3)  # its coordinates and dofs
+
 
 class PlanarJoint(JointType):
     """Slides by q[0] along ``second_axis`` and by q[1] along axis x second_axis, m, both fixed in the parent, and turns by
@@ -60,13 +62,13 @@ class PlanarJoint(JointType):
             if ti.static(full):
                 a, virtual = vf.load(m.tape, j.a), vf.load(m.work, j.virtual)
                 new = v + h * a
-                turn_a, turn_new, turn_virtual = z * a[2], z * new[2], z * virtual[2]
-                slide_a, slide_new = x * a[0] + y * a[1], x * new[0] + y * new[1]
-                slide_virtual = x * virtual[0] + y * virtual[1]
-            place = p + x * m.tape[j.q] + y * m.tape[j.q + 1]
-            turned = rot @ vf.about(axis, m.tape[j.q + 2])
-            slide = x * v[0] + y * v[1]
-            return turned, place, z * v[2], slide, turn_a, slide_a, turn_new, slide_new, turn_virtual, slide_virtual
+                turn_a, turn_new, turn_virtual = z * a[ANGLE], z * new[ANGLE], z * virtual[ANGLE]
+                slide_a, slide_new = x * a[X] + y * a[Y], x * new[X] + y * new[Y]
+                slide_virtual = x * virtual[X] + y * virtual[Y]
+            place = p + x * m.tape[j.q + X] + y * m.tape[j.q + Y]
+            turned = rot @ vf.about(axis, m.tape[j.q + ANGLE])
+            slide = x * v[X] + y * v[Y]
+            return turned, place, z * v[ANGLE], slide, turn_a, slide_a, turn_new, slide_new, turn_virtual, slide_virtual
 
         @ti.func
         def motion_adjoint(
@@ -80,13 +82,13 @@ class PlanarJoint(JointType):
             z = vf.load(m.work, j.axes + ti.static(2 * DofWork.SIZE))
             v, a, virtual = vf.load(m.tape, j.v), vf.load(m.tape, j.a), vf.load(m.work, j.virtual)
             new = v + m.reals[SceneConstants.dt] * a
-            x_bar = v[0] * slide_bar + a[0] * slide_a_bar + new[0] * slide_new_bar + virtual[0] * slide_virtual_bar
-            y_bar = v[1] * slide_bar + a[1] * slide_a_bar + new[1] * slide_new_bar + virtual[1] * slide_virtual_bar
-            z_bar = v[2] * turn_bar + a[2] * turn_a_bar + new[2] * turn_new_bar + virtual[2] * turn_virtual_bar
+            x_bar = v[X] * slide_bar + a[X] * slide_a_bar + new[X] * slide_new_bar + virtual[X] * slide_virtual_bar
+            y_bar = v[Y] * slide_bar + a[Y] * slide_a_bar + new[Y] * slide_new_bar + virtual[Y] * slide_virtual_bar
+            z_bar = v[ANGLE] * turn_bar + a[ANGLE] * turn_a_bar + new[ANGLE] * turn_new_bar + virtual[ANGLE] * turn_virtual_bar
             moved, turned = slide_bar + slide_new_bar, turn_bar + turn_new_bar
             vf.add(m.work, j.v_bar, vf.vec3(x.dot(moved), y.dot(moved), z.dot(turned)))
             vf.add(m.work, j.q_bar, vf.vec3(x.dot(shift_bar), y.dot(shift_bar), z.dot(rotation_bar)))
             frame_bar = rotation_bar + x.cross(x_bar) + y.cross(y_bar) + z.cross(z_bar)
-            return frame_bar, z * v[2], x * v[0] + y * v[1]
+            return frame_bar, z * v[ANGLE], x * v[X] + y * v[Y]
 
         return motion, motion_adjoint

@@ -14,6 +14,8 @@ from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import TURN, DofWork, LinkConstants, SceneConstants
 from diffsim.scene.rotations import axis_rotation
 
+FIRST, SECOND = range(2)  # its coordinates and dofs
+
 
 class UniversalJoint(JointType):
     """Turns by q[0] about ``axis``, fixed in the parent, then by q[1] about ``second_axis``, fixed in the link, rad; the axes
@@ -47,19 +49,19 @@ class UniversalJoint(JointType):
             zero, h = vf.vec3(0.0, 0.0, 0.0), m.reals[SceneConstants.dt]
             axis = vf.load(m.reals, j.constants + LinkConstants.axis)
             second_axis = vf.load(m.reals, j.constants + LinkConstants.second_axis)
-            middle = rot @ vf.about(axis, m.tape[j.q])
+            middle = rot @ vf.about(axis, m.tape[j.q + FIRST])
             z1, z2 = middle @ axis, middle @ second_axis
             vf.store(m.work, j.axes, z1)
             vf.store(m.work, j.axes + DofWork.SIZE, z2)
-            v1, v2 = m.tape[j.v], m.tape[j.v + 1]
+            v1, v2 = m.tape[j.v + FIRST], m.tape[j.v + SECOND]
             turn_a, turn_new, turn_virtual = zero, zero, zero
             if ti.static(full):
-                a1, a2 = m.tape[j.a], m.tape[j.a + 1]
+                a1, a2 = m.tape[j.a + FIRST], m.tape[j.a + SECOND]
                 turn_new = z1 * (v1 + h * a1) + z2 * (v2 + h * a2)
-                turn_virtual = z1 * m.work[j.virtual] + z2 * m.work[j.virtual + 1]
+                turn_virtual = z1 * m.work[j.virtual + FIRST] + z2 * m.work[j.virtual + SECOND]
                 turn_a = z1 * a1 + z2 * a2
             turn_a = turn_a + (z1 * v1).cross(z2 * v2)
-            turned = middle @ vf.about(second_axis, m.tape[j.q + 1])
+            turned = middle @ vf.about(second_axis, m.tape[j.q + SECOND])
             return turned, p, z1 * v1 + z2 * v2, zero, turn_a, zero, turn_new, zero, turn_virtual, zero
 
         @ti.func
@@ -73,17 +75,17 @@ class UniversalJoint(JointType):
             further adjoints w2 x turn_a_bar and turn_a_bar x w1."""
             h = m.reals[SceneConstants.dt]
             z1, z2 = vf.load(m.work, j.axes), vf.load(m.work, j.axes + DofWork.SIZE)
-            v1, v2, a1, a2 = m.tape[j.v], m.tape[j.v + 1], m.tape[j.a], m.tape[j.a + 1]
-            virtual1, virtual2 = m.work[j.virtual], m.work[j.virtual + 1]
+            v1, v2, a1, a2 = m.tape[j.v + FIRST], m.tape[j.v + SECOND], m.tape[j.a + FIRST], m.tape[j.a + SECOND]
+            virtual1, virtual2 = m.work[j.virtual + FIRST], m.work[j.virtual + SECOND]
             w1, w2 = z1 * v1, z2 * v2
             w1_bar, w2_bar = turn_bar + w2.cross(turn_a_bar), turn_bar + turn_a_bar.cross(w1)
             z1_bar = v1 * w1_bar + a1 * turn_a_bar + (v1 + h * a1) * turn_new_bar + virtual1 * turn_virtual_bar
             z2_bar = v2 * w2_bar + a2 * turn_a_bar + (v2 + h * a2) * turn_new_bar + virtual2 * turn_virtual_bar
-            m.work[j.v_bar] = m.work[j.v_bar] + z1.dot(w1_bar + turn_new_bar)
-            m.work[j.v_bar + 1] = m.work[j.v_bar + 1] + z2.dot(w2_bar + turn_new_bar)
-            m.work[j.q_bar + 1] = m.work[j.q_bar + 1] + z2.dot(rotation_bar)
+            m.work[j.v_bar + FIRST] = m.work[j.v_bar + FIRST] + z1.dot(w1_bar + turn_new_bar)
+            m.work[j.v_bar + SECOND] = m.work[j.v_bar + SECOND] + z2.dot(w2_bar + turn_new_bar)
+            m.work[j.q_bar + SECOND] = m.work[j.q_bar + SECOND] + z2.dot(rotation_bar)
             middle_bar = rotation_bar + z2.cross(z2_bar)
-            m.work[j.q_bar] = m.work[j.q_bar] + z1.dot(middle_bar)
+            m.work[j.q_bar + FIRST] = m.work[j.q_bar + FIRST] + z1.dot(middle_bar)
             return middle_bar + z1.cross(z1_bar), w1 + w2, vf.vec3(0.0, 0.0, 0.0)
 
         return motion, motion_adjoint

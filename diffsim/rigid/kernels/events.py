@@ -18,6 +18,7 @@ from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
     MAX_EVENTS,
+    SPIN,
     Event,
     EventTape,
     FreeState,
@@ -81,7 +82,7 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
         faster = ti.cast(0.0, real)
         if flight.is_free(m, link):
             a_at = flight.acceleration_at(m, at, link)
-            faster = length(load(m.tape, a_at)) + length(load(m.tape, a_at + 3)) * lever
+            faster = length(load(m.tape, a_at)) + length(load(m.tape, a_at + SPIN)) * lever
         return faster
 
     @ti.func

@@ -23,6 +23,7 @@ from diffsim.rigid.joints import FREE
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
+    SPIN,
     Event,
     EventTape,
     FreeState,
@@ -98,10 +99,10 @@ def flight_stage(real) -> SimpleNamespace:
     def path_rates(m: ti.template(), at: ti.template(), v_at, a_at):
         """Velocity and spin with which the path starts, acceleration and that of the spin."""
         half = 0.5 * m.reals[SceneConstants.dt]
-        a, alpha = load(m.tape, a_at), load(m.tape, a_at + 3)
+        a, alpha = load(m.tape, a_at), load(m.tape, a_at + SPIN)
         g = load(m.inputs, at.inputs + WorldInputs.gravity)
         share, _by_a, _by_g = falling(a, g)
-        return load(m.tape, v_at) + half * (a - share * g), load(m.tape, v_at + 3) + half * alpha, a, alpha
+        return load(m.tape, v_at) + half * (a - share * g), load(m.tape, v_at + SPIN) + half * alpha, a, alpha
 
     @ti.func
     def flown(m: ti.template(), at: ti.template(), q_at, v_at, a_at, tau):
@@ -109,7 +110,7 @@ def flight_stage(real) -> SimpleNamespace:
         path_v, path_w, a, alpha = path_rates(m, at, v_at, a_at)
         p = load(m.tape, q_at) + tau * (path_v + 0.5 * tau * a)
         Q = vf.turned(vf.load_quaternion(m.tape, q_at + FreeState.quaternion), tau * (path_w + 0.5 * tau * alpha))
-        return p, Q, load(m.tape, v_at) + tau * a, load(m.tape, v_at + 3) + tau * alpha
+        return p, Q, load(m.tape, v_at) + tau * a, load(m.tape, v_at + SPIN) + tau * alpha
 
     @ti.func
     def acceleration_at(m: ti.template(), at: ti.template(), link):
@@ -126,7 +127,7 @@ def flight_stage(real) -> SimpleNamespace:
             path_v, path_w, _a, _alpha = path_rates(m, at, flight.v, a_at)
             rot, p, v = vf.rotation(Q), place, velocity
             omega = rot @ spin
-            extra_v, extra_omega = path_v - load(m.tape, flight.v), rot @ (path_w - load(m.tape, flight.v + 3))
+            extra_v, extra_omega = path_v - load(m.tape, flight.v), rot @ (path_w - load(m.tape, flight.v + SPIN))
         else:
             i = flight.link
             while i > 0:
@@ -164,9 +165,9 @@ def flight_stage(real) -> SimpleNamespace:
         for n in ti.static(range(4)):
             m.work[q_bar_at + ti.static(FreeState.quaternion + n)] = Q0_bar[n]
         store(m.work, v_bar_at, v_bar + tau * p_bar)
-        store(m.work, v_bar_at + 3, spin_bar + tau * turn_bar)
+        store(m.work, v_bar_at + SPIN, spin_bar + tau * turn_bar)
         add(m.work, a_bar_at, tau * v_bar + share * p_bar + fall_bar * by_a)
-        add(m.work, a_bar_at + 3, tau * spin_bar + share * turn_bar)
+        add(m.work, a_bar_at + SPIN, tau * spin_bar + share * turn_bar)
         add(m.inputs_bar, at.inputs + WorldInputs.gravity, (-0.5 * h * tau * fall) * p_bar + fall_bar * by_g)
 
     @ti.func
@@ -177,7 +178,7 @@ def flight_stage(real) -> SimpleNamespace:
             indices = rows.link_indices(m, link)
             v_bar_at = at.v_bar + m.integers[indices + LinkIndices.dof]
             p_bar = load(m.work, at.q_bar + m.integers[indices + LinkIndices.coordinate])
-            v_bar, w_bar = load(m.work, v_bar_at), load(m.work, v_bar_at + 3)
+            v_bar, w_bar = load(m.work, v_bar_at), load(m.work, v_bar_at + SPIN)
         return p_bar, v_bar, w_bar
 
     @ti.func
@@ -232,7 +233,7 @@ def flight_stage(real) -> SimpleNamespace:
         for n in ti.static(range(4)):
             m.tape[q_at + ti.static(FreeState.quaternion + n)] = Q[n]
         store(m.tape, v_at, v)
-        store(m.tape, v_at + 3, w)
+        store(m.tape, v_at + SPIN, w)
 
     return SimpleNamespace(
         is_free=is_free, event_record=event_record, start=start, flown=flown, body=body, acceleration_at=acceleration_at,

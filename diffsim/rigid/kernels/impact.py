@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from diffsim.compiler import ti
 from diffsim.rigid.joints import FREE
 from diffsim.rigid.kernels.rigid_memory import model_rows
-from diffsim.rigid.kernels.vectors import vector_functions
+from diffsim.rigid.kernels.vectors import ENTRIES, vector_functions
 from diffsim.rigid.rigid_records import LinkIndices, LinkInputs
 
 
@@ -73,8 +73,8 @@ def impact_law(real) -> SimpleNamespace:
             own = rows.link_inputs(m, at, link)
             inverse = 1.0 / m.inputs[own + LinkInputs.mass]
             rho = rot @ load(m.inputs, own + LinkInputs.center)
-            first, second = load(m.inputs, own + LinkInputs.inertia), load(m.inputs, own + ti.static(LinkInputs.inertia + 3))
-            xx, yy, zz, yz, xz, xy = first[0], first[1], first[2], second[0], second[1], second[2]
+            I = vf.symmetric(m.inputs, own + LinkInputs.inertia)
+            xx, yy, zz, yz, xz, xy = I[0, 0], I[1, 1], I[2, 2], I[1, 2], I[0, 2], I[0, 1]
             cx, cxy, cxz = yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy
             cy, cyz, cz = xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy
             d = 1.0 / (xx * cx + xy * cxy + xz * cxz)
@@ -159,9 +159,12 @@ def impact_law(real) -> SimpleNamespace:
     def add_inertia(m: ti.template(), place, x, y, weight):
         """Adjoint of the inertia I in weight a.I^-1 b, with the solutions x = I^-1 a and y = I^-1 b: -weight x y^T,
         symmetric."""
-        add(m.inputs_bar, place, vec3(-weight * x[0] * y[0], -weight * x[1] * y[1], -weight * x[2] * y[2]))
-        yz, xz, xy = x[1] * y[2] + x[2] * y[1], x[0] * y[2] + x[2] * y[0], x[0] * y[1] + x[1] * y[0]
-        add(m.inputs_bar, place + 3, vec3(-weight * yz, -weight * xz, -weight * xy))
+        for c in ti.static(range(6)):
+            i1, i2 = ti.static(ENTRIES[c])
+            entry = -weight * x[i1] * y[i2]
+            if ti.static(c >= 3):
+                entry = -weight * (x[i1] * y[i2] + x[i2] * y[i1])
+            m.inputs_bar[place + c] = m.inputs_bar[place + c] + entry
 
     @ti.func
     def point_motion(body: ti.template(), v_bar, spin_bar):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from diffsim.compiler import ti
 from diffsim.rigid.kernels.rigid_memory import model_rows
-from diffsim.rigid.kernels.vectors import vector_functions
+from diffsim.rigid.kernels.vectors import ENTRIES, vector_functions
 from diffsim.rigid.rigid_records import (
     SCREW,
     TURN,
@@ -20,8 +20,6 @@ from diffsim.rigid.rigid_records import (
     LinkInputs,
     Wrench,
 )
-
-ENTRIES = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))  # of a symmetric matrix, in the order in which it is stored
 
 
 def dynamics_stage(real, *, screws: bool) -> SimpleNamespace:

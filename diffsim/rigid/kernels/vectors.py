@@ -8,6 +8,8 @@ from types import SimpleNamespace
 from diffsim.compiler import ti
 from diffsim.scene.rotations import rotation_entries
 
+ENTRIES = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))  # of a symmetric matrix, in the order in which it is stored
+
 
 def vector_functions(real) -> SimpleNamespace:
     """Loads, stores and rotations for the scalar type ``real``."""
