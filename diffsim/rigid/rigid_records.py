@@ -29,7 +29,7 @@ from diffsim.records import Record, field
 KINEMATIC = -1  # in place of a joint's kind: a tool, which moves as the inputs say
 # how a dof moves its link: its axis slides, turns, or turns and slides at once
 SLIDE, TURN, SCREW = range(3)
-# a geometry's kind of distance is its place in `diffsim.scene.shapes.distance_kinds.ALWAYS`, of which the first is
+# a geometry's kind of distance is its place in `diffsim.scene.shapes.ALWAYS`, of which the first is
 PLANE = 0
 
 

@@ -11,7 +11,6 @@ from diffsim.errors import InputError
 from diffsim.scene.articulation import Articulation, Geometry
 from diffsim.scene.bodies import Ground, Obstacle, PlacedShape, RigidBody, SoftBody, Tool
 from diffsim.scene.contact_model import ContactModel
-from diffsim.scene.shapes import RoundedBox
 from diffsim.scene.validation import members, vector
 
 Vector3 = tuple[float, float, float]
@@ -108,7 +107,7 @@ class Scene:
     @property
     def grid_obstacles(self) -> tuple[Obstacle, ...]:
         """Obstacles in contact with soft bodies on the grid: spheres, capsules, boxes. With others it is by particle."""
-        return tuple(obstacle for obstacle in self.obstacles if isinstance(obstacle.shape, RoundedBox))
+        return tuple(obstacle for obstacle in self.obstacles if obstacle.shape.meets_grid)
 
     @property
     def fixed_geometries(self) -> dict[str, Geometry]:

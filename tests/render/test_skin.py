@@ -6,7 +6,7 @@ import trimesh
 
 from diffsim import Box, InputError, Sphere
 from diffsim.render import Skin
-from diffsim.render.surfaces import rounded_box, soft_surface
+from diffsim.render.surfaces import SOFT_FACES, soft_surface
 
 
 @pytest.mark.parametrize("count", [40, 300, 2000])
@@ -46,13 +46,13 @@ def test_flat_body_and_few_particles_are_fine():
 
 @pytest.mark.parametrize("shape", [Sphere(0.1), Box((0.1, 0.05, 0.08), rounding=0.02)])
 def test_even_grid_on_rounded_boxes_is_a_closed_surface(shape):
-    mesh = rounded_box(shape)
+    mesh = shape.fine_mesh(SOFT_FACES)
     assert mesh.is_watertight
     assert mesh.volume == pytest.approx(shape.volume, rel=0.01)
     assert np.abs(shape.signed_distance(np.asarray(mesh.vertices))).max() < 1e-9
 
 
 def test_sharp_box_keeps_its_edges():
-    mesh = rounded_box(Box((0.1, 0.05, 0.08)))
+    mesh = Box((0.1, 0.05, 0.08)).fine_mesh(SOFT_FACES)
     assert mesh.volume == pytest.approx(8 * 0.1 * 0.05 * 0.08, rel=1e-9)
     assert len(trimesh.graph.split(mesh, only_watertight=False)) == 6

@@ -12,11 +12,12 @@ from diffsim.compiler import ti
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import GeometryConstants, GeometryIndices, LinkWork
-from diffsim.scene.shapes.distance_kinds import ALWAYS
+from diffsim.scene.shapes import ALWAYS
 
 
 def distance_stage(real, further=()) -> SimpleNamespace:
-    """``frame``, ``ball_distance`` and ``distance``, for the shapes of `distance_kinds.ALWAYS` and the classes ``further``."""
+    """``frame``, ``ball_distance`` and ``distance``, for the shapes `diffsim.scene.shapes.ALWAYS` and the classes
+    ``further``."""
     vf, rows = vector_functions(real), model_rows()
     classes = (*ALWAYS, *further)
     plane, *others = enumerate(owner.distance_kernel(real) for owner in classes)

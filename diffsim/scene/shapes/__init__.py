@@ -10,7 +10,11 @@ from diffsim.scene.shapes.shape import Shape
 from diffsim.scene.shapes.torus import Torus
 from diffsim.scene.shapes.triangle_mesh import TriangleMesh
 
+# the kernels of every scene hold these distances, in this order; any other shape is compiled for the scenes that use it
+ALWAYS: tuple[type[Shape], ...] = (Plane, RoundedBox, Cylinder, Torus, TriangleMesh)
+
 __all__ = [
+    "ALWAYS",
     "Box",
     "Capsule",
     "Cone",

@@ -1,19 +1,12 @@
 """How the kernels tell shapes apart: each class with a signed distance of its own has a number, its kind.
 
-Kernels always hold the distances of `ALWAYS`, so that scenes of these shapes share compiled kernels. Any other class, of this
-package or of a user, is compiled into the kernels of the scenes that use it.
+Kernels always hold the distances of `diffsim.scene.shapes.ALWAYS`, so that scenes of these shapes share compiled kernels. Any
+other class, of this package or of a user, is compiled into the kernels of the scenes that use it.
 """
 
 from collections.abc import Iterable
 
-from diffsim.scene.shapes.cylinder import Cylinder
-from diffsim.scene.shapes.plane import Plane
-from diffsim.scene.shapes.rounded_box import RoundedBox
-from diffsim.scene.shapes.shape import Shape
-from diffsim.scene.shapes.torus import Torus
-from diffsim.scene.shapes.triangle_mesh import TriangleMesh
-
-ALWAYS: tuple[type[Shape], ...] = (Plane, RoundedBox, Cylinder, Torus, TriangleMesh)
+from diffsim.scene.shapes import ALWAYS, Shape
 
 
 def distance_class(shape: Shape) -> type[Shape]:

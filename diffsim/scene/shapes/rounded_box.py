@@ -126,6 +126,8 @@ class RoundedBox(Shape):
     core: tuple[float, float, float]
     radius: float
 
+    meets_grid = True
+
     def signed_distance(self, points: np.ndarray) -> np.ndarray:
         core = torch.tensor(self.core, dtype=torch.float64)
         return rounded_box_distance(torch.tensor(np.asarray(points, dtype=float)), core, self.radius)[0].numpy()
@@ -138,6 +140,37 @@ class RoundedBox(Shape):
         ball = trimesh.creation.icosphere(subdivisions=3, radius=self.radius).vertices
         corners = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, -1).T * core
         return trimesh.Trimesh(vertices=(corners[:, None, :] + ball[None]).reshape(-1, 3), process=True).convex_hull
+
+    def fine_mesh(self, faces: int) -> trimesh.Trimesh:
+        """An even grid: the points of a box's surface, projected onto the rounded one. Where the edges are sharp (radius 0),
+        neighbouring sides share no vertices."""
+        core, radius = np.asarray(self.core), self.radius
+        outer = core + radius
+        area = 8.0 * (outer[0] * outer[1] + outer[1] * outer[2] + outer[2] * outer[0])
+        edge = float(np.sqrt(2.0 * area / faces))
+        lines = [_grid_line(float(core[axis]), radius, edge) for axis in range(3)]
+        vertices, triangles, count = [], [], 0
+        for axis in range(3):
+            u, v = (axis + 1) % 3, (axis + 2) % 3
+            for side in (-1.0, 1.0):
+                grid = np.empty((len(lines[u]), len(lines[v]), 3))
+                grid[..., axis] = side * outer[axis]
+                grid[..., u], grid[..., v] = np.meshgrid(lines[u], lines[v], indexing="ij")
+                index = count + np.arange(grid[..., 0].size).reshape(grid.shape[:2])
+                a, b, c, d = (part.ravel() for part in (index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]))
+                quads = np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
+                triangles.append(quads if side > 0.0 else quads[:, ::-1])
+                vertices.append(grid.reshape(-1, 3))
+                count += len(vertices[-1])
+        points = np.concatenate(vertices)
+        if radius > 0.0:
+            inner = np.clip(points, -core, core)
+            away = points - inner
+            points = inner + radius * away / np.linalg.norm(away, axis=1, keepdims=True)
+        mesh = trimesh.Trimesh(points, np.concatenate(triangles), process=False)
+        if radius > 0.0:
+            mesh.merge_vertices()
+        return mesh
 
     @property
     def bounding_radius(self) -> float:
@@ -195,6 +228,16 @@ class RoundedBox(Shape):
         return RoundedBoxNumbers.row(core=self.core, radius=self.radius)
 
     distance_kernel = staticmethod(rounded_box_kernel)
+
+
+def _grid_line(core: float, radius: float, edge: float) -> np.ndarray:
+    """Coordinates along one axis: the rounded end, the flat middle, the rounded end."""
+    round_steps = max(3, int(np.ceil(radius / edge))) if radius > 0.0 else 0
+    flat_steps = max(1, int(np.ceil(2.0 * core / edge))) if core > 0.0 else 0
+    # equal angles, so that a sphere's triangles come out even
+    bend = radius * np.tan(np.linspace(0.0, np.pi / 4.0, round_steps + 1))
+    flat = np.linspace(-core, core, flat_steps + 1) if flat_steps else np.zeros(1)
+    return np.concatenate([-core - bend[:0:-1], flat, core + bend[1:]])
 
 
 class Sphere(RoundedBox):

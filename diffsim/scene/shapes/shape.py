@@ -40,9 +40,12 @@ class Shape:
     Attributes:
         bounded: whether the shape has an end. One without stands still, encloses everything below its surface and has no
             contact points: other shapes' points touch it.
+        meets_grid: whether soft bodies meet obstacles of the shape on their grid, not particle by particle; only the rounded
+            boxes, whose distance the grid's kernels know.
     """
 
     bounded = True
+    meets_grid = False
 
     # for the scene
 
@@ -53,6 +56,13 @@ class Shape:
     def surface_mesh(self) -> trimesh.Trimesh:
         """Triangle mesh of the surface, outward normals; closed unless the shape is unbounded."""
         raise TypeError(f"{type(self).__name__} defines no surface mesh")
+
+    def fine_mesh(self, faces: int) -> trimesh.Trimesh:
+        """The surface in about ``faces`` triangles or more, small enough to bend where a soft body deforms."""
+        mesh = self.surface_mesh()
+        while len(mesh.faces) < faces / 2:
+            mesh = mesh.subdivide()
+        return mesh
 
     def contact_points(self) -> tuple[np.ndarray, float]:
         """Points (P, 3) and a radius in metres: spheres of that radius about them stand for the shape in contact.
