@@ -162,10 +162,10 @@ def test_ellipsoid_cone_and_terrain_are_drawn():
         obstacles=(ds.Obstacle("hills", hills, (0.0, 0.0, 0.05)),), ground=None,
     )  # fmt: skip
     state = state_at([-0.3, 0.0, 0.3, 1, 0, 0, 0, 0.3, 0.0, 0.3, 1, 0, 0, 0])
-    image = renderer(scene, body_colors={"egg": RED, "cone": GREEN}).frame(state)
+    image = renderer(scene, colors={"egg": RED, "cone": GREEN}).frame(state)
     assert mask(image, 0).sum() > 500
     assert mask(image, 1).sum() > 300
-    bare = renderer(replace(scene, obstacles=()), body_colors={"egg": RED, "cone": GREEN}).frame(state)
+    bare = renderer(replace(scene, obstacles=()), colors={"egg": RED, "cone": GREEN}).frame(state)
     assert (np.abs(image.astype(int) - bare).max(axis=2) > 20).mean() > 0.1
 
 
