@@ -9,10 +9,18 @@ import trimesh
 
 import diffsim as ds
 from diffsim.compiler import ti
+from diffsim.records import Record, field
 from diffsim.render.surfaces import rigid_surface
 from tests.diffsim.kernel_distance import kernel_distance
 
 pytestmark = pytest.mark.slow
+
+
+class PuckNumbers(Record):
+    """What the kernels read of a puck."""
+
+    disc = field(1, "m", "radius of the flat disc")
+    thickness = field(1, "m", "half of it")
 
 
 def puck_distance(real):
@@ -22,7 +30,7 @@ def puck_distance(real):
 
     @ti.func
     def distance(numbers: ti.template(), at, y, second: ti.template()):
-        disc, thickness = numbers[at], numbers[at + 1]
+        disc, thickness = numbers[at + PuckNumbers.disc], numbers[at + PuckNumbers.thickness]
         rho = ti.sqrt(y[0] * y[0] + y[1] * y[1])
         d = vec3(0.0, 0.0, y[2])
         out = vec3(0.0, 0.0, 0.0)
@@ -67,7 +75,7 @@ class Puck(ds.Shape):
         return np.concatenate([np.zeros((1, 3)), ring]), self.thickness
 
     def kernel_numbers(self):
-        return self.disc, self.thickness
+        return PuckNumbers.row(disc=self.disc, thickness=self.thickness)
 
     distance_kernel = staticmethod(puck_distance)
 
