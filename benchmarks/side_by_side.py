@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from typing import Any
 
 import tyro
 
+from benchmarks.answering import AnsweringProcess
 from benchmarks.sides import worker
 
 HERE = Path(__file__).resolve().parent.parent
@@ -71,7 +71,7 @@ class Side:
     compiler: str
     python: str
 
-    def start(self, case: tuple[str, str], cache: str | None = None) -> Worker:
+    def start(self, case: tuple[str, str], cache: str | None = None) -> AnsweringProcess:
         environment = {
             **os.environ,
             "PYTHONPATH": str(self.tree),
@@ -80,35 +80,8 @@ class Side:
         }
         if cache is not None:
             environment |= {"TI_OFFLINE_CACHE_FILE_PATH": cache, "QD_OFFLINE_CACHE_FILE_PATH": cache}
-        return Worker([self.python, "-W", "ignore", str(Path(worker.__file__).resolve()), *case], environment)
-
-
-class Worker:
-    """A process that runs one problem on command."""
-
-    def __init__(self, command: list[str], environment: dict[str, str]):
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=tempfile.gettempdir()
-        )
-        self.compile = self._read()
-
-    def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"the worker failed: {self._process.args!r}")
-        return json.loads(line)  # type: ignore[no-any-return]
-
-    def ask(self, command: str) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(command + "\n")
-        self._process.stdin.flush()
-        return self._read()
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        command = [self.python, "-W", "ignore", str(Path(worker.__file__).resolve()), *case]
+        return AnsweringProcess(command, environment=environment, folder=Path(tempfile.gettempdir()))
 
 
 def quartiles(values: list[float]) -> tuple[float, float, float]:
@@ -148,7 +121,7 @@ def compilation(sides: tuple[Side, Side], case: tuple[str, str], rounds: int) ->
                 for found in (cold, cached):
                     started = sides[own].start(case, cache)
                     started.close()
-                    found[own].append(started.compile["cpu"])
+                    found[own].append(started.ready["cpu"])
     low, middle, high = min(cold[0]) / min(cold[1]), statistics.median(cold[0]) / statistics.median(cold[1]), 0.0
     high = max(cold[0]) / max(cold[1])
     return {

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import tyro
 
+from benchmarks.answering import AnsweringProcess
 from benchmarks.soft import worker
 
 
@@ -43,38 +44,17 @@ class Options:
     """Markdown file for the tables."""
 
 
-class Worker:
+class Worker(AnsweringProcess):
     """A process that runs one implementation on command."""
 
     def __init__(self, implementation: str, *, particles: int, precision: str = "f32", num_envs: int = 1, threads: int = 1):
         command = [sys.executable, "-W", "ignore", "-m", worker.__name__, "--implementation", implementation]
         command += ["--particles", str(particles), "--precision", precision]
         command += ["--num-envs", str(num_envs), "--threads", str(threads)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
+        super().__init__(command)
         self.name = implementation
-        ready = self._read()
-        self.particle_substeps: int = ready["particle_substeps"]
-        self.compile: float = ready["compile"]
-
-    def _read(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"the worker failed: {' '.join(map(str, self._process.args))}")  # type: ignore[arg-type]
-        return json.loads(line)  # type: ignore[no-any-return]
-
-    def ask(self, command: str) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(command + "\n")
-        self._process.stdin.flush()
-        return self._read()
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        self.particle_substeps: int = self.ready["particle_substeps"]
+        self.compile: float = self.ready["compile"]
 
 
 def agree(ours: Worker, peer: Worker, precision: str) -> None:
