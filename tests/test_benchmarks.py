@@ -150,6 +150,15 @@ def test_house_prints_one_json_object_last():
     assert all(type(value) is int for value in result.values())
 
 
+def test_the_house_stays_in_order():
+    """Ceilings for this repository: what a change may not make worse."""
+    counts = house.examine(ROOT).counts()
+    assert counts["functions_over_12_parameters"] == counts["bare_offsets"] == counts["repeated_module_names"] == 0
+    assert counts["loose_files_diffsim"] <= 8
+    assert counts["loose_files_rpg"] <= 4
+    assert max(counts[f"files_to_add_a_{name}"] for name in ("joint", "law", "shape")) <= 2
+
+
 def test_house_of_an_empty_tree(tmp_path, capsys):
     found = house.examine(tree(tmp_path, {}))
     assert found.counts() == {name: int(name.startswith("files_to_add")) for name in HOUSE}
