@@ -117,6 +117,12 @@ def local_variable(value: Any) -> Any:
     return _private("lang.impl").expr_init(value)
 
 
+def compiled_variants(kernel: Any) -> int:
+    """How often a kernel was compiled for new types of arguments or new template values."""
+    kernels = kernel._primal.compiled_kernels if name() == "taichi" else kernel._primal.materialized_kernels
+    return len(kernels)
+
+
 @contextlib.contextmanager
 def kernel_options(*, flow_analysis: bool = True, subexpressions: bool = True) -> Iterator[None]:
     """How the solvers' kernels are compiled, on their first call inside.
