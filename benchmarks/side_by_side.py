@@ -25,6 +25,7 @@ import tyro
 from benchmarks.answering import AnsweringProcess
 from benchmarks.sides import worker
 
+RUNS, COMPILATION = "<!-- runs -->", "<!-- compilation -->"
 HERE = Path(__file__).resolve().parent.parent
 CASES = (
     ("soft 10k", "f32"),
@@ -52,13 +53,13 @@ class Options:
     other_python: str = sys.executable
     """Python of the other side (one that has quadrants)."""
     rounds: int = 20
-    """Interleaved runs of each problem."""
+    """Interleaved runs of each problem; 0 for none."""
     compile_rounds: int = 3
-    """Interleaved compilations with an empty cache."""
+    """Interleaved compilations with an empty cache; 0 for none."""
     cases: tuple[str, ...] = field(default_factory=tuple)
     """Names of the problems, all if none is named."""
     table: Path | None = None
-    """Markdown file whose part after the line "<!-- table -->" is replaced by the tables."""
+    """Markdown file whose parts behind the marks <!-- runs --> and <!-- compilation --> are replaced by what was measured."""
     json: bool = False
     """Print one JSON object on the last line."""
 
@@ -122,16 +123,15 @@ def compilation(sides: tuple[Side, Side], case: tuple[str, str], rounds: int) ->
                     started = sides[own].start(case, cache)
                     started.close()
                     found[own].append(started.ready["cpu"])
-    low, middle, high = min(cold[0]) / min(cold[1]), statistics.median(cold[0]) / statistics.median(cold[1]), 0.0
-    high = max(cold[0]) / max(cold[1])
+    ratios = [a / b for a, b in zip(*cold, strict=True)]
     return {
-        "problem": case[0], "precision": case[1], "ratio": middle, "low": min(low, high), "high": max(low, high),
+        "problem": case[0], "precision": case[1], "ratio": statistics.median(ratios), "low": min(ratios), "high": max(ratios),
         "cold": [statistics.median(each) for each in cold], "cached": [statistics.median(each) for each in cached],
     }  # fmt: skip
 
 
-def tables(rows: list[dict[str, Any]], compiled: list[dict[str, Any]], rounds: int) -> str:
-    """Markdown."""
+def run_table(rows: list[dict[str, Any]], rounds: int) -> str:
+    """Markdown of the runs."""
     lines = [
         f"Medians of {rounds} rounds, with quartiles; CPU time, one thread.",
         "",
@@ -144,19 +144,34 @@ def tables(rows: list[dict[str, Any]], compiled: list[dict[str, Any]], rounds: i
             f"| {row['problem']} | {row['precision']} | {row['pass'].replace('_', ' + ')} | {row['ratio']:.3f} | "
             f"{row['low']:.3f} to {row['high']:.3f} | {this:.2f} | {other:.2f} | {'equal bits' if row['equal'] else 'differ'} |"
         )
-    lines += [
+    return "\n".join(lines) + "\n"
+
+
+def compilation_table(rows: list[dict[str, Any]], rounds: int) -> str:
+    """Markdown of the compilations."""
+    lines = [
+        f"Compilation of both passes, CPU seconds with an empty cache, and from the cache (imports not counted); {rounds} rounds,",
+        "medians, and the lowest and highest ratio of a round:",
         "",
-        "Compilation, both passes, CPU seconds with an empty cache, and from the cache (imports not counted):",
-        "",
-        "| problem | precision | ratio | of the extremes | this, cold | other, cold | this, cached | other, cached |",
+        "| problem | precision | ratio | of all rounds | this, cold | other, cold | this, cached | other, cached |",
         "|--|--|--:|--|--:|--:|--:|--:|",
     ]
-    for row in compiled:
+    for row in rows:
         lines.append(
             f"| {row['problem']} | {row['precision']} | {row['ratio']:.3f} | {row['low']:.3f} to {row['high']:.3f} | "
             f"{row['cold'][0]:.1f} | {row['cold'][1]:.1f} | {row['cached'][0]:.1f} | {row['cached'][1]:.1f} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def write_tables(path: Path, runs: str | None, compilations: str | None) -> None:
+    """Replace what stands behind the marks RUNS and COMPILATION of a page; None keeps it."""
+    text = path.read_text() if path.exists() else ""
+    page, _, rest = text.partition(RUNS)
+    old_runs, _, old_compilations = rest.partition(COMPILATION)
+    runs = old_runs.strip("\n") if runs is None else runs.strip("\n")
+    compilations = old_compilations.strip("\n") if compilations is None else compilations.strip("\n")
+    path.write_text(f"{page}{RUNS}\n{runs}\n\n{COMPILATION}\n{compilations}\n")
 
 
 def main() -> None:
@@ -166,7 +181,7 @@ def main() -> None:
     if this == other:
         raise SystemExit("name another side: --other-tree or --other-compiler")
     sides, rows, compiled = (this, other), [], []
-    for case in CASES:
+    for case in CASES if options.rounds else ():
         if options.cases and case[0] not in options.cases:
             continue
         for row in compare(sides, case, options.rounds):
@@ -185,8 +200,9 @@ def main() -> None:
             flush=True,
         )
     if options.table is not None:
-        before = options.table.read_text().split("<!-- table -->")[0] if options.table.exists() else ""
-        options.table.write_text(before + "<!-- table -->\n" + tables(rows, compiled, options.rounds))
+        runs = run_table(rows, options.rounds) if options.rounds else None
+        compilations = compilation_table(compiled, options.compile_rounds) if options.compile_rounds else None
+        write_tables(options.table, runs, compilations)
     if options.json:
         print(json.dumps({"runs": rows, "compilation": compiled}))
 
