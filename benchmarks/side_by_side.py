@@ -150,8 +150,8 @@ def run_table(rows: list[dict[str, Any]], rounds: int) -> str:
 def compilation_table(rows: list[dict[str, Any]], rounds: int) -> str:
     """Markdown of the compilations."""
     lines = [
-        f"Compilation of both passes, CPU seconds with an empty cache, and from the cache (imports not counted); {rounds} rounds,",
-        "medians, and the lowest and highest ratio of a round:",
+        "Compilation of both passes, CPU seconds with an empty cache, and from the cache (imports not counted);",
+        f"{rounds} rounds, medians, and the lowest and highest ratio of a round:",
         "",
         "| problem | precision | ratio | of all rounds | this, cold | other, cold | this, cached | other, cached |",
         "|--|--|--:|--|--:|--:|--:|--:|",
