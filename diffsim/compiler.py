@@ -94,10 +94,28 @@ def _private(path: str) -> ModuleType:
     return importlib.import_module(f"{module().__name__}.{path}")
 
 
+_process = 0  # where the compiler was started
+
+
 def prepare_threads() -> None:
     """After the compiler has started: what it would do on the first launch, and must do on the thread that started it."""
+    global _process
+    _process = os.getpid()
     if any_thread():
         _private("lang.impl").get_runtime().materialize()
+
+
+def check_process() -> None:
+    """Kernels are about to be launched.
+
+    Raises:
+        InputError: this process was forked from the one that started the compiler, whose threads stayed behind.
+    """
+    if _process not in (0, os.getpid()):
+        raise InputError(
+            "this process was forked after a Simulator was made, and the kernels' threads stayed in its parent; start it "
+            "with multiprocessing.get_context('spawn'), or make the first Simulator after the fork"
+        )
 
 
 def compile_time(function: Function) -> Function:
@@ -147,11 +165,15 @@ def kernel_options(*, flow_analysis: bool = True, subexpressions: bool = True) -
     The compiler notes a kernel's source positions without an excerpt of the code, and Taichi reads the source of a device
     function once, not at each call: the one would take half, the other a sixth of the time that a kernel needs to come from the
     cache.
+
+    Raises:
+        InputError: a kernel is to be compiled off the main thread, where Taichi cannot, or as `check_process`.
     """
 
     def position(context: Any, node: Any) -> str:
         return f'File "{context.file}", line {node.lineno + context.lineno_offset}\n'
 
+    check_process()
     contexts = _private("lang.ast.ast_transformer_utils")
     if name() == "taichi":
         patches = [
@@ -170,6 +192,14 @@ def kernel_options(*, flow_analysis: bool = True, subexpressions: bool = True) -
         setattr(owner, attribute, ours)
     try:
         yield
+    except RuntimeError as error:
+        if "main_thread_id" not in str(error):
+            raise
+        raise InputError(
+            f"a kernel was launched for the first time on the thread '{threading.current_thread().name}', but Taichi compiles "
+            "on the main thread only; make the first step and backward() there, or use DIFFSIM_COMPILER=quadrants, which "
+            "runs on any thread"
+        ) from error
     finally:
         config.real_matrix_scalarize, config.cfg_optimization, config.opt_level = saved
         for (owner, attribute, _ours), theirs in zip(patches, replaced, strict=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import io
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -17,7 +18,11 @@ from typing import Any
 from diffsim import compiler
 from diffsim.errors import InputError
 
+logger = logging.getLogger(__name__)
+
 _started: str | None = None  # the device
+_threads = 0  # those that the compiler was started with
+_capped = False  # whether a number of threads above that of the cores has been reported
 
 
 def start(device: str = "cpu") -> None:
@@ -25,7 +30,7 @@ def start(device: str = "cpu") -> None:
 
     Raises:
         InputError: the device is not "cpu" or "cuda" or is not there, the compiler runs on the other one, this is not
-            the main thread, which Taichi asks for, or as `diffsim.compiler.module`.
+            the main thread, which Taichi asks for, or as `diffsim.compiler.module` and `diffsim.compiler.check_process`.
     """
     device = str(device)
     if device not in ("cpu", "cuda"):
@@ -35,7 +40,8 @@ def start(device: str = "cpu") -> None:
 
 
 def _start(device: str) -> None:
-    global _started
+    global _started, _threads
+    compiler.check_process()  # torch's threads stayed behind too: its operations could hang before any launch
     if _started == device:
         return
     if _started is not None:
@@ -51,6 +57,7 @@ def _start(device: str) -> None:
             "(DIFFSIM_COMPILER=quadrants can)"
         )
     ti = compiler.module()
+    threads = num_threads()
     with contextlib.redirect_stdout(io.StringIO()):  # "Starting on arch=x64" has no switch of its own
         ti.init(
             arch=ti.cpu if device == "cpu" else ti.cuda,
@@ -58,12 +65,12 @@ def _start(device: str) -> None:
             fast_math=False,
             offline_cache=True,
             log_level=ti.WARN,
-            cpu_max_num_threads=num_threads(),
+            cpu_max_num_threads=threads,
         )
     compiler.prepare_threads()
     # leaving without it, some processes never write the kernels they compiled to the cache (Taichi 1.7.4)
     atexit.register(ti.reset)
-    _started = device
+    _started, _threads = device, threads
 
 
 def check_launching_thread() -> None:
@@ -72,31 +79,59 @@ def check_launching_thread() -> None:
     Raises:
         InputError: this is not the main thread, which Taichi asks for.
     """
-    if not compiler.any_thread() and threading.current_thread() is not threading.main_thread():
+    thread = threading.current_thread()
+    if compiler.any_thread() or thread is threading.main_thread():
+        return
+    if isinstance(thread, threading._DummyThread):  # not one of Python's: torch made it
         raise InputError(
-            "backward() ran off the main thread, where Taichi cannot launch kernels; put it under "
+            "backward() ran on a thread of torch's, where Taichi cannot launch kernels; put it under "
             "`with torch.autograd.set_multithreading_enabled(False):`, or use DIFFSIM_COMPILER=quadrants"
         )
+    raise InputError(
+        f"backward() was called on the thread '{thread.name}', but Taichi launches kernels on the main thread only; call it "
+        "there, or use DIFFSIM_COMPILER=quadrants, which runs on any thread"
+    )
 
 
 def num_threads() -> int:
-    """CPU threads that the kernels use.
+    """CPU threads that the kernels use: ``DIFFSIM_NUM_THREADS``, but no more than the cores of this process.
+
+    A team of threads at one environment spins at barriers; a larger team's would take the cores from the one they wait for.
 
     Raises:
         InputError: ``DIFFSIM_NUM_THREADS`` is not a positive integer.
     """
+    global _capped
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     value = os.environ.get("DIFFSIM_NUM_THREADS", str(available))
     if not value.isdigit() or int(value) < 1:
         raise InputError(f"DIFFSIM_NUM_THREADS must be a positive integer, got '{value}'")
-    return int(value)
+    if int(value) > available and not _capped:
+        _capped = True
+        logger.warning(
+            "DIFFSIM_NUM_THREADS asks for %s threads, but this process may use %d cores: %d threads are used",
+            value,
+            available,
+            available,
+        )
+    return min(int(value), available)
+
+
+def started_threads() -> int:
+    """CPU threads that the compiler has, which it got when it was started; 0 before. No more can run at a time."""
+    return _threads
 
 
 _kernels: dict[tuple[Any, ...], Any] = {}
 
 
 def compiled(factory: Callable[..., Any], *key: Any) -> Any:
-    """The kernels that ``factory(*key)`` defines, defined once per process (the compiler must run already)."""
+    """The kernels that ``factory(*key)`` defines, defined once per process (the compiler must run already).
+
+    Raises:
+        InputError: as `diffsim.compiler.check_process`.
+    """
+    compiler.check_process()
     name = (factory, *key)
     with compiler.lock:
         if name not in _kernels:

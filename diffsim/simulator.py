@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from diffsim import runtime
+from diffsim.compiler import check_process
 from diffsim.coupling.coupled_autograd import coupled_step
 from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
 from diffsim.errors import InputError
@@ -29,7 +30,8 @@ class Simulator:
     """Differentiable simulator of a batch of environments with the same scene.
 
     ``state = sim.step(state, action)`` is one autograd node for ``substeps`` substeps; gradients flow to the state and to the
-    action. Memory for a rollout of T steps is T states.
+    action, the first derivatives only. Memory for a rollout of T steps is T states. One soft environment on several threads is
+    that on one thread up to rounding (a relative 1e-12 in f64, 1e-4 in f32): each thread's share of the grid is summed.
 
     Args:
         scene: what is simulated.
@@ -86,7 +88,7 @@ class Simulator:
     def _warn_of_fast_tools(self, motion: ColliderMotion) -> None:
         """Once for each tool that moves more than a cell in a substep: a thin one can pass through a body unnoticed."""
         count = len(self.scene.tools)
-        if len(self._fast_tools) == count:
+        if len(self._fast_tools) == count or not len(motion.twist):
             return
         with torch.no_grad():
             velocity, angular_velocity = motion.velocity[:, :count], motion.angular_velocity[:, :count]
@@ -250,7 +252,7 @@ class Simulator:
         """One control step.
 
         Args:
-            state: B environments; B need not be ``num_envs``.
+            state: B environments; B need not be ``num_envs``, and may be 0.
             action: (B, action_dim): velocities, m/s and rad/s, in the order of the tools' ``control``, then the controls of the
                 articulations' actuators.
             parameters: values that replace the scene's, some or all of `parameters`, each for all environments or with a
@@ -287,15 +289,15 @@ class Simulator:
         )
 
     def rollout(self, state: State, actions: Tensor, parameters: Mapping[str, Tensor] | None = None) -> list[State]:
-        """The states before and after each of T actions (T, B, action_dim): T + 1 states. Parameters as in `step`.
+        """The states before and after each of T actions (T, B, action_dim): T + 1 states, of no actions the given one alone.
+        Parameters as in `step`.
 
         Raises:
-            InputError: ``actions`` has the wrong number of axes, or as `step`.
+            InputError: ``actions`` has the wrong shape, or as `step`.
         """
-        if actions.ndim != 3:
-            raise InputError(
-                f"actions must have shape (steps, {state.num_envs}, {self.action_dim}), got {tuple(actions.shape)}"
-            )
+        self._check_shape(state, actions)
+        if not len(actions):
+            return [state]
         if self._soft is None and self._rigid is not None and not self.scene.tools:
             return self._rigid_rollout(self._rigid, state, actions, parameters)
         states = [state]
@@ -307,8 +309,6 @@ class Simulator:
         self, rigid: RigidDynamics, state: State, actions: Tensor, parameters: Mapping[str, Tensor] | None
     ) -> list[State]:
         """All control steps in one launch, as one autograd node."""
-        if not len(actions):
-            return [state]
         self._check(state, actions[0])
         self._check_actions(actions)
         states_q, states_qd = rigid.rollout(state.time_step, state.q, state.qd, actions, self._overrides(parameters)[1])
@@ -338,13 +338,17 @@ class Simulator:
             parameters: as in `step`.
 
         Returns:
-            The last state, and the observations of the T states after the first, stacked (T, ...).
+            The last state, and the observations of the T states after the first, stacked (T, ...). Of no actions, the given
+            state and (0, ...).
 
         Raises:
             InputError: ``window`` is not a positive integer, or as `rollout`.
         """
         if not isinstance(window, int) or window < 1:
             raise InputError(f"window must be a positive integer, got {window!r}")
+        self._check_shape(state, actions)
+        if not len(actions):
+            return state, observe(state).unsqueeze(0)[:0]
         names, values = list(parameters or {}), list((parameters or {}).values())
         fields = list(state.tensors())
 
@@ -360,7 +364,16 @@ class Simulator:
             state = State(**dict(zip(fields, tensors, strict=True)))
         return state, torch.cat(observations)
 
+    def _check_shape(self, state: State, actions: Tensor) -> None:
+        if not isinstance(actions, Tensor):
+            raise InputError(f"actions must be a torch tensor, got {type(actions).__name__}")
+        if actions.ndim != 3 or tuple(actions.shape[1:]) != (state.num_envs, self.action_dim):
+            raise InputError(
+                f"actions must have shape (steps, {state.num_envs}, {self.action_dim}), got {tuple(actions.shape)}"
+            )
+
     def _check(self, state: State, action: Tensor) -> None:
+        check_process()  # first: after a fork torch's operations can hang too
         if not isinstance(action, Tensor):
             raise InputError(f"action must be a torch tensor, got {type(action).__name__}")
         expected = (state.num_envs, self.action_dim)

@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
+from diffsim.gradients.first_order import first_derivatives_only
 from diffsim.runtime import check_launching_thread
 from diffsim.state import Particles
 
@@ -29,11 +29,13 @@ class CoupledStep(Function):
         return new_q, new_v, *after
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, q_bar: Tensor, v_bar: Tensor, *particle_bars: Tensor) -> tuple[Tensor | None, ...]:
+    @first_derivatives_only
+    def backward(
+        ctx: Any, saved: tuple[Tensor, ...], q_bar: Tensor, v_bar: Tensor, *particle_bars: Tensor
+    ) -> tuple[Tensor | None, ...]:
         check_launching_thread()
         ctx.solver.rigid.check_contact(ctx.contact)
-        box_nodes, *tensors = ctx.saved_tensors
+        box_nodes, *tensors = saved
         inputs, (q, v, *particles) = Inputs(*tensors[:3]), tensors[3:]
         bars, q_bar, v_bar, input_bars = ctx.solver.adjoint(
             Particles(*particles), q, v, inputs, box_nodes, Particles(*particle_bars), q_bar, v_bar

@@ -106,7 +106,10 @@ class CoupledSolver:
         Raises:
             SimulationError: a particle left the grid or something is not finite.
         """
-        records, q, v = pack(particles), q.detach().clone().contiguous(), v.detach().clone().contiguous()
+        q, v = q.detach().clone().contiguous(), v.detach().clone().contiguous()
+        if not len(q):
+            return Particles(*(each.detach().clone() for each in particles)), q, v, time_step.new_zeros(0)
+        records = pack(particles)
         tape, _rows, _contacts, rigid_status = self._forward(records, q, v, inputs, None)
         self.rigid.check(rigid_status, time_step)
         self.soft.check(tape.status, time_step, 0)
@@ -118,7 +121,10 @@ class CoupledSolver:
     ) -> tuple[Particles, Tensor, Tensor, Inputs]:  # fmt: skip
         """Adjoints of the particles, q, v and the inputs, given those of the outputs of ``advance``. The control step is
         recomputed, a chunk of environments at a time."""
-        layout, num_envs, capacity = self.soft.layout, len(q), int(box_nodes.max())
+        layout, num_envs = self.soft.layout, len(q)
+        if not num_envs:
+            return particle_bars, q_bar, v_bar, Inputs(*(torch.zeros_like(each) for each in inputs))
+        capacity = int(box_nodes.max())
         bars, q_bar, v_bar = pack(particle_bars), q_bar.detach().clone().contiguous(), v_bar.detach().clone().contiguous()
         input_bars = Inputs(*(torch.zeros_like(each) for each in inputs))
         environment = (layout.substeps + 1) * (layout.tile_count * Component.SIZE * LANE_WIDTH + self._row())

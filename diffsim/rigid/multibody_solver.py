@@ -104,6 +104,8 @@ class RigidSolver:
         states_q = q.new_empty((steps + 1, *q.shape))
         states_v = v.new_empty((steps + 1, *v.shape))
         states_q[0], states_v[0] = q.detach(), v.detach()
+        if not num_envs:
+            return states_q, states_v
         lanes, block = self._lanes(num_envs)
         status = torch.zeros(num_envs * Status.SIZE, dtype=torch.int32, device=self.device)
         with kernel_options(flow_analysis=False, subexpressions=not self.event):
@@ -129,6 +131,8 @@ class RigidSolver:
         q_bar, v_bar = q_bar.detach().clone().contiguous(), v_bar.detach().clone().contiguous()
         controls_bar = torch.zeros(controls.shape, dtype=self.dtype, device=self.device)
         inputs_bar = torch.zeros(inputs.shape, dtype=self.dtype, device=self.device)
+        if not num_envs:
+            return q_bar, v_bar, controls_bar, inputs_bar
         step_bytes = num_envs * self.row * self.dtype.itemsize * self.substeps
         window = min(steps, chunk_size(step_bytes, TAPE_BYTES))
         tape = self._scratch("tape", num_envs * (window * self.substeps + 1) * self.row)
@@ -153,6 +157,8 @@ class RigidSolver:
         velocity, all in the world's frame, (B, links, 18)."""
         num_envs, links = len(q), len(self.model.links) - self.model.tools
         poses = torch.empty((num_envs, links, LinkPose.SIZE), dtype=self.dtype, device=self.device)
+        if not num_envs:
+            return poses
         states = torch.cat([q.detach(), v.detach()], dim=1)
         with kernel_options(flow_analysis=False):
             self._pose_kernels.forward(
@@ -164,6 +170,8 @@ class RigidSolver:
     def poses_adjoint(self, q: Tensor, v: Tensor, inputs: Tensor, poses_bar: Tensor) -> tuple[Tensor, Tensor]:
         """Adjoints of q and v."""
         num_envs = len(q)
+        if not num_envs:
+            return torch.zeros_like(q), torch.zeros_like(v)
         states = torch.cat([q.detach(), v.detach()], dim=1)
         states_bar = torch.zeros_like(states)
         with kernel_options(flow_analysis=False):

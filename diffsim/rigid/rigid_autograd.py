@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
+from diffsim.gradients.first_order import first_derivatives_only
 from diffsim.rigid.multibody_solver import RigidSolver
 from diffsim.runtime import check_launching_thread
 
@@ -29,11 +29,11 @@ class RigidRollout(Function):
         return states_q, states_v
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
+    @first_derivatives_only
+    def backward(ctx: Any, saved: tuple[Tensor, ...], *bars: Tensor) -> tuple[Tensor | None, ...]:
         check_launching_thread()
         ctx.solver.check_contact(ctx.contact)
-        states_q, states_v, controls, inputs = ctx.saved_tensors
+        states_q, states_v, controls, inputs = saved
         q_bar, v_bar, controls_bar, inputs_bar = ctx.solver.adjoint(states_q, states_v, controls, inputs, *bars)
         return None, None, q_bar[0], v_bar[0], controls_bar, inputs_bar
 
@@ -55,10 +55,10 @@ class LinkPoses(Function):
         return solver.poses(q, v, inputs)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *bars: Tensor) -> tuple[Tensor | None, ...]:
+    @first_derivatives_only
+    def backward(ctx: Any, saved: tuple[Tensor, ...], *bars: Tensor) -> tuple[Tensor | None, ...]:
         check_launching_thread()
-        q_bar, v_bar = ctx.solver.poses_adjoint(*ctx.saved_tensors, *bars)
+        q_bar, v_bar = ctx.solver.poses_adjoint(*saved, *bars)
         return None, q_bar, v_bar, None
 
 

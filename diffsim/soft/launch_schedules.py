@@ -134,7 +134,7 @@ class LaneSchedule:
 
         self._layout = layout
         self._kernels = runtime.compiled(lane_kernels, precision(layout.dtype), layout.laws, layout.viscous)
-        self._teams = Teams(runtime.num_threads())
+        self._teams = Teams(runtime.num_threads(), runtime.started_threads())
         self._buffers = Buffers(layout)
 
     def parts(self, num_envs: int) -> int:

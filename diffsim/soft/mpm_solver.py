@@ -154,6 +154,8 @@ class MPMSolver:
             SimulationError: a particle left the grid or something is not finite.
         """
         num_envs = len(particles.x)
+        if not num_envs:
+            return Particles(*(tensor.detach().clone() for tensor in particles)), time_step.new_zeros(0)
         records = pack(particles)
         tape = self._schedule.forward(records, inputs.detach(), batch=num_envs, capacity=None)
         self.check(tape.status, time_step, 0)
@@ -173,6 +175,8 @@ class MPMSolver:
         at a time.
         """
         num_envs = len(particles.x)
+        if not num_envs:
+            return output_bars, torch.zeros_like(inputs)
         bars = pack(output_bars)
         inputs, capacity = inputs.detach(), int(box_nodes.max())
         parts = self._schedule.parts(num_envs)

@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
+from diffsim.gradients.first_order import first_derivatives_only
 from diffsim.runtime import check_launching_thread
 from diffsim.soft.mpm_solver import MPMSolver
 from diffsim.state import Particles
@@ -29,10 +29,10 @@ class SoftStep(Function):
         return after
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *output_bars: Tensor) -> tuple[Tensor | None, ...]:
+    @first_derivatives_only
+    def backward(ctx: Any, saved: tuple[Tensor, ...], *output_bars: Tensor) -> tuple[Tensor | None, ...]:
         check_launching_thread()
-        time_step, box_nodes, inputs, *particles = ctx.saved_tensors
+        time_step, box_nodes, inputs, *particles = saved
         particle_bars, inputs_bar = ctx.solver.adjoint(
             Particles(*particles), inputs, time_step, box_nodes, Particles(*output_bars)
         )

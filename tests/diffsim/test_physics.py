@@ -317,7 +317,7 @@ def test_one_environment_on_two_threads_is_that_on_one_up_to_rounding(monkeypatc
 
     if runtime.num_threads() < 2:
         pytest.skip("this process has one thread")
-    runtime.start()  # with all threads: a team of two waits for ever where the compiler was started with one
+    runtime.start()  # with all threads: where the compiler was started with one, one worker does both parts
     one, two, again = rolled(1), rolled(2), rolled(2)
     for alone, together, repeated in zip(one, two, again, strict=True):
         assert torch.equal(together, repeated)

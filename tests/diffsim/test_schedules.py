@@ -88,7 +88,7 @@ def test_a_team_without_its_cores_is_sent_home(monkeypatch):
     now = {"wall": 0.0, "cpu": 0.0}
     monkeypatch.setattr("time.perf_counter", lambda: now["wall"])
     monkeypatch.setattr("time.process_time", lambda: now["cpu"])
-    teams = Teams(4)
+    teams = Teams(4, threads=4)
     assert [teams.parts(n) for n in (1, 2, 3, 4, 9)] == [4, 2, 1, 1, 1]
 
     def launch(share: float) -> int:

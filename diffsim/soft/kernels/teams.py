@@ -17,11 +17,13 @@ class Teams:
     The number of parts depends on the batch and the number of lanes alone, and the result on the number of parts alone. Workers
     spin at barriers: fast when every worker has a core, very slow when other programs use the cores. Therefore the CPU time
     of each team is measured. After a launch that got too little of it, one worker does all parts for a number of launches,
-    which doubles with every further such launch.
+    which doubles with every further such launch. One worker also does all parts where the compiler has fewer than ``lanes``
+    ``threads``: a team would wait for a worker that never comes.
     """
 
-    def __init__(self, lanes: int):
+    def __init__(self, lanes: int, threads: int):
         self.lanes = lanes
+        self._together = lanes <= threads
         self._pause = 0
         self._next_pause = 8
         self._known: set[str] = set()
@@ -34,7 +36,7 @@ class Teams:
     def at_work(self, kernel: str, parts: int) -> Iterator[tuple[int, int]]:
         """(lanes, workers in a team) for one launch. A kernel's first launch compiles it and is not judged."""
         teams = self.lanes // parts
-        if parts == 1 or self._pause > 0:
+        if parts == 1 or not self._together or self._pause > 0:
             self._pause = max(self._pause - 1, 0)
             yield teams, 1
             return
