@@ -106,7 +106,9 @@ def test_the_wrong_thread_is_named_with_what_helps(monkeypatch):
     assert "set_multithreading_enabled" not in message  # which would not help
 
     with monkeypatch.context() as patch:  # as on a thread that torch made
-        patch.setattr(threading, "current_thread", threading._DummyThread)
+        # made without its constructor, which would enter it in Python's list of threads in place of the main one
+        made_by_torch = object.__new__(threading._DummyThread)
+        patch.setattr(threading, "current_thread", lambda: made_by_torch)
         with pytest.raises(ds.InputError, match="set_multithreading_enabled"):
             runtime.check_launching_thread()
 
