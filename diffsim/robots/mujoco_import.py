@@ -127,14 +127,14 @@ class Shapes:
     def _geometry(self, i: int, anchor: np.ndarray, static: bool, visible: bool) -> list[Geometry]:
         model = self._model
         touches, rgba = self._touches(i), self._rgba(i)
-        untold = model.geom_matid[i] < 0 and rgba == DEFAULT_RGBA
+        uncolored = model.geom_matid[i] < 0 and rgba == DEFAULT_RGBA
         common = {
             "position": model.geom_pos[i] - anchor,
             "rotation": model.geom_quat[i],
             "friction": float(model.geom_friction[i, 0]),
             "collision_group": int(model.geom_contype[i]),
             "collision_mask": int(model.geom_conaffinity[i]),
-            "color": None if untold else np.clip(rgba[:3], 0.0, 1.0).tolist(),
+            "color": None if uncolored else np.clip(rgba[:3], 0.0, 1.0).tolist(),
         }
         shape = self._shape(i, static)
         if shape is None:

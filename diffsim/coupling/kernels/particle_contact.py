@@ -164,8 +164,8 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple[Any, 
         return 1.0 - rest, -SHARPNESS / d * slope * rest, sp, slope
 
     @ti.func
-    def told(sweep, share):
-        """Whether a particle's impulse is the last: no sweep will change it, and its link is told."""
+    def is_final(sweep, share):
+        """Whether no later sweep changes a particle's impulse; with it the link gets the opposite wrench."""
         return sweep == SWEEPS or (sweep == 1 and share <= WEAK)
 
     # what particles hold goes to their nodes
@@ -250,7 +250,7 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple[Any, 
                     v, response = stencil.gather(soft, step, x, notes.contacts[own_response_of(soft, notes, particle)])
                     v, mass = v - response * J, 1.0 / response
                     J = vec3(0.0, 0.0, 0.0)
-                last = told(sweep, share)
+                last = is_final(sweep, share)
                 for n in range(m.integers[Header.coupled]):
                     if (geometries >> ti.min(n, 30)) & 1 == 1:
                         geometry = coupled_geometry(m, n)
@@ -287,7 +287,7 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple[Any, 
     @ti.func
     def impulse_adjoint(m: ti.template(), block, x, c: ti.template(), scales: ti.template(), J_bar, last):
         """From the adjoint of the impulse of one contact those of n, v, phi, the arm, mass and friction; those of the link's
-        motion are added to. A link that was told has the wrench (-J / h, -arm x J / h), of which the virtual motion
+        motion are added to. With the last impulse a link gets the wrench (-J / h, -arm x J / h), of which the virtual motion
         is the adjoint."""
         arm = x - load(m.work, block + LinkWork.position)
         omega = load(m.work, block + LinkWork.angular_velocity)
@@ -354,7 +354,7 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple[Any, 
                 mass = 1.0 / response
                 v = v - response * old
                 J_bar = load(notes.bars, bars_at + ContactBars.impulse) + change_bar
-                last = told(sweep, share)
+                last = is_final(sweep, share)
                 mass_bar, x_bar = zero, vec3(0.0, 0.0, 0.0)
                 for n in range(m.integers[Header.coupled]):
                     if (geometries >> ti.min(n, 30)) & 1 == 1:
