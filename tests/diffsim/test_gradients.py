@@ -59,7 +59,10 @@ def test_gradcheck_far_beyond_yield_and_at_equal_singular_values():
 
 @pytest.mark.parametrize(
     "material",
-    [ds.Elastic(), ds.NeoHookean(), ds.ElastoPlastic(), ds.Sand(), ds.Snow(), ds.MooneyRivlin()],
+    [
+        *(ds.Elastic(), ds.NeoHookean(), ds.ElastoPlastic(), ds.Sand(), ds.Snow()),
+        pytest.param(ds.MooneyRivlin(), marks=pytest.mark.slow),  # a law that compiles kernels of its own
+    ],
     ids=lambda each: type(each).__name__,
 )
 def test_gradcheck_of_inverted_and_flattened_elements(material):
@@ -90,6 +93,7 @@ def test_gradcheck_with_grid_nodes_in_a_tools_plane_of_symmetry():
     ds.gradcheck(lambda actions: sim.rollout(sim.reset(), actions)[-1].x[..., 2].mean(), {"actions": press})
 
 
+OWN_KERNELS = ("mooney_rivlin", "kelvin_voigt")  # their laws are not in the kernels that all scenes share
 MATERIALS = {
     "elastic": ds.Elastic(5e3, 0.3),
     "neo_hookean": ds.NeoHookean(5e3, 0.3),
@@ -104,7 +108,9 @@ MATERIALS = {
 FIELDS = ("x", "v", "C", "F", "internal_variable", "tool_position")
 
 
-@pytest.mark.parametrize("name", MATERIALS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in OWN_KERNELS else name for name in MATERIALS]
+)
 def test_matches_an_independent_implementation_and_its_autograd(name):
     substeps, dt = 4, 2e-3
     scene = contact_scene(material=MATERIALS[name])

@@ -75,6 +75,7 @@ def test_positions_and_mass_matrix_are_those_of_the_chain(kind):
     np.testing.assert_allclose(ones.mass_matrix(q), twos.mass_matrix(q), atol=1e-13)
 
 
+@pytest.mark.slow  # each kind compiles kernels of its own
 @pytest.mark.parametrize("kind", CHAINS)
 def test_motion_and_gradients_are_those_of_the_chain(kind):
     count = len(CHAINS[kind])
@@ -97,6 +98,7 @@ def test_motion_and_gradients_are_those_of_the_chain(kind):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CHAINS)
 def test_gradients_agree_with_finite_differences(kind):
     count = len(CHAINS[kind])
@@ -116,6 +118,7 @@ def test_gradients_agree_with_finite_differences(kind):
     ds.gradcheck(value, {"q": state.q, "qd": state.qd, **inputs}, directions=2)
 
 
+@pytest.mark.slow
 def test_a_planar_joint_moves_a_free_puck_along_a_line():
     inertia = ds.Inertia(2.0, (0.1, 0.1, 0.1))
     joint = ds.Joint("glide", "planar", initial_velocity=(0.3, -0.4, 2.0))
@@ -131,6 +134,7 @@ def test_a_planar_joint_moves_a_free_puck_along_a_line():
     assert float(links.rotation[0, 1, 1, 0]) == pytest.approx(math.sin(turned), abs=1e-10)
 
 
+@pytest.mark.slow
 def test_a_ball_on_a_universal_joint_turns_evenly():
     """Its axes stay perpendicular, so with the same inertia I about all axes the energy is I (v1^2 + v2^2) / 2."""
     joint = ds.Joint("cross", "universal", initial_velocity=(1.5, -0.7))
