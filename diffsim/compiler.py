@@ -97,8 +97,9 @@ def _private(path: str) -> ModuleType:
 _process = 0  # where the compiler was started
 
 
-def prepare_threads() -> None:
-    """After the compiler has started: what it would do on the first launch, and must do on the thread that started it."""
+def after_start() -> None:
+    """Note the process that the compiler has started in; and do what it would do on the first launch, and must do on the thread
+    that started it."""
     global _process
     _process = os.getpid()
     if any_thread():
@@ -147,6 +148,10 @@ def _source_lines(function: Any) -> Any:
     return _private("lang._wrap_inspect").getsourcelines(function)
 
 
+def _position(context: Any, node: Any) -> str:
+    return f'File "{context.file}", line {node.lineno + context.lineno_offset}\n'
+
+
 @contextlib.contextmanager
 def kernel_options(*, flow_analysis: bool = True, subexpressions: bool = True) -> Iterator[None]:
     """How the solvers' kernels are compiled, on their first call inside.
@@ -170,38 +175,34 @@ def kernel_options(*, flow_analysis: bool = True, subexpressions: bool = True) -
         InputError: a kernel is to be compiled off the main thread, where Taichi cannot, or as `check_process`.
     """
 
-    def position(context: Any, node: Any) -> str:
-        return f'File "{context.file}", line {node.lineno + context.lineno_offset}\n'
-
     check_process()
     contexts = _private("lang.ast.ast_transformer_utils")
     if name() == "taichi":
         patches = [
-            (contexts.ASTTransformerContext, "get_pos_info", position),
+            (contexts.ASTTransformerContext, "get_pos_info", _position),
             (_private("lang.kernel_impl"), "getsourcelines", _source_lines),
         ]
     else:
-        patches = [(contexts.ASTTransformerFuncContext, "memoized_get_pos_info", position)]
-    lock.acquire()
-    config = _private("lang.impl").current_cfg()
-    saved = config.real_matrix_scalarize, config.cfg_optimization, config.opt_level
-    replaced = [getattr(owner, attribute) for owner, attribute, _ours in patches]
-    config.real_matrix_scalarize, config.cfg_optimization = False, flow_analysis
-    config.opt_level = int(subexpressions)
-    for owner, attribute, ours in patches:
-        setattr(owner, attribute, ours)
-    try:
-        yield
-    except RuntimeError as error:
-        if "main_thread_id" not in str(error):
-            raise
-        raise InputError(
-            f"a kernel was launched for the first time on the thread '{threading.current_thread().name}', but Taichi compiles "
-            "on the main thread only; make the first step and backward() there, or use DIFFSIM_COMPILER=quadrants, which "
-            "runs on any thread"
-        ) from error
-    finally:
-        config.real_matrix_scalarize, config.cfg_optimization, config.opt_level = saved
-        for (owner, attribute, _ours), theirs in zip(patches, replaced, strict=True):
-            setattr(owner, attribute, theirs)
-        lock.release()
+        patches = [(contexts.ASTTransformerFuncContext, "memoized_get_pos_info", _position)]
+    with lock:
+        config = _private("lang.impl").current_cfg()
+        saved = config.real_matrix_scalarize, config.cfg_optimization, config.opt_level
+        replaced = [getattr(owner, attribute) for owner, attribute, _ours in patches]
+        config.real_matrix_scalarize, config.cfg_optimization = False, flow_analysis
+        config.opt_level = int(subexpressions)
+        for owner, attribute, ours in patches:
+            setattr(owner, attribute, ours)
+        try:
+            yield
+        except RuntimeError as error:
+            if "main_thread_id" not in str(error):
+                raise
+            raise InputError(
+                f"a kernel was launched for the first time on the thread '{threading.current_thread().name}', but Taichi "
+                "compiles on the main thread only; make the first step and backward() there, or use "
+                "DIFFSIM_COMPILER=quadrants, which runs on any thread"
+            ) from error
+        finally:
+            config.real_matrix_scalarize, config.cfg_optimization, config.opt_level = saved
+            for (owner, attribute, _ours), theirs in zip(patches, replaced, strict=True):
+                setattr(owner, attribute, theirs)

@@ -15,6 +15,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from diffsim import compiler
 from diffsim.errors import InputError
 
@@ -46,11 +48,8 @@ def _start(device: str) -> None:
         return
     if _started is not None:
         raise InputError(f"device must be '{_started}', where this process's kernels run already; got '{device}'")
-    if device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise InputError("device 'cuda' is not available: torch finds no CUDA device; allowed here: 'cpu'")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("device 'cuda' is not available: torch finds no CUDA device; allowed here: 'cpu'")
     if not compiler.any_thread() and threading.current_thread() is not threading.main_thread():
         raise InputError(
             "the first Simulator must be made on the main thread: Taichi cannot start on another "
@@ -67,7 +66,7 @@ def _start(device: str) -> None:
             log_level=ti.WARN,
             cpu_max_num_threads=threads,
         )
-    compiler.prepare_threads()
+    compiler.after_start()
     # leaving without it, some processes never write the kernels they compiled to the cache (Taichi 1.7.4)
     atexit.register(ti.reset)
     _started, _threads = device, threads
@@ -120,6 +119,11 @@ def num_threads() -> int:
 def started_threads() -> int:
     """CPU threads that the compiler has, which it got when it was started; 0 before. No more can run at a time."""
     return _threads
+
+
+def precision(dtype: torch.dtype) -> str:
+    """What kernel factories call a scalar type: "f32" or "f64"."""
+    return {torch.float32: "f32", torch.float64: "f64"}[dtype]
 
 
 _kernels: dict[tuple[Any, ...], Any] = {}

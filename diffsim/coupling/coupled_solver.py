@@ -18,7 +18,7 @@ from diffsim.rigid.multibody_solver import RigidSolver, flat
 from diffsim.rigid.rigid_records import Status as RigidStatus
 from diffsim.rigid.rigid_records import Wrench
 from diffsim.scene.scene import Scene
-from diffsim.soft.launch_schedules import Buffers, Tape, lane_tape, largest_boxes, precision
+from diffsim.soft.launch_schedules import Buffers, Tape, lane_tape, largest_boxes
 from diffsim.soft.mpm_solver import TRAJECTORY_BYTES, MPMSolver, pack, unpack
 from diffsim.soft.soft_records import LANE_WIDTH, Component
 from diffsim.state import Particles
@@ -52,7 +52,7 @@ class CoupledSolver:
 
         self.soft, self.rigid = soft, rigid
         self._made = partial(
-            runtime.compiled, coupled_kernels, precision(soft.dtype), soft.layout.laws, soft.layout.viscous,
+            runtime.compiled, coupled_kernels, runtime.precision(soft.dtype), soft.layout.laws, soft.layout.viscous,
             rigid.model.further_shapes, rigid.model.joint_kinds,
         )  # fmt: skip
         self._buffers = Buffers(soft.layout)

@@ -35,7 +35,7 @@ class RigidSolver:
         self.integers = torch.as_tensor(integers, device=device)
         self.reals = torch.as_tensor(reals, dtype=dtype, device=device)
         self.grids = torch.as_tensor(grids, dtype=dtype, device=device)
-        precision = {torch.float32: "f32", torch.float64: "f64"}[dtype]
+        precision = runtime.precision(dtype)
         self._made = partial(
             runtime.compiled, rollout_kernels, precision, model.joint_kinds, model.tools > 0, model.further_shapes
         )

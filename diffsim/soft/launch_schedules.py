@@ -94,10 +94,6 @@ class Buffers:
         return self._held[name]
 
 
-def precision(dtype: torch.dtype) -> str:
-    return {torch.float32: "f32", torch.float64: "f64"}[dtype]
-
-
 def lane_tape(buffers: Buffers, layout: Layout, lanes: int, num_envs: int, capacity: int | None, *, private: int = 0) -> Tape:
     """What a forward pass over lanes writes to: with a ``capacity`` rows and grids of all substeps, without it one for each
     lane; and ``private`` grids more."""
@@ -133,7 +129,7 @@ class LaneSchedule:
         from diffsim.soft.kernels.soft_lanes import lane_kernels
 
         self._layout = layout
-        self._kernels = runtime.compiled(lane_kernels, precision(layout.dtype), layout.laws, layout.viscous)
+        self._kernels = runtime.compiled(lane_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous)
         self._teams = Teams(runtime.num_threads(), runtime.started_threads())
         self._buffers = Buffers(layout)
 
@@ -189,7 +185,7 @@ class SharedSchedule:
         from diffsim.soft.kernels.shared_grid import shared_kernels
 
         self._layout = layout
-        self._kernels = runtime.compiled(shared_kernels, precision(layout.dtype), layout.laws, layout.viscous)
+        self._kernels = runtime.compiled(shared_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous)
         self._buffers = Buffers(layout)
         self._boxes = torch.tensor([0, 0, 0, *layout.counts], dtype=torch.int32, device=layout.device)
 

@@ -4,6 +4,7 @@ A kind is one file: the host's side in numpy, the kernels' side in Taichi with i
 one from outside the package.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol
 
@@ -24,7 +25,7 @@ class DeclaredJoint(Protocol):
     def constants(self) -> Any: ...
 
 
-class JointType:
+class JointType(ABC):
     """A kind of joint.
 
     A joint's frame is the link's frame at the joint's zero, fixed to the parent. A dof n moves the link with the velocity
@@ -76,16 +77,16 @@ class JointType:
         """
         return q
 
+    @abstractmethod
     def place(
         self, joint: DeclaredJoint, q: np.ndarray, position: np.ndarray, rotation: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Position (3,) and rotation (3, 3) of the link, given those of the joint's frame."""
-        raise NotImplementedError
 
+    @abstractmethod
     def jacobian(self, joint: DeclaredJoint, q: np.ndarray, rotation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Velocity of the link's origin and angular velocity against the parent, by the dofs: (3, dofs) each, in the world's
         frame. ``rotation`` (3, 3) is that of the link."""
-        raise NotImplementedError
 
     def link_axis(self, joint: DeclaredJoint) -> np.ndarray | None:
         """The axis (3,) in the link's frame of a joint of one dof that does nothing but turn about or slide along it: inverse
