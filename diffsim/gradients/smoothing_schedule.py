@@ -26,7 +26,7 @@ class SmoothingSchedule:
         iterations: from the one to the other, positive.
 
     Raises:
-        InputError: an argument is wrong.
+        InputError: an argument is wrong, or a contact model leaves its stiffness or smoothing open.
     """
 
     coarse: ContactModel
@@ -37,6 +37,8 @@ class SmoothingSchedule:
         for name in ("coarse", "fine"):
             if not isinstance(getattr(self, name), ContactModel):
                 raise InputError(f"SmoothingSchedule: {name} must be a diffsim.ContactModel, got {getattr(self, name)!r}")
+            if None in (getattr(self, name).stiffness, getattr(self, name).smoothing):
+                raise InputError(f"SmoothingSchedule: {name} must have a stiffness and a smoothing, got {getattr(self, name)!r}")
         if not isinstance(self.iterations, int) or self.iterations < 1:
             raise InputError(f"SmoothingSchedule: iterations must be a positive integer, got {self.iterations!r}")
 

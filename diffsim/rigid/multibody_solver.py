@@ -46,7 +46,7 @@ class RigidSolver:
     @property
     def event(self) -> bool:
         """Whether fast impacts are events."""
-        return self.model.contact.impact == "event"
+        return self.model.events
 
     @property
     def _kernels(self) -> SimpleNamespace:
@@ -60,9 +60,11 @@ class RigidSolver:
 
     def set_contact(self, contact: ContactModel) -> None:
         """Another contact model from now on. Backward recomputes: call it for earlier rollouts first."""
-        self.model.contact = contact
-        for name in ("smoothing", "slip_speed", "restitution_speed", "event_speed"):
-            self.reals[getattr(SceneConstants, name)] = getattr(contact, name)
+        self.model.set_contact(contact)
+        integers, _reals, _grids = self.model.arrays(self.substeps)
+        self.integers.copy_(torch.as_tensor(integers))
+        for name, value in self.model.scene_constants().items():
+            self.reals[getattr(SceneConstants, name)] = value
 
     def check_contact(self, used: ContactModel) -> None:
         """That the contact model is still that of a rollout which backward() is about to recompute.

@@ -12,7 +12,7 @@ tape      a row per substep: coordinates q, velocities v, accelerations a, the f
 bodies
           an external `Wrench` per link, and in event mode how many events there were and MAX_EVENTS rows of `Event`
 work      scratch of a lane: a `LinkForward` or `LinkAdjoint` per link, a `DofWork` per dof; the right-hand side (dofs) and the
-          adjoints of q and v; a list of `ContactColumn`
+          adjoints of q and v; what the contacts' solve needs: see the end of `Header`
 status    a `Status` per environment
 
 Every lane has its own part of what it writes to. Sums in inner loops are written out, x[i] = x[i] + y: Taichi makes x[i] += y a
@@ -70,7 +70,12 @@ class Header(Record):
     # sections of a lane's scratch
     dof_work = field()
     vector = field(meaning="the right-hand side, later the acceleration or its adjoint; then the adjoints of q and v")
-    contact_columns = field()
+    row_begins = field(meaning="where the rows of the matrix begin (dofs)")
+    smooth_matrix = field(meaning="the matrix without contact (dofs x dofs)")
+    newton = field(meaning="right-hand side without contact, residual and step (dofs each)")
+    pair_work = field(meaning="a `PairWork` per pair")
+    contact_columns = field(meaning="`ContactColumn` of all pairs")
+    contact_work = field(meaning="`ContactWork` of all pairs")
 
 
 # integers: rows
@@ -124,6 +129,8 @@ class PairIndices(Record):
     points = field(meaning="the geometry whose points meet ...")
     surface = field(meaning="... this one's distance")
     events = field(meaning="1 where fast impacts are events, in event mode")
+    first_column = field(meaning="of its part of contact_columns")
+    first_contact = field(meaning="of its part of contact_work")
 
 
 # reals: rows
@@ -133,7 +140,7 @@ class SceneConstants(Record):
     """Of the scene."""
 
     dt = field(1, "s", "length h of a substep")
-    smoothing = field(1, "m", "length d over which contact sets in")
+    smoothing = field(1, "m", "length d over which compliant contact sets in; 0: contact is implicit")
     slip_speed = field(1, "m/s", "below it friction fades")
     restitution_speed = field(1, "m/s", "over it the normal force changes from that of approach to that of separation")
     event_speed = field(1, "m/s", "faster impacts are events")
@@ -347,11 +354,32 @@ class DofWork(Record):
 
 
 class ContactColumn(Record):
-    """A column of a contact's Jacobian: the relative motion of two links per unit of a dof's rate."""
+    """A column of a pair's Jacobian: the relative motion of two links per unit of a dof's rate."""
 
     dof = field()
-    linear = field(3, "1 or m/rad", "velocity at the place of contact")
+    linear = field(3, "1 or m/rad", "velocity at the centre of the geometry that has the points")
     angular = field(3, "rad/m or 1")
+
+
+class PairWork(Record):
+    """A pair in a substep."""
+
+    contacts = field(meaning="points in contact")
+    columns = field(meaning="dofs that move one link against the other")
+    friction = field()
+    velocity = field(3, "m/s", "relative motion that is no dof's: a tool's, at the centre")
+    angular_velocity = field(3, "rad/s")
+
+
+class ContactWork(Record):
+    """A point in contact: see `diffsim.rigid.kernels.contact_point_law`."""
+
+    arm = field(3, "m", "from the centre of the geometry that has the points")
+    normal = field(3)
+    base = field(1, "N", "normal force at the normal velocity 0")
+    slope = field(1, "N s/m", "by which it falls per unit of the normal velocity")
+    bound = field(1, "N", "normal force that bounds friction; negative: the one that acts")
+    held = field(1, "N", "normal force for friction while the search along a step lasts")
 
 
 # results
@@ -381,10 +409,8 @@ QUANTITIES = {
     NOT_POSITIVE: ("mass matrix", "is not positive definite: a link has no inertia, or a contact is far too stiff for dt"),
 }
 
-CUTOFF = 40.0  # contacts and limits beyond so many smoothing lengths are left out
+CUTOFF = 40.0  # compliant contacts and limits beyond so many smoothing lengths are left out
+RECOVERY = 4.0  # substeps over which an implicit contact undoes a penetration
 
-# event mode: the compliant law of pairs that have events sees surfaces so many smoothing lengths deeper, so that at the surface
-# itself its force is nothing (e^-20)
-EVENT_SHIFT = 20.0
 MAX_EVENTS = 8  # in a substep
 EVENTS_LENGTH = EventTape.SIZE + MAX_EVENTS * Event.SIZE  # on the tape

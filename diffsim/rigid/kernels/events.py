@@ -52,7 +52,6 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
     load = vf.load
     rounds = 30 if real == ti.f64 else 16  # of root finding
     close = 2.0**-52 if real == ti.f64 else 2.0**-23  # a root is as exact, as a share of h
-    on_surface = 2.0**-10  # points so near, in smoothing lengths, are on the surface
 
     @ti.func
     def geometries_of(m: ti.template(), at: ti.template(), pair):
@@ -113,7 +112,7 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
         """Whether there is an event after the time ``clock``, that of the ``count`` events before: the first one's time, pair
         and point are written to the next record."""
         h, slow = m.reals[SceneConstants.dt], -m.reals[SceneConstants.event_speed]
-        near = ti.static(on_surface) * m.reals[SceneConstants.smoothing]
+        near = contact.skin(m)
         first, first_pair, first_point = h, -1, 0
         for pair in range(m.integers[Header.pairs]):
             if m.integers[rows.pair_indices(m, pair) + PairIndices.events] == 1:

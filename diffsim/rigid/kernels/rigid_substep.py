@@ -1,9 +1,9 @@
 """One substep in two parts, between which external wrenches may be set, and its adjoint, the stages in reverse.
 
-The acceleration a solves (M + h R) a = f - R v, where the resistances R of joints, actuators and contacts act on the new
-velocities v + h a; then v+ = v + h a, q+ = q (+) h v+. Backward, the virtual velocities lambda solve the same (symmetric)
-system for the adjoint of a, and all that the equation depends on gets the adjoint of the power of its forces under lambda
-(docs/rigid.md).
+The acceleration a solves (M + h R) a = f - R v + J^T F(v + h a): the resistances R of joints and actuators, contact and dry
+friction act on the new velocities v + h a (`contact_newton`); then v+ = v + h a, q+ = q (+) h v+. Backward, the virtual
+velocities lambda solve the transposed linearised system for the adjoint of a, and all that the equation depends on gets the
+adjoint of the power of its forces under lambda (docs/rigid.md).
 """
 
 # mypy: ignore-errors
@@ -12,12 +12,13 @@ system for the adjoint of a, and all that the equation depends on gets the adjoi
 from types import SimpleNamespace
 
 from diffsim.compiler import ti
-from diffsim.rigid.kernels.cholesky import linear_stage
+from diffsim.rigid.kernels.contact_newton import newton_stage
 from diffsim.rigid.kernels.events import event_stage
 from diffsim.rigid.kernels.joint_dispatch import joint_functions
 from diffsim.rigid.kernels.joint_forces import joint_stage
 from diffsim.rigid.kernels.link_dynamics import dynamics_stage
 from diffsim.rigid.kernels.link_kinematics import kinematics_stage
+from diffsim.rigid.kernels.lu import linear_stage
 from diffsim.rigid.kernels.rigid_contact import contact_stage
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.rigid_records import NOT_POSITIVE, WILD_VELOCITY, DofIndices, Header, Status
@@ -31,7 +32,7 @@ def substep_stages(real, kinds, *, tools: bool, event: bool, further=()) -> Simp
     screws = any(kind.screws for kind in kinds)
     rows, joints = model_rows(), joint_functions(real, kinds)
     kinematics, dynamics = kinematics_stage(real, kinds, tools=tools), dynamics_stage(real, screws=screws)
-    joint_forces, linear = joint_stage(real), linear_stage(real)
+    joint_forces, linear, newton = joint_stage(real), linear_stage(real), newton_stage(real)
     contact = contact_stage(real, event=event, screws=screws, further=further)
     events = event_stage(real, contact, joints) if event else None
 
@@ -55,13 +56,10 @@ def substep_stages(real, kinds, *, tools: bool, event: bool, further=()) -> Simp
         dofs = m.integers[Header.dofs]
         dynamics.equations(m, at, loaded)
         joint_forces.forces(m, at)
-        contact.contacts(m, at)
-        wrong = linear.factorise(m.tape, at.matrix, dofs)
+        contact.find(m, at)
+        wrong = newton.solve(m, at)
         if wrong >= 0:
             report(m, at, NOT_POSITIVE, wrong)
-        linear.solve(m.tape, at.matrix, dofs, m.work, at.vector)
-        for k in range(dofs):
-            m.tape[at.a + k] = m.work[at.vector + k]
         if ti.static(event):
             events.integrate(m, at)
         else:
@@ -81,10 +79,13 @@ def substep_stages(real, kinds, *, tools: bool, event: bool, further=()) -> Simp
         else:
             for i in range(1, m.integers[Header.links]):
                 joints.integrate_adjoint(m, at, i)
-        linear.solve(m.tape, at.matrix, dofs, m.work, at.vector)
+        begins = at.work + m.integers[Header.row_begins]
+        linear.find_rows(m.tape, at.matrix, dofs, m.work, begins)
+        linear.solve_transposed(m.tape, at.matrix, dofs, m.work, begins, m.work, at.vector)
         kinematics.propagate(m, at, True)
         kinematics.clear_bars(m, at)
-        contact.contacts_adjoint(m, at)
+        contact.power_adjoint(m, at)
+        newton.dry_friction_adjoint(m, at)
         joint_forces.forces_adjoint(m, at)
         dynamics.power_adjoint(m, at, loaded)
 
