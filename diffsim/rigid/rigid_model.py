@@ -401,7 +401,7 @@ class RigidModel:
         header |= {"tool_inputs": layout.tools, "inputs": layout.length(substeps)}
         sizes = {
             "dof_work": m.DofWork.SIZE * self.dofs, "vector": 2 * self.dofs + self.coordinates, "row_begins": self.dofs,
-            "smooth_matrix": self.dofs**2, "newton": 3 * self.dofs, "pair_work": m.PairWork.SIZE * len(self.pairs),
+            "smooth_matrix": self.dofs**2, "newton": 5 * self.dofs, "pair_work": m.PairWork.SIZE * len(self.pairs),
             "contact_columns": columns, "contact_work": contacts,
         }  # fmt: skip
         end = m.LINK_BLOCK * len(self.links)

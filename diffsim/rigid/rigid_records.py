@@ -72,7 +72,7 @@ class Header(Record):
     vector = field(meaning="the right-hand side, later the acceleration or its adjoint; then the adjoints of q and v")
     row_begins = field(meaning="where the rows of the matrix begin (dofs)")
     smooth_matrix = field(meaning="the matrix without contact (dofs x dofs)")
-    newton = field(meaning="right-hand side without contact, residual and step (dofs each)")
+    newton = field(meaning="right-hand side without contact, residual, step, dry friction's w and rates (dofs each)")
     pair_work = field(meaning="a `PairWork` per pair")
     contact_columns = field(meaning="`ContactColumn` of all pairs")
     contact_work = field(meaning="`ContactWork` of all pairs")
@@ -379,7 +379,8 @@ class ContactWork(Record):
     base = field(1, "N", "normal force at the normal velocity 0")
     slope = field(1, "N s/m", "by which it falls per unit of the normal velocity")
     bound = field(1, "N", "normal force that bounds friction; negative: the one that acts")
-    held = field(1, "N", "normal force for friction while the search along a step lasts")
+    slip = field(3, "m/s", "where the equation was evaluated last")
+    direction = field(3, "1", "of friction there: w")
 
 
 # results

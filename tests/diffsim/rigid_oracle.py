@@ -104,6 +104,29 @@ def compliant_law(phi: Tensor, rate: Tensor, k: Tensor, d: float, e: Tensor | fl
     return 0.5 * force * (1.0 + e**2), 0.5 * force * (1.0 - e**2) / (rate.square() + s**2).sqrt()
 
 
+def solved(residual, guess: Tensor) -> Tensor:
+    """The root of a residual (n,), differentiable in all that the residual depends on (implicit function theorem): one more
+    Newton step at the root, with its matrix held, has the root's derivatives."""
+
+    def at(a: Tensor) -> tuple[Tensor, Tensor]:
+        return residual(a).detach(), torch.autograd.functional.jacobian(residual, a).detach()
+
+    with torch.enable_grad():
+        root, scale = guess, 1.0
+        value, slope = at(root)
+        for _ in range(200):
+            step = -torch.linalg.solve(slope, value)
+            for share in (1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3):  # a step must bring the residual down
+                trial = at(root + share * step)
+                if trial[0].norm() < value.norm():
+                    break
+            scale = max(scale, float(root.norm()))
+            if float(step.norm()) < 1e-13 * scale or not trial[0].norm() < value.norm():
+                break
+            root, (value, slope) = root + share * step, trial
+    return root - torch.linalg.solve(slope, residual(root))
+
+
 class Pose(NamedTuple):
     """World frames of all links, and the motion columns of all dofs; a dof turns its links about its own link's origin."""
 
@@ -349,7 +372,7 @@ class RigidOracle:
     def joint_forces(self, q: Tensor, v: Tensor, u: Tensor, given: dict) -> tuple[Tensor, Tensor]:
         """D (nv, nv) and tau - with a force tau0 - D v+ - at v: (nv,)."""
         joints = given["joints"]
-        rates = joints["damping"][self.dof_link] + joints["friction_loss"][self.dof_link] / (v.square() + self.slip**2).sqrt()
+        rates = joints["damping"][self.dof_link]
         D, tau = torch.diag(rates), -rates * v
         unit = torch.eye(self.nv, dtype=torch.float64)
         for i in self.scalar:
@@ -420,7 +443,13 @@ class RigidOracle:
     def _property(self, collider: Collider, name: str, given: dict) -> Tensor:
         return given["ground"][name] if collider.link < 0 else given["geometries"][name][collider.index]
 
-    def contacts(self, pose: Pose, given: dict) -> list[tuple[Collider, Collider, Tensor, Tensor, Tensor]]:
+    def _reach(self, a: Collider, b: Collider, pose: Pose, v: Tensor, x: Tensor) -> Tensor | float:
+        """Gaps beyond which points at x (P, 3) are left out: of implicit contact those that cannot close in the substep."""
+        if self.d > 0.0:
+            return REACH * self.d
+        return 4.0 * self.dt * (self.jacobian(pose, a.link, x) - self.jacobian(pose, b.link, x)).matmul(v).norm(dim=-1) + 1e-3
+
+    def contacts(self, pose: Pose, given: dict, v: Tensor) -> list[tuple[Collider, Collider, Tensor, Tensor, Tensor]]:
         """For each pair within reach (a, b, gaps (P,), normals (P, 3) towards a, contact points (P, 3))."""
         found = []
         for a, b in self.pairs:
@@ -430,7 +459,7 @@ class RigidOracle:
             points = a.corners if isinstance(b.geometry.shape, Plane) else a.points
             x = p_a + (scale_a * points) @ R_a.T
             y = (x - p_b) @ R_b / scale_b
-            near = (scale_b * shape_distance(b.geometry.shape, y) - scale_a * a.radius).detach() <= REACH * self.d
+            near = (scale_b * shape_distance(b.geometry.shape, y) - scale_a * a.radius).detach() <= self._reach(a, b, pose, v, x)
             if not near.any():
                 continue
             sdf, gradient = distance_and_gradient(b.geometry.shape, y[near])
@@ -438,26 +467,33 @@ class RigidOracle:
             found.append((a, b, scale_b * sdf - scale_a * a.radius, normal, x[near] - scale_a * a.radius * normal))
         return found
 
-    def contact_forces(self, pose: Pose, v: Tensor, given: dict) -> tuple[Tensor, Tensor]:
-        """D (nv, nv) and the contacts' generalized force at v (nv,)."""
-        D, tau = torch.zeros(self.nv, self.nv, dtype=torch.float64), torch.zeros(self.nv, dtype=torch.float64)
-        for a, b, phi, n, x in self.contacts(pose, given):
+    def contact_forces(self, found: list, v: Tensor, new: Tensor, given: dict) -> Tensor:
+        """The contacts' generalized force (nv,) at the old velocities v and the new ones, as docs/rigid.md has it."""
+        tau = torch.zeros(self.nv, dtype=torch.float64)
+        for (a, b, phi, n, _x), J in found:
             friction, restitution = (
                 0.5 * (self._property(a, name, given) + self._property(b, name, given)) for name in ("friction", "restitution")
             )
             k_a, k_b = self._property(a, "stiffness", given), self._property(b, "stiffness", given)
-            J = self.jacobian(pose, a.link, x) - self.jacobian(pose, b.link, x)
-            u = J @ v
-            rate = (n * u).sum(-1)
-            mean, damping = compliant_law(phi, rate, 2.0 * k_a * k_b / (k_a + k_b), self.d, restitution, self.s)
-            slip = u - rate[:, None] * n
-            drag = friction * (mean - damping * rate) / (slip.square().sum(-1) + self.slip**2).sqrt()
-            nn = n[:, :, None] * n[:, None, :]
-            resistance = damping[:, None, None] * nn + drag[:, None, None] * (torch.eye(3, dtype=torch.float64) - nn)
-            force = mean[:, None] * n - (resistance @ u[..., None])[..., 0]
-            D = D + torch.einsum("pik,pij,pjl->kl", J, resistance, J)
-            tau = tau + torch.einsum("pik,pi->k", J, force)
-        return D, tau
+            k = 2.0 * k_a * k_b / (k_a + k_b)
+            rate, u = (n * (J @ v)).sum(-1), J @ new
+            nu = (n * u).sum(-1)
+            if self.d > 0.0:
+                mean, damping = compliant_law(phi, rate, k, self.d, restitution, self.s)
+                normal, bound = mean - damping * nu, mean - damping * rate
+            else:
+                closed_in, opened_in = 5.0 * self.dt, self.dt  # the time to undo a penetration, and to close a gap
+                target = torch.where(phi < 0.0, -phi / closed_in, -phi / opened_in)
+                struck = (rate < -self.s) & (phi + self.dt * rate <= 0.0)
+                target = torch.where(struck, torch.maximum(target, -restitution * rate), target)
+                normal = bound = (k * closed_in * (target - nu)).clamp_min(0.0)
+            slip = u - nu[:, None] * n
+            drag = friction * bound / (slip.square().sum(-1) + self.slip**2).sqrt()
+            tau = tau + torch.einsum("pik,pi->k", J, normal[:, None] * n - drag[:, None] * slip)
+        return tau
+
+    def dry_friction(self, new: Tensor, given: dict) -> Tensor:
+        return -given["joints"]["friction_loss"][self.dof_link] * new / (new.square() + self.slip**2).sqrt()
 
     # --- a substep ---
 
@@ -474,9 +510,23 @@ class RigidOracle:
         torque = (inertia @ bias_w[..., None])[..., 0] + cross(omega, (inertia @ omega[..., None])[..., 0])
         c = torch.einsum("l,lik,li->k", mass, J_c, bias_c - given["gravity"]) + torch.einsum("lik,li->k", J_w, torque)
         D_joint, tau_joint = self.joint_forces(q, v, u, given)
-        D_contact, tau_contact = self.contact_forces(pose, v, given)
-        right = tau_joint + tau_contact - c + (0.0 if external is None else external)
-        return torch.linalg.solve(M + self.dt * (D_joint + D_contact), right)
+        right, A = tau_joint - c + (0.0 if external is None else external), M + self.dt * D_joint
+        found = []
+        for contact in self.contacts(pose, given, v):
+            a, b, _phi, _n, x = contact
+            found.append((contact, self.jacobian(pose, a.link, x) - self.jacobian(pose, b.link, x)))
+
+        def residual(a: Tensor) -> Tensor:
+            new = v + self.dt * a
+            return right - A @ a + self.contact_forces(found, v, new, given) + self.dry_friction(new, given)
+
+        root, slip = torch.zeros_like(v.detach()), self.slip
+        for coarse in (4.0**n for n in range(20, -20, -1)):  # friction is all but a step: from a smooth one to it
+            if coarse > slip and coarse < 1.0:
+                self.slip = coarse
+                root = solved(residual, root).detach()
+        self.slip = slip
+        return solved(residual, root)
 
     def substep(self, q: Tensor, v: Tensor, u: Tensor | None = None, external: Tensor | None = None,
                 parameters: Parameters | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip

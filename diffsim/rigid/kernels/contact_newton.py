@@ -9,10 +9,14 @@ the new relative velocity u, nu = n.u, u_t = u - nu n and W = sqrt(u_t^2 + eps^2
 
     F = N(nu) n - mu B u_t / W,        B: the bound of friction, N(nu) or the force at the old velocity
 
-The derivative of r is not symmetric where B is N(nu). Newton's step is taken where it brings r down; where it does not, the step
-is that of the symmetric problem with B held, which is convex: its step always descends, and a search along it ends where the
-directional derivative has fallen enough (Castro et al. 2022 solve a convex relative of the problem so). The last factor is
-kept: the adjoint solves with its transpose (implicit function theorem).
+Newton's method on r alone hardly converges where bodies begin or cease to slide: eps is small, and u_t / W is all but a step. So
+the direction w = u_t / W is an unknown of its own, with the equation W w = u_t linearised beside r (the primal-dual method of
+Chan, Golub and Mulet 1999 for total variation). Given u_t and w, its slope is (1 - w u_t^T / W) / W, and after a step du
+
+    w+ = u_t / W + (du - w (u_t . du) / W) / W,        shortened to length 1 if longer
+
+The derivative of r is not symmetric where B is N(nu). The last factor, found with w = u_t / W, is kept: the adjoint solves with
+its transpose (implicit function theorem). Dry friction of joints is the same in one dimension.
 """
 
 # mypy: ignore-errors
@@ -35,24 +39,22 @@ from diffsim.rigid.rigid_records import (
     SceneConstants,
 )
 
-# What is known after the equation was evaluated: at a new point; at the point that Newton's step did not improve, with friction
-# held; along the step of that problem
-FULL, HELD, SEARCH, DONE = range(4)
-EVALUATIONS = 100  # at most
-SEARCHES = 12  # evaluations along a step, at most
-DESCENT = 0.25  # a step must bring the square of the residual down to this share
-FLAT = 0.125  # a search ends where the directional derivative is down to this share
+FIRST, ANOTHER, LAST = range(3)  # evaluations: w is that of the velocity, follows from the step, is that of the velocity
+EVALUATIONS = 60  # at most
+FULL_STEPS = 12  # after these, two of three steps are halved: cycles end so
 
 
 def newton_stage(real) -> SimpleNamespace:
     """``solve`` and ``dry_friction_adjoint``."""
     vf, rows, linear = vector_functions(real), model_rows(), linear_stage(real)
     vec3, load = vf.vec3, vf.load
-    small = 2.0**-64 if real == ti.f64 else 2.0**-38  # square of the relative size of a step that ends the iteration
+    # squares of a step's relative size: after a small one the factor is found once more, after a tiny one it is as good as that
+    small, tiny = (2.0**-64, 2.0**-84) if real == ti.f64 else (2.0**-36, 2.0**-42)
 
     @ti.func
     def parts(m: ti.template(), at: ti.template()):
-        """Where in work the right-hand side, the residual and the step stand, the rows' begins and the matrix A."""
+        """Where in work the right-hand side, the residual and the step stand (then the directions and rates of the dofs' dry
+        friction), the rows' begins and the matrix A."""
         force = at.work + m.integers[Header.newton]
         dofs = m.integers[Header.dofs]
         return (
@@ -83,12 +85,20 @@ def newton_stage(real) -> SimpleNamespace:
         return u, omega
 
     @ti.func
-    def evaluate(m: ti.template(), at: ti.template(), stage):
-        """The residual at the acceleration in the tape and, but in a search, the matrix -dr/da in the tape; with friction's
-        bounds held if ``stage`` is not FULL."""
+    def dual(w, old, new, share, W):
+        """The direction after a share of a step that brought the slip from ``old``, where its length was W, to ``new``."""
+        du = (new - old) / share
+        target = (old + du - w * (old.dot(du) / W)) / W
+        moved = w + share * (target - w)
+        return moved / ti.max(ti.sqrt(moved.dot(moved)), ti.cast(1.0, real))
+
+    @ti.func
+    def evaluate(m: ti.template(), at: ti.template(), which, share):
+        """The residual at the acceleration in the tape, where a ``share`` of the last step led, and the matrix -dr/da in the
+        tape."""
         h, eps = m.reals[SceneConstants.dt], m.reals[SceneConstants.slip_speed]
         dofs = m.integers[Header.dofs]
-        force_at, residual, _step, begins, smooth = parts(m, at)
+        force_at, residual, step, begins, smooth = parts(m, at)
         for i in range(dofs):
             m.work[residual + i] = m.work[force_at + i]
         for i in range(dofs):
@@ -98,25 +108,33 @@ def newton_stage(real) -> SimpleNamespace:
                 total = total + m.work[smooth + i * dofs + j] * m.tape[at.a + j]
                 m.work[residual + j] = m.work[residual + j] - m.work[smooth + j * dofs + i] * a_i
             m.work[residual + i] = m.work[residual + i] - total
-        if stage != SEARCH:
-            for n in range(dofs * dofs):
-                m.tape[at.matrix + n] = m.work[smooth + n]
+        for n in range(dofs * dofs):
+            m.tape[at.matrix + n] = m.work[smooth + n]
         for k in range(dofs):
-            loss = m.inputs[rows.link_inputs(m, at, m.integers[rows.dof_indices(m, k) + DofIndices.link]) + LinkInputs.friction_loss]
+            link = m.integers[rows.dof_indices(m, k) + DofIndices.link]
+            loss = m.inputs[rows.link_inputs(m, at, link) + LinkInputs.friction_loss]
             if loss > 0.0:
                 v = m.tape[at.v + k] + h * m.tape[at.a + k]
-                g = 1.0 / ti.sqrt(v * v + eps * eps)
-                m.work[residual + k] = m.work[residual + k] - loss * v * g
-                if stage != SEARCH:
-                    diagonal = at.matrix + k * dofs + k
-                    m.tape[diagonal] = m.tape[diagonal] + h * loss * eps * eps * g * g * g
+                W = ti.sqrt(v * v + eps * eps)
+                place = step + dofs + k
+                w = v / W
+                if which == ANOTHER:
+                    w, old = m.work[place], m.work[place + dofs]
+                    W_old = ti.sqrt(old * old + eps * eps)
+                    du = (v - old) / share
+                    w = w + share * ((old + du - w * old * du / W_old) / W_old - w)
+                    w = ti.min(ti.max(w, ti.cast(-1.0, real)), ti.cast(1.0, real))
+                m.work[place], m.work[place + dofs] = w, v
+                m.work[residual + k] = m.work[residual + k] - loss * v / W
+                diagonal = at.matrix + k * dofs + k
+                m.tape[diagonal] = m.tape[diagonal] + h * loss * (1.0 - w * v / W) / W
         for pair in range(m.integers[Header.pairs]):
             pair_work = at.work + m.integers[Header.pair_work] + PairWork.SIZE * pair
             if m.work[pair_work + PairWork.contacts] > 0.0:
-                evaluate_pair(m, at, pair, pair_work, stage)
+                evaluate_pair(m, at, pair, pair_work, which, share)
 
     @ti.func
-    def evaluate_pair(m: ti.template(), at: ti.template(), pair, pair_work, stage):
+    def evaluate_pair(m: ti.template(), at: ti.template(), pair, pair_work, which, share):
         """A pair's forces and their slopes are summed about the centre of the geometry that has the points before they are
         seen by the joints."""
         h, eps = m.reals[SceneConstants.dt], m.reals[SceneConstants.slip_speed]
@@ -144,22 +162,23 @@ def newton_stage(real) -> SimpleNamespace:
             if bound < 0.0:
                 if N <= 0.0:
                     N, slope = none, none
-                bound = N
-                if stage == FULL:
-                    coupling = slope
-                if stage == SEARCH:
-                    bound = m.work[contact + ContactWork.held]
-                else:
-                    m.work[contact + ContactWork.held] = N
+                bound, coupling = N, slope
             slip = u - nu * normal
-            g = 1.0 / ti.sqrt(slip.dot(slip) + eps * eps)
-            drag = mu * bound * g
+            W = ti.sqrt(slip.dot(slip) + eps * eps)
+            w = slip / W
+            if which == ANOTHER:
+                old = load(m.work, contact + ContactWork.slip)
+                W_old = ti.sqrt(old.dot(old) + eps * eps)
+                w = dual(load(m.work, contact + ContactWork.direction), old, slip, share, W_old)
+            vf.store(m.work, contact + ContactWork.slip, slip)
+            vf.store(m.work, contact + ContactWork.direction, w)
+            drag = mu * bound / W
             f = N * normal - drag * slip
             force, torque = force + f, torque + r.cross(f)
-            if stage != SEARCH and (N != 0.0 or bound != 0.0):
-                # -df/du = drag 1 + left n^T - drag g^2 slip slip^T
-                left = (slope - drag) * normal - (mu * coupling * g) * slip
-                along = (-drag * g * g) * slip
+            if N != 0.0 or bound != 0.0:
+                # -df/du = drag 1 + left n^T - (drag / W) w slip^T
+                left = (slope - drag) * normal - (mu * coupling) * w
+                along = (-drag / W) * w
                 r_left, r_along, r_n, r_slip = r.cross(left), r.cross(along), r.cross(normal), r.cross(slip)
                 fux, fuy, fuz = plus_outer(fux, fuy, fuz, left, normal)
                 fux, fuy, fuz = plus_outer(fux, fuy, fuz, along, slip)
@@ -181,21 +200,13 @@ def newton_stage(real) -> SimpleNamespace:
             i = ti.cast(m.work[column + ContactColumn.dof], ti.i32)
             turn, slide = load(m.work, column + ContactColumn.angular), load(m.work, column + ContactColumn.linear)
             m.work[residual + i] = m.work[residual + i] + slide.dot(force) + turn.dot(torque)
-            if stage != SEARCH:
-                by_u = h * (times_rows(slide, fux, fuy, fuz) + times_rows(turn, tux, tuy, tuz))
-                by_w = h * (times_rows(slide, fwx, fwy, fwz) + times_rows(turn, twx, twy, twz))
-                for other in range(count):
-                    place = columns + ContactColumn.SIZE * other
-                    entry = at.matrix + i * dofs + ti.cast(m.work[place + ContactColumn.dof], ti.i32)
-                    m.tape[entry] = m.tape[entry] + (
-                        by_u.dot(load(m.work, place + ContactColumn.linear)) + by_w.dot(load(m.work, place + ContactColumn.angular))
-                    )
-
-    @ti.func
-    def move(m: ti.template(), at: ti.template(), step, share):
-        """The acceleration by a share of the step."""
-        for k in range(m.integers[Header.dofs]):
-            m.tape[at.a + k] = m.tape[at.a + k] + share * m.work[step + k]
+            by_u = h * (times_rows(slide, fux, fuy, fuz) + times_rows(turn, tux, tuy, tuz))
+            by_w = h * (times_rows(slide, fwx, fwy, fwz) + times_rows(turn, twx, twy, twz))
+            for other in range(count):
+                place = columns + ContactColumn.SIZE * other
+                entry = at.matrix + i * dofs + ti.cast(m.work[place + ContactColumn.dof], ti.i32)
+                linear_part, angular_part = load(m.work, place + ContactColumn.linear), load(m.work, place + ContactColumn.angular)
+                m.tape[entry] = m.tape[entry] + by_u.dot(linear_part) + by_w.dot(angular_part)
 
     @ti.func
     def solve(m: ti.template(), at: ti.template()):
@@ -203,7 +214,7 @@ def newton_stage(real) -> SimpleNamespace:
         matrix -dr/da are left in the tape. Returns -1, or the first row that is not positive definite."""
         h, dofs = m.reals[SceneConstants.dt], m.integers[Header.dofs]
         force, residual, step, begins, smooth = parts(m, at)
-        nonlinear = 0
+        nonlinear, wrong = 0, -1
         for pair in range(m.integers[Header.pairs]):
             if m.work[at.work + m.integers[Header.pair_work] + PairWork.SIZE * pair + PairWork.contacts] > 0.0:
                 nonlinear = 1
@@ -213,7 +224,8 @@ def newton_stage(real) -> SimpleNamespace:
                 nonlinear = 1
             for other in range(k):
                 m.tape[at.matrix + other * dofs + k] = m.tape[at.matrix + k * dofs + other]
-        wrong = -1
+            if not m.tape[at.matrix + k * dofs + k] > 0.0 and wrong < 0:
+                wrong = k
         if nonlinear == 0:
             wrong = linear.factorise(m.tape, at.matrix, dofs, m.work, begins)
             linear.solve(m.tape, at.matrix, dofs, m.work, begins, m.work, at.vector)
@@ -226,59 +238,30 @@ def newton_stage(real) -> SimpleNamespace:
             for k in range(dofs):
                 m.work[force + k] = m.work[at.vector + k]
                 m.tape[at.a + k] = 0.0
-            stage, evaluations, searches = FULL, 0, 0
-            best, first = ti.cast(-1.0, real), ti.cast(0.0, real)
-            share, low, high = ti.cast(1.0, real), ti.cast(0.0, real), ti.cast(-1.0, real)
-            while stage != DONE:
-                evaluate(m, at, stage)
+            which, evaluations, share = FIRST, 0, ti.cast(1.0, real)
+            while evaluations < EVALUATIONS:
+                evaluate(m, at, which, share)
                 evaluations += 1
-                if stage == SEARCH:
-                    along = ti.cast(0.0, real)
-                    for k in range(dofs):
-                        along = along + m.work[step + k] * m.work[residual + k]
-                    searches += 1
-                    if ti.abs(along) <= FLAT * first or searches >= SEARCHES or (along > 0.0 and high < 0.0):
-                        stage, best = FULL, ti.cast(-1.0, real)
-                    else:
-                        if along > 0.0:
-                            low = share
-                        else:
-                            high = share
-                        new_share = 0.5 * (low + high)
-                        move(m, at, step, new_share - share)
-                        share = new_share
+                _row = linear.factorise(m.tape, at.matrix, dofs, m.work, begins)
+                for k in range(dofs):
+                    m.work[step + k] = m.work[residual + k]
+                linear.solve(m.tape, at.matrix, dofs, m.work, begins, m.work, step)
+                share = ti.cast(1.0, real)
+                if which == ANOTHER and evaluations > FULL_STEPS and evaluations % 3 != 0:
+                    share = ti.cast(0.5, real)
+                size, reference = ti.cast(0.0, real), ti.cast(0.0, real)
+                for k in range(dofs):
+                    diagonal, new = m.work[smooth + k * dofs + k], m.tape[at.v + k] + h * m.tape[at.a + k]
+                    size = size + diagonal * h * h * m.work[step + k] * m.work[step + k]
+                    reference = reference + diagonal * (new * new + m.tape[at.v + k] * m.tape[at.v + k])
+                    reference = reference + h * h * m.work[force + k] * m.work[force + k] / diagonal
+                    m.tape[at.a + k] = m.tape[at.a + k] + share * m.work[step + k]
+                if which == LAST or not size > ti.static(tiny) * reference:
+                    evaluations = EVALUATIONS
+                elif size <= ti.static(small) * reference or evaluations == EVALUATIONS - 1:
+                    which = LAST
                 else:
-                    square = ti.cast(0.0, real)
-                    for k in range(dofs):
-                        square = square + m.work[residual + k] * m.work[residual + k] / m.work[smooth + k * dofs + k]
-                    if stage == FULL and best >= 0.0 and not square <= DESCENT * best:
-                        move(m, at, step, ti.cast(-1.0, real))
-                        stage = HELD
-                    else:
-                        row = linear.factorise(m.tape, at.matrix, dofs, m.work, begins)
-                        if stage == FULL and row >= 0 and evaluations < EVALUATIONS:
-                            stage = HELD
-                        else:
-                            if stage == HELD:
-                                wrong = ti.max(wrong, row)
-                            for k in range(dofs):
-                                m.work[step + k] = m.work[residual + k]
-                            linear.solve(m.tape, at.matrix, dofs, m.work, begins, m.work, step)
-                            size, along = ti.cast(0.0, real), ti.cast(0.0, real)
-                            reference = ti.cast(0.0, real)
-                            for k in range(dofs):
-                                diagonal, new = m.work[smooth + k * dofs + k], m.tape[at.v + k] + h * m.tape[at.a + k]
-                                size = size + diagonal * h * h * m.work[step + k] * m.work[step + k]
-                                reference = reference + diagonal * (new * new + m.tape[at.v + k] * m.tape[at.v + k])
-                                along = along + m.work[step + k] * m.work[residual + k]
-                                reference = reference + h * h * m.work[force + k] * m.work[force + k] / diagonal
-                            move(m, at, step, ti.cast(1.0, real))
-                            best = square
-                            if wrong >= 0 or not size > ti.static(small) * reference or evaluations >= EVALUATIONS:
-                                stage = DONE
-                            elif stage == HELD:
-                                stage, searches, first = SEARCH, 0, along
-                                share, low, high = ti.cast(1.0, real), ti.cast(0.0, real), ti.cast(-1.0, real)
+                    which = ANOTHER
         return wrong
 
     @ti.func

@@ -260,8 +260,8 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
         links.
 
         With u the velocity of a point of a against b, u+ that under the new velocities and w that under the virtual ones, and
-        nu = n.u+, the power is N n.w - mu B q g, where q = u+.w - nu n.w is friction's work, g = 1 / sqrt(u+^2 - nu^2 + eps^2),
-        N = base - slope nu and B the bound."""
+        nu = n.u+, the power is N n.w - mu B s.w / sqrt(s^2 + eps^2), with the slip s = u+ - nu n, N = base - slope nu and the
+        bound B."""
         h, d, s = m.reals[SceneConstants.dt], m.reals[SceneConstants.smoothing], m.reals[SceneConstants.restitution_speed]
         eps = m.reals[SceneConstants.slip_speed]
         scales = ti.static(LawScales(h, d, s))
@@ -323,29 +323,27 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                         if follows:
                             N = ti.max(N, none)
                             bound = N
-                        work = new.dot(w) - nu * w_n
-                        t = 1.0 / ti.sqrt(ti.max(new.dot(new) - nu * nu, none) + eps * eps)
+                        slip = new - nu * n
+                        work, t = slip.dot(w), 1.0 / ti.sqrt(slip.dot(slip) + eps * eps)
                         drag = mu * bound * t
                         N_bar, bound_bar = w_n, -mu * work * t
                         if follows:
                             N_bar, bound_bar = w_n - mu * work * t, none
                             if N == 0.0:
                                 N_bar = none
-                        slip_bar = drag * work * t * t  # twice that of the slip's square
-                        nu_bar = drag * w_n - nu * slip_bar - slope * N_bar
-                        w_n_bar = N + drag * nu
+                        slip_bar = (drag * work * t * t) * slip - drag * w
+                        nu_bar = drag * w_n - slope * N_bar
                         phi_bar, rate_bar, point_k_bar, point_e_bar = law.resolve_adjoint(
                             phi, rate, k, e, scales, N_bar, -nu * N_bar, bound_bar
                         )
-                        u_bar = rate_bar * n
-                        new_bar, w_bar = slip_bar * new + nu_bar * n - drag * w, w_n_bar * n - drag * new
+                        u_bar, new_bar, w_bar = rate_bar * n, slip_bar + nu_bar * n, N * n - drag * slip
                         u_total, omega_total = u_total + u_bar, omega_total + r.cross(u_bar)
                         new_total, omega_new_total = new_total + new_bar, omega_new_total + r.cross(new_bar)
                         w_total, eta_total = w_total + w_bar, eta_total + r.cross(w_bar)
                         # the place of contact, x - radius n
                         x_bar = u_bar.cross(omega) + new_bar.cross(omega_new) + w_bar.cross(eta)
                         radius_bar = -phi_bar - n.dot(x_bar)
-                        n_bar = rate_bar * u + nu_bar * new + w_n_bar * w - radius * x_bar
+                        n_bar = rate_bar * u + nu_bar * new - nu * slip_bar + N * w - radius * x_bar
                         # the normal turns with b; the distance's gradient with y
                         bend, y_bar = surface_adjoint(rot_b, n_local, g, steep, hessian, n_bar, phi_bar)
                         x_bar = x_bar + y_bar
