@@ -237,7 +237,10 @@ def newton_stage(real) -> SimpleNamespace:
                 m.work[smooth + n] = m.tape[at.matrix + n]
             for k in range(dofs):
                 m.work[force + k] = m.work[at.vector + k]
-                m.tape[at.a + k] = 0.0
+                guess = ti.cast(0.0, real)
+                if at.substep > 0:  # within a control step the acceleration of the substep before, which stands where it was kept
+                    guess = m.tape[at.a + k - (at.new - at.q)]
+                m.tape[at.a + k] = guess
             which, evaluations, share = FIRST, 0, ti.cast(1.0, real)
             while evaluations < EVALUATIONS:
                 evaluate(m, at, which, share)
@@ -256,7 +259,10 @@ def newton_stage(real) -> SimpleNamespace:
                     reference = reference + diagonal * (new * new + m.tape[at.v + k] * m.tape[at.v + k])
                     reference = reference + h * h * m.work[force + k] * m.work[force + k] / diagonal
                     m.tape[at.a + k] = m.tape[at.a + k] + share * m.work[step + k]
-                if which == LAST or not size > ti.static(tiny) * reference:
+                close = ti.cast(ti.static(tiny), real)
+                if at.new == at.q:  # nobody asks for the factor
+                    close = ti.cast(ti.static(small), real)
+                if which == LAST or not size > close * reference:
                     evaluations = EVALUATIONS
                 elif size <= ti.static(small) * reference or evaluations == EVALUATIONS - 1:
                     which = LAST
