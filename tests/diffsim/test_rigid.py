@@ -132,11 +132,9 @@ def test_an_elastic_bounce_keeps_its_energy():
     for dt in (4e-4, 1e-4):
         _sim, states = run(scene, 1.2, dt=dt, substeps=round(4e-3 / dt))
         heights = torch.cat([state.q[:, 2] for state in states])
-        assert float(heights.min()) < 0.1
         bounce = int(heights[:150].argmin())
         errors.append(abs(float(heights[bounce:].max()) - 0.6) / 0.5)
-    assert errors[0] < 0.02
-    assert errors[1] < 0.005
+    assert max(errors) < 1e-3
 
 
 @pytest.mark.parametrize("restitution", [0.0, 0.3, 0.7])
@@ -144,7 +142,7 @@ def test_a_bounce_has_the_restitution_of_the_pair(restitution):
     ball = ds.RigidBody("ball", ds.Sphere(0.1), (0.0, 0.0, 0.13), velocity=(0.0, 0.0, -3.0), mass=1.0, restitution=restitution)
     scene = ds.Scene(
         rigid_bodies=(ball,), ground=ds.Ground(restitution=restitution), gravity=(0.0, 0.0, 0.0),
-        contact=ds.ContactModel(restitution_speed=1e-3, smoothing=1e-4),
+        contact=ds.ContactModel(stiffness=1e4, restitution_speed=1e-3, smoothing=1e-4),
     )  # fmt: skip
     _sim, states = run(scene, 0.3, dt=2e-5, substeps=100)
     # with e = 0 the body leaves at some multiple of the restitution speed
@@ -181,11 +179,9 @@ def test_a_pendulum_swings_with_its_period_and_energy():
 def test_a_box_rests_on_the_ground_where_its_points_carry_it():
     box = ds.RigidBody("box", ds.Box((0.1, 0.08, 0.05)), (0.2, 0.3, 0.052), mass=2.0)
     sim, states = run(ds.Scene(rigid_bodies=(box,)), 3.0)
-    model = sim.contact
-    # four corners carry it, each by half of its stiffness: with e = 0 a contact at rest pushes with half of F0
-    force = 2.0 * 2.0 * G / 4.0
-    sunk = -model.smoothing * math.log(math.expm1(force / (model.stiffness * model.smoothing)))
-    assert float(states[-1].q[0, 2]) == pytest.approx(0.05 + sunk, abs=1e-9)
+    own, other = sim.parameters["box.stiffness"], sim.parameters["ground.stiffness"]
+    k = float(2.0 * own * other / (own + other))
+    assert float(states[-1].q[0, 2]) == pytest.approx(0.05 - 2.0 * G / 4.0 / k, abs=1e-12)  # four corners carry it
     assert float((states[-1].q[0, :2] - torch.tensor([0.2, 0.3], dtype=F64)).norm()) < 1e-9
     assert float(states[-1].qd.norm()) < 1e-8
     assert float(states[-1].q[0, 3]) == pytest.approx(1.0, abs=1e-12)

@@ -50,6 +50,7 @@ def newton_stage(real) -> SimpleNamespace:
     vec3, load = vf.vec3, vf.load
     # squares of a step's relative size: after a small one the factor is found once more, after a tiny one it is as good as that
     small, tiny = (2.0**-64, 2.0**-84) if real == ti.f64 else (2.0**-36, 2.0**-42)
+    enough = 2.0**-76 if real == ti.f64 else 2.0**-36  # where nobody asks for the factor
 
     @ti.func
     def parts(m: ti.template(), at: ti.template()):
@@ -260,11 +261,11 @@ def newton_stage(real) -> SimpleNamespace:
                     reference = reference + h * h * m.work[force + k] * m.work[force + k] / diagonal
                     m.tape[at.a + k] = m.tape[at.a + k] + share * m.work[step + k]
                 close = ti.cast(ti.static(tiny), real)
-                if at.new == at.q:  # nobody asks for the factor
-                    close = ti.cast(ti.static(small), real)
+                if at.new == at.q:
+                    close = ti.cast(ti.static(enough), real)
                 if which == LAST or not size > close * reference:
                     evaluations = EVALUATIONS
-                elif size <= ti.static(small) * reference or evaluations == EVALUATIONS - 1:
+                elif (at.new != at.q and size <= ti.static(small) * reference) or evaluations == EVALUATIONS - 1:
                     which = LAST
                 else:
                     which = ANOTHER
