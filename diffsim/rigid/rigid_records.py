@@ -8,9 +8,9 @@ inputs    a row per environment, differentiable: `WorldInputs`, then sections of
 `GeometryInputs`;
           at the end, for one control step, a `ToolTwist` for each tool, and for each substep a `ToolPose` for each tool
 grids     the numbers of all shapes, among them the B-spline coefficients of distance grids
-tape      a row per substep: coordinates q, velocities v, accelerations a, the factor of the matrix (dofs x dofs), with soft
-bodies
-          an external `Wrench` per link, and in event mode how many events there were and MAX_EVENTS rows of `Event`
+tape      a row per substep: coordinates q and velocities v at its start, accelerations a, the factors of the matrix (dofs x dofs)
+          and where their rows begin (dofs); the coordinates in its middle, where a substep has one; with soft bodies an external
+          `Wrench` per link; and in event mode how many events there were and MAX_EVENTS rows of `Event`
 work      scratch of a lane: a `LinkForward` or `LinkAdjoint` per link, a `DofWork` per dof; the right-hand side (dofs) and the
           adjoints of q and v; a list of `ContactColumn`
 status    a `Status` per environment
@@ -305,6 +305,8 @@ class LinkForward(LinkWork):
     mass = field(1, "kg")
     moment = field(3, "kg m", "mass times the centre of mass from the origin")
     inertia = field(6, "kg m^2", "as LinkInputs.inertia, about the origin, in the world's axes")
+    momentum = field(3, "kg m/s")
+    flux = field(9, "kg m^2/s", "by rows: sum over the mass of (velocity) (place from the origin)^T")
 
 
 class LinkAdjoint(LinkWork):
@@ -344,6 +346,9 @@ class DofWork(Record):
 
     axis = field(3, "1", "velocity of the origin where the dof slides, else angular velocity")
     slide = field(3, "m/rad", "velocity of the origin where the dof is a SCREW")
+    axis_rate = field(3, "1/s", "of the axis, seen from the parent: of one that does not turn with the parent alone")
+    later_angular = field(3, "1", "h later, if velocities last: angular velocity, and ...")
+    later_linear = field(3, "1 or m/rad", "... velocity of the point that is then where the origin is now")
 
 
 class ContactColumn(Record):

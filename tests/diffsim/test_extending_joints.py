@@ -71,7 +71,7 @@ class ScrewJoint(ds.JointType):
             z_bar = v * by_v + a * by_a + new * by_new + virtual * by_virtual
             m.work[j.v_bar] = m.work[j.v_bar] + z.dot(by_v + by_new)
             m.work[j.q_bar] = m.work[j.q_bar] + z.dot(rotation_bar + pitch * shift_bar)
-            return rotation_bar + z.cross(z_bar), z * v, z * (pitch * v)
+            return rotation_bar + z.cross(z_bar)
 
         return motion, motion_adjoint
 
