@@ -45,7 +45,6 @@ class ColliderMotion:
     def angular_velocity(self) -> Tensor:
         return self.twist[..., 3:]
 
-
     def later(self, duration: float) -> ColliderMotion:
         """With the poses so many seconds after those of the substeps, under the same twists."""
         position = self.position + duration * self.velocity[:, None]

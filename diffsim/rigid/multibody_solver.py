@@ -24,7 +24,9 @@ BLOCK = 512  # Taichi hands a CPU thread so many consecutive iterations at least
 class RigidSolver:
     """Compiled dynamics of one scene: ``advance`` over whole rollouts, and its ``adjoint``."""
 
-    def __init__(self, model: RigidModel, *, substeps: int, dtype: torch.dtype, device: str = "cpu", integrator: str = "midpoint"):
+    def __init__(
+        self, model: RigidModel, *, substeps: int, dtype: torch.dtype, device: str = "cpu", integrator: str = "midpoint"
+    ):
         from diffsim.rigid.kernels.link_poses import pose_kernels  # they import Taichi
         from diffsim.rigid.kernels.rigid_rollout import rollout_kernels
 

@@ -8,9 +8,9 @@ inputs    a row per environment, differentiable: `WorldInputs`, then sections of
 `GeometryInputs`;
           at the end, for one control step, a `ToolTwist` for each tool, and for each substep a `ToolPose` for each tool
 grids     the numbers of all shapes, among them the B-spline coefficients of distance grids
-tape      a row per substep: coordinates q and velocities v at its start, accelerations a, the factors of the matrix (dofs x dofs)
-          and where their rows begin (dofs); the coordinates in its middle, where a substep has one; with soft bodies an external
-          `Wrench` per link; and in event mode how many events there were and MAX_EVENTS rows of `Event`
+tape      a row per substep: coordinates q and velocities v at its start, accelerations a, the factors of the matrix (dofs,
+          squared) and where their rows begin (dofs); the coordinates in its middle, where a substep has one; with soft
+          bodies an external `Wrench` per link; and in event mode how many events there were and MAX_EVENTS rows of `Event`
 work      scratch of a lane: a `LinkForward` or `LinkAdjoint` per link, a `DofWork` per dof; the right-hand side (dofs) and the
           adjoints of q and v; a list of `ContactColumn`
 status    a `Status` per environment

@@ -10,6 +10,7 @@ from diffsim import runtime
 from diffsim.rigid.multibody_solver import RigidSolver
 from diffsim.rigid.rigid_model import RigidModel
 from diffsim.rigid.rigid_records import ActuatorInputs, GeometryInputs, LinkInputs
+from diffsim.rigid.time_stepping import INTEGRATORS
 from diffsim.scene.articulation import Articulation, Geometry
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.shapes import Plane
@@ -24,15 +25,18 @@ GROUND = (0.0, 0.6, 0.2, 2e3)
 class Pair:
     """The same scene in the kernels and in the oracle."""
 
-    def __init__(self, articulations: list[Articulation], *, ground: bool = False, substeps: int = 1):
+    def __init__(
+        self, articulations: list[Articulation], *, ground: bool = False, substeps: int = 1, integrator: str = "midpoint"
+    ):
         runtime.start("cpu")
         _height, friction, restitution, stiffness = GROUND
         world = [Geometry(Plane(), friction=friction, restitution=restitution, stiffness=stiffness)] if ground else []
         self.model = RigidModel(articulations, world, CONTACT, dt=DT)
-        self.solver = RigidSolver(self.model, substeps=substeps, dtype=torch.float64)
+        self.solver = RigidSolver(self.model, substeps=substeps, dtype=torch.float64, integrator=integrator)
         self.oracle = RigidOracle(
             articulations, ground=GROUND if ground else None, dt=DT, contact_stiffness=CONTACT.stiffness,
             contact_smoothing=CONTACT.smoothing, slip_speed=CONTACT.slip_speed, restitution_speed=CONTACT.restitution_speed,
+            integrator=integrator,
         )  # fmt: skip
         self.substeps = substeps
         self.ground = ground
@@ -125,8 +129,9 @@ def state(model: RigidModel, *, seed: int, spread: float = 0.2) -> tuple[np.ndar
     return model.initial + spread * rng.normal(size=model.coordinates), rng.normal(size=model.dofs)
 
 
-def test_an_arm_of_every_joint_and_actuator() -> None:
-    pair = Pair([arm()], substeps=3)
+@pytest.mark.parametrize("integrator", INTEGRATORS)
+def test_an_arm_of_every_joint_and_actuator(integrator) -> None:
+    pair = Pair([arm()], substeps=3, integrator=integrator)
     q, v = state(pair.model, seed=3)
     controls = np.random.default_rng(4).normal(size=(2, len(pair.model.actuators)))
     pair.compare(q, v, controls)

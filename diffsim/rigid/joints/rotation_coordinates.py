@@ -30,8 +30,8 @@ def rotation_coordinates(real: Any) -> SimpleNamespace:
         """The angular velocity, R v, its acceleration, and those under the new and the virtual velocities. (The derivative of R
         adds nothing to the acceleration: omega x omega = 0.)
 
-        The axes turn with R, by omega x e. Of that the products of velocities feel the symmetric half, as x x y + y x x = 0: their
-        axes turn by (omega x e) / 2."""
+        The axes turn with R, by omega x e. Of that the products of velocities feel the symmetric half, as x x y + y x x = 0:
+        their axes turn by (omega x e) / 2."""
         zero = vf.vec3(0.0, 0.0, 0.0)
         turn = rot @ vf.load(m.tape, j.v)
         for n in ti.static(range(3)):

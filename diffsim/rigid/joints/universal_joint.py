@@ -45,8 +45,8 @@ class UniversalJoint(JointType):
 
         @ti.func
         def motion(m: ti.template(), j: ti.template(), rot: ti.template(), p: ti.template(), full: ti.template()):
-            """The second axis turns with the first one's angular velocity: hence the cross product in the acceleration, of which
-            one factor is at v, the other at the velocities that are ahead."""
+            """The second axis turns with the first one's angular velocity: hence the cross product in the acceleration, of
+            which one factor is at v, the other at the velocities that are ahead."""
             zero, h = vf.vec3(0.0, 0.0, 0.0), m.reals[SceneConstants.dt]
             axis = vf.load(m.reals, j.constants + LinkConstants.axis)
             second_axis = vf.load(m.reals, j.constants + LinkConstants.second_axis)

@@ -13,8 +13,8 @@ from diffsim.rigid.rigid_records import Header, LinkIndices, SceneConstants
 
 
 def joint_functions(real, kinds) -> SimpleNamespace:
-    """``types``: number, motion and motion_adjoint of those of the kinds that have some; ``drift`` of all joints, ``integrate`` of the
-    joint of a link, and their adjoints; and what they and the links' kinematics have in common for quaternions."""
+    """``types``: number, motion and motion_adjoint of those of the kinds that have some; ``drift`` of all joints, ``integrate``
+    of the joint of a link, and their adjoints; and what they and the links' kinematics have in common for quaternions."""
     rows, rotations = model_rows(), rotation_coordinates(real)
     types, integrations = [], []
     for number, kind in enumerate(kinds):
@@ -49,8 +49,8 @@ def joint_functions(real, kinds) -> SimpleNamespace:
 
     @ti.func
     def move(m: ti.template(), i, from_q, v, to_q, duration):
-        """The coordinates of link ``i``'s joint, from the row of coordinates at ``from_q`` to that at ``to_q``, which may be the same,
-        in so many seconds with the velocities in the row ``v``: plain numbers q become q + duration v."""
+        """The coordinates of link ``i``'s joint, from the row of coordinates at ``from_q`` to that at ``to_q``, which may be
+        the same, in so many seconds with the velocities in the row ``v``: plain numbers q become q + duration v."""
         kind, qi, k, dofs = joint_rows(m, i)
         rotates, first_q, first_k = quaternion_part(kind)
         q, rates, moved = from_q + qi, v + k, to_q + qi
@@ -69,8 +69,8 @@ def joint_functions(real, kinds) -> SimpleNamespace:
 
     @ti.func
     def move_adjoint(m: ti.template(), at: ti.template(), i, from_q, v, duration):
-        """The adjoint of the coordinates of link ``i``'s joint after `move` to that before it, in place; that of the velocities is
-        added to."""
+        """The adjoint of the coordinates of link ``i``'s joint after `move` to that before it, in place; that of the velocities
+        is added to."""
         kind, qi, k, dofs = joint_rows(m, i)
         rotates, first_q, first_k = quaternion_part(kind)
         q, rates, q_bar, v_bar = from_q + qi, v + k, at.q_bar + qi, at.v_bar + k
@@ -100,8 +100,8 @@ def joint_functions(real, kinds) -> SimpleNamespace:
 
     @ti.func
     def integrate(m: ti.template(), at: ti.template(), i, duration):
-        """Of link ``i``'s joint v+ = v + h a, and from the coordinates at which the forces acted to those after so many seconds with
-        v+, in the row ``at.new``, which may be that of the start."""
+        """Of link ``i``'s joint v+ = v + h a, and from the coordinates at which the forces acted to those after so many seconds
+        with v+, in the row ``at.new``, which may be that of the start."""
         h = m.reals[SceneConstants.dt]
         _kind, _qi, k, dofs = joint_rows(m, i)
         new_v = at.new + m.integers[Header.coordinates]

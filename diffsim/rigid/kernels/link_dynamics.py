@@ -3,8 +3,8 @@
 The bias is polarised: c(v, v+) with v+ = v + h a, bilinear, symmetric, and c(v, v) = c(v); so M a + c(v, v + h a) = M a + c(v)
 + h C a with C w = c(v, w). A particle of the mass that moves with u(v) has, if all else lasts, the acceleration
 (du(v')/dt along v + du(v)/dt along v') / 2, hence C = sum over the mass of J^T dJ/dt, with J its Jacobian and axes that turn as
-`DofWork` says. With psi the motion (angular z, linear s) of a composite body of mass m, moment h, inertia I, momentum p and flux
-G per unit of a dof, and psi' its rate (Echeandia and Wensing 2021),
+`DofWork` says. With psi the motion (angular z, linear s) of a composite body of mass m, moment h, inertia I, momentum p and
+flux G per unit of a dof, and psi' its rate (Echeandia and Wensing 2021),
 
     C_ij = psi_i . (I6 psi'_j + B psi_j),    C_ji = psi'_i . I6 psi_j + psi_i . B^T psi_j     for i an ancestor of j
     B (z, s) = (torque tr(G) z - G z, force -p x z)
@@ -111,16 +111,24 @@ def dynamics_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
 
     @ti.func
     def entries(m: ti.template(), at: ti.template(), k, other, unit: ti.template()):
-        """Of dof ``k`` and one of its own link or an ancestor: below the diagonal, and by how much more above it. ``unit``: `UnitWrenches`
-        about the origin of the other's link."""
-        dofs, low = m.integers[Header.dofs], power(m, at, other, unit.f, unit.n)
+        """Of dof ``k`` and one of its own link or an ancestor: below the diagonal, and by how much more above it. ``unit``:
+        `UnitWrenches` about the origin of the other's link."""
+        dofs, low = m.integers[Header.dofs], ti.cast(0.0, real)
         if ti.static(polarised):
-            axes = rows.dof_work(m, at, other)
-            up = power(m, at, other, unit.f_later, unit.n_later)
-            low = load(m.work, axes + DofWork.later_angular).dot(unit.n) + load(m.work, axes + DofWork.later_linear).dot(unit.f)
-            if m.integers[rows.dof_indices(m, other) + DofIndices.motion] != SLIDE:
-                low = low + load(m.work, axes + DofWork.axis).dot(unit.n_turned)
+            axes, motion = rows.dof_work(m, at, other), m.integers[rows.dof_indices(m, other) + DofIndices.motion]
+            z, up = load(m.work, axes + DofWork.axis), ti.cast(0.0, real)
+            low = load(m.work, axes + DofWork.later_linear).dot(unit.f)
+            if motion == SLIDE:
+                up = z.dot(unit.f_later)
+            else:
+                up = z.dot(unit.n_later)
+                low = low + load(m.work, axes + DofWork.later_angular).dot(unit.n) + z.dot(unit.n_turned)
+            if ti.static(screws):  # noqa: SIM102, the compiler's if and the kernel's
+                if motion == SCREW:
+                    up = up + load(m.work, axes + DofWork.slide).dot(unit.f_later)
             m.tape[at.matrix + other * dofs + k] = up - low
+        else:
+            low = power(m, at, other, unit.f, unit.n)
         m.tape[at.matrix + k * dofs + other] = low
 
     @ti.func
@@ -156,7 +164,8 @@ def dynamics_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
                 f_later, n_later, n_turned = f, n, n
                 if ti.static(polarised):
                     angular, linear = load(m.work, axes + DofWork.later_angular), load(m.work, axes + DofWork.later_linear)
-                    momentum, flux = load(m.work, block + LinkForward.momentum), vf.load_matrix(m.work, block + LinkForward.flux)
+                    momentum = load(m.work, block + LinkForward.momentum)
+                    flux = vf.load_matrix(m.work, block + LinkForward.flux)
                     f_later, n_later = mass * linear + angular.cross(moment), moment.cross(linear) + inertia @ angular
                     if motion == SLIDE:
                         n_turned = h * momentum.cross(z)
@@ -215,8 +224,8 @@ def dynamics_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
         link's virtual motion.
 
         That power is m a_c . w_c + (I alpha) . eta + (omega x I omega) . eta, with the accelerations a_c and virtual velocities
-        w_c of the centres of mass; the last term is (I omega) . (eta x omega). Of a product of velocities one factor is at v, the
-        other (..._ahead) at v + h a, as `polarised` says; the form is symmetric in them."""
+        w_c of the centres of mass; the last term is (I omega) . (eta x omega). Of a product of velocities one factor is at v,
+        the other (..._ahead) at v + h a, as `polarised` says; the form is symmetric in them."""
         for k in range(m.integers[Header.dofs]):
             i = m.integers[rows.dof_indices(m, k) + DofIndices.link]
             armature = rows.link_inputs(m, at, i) + LinkInputs.armature

@@ -57,7 +57,7 @@ def kinematics_stage(real, kinds, *, tools: bool, polarised: bool = False) -> Si
     screws = any(kind.screws for kind in kinds)
     # where the other factor of products of velocities stands, and its adjoint
     omega_ahead, u_ahead = NEW_MOTION if polarised else MOTION
-    omega_ahead_bar, u_ahead_bar = NEW_MOTION_BAR if polarised else MOTION_BAR
+    omega_ahead_bar = (NEW_MOTION_BAR if polarised else MOTION_BAR)[0]
 
     @ti.func
     def propagate(m: ti.template(), at: ti.template(), full: ti.template()):
@@ -140,8 +140,8 @@ def kinematics_stage(real, kinds, *, tools: bool, polarised: bool = False) -> Si
 
     @ti.func
     def axis_later(m: ti.template(), at: ti.template(), n, omega_up, u):
-        """How dof ``n`` moves its link h later, if the velocities last: about the place where the link's origin, which moves with u,
-        is now."""
+        """How dof ``n`` moves its link h later, if the velocities last: about the place where the link's origin, which moves
+        with u, is now."""
         h, axes = m.reals[SceneConstants.dt], rows.dof_work(m, at, n)
         motion = m.integers[rows.dof_indices(m, n) + DofIndices.motion]
         axis = load(m.work, axes + DofWork.axis)

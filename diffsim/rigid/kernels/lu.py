@@ -9,8 +9,8 @@ from diffsim.compiler import ti
 
 
 def lu_stage(real) -> SimpleNamespace:
-    """``factorise``, ``solve`` and ``solve_transposed``. A matrix is ``count`` rows of ``count``, and ``count`` numbers more: where
-    the rows begin. Its symmetric part is positive definite, so there is no pivoting.
+    """``factorise``, ``solve`` and ``solve_transposed``. A matrix is ``count`` rows of ``count``, and ``count`` numbers more:
+    where the rows begin. Its symmetric part is positive definite, so there is no pivoting.
 
     Trees that do not touch share no entry, and elimination fills no row to the left of its first entry, no column above its
     own: the cost is that of each tree alone. Row i and column i begin together, at the first place where either has an entry.
@@ -22,8 +22,8 @@ def lu_stage(real) -> SimpleNamespace:
 
     @ti.func
     def factorise(matrix: ti.template(), at, count):
-        """In place, from the lower triangle and, above the diagonal, by how much the entry exceeds its mirror image: zero where the
-        matrix is symmetric. Then L without its diagonal of ones and U, with reciprocals on the diagonal. Returns -1, or the
+        """In place, from the lower triangle and, above the diagonal, by how much the entry exceeds its mirror image: zero where
+        the matrix is symmetric. Then L without its diagonal of ones and U, with reciprocals on the diagonal. Returns -1, or the
         first row without a positive pivot."""
         wrong = -1
         for i in range(count):

@@ -62,7 +62,7 @@ class RigidPlace(NamedTuple):
     new: Any = None  # the row of the next substep in tape, which may be this one
     environment: Any = None
     step: Any = None
-    start: Any = None  # coordinates at the start of the substep, in tape; elsewhere than q if the latter are those in its middle
+    start: Any = None  # coordinates at the start of the substep, in tape
 
 
 class JointPlace(NamedTuple):
@@ -134,8 +134,8 @@ def model_rows() -> SimpleNamespace:
 
     @ti.func
     def row_parts(m: ti.template(), row, loaded: ti.template(), middle: ti.template()):
-        """Of a row of the tape: where the coordinates at which forces act (the start's, or with ``middle`` the middle's), v, a, the
-        factors, the external wrenches (if ``loaded``) and the events begin."""
+        """Of a row of the tape: where the coordinates at which forces act (the start's, or with ``middle`` the middle's), v, a,
+        the factors, the external wrenches (if ``loaded``) and the events begin."""
         coordinates, dofs = m.integers[Header.coordinates], m.integers[Header.dofs]
         v = row + coordinates
         a = v + dofs

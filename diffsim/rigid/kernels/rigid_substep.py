@@ -2,10 +2,9 @@
 
 The acceleration a solves (M + h C + h R) a = f - R v - c(v), where the resistances R of joints, actuators and contacts, and one
 factor of the products of velocities in c, act on the new velocities v + h a; then v+ = v + h a. Forces act at the middle of the
-substep, q (+) h v / 2, from where the coordinates move on by h v+ / 2; or at its start, from where they move by h v+ (`TimeStepping`).
-Backward, the virtual velocities lambda solve the transposed system for the adjoint of a, and all that the equation depends on gets
-the adjoint of the power of its forces under lambda (docs/rigid.md).
-"""
+substep, q (+) h v / 2, from where the coordinates move on by h v+ / 2; or at its start, from where they move by h v+
+(`TimeStepping`). Backward, the virtual velocities lambda solve the transposed system for the adjoint of a, and all that the
+equation depends on gets the adjoint of the power of its forces under lambda (docs/rigid.md)."""
 
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
