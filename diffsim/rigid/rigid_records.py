@@ -383,7 +383,10 @@ class Status(Record):
 WILD_VELOCITY, NOT_POSITIVE = 1, 2
 QUANTITIES = {
     WILD_VELOCITY: ("velocity", "is not finite or above 1e8"),
-    NOT_POSITIVE: ("mass matrix", "is not positive definite: a link has no inertia, or a contact is far too stiff for dt"),
+    NOT_POSITIVE: (
+        "mass matrix",
+        "is not positive definite: a link has no inertia or turns by more than a radian in dt, or a contact is far too stiff for it",
+    ),
 }
 
 CUTOFF = 40.0  # contacts and limits beyond so many smoothing lengths are left out
