@@ -17,6 +17,7 @@ from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
 from diffsim.errors import InputError
 from diffsim.rigid.link_info import LinkInfo
 from diffsim.rigid.rigid_dynamics import Links, RigidDynamics
+from diffsim.rigid.time_stepping import INTEGRATORS
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.scene import Scene
 from diffsim.soft.soft_dynamics import SoftDynamics
@@ -39,6 +40,8 @@ class Simulator:
         dt: length of a substep, s.
         substeps: substeps of one control step.
         dtype: ``torch.float32`` or ``torch.float64`` (for gradient checks).
+        integrator: of rigid bodies and articulations: ``"midpoint"``, of second order, under which spins keep their energy, or
+            ``"euler"``, of first order, which is MuJoCo's (docs/rigid.md).
         device: ``"cpu"`` or ``"cuda"``: where the states live. One a process. CUDA has not been tried on a device yet; it needs
             ``torch.autograd.set_multithreading_enabled(False)`` round ``backward()``.
 
@@ -55,6 +58,7 @@ class Simulator:
         substeps: int = 20,
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
+        integrator: str = "midpoint",
     ):
         if not isinstance(scene, Scene):
             raise InputError(f"scene must be a diffsim.Scene, got {type(scene).__name__}")
@@ -65,6 +69,8 @@ class Simulator:
             raise InputError(f"dt must be a positive number of seconds, got {dt!r}")
         if dtype not in (torch.float32, torch.float64):
             raise InputError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
+        if integrator not in INTEGRATORS:
+            raise InputError(f"integrator must be one of {', '.join(INTEGRATORS)}, got {integrator!r}")
         runtime.start(device)
         self.scene = scene
         self.num_envs = num_envs
@@ -72,11 +78,12 @@ class Simulator:
         self.substeps = substeps
         self.dtype = dtype
         self.device = str(device)
+        self.integrator = integrator
         options = {"dt": dt, "substeps": substeps, "dtype": dtype, "device": self.device}
         self._soft = SoftDynamics(scene, **options) if scene.soft_bodies else None  # type: ignore[arg-type]
         off_grid = len(scene.obstacles) > len(scene.grid_obstacles)  # with these soft bodies have contact as with rigid ones
         rigid = scene.moving_articulations or off_grid
-        self._rigid = RigidDynamics(scene, **options) if rigid else None  # type: ignore[arg-type]
+        self._rigid = RigidDynamics(scene, integrator=integrator, **options) if rigid else None  # type: ignore[arg-type]
         self._coupled = (
             CoupledSolver(scene, self._soft.solver, self._rigid.solver, dt=dt) if self._soft and self._rigid else None
         )

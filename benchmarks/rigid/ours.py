@@ -59,9 +59,17 @@ def box_scene(box: Box) -> Scene:
 class Run:
     """Rollouts of one of the problems: ``steps`` control steps of SUBSTEPS substeps, all environments alike."""
 
-    def __init__(self, problem: Arm | Box, *, steps: int, num_envs: int = 1, dtype: torch.dtype = torch.float64):
+    def __init__(
+        self,
+        problem: Arm | Box,
+        *,
+        steps: int,
+        num_envs: int = 1,
+        dtype: torch.dtype = torch.float64,
+        integrator: str = "midpoint",
+    ):
         scene = arm_scene(problem) if isinstance(problem, Arm) else box_scene(problem)
-        self.simulator = Simulator(scene, num_envs=num_envs, dt=DT, substeps=SUBSTEPS, dtype=dtype)
+        self.simulator = Simulator(scene, num_envs=num_envs, dt=DT, substeps=SUBSTEPS, dtype=dtype, integrator=integrator)
         state = self.simulator.reset()
         actions = torch.zeros(steps, num_envs, self.simulator.action_dim, dtype=dtype)
         if isinstance(problem, Arm):

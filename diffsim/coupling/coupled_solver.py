@@ -67,7 +67,7 @@ class CoupledSolver:
     @property
     def _kernels(self) -> SimpleNamespace:
         """Those of the present contact model."""
-        return self._made(self.rigid.event)
+        return self._made(self.rigid.stepping)
 
     def _scratch(self, name: str, size: int) -> Tensor:
         return self._buffers.empty(name, size, 1).view(-1)

@@ -14,6 +14,7 @@ from diffsim.errors import InputError, SimulationError
 from diffsim.gradients.recompute import chunk_size, chunks_from_the_end
 from diffsim.rigid.rigid_model import RigidModel
 from diffsim.rigid.rigid_records import EVENTS_LENGTH, QUANTITIES, Header, LinkPose, SceneConstants, Status
+from diffsim.rigid.time_stepping import TimeStepping
 from diffsim.scene.contact_model import ContactModel
 
 TAPE_BYTES = 64 * 1024 * 1024  # what recomputed substeps may take
@@ -23,12 +24,15 @@ BLOCK = 512  # Taichi hands a CPU thread so many consecutive iterations at least
 class RigidSolver:
     """Compiled dynamics of one scene: ``advance`` over whole rollouts, and its ``adjoint``."""
 
-    def __init__(self, model: RigidModel, *, substeps: int, dtype: torch.dtype, device: str = "cpu"):
+    def __init__(
+        self, model: RigidModel, *, substeps: int, dtype: torch.dtype, device: str = "cpu", integrator: str = "midpoint"
+    ):
         from diffsim.rigid.kernels.link_poses import pose_kernels  # they import Taichi
         from diffsim.rigid.kernels.rigid_rollout import rollout_kernels
 
         self.model = model
         self.substeps = substeps
+        self.integrator = integrator
         self.dtype = dtype
         self.device = device
         integers, reals, grids = model.arrays(substeps)
@@ -51,12 +55,18 @@ class RigidSolver:
     @property
     def _kernels(self) -> SimpleNamespace:
         """Those of the present contact model."""
-        return self._made(self.event)
+        return self._made(self.stepping)
+
+    @property
+    def stepping(self) -> TimeStepping:
+        """How a substep is made, by the integrator and the present contact model."""
+        return TimeStepping.of(self.integrator, event=self.event)
 
     @property
     def row(self) -> int:
         """Length of a row of the tape."""
-        return self.model.coordinates + 2 * self.model.dofs + self.model.dofs**2 + EVENTS_LENGTH * self.event
+        coordinates, dofs = self.model.coordinates, self.model.dofs
+        return coordinates * (1 + self.stepping.middle) + dofs * (3 + dofs) + EVENTS_LENGTH * self.event
 
     def set_contact(self, contact: ContactModel) -> None:
         """Another contact model from now on. Backward recomputes: call it for earlier rollouts first."""

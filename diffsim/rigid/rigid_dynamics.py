@@ -42,7 +42,7 @@ class Links:
 class RigidDynamics:
     """What the simulator does with rigid bodies and articulations."""
 
-    def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str):
+    def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str, integrator: str):
         on_grid = len(scene.grid_obstacles) + (scene.ground is not None)
         world = list(scene.fixed_geometries.values())
         tools = scene.tools if scene.moving_articulations else ()
@@ -50,7 +50,7 @@ class RigidDynamics:
         self.model = RigidModel(
             scene.moving_articulations, world, scene.contact, dt=dt, on_grid=on_grid, tools=tools, rigid_bodies=count
         )
-        self.solver = RigidSolver(self.model, substeps=substeps, dtype=dtype, device=device)
+        self.solver = RigidSolver(self.model, substeps=substeps, dtype=dtype, device=device, integrator=integrator)
         self.physics = RigidPhysics(scene, self.model, dtype=dtype, device=device)
         self.initial = torch.tensor(self.model.initial, dtype=dtype, device=device)
         self.initial_velocities = torch.tensor(self.model.initial_velocities(), dtype=dtype, device=device)
@@ -70,6 +70,8 @@ class RigidDynamics:
 
     def inputs(self, motion: ColliderMotion | None, num_envs: int, overrides: Mapping[str, Tensor] | None) -> Tensor:
         """The solver's rows (B, ...), see `RigidPhysics.rows`."""
+        if motion is not None and self.solver.stepping.middle:
+            motion = motion.later(0.5 * self.model.dt)
         return self.physics.rows(num_envs, overrides, motion, self.solver.substeps)
 
     def rollout(

@@ -8,9 +8,9 @@ inputs    a row per environment, differentiable: `WorldInputs`, then sections of
 `GeometryInputs`;
           at the end, for one control step, a `ToolTwist` for each tool, and for each substep a `ToolPose` for each tool
 grids     the numbers of all shapes, among them the B-spline coefficients of distance grids
-tape      a row per substep: coordinates q, velocities v, accelerations a, the factor of the matrix (dofs x dofs), with soft
-bodies
-          an external `Wrench` per link, and in event mode how many events there were and MAX_EVENTS rows of `Event`
+tape      a row per substep: coordinates q and velocities v at its start, accelerations a, the factors of the matrix (dofs,
+          squared) and where their rows begin (dofs); the coordinates in its middle, where a substep has one; with soft
+          bodies an external `Wrench` per link; and in event mode how many events there were and MAX_EVENTS rows of `Event`
 work      scratch of a lane: a `LinkForward` or `LinkAdjoint` per link, a `DofWork` per dof; the right-hand side (dofs) and the
           adjoints of q and v; what the contacts' solve needs: see the end of `Header`
 status    a `Status` per environment
@@ -70,8 +70,7 @@ class Header(Record):
     # sections of a lane's scratch
     dof_work = field()
     vector = field(meaning="the right-hand side, later the acceleration or its adjoint; then the adjoints of q and v")
-    row_begins = field(meaning="where the rows of the matrix begin (dofs)")
-    smooth_matrix = field(meaning="the matrix without contact (dofs x dofs)")
+    smooth_matrix = field(meaning="the matrix without contact (dofs x dofs), and where its rows begin")
     newton = field(meaning="right-hand side without contact, residual, step, dry friction's w and rates (dofs each)")
     pair_work = field(meaning="a `PairWork` per pair")
     contact_columns = field(meaning="`ContactColumn` of all pairs")
@@ -312,6 +311,8 @@ class LinkForward(LinkWork):
     mass = field(1, "kg")
     moment = field(3, "kg m", "mass times the centre of mass from the origin")
     inertia = field(6, "kg m^2", "as LinkInputs.inertia, about the origin, in the world's axes")
+    momentum = field(3, "kg m/s")
+    flux = field(9, "kg m^2/s", "by rows: sum over the mass of (velocity) (place from the origin)^T")
 
 
 class LinkAdjoint(LinkWork):
@@ -351,6 +352,9 @@ class DofWork(Record):
 
     axis = field(3, "1", "velocity of the origin where the dof slides, else angular velocity")
     slide = field(3, "m/rad", "velocity of the origin where the dof is a SCREW")
+    axis_rate = field(3, "1/s", "of the axis, seen from the parent: of one that does not turn with the parent alone")
+    later_angular = field(3, "1", "h later, if velocities last: angular velocity, and ...")
+    later_linear = field(3, "1 or m/rad", "... velocity of the point that is then where the origin is now")
 
 
 class ContactColumn(Record):
@@ -407,7 +411,10 @@ class Status(Record):
 WILD_VELOCITY, NOT_POSITIVE = 1, 2
 QUANTITIES = {
     WILD_VELOCITY: ("velocity", "is not finite or above 1e8"),
-    NOT_POSITIVE: ("mass matrix", "is not positive definite: a link has no inertia, or a contact is far too stiff for dt"),
+    NOT_POSITIVE: (
+        "mass matrix",
+        "is not positive definite: a link has no inertia or turns by more than a radian in dt, or a contact is far too stiff for it",
+    ),
 }
 
 CUTOFF = 40.0  # compliant contacts and limits beyond so many smoothing lengths are left out

@@ -1,9 +1,9 @@
 """The equations of docs/rigid.md once more in plain torch, differentiated by autograd: slow, short, and independent.
 
 It is built otherwise than the kernels: geometric Jacobians of every link in the world's frame, the mass matrix as the sum of
-J^T diag(m, I) J, the bias force from the Jacobians' time derivatives, contact forces in the world's frame, one dense solve.
-One environment, f64. Stacked parameters follow the links, geometries and actuators of all articulations in their order.
-"""
+J^T diag(m, I) J, the bias force from the Jacobians' time derivatives and its polarised form from its values at sums and
+differences of velocities, contact forces in the world's frame, one dense solve. One environment, f64. Stacked parameters follow
+the links, geometries and actuators of all articulations in their order."""
 
 from __future__ import annotations
 
@@ -170,6 +170,7 @@ class RigidOracle:
         contact_smoothing: d, metres.
         slip_speed: eps, m/s (of a joint's dry friction in the joint's unit).
         restitution_speed: s, m/s.
+        integrator: as the simulator's.
     """
 
     def __init__(
@@ -183,8 +184,10 @@ class RigidOracle:
         contact_smoothing: float = 1e-3,
         slip_speed: float = 1e-2,
         restitution_speed: float = 1e-2,
+        integrator: str = "midpoint",
     ):
         self.articulations, self.dt, self.d = list(articulations), dt, contact_smoothing
+        self.integrator = integrator
         self.slip, self.s, self.contact_stiffness, self.gravity = slip_speed, restitution_speed, contact_stiffness, gravity
         self.links: list[Link] = []
         self.owner: list[Articulation] = []
@@ -342,6 +345,13 @@ class RigidOracle:
         if inertia.dim() == 2:
             inertia = inertia[:, torch.tensor(SYMMETRIC)]
         return pose.rotation @ inertia @ pose.rotation.transpose(1, 2)
+
+    def bias(self, pose: Pose, v: Tensor, given: dict) -> Tensor:
+        """Inertial forces (nv,) at v without acceleration, gravity left out: quadratic in v."""
+        _, J_c, J_w, bias_c, bias_w = self.center_motion(pose, v, given["links"]["center"])
+        inertia, omega = self.world_inertia(pose, given), J_w @ v
+        torque = (inertia @ bias_w[..., None])[..., 0] + cross(omega, (inertia @ omega[..., None])[..., 0])
+        return torch.einsum("l,lik,li->k", given["links"]["mass"], J_c, bias_c) + torch.einsum("lik,li->k", J_w, torque)
 
     def momentum(self, q: Tensor, v: Tensor, parameters: Parameters | None = None) -> tuple[Tensor, Tensor]:
         """Total momentum (3,) and angular momentum about the world's origin (3,)."""
@@ -503,12 +513,15 @@ class RigidOracle:
         given = self._merged(parameters)
         u = torch.zeros(self.nu, dtype=torch.float64) if u is None else u
         pose, mass = self.pose(q), given["links"]["mass"]
-        _, J_c, J_w, bias_c, bias_w = self.center_motion(pose, v, given["links"]["center"])
-        inertia, omega = self.world_inertia(pose, given), J_w @ v
+        _, J_c, J_w, _, _ = self.center_motion(pose, v, given["links"]["center"])
+        inertia = self.world_inertia(pose, given)
         M = torch.einsum("l,lik,lij->kj", mass, J_c, J_c) + torch.einsum("lik,lij,ljm->km", J_w, inertia, J_w)
         M = M + torch.diag(given["joints"]["armature"][self.dof_link])
-        torque = (inertia @ bias_w[..., None])[..., 0] + cross(omega, (inertia @ omega[..., None])[..., 0])
-        c = torch.einsum("l,lik,li->k", mass, J_c, bias_c - given["gravity"]) + torch.einsum("lik,li->k", J_w, torque)
+        bias, unit = (lambda x: self.bias(pose, x, given)), torch.eye(self.nv, dtype=torch.float64)
+        c = bias(v) - torch.einsum("l,lik,i->k", mass, J_c, given["gravity"])
+        if self.integrator == "midpoint":  # the column of B(v, .) for each dof: B(v, w) = (c(v + w) - c(v - w)) / 4
+            C = torch.stack([0.25 * (bias(v + e) - bias(v - e)) for e in unit], dim=1)
+            M = M + self.dt * C
         D_joint, tau_joint = self.joint_forces(q, v, u, given)
         right, A = tau_joint - c + (0.0 if external is None else external), M + self.dt * D_joint
         found = []
@@ -539,8 +552,10 @@ class RigidOracle:
             parameters: some of those of `parameters()`, in the same nesting; an inertia is (L, 3, 3) or (L, 6) as xx, yy, zz,
                 yz, xz, xy.
         """
-        new = v + self.dt * self.acceleration(q, v, u, external, parameters)
-        return self.integrate(q, new, self.dt), new
+        part = 0.5 if self.integrator == "midpoint" else 1.0
+        at = self.integrate(q, v, (1.0 - part) * self.dt) if part < 1.0 else q
+        new = v + self.dt * self.acceleration(at, v, u, external, parameters)
+        return self.integrate(at, new, part * self.dt), new
 
     def rollout(self, q: Tensor, v: Tensor, controls: Tensor, substeps: int = 1, external: Tensor | None = None,
                 parameters: Parameters | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip

@@ -10,6 +10,7 @@ from diffsim import runtime
 from diffsim.rigid.multibody_solver import RigidSolver
 from diffsim.rigid.rigid_model import RigidModel
 from diffsim.rigid.rigid_records import ActuatorInputs, GeometryInputs, LinkInputs
+from diffsim.rigid.time_stepping import INTEGRATORS
 from diffsim.scene.articulation import Articulation, Geometry
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.shapes import Plane
@@ -30,7 +31,8 @@ class Pair:
     """The same scene in the kernels and in the oracle."""
 
     def __init__(
-        self, articulations: list[Articulation], *, ground: bool = False, substeps: int = 1, contact: ContactModel = CONTACT
+        self, articulations: list[Articulation], *, ground: bool = False, substeps: int = 1, integrator: str = "midpoint",
+        contact: ContactModel = CONTACT,
     ):
         runtime.start("cpu")
         _height, friction, restitution, stiffness = GROUND
@@ -39,10 +41,11 @@ class Pair:
         self.model = RigidModel(articulations, world, contact, dt=DT)
         if not contact.compliant:  # what is compared is contact without events
             self.model.events = False
-        self.solver = RigidSolver(self.model, substeps=substeps, dtype=torch.float64)
+        self.solver = RigidSolver(self.model, substeps=substeps, dtype=torch.float64, integrator=integrator)
         self.oracle = RigidOracle(
             articulations, ground=GROUND if ground else None, dt=DT, contact_stiffness=contact.stiffness,
             contact_smoothing=self.model.smoothing, slip_speed=contact.slip_speed, restitution_speed=contact.restitution_speed,
+            integrator=integrator,
         )  # fmt: skip
         self.substeps = substeps
         self.ground = ground
@@ -137,8 +140,9 @@ def state(model: RigidModel, *, seed: int, spread: float = 0.2) -> tuple[np.ndar
     return model.initial + spread * rng.normal(size=model.coordinates), rng.normal(size=model.dofs)
 
 
-def test_an_arm_of_every_joint_and_actuator() -> None:
-    pair = Pair([arm()], substeps=3)
+@pytest.mark.parametrize("integrator", INTEGRATORS)
+def test_an_arm_of_every_joint_and_actuator(integrator) -> None:
+    pair = Pair([arm()], substeps=3, integrator=integrator)
     q, v = state(pair.model, seed=3)
     controls = np.random.default_rng(4).normal(size=(2, len(pair.model.actuators)))
     pair.compare(q, v, controls)

@@ -12,8 +12,9 @@ from diffsim.coupling.coupled_records import CONTACT, SWEEPS, ContactBars, Motio
 from diffsim.coupling.kernels.particle_contact import ContactNotes, particle_contact
 from diffsim.rigid.kernels.rigid_memory import RigidMemory, RigidPlace, model_rows
 from diffsim.rigid.kernels.rigid_substep import substep_stages
-from diffsim.rigid.rigid_records import EVENTS_LENGTH, Header, Wrench
+from diffsim.rigid.rigid_records import Header, Wrench
 from diffsim.rigid.rigid_records import Status as RigidStatus
+from diffsim.rigid.time_stepping import TimeStepping
 from diffsim.soft.kernels.boxes import empty_box, node_count, row_count
 from diffsim.soft.kernels.grid_update import grid_stage
 from diffsim.soft.kernels.particles import particle_stages
@@ -39,15 +40,14 @@ def coupled_kernels(
     viscous: bool,
     further: tuple[Any, ...],
     joint_kinds: tuple[Any, ...],
-    event: bool,
+    stepping: TimeStepping,
 ) -> SimpleNamespace:
     """The kernels ``forward`` and ``adjoint``; precision, laws and ``viscous`` as of `soft_lanes.lane_kernels`; for the shapes
-    of every scene and the classes ``further`` (`diffsim.scene.shapes.distance_kinds`), and those kinds of joints; with
-    ``event``, rigid bodies' fast impacts are events."""
+    of every scene and the classes ``further`` (`diffsim.scene.shapes.distance_kinds`), and those kinds of joints."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     particles = particle_stages(real, laws, viscous, width=LANE_WIDTH, shared_grid=False)
     nodes = grid_stage(real, shared_grid=False)
-    rigid, rows = substep_stages(real, joint_kinds, tools=True, event=event, further=further), model_rows()
+    rigid, rows = substep_stages(real, joint_kinds, tools=True, stepping=stepping, further=further), model_rows()
     contact = particle_contact(real, particles, further)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
@@ -64,12 +64,6 @@ def coupled_kernels(
             (at.frames + n) * FRAME,
             (at.bars + n) * Component.SIZE,
         )
-
-    @ti.func
-    def row_length(m: ti.template()):
-        """Length of a row of the rigid tape."""
-        _v, _a, _matrix, _wrenches, events = rows.row_parts(m, 0, True)
-        return events + ti.static(EVENTS_LENGTH if event else 0)
 
     @ti.func
     def advance(
@@ -163,7 +157,7 @@ def coupled_kernels(
                 lane = iteration // BLOCK
                 substeps, count = sizes[Sizes.substeps], sizes[Sizes.particles]
                 coordinates, dofs = integers[Header.coordinates], integers[Header.dofs]
-                width, work_at = row_length(m), lane * integers[Header.work]
+                width, work_at = rows.row_length(m, True, stepping), lane * integers[Header.work]
                 vector, running_q, running_v = rows.scratch_parts(m, work_at)
                 velocity_at = lane * velocity_capacity
                 e = lane
@@ -186,13 +180,13 @@ def coupled_kernels(
                         kept = ti.select(keep == 1, e * substeps + s, lane)
                         box = first_box + Box.SIZE * s
                         next_box, grid_at, contacts_at = box + Box.SIZE, kept * capacity, kept * CONTACT * count
-                        v_at, a, matrix, wrenches, events = rows.row_parts(m, row, True)
+                        q_at, v_at, a, matrix, wrenches, events = rows.row_parts(m, row, True, stepping.middle)
                         step = ti.static(SubstepPlace(e, s, box, next_box, grid_at, velocity_at))
                         at = ti.static(TileRows(tiles, now, new, frame_row))
                         bodies_at = ti.static(
                             RigidPlace(
-                                rigid_inputs, row, v_at, a, work_at, vector, running_q, running_v, s, control, matrix, wrenches,
-                                events, new_row, e, 0,
+                                rigid_inputs, q_at, v_at, a, work_at, vector, running_q, running_v, s, control, matrix,
+                                wrenches, events, new_row, e, 0, row,
                             )
                         )  # fmt: skip
                         if node_count(boxes, box) > capacity:
@@ -239,7 +233,7 @@ def coupled_kernels(
                 lane = iteration // BLOCK
                 substeps, count = sizes[Sizes.substeps], sizes[Sizes.particles]
                 coordinates, dofs = integers[Header.coordinates], integers[Header.dofs]
-                width, work_at = row_length(m), lane * integers[Header.work]
+                width, work_at = rows.row_length(m, True, stepping), lane * integers[Header.work]
                 vector, running_q, running_v = rows.scratch_parts(m, work_at)
                 velocity_at, bar_row = lane * velocity_capacity, lane * tiles
                 bars_at = lane * (ContactBars.SIZE + MotionBars.SIZE) * count
@@ -259,14 +253,15 @@ def coupled_kernels(
                         s = substeps - 1 - reverse
                         now, new = (e * (substeps + 1) + s) * tiles, (e * (substeps + 1) + s + 1) * tiles
                         row, box = (e * (substeps + 1) + s) * width, (e * (substeps + 1) + s) * Box.SIZE
+                        new_row = row + width
                         grid_at, contacts_at = (e * substeps + s) * capacity, (e * substeps + s) * CONTACT * count
-                        v_at, a, matrix, wrenches, events = rows.row_parts(m, row, True)
+                        q_at, v_at, a, matrix, wrenches, events = rows.row_parts(m, row, True, stepping.middle)
                         step = ti.static(SubstepPlace(e, s, box, None, grid_at, velocity_at, velocity_at, e, lane))
                         at = ti.static(TileRows(tiles, now, new, bars=bar_row))
                         bodies_at = ti.static(
                             RigidPlace(
-                                rigid_inputs, row, v_at, a, work_at, vector, running_q, running_v, s, control, matrix, wrenches,
-                                events,
+                                rigid_inputs, q_at, v_at, a, work_at, vector, running_q, running_v, s, control, matrix,
+                                wrenches, events, new_row, e, 0, row,
                             )
                         )  # fmt: skip
                         notes = ti.static(ContactNotes(contacts, contacts_at, grips, contact_bars, bars_at))

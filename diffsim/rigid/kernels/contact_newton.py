@@ -25,7 +25,7 @@ its transpose (implicit function theorem). Dry friction of joints is the same in
 from types import SimpleNamespace
 
 from diffsim.compiler import ti
-from diffsim.rigid.kernels.lu import linear_stage
+from diffsim.rigid.kernels.lu import lu_stage
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
@@ -46,7 +46,7 @@ FULL_STEPS = 12  # after these, two of three steps are halved: cycles end so
 
 def newton_stage(real) -> SimpleNamespace:
     """``solve`` and ``dry_friction_adjoint``."""
-    vf, rows, linear = vector_functions(real), model_rows(), linear_stage(real)
+    vf, rows, linear = vector_functions(real), model_rows(), lu_stage(real)
     vec3, load = vf.vec3, vf.load
     # squares of a step's relative size: after a small one the factor is found once more, after a tiny one it is as good as that
     small, tiny = (2.0**-64, 2.0**-84) if real == ti.f64 else (2.0**-36, 2.0**-42)
@@ -55,13 +55,10 @@ def newton_stage(real) -> SimpleNamespace:
     @ti.func
     def parts(m: ti.template(), at: ti.template()):
         """Where in work the right-hand side, the residual and the step stand (then the directions and rates of the dofs' dry
-        friction), the rows' begins and the matrix A."""
+        friction), and the matrix A."""
         force = at.work + m.integers[Header.newton]
         dofs = m.integers[Header.dofs]
-        return (
-            force, force + dofs, force + 2 * dofs, at.work + m.integers[Header.row_begins],
-            at.work + m.integers[Header.smooth_matrix],
-        )  # fmt: skip
+        return force, force + dofs, force + 2 * dofs, at.work + m.integers[Header.smooth_matrix]
 
     @ti.func
     def plus_outer(x, y, z, a, b):
@@ -99,11 +96,11 @@ def newton_stage(real) -> SimpleNamespace:
         tape."""
         h, eps = m.reals[SceneConstants.dt], m.reals[SceneConstants.slip_speed]
         dofs = m.integers[Header.dofs]
-        force_at, residual, step, begins, smooth = parts(m, at)
+        force_at, residual, step, smooth = parts(m, at)
         for i in range(dofs):
             m.work[residual + i] = m.work[force_at + i]
         for i in range(dofs):
-            begin = linear.row_begin(m.work, begins, i)
+            begin = linear.row_begin(m.work, smooth, dofs, i)
             a_i, total = m.tape[at.a + i], m.work[smooth + i * dofs + i] * m.tape[at.a + i]
             for j in range(begin, i):
                 total = total + m.work[smooth + i * dofs + j] * m.tape[at.a + j]
@@ -211,10 +208,10 @@ def newton_stage(real) -> SimpleNamespace:
 
     @ti.func
     def solve(m: ti.template(), at: ti.template()):
-        """From b in ``at.vector`` and A, of which the lower triangle counts, in the tape: the acceleration and the factor of the
-        matrix -dr/da are left in the tape. Returns -1, or the first row that is not positive definite."""
+        """From b in ``at.vector`` and A in the tape: its lower triangle and, above the diagonal, by how much the entry exceeds its
+        mirror image. The acceleration and the factor of the matrix -dr/da are left in the tape. Returns -1, or the first row that is not positive definite."""
         h, dofs = m.reals[SceneConstants.dt], m.integers[Header.dofs]
-        force, residual, step, begins, smooth = parts(m, at)
+        force, residual, step, smooth = parts(m, at)
         nonlinear, wrong = 0, -1
         for pair in range(m.integers[Header.pairs]):
             if m.work[at.work + m.integers[Header.pair_work] + PairWork.SIZE * pair + PairWork.contacts] > 0.0:
@@ -224,32 +221,33 @@ def newton_stage(real) -> SimpleNamespace:
             if m.inputs[rows.link_inputs(m, at, link) + LinkInputs.friction_loss] > 0.0:
                 nonlinear = 1
             for other in range(k):
-                m.tape[at.matrix + other * dofs + k] = m.tape[at.matrix + k * dofs + other]
+                upper = at.matrix + other * dofs + k
+                m.tape[upper] = m.tape[upper] + m.tape[at.matrix + k * dofs + other]
             if not m.tape[at.matrix + k * dofs + k] > 0.0 and wrong < 0:
                 wrong = k
         if nonlinear == 0:
-            wrong = linear.factorise(m.tape, at.matrix, dofs, m.work, begins)
-            linear.solve(m.tape, at.matrix, dofs, m.work, begins, m.work, at.vector)
+            wrong = linear.factorise(m.tape, at.matrix, dofs)
+            linear.solve(m.tape, at.matrix, dofs, m.work, at.vector)
             for k in range(dofs):
                 m.tape[at.a + k] = m.work[at.vector + k]
         else:
-            linear.find_rows(m.tape, at.matrix, dofs, m.work, begins)
             for n in range(dofs * dofs):
                 m.work[smooth + n] = m.tape[at.matrix + n]
+            linear.find_rows(m.work, smooth, dofs)
             for k in range(dofs):
                 m.work[force + k] = m.work[at.vector + k]
                 guess = ti.cast(0.0, real)
                 if at.substep > 0:  # within a control step the acceleration of the substep before, which stands where it was kept
-                    guess = m.tape[at.a + k - (at.new - at.q)]
+                    guess = m.tape[at.a + k - (at.new - at.start)]
                 m.tape[at.a + k] = guess
             which, evaluations, share = FIRST, 0, ti.cast(1.0, real)
             while evaluations < EVALUATIONS:
                 evaluate(m, at, which, share)
                 evaluations += 1
-                _row = linear.factorise(m.tape, at.matrix, dofs, m.work, begins)
+                _row = linear.factorise(m.tape, at.matrix, dofs)
                 for k in range(dofs):
                     m.work[step + k] = m.work[residual + k]
-                linear.solve(m.tape, at.matrix, dofs, m.work, begins, m.work, step)
+                linear.solve(m.tape, at.matrix, dofs, m.work, step)
                 share = ti.cast(1.0, real)
                 if which == ANOTHER and evaluations > FULL_STEPS and evaluations % 3 != 0:
                     share = ti.cast(0.5, real)
@@ -261,11 +259,11 @@ def newton_stage(real) -> SimpleNamespace:
                     reference = reference + h * h * m.work[force + k] * m.work[force + k] / diagonal
                     m.tape[at.a + k] = m.tape[at.a + k] + share * m.work[step + k]
                 close = ti.cast(ti.static(tiny), real)
-                if at.new == at.q:
+                if at.new == at.start:
                     close = ti.cast(ti.static(enough), real)
                 if which == LAST or not size > close * reference:
                     evaluations = EVALUATIONS
-                elif (at.new != at.q and size <= ti.static(small) * reference) or evaluations == EVALUATIONS - 1:
+                elif (at.new != at.start and size <= ti.static(small) * reference) or evaluations == EVALUATIONS - 1:
                     which = LAST
                 else:
                     which = ANOTHER

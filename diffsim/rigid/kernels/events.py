@@ -263,7 +263,7 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
                 p, Q, v, w = flight.flown(m, at, from_q, from_v, flight.acceleration_at(m, at, i), h - since)
                 flight.put(m, new_q, new_v, p, Q, v, w)
             else:
-                joints.integrate(m, at, i)
+                joints.integrate(m, at, i, h)
 
     @ti.func
     def integrate_adjoint(m: ti.template(), at: ti.template()):
@@ -287,7 +287,7 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
                     vf.load_quaternion(m.work, q_bar + FreeState.quaternion), velocity_bar, spin_bar,
                 )  # fmt: skip
             else:
-                joints.integrate_adjoint(m, at, i)
+                joints.integrate_adjoint(m, at, i, h)
         for back in range(count):
             strike_adjoint(m, at, count - 1 - back)
 
