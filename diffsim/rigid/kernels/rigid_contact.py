@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
 from diffsim.rigid.kernels.compliance import compliance
+from diffsim.rigid.kernels.contact_points import point_stage
 from diffsim.rigid.kernels.distance import distance_stage
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
@@ -34,7 +35,6 @@ from diffsim.rigid.rigid_records import (
     LinkIndices,
     LinkWork,
     PairIndices,
-    Point,
     SceneConstants,
 )
 
@@ -56,7 +56,7 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
     `distance_stage`."""
     vf, rows = vector_functions(real), model_rows()
     law = compliance(real)
-    surfaces = distance_stage(real, further)
+    surfaces, points = distance_stage(real, further), point_stage(real)
     vec3, mat3, load, add = vf.vec3, vf.mat3, vf.load, vf.add
 
     @ti.func
@@ -73,19 +73,6 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
         """Whether bounding spheres say that a pair is beyond reach; ``center`` is that of geometry a in b's frame."""
         reach = scale_a * m.reals[rows.geometry_constants(m, a) + GeometryConstants.reach]
         return surfaces.ball_distance(m, b, scale_b, center) > reach + CUTOFF * m.reals[SceneConstants.smoothing]
-
-    @ti.func
-    def end_point(m: ti.template(), a, b):
-        """One past the last point of geometry a that meets geometry b: with a plane only the corners of a's hull do."""
-        indices = rows.geometry_indices(m, a)
-        end = m.integers[indices + GeometryIndices.end_point]
-        if m.integers[rows.geometry_indices(m, b) + GeometryIndices.distance] == PLANE:
-            end = m.integers[indices + GeometryIndices.end_plane_point]
-        return end
-
-    @ti.func
-    def sample_point(m: ti.template(), point):
-        return load(m.reals, m.integers[Header.points] + Point.SIZE * point)
 
     @ti.func
     def relative_motion(m: ti.template(), pair: ti.template(), motion: ti.template()):
@@ -183,12 +170,11 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
             row_a, row_b = rows.geometry_indices(m, a), rows.geometry_indices(m, b)
             in_a, in_b = rows.geometry_inputs(m, at, a), rows.geometry_inputs(m, at, b)
             scale_a, scale_b = m.inputs[in_a + GeometryInputs.scale], m.inputs[in_b + GeometryInputs.scale]
-            block_a, center_a, _rot_a = surfaces.frame(m, at, a)
+            block_a, center_a, rot_a = surfaces.frame(m, at, a)
             block_b, center_b, rot_b = surfaces.frame(m, at, b)
             center = rot_b.transpose() @ (center_a - center_b)
             if not apart(m, a, b, scale_a, scale_b, center):
                 mu, e, k = mean_properties(m, in_a, in_b)
-                radius = scale_a * m.reals[rows.geometry_constants(m, a) + GeometryConstants.point_radius]
                 from_link = scale_a * vf.load_matrix(m.work, block_a + LinkWork.rotation)
                 to_b = rot_b.transpose() @ from_link
                 arm_a = center_a - load(m.work, block_a + LinkWork.position)
@@ -197,14 +183,17 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                 u_center, omega = relative_motion(m, links, MOTION)
                 force, torque, D_sum, D_first, D_second = zero, zero, none, zero, none
                 nx, ny, nz, tx, ty, tz, mx, my, mz = zero, zero, zero, zero, zero, zero, zero, zero, zero
-                touching = 0
-                for point in range(m.integers[row_a + GeometryIndices.first_point], end_point(m, a, b)):
-                    own = sample_point(m, point)
-                    y = center + to_b @ own
+                touching, view = 0, vec3(0.0, 0.0, 1.0)
+                for point in range(m.integers[row_a + GeometryIndices.first_point], points.end_point(m, a, b)):
+                    row = points.point_row(m, point)
+                    own, plain_radius = points.ball(m, a, row, view)
+                    y, radius = center + to_b @ own, scale_a * plain_radius
                     sdf, g = y[2], vec3(0.0, 0.0, 1.0)
                     if m.integers[row_b + GeometryIndices.distance] != PLANE:
                         sdf, g, _hessian = surfaces.distance(m, b, scale_b, y, False)
                         g = g / ti.sqrt(g.dot(g))
+                    if points.is_center(m, row):
+                        view = rot_a.transpose() @ (rot_b @ g)
                     phi = compliant_gap(m, pair, d, sdf - radius)
                     if phi < CUTOFF * d:
                         touching = 1
@@ -274,14 +263,12 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
             row_a, row_b = rows.geometry_indices(m, a), rows.geometry_indices(m, b)
             in_a, in_b = rows.geometry_inputs(m, at, a), rows.geometry_inputs(m, at, b)
             scale_a, scale_b = m.inputs[in_a + GeometryInputs.scale], m.inputs[in_b + GeometryInputs.scale]
-            block_a, center_a, _rot_a = surfaces.frame(m, at, a)
+            block_a, center_a, rot_a = surfaces.frame(m, at, a)
             block_b, center_b, rot_b = surfaces.frame(m, at, b)
             to_b = rot_b.transpose()
             center = to_b @ (center_a - center_b)
             if not apart(m, a, b, scale_a, scale_b, center):
                 mu, e, k = mean_properties(m, in_a, in_b)
-                plain_radius = m.reals[rows.geometry_constants(m, a) + GeometryConstants.point_radius]
-                radius = scale_a * plain_radius
                 link_rot = vf.load_matrix(m.work, block_a + LinkWork.rotation)
                 arm_a = center_a - load(m.work, block_a + LinkWork.position)
                 arm_b = center_a - load(m.work, block_b + LinkWork.position)
@@ -294,13 +281,21 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                 x_total, x_moment, y_total, y_moment = zero, zero, zero, zero
                 scale_a_bar, scale_b_bar, mu_bar, e_bar, k_bar = none, none, none, none, none
                 touching = 0
-                for point in range(m.integers[row_a + GeometryIndices.first_point], end_point(m, a, b)):
-                    place = link_rot @ sample_point(m, point)
+                # of the last center: its view, and the place, the arm, and the distance's derivatives there
+                view, y_center, arm_center, g_center = vec3(0.0, 0.0, 1.0), zero, zero, vec3(0.0, 0.0, 1.0)
+                hessian_center = mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+                for point in range(m.integers[row_a + GeometryIndices.first_point], points.end_point(m, a, b)):
+                    row = points.point_row(m, point)
+                    own, plain_radius = points.ball(m, a, row, view)
+                    place, radius = link_rot @ own, scale_a * plain_radius
                     arm = scale_a * place
                     y = center + to_b @ arm
                     sdf, g, hessian = y[2], vec3(0.0, 0.0, 1.0), mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
                     if m.integers[row_b + GeometryIndices.distance] != PLANE:
                         sdf, g, hessian = surfaces.distance(m, b, scale_b, y, True)
+                    if points.is_center(m, row):
+                        view = rot_a.transpose() @ (rot_b @ (g / ti.sqrt(g.dot(g))))
+                        y_center, arm_center, g_center, hessian_center = y, arm, g, hessian
                     phi = compliant_gap(m, pair, d, sdf - radius)
                     if phi < CUTOFF * d:
                         touching = 1
@@ -339,6 +334,20 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                         # parameters: sdf = s sdf_1(y / s), its gradient is that of sdf_1 at y / s
                         scale_a_bar = scale_a_bar + x_bar.dot(place) + plain_radius * radius_bar
                         scale_b_bar = scale_b_bar + (phi_bar * (sdf - g.dot(y)) - bend.dot(y)) / scale_b
+                        if points.moves(m, row):
+                            # by the view, which turns with both links and is the normal at the center
+                            own_bar = link_rot.transpose() @ (scale_a * x_bar)
+                            view_bar = points.ball_adjoint(m, a, row, view, own_bar, scale_a * radius_bar)
+                            n_center, n_bar = rot_a @ view, rot_a @ view_bar
+                            steep = ti.sqrt(g_center.dot(g_center))
+                            bend, y_bar = surface_adjoint(
+                                rot_b, g_center / steep, g_center, steep, hessian_center, n_bar, none
+                            )
+                            x_total, y_total = x_total + y_bar, y_total + y_bar
+                            x_moment = x_moment + arm_center.cross(y_bar) - n_center.cross(n_bar)
+                            y_moment = y_moment + y_bar.cross(arm_center) + n_center.cross(n_bar)
+                            scale_a_bar = scale_a_bar + y_bar.dot(arm_center) / scale_a
+                            scale_b_bar = scale_b_bar - bend.dot(y_center) / scale_b
                         mu_bar, e_bar, k_bar = mu_bar + N * t * D_t_bar, e_bar + point_e_bar, k_bar + point_k_bar
                 if touching == 1:
                     relative_motion_adjoint(m, links, MOTION, MOTION_BAR, u_total, omega_total)
@@ -357,7 +366,6 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
 
     return SimpleNamespace(
         contacts=contacts, contacts_adjoint=contacts_adjoint, distance=surfaces.distance,
-        ball_distance=surfaces.ball_distance, end_point=end_point,
-        sample_point=sample_point, mean_properties=mean_properties, surface_adjoint=surface_adjoint,
+        ball_distance=surfaces.ball_distance, points=points, mean_properties=mean_properties, surface_adjoint=surface_adjoint,
         add_properties=add_properties,
     )  # fmt: skip

@@ -1,0 +1,130 @@
+"""What stands for a shape where it touches others: balls, of which some move within the shape to where it is deepest.
+
+A ball that stands still is exact for corners, spheres and segments. A round shape would be a polygon of such balls, and a
+polygon does not roll. So a wheel has a ball that moves on its rim, and an ellipsoid one that moves all over it, each to the
+point that lies deepest against the normal n of the other surface, taken at a ``CENTER``: of the ellipsoid of semi-axes a round
+the center, a circle among them, this is
+
+    x(n) = -A n / h,     A = diag(a^2),     h = sqrt(n . A n),
+
+exact where n is the same all over the contact: on planes and flat faces, and on what the center is nearest to across it. The
+moving ball is only a place: velocities are those of the body's material there, so that a wheel rolls and does not slide.
+
+Where a wheel lies flat its deepest point may be anywhere. For h below ``FLAT`` times the longest semi-axis, 1 / h is replaced by
+the parabola that continues it, so that the ball moves to the center, and ``SPOKE``s carry the wheel: balls on its rim that stand
+still. They are out of the way while it rolls on its side: for s, the sine of the angle between n and the axis, a spoke is
+shorter by the share ``retreat`` s^2, that of the sagitta of the polygon of all spokes. The balls of a torus shrink by as much,
+by ``shrinkage`` s^2, so that they do not enter its hole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# what a point does: a ball that stands still; a point without a ball, where the other surface's normal is taken for the points
+# that follow it; a ball where an ellipsoid round the center is deepest; a ball on the rim of a wheel that may lie flat
+BALL, CENTER, DEEPEST, SPOKE = range(4)
+FLAT = 2.0**-7  # radians: a wheel tilted by less lies on its spokes
+NOTHING = -1e6  # m, radius of what is no ball: it touches nothing
+
+
+@dataclass(frozen=True, eq=False)
+class ContactPoints:
+    """P points of a shape, in its frame, in metres. Make them by `balls`, `wheel` and `deepest`, and add them up.
+
+    Attributes:
+        positions: (P, 3) of the balls; of those that move, of their centers.
+        radii: (P,) of the balls, which touch the surface from within.
+        kinds: (P,) BALL, CENTER, DEEPEST or SPOKE. Points that move follow their center.
+        extents: (P, 3): semi-axes of DEEPEST points, spokes from the center; else zero.
+        retreats: (P,) shares of spokes.
+        shrinkages: (P,) of the balls on spokes, metres.
+        on_planes: (P,) whether they meet planes. Of flat faces only the corners need to: the others never come first.
+    """
+
+    positions: np.ndarray
+    radii: np.ndarray
+    kinds: np.ndarray
+    extents: np.ndarray
+    retreats: np.ndarray
+    shrinkages: np.ndarray
+    on_planes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __add__(self, other: ContactPoints) -> ContactPoints:
+        return ContactPoints(*(np.concatenate(pair) for pair in zip(self._columns, other._columns, strict=True)))
+
+    @property
+    def _columns(self) -> tuple[np.ndarray, ...]:
+        return self.positions, self.radii, self.kinds, self.extents, self.retreats, self.shrinkages, self.on_planes
+
+    @classmethod
+    def balls(
+        cls,
+        positions: np.ndarray | Sequence[Sequence[float]],
+        radii: np.ndarray | float = 0.0,
+        on_planes: np.ndarray | bool = True,
+    ) -> ContactPoints:
+        """Balls that stand still. positions (P, 3), radii (P,) or one for all."""
+        positions = np.asarray(positions, dtype=float).reshape(-1, 3)
+        count = len(positions)
+        radii, on_planes = np.broadcast_to(radii, count), np.broadcast_to(on_planes, count)
+        return cls(
+            positions, radii.astype(float), np.full(count, BALL), np.zeros((count, 3)), np.zeros(count), np.zeros(count),
+            on_planes.astype(bool),
+        )  # fmt: skip
+
+    @classmethod
+    def deepest(
+        cls, semi_axes: Sequence[float], radius: float = 0.0, center: Sequence[float] = (0.0, 0.0, 0.0), on_planes: bool = True
+    ) -> ContactPoints:
+        """A ball that moves on an ellipsoid of these semi-axes along the shape's axes, with its center."""
+        return cls(
+            np.array([center, center], dtype=float), np.array([NOTHING, radius]), np.array([CENTER, DEEPEST]),
+            np.array([(0.0, 0.0, 0.0), semi_axes], dtype=float), np.zeros(2), np.zeros(2), np.full(2, on_planes),
+        )  # fmt: skip
+
+    @classmethod
+    def wheel(
+        cls, circle: float, radius: float = 0.0, *, z: float = 0.0, spokes: int = 8, hollow: bool = False, on_planes: bool = True
+    ) -> ContactPoints:
+        """A ball of ``radius`` that moves on a circle round local z, and as many as ``spokes`` that stand still on it.
+
+        Args:
+            circle: the circle's radius; 0 makes one ball that stands still.
+            z: of the circle.
+            hollow: whether others may touch the circle from within.
+        """
+        if circle == 0.0:
+            return cls.balls([(0.0, 0.0, z)], radius, on_planes)
+        moving = cls.deepest((circle, circle, 0.0), radius, (0.0, 0.0, z), on_planes)
+        angles = 2.0 * np.pi * np.arange(spokes) / max(spokes, 1)
+        extents = circle * np.stack([np.cos(angles), np.sin(angles), np.zeros(spokes)], axis=1)
+        sagitta = 1.0 - np.cos(np.pi / max(spokes, 1))
+        standing = cls(
+            np.tile([0.0, 0.0, z], (spokes, 1)), np.full(spokes, float(radius)), np.full(spokes, SPOKE), extents,
+            np.full(spokes, sagitta), np.full(spokes, circle * sagitta if hollow else 0.0), np.full(spokes, on_planes),
+        )  # fmt: skip
+        return moving + standing
+
+    def chosen(self, mask: np.ndarray) -> ContactPoints:
+        """Those of a mask (P,)."""
+        return ContactPoints(*(column[mask] for column in self._columns))
+
+    def placed(self, normal: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Centres (P, 3) and radii (P,) of the balls against a surface of this outward normal, the same all over it."""
+        n = np.asarray(normal, dtype=float) / np.linalg.norm(normal)
+        places = self.positions.copy()
+        for i in np.flatnonzero(self.kinds == DEEPEST):
+            square = self.extents[i] ** 2
+            h, flat = np.sqrt(square @ n**2), FLAT * self.extents[i].max()
+            places[i] -= square * n * (1.0 / h if h > flat else (1.5 - 0.5 * (h / flat) ** 2) / flat)
+        spokes = self.kinds == SPOKE
+        aslant = n[0] ** 2 + n[1] ** 2
+        places[spokes] += (1.0 - self.retreats[spokes] * aslant)[:, None] * self.extents[spokes]
+        return places, self.radii - self.shrinkages * aslant
