@@ -88,7 +88,7 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
         if sees_plane(m, place) and contact.points.moves(m, row):
             view = view_of(m, place, a, frame_b)
             own_bar = a.rot.transpose() @ (place.scale_a * x_bar)
-            view_bar = contact.points.ball_adjoint(m, place.a, row, view, own_bar, place.scale_a * radius_bar)
+            view_bar, _slid_bar = contact.points.ball_adjoint(m, place.a, row, view, own_bar, place.scale_a * radius_bar)
             constants_a = rows.geometry_constants(m, place.a)
             frame_a = a.rot @ vf.load_matrix(m.reals, constants_a + GeometryConstants.rotation)
             turn_bar = (frame_a @ view_bar).cross(frame_a @ view)
@@ -101,7 +101,7 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
         constants_a, constants_b = rows.geometry_constants(m, place.a), rows.geometry_constants(m, place.b)
         frame_b = b.rot @ vf.load_matrix(m.reals, constants_b + GeometryConstants.rotation)
         row = contact.points.point_row(m, point)
-        own, radius = contact.points.ball(m, place.a, row, view_of(m, place, a, frame_b))
+        own, radius = contact.points.ball(m, place.a, row, view_of(m, place, a, frame_b), contact.points.start())
         from_center = a.rot @ own
         arm = a.rot @ load(m.reals, constants_a + GeometryConstants.position) + place.scale_a * from_center
         y = frame_b.transpose() @ (a.p + arm - b.p - b.rot @ load(m.reals, constants_b + GeometryConstants.position))

@@ -183,17 +183,18 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                 u_center, omega = relative_motion(m, links, MOTION)
                 force, torque, D_sum, D_first, D_second = zero, zero, none, zero, none
                 nx, ny, nz, tx, ty, tz, mx, my, mz = zero, zero, zero, zero, zero, zero, zero, zero, zero
-                touching, view = 0, vec3(0.0, 0.0, 1.0)
+                touching, view, search = 0, points.ahead(), points.start()
                 for point in range(m.integers[row_a + GeometryIndices.first_point], points.end_point(m, a, b)):
                     row = points.point_row(m, point)
-                    own, plain_radius = points.ball(m, a, row, view)
+                    own, plain_radius = points.ball(m, a, row, view, search)
                     y, radius = center + to_b @ own, scale_a * plain_radius
                     sdf, g = y[2], vec3(0.0, 0.0, 1.0)
                     if m.integers[row_b + GeometryIndices.distance] != PLANE:
                         sdf, g, _hessian = surfaces.distance(m, b, scale_b, y, False)
                         g = g / ti.sqrt(g.dot(g))
-                    if points.is_center(m, row):
+                    if points.looks(m, row):
                         view = rot_a.transpose() @ (rot_b @ g)
+                        search = points.look(m, row, search, view)
                     phi = compliant_gap(m, pair, d, sdf - radius)
                     if phi < CUTOFF * d:
                         touching = 1
@@ -281,20 +282,22 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                 x_total, x_moment, y_total, y_moment = zero, zero, zero, zero
                 scale_a_bar, scale_b_bar, mu_bar, e_bar, k_bar = none, none, none, none, none
                 touching = 0
-                # of the last center: its view, and the place, the arm, and the distance's derivatives there
-                view, y_center, arm_center, g_center = vec3(0.0, 0.0, 1.0), zero, zero, vec3(0.0, 0.0, 1.0)
+                # of the last look: the view, and the place, the arm, and the distance's derivatives there
+                view, search = points.ahead(), points.start()
+                y_center, arm_center, g_center = zero, zero, vec3(0.0, 0.0, 1.0)
                 hessian_center = mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
                 for point in range(m.integers[row_a + GeometryIndices.first_point], points.end_point(m, a, b)):
                     row = points.point_row(m, point)
-                    own, plain_radius = points.ball(m, a, row, view)
+                    own, plain_radius = points.ball(m, a, row, view, search)
                     place, radius = link_rot @ own, scale_a * plain_radius
                     arm = scale_a * place
                     y = center + to_b @ arm
                     sdf, g, hessian = y[2], vec3(0.0, 0.0, 1.0), mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
                     if m.integers[row_b + GeometryIndices.distance] != PLANE:
                         sdf, g, hessian = surfaces.distance(m, b, scale_b, y, True)
-                    if points.is_center(m, row):
+                    if points.looks(m, row):
                         view = rot_a.transpose() @ (rot_b @ (g / ti.sqrt(g.dot(g))))
+                        search = points.look(m, row, search, view)
                         y_center, arm_center, g_center, hessian_center = y, arm, g, hessian
                     phi = compliant_gap(m, pair, d, sdf - radius)
                     if phi < CUTOFF * d:
@@ -337,12 +340,15 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                         if points.moves(m, row):
                             # by the view, which turns with both links and is the normal at the center
                             own_bar = link_rot.transpose() @ (scale_a * x_bar)
-                            view_bar = points.ball_adjoint(m, a, row, view, own_bar, scale_a * radius_bar)
-                            n_center, n_bar = rot_a @ view, rot_a @ view_bar
+                            view_bar, slid_bar = points.ball_adjoint(m, a, row, view, own_bar, scale_a * radius_bar)
+                            n_center, axis, n_bar = rot_a @ view, rot_a @ vec3(0.0, 0.0, 1.0), rot_a @ view_bar
                             steep = ti.sqrt(g_center.dot(g_center))
-                            bend, y_bar = surface_adjoint(
-                                rot_b, g_center / steep, g_center, steep, hessian_center, n_bar, none
-                            )
+                            n_local = g_center / steep
+                            bend, y_bar = surface_adjoint(rot_b, n_local, g_center, steep, hessian_center, n_bar, none)
+                            more, y_more = surface_adjoint(rot_b, n_local, g_center, steep, hessian_center, axis, none)
+                            slid_bar = slid_bar + scale_a * axis.dot(y_bar)
+                            z_bar = points.look_adjoint(search, slid_bar, scale_a * axis.dot(y_more))
+                            n_bar, bend, y_bar = n_bar + z_bar * axis, bend + z_bar * more, y_bar + z_bar * y_more
                             x_total, y_total = x_total + y_bar, y_total + y_bar
                             x_moment = x_moment + arm_center.cross(y_bar) - n_center.cross(n_bar)
                             y_moment = y_moment + y_bar.cross(arm_center) + n_center.cross(n_bar)

@@ -174,7 +174,7 @@ class Cone(Shape):
         """A wheel at the base and one at the top, or the tip; between them wheels without spokes, which planes do not meet.
 
         Args:
-            count: about half of them are spokes. None: eight at a rim, and wheels half a radius apart, at most 16.
+            count: about half of them are spokes. None: eight at a rim, and wheels a radius apart, at most 8.
         """
         low_r, low_z, high_r, high_z = self._core
         return wheels((low_r, low_z), (high_r, high_z), self.rounding, count)

@@ -10,6 +10,10 @@ the center, a circle among them, this is
 exact where n is the same all over the contact: on planes and flat faces, and on what the center is nearest to across it. The
 moving ball is only a place: velocities are those of the body's material there, so that a wheel rolls and does not slide.
 
+The center of a ``roller`` slides along the shape's axis, to where that is nearest to the other surface, so that n is across the
+axis there: s from the axis' middle, the zero of n_z + ``LEVEL`` s / half with n_z the normal's part along the axis and half the
+axis' half length. The second term puts it in the middle where the axis is parallel to a flat face.
+
 Where a wheel lies flat its deepest point may be anywhere. For h below ``FLAT`` times the longest semi-axis, 1 / h is replaced by
 the parabola that continues it, so that the ball moves to the center, and ``SPOKE``s carry the wheel: balls on its rim that stand
 still. They are out of the way while it rolls on its side: for s, the sine of the angle between n and the axis, a spoke is
@@ -24,10 +28,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# what a point does: a ball that stands still; a point without a ball, where the other surface's normal is taken for the points
-# that follow it; a ball where an ellipsoid round the center is deepest; a ball on the rim of a wheel that may lie flat
-BALL, CENTER, DEEPEST, SPOKE = range(4)
+# what a point does. A ball that stands still; points without a ball, where the other surface's normal is taken for the points
+# that follow: one that stands still, one in the middle of an axis, and one that slides along that to where it is nearest; a ball
+# where an ellipsoid round that point is deepest; a ball on the rim of a wheel that may lie flat
+BALL, CENTER, MIDDLE, SEEK, DEEPEST, SPOKE = range(6)
+SEEKS = 16  # looks at the other surface in the search along an axis
 FLAT = 2.0**-7  # radians: a wheel tilted by less lies on its spokes
+LEVEL = 2.0**-5  # radians: an axis tilted by less against a flat face is nearest to it between its ends
 NOTHING = -1e6  # m, radius of what is no ball: it touches nothing
 
 
@@ -38,8 +45,8 @@ class ContactPoints:
     Attributes:
         positions: (P, 3) of the balls; of those that move, of their centers.
         radii: (P,) of the balls, which touch the surface from within.
-        kinds: (P,) BALL, CENTER, DEEPEST or SPOKE. Points that move follow their center.
-        extents: (P, 3): semi-axes of DEEPEST points, spokes from the center; else zero.
+        kinds: (P,) BALL, CENTER, MIDDLE, SEEK, DEEPEST or SPOKE. Points that move follow their center.
+        extents: (P, 3): semi-axes of DEEPEST points, spokes from the center; of MIDDLE and SEEK half the axis; else zero.
         retreats: (P,) shares of spokes.
         shrinkages: (P,) of the balls on spokes, metres.
         on_planes: (P,) whether they meet planes. Of flat faces only the corners need to: the others never come first.
@@ -111,6 +118,16 @@ class ContactPoints:
             np.full(spokes, sagitta), np.full(spokes, circle * sagitta if hollow else 0.0), np.full(spokes, on_planes),
         )  # fmt: skip
         return moving + standing
+
+    @classmethod
+    def roller(cls, circle: float, half_length: float, radius: float = 0.0) -> ContactPoints:
+        """A ball of ``radius`` that moves on a circle round local z, and this along z to where that axis is nearest to the other
+        surface: exact where the side of a cylinder meets what is round. Planes do not meet it."""
+        kinds = np.array([MIDDLE, *[SEEK] * SEEKS, DEEPEST])
+        radii = np.where(kinds == DEEPEST, radius, NOTHING)
+        extents = np.where((kinds == DEEPEST)[:, None], (circle, circle, 0.0), (0.0, 0.0, half_length))
+        none = np.zeros(len(kinds))
+        return cls(np.zeros((len(kinds), 3)), radii, kinds, extents, none, none, np.zeros(len(kinds), dtype=bool))
 
     def chosen(self, mask: np.ndarray) -> ContactPoints:
         """Those of a mask (P,)."""

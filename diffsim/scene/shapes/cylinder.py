@@ -102,13 +102,15 @@ class Cylinder(Shape):
         return volume, np.zeros(3), np.diag((across, across, volume * self.radius**2 / 2.0))
 
     def contact_points(self, count: int | None = None) -> ContactPoints:
-        """A wheel at either rim of the core, and between them wheels without spokes, which planes do not meet.
+        """A wheel at either rim of the core; for what is no plane, a ball that slides along the side, and between the rims
+        wheels without spokes, for surfaces that are not convex.
 
         Args:
-            count: about half of them are spokes. None: eight at a rim, and wheels half a radius apart, at most 16.
+            count: about half of them are spokes. None: eight at a rim, and wheels a radius apart, at most 8.
         """
         half, radius = self._core
-        return wheels((radius, -half), (radius, half), self.rounding, count)
+        points = wheels((radius, -half), (radius, half), self.rounding, count)
+        return points + ContactPoints.roller(radius, half, self.rounding) if radius > 0.0 and half > 0.0 else points
 
     def kernel_numbers(self) -> Any:
         half_length, radius = self._core

@@ -9,7 +9,7 @@ from diffsim.compiler import ti
 from diffsim.scene.shapes.contact_balls import ContactPoints
 from diffsim.scene.shapes.shape import check_count
 
-MOST_WHEELS = 16  # between the rims, unless more are asked for
+MOST_WHEELS = 8  # between the rims, unless more are asked for
 
 
 def revolved(real: Any, profile: Any) -> Any:
@@ -48,11 +48,11 @@ def wheels(low: tuple[float, float], high: tuple[float, float], radius: float, c
     Args:
         low, high: radius and z of the discs; a disc of radius 0 is a tip.
         count: about half are spokes of the rims, half wheels in between, which planes do not meet. None: eight spokes a rim,
-            and wheels no farther apart than half the radius, at most MOST_WHEELS.
+            and wheels no farther apart than the radius, at most MOST_WHEELS.
     """
     length = float(np.hypot(high[0] - low[0], high[1] - low[1]))
     if count is None:
-        spokes, between = 8, min(int(np.ceil(2.0 * length / max(low[0], high[0], radius) - 1e-9)) - 1, MOST_WHEELS)
+        spokes, between = 8, min(int(np.ceil(length / max(low[0], high[0], radius) - 1e-9)) - 1, MOST_WHEELS)
     else:
         check_count("contact_points", count, 1)
         spokes, between = max(count // 4, 3), count // 4
