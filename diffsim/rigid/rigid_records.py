@@ -190,7 +190,7 @@ class Point(Record):
     radius = field(1, "m", "of the ball")
     extent = field(3, "m", "semi-axes, or the spoke, in the geometry's frame")
     retreat = field(1, "1", "share of the spoke")
-    shrinkage = field(1, "m", "of the ball, with the spoke")
+    shrinkage = field(1, "m", "of the ball, away from its circle")
 
 
 # inputs: rows

@@ -70,7 +70,7 @@ def point_stage(real) -> SimpleNamespace:
 
     @ti.func
     def steepness(square, view):
-        """Of the ellipsoid with these squares of its semi-axes: A n; 1 / h, or the parabola that continues it below FLAT; and
+        """Of the ellipsoid with these squares of its semi-axes: A n; h^2; 1 / h, or the parabola that continues it below FLAT; and
         its derivative by h over h."""
         An = square * view
         h2, flat2 = view.dot(An), ti.static(FLAT * FLAT) * square.max()
@@ -80,7 +80,7 @@ def point_stage(real) -> SimpleNamespace:
         if h2 > flat2:
             inverse = 1.0 / h
             slope = -inverse * inverse * inverse
-        return An, inverse, slope
+        return An, h2, inverse, slope
 
     @ti.func
     def ball(m: ti.template(), geometry, row, view, search):
@@ -90,8 +90,9 @@ def point_stage(real) -> SimpleNamespace:
         if kind > MIDDLE:
             shift, extent = vec3(0.0, 0.0, search[Search.slid]), load(m.reals, row + Point.extent)
             if kind == DEEPEST:
-                An, inverse, _slope = steepness(extent * extent, view)
+                An, h2, inverse, _slope = steepness(extent * extent, view)
                 shift = shift - inverse * An
+                radius = radius - m.reals[row + Point.shrinkage] * (1.0 - h2 * inverse * inverse)
             elif kind == SPOKE:
                 aslant = view[0] * view[0] + view[1] * view[1]
                 shift = shift + (1.0 - m.reals[row + Point.retreat] * aslant) * extent
@@ -108,8 +109,9 @@ def point_stage(real) -> SimpleNamespace:
         view_bar = vec3(2.0 * aslant_bar * view[0], 2.0 * aslant_bar * view[1], 0.0)
         if m.reals[row + Point.kind] == DEEPEST:
             square = extent * extent
-            An, inverse, slope = steepness(square, view)
-            view_bar = -inverse * square * shift_bar - slope * An.dot(shift_bar) * An
+            An, h2, inverse, slope = steepness(square, view)
+            An_bar = 2.0 * m.reals[row + Point.shrinkage] * radius_bar * inverse * (inverse + h2 * slope)
+            view_bar = -inverse * square * shift_bar + (An_bar - slope * An.dot(shift_bar)) * An
         return view_bar, shift_bar[2]
 
     @ti.func

@@ -17,8 +17,9 @@ axis' half length. The second term puts it in the middle where the axis is paral
 Where a wheel lies flat its deepest point may be anywhere. For h below ``FLAT`` times the longest semi-axis, 1 / h is replaced by
 the parabola that continues it, so that the ball moves to the center, and ``SPOKE``s carry the wheel: balls on its rim that stand
 still. They are out of the way while it rolls on its side: for s, the sine of the angle between n and the axis, a spoke is
-shorter by the share ``retreat`` s^2, that of the sagitta of the polygon of all spokes. The balls of a torus shrink by as much,
-by ``shrinkage`` s^2, so that they do not enter its hole.
+shorter by the share ``retreat`` s^2, that of the sagitta of the polygon of all spokes. The balls of a torus shrink where they
+leave its circle, so that they do not enter its hole: on spokes by ``shrinkage`` s^2, the moving one by ``shrinkage`` (1 - u^2) at
+the share u of the circle's radius.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class ContactPoints:
         kinds: (P,) BALL, CENTER, MIDDLE, SEEK, DEEPEST or SPOKE. Points that move follow their center.
         extents: (P, 3): semi-axes of DEEPEST points, spokes from the center; of MIDDLE and SEEK half the axis; else zero.
         retreats: (P,) shares of spokes.
-        shrinkages: (P,) of the balls on spokes, metres.
+        shrinkages: (P,) of the balls of a torus, metres.
         on_planes: (P,) whether they meet planes. Of flat faces only the corners need to: the others never come first.
     """
 
@@ -87,13 +88,11 @@ class ContactPoints:
         )  # fmt: skip
 
     @classmethod
-    def deepest(
-        cls, semi_axes: Sequence[float], radius: float = 0.0, center: Sequence[float] = (0.0, 0.0, 0.0), on_planes: bool = True
-    ) -> ContactPoints:
-        """A ball that moves on an ellipsoid of these semi-axes along the shape's axes, with its center."""
+    def deepest(cls, semi_axes: Sequence[float]) -> ContactPoints:
+        """A point that moves on an ellipsoid of these semi-axes along the shape's axes, with its center."""
         return cls(
-            np.array([center, center], dtype=float), np.array([NOTHING, radius]), np.array([CENTER, DEEPEST]),
-            np.array([(0.0, 0.0, 0.0), semi_axes], dtype=float), np.zeros(2), np.zeros(2), np.full(2, on_planes),
+            np.zeros((2, 3)), np.array([NOTHING, 0.0]), np.array([CENTER, DEEPEST]),
+            np.array([(0.0, 0.0, 0.0), semi_axes], dtype=float), np.zeros(2), np.zeros(2), np.full(2, True),
         )  # fmt: skip
 
     @classmethod
@@ -109,15 +108,16 @@ class ContactPoints:
         """
         if circle == 0.0:
             return cls.balls([(0.0, 0.0, z)], radius, on_planes)
-        moving = cls.deepest((circle, circle, 0.0), radius, (0.0, 0.0, z), on_planes)
+        kinds = np.array([CENTER, DEEPEST, *[SPOKE] * spokes])
         angles = 2.0 * np.pi * np.arange(spokes) / max(spokes, 1)
-        extents = circle * np.stack([np.cos(angles), np.sin(angles), np.zeros(spokes)], axis=1)
-        sagitta = 1.0 - np.cos(np.pi / max(spokes, 1))
-        standing = cls(
-            np.tile([0.0, 0.0, z], (spokes, 1)), np.full(spokes, float(radius)), np.full(spokes, SPOKE), extents,
-            np.full(spokes, sagitta), np.full(spokes, circle * sagitta if hollow else 0.0), np.full(spokes, on_planes),
-        )  # fmt: skip
-        return moving + standing
+        on_circle = np.stack([np.cos(angles), np.sin(angles), np.zeros(spokes)], axis=1)
+        extents = circle * np.concatenate([[(0.0, 0.0, 0.0), (1.0, 1.0, 0.0)], on_circle])
+        retreats = np.where(kinds == SPOKE, 1.0 - np.cos(np.pi / max(spokes, 1)), 0.0)
+        shrinkages = float(hollow) * circle * np.where(kinds == DEEPEST, 1.0, retreats)
+        radii = np.where(kinds == CENTER, NOTHING, radius)
+        return cls(
+            np.tile([0.0, 0.0, z], (len(kinds), 1)), radii, kinds, extents, retreats, shrinkages, np.full(len(kinds), on_planes)
+        )
 
     @classmethod
     def roller(cls, circle: float, half_length: float, radius: float = 0.0) -> ContactPoints:
@@ -136,12 +136,15 @@ class ContactPoints:
     def placed(self, normal: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Centres (P, 3) and radii (P,) of the balls against a surface of this outward normal, the same all over it."""
         n = np.asarray(normal, dtype=float) / np.linalg.norm(normal)
-        places = self.positions.copy()
+        places, radii = self.positions.copy(), self.radii.copy()
         for i in np.flatnonzero(self.kinds == DEEPEST):
             square = self.extents[i] ** 2
             h, flat = np.sqrt(square @ n**2), FLAT * self.extents[i].max()
-            places[i] -= square * n * (1.0 / h if h > flat else (1.5 - 0.5 * (h / flat) ** 2) / flat)
+            inverse = 1.0 / h if h > flat else (1.5 - 0.5 * (h / flat) ** 2) / flat
+            places[i] -= square * n * inverse
+            radii[i] -= self.shrinkages[i] * (1.0 - (h * inverse) ** 2)
         spokes = self.kinds == SPOKE
         aslant = n[0] ** 2 + n[1] ** 2
         places[spokes] += (1.0 - self.retreats[spokes] * aslant)[:, None] * self.extents[spokes]
-        return places, self.radii - self.shrinkages * aslant
+        radii[spokes] -= self.shrinkages[spokes] * aslant
+        return places, radii

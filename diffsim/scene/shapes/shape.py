@@ -28,7 +28,7 @@ def check_count(name: str, value: int, least: int) -> None:
     Raises:
         InputError: it is not.
     """
-    if not isinstance(value, int | np.integer) or value < least:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise InputError(f"{name} must be an integer >= {least}, got {value!r}")
 
 
