@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import nnls
 
 from diffsim.errors import InputError
 from diffsim.rigid import rigid_records as m
@@ -17,7 +16,6 @@ from diffsim.scene.articulation import Articulation, Geometry, Joint, Link
 from diffsim.scene.bodies import Tool
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.rotations import rotation_matrix
-from diffsim.scene.shapes import Shape
 from diffsim.scene.shapes.distance_kinds import distance_kind, further_classes
 
 logger = logging.getLogger(__name__)
@@ -493,35 +491,24 @@ class RigidModel:
         for geometry, link in zip(self.geometries, self.geometry_links, strict=True):
             rotation = rotation_matrix(geometry.rotation)
             shape = geometry.shape
-            points, radius = shape.contact_points()
-            first = meets_planes(shape, points)
-            points = np.concatenate([points[first], points[~first]])
-            begin = len(all_points) // 3
-            all_points += (points @ rotation.T).ravel().tolist()
+            points = shape.contact_points(geometry.contact_points)
+            points = points.chosen(points.on_planes) + points.chosen(~points.on_planes)
+            begin = len(all_points) // m.Point.SIZE
+            for n, position in enumerate(points.positions @ rotation.T):
+                all_points += m.Point.row(
+                    kind=points.kinds[n], position=position, radius=points.radii[n], extent=points.extents[n],
+                    retreat=points.retreats[n], shrinkage=points.shrinkages[n],
+                )  # fmt: skip
             if id(shape) not in places:
                 places[id(shape)] = length
                 grids.append(np.asarray(shape.kernel_numbers(), dtype=float))
                 length += len(grids[-1])
             ints += m.GeometryIndices.integers(
                 link=link, distance=distance_kind(shape, self.further_shapes), first_point=begin,
-                end_point=begin + len(points), end_plane_point=begin + int(first.sum()), numbers=places[id(shape)],
+                end_point=begin + len(points), end_plane_point=begin + int(points.on_planes.sum()), numbers=places[id(shape)],
             )  # fmt: skip
             reals += m.GeometryConstants.row(
-                position=geometry.position, rotation=rotation, point_radius=radius,
+                position=geometry.position, rotation=rotation,
                 reach=shape.bounding_radius if shape.bounded else shape.top,
             )  # fmt: skip
         return ints, reals, all_points, np.concatenate(grids)
-
-
-def meets_planes(shape: Shape, points: np.ndarray) -> np.ndarray:
-    """Which of a shape's sample points (P, 3) meet planes: where its faces are flat the corners of their convex hull, which
-    come to a plane before the others; otherwise all."""
-    found = np.ones(len(points), dtype=bool)
-    if shape.flat_faces:
-        equations = np.concatenate([points.T / np.abs(points).max(), np.ones((1, len(points)))])
-        for n in range(len(points)):
-            others = found.copy()
-            others[n] = False
-            # a corner is no mean of others with weights >= 0
-            found[n] = nnls(equations[:, others], equations[:, n])[1] > 1e-9
-    return found

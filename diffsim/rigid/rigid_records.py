@@ -185,14 +185,18 @@ class GeometryConstants(Record):
 
     position = field(3, "m", "in the link's frame")
     rotation = field(9, "1", "in the link's frame, by rows")
-    point_radius = field(1, "m", "of the balls round the sample points")
     reach = field(1, "m", "radius of the ball round the whole, or the top of a shape without end")
 
 
 class Point(Record):
-    """A sample point."""
+    """A point of a geometry, as of `diffsim.scene.shapes.contact_balls`."""
 
-    position = field(3, "m", "from the geometry's origin, in the link's axes")
+    kind = field(meaning="BALL, CENTER, DEEPEST or SPOKE")
+    position = field(3, "m", "of the ball, or of the center it moves about, from the geometry's origin, in the link's axes")
+    radius = field(1, "m", "of the ball")
+    extent = field(3, "m", "semi-axes, or the spoke, in the geometry's frame")
+    retreat = field(1, "1", "share of the spoke")
+    shrinkage = field(1, "m", "of the ball, away from its circle")
 
 
 # inputs: rows

@@ -2,20 +2,24 @@
 
 It is built otherwise than the kernels: geometric Jacobians of every link in the world's frame, the mass matrix as the sum of
 J^T diag(m, I) J, the bias force from the Jacobians' time derivatives and its polarised form from its values at sums and
-differences of velocities, contact forces in the world's frame, one dense solve. One environment, f64. Stacked parameters follow
-the links, geometries and actuators of all articulations in their order."""
+differences of velocities, contact points of its own, contact forces in the world's frame, one dense solve. One environment, f64.
+Stacked parameters follow the links, geometries and actuators of all articulations in their order."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from diffsim.scene.articulation import Articulation, Geometry, Link
-from diffsim.scene.shapes import Box, Cylinder, Plane, RoundedBox, Shape, Torus
+from diffsim.scene.shapes import Cylinder, Plane, RoundedBox, Shape, Torus
 
 Tensor = torch.Tensor
 # coordinates and velocities of each kind of joint
@@ -127,6 +131,66 @@ def solved(residual, guess: Tensor) -> Tensor:
     return root - torch.linalg.solve(slope, residual(root))
 
 
+def rounded_box_balls(shape: RoundedBox, plane: bool) -> tuple[Tensor, Tensor]:
+    """Corners of the core, and points between on its edges; planes meet those of a box's corners only."""
+    least = min(shape.core)
+    radius = shape.radius or 0.04 * least
+    core = [half - (radius - shape.radius) for half in shape.core]
+    long = [i for i in range(3) if core[i] > 0.0]
+    points = list(itertools.product(*[(-half, half) if half > 0.0 else (0.0,) for half in core]))
+    if len(long) == 1:
+        count = math.ceil(2.0 * core[long[0]] / radius - 1e-9)
+        points += [tuple(core[j] * (2.0 * i / count - 1.0) for j in range(3)) for i in range(1, count)]
+    elif not plane:
+        for axis in long:
+            points += list(
+                itertools.product(*[(0.0,) if i == axis or core[i] == 0.0 else (-core[i], core[i]) for i in range(3)])
+            )
+    return constant(points), constant([radius] * len(points))
+
+
+def wheel_balls(
+    circle: tuple[float, float | Tensor], radius: float, spokes: int, see: Callable[[Tensor], Tensor], hollow: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Of a circle of a radius at a height z: the ball where the circle is deepest against the normal seen from its centre, near
+    the axis where it lies flat, and spokes."""
+    R = circle[0]
+    center = torch.stack([constant(0.0), constant(0.0), torch.as_tensor(circle[1], dtype=torch.float64)])
+    n = see(center[None])[0]
+    aside = torch.stack([n[0], n[1], constant(0.0)])
+    sine, flat = safe_norm(aside), 1.0 / 128.0
+    share = 1.0 / sine if sine.detach() > flat else (3.0 - (sine / flat) ** 2) / (2.0 * flat)
+    balls, radii = [center - R * share * aside], [radius - hollow * R * (1.0 - (share * sine) ** 2)]
+    sagitta = (1.0 - math.cos(math.pi / spokes)) * sine**2 if spokes else 0.0
+    for i in range(spokes):
+        angle = 2.0 * math.pi * i / spokes
+        balls.append(center + R * (1.0 - sagitta) * constant((math.cos(angle), math.sin(angle), 0.0)))
+        radii.append(radius - R * sagitta if hollow else constant(radius))
+    return torch.stack(balls), torch.stack(radii)
+
+
+def nearest_of_axis(half: float, see: Callable[[Tensor], Tensor]) -> Tensor:
+    """Where between -half and half the z axis is nearest to what is seen: n_z + s / (32 half) = 0, bisected; then Newton's step
+    has the root's derivatives."""
+
+    def slope(s: Tensor) -> Tensor:
+        return see(torch.stack([torch.zeros_like(s), torch.zeros_like(s), s])[None])[0, 2] + s / (32.0 * half)
+
+    low, high = constant(-half), constant(half)
+    with torch.no_grad():
+        for end, sign in ((low, 1.0), (high, -1.0)):
+            if sign * slope(end) >= 0.0:
+                return end
+        for _ in range(60):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if slope(middle) < 0.0 else (low, middle)
+    with torch.enable_grad():
+        root = (0.5 * (low + high)).requires_grad_()
+        value = slope(root)
+        (derivative,) = torch.autograd.grad(value, root, retain_graph=True)
+    return root.detach() - slope(root.detach()) / derivative.detach()
+
+
 class Pose(NamedTuple):
     """World frames of all links, and the motion columns of all dofs; a dof turns its links about its own link's origin."""
 
@@ -146,13 +210,31 @@ class Collider:
     frame: Tensor  # (3, 3) in the link's
     origin: Tensor  # (3,)
 
-    def __post_init__(self) -> None:
-        points, self.radius = self.geometry.shape.contact_points()
-        self.points = constant(points)
-        # what meets a plane: of points on flat faces those that are not midway between two others
-        shape, middles = self.geometry.shape, 0.5 * (self.points[:, None] + self.points)
-        corner = ((middles[:, :, None] - self.points).norm(dim=-1) < 1e-9).sum((0, 1)) == 1
-        self.corners = self.points[corner] if isinstance(shape, Box | Cylinder) else self.points
+    def balls(self, plane: bool, see: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """Centres (P, 3) and radii (P,) of the balls that stand for the geometry before a surface that is a plane, or none.
+
+        Args:
+            see: the surface's unit normals (N, 3) at points (N, 3), all in the geometry's frame.
+        """
+        shape = self.geometry.shape
+        if isinstance(shape, Plane):
+            return torch.zeros((0, 3), dtype=torch.float64), torch.zeros(0, dtype=torch.float64)
+        if isinstance(shape, RoundedBox):
+            return rounded_box_balls(shape, plane)
+        if isinstance(shape, Torus):
+            spokes = max(8, math.ceil(2.0 * math.pi * shape.major_radius / shape.minor_radius))
+            return wheel_balls((shape.major_radius, 0.0), shape.minor_radius, spokes, see, hollow=True)
+        if not isinstance(shape, Cylinder):
+            raise NotImplementedError(f"the oracle has no contact points of {shape!r}")
+        half, circle, radius = shape.half_length - shape.rounding, shape.radius - shape.rounding, shape.rounding
+        parts = [wheel_balls((circle, z), radius, 8, see) for z in (-half, half)]
+        if not plane:
+            between = min(8, math.ceil(2.0 * half / max(circle, radius) - 1e-9) - 1)
+            parts += [
+                wheel_balls((circle, half * (2.0 * (i + 1) / (between + 1) - 1.0)), radius, 0, see) for i in range(between)
+            ]
+            parts.append(wheel_balls((circle, nearest_of_axis(half, see)), radius, 0, see))
+        return torch.cat([centers for centers, _ in parts]), torch.cat([radii for _, radii in parts])
 
     def is_sphere(self) -> bool:
         return isinstance(self.geometry.shape, RoundedBox) and not any(self.geometry.shape.core)
@@ -459,6 +541,13 @@ class RigidOracle:
             return REACH * self.d
         return 4.0 * self.dt * (self.jacobian(pose, a.link, x) - self.jacobian(pose, b.link, x)).matmul(v).norm(dim=-1) + 1e-3
 
+    @staticmethod
+    def _seen(shape: Shape, frames: tuple[Tensor, ...], points: Tensor) -> Tensor:
+        """Normals (N, 3) of geometry b's surface at points (N, 3), all in the frame of geometry a."""
+        scale_a, p_a, R_a, scale_b, p_b, R_b = frames
+        y = (p_a + (scale_a * points) @ R_a.T - p_b) @ R_b / scale_b
+        return distance_and_gradient(shape, y)[1] @ R_b.T @ R_a
+
     def contacts(self, pose: Pose, given: dict, v: Tensor) -> list[tuple[Collider, Collider, Tensor, Tensor, Tensor]]:
         """For each pair within reach (a, b, gaps (P,), normals (P, 3) towards a, contact points (P, 3))."""
         found = []
@@ -466,15 +555,16 @@ class RigidOracle:
             scale_a = self._property(a, "scale", given)
             scale_b = constant(1.0) if b.link < 0 else self._property(b, "scale", given)
             (R_a, p_a), (R_b, p_b) = self._placed(pose, a, given), self._placed(pose, b, given)
-            points = a.corners if isinstance(b.geometry.shape, Plane) else a.points
-            x = p_a + (scale_a * points) @ R_a.T
+            frames = (scale_a, p_a, R_a, scale_b, p_b, R_b)
+            points, radii = a.balls(isinstance(b.geometry.shape, Plane), partial(self._seen, b.geometry.shape, frames))
+            x, radii = p_a + (scale_a * points) @ R_a.T, scale_a * radii
             y = (x - p_b) @ R_b / scale_b
-            near = (scale_b * shape_distance(b.geometry.shape, y) - scale_a * a.radius).detach() <= self._reach(a, b, pose, v, x)
+            near = (scale_b * shape_distance(b.geometry.shape, y) - radii).detach() <= self._reach(a, b, pose, v, x)
             if not near.any():
                 continue
             sdf, gradient = distance_and_gradient(b.geometry.shape, y[near])
             normal = gradient @ R_b.T
-            found.append((a, b, scale_b * sdf - scale_a * a.radius, normal, x[near] - scale_a * a.radius * normal))
+            found.append((a, b, scale_b * sdf - radii[near], normal, x[near] - radii[near][:, None] * normal))
         return found
 
     def contact_forces(self, found: list, v: Tensor, new: Tensor, given: dict) -> Tensor:

@@ -31,7 +31,12 @@ class Pair:
     """The same scene in the kernels and in the oracle."""
 
     def __init__(
-        self, articulations: list[Articulation], *, ground: bool = False, substeps: int = 1, integrator: str = "midpoint",
+        self,
+        articulations: list[Articulation],
+        *,
+        ground: bool = False,
+        substeps: int = 1,
+        integrator: str = "midpoint",
         contact: ContactModel = CONTACT,
     ):
         runtime.start("cpu")

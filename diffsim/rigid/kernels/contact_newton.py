@@ -203,7 +203,10 @@ def newton_stage(real) -> SimpleNamespace:
             for other in range(count):
                 place = columns + ContactColumn.SIZE * other
                 entry = at.matrix + i * dofs + ti.cast(m.work[place + ContactColumn.dof], ti.i32)
-                linear_part, angular_part = load(m.work, place + ContactColumn.linear), load(m.work, place + ContactColumn.angular)
+                linear_part, angular_part = (
+                    load(m.work, place + ContactColumn.linear),
+                    load(m.work, place + ContactColumn.angular),
+                )
                 m.tape[entry] = m.tape[entry] + by_u.dot(linear_part) + by_w.dot(angular_part)
 
     @ti.func
@@ -237,7 +240,9 @@ def newton_stage(real) -> SimpleNamespace:
             for k in range(dofs):
                 m.work[force + k] = m.work[at.vector + k]
                 guess = ti.cast(0.0, real)
-                if at.substep > 0:  # within a control step the acceleration of the substep before, which stands where it was kept
+                if (
+                    at.substep > 0
+                ):  # within a control step the acceleration of the substep before, which stands where it was kept
                     guess = m.tape[at.a + k - (at.new - at.start)]
                 m.tape[at.a + k] = guess
             which, evaluations, share = FIRST, 0, ti.cast(1.0, real)

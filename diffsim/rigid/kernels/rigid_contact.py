@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
 from diffsim.rigid.kernels.contact_point_law import LawScales, contact_point_law
+from diffsim.rigid.kernels.contact_points import point_stage
 from diffsim.rigid.kernels.distance import distance_stage
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
@@ -36,7 +37,6 @@ from diffsim.rigid.rigid_records import (
     LinkWork,
     PairIndices,
     PairWork,
-    Point,
     SceneConstants,
     WorldInputs,
 )
@@ -59,7 +59,7 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
     `distance_stage`."""
     vf, rows = vector_functions(real), model_rows()
     law = contact_point_law(real)
-    surfaces = distance_stage(real, further)
+    surfaces, points = distance_stage(real, further), point_stage(real)
     vec3, mat3, load, add = vf.vec3, vf.mat3, vf.load, vf.add
 
     @ti.func
@@ -70,19 +70,6 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
         mu = 0.5 * (m.inputs[a + GeometryInputs.friction] + m.inputs[b + GeometryInputs.friction])
         e = 0.5 * (m.inputs[a + GeometryInputs.restitution] + m.inputs[b + GeometryInputs.restitution])
         return mu, e, 2.0 * ka * kb / (ka + kb)
-
-    @ti.func
-    def end_point(m: ti.template(), a, b):
-        """One past the last point of geometry a that meets geometry b: with a plane only the corners of a's hull do."""
-        indices = rows.geometry_indices(m, a)
-        end = m.integers[indices + GeometryIndices.end_point]
-        if m.integers[rows.geometry_indices(m, b) + GeometryIndices.distance] == PLANE:
-            end = m.integers[indices + GeometryIndices.end_plane_point]
-        return end
-
-    @ti.func
-    def sample_point(m: ti.template(), point):
-        return load(m.reals, m.integers[Header.points] + Point.SIZE * point)
 
     @ti.func
     def relative_motion(m: ti.template(), pair: ti.template(), motion: ti.template()):
@@ -200,7 +187,7 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
             row_a, row_b = rows.geometry_indices(m, a), rows.geometry_indices(m, b)
             in_a, in_b = rows.geometry_inputs(m, at, a), rows.geometry_inputs(m, at, b)
             scale_a, scale_b = m.inputs[in_a + GeometryInputs.scale], m.inputs[in_b + GeometryInputs.scale]
-            block_a, center_a, _rot_a = surfaces.frame(m, at, a)
+            block_a, center_a, rot_a = surfaces.frame(m, at, a)
             block_b, center_b, rot_b = surfaces.frame(m, at, b)
             center = rot_b.transpose() @ (center_a - center_b)
             arm_a = center_a - load(m.work, block_a + LinkWork.position)
@@ -211,17 +198,21 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
             far = pair_margin(m, links, reach, scales, weight)
             if surfaces.ball_distance(m, b, scale_b, center) <= reach + far:
                 mu, e, k = mean_properties(m, in_a, in_b)
-                radius = scale_a * m.reals[rows.geometry_constants(m, a) + GeometryConstants.point_radius]
                 from_link = scale_a * vf.load_matrix(m.work, block_a + LinkWork.rotation)
                 to_b = rot_b.transpose() @ from_link
                 u_center, omega = relative_motion(m, links, MOTION)
-                for point in range(m.integers[row_a + GeometryIndices.first_point], end_point(m, a, b)):
-                    own = sample_point(m, point)
-                    y = center + to_b @ own
+                view, search = points.ahead(), points.start()
+                for point in range(m.integers[row_a + GeometryIndices.first_point], points.end_point(m, a, b)):
+                    row = points.point_row(m, point)
+                    own, plain_radius = points.ball(m, a, row, view, search)
+                    y, radius = center + to_b @ own, scale_a * plain_radius
                     sdf, g = y[2], vec3(0.0, 0.0, 1.0)
                     if m.integers[row_b + GeometryIndices.distance] != PLANE:
                         sdf, g, _hessian = surfaces.distance(m, b, scale_b, y, False)
                         g = g / ti.sqrt(g.dot(g))
+                    if points.looks(m, row):
+                        view = rot_a.transpose() @ (rot_b @ g)
+                        search = points.look(m, row, search, view)
                     phi = sdf - radius
                     n = rot_b @ g
                     r = from_link @ own - radius * n
@@ -274,7 +265,7 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
             row_a, row_b = rows.geometry_indices(m, a), rows.geometry_indices(m, b)
             in_a, in_b = rows.geometry_inputs(m, at, a), rows.geometry_inputs(m, at, b)
             scale_a, scale_b = m.inputs[in_a + GeometryInputs.scale], m.inputs[in_b + GeometryInputs.scale]
-            block_a, center_a, _rot_a = surfaces.frame(m, at, a)
+            block_a, center_a, rot_a = surfaces.frame(m, at, a)
             block_b, center_b, rot_b = surfaces.frame(m, at, b)
             to_b = rot_b.transpose()
             center = to_b @ (center_a - center_b)
@@ -285,8 +276,6 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
             far = pair_margin(m, links, reach, scales, weight)
             if surfaces.ball_distance(m, b, scale_b, center) <= reach + far:
                 mu, e, k = mean_properties(m, in_a, in_b)
-                plain_radius = m.reals[rows.geometry_constants(m, a) + GeometryConstants.point_radius]
-                radius = scale_a * plain_radius
                 link_rot = vf.load_matrix(m.work, block_a + LinkWork.rotation)
                 u_center, omega = relative_motion(m, links, MOTION)
                 new_center, omega_new = relative_motion(m, links, NEW_MOTION)
@@ -296,13 +285,23 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                 x_total, x_moment, y_total, y_moment = zero, zero, zero, zero
                 scale_a_bar, scale_b_bar, mu_bar, e_bar, k_bar = none, none, none, none, none
                 touching = 0
-                for point in range(m.integers[row_a + GeometryIndices.first_point], end_point(m, a, b)):
-                    place = link_rot @ sample_point(m, point)
+                # of the last look: the view, and the place, the arm, and the distance's derivatives there
+                view, search = points.ahead(), points.start()
+                y_center, arm_center, g_center = zero, zero, vec3(0.0, 0.0, 1.0)
+                hessian_center = mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+                for point in range(m.integers[row_a + GeometryIndices.first_point], points.end_point(m, a, b)):
+                    row = points.point_row(m, point)
+                    own, plain_radius = points.ball(m, a, row, view, search)
+                    place, radius = link_rot @ own, scale_a * plain_radius
                     arm = scale_a * place
                     y = center + to_b @ arm
                     sdf, g, hessian = y[2], vec3(0.0, 0.0, 1.0), mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
                     if m.integers[row_b + GeometryIndices.distance] != PLANE:
                         sdf, g, hessian = surfaces.distance(m, b, scale_b, y, True)
+                    if points.looks(m, row):
+                        view = rot_a.transpose() @ (rot_b @ (g / ti.sqrt(g.dot(g))))
+                        search = points.look(m, row, search, view)
+                        y_center, arm_center, g_center, hessian_center = y, arm, g, hessian
                     phi = sdf - radius
                     steep = ti.sqrt(g.dot(g))
                     n_local = g / steep
@@ -352,6 +351,23 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                         # parameters: sdf = s sdf_1(y / s), its gradient is that of sdf_1 at y / s
                         scale_a_bar = scale_a_bar + x_bar.dot(place) + plain_radius * radius_bar
                         scale_b_bar = scale_b_bar + (phi_bar * (sdf - g.dot(y)) - bend.dot(y)) / scale_b
+                        if points.moves(m, row):
+                            # by the view, which turns with both links and is the normal at the center
+                            own_bar = link_rot.transpose() @ (scale_a * x_bar)
+                            view_bar, slid_bar = points.ball_adjoint(m, a, row, view, own_bar, scale_a * radius_bar)
+                            n_center, axis, n_bar = rot_a @ view, rot_a @ vec3(0.0, 0.0, 1.0), rot_a @ view_bar
+                            steep = ti.sqrt(g_center.dot(g_center))
+                            n_local = g_center / steep
+                            bend, y_bar = surface_adjoint(rot_b, n_local, g_center, steep, hessian_center, n_bar, none)
+                            more, y_more = surface_adjoint(rot_b, n_local, g_center, steep, hessian_center, axis, none)
+                            slid_bar = slid_bar + scale_a * axis.dot(y_bar)
+                            z_bar = points.look_adjoint(search, slid_bar, scale_a * axis.dot(y_more))
+                            n_bar, bend, y_bar = n_bar + z_bar * axis, bend + z_bar * more, y_bar + z_bar * y_more
+                            x_total, y_total = x_total + y_bar, y_total + y_bar
+                            x_moment = x_moment + arm_center.cross(y_bar) - n_center.cross(n_bar)
+                            y_moment = y_moment + y_bar.cross(arm_center) + n_center.cross(n_bar)
+                            scale_a_bar = scale_a_bar + y_bar.dot(arm_center) / scale_a
+                            scale_b_bar = scale_b_bar - bend.dot(y_center) / scale_b
                         mu_bar, e_bar, k_bar = mu_bar - bound * work * t, e_bar + point_e_bar, k_bar + point_k_bar
                 if touching == 1:
                     relative_motion_adjoint(m, links, MOTION, MOTION_BAR, u_total, omega_total)
@@ -370,7 +386,6 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
 
     return SimpleNamespace(
         find=find, power_adjoint=power_adjoint, distance=surfaces.distance, skin=skin,
-        ball_distance=surfaces.ball_distance, end_point=end_point,
-        sample_point=sample_point, mean_properties=mean_properties, surface_adjoint=surface_adjoint,
+        ball_distance=surfaces.ball_distance, points=points, mean_properties=mean_properties, surface_adjoint=surface_adjoint,
         add_properties=add_properties,
     )  # fmt: skip
