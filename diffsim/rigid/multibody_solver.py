@@ -41,6 +41,7 @@ class RigidSolver:
         )
         self._pose_kernels = runtime.compiled(pose_kernels, precision, model.joint_kinds)
         self.work = int(integers[Header.work])
+        self._controls = len(model.actuators)  # length of a row of controls in the last launch
         self._held: dict[str, Tensor] = {}
 
     @property
@@ -75,6 +76,12 @@ class RigidSolver:
                 "simulator.contact was changed between a rollout and its backward(), which recomputes it; call backward() first"
             )
 
+    def expect(self, controls: Tensor) -> None:
+        """Tell the kernels how long the rows of these controls (..., actuators [+ wrenches]) are, before a launch with them."""
+        if controls.shape[-1] != self._controls:
+            self._controls = controls.shape[-1]
+            self.integers[Header.controls] = self._controls
+
     def _scratch(self, name: str, size: int) -> Tensor:
         if name not in self._held or self._held[name].numel() < size:
             self._held[name] = torch.zeros(max(size, 1), dtype=self.dtype, device=self.device)
@@ -90,7 +97,7 @@ class RigidSolver:
 
         Args:
             q, v: coordinates (B, nq) and velocities (B, nv) before the first.
-            controls: (T, B, actuators).
+            controls: (T, B, actuators), or (T, B, actuators + wrenches), see `diffsim.rigid.wrenches`.
             inputs: (B, inputs), as `RigidModel.inputs`, then the tools' motion, which is the same in every control step.
             time_step: control steps made before, (B,), for messages.
 
@@ -106,6 +113,7 @@ class RigidSolver:
         states_q[0], states_v[0] = q.detach(), v.detach()
         if not num_envs:
             return states_q, states_v
+        self.expect(controls)
         lanes, block = self._lanes(num_envs)
         status = torch.zeros(num_envs * Status.SIZE, dtype=torch.int32, device=self.device)
         with kernel_options(flow_analysis=False, subexpressions=not self.event):
@@ -133,6 +141,7 @@ class RigidSolver:
         inputs_bar = torch.zeros(inputs.shape, dtype=self.dtype, device=self.device)
         if not num_envs:
             return q_bar, v_bar, controls_bar, inputs_bar
+        self.expect(controls)
         step_bytes = num_envs * self.row * self.dtype.itemsize * self.substeps
         window = min(steps, chunk_size(step_bytes, TAPE_BYTES))
         tape = self._scratch("tape", num_envs * (window * self.substeps + 1) * self.row)

@@ -348,7 +348,7 @@ class RigidModel:
             reals += values
         layout = self.layout
         header |= {"link_inputs": layout.links, "actuator_inputs": layout.actuators, "geometry_inputs": layout.geometries}
-        header |= {"tool_inputs": layout.tools, "inputs": layout.length(substeps)}
+        header |= {"tool_inputs": layout.tools, "inputs": layout.length(substeps), "controls": len(self.actuators)}
         header["dof_work"] = m.LINK_BLOCK * len(self.links)
         header["vector"] = header["dof_work"] + m.DofWork.SIZE * self.dofs
         header["contact_columns"] = header["vector"] + 2 * self.dofs + self.coordinates

@@ -6,6 +6,7 @@
 from types import SimpleNamespace
 
 from diffsim.compiler import ti
+from diffsim.rigid.kernels.external_wrenches import wrench_stage
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import ENTRIES, vector_functions
 from diffsim.rigid.rigid_records import (
@@ -24,7 +25,7 @@ from diffsim.rigid.rigid_records import (
 
 def dynamics_stage(real, *, screws: bool) -> SimpleNamespace:
     """``equations`` and ``power_adjoint``; with or without the code for dofs that turn and slide at once."""
-    vf, rows = vector_functions(real), model_rows()
+    vf, rows, external = vector_functions(real), model_rows(), wrench_stage(real)
     load, store, add = vf.load, vf.store, vf.add
 
     @ti.func
@@ -70,13 +71,14 @@ def dynamics_stage(real, *, screws: bool) -> SimpleNamespace:
     @ti.func
     def equations(m: ti.template(), at: ti.template(), loaded: ti.template()):
         """The mass matrix with armatures (lower triangle, rows of the number of dofs; composite rigid bodies) and -c
-        (recursive Newton-Euler), gravity included (Featherstone 2008, chapters 5 and 6); if ``loaded``, with the external
-        wrenches on the links."""
+        (recursive Newton-Euler), gravity and external wrenches included (Featherstone 2008, chapters 5 and 6); if
+        ``loaded``, also those of contact with soft bodies."""
         links, dofs = m.integers[Header.links], m.integers[Header.dofs]
         for k in range(dofs * dofs):
             m.tape[at.matrix + k] = 0.0
         for i in range(1, links):
             bias(m, at, i, loaded)
+        external.act(m, at)
         for reverse in range(1, links):
             i = links - reverse
             link, block = rows.link_indices(m, i), rows.link_block(at, i)
@@ -185,5 +187,6 @@ def dynamics_stage(real, *, screws: bool) -> SimpleNamespace:
                     entry = entry + al[i2] * et[i1] + om[i2] * yl[i1]
                 place = own + ti.static(LinkInputs.inertia + c)
                 m.inputs_bar[place] = m.inputs_bar[place] - entry
+        external.act_adjoint(m, at)
 
     return SimpleNamespace(equations=equations, power_adjoint=power_adjoint)

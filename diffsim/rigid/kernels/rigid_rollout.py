@@ -27,7 +27,7 @@ def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, e
         integers: Integers, reals: Reals, grids: Reals, inputs: Reals, controls: Reals, q: Reals, v: Reals,
         tape: Reals, work: Reals, status: Integers,
     ):  # fmt: skip
-        """q (steps + 1, B, coordinates) and v likewise: the first rows are read. Controls (steps, B, actuators).
+        """q (steps + 1, B, coordinates) and v likewise: the first rows are read. Controls (steps, B, Header.controls).
         Without ``keep`` the other rows are filled and ``tape`` has one row for each lane; with it, only the tape is, with
         steps x substeps + 1 rows for each environment, every control step from its row of q and v. The inputs' motion of
         the tools is that of every control step."""
@@ -35,7 +35,7 @@ def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, e
             if iteration % block == 0:
                 m = ti.static(RigidMemory(integers, reals, inputs, tape, work, grids, controls, status))
                 lane = iteration // block
-                coordinates, dofs, actuators = integers[Header.coordinates], integers[Header.dofs], integers[Header.actuators]
+                coordinates, dofs, controls_row = integers[Header.coordinates], integers[Header.dofs], integers[Header.controls]
                 width = coordinates + 2 * dofs + dofs * dofs + ti.static(EVENTS_LENGTH if event else 0)
                 base = lane * integers[Header.work]
                 vector, q_bar, v_bar = rows.scratch_parts(m, base)
@@ -45,7 +45,7 @@ def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, e
                     if keep == 1:
                         row = e * (steps * substeps + 1) * width
                     for t in range(steps):
-                        control = (t * environments + e) * actuators
+                        control = (t * environments + e) * controls_row
                         if t == 0 or keep == 1:
                             place = t * environments + e
                             for n in range(coordinates):
@@ -90,7 +90,7 @@ def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, e
                     )
                 )
                 lane = iteration // block
-                coordinates, dofs, actuators = integers[Header.coordinates], integers[Header.dofs], integers[Header.actuators]
+                coordinates, dofs, controls_row = integers[Header.coordinates], integers[Header.dofs], integers[Header.controls]
                 width = coordinates + 2 * dofs + dofs * dofs + ti.static(EVENTS_LENGTH if event else 0)
                 base = lane * integers[Header.work]
                 vector, running_q, running_v = rows.scratch_parts(m, base)
@@ -100,7 +100,7 @@ def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, e
                     for reverse in range(steps):
                         t = steps - 1 - reverse
                         before, after = t * environments + e, (t + 1) * environments + e
-                        control = before * actuators
+                        control = before * controls_row
                         for n in range(coordinates):
                             work[running_q + n] = q_bar[after * coordinates + n]
                         for n in range(dofs):
