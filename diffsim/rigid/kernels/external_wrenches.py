@@ -21,9 +21,17 @@ def wrench_stage(real) -> SimpleNamespace:
     vec3, load, add = vf.vec3, vf.load, vf.add
 
     @ti.func
-    def loaded_links(m: ti.template()):
-        """How many links have wrenches in this launch, from link 1 on."""
-        return (m.integers[Header.controls] - m.integers[Header.actuators]) // ExternalWrench.SIZE
+    def given(m: ti.template()):
+        """Whether there are any in this launch: then all links but the world and the tools have one."""
+        return m.integers[Header.controls] > m.integers[Header.actuators]
+
+    @ti.func
+    def end_link(m: ti.template()):
+        """One past the last link that has a wrench; the first is link 1."""
+        end = 1
+        if given(m):
+            end = m.integers[Header.links] - m.integers[Header.tools]
+        return end
 
     @ti.func
     def wrench_of(m: ti.template(), at: ti.template(), i):
@@ -33,7 +41,7 @@ def wrench_stage(real) -> SimpleNamespace:
     @ti.func
     def act(m: ti.template(), at: ti.template()):
         """Takes them off the bias wrenches of the links."""
-        for i in range(1, 1 + loaded_links(m)):
+        for i in range(1, end_link(m)):
             block, wrench = rows.link_block(at, i), wrench_of(m, at, i)
             rot = vf.load_matrix(m.work, block + LinkForward.rotation)
             rho = rot @ load(m.inputs, rows.link_inputs(m, at, i) + LinkInputs.center)
@@ -44,7 +52,7 @@ def wrench_stage(real) -> SimpleNamespace:
     @ti.func
     def act_adjoint(m: ti.template(), at: ti.template()):
         """Adjoints of their power: of the wrenches, the links' virtual motions and rotations, and the centres of mass."""
-        for i in range(1, 1 + loaded_links(m)):
+        for i in range(1, end_link(m)):
             block, own, wrench = rows.link_block(at, i), rows.link_inputs(m, at, i), wrench_of(m, at, i)
             rot = vf.load_matrix(m.work, block + LinkAdjoint.rotation)
             rho = rot @ load(m.inputs, own + LinkInputs.center)
@@ -62,20 +70,22 @@ def wrench_stage(real) -> SimpleNamespace:
     @ti.func
     def acceleration(m: ti.template(), at: ti.template(), i):
         """Of link ``i`` by its external force, were it a body by itself: F / m."""
-        a, mass = vec3(0.0, 0.0, 0.0), m.inputs[rows.link_inputs(m, at, i) + LinkInputs.mass]
-        if i <= loaded_links(m) and mass > 0.0:
-            a = 1.0 / mass * load(m.controls, wrench_of(m, at, i) + ExternalWrench.force)
+        a = vec3(0.0, 0.0, 0.0)
+        if given(m):
+            mass = m.inputs[rows.link_inputs(m, at, i) + LinkInputs.mass]
+            if mass > 0.0:
+                a = 1.0 / mass * load(m.controls, wrench_of(m, at, i) + ExternalWrench.force)
         return a
 
     @ti.func
     def acceleration_adjoint(m: ti.template(), at: ti.template(), i, a_bar):
         """Adds to the adjoints of the force and of the mass."""
-        mass_at = rows.link_inputs(m, at, i) + LinkInputs.mass
-        mass = m.inputs[mass_at]
-        if i <= loaded_links(m) and mass > 0.0:
-            force_at = wrench_of(m, at, i) + ExternalWrench.force
-            add(m.controls_bar, force_at, 1.0 / mass * a_bar)
-            m.inputs_bar[mass_at] = m.inputs_bar[mass_at] - load(m.controls, force_at).dot(a_bar) / (mass * mass)
+        if given(m):
+            mass_at, force_at = rows.link_inputs(m, at, i) + LinkInputs.mass, wrench_of(m, at, i) + ExternalWrench.force
+            mass = m.inputs[mass_at]
+            if mass > 0.0:
+                add(m.controls_bar, force_at, 1.0 / mass * a_bar)
+                m.inputs_bar[mass_at] = m.inputs_bar[mass_at] - load(m.controls, force_at).dot(a_bar) / (mass * mass)
 
     return SimpleNamespace(
         act=act, act_adjoint=act_adjoint, acceleration=acceleration, acceleration_adjoint=acceleration_adjoint
