@@ -73,9 +73,8 @@ def chosen(only: Sequence[str]) -> list[Experiment]:
     known = registered()
     wrong = [name for name in only if name not in known and name not in SUBJECTS]
     if wrong:
-        raise SystemExit(
-            f"there is no experiment or subject {', '.join(wrong)}; experiments: {', '.join(known)}; subjects: {', '.join(SUBJECTS)}"
-        )
+        there_are = f"experiments: {', '.join(known)}; subjects: {', '.join(SUBJECTS)}"
+        raise SystemExit(f"there is no experiment or subject {', '.join(wrong)}; {there_are}")
     return [each for each in known.values() if not only or each.name in only or each.subject in only]
 
 

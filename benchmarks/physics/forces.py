@@ -45,9 +45,8 @@ FALL, DOWN, E = 0.5, -1.4, 0.8
 
 def pressed_bounce() -> tuple[float, float]:
     """Height, and its derivative by the force, of a ball that a force along z presses to the floor: gravity is g - F / m."""
-    force = torch.tensor(DOWN, dtype=F64, requires_grad=True)
-    one = [torch.tensor(value, dtype=F64) for value in (FALL, 0.0, E)]
-    z = bounced(*one, 0.6, G - force / MASS)  # type: ignore[arg-type]
+    force = leaf(DOWN)
+    z = bounced(leaf(FALL), leaf(0.0), leaf(E), 0.6, G - force / MASS)
     return z.item(), derivative(z, force)[0]
 
 
@@ -80,8 +79,8 @@ ARM = 0.4
     },
 )  # fmt: skip
 def torques() -> Results:
-    """w = T t / I; and a damped pendulum under a level force F = m g / 2 at its centre of mass, which rests at atan(F / m g), whose
-    derivative is 1 / (m g (1 + 1/4))."""
+    """w = T t / I. A damped pendulum under a level force F = m g / 2 at its centre of mass, which rests at atan(F / m g), with
+    the derivative 1 / (m g (1 + 1/4))."""
     sim = ball("default", 1.0, 0.0, 1.0)
     end = rollout(sim, SECONDS, wrenches={"ball": ds.Wrench(torque=(0.0, 0.0, TORQUE))})[-1]
     yield "torque on a ball, its spin", end.qd[0, 5].item()

@@ -49,7 +49,7 @@ def box_on_ground(angles: int) -> tuple[ds.Simulator, ds.State]:
     },
 )  # fmt: skip
 def slope() -> Results:
-    """x = g (sin a - mu cos a) t^2 / 2 where tan a > mu = tan 26.565 deg, else 0; box and ground have mu both, so that dx/dmu is
+    """x = g (sin a - mu cos a) t^2 / 2 where tan a > mu = tan 26.565 deg, else 0; box and ground both have mu, so dx/dmu is
     -g cos a t^2 / 2 or 0. What sticks is first left for 1 s under the leaning gravity."""
     sim, state = box_on_ground(2)
     lean = tilted(20.0, 26.0)
@@ -126,7 +126,10 @@ def gripper(half: float) -> ds.Articulation:
     links = (
         ds.Link("shaker", ds.Joint("shake", "prismatic", (0.0, 0.0, 1.0)), None, (0.5, 0.5, 0.5), inertia=heavy),
         ds.Link("palm", ds.Joint("turn", "revolute", (1.0, 0.0, 0.0)), "shaker", inertia=heavy, geometries=(left,)),
-        ds.Link("finger", ds.Joint("close", "prismatic", (-1.0, 0.0, 0.0)), "palm", (half + thick, 0.0, 0.0), inertia=light, geometries=(right,)),
+        ds.Link(
+            "finger", ds.Joint("close", "prismatic", (-1.0, 0.0, 0.0)), "palm", (half + thick, 0.0, 0.0),
+            inertia=light, geometries=(right,),
+        ),
     )  # fmt: skip
     servos = (
         ds.Actuator("shake", "shake", kind="position", gain=1e5, damping=1e3),
@@ -137,12 +140,14 @@ def gripper(half: float) -> ds.Articulation:
 
 
 def grip_actions(sim: ds.Simulator, press: float, seconds: float) -> torch.Tensor:
-    """Of three environments: held still; turned by 90 deg to and fro in 5 s; shaken by 1 cm at 2 Hz (a sixth of g)."""
+    """Of three environments: held still; turned by 90 deg to and fro in 5 s; shaken by 1 cm at 2 Hz (a sixth of g). The motion
+    starts after 1 s, and ends 1 s before the end."""
     time = (torch.arange(round(seconds / sim.control_dt), dtype=F64) + 1.0) * sim.control_dt
     actions = torch.zeros(len(time), 3, 3, dtype=F64)
     late = (time - GRIP_SETTLES).clamp_min(0.0)
-    actions[:, 1, 1] = 0.5 * math.pi * torch.sin(2.0 * math.pi * late / 5.0)
-    actions[:, 2, 0] = 0.01 * torch.sin(2.0 * math.pi * 2.0 * late) * (late / 0.5).clamp_max(1.0)
+    size = (late / 0.5).clamp_max(1.0) * ((seconds - 1.0 - time) / 0.5).clamp(0.0, 1.0)
+    actions[:, 1, 1] = 0.5 * math.pi * torch.sin(2.0 * math.pi * late / 5.0) * size
+    actions[:, 2, 0] = 0.01 * torch.sin(2.0 * math.pi * 2.0 * late) * size
     actions[:, :, 2] = press
     return actions
 
@@ -190,7 +195,7 @@ def soft_grip() -> Results:
         if step + 1 in (round(GRIP_SETTLES / sim.control_dt), len(actions)):
             links = sim.links(state)
             back = links.rotation[:, palm].transpose(1, 2)
-            seen.append(((state.x - links.position[:, palm, None]) @ back.transpose(1, 2)))
+            seen.append((state.x - links.position[:, palm, None]) @ back.transpose(1, 2))
     slipped = (seen[1] - seen[0]).mean(dim=1).norm(dim=1)
     eye = torch.eye(3, dtype=F64)
     turned = torch.stack([turn_between(eye, fitted_rotation(*each)) for each in zip(*seen, strict=True)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 
@@ -16,7 +17,7 @@ RADIUS = 0.05
 EVENT = ds.ContactModel(impact="event")
 
 
-def bounced(z: Tensor, v: Tensor, e: Tensor, seconds: float, g: float = G) -> Tensor:
+def bounced(z: Tensor, v: Tensor, e: Tensor, seconds: float, g: Tensor | float = G) -> Tensor:
     """Height of a point above the floor after so many seconds, in free flight between impacts that reverse e of its speed: each
     impact is at the root of z + v t - g t^2 / 2 = 0, which torch differentiates."""
     left = torch.tensor(seconds, dtype=F64)
@@ -29,12 +30,12 @@ def bounced(z: Tensor, v: Tensor, e: Tensor, seconds: float, g: float = G) -> Te
 
 def exact(z0: float, v0: float, e: float, seconds: float, g: float = G) -> dict[str, float]:
     """Height, and its derivatives by z0, v0 and e."""
-    leaves = [leaf(value) for value in (z0, v0, e)]
-    z = bounced(*leaves, seconds, g)
-    return {"y(T)": z.item()} | dict(zip(("dy/dy0", "dy/dv0", "dy/de"), derivative(z, *leaves), strict=True))
+    z, v, restitution = leaf(z0), leaf(v0), leaf(e)
+    end = bounced(z, v, restitution, seconds, g)
+    return {"y(T)": end.item()} | dict(zip(("dy/dy0", "dy/dv0", "dy/de"), derivative(end, z, v, restitution), strict=True))
 
 
-def simulated(z0: float, v0: float, e: float, seconds: float, g: float = G, **options: object) -> dict[str, float]:
+def simulated(z0: float, v0: float, e: float, seconds: float, g: float = G, **options: Any) -> dict[str, float]:
     """Of a ball, its lowest point in the point's place."""
     contact = {"contact": options.pop("contact")} if "contact" in options else {}
     ball = ds.RigidBody("ball", ds.Sphere(RADIUS), (0.0, 0.0, z0 + RADIUS), restitution=e)
@@ -93,7 +94,7 @@ def many_bounces() -> Results:
     for name in PLAIN:
         yield f"smooth, dt .1 ms, e = .9: {name}", found[name]
     long = (0.0, 0.95, 10.0)
-    options = {"contact": EVENT, "dt": 5e-3, "substeps": 20}
+    options: dict[str, Any] = {"contact": EVENT, "dt": 5e-3, "substeps": 20}
     slope = simulated(1.0, *long, **options)["dy/dy0"]
     h = 1e-6
     above, below = (simulated(1.0 + d, *long, **options)["y(T)"] for d in (h, -h))
@@ -115,7 +116,12 @@ def cradle() -> Results:
     pendulums = tuple(
         ds.Articulation(
             f"p{n}",
-            (ds.Link("ball", ds.Joint("pivot", "revolute", (0.0, 1.0, 0.0), initial=(0.0 if n else lean,)), inertia=mass, geometries=(ball,)),),
+            (
+                ds.Link(
+                    "ball", ds.Joint("pivot", "revolute", (0.0, 1.0, 0.0), initial=(0.0 if n else lean,)),
+                    inertia=mass, geometries=(ball,),
+                ),
+            ),
             position=(2.0 * radius * n, 0.0, 0.0),
         )
         for n in range(5)
@@ -141,6 +147,10 @@ def blade(half: float, at: float = 0.2) -> ds.Tool:
     return ds.Tool("blade", ds.Box((half, 0.1, 0.1)), (at, 0.5, 0.5), control=("x",))
 
 
+def rigid_case(half: float, speed: float) -> str:
+    return f"rigid box before {2e3 * half:g} mm at {speed:g} m/s, its speed or a warning"
+
+
 def swept(sim: ds.Simulator, speed: float) -> ds.State:
     """After the blade has gone from .2 to .8 m, in whole control steps and at the dt of the scene."""
     return rollout(sim, max(round(0.6 / speed / sim.control_dt), 1) * sim.control_dt, actions=(speed,))[-1]
@@ -148,12 +158,12 @@ def swept(sim: ds.Simulator, speed: float) -> ds.State:
 
 @experiment(
     "fast_thin_blade", 10,
-    {f"rigid box before {2e3 * half:g} mm at {speed:g} m/s, its speed or a warning": within(speed, 0.05, "m/s") for half in THICKNESSES for speed in BLADE_SPEEDS}
+    {rigid_case(half, speed): within(speed, 0.05, "m/s") for half in THICKNESSES for speed in BLADE_SPEEDS}
     | {f"jelly before 2 mm at {speed:g} m/s, moved or warned of": yes() for speed in BLADE_SPEEDS},
 )  # fmt: skip
 def blades() -> Results:
-    """A body of 12 cm without gravity, dt 2 ms, 10 substeps. A blade with e = 0 makes a rigid box as fast as itself, whatever its
-    thickness; where it is too fast for that, a warning names it, which counts as the right speed. A soft body moves, or
+    """A body of 12 cm without gravity, dt 2 ms, 10 substeps. A blade with e = 0 makes a rigid box as fast as itself, whatever
+    its thickness; where it is too fast for that, a warning names it, which counts as the right speed. A soft body moves, or
     the warning names tool and speed."""
     for half in THICKNESSES:
         for speed in BLADE_SPEEDS:
@@ -164,8 +174,7 @@ def blades() -> Results:
             with warnings_heard() as messages:
                 end = swept(simulator(scene, dt=2e-3, substeps=10 if speed < 10.0 else 1), speed)
             warned = any("blade" in each for each in messages)
-            case = f"rigid box before {2e3 * half:g} mm at {speed:g} m/s, its speed or a warning"
-            yield case, speed if warned else end.qd[0, 0].item()
+            yield rigid_case(half, speed), speed if warned else end.qd[0, 0].item()
     for speed in BLADE_SPEEDS:
         jelly = ds.SoftBody("jelly", ds.Box((0.06,) * 3), (0.5, 0.5, 0.5), material=ds.Elastic(1e4), particles=1000)
         scene = ds.Scene((jelly,), tools=(blade(0.001),), ground=None, gravity=(0.0, 0.0, 0.0), grid_spacing=1.0 / 32.0)

@@ -32,8 +32,8 @@ ASPECTS = (0.5, 1.0, 1.5)
 
 @experiment("sand column", 6, {f"height over radius {a:g}, run-out over radius": within(1.24 * a, 0.25) for a in ASPECTS})
 def sand_column() -> Results:
-    """Lube, Huppert, Sparks, Hallworth (2004): (r - r0) / r0 = 1.24 a for a < 1.7, whatever the grains are. 8 cells a radius; the
-    deposit's edge is where 99% of the particles are within, after .6 s."""
+    """Lube, Huppert, Sparks, Hallworth (2004): (r - r0) / r0 = 1.24 a for a < 1.7, whatever the grains are. 8 cells a radius;
+    the deposit's edge is where 99% of the particles are within, after .6 s."""
     for aspect in ASPECTS:
         height = aspect * R0
         spacing = R0 / CELLS

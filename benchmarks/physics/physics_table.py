@@ -22,9 +22,9 @@ HEAD = """# Physics
     python -m benchmarks.physics --table docs/physics.md   # this file
     python -m benchmarks.physics --json                    # the same as one JSON object on the last line
 
-Scenes whose right outcome is known, from closed forms, conserved quantities or experiments, through the public interface at the
-default settings (dt 1 ms and f64 unless said). `benchmarks/physics/` has a file for each subject, which says where each expected value
-comes from. Of a yes-or-no question 1 is yes.
+Scenes whose right outcome is known, from closed forms, conserved quantities or experiments, through the public interface at
+default settings (dt 1 ms and f64 unless said). `benchmarks/physics/` has a file for each subject, which says where each
+expected value comes from. Of a yes-or-no question 1 is yes.
 """
 
 

@@ -123,8 +123,8 @@ def apart(one: list[list[float]], other: list[list[float]]) -> float:
     },
 )  # fmt: skip
 def batch_determinism() -> Results:
-    """In f32 where not said. One soft environment on several threads may differ by rounding as docs/architecture.md says, which the
-    tolerances are taken from. Batches are compared where each environment has a thread to itself: on one thread."""
+    """In f32 where not said. One soft environment on several threads may differ by rounding; docs/architecture.md gives the
+    tolerances. Batches are compared where each environment has a thread to itself: on one thread."""
     first = through(at_once, 1)
     for count in (3, 64, 257):
         yield f"soft, a batch of {count}: the bits of one", same_bits(first, through(at_once, count))

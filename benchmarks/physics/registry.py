@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsFloat
 
-Results = Iterator[tuple[str, float]]
+Results = Iterator[tuple[str, SupportsFloat]]
 
 
 @dataclass(frozen=True)

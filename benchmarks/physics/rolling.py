@@ -108,8 +108,8 @@ def off_a_round_top() -> float:
     },
 )  # fmt: skip
 def on_each_other() -> Results:
-    """A wheel off the top of a fixed sphere; a wheel along the ridge of a fixed cylinder, which is steadier than it as its radius
-    is larger than the wheel's; and a ball there, which would leave the ridge only if something pushed it aside."""
+    """A wheel off the top of a fixed sphere; a wheel along the ridge of a fixed cylinder, which is steady there, having the
+    smaller radius; and a ball there, which would leave the ridge only if something pushed it aside."""
     world = {"lower": (-2.0,) * 3, "upper": (3.0,) * 3, "ground": None}
     top = ds.Obstacle("top", ds.Sphere(BIG), (0.0, 0.0, 0.0))
     start = ((BIG + RADIUS) * math.sin(LEANS), 0.0, (BIG + RADIUS) * math.cos(LEANS))

@@ -11,8 +11,8 @@ from benchmarks.physics.worlds import F64, G, rollout, simulator
 WIDTH, HEIGHT, YOUNG, DENSITY = 0.12, 0.21, 1e5, 1e3
 SPACING = 0.03
 PLATE = 6.5  # kg
-# nu = 0: the column stays as wide as it is, and the first Piola-Kirchhoff stress of the fixed corotated law is E (s - 1), linear in
-# the stretch s. It carries the plate's weight over the width at rest and the column's own above, so the mean of s - 1 is exactly
+# nu = 0: the column stays as wide as it is, and the first Piola-Kirchhoff stress of the fixed corotated law is E (s - 1) at
+# the stretch s. It carries the plate's weight and the column's own above, over the area at rest: the mean of 1 - s is exactly
 SHORTENING = PLATE * G / (YOUNG * WIDTH**2) + 0.5 * DENSITY * G * HEIGHT / YOUNG
 WAVE_SPEED = (YOUNG / DENSITY) ** 0.5
 COURANT = (0.45, 0.3, 0.15, 0.075)
@@ -49,7 +49,7 @@ SHARES = (0.3, 0.5, 0.8)
 
 
 def tank(bottom: float, *, num_envs: int, dt: float) -> ds.Simulator:
-    """Water, and a box whose lower face is at ``bottom``, for the water's level as if the box floated there or were not in it."""
+    """Water, and a box whose lower face is at ``bottom``, above or in it."""
     water = ds.SoftBody(
         "water", ds.Box((0.5 * TANK, 0.5 * TANK, 0.5 * DEPTH)), (0.5 * TANK, 0.5 * TANK, 0.5 * DEPTH),
         material=ds.Liquid(1e3, BULK), particles=3200,
