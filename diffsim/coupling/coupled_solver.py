@@ -29,7 +29,7 @@ GRIP_SHARE = 0.1
 
 
 class Inputs(NamedTuple):
-    """What drives a control step: the soft solver's rows (B, ...), the rigid solver's, and the actuators' controls (B, ...)."""
+    """What drives a control step: the soft solver's rows (B, ...), the rigid solver's, and its controls (B, ...)."""
 
     soft: Tensor
     rigid: Tensor
@@ -81,6 +81,7 @@ class CoupledSolver:
         """The tapes of the particles, of the rigid things and of the contacts, and the rigid status; records, q and v are
         advanced in place unless a ``capacity`` asks to keep everything."""
         layout, num_envs, keep = self.soft.layout, len(records), capacity is not None
+        self.rigid.expect(inputs.controls)
         lanes = min(num_envs, runtime.num_threads())
         tape = lane_tape(self._buffers, layout, lanes, num_envs, capacity)
         rigid_status = torch.zeros((num_envs, RigidStatus.SIZE), dtype=torch.int32)

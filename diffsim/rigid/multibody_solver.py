@@ -45,6 +45,7 @@ class RigidSolver:
         )
         self._pose_kernels = runtime.compiled(pose_kernels, precision, model.joint_kinds)
         self.work = int(integers[Header.work])
+        self._controls = len(model.actuators)  # length of a row of controls in the last launch
         self._held: dict[str, Tensor] = {}
 
     @property
@@ -73,6 +74,7 @@ class RigidSolver:
         self.model.set_contact(contact)
         integers, _reals, _grids = self.model.arrays(self.substeps)
         self.integers.copy_(torch.as_tensor(integers))
+        self._controls = len(self.model.actuators)
         for name, value in self.model.scene_constants().items():
             self.reals[getattr(SceneConstants, name)] = value
 
@@ -86,6 +88,12 @@ class RigidSolver:
             raise InputError(
                 "simulator.contact was changed between a rollout and its backward(), which recomputes it; call backward() first"
             )
+
+    def expect(self, controls: Tensor) -> None:
+        """Tell the kernels how long the rows of these controls (..., actuators [+ wrenches]) are, before a launch with them."""
+        if controls.shape[-1] != self._controls:
+            self._controls = controls.shape[-1]
+            self.integers[Header.controls] = self._controls
 
     def _scratch(self, name: str, size: int) -> Tensor:
         if name not in self._held or self._held[name].numel() < size:
@@ -102,7 +110,7 @@ class RigidSolver:
 
         Args:
             q, v: coordinates (B, nq) and velocities (B, nv) before the first.
-            controls: (T, B, actuators).
+            controls: (T, B, actuators), or (T, B, actuators + wrenches), see `diffsim.rigid.wrenches`.
             inputs: (B, inputs), as `RigidModel.inputs`, then the tools' motion, which is the same in every control step.
             time_step: control steps made before, (B,), for messages.
 
@@ -118,6 +126,7 @@ class RigidSolver:
         states_q[0], states_v[0] = q.detach(), v.detach()
         if not num_envs:
             return states_q, states_v
+        self.expect(controls)
         lanes, block = self._lanes(num_envs)
         status = torch.zeros(num_envs * Status.SIZE, dtype=torch.int32, device=self.device)
         with kernel_options(flow_analysis=False, subexpressions=not self.event):
@@ -145,6 +154,7 @@ class RigidSolver:
         inputs_bar = torch.zeros(inputs.shape, dtype=self.dtype, device=self.device)
         if not num_envs:
             return q_bar, v_bar, controls_bar, inputs_bar
+        self.expect(controls)
         step_bytes = num_envs * self.row * self.dtype.itemsize * self.substeps
         window = min(steps, chunk_size(step_bytes, TAPE_BYTES))
         tape = self._scratch("tape", num_envs * (window * self.substeps + 1) * self.row)

@@ -397,10 +397,11 @@ class RigidModel:
         layout = self.layout
         header |= {"link_inputs": layout.links, "actuator_inputs": layout.actuators, "geometry_inputs": layout.geometries}
         header |= {"tool_inputs": layout.tools, "inputs": layout.length(substeps)}
+        header["controls"] = len(self.actuators)
         sizes = {
             "dof_work": m.DofWork.SIZE * self.dofs, "vector": 2 * self.dofs + self.coordinates,
-            "smooth_matrix": self.dofs * (self.dofs + 1), "newton": 5 * self.dofs, "pair_work": m.PairWork.SIZE * len(self.pairs),
-            "contact_columns": columns, "contact_work": contacts,
+            "smooth_matrix": self.dofs * (self.dofs + 1), "newton": 5 * self.dofs,
+            "pair_work": m.PairWork.SIZE * len(self.pairs),            "contact_columns": columns, "contact_work": contacts,
         }  # fmt: skip
         end = m.LINK_BLOCK * len(self.links)
         for name, size in sizes.items():

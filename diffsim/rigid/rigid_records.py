@@ -7,6 +7,8 @@ reals     the model's constants: `SceneConstants`, then sections of rows (`LinkC
 inputs    a row per environment, differentiable: `WorldInputs`, then sections of `LinkInputs`, `ActuatorInputs`,
 `GeometryInputs`;
           at the end, for one control step, a `ToolTwist` for each tool, and for each substep a `ToolPose` for each tool
+controls  a row per control step and environment: a control for each actuator; then, where a rollout has external wrenches, an
+          `ExternalWrench` for each link but the world and the tools
 grids     the numbers of all shapes, among them the B-spline coefficients of distance grids
 tape      a row per substep: coordinates q and velocities v at its start, accelerations a, the factors of the matrix (dofs,
           squared) and where their rows begin (dofs); the coordinates in its middle, where a substep has one; with soft
@@ -47,6 +49,7 @@ class Header(Record):
     tools = field()
     work = field(meaning="length of a lane's scratch")
     inputs = field(meaning="length of a row of inputs")
+    controls = field(meaning="length of a row of controls")
     # sections of integers
     link_indices = field()
     dof_indices = field()
@@ -252,11 +255,21 @@ class ToolPose(Record):
     rotation = field(9, "1", "by rows")
 
 
+# controls: rows
+
+
+class ExternalWrench(Record):
+    """On a link over a control step, in the world's frame."""
+
+    force = field(3, "N", "at the link's centre of mass")
+    torque = field(3, "N m")
+
+
 # tape: rows
 
 
 class Wrench(Record):
-    """On a link, in the world's frame."""
+    """Of contact with soft bodies on a link, in the world's frame."""
 
     force = field(3, "N")
     torque = field(3, "N m", "about the link's origin")

@@ -164,7 +164,7 @@ def coupled_kernels(
                 while e < environments:
                     first_row = ti.select(keep == 1, e * (substeps + 1), lane)
                     first_box, frame_row = e * (substeps + 1) * Box.SIZE, e * tiles
-                    rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.actuators]
+                    rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.controls]
                     empty_box(boxes, first_box)
                     for n in range(tiles):
                         place = (first_row * tiles + n) * Component.SIZE
@@ -239,7 +239,7 @@ def coupled_kernels(
                 bars_at = lane * (ContactBars.SIZE + MotionBars.SIZE) * count
                 e = lane
                 while e < environments:
-                    rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.actuators]
+                    rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.controls]
                     for n in range(tiles):
                         particles.enter(
                             bars, tape_bars, frames, sizes, n, e * count,

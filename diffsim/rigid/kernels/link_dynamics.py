@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
+from diffsim.rigid.kernels.external_wrenches import wrench_stage
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import ENTRIES, vector_functions
 from diffsim.rigid.rigid_records import (
@@ -55,7 +56,7 @@ class UnitWrenches(NamedTuple):
 def dynamics_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
     """``equations`` and ``power_adjoint``; with or without the code for dofs that turn and slide at once, and with
     polarised bias forces or those at v."""
-    vf, rows = vector_functions(real), model_rows()
+    vf, rows, external = vector_functions(real), model_rows(), wrench_stage(real)
     load, store, add = vf.load, vf.store, vf.add
     # where the other factor of products of velocities stands, and its adjoint
     omega_ahead, omega_ahead_bar = (NEW_MOTION[0], NEW_MOTION_BAR[0]) if polarised else (MOTION[0], MOTION_BAR[0])
@@ -133,14 +134,16 @@ def dynamics_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
 
     @ti.func
     def equations(m: ti.template(), at: ti.template(), loaded: ti.template()):
-        """The matrix M + h C with armatures, as `lu_stage` takes it (composite rigid bodies), and -c (recursive Newton-Euler),
-        gravity included (Featherstone 2008, chapters 5 and 6); if ``loaded``, with the external wrenches on the links."""
+        """The matrix M + h C with armatures (its lower triangle and, above the diagonal, by how much the entry exceeds its mirror
+        image; composite rigid bodies) and -c (recursive Newton-Euler), gravity and external wrenches included (Featherstone 2008,
+        chapters 5 and 6); if ``loaded``, also those of contact with soft bodies."""
         h = m.reals[SceneConstants.dt]
         links, dofs = m.integers[Header.links], m.integers[Header.dofs]
         for k in range(dofs * dofs):
             m.tape[at.matrix + k] = 0.0
         for i in range(1, links):
             bias(m, at, i, loaded)
+        external.act(m, at)
         for reverse in range(1, links):
             i = links - reverse
             link, block = rows.link_indices(m, i), rows.link_block(at, i)
@@ -289,5 +292,6 @@ def dynamics_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
                     entry = entry + al[i2] * et[i1] + om_ahead[i2] * yl[i1] + om[i2] * yl_ahead[i1]
                 place = own + ti.static(LinkInputs.inertia + c)
                 m.inputs_bar[place] = m.inputs_bar[place] - entry
+        external.act_adjoint(m, at)
 
     return SimpleNamespace(equations=equations, power_adjoint=power_adjoint)

@@ -28,7 +28,7 @@ def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, s
         integers: Integers, reals: Reals, grids: Reals, inputs: Reals, controls: Reals, q: Reals, v: Reals,
         tape: Reals, work: Reals, status: Integers,
     ):  # fmt: skip
-        """q (steps + 1, B, coordinates) and v likewise: the first rows are read. Controls (steps, B, actuators).
+        """q (steps + 1, B, coordinates) and v likewise: the first rows are read. Controls (steps, B, Header.controls).
         Without ``keep`` the other rows are filled and ``tape`` has one row for each lane; with it, only the tape is, with
         steps x substeps + 1 rows for each environment, every control step from its row of q and v. The inputs' motion of
         the tools is that of every control step."""
@@ -36,7 +36,7 @@ def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, s
             if iteration % block == 0:
                 m = ti.static(RigidMemory(integers, reals, inputs, tape, work, grids, controls, status))
                 lane = iteration // block
-                coordinates, dofs, actuators = integers[Header.coordinates], integers[Header.dofs], integers[Header.actuators]
+                coordinates, dofs, controls_row = integers[Header.coordinates], integers[Header.dofs], integers[Header.controls]
                 width = rows.row_length(m, False, stepping)
                 base = lane * integers[Header.work]
                 vector, q_bar, v_bar = rows.scratch_parts(m, base)
@@ -46,7 +46,7 @@ def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, s
                     if keep == 1:
                         row = e * (steps * substeps + 1) * width
                     for t in range(steps):
-                        control = (t * environments + e) * actuators
+                        control = (t * environments + e) * controls_row
                         if t == 0 or keep == 1:
                             place = t * environments + e
                             for n in range(coordinates):
@@ -91,7 +91,7 @@ def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, s
                     )
                 )
                 lane = iteration // block
-                coordinates, dofs, actuators = integers[Header.coordinates], integers[Header.dofs], integers[Header.actuators]
+                coordinates, dofs, controls_row = integers[Header.coordinates], integers[Header.dofs], integers[Header.controls]
                 width = rows.row_length(m, False, stepping)
                 base = lane * integers[Header.work]
                 vector, running_q, running_v = rows.scratch_parts(m, base)
@@ -101,7 +101,7 @@ def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, s
                     for reverse in range(steps):
                         t = steps - 1 - reverse
                         before, after = t * environments + e, (t + 1) * environments + e
-                        control = before * actuators
+                        control = before * controls_row
                         for n in range(coordinates):
                             work[running_q + n] = q_bar[after * coordinates + n]
                         for n in range(dofs):
