@@ -1,8 +1,9 @@
 """Memory of the coupling, in flat arrays in addition to those of the two solvers.
 
 lists     integers; for each substep: `ListHeader`, then a `Listed` of each contact
-impulses  for each substep, of each contact: its impulse (3) after each sweep
+impulses  for each substep, of each contact: a `Swept` for each sweep
 work      scratch of a lane: `ContactWork` of each contact
+crowds    scratch of a lane: the crowd of each node; zero between substeps
 shells    `Shell` of each soft body
 """
 
@@ -11,7 +12,6 @@ from __future__ import annotations
 from diffsim.records import Record, field
 
 SWEEPS = 4  # of the impulses in a substep
-IMPULSES = 3 * SWEEPS  # numbers of a contact in a substep's impulses
 
 
 class ListHeader(Record):
@@ -27,6 +27,16 @@ class Listed(Record):
     body = field(meaning="the particle's soft body")
     geometry = field()
     node = field(meaning="the first of the particle's nodes, within the box")
+
+
+class Swept(Record):
+    """A contact after a sweep."""
+
+    impulse = field(3, "N s")
+    slip = field(1, "m/s", "left after it")
+
+
+SWEPT = Swept.SIZE * SWEEPS  # numbers of a contact in a substep's impulses
 
 
 class ContactWork(Record):
@@ -49,6 +59,7 @@ class ContactWork(Record):
     local = field(3, "m", "the particle in the geometry's frame")
     gradient = field(3, "1", "of the distance there")
     hessian = field(9, "1/m", "of the distance there, by rows")
+    pressed = field(1, "1", "1 if it has an impulse after any sweep")
     velocity_bar = field(3, "s/m", "adjoint of the velocity that a sweep gathered")
     impulse_bar = field(3, "1/(N s)", "adjoints of the impulse after a sweep")
     response_bar = field(1, "kg", "and of the others by name")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffsim import runtime
 from diffsim.compiler import kernel_options
-from diffsim.coupling.coupled_records import IMPULSES, ContactWork, Listed, ListHeader, Shell
+from diffsim.coupling.coupled_records import SWEPT, ContactWork, Listed, ListHeader, Shell
 from diffsim.errors import InputError
 from diffsim.gradients.recompute import chunk_size, chunks
 from diffsim.rigid.multibody_solver import RigidSolver, flat
@@ -79,20 +79,21 @@ class CoupledSolver:
     def _row(self) -> int:
         return self.rigid.row + Wrench.SIZE * len(self.rigid.model.links)
 
-    def _contact_room(self, lanes: int, kept: int, most: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Lists and impulses of ``kept`` substeps, and the lanes' scratch, with room for ``most`` contacts each."""
+    def _contact_room(self, lanes: int, kept: int, most: int) -> tuple[Tensor, ...]:
+        """Lists and impulses of ``kept`` substeps, and the lanes' scratch, their work and crowds, with room for ``most`` contacts each."""
         size = kept * (ListHeader.SIZE + Listed.SIZE * most)
         if len(self._lists) < size:
             self._lists = torch.empty(size, dtype=torch.int32)
         return (
             self._lists,
-            self._scratch("impulses", kept * most * IMPULSES),
+            self._scratch("impulses", kept * most * SWEPT),
             self._scratch("contact work", lanes * most * ContactWork.SIZE),
+            self._buffers.zeros("crowds", lanes * self.soft.layout.nodes, 1).view(-1),
         )
 
     def _forward(
         self, records: Tensor, q: Tensor, v: Tensor, inputs: Inputs, sizes: tuple[int, int] | None
-    ) -> tuple[Tape, Tensor, tuple[Tensor, Tensor, Tensor], Tensor, Tensor]:
+    ) -> tuple[Tape, Tensor, tuple[Tensor, ...], Tensor, Tensor]:
         """The tapes of the particles and of the rigid things, the contacts (`_contact_room`), the rigid status, and how many
         contacts an environment had at most; records, q and v are advanced in place unless the ``sizes`` of the largest box and
         of the longest list ask to keep everything."""
@@ -148,7 +149,7 @@ class CoupledSolver:
         bars, q_bar, v_bar = pack(particle_bars), q_bar.detach().clone().contiguous(), v_bar.detach().clone().contiguous()
         input_bars = Inputs(*(torch.zeros_like(each) for each in inputs))
         environment = (layout.substeps + 1) * (layout.tile_count * Component.SIZE * LANE_WIDTH + self._row())
-        environment += layout.substeps * (capacity * 4 + most * (IMPULSES + Listed.SIZE))
+        environment += layout.substeps * (capacity * 4 + most * (SWEPT + Listed.SIZE))
         lanes = min(num_envs, runtime.num_threads())
         for chunk in chunks(num_envs, chunk_size(environment * layout.dtype.itemsize, TRAJECTORY_BYTES, multiple=lanes)):
             own, own_bars = Inputs(*(each[chunk] for each in inputs)), Inputs(*(each[chunk] for each in input_bars))

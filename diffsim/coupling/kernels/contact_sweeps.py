@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from diffsim.compiler import ti
-from diffsim.coupling.coupled_records import IMPULSES, SWEEPS, ContactWork, Listed, Shell
+from diffsim.coupling.coupled_records import SWEEPS, SWEPT, ContactWork, Listed, Shell, Swept
 from diffsim.coupling.kernels.contact_law import Meeting, Scales, contact_law
 from diffsim.coupling.kernels.particle_stencil import particle_stencil
 from diffsim.rigid.kernels.rigid_memory import model_rows
@@ -33,22 +33,21 @@ def contact_sweeps(real: Any, contacts: SimpleNamespace) -> SimpleNamespace:
     vf, rows = vector_functions(real), model_rows()
     law, stencil = contact_law(real), particle_stencil(real)
     vec3, load, add, store = vf.vec3, vf.load, vf.add, vf.store
-    vec4 = ti.types.vector(4, real)
 
     @ti.func
     def node_of(notes: ti.template(), n):
         return notes.lists[contacts.listed_at(notes, n) + Listed.node]
 
     @ti.func
-    def impulse_at(notes: ti.template(), n, sweep):
-        return notes.impulses_at + IMPULSES * n + 3 * sweep
+    def swept_at(notes: ti.template(), n, sweep):
+        return notes.impulses_at + SWEPT * n + Swept.SIZE * sweep
 
     @ti.func
     def impulse(notes: ti.template(), n, sweep):
         """The nth contact's impulse after a sweep; there is none before the first."""
         J = vec3(0.0, 0.0, 0.0)
         if sweep >= 0:
-            J = load(notes.impulses, impulse_at(notes, n, sweep))
+            J = load(notes.impulses, swept_at(notes, n, sweep) + Swept.impulse)
         return J
 
     @ti.func
@@ -86,17 +85,18 @@ def contact_sweeps(real: Any, contacts: SimpleNamespace) -> SimpleNamespace:
 
     @ti.func
     def prepare(soft: ti.template(), step: ti.template(), notes: ti.template()):
-        """The responses; the nodes' fourth component becomes their inverse mass."""
+        """The responses."""
         count = contacts.contact_count(notes)
         for n in range(count):
             c = contacts.work_at(notes, n)
-            share = vec4(0.0, 0.0, 0.0, notes.work[c + ContactWork.share])
-            stencil.add_share(soft, step, notes.work, c, node_of(notes, n), share)
+            stencil.add_share(step, soft.boxes, notes.work, c, node_of(notes, n), notes.crowds)
         for n in range(count):
             c = contacts.work_at(notes, n)
-            notes.work[c + ContactWork.response] = stencil.response(soft, step, notes.work, c, node_of(notes, n))
+            notes.work[c + ContactWork.response] = stencil.response(
+                soft, step, notes.work, c, node_of(notes, n), notes.crowds
+            )
         for n in range(count):
-            stencil.set_inverse_masses(soft, step, node_of(notes, n), False)
+            stencil.clear_crowd(step, soft.boxes, node_of(notes, n), notes.crowds)
 
     @ti.func
     def spread(soft: ti.template(), step: ti.template(), notes: ti.template(), sweep, sign):
@@ -117,10 +117,9 @@ def contact_sweeps(real: Any, contacts: SimpleNamespace) -> SimpleNamespace:
                 free = free - notes.work[c + ContactWork.response] * impulse(notes, n, sweep - 1)
                 h, d, eps, k, T = scales_of(m, notes, n)
                 normal, u, gap, mass, friction = meeting_of(notes, n, free)
-                delta, _rate, _squeeze, _slope, _along, _after, _pull = law.velocity_change(
-                    Meeting(normal, u, gap, mass, friction), Scales(h, d, eps, k, T)
-                )
-                store(notes.impulses, impulse_at(notes, n, sweep), mass * delta)
+                delta, after = law.velocity_change(Meeting(normal, u, gap, mass, friction), Scales(h, d, eps, k, T))
+                store(notes.impulses, swept_at(notes, n, sweep) + Swept.impulse, mass * delta)
+                notes.impulses[swept_at(notes, n, sweep) + Swept.slip] = after
             spread(soft, step, notes, sweep, 1.0)
         per_time = -1.0 / m.reals[SceneConstants.dt]
         for n in range(contacts.contact_count(notes)):
@@ -138,8 +137,14 @@ def contact_sweeps(real: Any, contacts: SimpleNamespace) -> SimpleNamespace:
         """After `recall`: the velocities become those after `solve`."""
         prepare(soft, step, notes)
         for n in range(contacts.contact_count(notes)):
-            J = impulse(notes, n, SWEEPS - 1)
-            stencil.add_impulse(soft, step, notes.work, contacts.work_at(notes, n), node_of(notes, n), J)
+            c, largest = contacts.work_at(notes, n), ti.cast(0.0, real)
+            for sweep in range(SWEEPS):
+                J = impulse(notes, n, sweep)
+                largest = ti.max(largest, J.dot(J))
+            notes.work[c + ContactWork.pressed] = ti.select(largest > 0.0, ti.cast(1.0, real), ti.cast(0.0, real))
+            if largest > 0.0:
+                J = impulse(notes, n, SWEEPS - 1)
+                stencil.add_impulse(soft, step, notes.work, c, node_of(notes, n), J)
 
     @ti.func
     def wrench_adjoint(m: ti.template(), at: ti.template(), notes: ti.template()):
@@ -167,8 +172,9 @@ def contact_sweeps(real: Any, contacts: SimpleNamespace) -> SimpleNamespace:
         h, d, eps, k, T = scales_of(m, notes, n)
         normal, u, gap, mass, friction = meeting_of(notes, n, v - response * old)
         J_bar = load(notes.work, c + ContactWork.impulse_bar) + change_bar
+        after = notes.impulses[swept_at(notes, n, sweep) + Swept.slip]
         n_bar, u_bar, gap_bar, mass_bar, friction_bar = law.velocity_change_adjoint(
-            Meeting(normal, u, gap, mass, friction), Scales(h, d, eps, k, T), J_bar
+            Meeting(normal, u, gap, mass, friction), Scales(h, d, eps, k, T), after, J_bar
         )
         add(notes.work, c + ContactWork.position_bar, x_bar)
         add(notes.work, c + ContactWork.normal_bar, n_bar)
@@ -195,15 +201,16 @@ def contact_sweeps(real: Any, contacts: SimpleNamespace) -> SimpleNamespace:
             sweep = SWEEPS - 1 - back
             spread(soft, step, notes, sweep, -1.0)
             for n in range(count):
-                sweep_adjoint(soft, soft_bars, step, m, notes, n, sweep)
+                if notes.work[contacts.work_at(notes, n) + ContactWork.pressed] > 0.0:
+                    sweep_adjoint(soft, soft_bars, step, m, notes, n, sweep)
             for n in range(count):
                 c = contacts.work_at(notes, n)
-                bar = load(notes.work, c + ContactWork.velocity_bar)
-                if bar.dot(bar) > 0.0:
+                if notes.work[c + ContactWork.pressed] > 0.0:
+                    bar = load(notes.work, c + ContactWork.velocity_bar)
                     x_bar = stencil.gather_adjoint(soft, soft_bars, step, notes.work, c, node_of(notes, n), bar)
                     add(notes.work, c + ContactWork.position_bar, x_bar)
         for n in range(count):
-            stencil.set_inverse_masses(soft, step, node_of(notes, n), True)
+            stencil.stop_nodes(soft, step, node_of(notes, n))
         for n in range(count):
             stencil.add_response_bar(soft, step, notes.work, contacts.work_at(notes, n), node_of(notes, n))
         for n in range(count):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from diffsim.compiler import compile_time, ti
-from diffsim.coupling.coupled_records import IMPULSES, ContactWork, Listed, ListHeader
+from diffsim.coupling.coupled_records import SWEPT, ContactWork, Listed, ListHeader
 from diffsim.coupling.kernels.contact_sweeps import contact_sweeps
 from diffsim.coupling.kernels.particle_contact import ContactNotes, particle_contact
 from diffsim.rigid.kernels.rigid_memory import RigidMemory, RigidPlace, model_rows
@@ -132,7 +132,7 @@ def coupled_kernels(
         lanes: ti.i32, environments: ti.i32, tiles: ti.i32, keep: ti.i32, capacity: ti.i32, velocity_capacity: ti.i32,
         records: Nodes, tape: Tiles, frames: Tiles, constants: Reals, sizes: Integers, soft_inputs: Reals,
         boxes: Integers, grid: Nodes, velocity: Nodes, status: Integers, most: ti.i32, lists: Integers, impulses: Reals,
-        contact_work: Reals, shells: Reals, longest: Integers,
+        contact_work: Reals, crowds: Reals, shells: Reals, longest: Integers,
         integers: Integers, reals: Reals, grids: Reals, inputs: Reals, controls: Reals, q: Reals, v: Reals,
         rigid_tape: Reals, work: Reals, rigid_status: Integers,
     ):  # fmt: skip
@@ -170,7 +170,7 @@ def coupled_kernels(
                         kept = ti.select(keep == 1, e * substeps + s, lane)
                         box = first_box + Box.SIZE * s
                         next_box, grid_at = box + Box.SIZE, kept * capacity
-                        list_at, impulses_at = kept * (ListHeader.SIZE + Listed.SIZE * most), kept * IMPULSES * most
+                        list_at, impulses_at = kept * (ListHeader.SIZE + Listed.SIZE * most), kept * SWEPT * most
                         v_at, a, matrix, wrenches, events = rows.row_parts(m, row, True)
                         step = ti.static(SubstepPlace(e, s, box, next_box, grid_at, velocity_at))
                         at = ti.static(TileRows(tiles, now, new, frame_row))
@@ -181,7 +181,7 @@ def coupled_kernels(
                             )
                         )  # fmt: skip
                         notes = ti.static(
-                            ContactNotes(lists, list_at, impulses, impulses_at, contact_work, contact_work_at, shells)
+                            ContactNotes(lists, list_at, impulses, impulses_at, contact_work, contact_work_at, crowds, shells)
                         )
                         if node_count(boxes, box) > capacity:
                             particles.report(status, e, s, 0, OUTGROWN)
@@ -209,7 +209,7 @@ def coupled_kernels(
         lanes: ti.i32, environments: ti.i32, tiles: ti.i32, capacity: ti.i32, velocity_capacity: ti.i32,
         tape: Tiles, frames: Tiles, bars: Nodes, tape_bars: Tiles, constants: Reals, sizes: Integers, soft_inputs: Reals,
         soft_inputs_bar: Reals, boxes: Integers, grid: Nodes, velocity: Nodes, grid_bar: Nodes, before: Nodes,
-        most: ti.i32, lists: Integers, impulses: Reals, contact_work: Reals, shells: Reals,
+        most: ti.i32, lists: Integers, impulses: Reals, contact_work: Reals, crowds: Reals, shells: Reals,
         integers: Integers, reals: Reals, grids: Reals, inputs: Reals, inputs_bar: Reals, controls: Reals, controls_bar: Reals,
         q_bar: Reals, v_bar: Reals, rigid_tape: Reals, work: Reals,
     ):  # fmt: skip
@@ -249,7 +249,7 @@ def coupled_kernels(
                         now, new = (e * (substeps + 1) + s) * tiles, (e * (substeps + 1) + s + 1) * tiles
                         row, box = (e * (substeps + 1) + s) * width, (e * (substeps + 1) + s) * Box.SIZE
                         kept = e * substeps + s
-                        grid_at, impulses_at = kept * capacity, kept * IMPULSES * most
+                        grid_at, impulses_at = kept * capacity, kept * SWEPT * most
                         list_at = kept * (ListHeader.SIZE + Listed.SIZE * most)
                         v_at, a, matrix, wrenches, events = rows.row_parts(m, row, True)
                         step = ti.static(SubstepPlace(e, s, box, None, grid_at, velocity_at, velocity_at, e, lane))
@@ -261,7 +261,7 @@ def coupled_kernels(
                             )
                         )  # fmt: skip
                         notes = ti.static(
-                            ContactNotes(lists, list_at, impulses, impulses_at, contact_work, contact_work_at, shells)
+                            ContactNotes(lists, list_at, impulses, impulses_at, contact_work, contact_work_at, crowds, shells)
                         )
                         advance_adjoint(soft, soft_bars, step, at, m, bodies_at, notes)
                     for n in range(tiles):

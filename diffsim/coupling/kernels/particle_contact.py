@@ -34,6 +34,7 @@ class ContactNotes(NamedTuple):
     impulses_at: Any
     work: Any
     work_at: Any
+    crowds: Any
     shells: Any
 
 

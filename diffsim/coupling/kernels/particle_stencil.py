@@ -1,10 +1,11 @@
 """A contact's nodes: what it gathers from them and what it adds to them; forward beside adjoint.
 
 Node (i, j, l) of a particle's 27 has the weight w = wx_i wy_j wz_l. The weights stand in `ContactWork` for the whole substep, at
-``c`` in ``work``; ``node`` is the first node within the box. A node's velocity V has a fourth component: the crowd, the sum of
-the contacts' shares s w, until the responses
-    sum w ((1 - s) w + crowd) / mass
-are known, and then the inverse mass. Loops over a stencil stay loops: unrolled, they would compile for a minute.
+``c`` in ``work``; ``node`` is the first node within the box. The crowd of a node is the sum of the contacts' shares s w; the
+response of a contact is
+    sum w ((1 - s) w + crowd) / mass.
+A node's velocity has the inverse mass as its fourth component. Loops over a stencil stay loops: unrolled, they would compile for
+a minute.
 """
 
 # mypy: ignore-errors
@@ -51,19 +52,28 @@ def particle_stencil(real: Any) -> SimpleNamespace:
         return node
 
     @ti.func
-    def add_share(soft: ti.template(), step: ti.template(), work: ti.template(), c, node, value):
-        """Adds w * value, a vector of four, to the velocities of the nodes."""
-        stride_x, stride_y = strides(soft.boxes, step.box)
-        wz = load(work, c + ContactWork.weights_z)
+    def add_share(step: ti.template(), boxes: ti.template(), work: ti.template(), c, node, crowds: ti.template()):
+        """Adds the share to the nodes' crowds."""
+        stride_x, stride_y = strides(boxes, step.box)
+        wz, share = load(work, c + ContactWork.weights_z), work[c + ContactWork.share]
         for i in range(3):
             for j in range(3):
-                w = work[c + ContactWork.weights_x + i] * work[c + ContactWork.weights_y + j]
+                w = share * work[c + ContactWork.weights_x + i] * work[c + ContactWork.weights_y + j]
                 at = step.velocity + node + i * stride_x + j * stride_y
                 for l in ti.static(range(3)):
-                    soft.velocity[at + l] = soft.velocity[at + l] + w * wz[l] * value
+                    crowds[at + l] = crowds[at + l] + w * wz[l]
 
     @ti.func
-    def response(soft: ti.template(), step: ti.template(), work: ti.template(), c, node):
+    def clear_crowd(step: ti.template(), boxes: ti.template(), node, crowds: ti.template()):
+        stride_x, stride_y = strides(boxes, step.box)
+        for i in range(3):
+            for j in range(3):
+                at = step.velocity + node + i * stride_x + j * stride_y
+                for l in ti.static(range(3)):
+                    crowds[at + l] = 0.0
+
+    @ti.func
+    def response(soft: ti.template(), step: ti.template(), work: ti.template(), c, node, crowds: ti.template()):
         """The response, from the crowds."""
         stride_x, stride_y = strides(soft.boxes, step.box)
         wz = load(work, c + ContactWork.weights_z)
@@ -72,28 +82,11 @@ def particle_stencil(real: Any) -> SimpleNamespace:
         for i in range(3):
             for j in range(3):
                 wxy = work[c + ContactWork.weights_x + i] * work[c + ContactWork.weights_y + j]
-                at = node + i * stride_x + j * stride_y
+                at = step.velocity + node + i * stride_x + j * stride_y
                 for l in ti.static(range(3)):
                     w = wxy * wz[l]
-                    crowd, mass = soft.velocity[step.velocity + at + l][3], soft.grid[step.grid + at + l][3]
-                    total = total + ti.select(mass > 0.0, w * (own * w + crowd) / mass, ti.cast(0.0, real))
+                    total = total + w * (own * w + crowds[at + l]) * soft.velocity[at + l][3]
         return total
-
-    @ti.func
-    def set_inverse_masses(soft: ti.template(), step: ti.template(), node, still: ti.template()):
-        """The nodes' fourth component becomes the inverse mass, 0 for a node that no particle gives any; if ``still``, the
-        others 0."""
-        stride_x, stride_y = strides(soft.boxes, step.box)
-        for i in range(3):
-            for j in range(3):
-                at = node + i * stride_x + j * stride_y
-                for l in ti.static(range(3)):
-                    mass, old = soft.grid[step.grid + at + l][3], soft.velocity[step.velocity + at + l]
-                    inverse = ti.select(mass > 0.0, 1.0 / ti.max(mass, ti.cast(1e-37, real)), ti.cast(0.0, real))
-                    if ti.static(still):
-                        soft.velocity[step.velocity + at + l] = vec4(0.0, 0.0, 0.0, inverse)
-                    else:
-                        soft.velocity[step.velocity + at + l] = vec4(old[0], old[1], old[2], inverse)
 
     @ti.func
     def gather(soft: ti.template(), step: ti.template(), work: ti.template(), c, node):
@@ -170,9 +163,18 @@ def particle_stencil(real: Any) -> SimpleNamespace:
         return x_bar
 
     @ti.func
+    def stop_nodes(soft: ti.template(), step: ti.template(), node):
+        """The nodes' velocities become 0, to make room for `add_response_bar`."""
+        stride_x, stride_y = strides(soft.boxes, step.box)
+        for i in range(3):
+            for j in range(3):
+                at = step.velocity + node + i * stride_x + j * stride_y
+                for l in ti.static(range(3)):
+                    soft.velocity[at + l] = vec4(0.0, 0.0, 0.0, soft.velocity[at + l][3])
+
+    @ti.func
     def add_response_bar(soft: ti.template(), step: ti.template(), work: ti.template(), c, node):
-        """On nodes that `set_inverse_masses` made still: the first component becomes the adjoint of the crowd, the second the
-        crowd."""
+        """On nodes that stand still: the first component becomes the adjoint of the crowd, the second the crowd."""
         stride_x, stride_y = strides(soft.boxes, step.box)
         wz = load(work, c + ContactWork.weights_z)
         share, bar = work[c + ContactWork.share], work[c + ContactWork.response_bar]
@@ -209,7 +211,7 @@ def particle_stencil(real: Any) -> SimpleNamespace:
         return x_bar, share_bar
 
     return SimpleNamespace(
-        weigh=weigh, add_share=add_share, response=response, set_inverse_masses=set_inverse_masses, gather=gather,
-        add_impulse=add_impulse, gather_with_bars=gather_with_bars, gather_adjoint=gather_adjoint,
+        weigh=weigh, add_share=add_share, clear_crowd=clear_crowd, response=response, gather=gather, add_impulse=add_impulse,
+        gather_with_bars=gather_with_bars, gather_adjoint=gather_adjoint, stop_nodes=stop_nodes,
         add_response_bar=add_response_bar, response_adjoint=response_adjoint,
     )  # fmt: skip
