@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from diffsim.records import Record, field
 
-SWEEPS = 4  # of the impulses in a substep
+SWEEPS = 3  # of the impulses in a substep
 
 
 class ListHeader(Record):

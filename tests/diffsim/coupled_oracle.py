@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SWEEPS = 4
+SWEEPS = 3
 
 
 @dataclass

@@ -4,8 +4,8 @@ Node (i, j, l) of a particle's 27 has the weight w = wx_i wy_j wz_l. The weights
 ``c`` in ``work``; ``node`` is the first node within the box. The crowd of a node is the sum of the contacts' shares s w; the
 response of a contact is
     sum w ((1 - s) w + crowd) / mass.
-A node's velocity has the inverse mass as its fourth component. Loops over a stencil stay loops: unrolled, they would compile for
-a minute.
+A node's velocity has the inverse mass as its fourth component. The loops of the sweeps are unrolled but for the first axis, the
+others stay loops: unrolled, all of them would compile for a minute.
 """
 
 # mypy: ignore-errors
@@ -95,7 +95,7 @@ def particle_stencil(real: Any) -> SimpleNamespace:
         wz = load(work, c + ContactWork.weights_z)
         v = vec4(0.0, 0.0, 0.0, 0.0)
         for i in range(3):
-            for j in range(3):
+            for j in ti.static(range(3)):
                 w = work[c + ContactWork.weights_x + i] * work[c + ContactWork.weights_y + j]
                 at = step.velocity + node + i * stride_x + j * stride_y
                 line = wz[0] * soft.velocity[at]
@@ -111,7 +111,7 @@ def particle_stencil(real: Any) -> SimpleNamespace:
         wz = load(work, c + ContactWork.weights_z)
         value = vec4(J[0], J[1], J[2], 0.0)
         for i in range(3):
-            for j in range(3):
+            for j in ti.static(range(3)):
                 w = work[c + ContactWork.weights_x + i] * work[c + ContactWork.weights_y + j]
                 at = step.velocity + node + i * stride_x + j * stride_y
                 for l in ti.static(range(3)):
@@ -133,7 +133,7 @@ def particle_stencil(real: Any) -> SimpleNamespace:
         wz, sz = load(work, c + ContactWork.weights_z), load(work, c + ContactWork.slopes_z)
         v, bar, x_bar = vec4(0.0, 0.0, 0.0, 0.0), vec4(0.0, 0.0, 0.0, 0.0), vec3(0.0, 0.0, 0.0)
         for i in range(3):
-            for j in range(3):
+            for j in ti.static(range(3)):
                 at = node + i * stride_x + j * stride_y
                 for l in ti.static(range(3)):
                     w, w_slope = slope(work, c, i, j, wz, sz, l)
@@ -153,7 +153,7 @@ def particle_stencil(real: Any) -> SimpleNamespace:
         wz, sz = load(work, c + ContactWork.weights_z), load(work, c + ContactWork.slopes_z)
         value, x_bar = vec4(v_bar[0], v_bar[1], v_bar[2], 0.0), vec3(0.0, 0.0, 0.0)
         for i in range(3):
-            for j in range(3):
+            for j in ti.static(range(3)):
                 at = node + i * stride_x + j * stride_y
                 for l in ti.static(range(3)):
                     w, w_slope = slope(work, c, i, j, wz, sz, l)
