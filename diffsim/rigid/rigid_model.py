@@ -401,7 +401,7 @@ class RigidModel:
         sizes = {
             "dof_work": m.DofWork.SIZE * self.dofs, "vector": 2 * self.dofs + self.coordinates,
             "smooth_matrix": self.dofs * (self.dofs + 1), "newton": 5 * self.dofs,
-            "pair_work": m.PairWork.SIZE * len(self.pairs),            "contact_columns": columns, "contact_work": contacts,
+            "pair_work": m.PairWork.SIZE * len(self.pairs),            "contact_columns": columns, "point_work": contacts,
         }  # fmt: skip
         end = m.LINK_BLOCK * len(self.links)
         for name, size in sizes.items():
@@ -412,7 +412,7 @@ class RigidModel:
         return np.asarray(integers, dtype=np.int32), np.asarray(reals, dtype=float), grids
 
     def _pair_arrays(self, geometry_ints: list[int]) -> tuple[list[int], int, int]:
-        """Integers of the pairs, and the lengths of all their `ContactColumn` and `ContactWork`."""
+        """Integers of the pairs, and the lengths of all their `ContactColumn` and `PointWork`."""
         ints: list[int] = []
         columns = contacts = 0
         for a, b in self.pairs:
@@ -422,7 +422,7 @@ class RigidModel:
             dofs = set(self._carrying(self.geometry_links[a])) ^ set(self._carrying(self.geometry_links[b]))
             columns += m.ContactColumn.SIZE * len(dofs)
             own = geometry_ints[m.GeometryIndices.SIZE * a : m.GeometryIndices.SIZE * (a + 1)]
-            contacts += m.ContactWork.SIZE * (own[m.GeometryIndices.end_point] - own[m.GeometryIndices.first_point])
+            contacts += m.PointWork.SIZE * (own[m.GeometryIndices.end_point] - own[m.GeometryIndices.first_point])
         return ints, columns, contacts
 
     def _carrying(self, number: int) -> list[int]:

@@ -77,7 +77,7 @@ class Header(Record):
     newton = field(meaning="right-hand side without contact, residual, step, dry friction's w and rates (dofs each)")
     pair_work = field(meaning="a `PairWork` per pair")
     contact_columns = field(meaning="`ContactColumn` of all pairs")
-    contact_work = field(meaning="`ContactWork` of all pairs")
+    point_work = field(meaning="`PointWork` of all pairs")
 
 
 # integers: rows
@@ -132,7 +132,7 @@ class PairIndices(Record):
     surface = field(meaning="... this one's distance")
     events = field(meaning="1 where fast impacts are events, in event mode")
     first_column = field(meaning="of its part of contact_columns")
-    first_contact = field(meaning="of its part of contact_work")
+    first_contact = field(meaning="of its part of point_work")
 
 
 # reals: rows
@@ -392,7 +392,7 @@ class PairWork(Record):
     angular_velocity = field(3, "rad/s")
 
 
-class ContactWork(Record):
+class PointWork(Record):
     """A point in contact: see `diffsim.rigid.kernels.contact_point_law`."""
 
     arm = field(3, "m", "from the centre of the geometry that has the points")

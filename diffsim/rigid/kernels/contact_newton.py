@@ -30,7 +30,7 @@ from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
     ContactColumn,
-    ContactWork,
+    PointWork,
     DofIndices,
     Header,
     LinkInputs,
@@ -141,7 +141,7 @@ def newton_stage(real) -> SimpleNamespace:
         residual = at.work + m.integers[Header.newton] + dofs
         indices = rows.pair_indices(m, pair)
         columns = at.work + m.integers[Header.contact_columns] + m.integers[indices + PairIndices.first_column]
-        contacts = at.work + m.integers[Header.contact_work] + m.integers[indices + PairIndices.first_contact]
+        contacts = at.work + m.integers[Header.point_work] + m.integers[indices + PairIndices.first_contact]
         count = ti.cast(m.work[pair_work + PairWork.columns], ti.i32)
         mu = m.work[pair_work + PairWork.friction]
         u_center, omega = pair_motion(m, at, pair_work, columns, count)
@@ -151,12 +151,12 @@ def newton_stage(real) -> SimpleNamespace:
         tux, tuy, tuz, twx, twy, twz = zero, zero, zero, zero, zero, zero
         drag_sum, drag_first, drag_second = none, zero, none
         for n in range(ti.cast(m.work[pair_work + PairWork.contacts], ti.i32)):
-            contact = contacts + ContactWork.SIZE * n
-            r, normal = load(m.work, contact + ContactWork.arm), load(m.work, contact + ContactWork.normal)
-            slope, bound = m.work[contact + ContactWork.slope], m.work[contact + ContactWork.bound]
+            contact = contacts + PointWork.SIZE * n
+            r, normal = load(m.work, contact + PointWork.arm), load(m.work, contact + PointWork.normal)
+            slope, bound = m.work[contact + PointWork.slope], m.work[contact + PointWork.bound]
             u = u_center + omega.cross(r)
             nu = normal.dot(u)
-            N, coupling = m.work[contact + ContactWork.base] - slope * nu, none
+            N, coupling = m.work[contact + PointWork.base] - slope * nu, none
             if bound < 0.0:
                 if N <= 0.0:
                     N, slope = none, none
@@ -165,11 +165,11 @@ def newton_stage(real) -> SimpleNamespace:
             W = ti.sqrt(slip.dot(slip) + eps * eps)
             w = slip / W
             if which == ANOTHER:
-                old = load(m.work, contact + ContactWork.slip)
+                old = load(m.work, contact + PointWork.slip)
                 W_old = ti.sqrt(old.dot(old) + eps * eps)
-                w = dual(load(m.work, contact + ContactWork.direction), old, slip, share, W_old)
-            vf.store(m.work, contact + ContactWork.slip, slip)
-            vf.store(m.work, contact + ContactWork.direction, w)
+                w = dual(load(m.work, contact + PointWork.direction), old, slip, share, W_old)
+            vf.store(m.work, contact + PointWork.slip, slip)
+            vf.store(m.work, contact + PointWork.direction, w)
             drag = mu * bound / W
             f = N * normal - drag * slip
             force, torque = force + f, torque + r.cross(f)

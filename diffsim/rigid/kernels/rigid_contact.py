@@ -25,7 +25,7 @@ from diffsim.rigid.rigid_records import (
     VIRTUAL_MOTION,
     VIRTUAL_MOTION_BAR,
     ContactColumn,
-    ContactWork,
+    PointWork,
     DofIndices,
     DofWork,
     GeometryConstants,
@@ -182,7 +182,7 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
             indices = rows.pair_indices(m, pair)
             pair_work = at.work + m.integers[Header.pair_work] + PairWork.SIZE * pair
             columns = at.work + m.integers[Header.contact_columns] + m.integers[indices + PairIndices.first_column]
-            contact = at.work + m.integers[Header.contact_work] + m.integers[indices + PairIndices.first_contact]
+            contact = at.work + m.integers[Header.point_work] + m.integers[indices + PairIndices.first_contact]
             a, b = m.integers[indices + PairIndices.points], m.integers[indices + PairIndices.surface]
             row_a, row_b = rows.geometry_indices(m, a), rows.geometry_indices(m, b)
             in_a, in_b = rows.geometry_inputs(m, at, a), rows.geometry_inputs(m, at, b)
@@ -223,11 +223,11 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                         in_reach = law.reaches(phi, rate, ti.sqrt(u.dot(u)), weight, scales) and acts(m, pair, phi, rate)
                     if in_reach:
                         base, slope, bound = law.resolve(phi, rate, k, e, scales)
-                        vf.store(m.work, contact + ContactWork.arm, r)
-                        vf.store(m.work, contact + ContactWork.normal, n)
-                        m.work[contact + ContactWork.base], m.work[contact + ContactWork.slope] = base, slope
-                        m.work[contact + ContactWork.bound] = bound
-                        contact += ContactWork.SIZE
+                        vf.store(m.work, contact + PointWork.arm, r)
+                        vf.store(m.work, contact + PointWork.normal, n)
+                        m.work[contact + PointWork.base], m.work[contact + PointWork.slope] = base, slope
+                        m.work[contact + PointWork.bound] = bound
+                        contact += PointWork.SIZE
                         touching += 1
                 if touching > 0:
                     link_a, link_b = m.integers[row_a + GeometryIndices.link], m.integers[row_b + GeometryIndices.link]
