@@ -76,13 +76,13 @@ class CoupledSolver:
         return self.rigid.row + Wrench.SIZE * len(self.rigid.model.links)
 
     def _forward(
-        self, records: Tensor, q: Tensor, v: Tensor, inputs: Inputs, capacity: int | None
+        self, records: Tensor, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor, capacity: int | None
     ) -> tuple[Tape, Tensor, Tensor, Tensor]:
         """The tapes of the particles, of the rigid things and of the contacts, and the rigid status; records, q and v are
         advanced in place unless a ``capacity`` asks to keep everything."""
         layout, num_envs, keep = self.soft.layout, len(records), capacity is not None
         lanes = min(num_envs, runtime.num_threads())
-        tape = lane_tape(self._buffers, layout, lanes, num_envs, capacity)
+        tape = lane_tape(self._buffers, layout, lanes, time_step, capacity)
         rigid_status = torch.zeros((num_envs, RigidStatus.SIZE), dtype=torch.int32)
         rows = self._scratch("rigid rows", (num_envs * (layout.substeps + 1) if keep else lanes) * self._row())
         contacts = self._scratch("contacts", (num_envs * layout.substeps if keep else lanes) * self._count * CONTACT)
@@ -110,13 +110,13 @@ class CoupledSolver:
         if not len(q):
             return Particles(*(each.detach().clone() for each in particles)), q, v, time_step.new_zeros(0)
         records = pack(particles)
-        tape, _rows, _contacts, rigid_status = self._forward(records, q, v, inputs, None)
+        tape, _rows, _contacts, rigid_status = self._forward(records, q, v, inputs, time_step, None)
         self.rigid.check(rigid_status, time_step)
         self.soft.check(tape.status, time_step, 0)
         return unpack(records), q, v, largest_boxes(tape, len(q), self.soft.layout.substeps)
 
     def adjoint(
-        self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, box_nodes: Tensor,
+        self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor, box_nodes: Tensor,
         particle_bars: Particles, q_bar: Tensor, v_bar: Tensor,
     ) -> tuple[Particles, Tensor, Tensor, Inputs]:  # fmt: skip
         """Adjoints of the particles, q, v and the inputs, given those of the outputs of ``advance``. The control step is
@@ -134,7 +134,7 @@ class CoupledSolver:
             own, own_bars = Inputs(*(each[chunk] for each in inputs)), Inputs(*(each[chunk] for each in input_bars))
             records = pack(Particles(*(each[chunk] for each in particles)))
             own_q, own_v = flat(q[chunk]), flat(v[chunk])
-            tape, rows, contacts, _status = self._forward(records, own_q, own_v, own, capacity)
+            tape, rows, contacts, _status = self._forward(records, own_q, own_v, own, time_step[chunk], capacity)
             with kernel_options(flow_analysis=False, subexpressions=False):
                 self._kernels.adjoint(
                     lanes, len(records), layout.tile_count, capacity, layout.nodes,
