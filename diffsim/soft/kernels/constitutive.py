@@ -55,7 +55,7 @@ class Decomposition(NamedTuple):
 
 @compile_time
 class Response(NamedTuple):
-    """What comes out, tile arrays: stretches g (3), the internal variable a (1), principal elastic stresses (3) and the Kirchhoff
+    """What comes out, tile arrays: stretches g (3), the internal variable a (1), principal elastic stresses (3) and Kirchhoff's
     stress tau (9)."""
 
     g: Any
@@ -111,8 +111,8 @@ def constitutive_stage(
     def recompose(
         law: ti.template(), trial: ti.template(), g: ti.template(), R: ti.template(), G: ti.template(), F: ti.template()
     ):
-        """From a `Decomposition` and new stretches to G = U diag(g) and its frame, which R turns into; in f32 also from the trial F
-        to the new one, F + U diag(g - s) R^T, which is the same where the law leaves the stretches alone."""
+        """From a `Decomposition` and new stretches to G = U diag(g) and its frame, which R turns into; in f32 also from the trial
+        F to the new one, F + U diag(g - s) R^T, which is the same where the law leaves the stretches alone."""
         B, U, S, V = ti.static(trial.B, trial.U, trial.S, trial.V)
         for t in range(width):
             for i, j in ti.static(ti.ndrange(3, 3)):
@@ -152,8 +152,8 @@ def constitutive_stage(
 
     @ti.func
     def evaluate(law: ti.template(), dt, threshold, old: ti.template(), trial: ti.template(), new: ti.template()):
-        """From a `Strain` and its trial B to the rest of the `Decomposition` and to the `Response`. A liquid has U = V = 1 and no
-        principal stresses. Returns how many of the tile's elements are inverted."""
+        """From a `Strain` and its trial B to the rest of the `Decomposition` and to the `Response`. A liquid has U = V = 1 and
+        no principal stresses. Returns how many of the tile's elements are inverted."""
         inverted = 0
         if law.index == liquid_index:
             inverted = liquid.evaluate(law.parameters, dt, threshold, old, trial.B, new)
