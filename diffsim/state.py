@@ -34,8 +34,8 @@ class State:
             (B, N, 3, 3).
         F: their elastic deformation gradients, from the rest shape to the world, dimensionless, (B, N, 3, 3).
         internal_variable: the scalar internal variable of each particle's law, dimensionless, (B, N). The material says what it
-            is: accumulated plastic strain (`ElastoPlastic`), logarithm of the volume gained (`Sand`), logarithm of the plastic
-            volume ratio (`Snow`); 0 for the others.
+            is: accumulated plastic strain (`ElastoPlastic`), logarithm of the volume gained by parting (`Sand`, `Liquid`),
+            logarithm of the plastic volume ratio (`Snow`); 0 for the others.
         tool_position: origins of the M tools in the world, m, (B, M, 3).
         tool_rotation: rotations of the tools' frames into the world's, unit quaternions (w, x, y, z), (B, M, 4).
         q: generalized coordinates of the rigid bodies, then of the articulations (B, nq), link by link: none of a fixed joint,

@@ -25,7 +25,7 @@ class CoupledStep(Function):
         inputs, (q, v, *particles) = Inputs(*(tensor.detach() for tensor in tensors[:3])), tensors[3:]
         after, new_q, new_v, sizes = solver.advance(Particles(*particles), q, v, inputs, time_step)
         ctx.solver, ctx.contact = solver, solver.rigid.model.contact
-        ctx.save_for_backward(sizes, *tensors)
+        ctx.save_for_backward(time_step, sizes, *tensors)
         return new_q, new_v, *after
 
     @staticmethod
@@ -35,10 +35,10 @@ class CoupledStep(Function):
     ) -> tuple[Tensor | None, ...]:
         check_launching_thread()
         ctx.solver.rigid.check_contact(ctx.contact)
-        sizes, *tensors = saved
+        time_step, sizes, *tensors = saved
         inputs, (q, v, *particles) = Inputs(*tensors[:3]), tensors[3:]
         bars, q_bar, v_bar, input_bars = ctx.solver.adjoint(
-            Particles(*particles), q, v, inputs, sizes, Particles(*particle_bars), q_bar, v_bar
+            Particles(*particles), q, v, inputs, time_step, sizes, Particles(*particle_bars), q_bar, v_bar
         )
         return None, None, *input_bars, q_bar, v_bar, *bars
 

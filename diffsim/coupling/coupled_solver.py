@@ -92,7 +92,7 @@ class CoupledSolver:
         )
 
     def _forward(
-        self, records: Tensor, q: Tensor, v: Tensor, inputs: Inputs, sizes: tuple[int, int] | None
+        self, records: Tensor, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor, sizes: tuple[int, int] | None
     ) -> tuple[Tape, Tensor, tuple[Tensor, ...], Tensor, Tensor]:
         """The tapes of the particles and of the rigid things, the contacts (`_contact_room`), the rigid status, and how many
         contacts an environment had at most; records, q and v are advanced in place unless the ``sizes`` of the largest box and
@@ -101,7 +101,7 @@ class CoupledSolver:
         self.rigid.expect(inputs.controls)
         lanes = min(num_envs, runtime.num_threads())
         capacity, most = sizes if sizes is not None else (None, self._count * self._geometries)
-        tape = lane_tape(self._buffers, layout, lanes, num_envs, capacity)
+        tape = lane_tape(self._buffers, layout, lanes, time_step, capacity)
         rigid_status = torch.zeros((num_envs, RigidStatus.SIZE), dtype=torch.int32)
         rows = self._scratch("rigid rows", (num_envs * (layout.substeps + 1) if keep else lanes) * self._row())
         contacts = self._contact_room(lanes, num_envs * layout.substeps if keep else lanes, most)
@@ -131,14 +131,14 @@ class CoupledSolver:
         if not len(q):
             return Particles(*(each.detach().clone() for each in particles)), q, v, time_step.new_zeros(2, 0)
         records = pack(particles)
-        tape, _rows, _contacts, rigid_status, longest = self._forward(records, q, v, inputs, None)
+        tape, _rows, _contacts, rigid_status, longest = self._forward(records, q, v, inputs, time_step, None)
         self.rigid.check(rigid_status, time_step)
         self.soft.check(tape.status, time_step, 0)
         nodes = largest_boxes(tape, len(q), self.soft.layout.substeps)
         return unpack(records), q, v, torch.stack([nodes, longest])
 
     def adjoint(
-        self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, sizes: Tensor,
+        self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor, sizes: Tensor,
         particle_bars: Particles, q_bar: Tensor, v_bar: Tensor,
     ) -> tuple[Particles, Tensor, Tensor, Inputs]:  # fmt: skip
         """Adjoints of the particles, q, v and the inputs, given those of the outputs of ``advance``. The control step is
@@ -156,7 +156,9 @@ class CoupledSolver:
             own, own_bars = Inputs(*(each[chunk] for each in inputs)), Inputs(*(each[chunk] for each in input_bars))
             records = pack(Particles(*(each[chunk] for each in particles)))
             own_q, own_v = flat(q[chunk]), flat(v[chunk])
-            tape, rows, contacts, _status, _longest = self._forward(records, own_q, own_v, own, (capacity, most))
+            tape, rows, contacts, _status, _longest = self._forward(
+                records, own_q, own_v, own, time_step[chunk], (capacity, most)
+            )
             with kernel_options(flow_analysis=False, subexpressions=False):
                 self._kernels.adjoint(
                     lanes, len(records), layout.tile_count, capacity, layout.nodes,

@@ -14,7 +14,7 @@ from diffsim import runtime
 from diffsim.compiler import kernel_options
 from diffsim.gradients.recompute import chunk_size
 from diffsim.soft.kernels.teams import Teams
-from diffsim.soft.soft_records import FRAME, LANE_WIDTH, SHARED_WIDTH, Box, Component, Status
+from diffsim.soft.soft_records import LANE_WIDTH, SHARED_WIDTH, Box, Component, Frame, Status
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,10 @@ class Schedule(Protocol):
     def chunk(self, capacity: int, budget: int) -> int:
         """How many environments to recompute at a time within ``budget`` bytes."""
 
-    def forward(self, records: Tensor, inputs: Tensor, *, batch: int, capacity: int | None) -> Tape:
-        """One control step over records (B, N, ParticleRecord.SIZE) with the inputs (B, K), part of a ``batch``. With a
-        ``capacity`` (nodes of the largest box) everything is kept and the records stay; without, they are advanced in place."""
+    def forward(self, records: Tensor, inputs: Tensor, time_step: Tensor, *, batch: int, capacity: int | None) -> Tape:
+        """One control step, which ``time_step`` others (B,) preceded, over records (B, N, ParticleRecord.SIZE) with the inputs
+        (B, K), part of a ``batch``. With a ``capacity`` (nodes of the largest box) everything is kept and the records stay;
+        without, they are advanced in place."""
 
     def adjoint(self, tape: Tape, bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
         """The adjoints of the records, in place, and of the inputs (B * parts, K), added to."""
@@ -94,9 +95,19 @@ class Buffers:
         return self._held[name]
 
 
-def lane_tape(buffers: Buffers, layout: Layout, lanes: int, num_envs: int, capacity: int | None, *, private: int = 0) -> Tape:
-    """What a forward pass over lanes writes to: with a ``capacity`` rows and grids of all substeps, without it one for each
-    lane; and ``private`` grids more."""
+def first_status(time_step: Tensor) -> Tensor:
+    """Rows of `Status` (B, Status.SIZE) before a control step that ``time_step`` others (B,) preceded."""
+    status = torch.zeros((len(time_step), Status.SIZE), dtype=torch.int32, device=time_step.device)
+    status[:, Status.time_step] = time_step & 0x7FFFFFFF
+    return status
+
+
+def lane_tape(
+    buffers: Buffers, layout: Layout, lanes: int, time_step: Tensor, capacity: int | None, *, private: int = 0
+) -> Tape:
+    """What a forward pass over lanes after so many control steps (B,) writes to: with a ``capacity`` rows and grids of all
+    substeps, without it one for each lane; and ``private`` grids more."""
+    num_envs = len(time_step)
     keep = capacity is not None
     rows = (num_envs * (layout.substeps + 1) if keep else lanes) * layout.tile_count * Component.SIZE
     if capacity is None:
@@ -106,11 +117,11 @@ def lane_tape(buffers: Buffers, layout: Layout, lanes: int, num_envs: int, capac
         grid = buffers.empty("kept grid", (num_envs * layout.substeps + private) * capacity, 4)
     return Tape(
         buffers.empty("rows", rows, LANE_WIDTH),
-        buffers.empty("frames", num_envs * layout.tile_count * FRAME, LANE_WIDTH),
+        buffers.empty("frames", num_envs * layout.tile_count * Frame.SIZE, LANE_WIDTH),
         torch.empty((num_envs * (layout.substeps + 1) + lanes) * Box.SIZE, dtype=torch.int32),
         grid,
         capacity,
-        torch.zeros((num_envs, Status.SIZE), dtype=torch.int32),
+        first_status(time_step),
     )
 
 
@@ -141,12 +152,12 @@ class LaneSchedule:
         tape = (layout.substeps + 1) * layout.tile_count * Component.SIZE * self.width
         return chunk_size((tape + layout.substeps * capacity * 4) * layout.dtype.itemsize, budget, multiple=lanes)
 
-    def forward(self, records: Tensor, inputs: Tensor, *, batch: int, capacity: int | None) -> Tape:
+    def forward(self, records: Tensor, inputs: Tensor, time_step: Tensor, *, batch: int, capacity: int | None) -> Tape:
         layout, lanes = self._layout, self._teams.lanes
         num_envs, parts = len(records), self._teams.parts(batch)
         keep = capacity is not None
         places = num_envs * layout.substeps if keep else lanes
-        tape = lane_tape(self._buffers, layout, lanes, num_envs, capacity, private=lanes if parts > 1 or not keep else 0)
+        tape = lane_tape(self._buffers, layout, lanes, time_step, capacity, private=lanes if parts > 1 or not keep else 0)
         velocity = self._buffers.zeros("velocity", lanes * layout.nodes, 4)
         with kernel_options(), self._teams.at_work("forward", parts) as (working, workers):
             self._kernels.forward(
@@ -198,12 +209,12 @@ class SharedSchedule:
         tape = (layout.substeps + 1) * layout.tile_count * Component.SIZE
         return chunk_size((tape + layout.substeps * layout.nodes * 4) * layout.dtype.itemsize, 32 * budget)
 
-    def forward(self, records: Tensor, inputs: Tensor, *, batch: int, capacity: int | None) -> Tape:
+    def forward(self, records: Tensor, inputs: Tensor, time_step: Tensor, *, batch: int, capacity: int | None) -> Tape:
         layout = self._layout
         num_envs, keep = len(records), int(capacity is not None)
         rows = self._buffers.empty("rows", num_envs * (layout.substeps * keep + 1) * layout.tile_count * Component.SIZE, 1)
-        frames = self._buffers.empty("frames", num_envs * layout.tile_count * FRAME, 1)
-        status = torch.zeros(num_envs * Status.SIZE, dtype=torch.int32, device=layout.device)
+        frames = self._buffers.empty("frames", num_envs * layout.tile_count * Frame.SIZE, 1)
+        status = first_status(time_step)
         grid = self._buffers.empty("grid", num_envs * (layout.substeps if keep else 1) * layout.nodes, 4)
         velocity = self._buffers.empty("velocity", num_envs * layout.nodes, 4)
         with kernel_options():
@@ -212,11 +223,11 @@ class SharedSchedule:
             for s in range(layout.substeps):
                 self._kernels.substep(
                     s, num_envs, layout.tile_count, keep, layout.nodes, rows, frames,
-                    layout.constants, layout.sizes, inputs.view(-1), self._boxes, grid, velocity, status,
+                    layout.constants, layout.sizes, inputs.view(-1), self._boxes, grid, velocity, status.view(-1),
                 )  # fmt: skip
             if not keep:
                 self._kernels.leave(True, num_envs, layout.tile_count, records.view(-1, 4), rows, frames, layout.sizes)
-        return Tape(rows, frames, self._boxes, grid, layout.nodes, status.view(num_envs, Status.SIZE))
+        return Tape(rows, frames, self._boxes, grid, layout.nodes, status)
 
     def adjoint(self, tape: Tape, bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
         layout = self._layout

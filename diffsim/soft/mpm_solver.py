@@ -119,9 +119,9 @@ class MPMSolver:
 
     def check(self, status: Tensor, time_step: Tensor, first: int) -> None:
         """Raise or warn of what a pass noted; ``first`` is the number of its first environment."""
-        if not status.any():
+        failure, inverted = status[:, Status.failure], status[:, Status.inverted]
+        if not (failure.any() or inverted.any()):
             return
-        failure = status[:, Status.failure]
         if failure.any():
             environment = int(failure.nonzero()[0, 0])
             particle = int(status[environment, Status.particle])
@@ -136,7 +136,7 @@ class MPMSolver:
                 detail=detail,
             )
         if not self._inverted_reported:
-            environment = int(status[:, Status.inverted].argmax())
+            environment = int(inverted.argmax())
             logger.warning(
                 "Elements were inverted (det F <= 0) in control step %d of environment %d: the time step is too large for the "
                 "deformation, or a body is crushed. Their stress is continued as docs/materials.md says.",
@@ -157,7 +157,7 @@ class MPMSolver:
         if not num_envs:
             return Particles(*(tensor.detach().clone() for tensor in particles)), time_step.new_zeros(0)
         records = pack(particles)
-        tape = self._schedule.forward(records, inputs.detach(), batch=num_envs, capacity=None)
+        tape = self._schedule.forward(records, inputs.detach(), time_step, batch=num_envs, capacity=None)
         self.check(tape.status, time_step, 0)
         return unpack(records), self._schedule.box_nodes(tape, num_envs)
 
@@ -184,7 +184,7 @@ class MPMSolver:
         size = self._schedule.chunk(capacity, TRAJECTORY_BYTES)
         for chunk in chunks(num_envs, size):
             records = pack(Particles(*(tensor[chunk] for tensor in particles)))
-            tape = self._schedule.forward(records, inputs[chunk], batch=num_envs, capacity=capacity)
+            tape = self._schedule.forward(records, inputs[chunk], time_step[chunk], batch=num_envs, capacity=capacity)
             self.check(tape.status, time_step[chunk], chunk.start)
             self._schedule.adjoint(tape, bars[chunk], inputs[chunk], inputs_bar[chunk], batch=num_envs)
         return unpack(bars), inputs_bar.sum(dim=1)

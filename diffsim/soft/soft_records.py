@@ -3,7 +3,7 @@
 records     `ParticleRecord` of every particle, in vectors of four: what goes into a control step and what comes out
 tape        within a control step: a row holds the tiles of all particles, a tile `Component.SIZE` vectors of one entry a
             particle: component c of tile n in row r is tape[(r * tiles + n) * Component.SIZE + c]
-frames      the rotation R of `constitutive.py`, FRAME such vectors a tile
+frames      a `Frame` of such vectors for each tile
 boxes       a `Box` per substep: the nodes that the particles touch
 grid        nodes of a box, in its own row-major order, from an offset on
 inputs      what drives a control step, a row for each environment: `WorldInputs`; `BodyInputs` of each body; each collider's
@@ -56,9 +56,15 @@ ON_TAPE = {
     for name in ("x", "v", "C", "F", "internal")
     for place, component in zip(ParticleRecord.columns(name), Component.columns(name), strict=True)
 }
-FRAME = 9  # numbers of a rotation
 # particles of a tile, by schedule
 LANE_WIDTH, SHARED_WIDTH = 16, 1
+
+
+class Frame(Record):
+    """What a particle carries from substep to substep beside the tape."""
+
+    rotation = field(9, "1", "R of `constitutive.py`, by rows")
+    F = field(9, "1", "deformation gradient in the world, by rows; in f32 alone")
 
 
 class Box(Record):
@@ -163,12 +169,13 @@ class InputLayout(NamedTuple):
 
 
 class Status(Record):
-    """What a pass noted of an environment, integers."""
+    """What a pass noted of an environment, integers; and its number of control steps before."""
 
     failure = field(1, "1", "the first failure, a key of `FAILURES`, or 0")
     substep = field(1, "1", "of the failure")
     particle = field(1, "1", "of the failure")
     inverted = field(1, "1", "how many inverted elements were met")
+    time_step = field(1, "1", "control steps before this one, set by the host")
 
 
 LEFT_GRID, WILD_VELOCITY, WILD_DEFORMATION, OUTGROWN = 1, 2, 3, 4

@@ -82,7 +82,11 @@ def slip_after(slip: Tensor, grip: Tensor, eps: float) -> Tensor:
 
 
 def impulses(
-    v: Tensor, response: Tensor, rigid: Rigid, contact: tuple[Tensor, Tensor, Tensor], law: tuple[float, float, float, float, float]
+    v: Tensor,
+    response: Tensor,
+    rigid: Rigid,
+    contact: tuple[Tensor, Tensor, Tensor],
+    law: tuple[float, float, float, float, float],
 ) -> Tensor:
     """Of contacts whose particles have the velocities v without them; contact: gaps, normals, surface velocities."""
     gap, n, moving = contact
@@ -100,7 +104,17 @@ def impulses(
     return change / response[:, None]
 
 
-def substep(jelly: Jelly, rigids: list[Rigid], particles: tuple[Tensor, ...], *, h: float, dx: float, gravity: Tensor, d: float, eps: float):
+def substep(
+    jelly: Jelly,
+    rigids: list[Rigid],
+    particles: tuple[Tensor, ...],
+    *,
+    h: float,
+    dx: float,
+    gravity: Tensor,
+    d: float,
+    eps: float,
+):
     """One substep: particles (x, v, C, F) and the rigid bodies after it. No ground and no walls near."""
     x, v, C, F = particles
     eye = torch.eye(3, dtype=x.dtype)
@@ -122,7 +136,7 @@ def substep(jelly: Jelly, rigids: list[Rigid], particles: tuple[Tensor, ...], *,
     nodes = cell.long()[:, None] + corners
     low = nodes.amin(dim=(0, 1))
     counts = nodes.amax(dim=(0, 1)) - low + 1
-    index = (((nodes - low)[..., 0] * counts[1] + (nodes - low)[..., 1]) * counts[2] + (nodes - low)[..., 2])
+    index = ((nodes - low)[..., 0] * counts[1] + (nodes - low)[..., 1]) * counts[2] + (nodes - low)[..., 2]
     W = torch.zeros(len(x), int(counts.prod()), dtype=x.dtype).scatter(1, index, w)  # a weight for each particle and node
     place = dx * (low + torch.cartesian_prod(*[torch.arange(int(n)) for n in counts])).to(x.dtype)
     offset = place - x[:, None]

@@ -114,8 +114,11 @@ def stress_and_flow(material, F, C, a, q):
         return F, tau + viscous_stress(C, q["shear_viscosity"], q["bulk_viscosity"]), a
     if isinstance(material, ds.Liquid):
         bulk, gamma = q["bulk_modulus"], 7.0
-        J = torch.linalg.det(F)[:, None, None]
-        eye = torch.eye(3, dtype=F.dtype)
+        at_tension = (1 - gamma * q["tension"] / bulk) ** (-1 / gamma)  # the volume ratio
+        whole = torch.linalg.det(F) * a.exp()
+        J = torch.minimum(whole, at_tension)
+        a = torch.where(whole < at_tension, 0.0 * a, (whole / J).log())
+        J, eye = J[:, None, None], torch.eye(3, dtype=F.dtype)
         return J ** (1 / 3) * eye, -J * bulk / gamma * (J**-gamma - 1) * eye + J * viscous_stress(C, q["viscosity"], 0.0), a
     U, sigma, Vt = torch.linalg.svd(F)
     g, t, a = stretch_law(material, sigma, a[:, None], q)

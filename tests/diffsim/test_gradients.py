@@ -100,6 +100,7 @@ MATERIALS = {
     "plastic": ds.ElastoPlastic(5e3, 0.3, yield_stress=150.0),
     "hardening": ds.ElastoPlastic(5e3, 0.3, yield_stress=50.0, hardening=1e3),
     "liquid": ds.Liquid(bulk_modulus=5e3, viscosity=2.0),
+    "liquid_in_tension": ds.Liquid(bulk_modulus=5e3, viscosity=2.0, tension=100.0),
     "sand": ds.Sand(5e3, 0.3, 1e3),
     "snow": ds.Snow(5e3, 0.3, 1e3),
     "mooney_rivlin": ds.MooneyRivlin(800.0, 300.0, 6e3),

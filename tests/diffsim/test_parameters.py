@@ -22,7 +22,7 @@ MATERIALS = {
     "elastic": ds.Elastic(5e3, 0.3),
     "neo_hookean": ds.NeoHookean(5e3, 0.3),
     "plastic": ds.ElastoPlastic(5e3, 0.3, yield_stress=150.0, hardening=300.0),
-    "liquid": ds.Liquid(bulk_modulus=5e3, viscosity=2.0),
+    "liquid": ds.Liquid(bulk_modulus=5e3, viscosity=2.0, tension=100.0),
     "sand": ds.Sand(5e3, 0.3, 1e3),
     "snow": ds.Snow(5e3, 0.3, 1e3),
     "mooney_rivlin": ds.MooneyRivlin(800.0, 300.0, 6e3),
@@ -93,7 +93,8 @@ def test_stresses_and_density_scale_together(name):
     parameters = {key: value.requires_grad_() for key, value in sim.parameters.items()}
     final = sim.rollout(random_state(sim), pressing(sim), parameters)[-1]
     random_projection(final).backward()
-    stresses = ["youngs_modulus", "bulk_modulus", "c1", "c2", "viscosity", "shear_viscosity", "bulk_viscosity", "yield_stress"]
+    stresses = ["youngs_modulus", "bulk_modulus", "c1", "c2", "tension", "yield_stress"]
+    stresses += ["viscosity", "shear_viscosity", "bulk_viscosity"]
     stresses += ["hardening"] if name in ("plastic", "viscoelastic") else []
     terms = {
         field: (parameters[f"block.{field}"] * parameters[f"block.{field}"].grad).item()

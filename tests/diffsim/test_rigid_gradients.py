@@ -155,7 +155,8 @@ def test_an_arm_of_every_joint_and_actuator(integrator) -> None:
 
 @pytest.mark.parametrize(
     ("name", "contact"),
-    [(name, "compliant") for name in SHAPES] + [(name, way) for name in ("box", "cylinder") for way in ("implicit", "sticking")],
+    [(name, "compliant") for name in SHAPES]
+    + [(name, way) for name in ("box", "cylinder") for way in ("implicit", "sticking")],
 )
 def test_a_body_on_the_ground(name: str, contact: str) -> None:
     body = free_body("body", SHAPES[name], (0.0, 0.0, 0.05), restitution=0.5, friction=0.8)

@@ -92,9 +92,7 @@ def contact_sweeps(real: Any, contacts: SimpleNamespace) -> SimpleNamespace:
             stencil.add_share(step, soft.boxes, notes.work, c, node_of(notes, n), notes.crowds)
         for n in range(count):
             c = contacts.work_at(notes, n)
-            notes.work[c + ContactWork.response] = stencil.response(
-                soft, step, notes.work, c, node_of(notes, n), notes.crowds
-            )
+            notes.work[c + ContactWork.response] = stencil.response(soft, step, notes.work, c, node_of(notes, n), notes.crowds)
         for n in range(count):
             stencil.clear_crowd(step, soft.boxes, node_of(notes, n), notes.crowds)
 

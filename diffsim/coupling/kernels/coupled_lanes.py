@@ -21,7 +21,7 @@ from diffsim.soft.kernels.grid_update import grid_stage
 from diffsim.soft.kernels.particles import particle_stages
 from diffsim.soft.kernels.soft_lanes import BLOCK
 from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
-from diffsim.soft.soft_records import FRAME, LANE_WIDTH, OUTGROWN, Box, Component, Sizes, Status
+from diffsim.soft.soft_records import LANE_WIDTH, OUTGROWN, Box, Component, Frame, Sizes, Status
 
 
 @compile_time
@@ -63,7 +63,7 @@ def coupled_kernels(
         return (
             (at.now + n) * Component.SIZE,
             (at.new + n) * Component.SIZE,
-            (at.frames + n) * FRAME,
+            (at.frames + n) * Frame.SIZE,
             (at.bars + n) * Component.SIZE,
         )
 
@@ -152,7 +152,7 @@ def coupled_kernels(
                     empty_box(boxes, first_box)
                     for n in range(tiles):
                         place = (first_row * tiles + n) * Component.SIZE
-                        particles.enter(records, tape, frames, sizes, n, e * count, place, 0, False)
+                        particles.enter(records, tape, frames, sizes, n, e * count, place, (e * tiles + n) * Frame.SIZE, False)
                         particles.measure(soft, n, e, place, first_box)
                     for n in range(coordinates):
                         rigid_tape[first_row * width + n] = q[e * coordinates + n]
@@ -190,7 +190,7 @@ def coupled_kernels(
                         for n in range(tiles):
                             particles.leave(
                                 records, tape, frames, sizes, n, e * count,
-                                (first_row * tiles + n) * Component.SIZE, (e * tiles + n) * FRAME, True,
+                                (first_row * tiles + n) * Component.SIZE, (e * tiles + n) * Frame.SIZE, True,
                             )  # fmt: skip
                         for n in range(coordinates):
                             q[e * coordinates + n] = rigid_tape[first_row * width + n]
@@ -232,7 +232,7 @@ def coupled_kernels(
                     for n in range(tiles):
                         particles.enter(
                             bars, tape_bars, frames, sizes, n, e * count,
-                            (bar_row + n) * Component.SIZE, (e * tiles + n) * FRAME, True,
+                            (bar_row + n) * Component.SIZE, (e * tiles + n) * Frame.SIZE, True,
                         )  # fmt: skip
                     for n in range(coordinates):
                         work[running_q + n] = q_bar[e * coordinates + n]

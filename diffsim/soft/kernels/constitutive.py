@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from diffsim.compiler import compile_time, ti
+from diffsim.rounding import rounded_sums
 from diffsim.soft.kernels.svd import tile_svd
 from diffsim.soft.laws.kelvin_voigt import viscous_stress
 from diffsim.soft.laws.liquid import tait_liquid
@@ -54,9 +55,11 @@ class Decomposition(NamedTuple):
 
 @compile_time
 class Response(NamedTuple):
-    """What comes out, tile arrays: stretches g (3), principal elastic stresses (3), Kirchhoff stress tau (9)."""
+    """What comes out, tile arrays: stretches g (3), the internal variable a (1), principal elastic stresses (3) and Kirchhoff's
+    stress tau (9)."""
 
     g: Any
+    a: Any
     stress: Any
     tau: Any
 
@@ -77,7 +80,8 @@ def constitutive_stage(
 ) -> SimpleNamespace:
     """``evaluate``, ``recall`` and ``adjoint`` of the whole constitutive update over tile arrays, for these laws; ``viscous``:
     some body has a viscous stress beside its law's."""
-    width = tile.width
+    width, single = tile.width, real == ti.f32
+    sums = rounded_sums(real)
     svd = tile_svd(real, tile)
     liquid_index = laws.index(tait_liquid)
     liquid = tait_liquid(real, tile, functions)
@@ -90,12 +94,50 @@ def constitutive_stage(
         return inputs[BodyInputs.parameters : BodyInputs.parameters + LAW_PARAMETERS]
 
     @ti.func
-    def trial_deformation(dt, C: ti.template(), G: ti.template(), B: ti.template()):
+    def trial_deformation(dt, C: ti.template(), F: ti.template(), T: ti.template(), threshold):
+        """T = F + dt C F, in the world or in any frame."""
         for t in range(width):
             for i, j in ti.static(ti.ndrange(3, 3)):
-                B[3 * i + j][t] = G[3 * i + j][t] + dt * (
-                    C[3 * i][t] * G[j][t] + C[3 * i + 1][t] * G[3 + j][t] + C[3 * i + 2][t] * G[6 + j][t]
-                )
+                turned = C[3 * i][t] * F[j][t] + C[3 * i + 1][t] * F[3 + j][t] + C[3 * i + 2][t] * F[6 + j][t]
+                T[3 * i + j][t] = sums.rounded_sum(F[3 * i + j][t], dt * turned, threshold)
+
+    @ti.func
+    def product(A: ti.template(), B: ti.template(), result: ti.template()):
+        for t in range(width):
+            for i, j in ti.static(ti.ndrange(3, 3)):
+                result[3 * i + j][t] = A[3 * i][t] * B[j][t] + A[3 * i + 1][t] * B[3 + j][t] + A[3 * i + 2][t] * B[6 + j][t]
+
+    @ti.func
+    def recompose(
+        law: ti.template(), trial: ti.template(), g: ti.template(), R: ti.template(), G: ti.template(), F: ti.template()
+    ):
+        """From a `Decomposition` and new stretches to G = U diag(g) and its frame, which R turns into; in f32 also from the trial
+        F to the new one, F + U diag(g - s) R^T, which is the same where the law leaves the stretches alone."""
+        B, U, S, V = ti.static(trial.B, trial.U, trial.S, trial.V)
+        for t in range(width):
+            for i, j in ti.static(ti.ndrange(3, 3)):
+                G[3 * i + j][t] = U[3 * i + j][t] * g[j][t]
+        product(R, V, B)
+        for t in range(width):
+            for c in ti.static(range(9)):
+                R[c][t] = B[c][t]
+        if ti.static(single):
+            flowing = 0
+            if law.index == liquid_index:
+                for t in range(width):
+                    for c in ti.static(range(9)):
+                        F[c][t] = G[c][t]
+            else:
+                for t in range(width):
+                    same = (g[0][t] == S[0][t]) & (g[1][t] == S[1][t]) & (g[2][t] == S[2][t])
+                    flowing += ti.select(same, 0, 1)
+            if flowing > 0:
+                for t in range(width):
+                    for i in ti.static(range(3)):
+                        x, y, z = [U[3 * i + k][t] * (g[k][t] - S[k][t]) for k in ti.static(range(3))]
+                        for j in ti.static(range(3)):
+                            flow = x * R[3 * j][t] + y * R[3 * j + 1][t] + z * R[3 * j + 2][t]
+                            F[3 * i + j][t] = F[3 * i + j][t] + flow
 
     @ti.func
     def rotate(U: ti.template(), stress: ti.template(), tau: ti.template()):
@@ -109,13 +151,16 @@ def constitutive_stage(
                 )
 
     @ti.func
-    def evaluate(law: ti.template(), dt, old: ti.template(), trial: ti.template(), new: ti.template()):
-        """From a `Strain` to its `Decomposition` and the `Response`; old.a turns into its new value. A liquid has
-        U = V = 1 and no principal stresses. Returns how many of the tile's elements are inverted."""
+    def evaluate(law: ti.template(), dt, threshold, old: ti.template(), trial: ti.template(), new: ti.template()):
+        """From a `Strain` and its trial B to the rest of the `Decomposition` and to the `Response`. A liquid has U = V = 1 and
+        no principal stresses. Returns how many of the tile's elements are inverted."""
         inverted = 0
-        trial_deformation(dt, old.C, old.G, trial.B)
         if law.index == liquid_index:
-            inverted = liquid.evaluate(law.parameters, old.C, trial.B, trial.U, trial.V, new.g, new.tau)
+            inverted = liquid.evaluate(law.parameters, dt, threshold, old, trial.B, new)
+            for t in range(width):
+                for i, j in ti.static(ti.ndrange(3, 3)):
+                    trial.U[3 * i + j][t] = ti.cast(ti.static(1.0 if i == j else 0.0), real)
+                    trial.V[3 * i + j][t] = ti.cast(ti.static(1.0 if i == j else 0.0), real)
         else:
             svd.decompose(trial.B, trial.V, trial.U, trial.S)
             for t in range(width):
@@ -129,24 +174,25 @@ def constitutive_stage(
                             new.g[i][t] = g[i]
                         for i in ti.static(range(3)):
                             new.stress[i][t] = stresses[i]
-                        old.a[0][t] = a_new
+                        new.a[0][t] = a_new
             rotate(trial.U, new.stress, new.tau)
         if ti.static(viscous):
             viscosity.forward(law.shear_viscosity, law.bulk_viscosity, old.C, new.tau)
         return inverted
 
     @ti.func
-    def recall(law: ti.template(), dt, old: ti.template(), trial: ti.template(), stress: ti.template(), tau: ti.template()):
-        """What ``evaluate`` made of C and G, given the principal stresses and, in trial.U, G_new = U diag(g): so there is
+    def recall(law: ti.template(), dt, old: ti.template(), trial: ti.template(), new: ti.template()):
+        """What ``evaluate`` made of a `Strain`, given the principal stresses and, in trial.U, G_new = U diag(g): so there is
         nothing to iterate."""
-        trial_deformation(dt, old.C, old.G, trial.B)
+        zero = ti.cast(0.0, real)
+        trial_deformation(dt, old.C, old.G, trial.B, zero)
         if law.index == liquid_index:
-            liquid.evaluate(law.parameters, old.C, trial.B, trial.U, trial.V, trial.S, tau)
+            liquid.evaluate(law.parameters, dt, zero, old, trial.B, new)
         else:
             svd.recover(trial.B, trial.V, trial.U, trial.S)
-            rotate(trial.U, stress, tau)
+            rotate(trial.U, new.stress, new.tau)
         if ti.static(viscous):
-            viscosity.forward(law.shear_viscosity, law.bulk_viscosity, old.C, tau)
+            viscosity.forward(law.shear_viscosity, law.bulk_viscosity, old.C, new.tau)
 
     # The derivative of F_new = U diag(g) V^T and tau = U diag(t) U^T (Q below is the adjoint of the former between U and V; R
     # is held). With dB = U X V^T, dU = U Omega, dV = V Psi, Omega and Psi skew, B = U diag(s) V^T gives ds_i = X_ii and, off
@@ -168,7 +214,7 @@ def constitutive_stage(
                 bars.inputs[BodyInputs.shear_viscosity], bars.inputs[BodyInputs.bulk_viscosity],
             )  # fmt: skip
         if law.index == liquid_index:
-            liquid.adjoint(law.parameters, C, B, tau_bar, G_bar, C_bar, B_bar, q_bar)
+            liquid.adjoint(law.parameters, old, B, bars, B_bar, q_bar)
         else:
             Q, W, g, dg, dt_ = ti.static(tile.local(9), tile.local(9), tile.local(3), tile.local(3), tile.local(3))
             # Q = U^T G_bar and W = U^T tau_bar U, the adjoints in the principal frame
@@ -229,4 +275,7 @@ def constitutive_stage(
                     C[i][t] * B_bar[j][t] + C[3 + i][t] * B_bar[3 + j][t] + C[6 + i][t] * B_bar[6 + j][t]
                 )
 
-    return SimpleNamespace(evaluate=evaluate, recall=recall, adjoint=adjoint)
+    return SimpleNamespace(
+        trial_deformation=trial_deformation, product=product, evaluate=evaluate, recompose=recompose, recall=recall,
+        adjoint=adjoint,
+    )  # fmt: skip

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from diffsim.compiler import ti
+from diffsim.rounding import rounded_sums
 from diffsim.soft.kernels.boxes import low, strides
 from diffsim.soft.kernels.constitutive import Decomposition, Law, Response, Strain, StrainBars, constitutive_stage
 from diffsim.soft.kernels.tile_memory import tile_memory
@@ -25,6 +26,7 @@ from diffsim.soft.soft_records import (
     Box,
     Component,
     Constants,
+    Frame,
     Sizes,
     Status,
 )
@@ -37,17 +39,25 @@ def particle_stages(
 ) -> SimpleNamespace:
     """The stages' device functions for scalar type ``real`` and tiles of ``width`` particles; laws and ``viscous`` as of
     `constitutive_stage`."""
+    single = real == ti.f32
     tile = tile_arrays(real, width)
     memory = tile_memory(real, tile)
     report, members, load, store = memory.report, memory.members, memory.load, memory.store
     body_inputs, law_inputs = memory.body_inputs, memory.law_inputs
     law = constitutive_stage(real, tile, elementary_functions(real), laws, viscous)
+    sums = rounded_sums(real)
     transfer = particle_grid_transfer(real, shared_grid=shared_grid)
     vec4 = ti.types.vector(4, real)
     # the body's inputs that have adjoints
     with_adjoint = [BodyInputs.mass, *BodyInputs.columns("parameters")]
     if viscous:
         with_adjoint += [BodyInputs.shear_viscosity, BodyInputs.bulk_viscosity]
+
+    @ti.func
+    def substep_threshold(soft: ti.template(), step: ti.template()):
+        """The threshold at which the sums of this substep are rounded up."""
+        steps_before = soft.status[step.environment * Status.SIZE + Status.time_step]
+        return sums.threshold(steps_before * soft.sizes[Sizes.substeps] + step.substep)
 
     @ti.func
     def stencil(x: ti.template(), constants: ti.template(), sizes: ti.template(), f: ti.template(), base: ti.template()):
@@ -152,26 +162,42 @@ def particle_stages(
         g, stress, tau, A, corner, w, R = ti.static(
             tile.local(3), tile.local(3), tile.local(9), tile.local(9), tile.local(3), tile.local(9), tile.local(9)
         )
+        F, a_new = ti.static(tile.local(9), tile.local(1))
         load(tape, at.now + Component.x, X)
         load(tape, at.now + Component.v, Vp)
         load(tape, at.now + Component.C, Cp)
-        load(tape, at.now + Component.F, G)
         load(tape, at.now + Component.internal, ap)
+        if step.substep > 0:
+            load(soft.frames, at.frame + Frame.rotation, R)
+        else:
+            for t in range(width):
+                for i, j in ti.static(ti.ndrange(3, 3)):
+                    R[3 * i + j][t] = ti.cast(ti.static(1.0 if i == j else 0.0), real)
+        threshold = substep_threshold(soft, step)
+        if ti.static(single):
+            # F itself goes from substep to substep, and G is made of it, so that errors of the frame do not add up
+            load(soft.frames, at.frame + Frame.F, G)
+            law.trial_deformation(dt, Cp, G, F, threshold)
+            law.product(F, R, B)
+        else:
+            load(tape, at.now + Component.F, G)
+            law.trial_deformation(dt, Cp, G, B, threshold)
         parameters, shear_viscosity, bulk_viscosity = law_inputs(inputs, own)
+        trial = ti.static(Decomposition(B, U, S, V))
+        own_law = ti.static(Law(law_index, parameters, shear_viscosity, bulk_viscosity))
         inverted = law.evaluate(
-            Law(law_index, parameters, shear_viscosity, bulk_viscosity),
-            dt, Strain(Cp, G, ap), Decomposition(B, U, S, V), Response(g, stress, tau),
+            own_law, dt, threshold, Strain(Cp, G, ap), trial, Response(g, a_new, stress, tau),
         )  # fmt: skip
         if inverted > 0:
             noted = step.environment * Status.SIZE + Status.inverted
             soft.status[noted] = soft.status[noted] + inverted
+        law.recompose(own_law, trial, g, R, G, F)
         # 0 tau is 0 unless the stress is not finite, and what is not a number is not below the limit
         wild = 0
         for t in range(width):
             size = ti.cast(0.0, real)
-            for i, j in ti.static(ti.ndrange(3, 3)):
-                G[3 * i + j][t] = U[3 * i + j][t] * g[j][t]
-                size = size + G[3 * i + j][t] * G[3 * i + j][t] + 0.0 * tau[3 * i + j][t]
+            for c in ti.static(range(9)):
+                size = size + G[c][t] * G[c][t] + 0.0 * tau[c][t]
             wild += ti.select(size < WILD_SQUARED, 0, 1)
         if wild > 0:
             for t in range(count):
@@ -180,20 +206,13 @@ def particle_stages(
                     size = size + G[c][t] * G[c][t] + 0.0 * tau[c][t]
                 if not size < WILD_SQUARED:
                     report(soft.status, step.environment, step.substep, first + t, WILD_DEFORMATION)
-        store(tape, at.new + Component.F, G)
-        store(tape, at.new + Component.internal, ap)
-        store(tape, at.new + Component.stress, stress)
-        # the frame turns: R V
-        if step.substep > 0:
-            load(soft.frames, at.frame, R)
-        else:
-            for t in range(width):
-                for i, j in ti.static(ti.ndrange(3, 3)):
-                    R[3 * i + j][t] = ti.cast(ti.static(1.0 if i == j else 0.0), real)
-        for t in range(width):
-            for i, j in ti.static(ti.ndrange(3, 3)):
-                B[3 * i + j][t] = R[3 * i][t] * V[j][t] + R[3 * i + 1][t] * V[3 + j][t] + R[3 * i + 2][t] * V[6 + j][t]
-        store(soft.frames, at.frame, B)
+        store(tape, at.new + Component.internal, a_new)
+        store(soft.frames, at.frame + Frame.rotation, R)
+        if ti.static(single):
+            store(soft.frames, at.frame + Frame.F, F)
+        if ti.static(not single) or at.new != at.now:  # else the tape is not kept, and nobody reads them
+            store(tape, at.new + Component.F, G)
+            store(tape, at.new + Component.stress, stress)
 
         stencil(X, constants, sizes, f, base)
         weigh(f, w)
@@ -230,11 +249,12 @@ def particle_stages(
                 M[3 * i + 1][t] = along_y[i]
                 M[3 * i + 2][t] = along_z[i]
         wild = 0
+        threshold = substep_threshold(soft, step)
         for t in range(width):
             for i, j in ti.static(ti.ndrange(3, 3)):
                 M[3 * i + j][t] = scale * (M[3 * i + j][t] - Vp[i][t] * f[j][t])
             for i in ti.static(range(3)):
-                X[i][t] = X[i][t] + dt * Vp[i][t]
+                X[i][t] = sums.rounded_sum(X[i][t], dt * Vp[i][t], threshold)
             fine = Vp[0][t] * Vp[0][t] + Vp[1][t] * Vp[1][t] + Vp[2][t] * Vp[2][t] < WILD_SQUARED
             wild += ti.select(fine, 0, 1)
         if wild > 0:
@@ -314,7 +334,7 @@ def particle_stages(
             tile.local(9), tile.local(9), tile.local(3), tile.local(9), tile.local(9), tile.local(1)
         )
         B, U, S, V = ti.static(tile.local(9), tile.local(9), tile.local(3), tile.local(9))
-        stress, tau, A, corner = ti.static(tile.local(3), tile.local(9), tile.local(9), tile.local(3))
+        stress, tau, A, corner, a_new = ti.static(tile.local(3), tile.local(9), tile.local(9), tile.local(3), tile.local(1))
         Xb, Vb, Cb, Gb, ab = ti.static(tile.local(3), tile.local(3), tile.local(9), tile.local(9), tile.local(1))
         total, moment, slope, q_bar = ti.static(tile.local(4), tile.local(9), tile.local(3), tile.local(BodyInputs.SIZE))
         load(tape, at.now + Component.x, X)
@@ -332,8 +352,8 @@ def particle_stages(
                 q_bar[n][t] = ti.cast(0.0, real)
         parameters, shear_viscosity, bulk_viscosity = law_inputs(inputs, own)
         own_law = ti.static(Law(law_index, parameters, shear_viscosity, bulk_viscosity))
-        old, trial = ti.static(Strain(Cp, G, ap), Decomposition(B, U, S, V))
-        law.recall(own_law, dt, old, trial, stress, tau)
+        old, trial, new = ti.static(Strain(Cp, G, ap), Decomposition(B, U, S, V), Response(S, a_new, stress, tau))
+        law.recall(own_law, dt, old, trial, new)
         stencil(X, constants, sizes, f, base)
         weigh(f, w)
         weigh_slopes(f, w, dw)

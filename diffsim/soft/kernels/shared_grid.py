@@ -15,7 +15,7 @@ from diffsim.compiler import ti
 from diffsim.soft.kernels.grid_update import grid_stage
 from diffsim.soft.kernels.particles import particle_stages
 from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
-from diffsim.soft.soft_records import FRAME, SHARED_WIDTH, Component, Sizes, Status
+from diffsim.soft.soft_records import SHARED_WIDTH, Component, Frame, Sizes, Status
 
 
 def shared_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool) -> SimpleNamespace:
@@ -50,7 +50,7 @@ def shared_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous
             particles.reserve()
             e, n = i // tile_count, i % tile_count
             place = (e * row_stride * tile_count + n) * Component.SIZE
-            particles.enter(records, tape, frames, sizes, n, e * sizes[Sizes.particles], place, i * FRAME, turn)
+            particles.enter(records, tape, frames, sizes, n, e * sizes[Sizes.particles], place, i * Frame.SIZE, turn)
 
     @ti.kernel
     def leave(
@@ -61,7 +61,9 @@ def shared_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous
         for i in range(environments * tile_count):
             particles.reserve()
             e, n = i // tile_count, i % tile_count
-            particles.leave(records, tape, frames, sizes, n, e * sizes[Sizes.particles], i * Component.SIZE, i * FRAME, turn)
+            particles.leave(
+                records, tape, frames, sizes, n, e * sizes[Sizes.particles], i * Component.SIZE, i * Frame.SIZE, turn
+            )
 
     @ti.kernel
     def substep(
@@ -80,7 +82,7 @@ def shared_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous
             row = e * (sizes[Sizes.substeps] * keep + 1) + s * keep
             if status[e * Status.SIZE + Status.failure] == 0:
                 place, new_place = (row * tile_count + n) * Component.SIZE, ((row + keep) * tile_count + n) * Component.SIZE
-                frame, own_grid = i * FRAME, grid_place(sizes, e, s, keep) * capacity
+                frame, own_grid = i * Frame.SIZE, grid_place(sizes, e, s, keep) * capacity
                 particles.to_grid(soft, TilePlace(n, place, new_place, frame), SubstepPlace(e, s, 0, grid=own_grid))
         for i in range(environments * line_count(sizes)):
             e, r = i // line_count(sizes), i % line_count(sizes)

@@ -18,7 +18,7 @@ from diffsim.soft.kernels.boxes import empty_box, merge_box, node_count, row_cou
 from diffsim.soft.kernels.grid_update import grid_stage
 from diffsim.soft.kernels.particles import particle_stages
 from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
-from diffsim.soft.soft_records import FRAME, LANE_WIDTH, OUTGROWN, Box, Component, Sizes, Status
+from diffsim.soft.soft_records import LANE_WIDTH, OUTGROWN, Box, Component, Frame, Sizes, Status
 
 # Taichi hands a CPU thread 512 consecutive iterations at least, so lane l works at iteration 512 l
 BLOCK = 512
@@ -77,7 +77,9 @@ def lane_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: 
                     empty_box(boxes, own_box)
                     for n in range(first_tile, last_tile):
                         place = (first_row * tile_count + n) * Component.SIZE
-                        particles.enter(records, tape, frames, sizes, n, e * count, place, 0, False)
+                        particles.enter(
+                            records, tape, frames, sizes, n, e * count, place, (e * tile_count + n) * Frame.SIZE, False
+                        )
                         particles.measure(soft, n, e, place, own_box)
                     merge_box(boxes, first_box, own_box)
                     met = wait(gate, team, workers, met)
@@ -102,7 +104,7 @@ def lane_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: 
                                 nodes.clear(grid, own_grid, 0, node_count(boxes, box))
                                 for n in range(tile_count * part // parts, tile_count * (part + 1) // parts):
                                     place, new_place = (now + n) * Component.SIZE, (new + n) * Component.SIZE
-                                    frame = (e * tile_count + n) * FRAME
+                                    frame = (e * tile_count + n) * Frame.SIZE
                                     particles.to_grid(soft, TilePlace(n, place, new_place, frame), own_step)
                         met = wait(gate, team, workers, met)
                         if sound:
@@ -126,7 +128,7 @@ def lane_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: 
                         for n in range(first_tile, last_tile):
                             particles.leave(
                                 records, tape, frames, sizes, n, e * count,
-                                (first_row * tile_count + n) * Component.SIZE, (e * tile_count + n) * FRAME, True,
+                                (first_row * tile_count + n) * Component.SIZE, (e * tile_count + n) * Frame.SIZE, True,
                             )  # fmt: skip
                     e += lanes // workers
 
@@ -160,7 +162,7 @@ def lane_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: 
                     for n in range(first_tile, last_tile):
                         particles.enter(
                             bars, tape_bars, frames, sizes, n, e * count,
-                            (team * tile_count + n) * Component.SIZE, (e * tile_count + n) * FRAME, True,
+                            (team * tile_count + n) * Component.SIZE, (e * tile_count + n) * Frame.SIZE, True,
                         )  # fmt: skip
                     for reverse in range(substeps):
                         s = substeps - 1 - reverse

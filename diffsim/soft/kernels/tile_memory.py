@@ -7,12 +7,23 @@ from types import SimpleNamespace
 from typing import Any
 
 from diffsim.compiler import ti
-from diffsim.soft.soft_records import LAW_PARAMETERS, ON_TAPE, VECTORS, BodyInputs, Component, Sizes, Status, Tile, WorldInputs
+from diffsim.soft.soft_records import (
+    LAW_PARAMETERS,
+    ON_TAPE,
+    VECTORS,
+    BodyInputs,
+    Component,
+    Frame,
+    Sizes,
+    Status,
+    Tile,
+    WorldInputs,
+)
 
 
 def tile_memory(real: Any, tile: SimpleNamespace) -> SimpleNamespace:
     """The device functions for scalar type ``real`` and the tile arrays ``tile``."""
-    width = tile.width
+    width, single = tile.width, real == ti.f32
     vec4 = ti.types.vector(4, real)
 
     @ti.func
@@ -61,7 +72,7 @@ def tile_memory(real: Any, tile: SimpleNamespace) -> SimpleNamespace:
         records: ti.template(), tape: ti.template(), frames: ti.template(), sizes: ti.template(), tile_index, record_row,
         place, frame, turn: ti.template(),
     ):  # fmt: skip
-        """A tile's records onto the tape; with ``turn``, F into its frame: F R."""
+        """A tile's records onto the tape; with ``turn``, F into its frame, F R; without, in f32, F to the frames too."""
         ti.static(tile.release())
         first, count, _body, _law_index = members(sizes, tile_index)
         D, R, turned = ti.static(tile.local(Component.stress), tile.local(9), tile.local(9))
@@ -73,8 +84,10 @@ def tile_memory(real: Any, tile: SimpleNamespace) -> SimpleNamespace:
                     if ti.static(4 * r + c in ON_TAPE):
                         D[ON_TAPE[4 * r + c]][t] = record[c]
         store(tape, place, D)
+        if ti.static(not turn and single):
+            store(frames, frame + Frame.F, ti.static(D[Component.F : Component.F + 9]))
         if ti.static(turn):
-            load(frames, frame, R)
+            load(frames, frame + Frame.rotation, R)
             for t in range(width):
                 for i, j in ti.static(ti.ndrange(3, 3)):
                     turned[3 * i + j][t] = (
@@ -89,13 +102,15 @@ def tile_memory(real: Any, tile: SimpleNamespace) -> SimpleNamespace:
         records: ti.template(), tape: ti.template(), frames: ti.template(), sizes: ti.template(), tile_index, record_row,
         place, frame, turn: ti.template(),
     ):  # fmt: skip
-        """A tile from the tape to its records; with ``turn``, F out of its frame: F R^T."""
+        """A tile from the tape to its records; with ``turn``, F out of its frame: F R^T, in f32 that of the frames."""
         ti.static(tile.release())
         first, count, _body, _law_index = members(sizes, tile_index)
         D, R, G = ti.static(tile.local(Component.stress), tile.local(9), tile.local(9))
         load(tape, place, D)
-        if ti.static(turn):
-            load(frames, frame, R)
+        if ti.static(turn and single):
+            load(frames, frame + Frame.F, ti.static(D[Component.F : Component.F + 9]))
+        elif ti.static(turn):
+            load(frames, frame + Frame.rotation, R)
             load(tape, place + Component.F, G)
             for t in range(width):
                 for i, j in ti.static(ti.ndrange(3, 3)):

@@ -50,8 +50,10 @@ def drucker_prager(real: Any, functions: SimpleNamespace) -> SimpleNamespace:
         mean = trace * functions.constant(1.0 / 3.0)
         n = [mean_new + k * (e[i] - mean) for i in ti.static(range(3))]
         pressure = 3.0 * lam * mean_new
+        # the very stretches where nothing flows, so that rounding errors of log and exp do not add up to a creep
+        rests = (k == 1.0) & (trace < 0.0) & (a == 0.0) & (ti.min(s[0], ti.min(s[1], s[2])) > SMALLEST_STRETCH)
         return Flow(
-            stretches=[functions.exp(n[i]) for i in ti.static(range(3))],
+            stretches=[ti.select(rests, s[i], functions.exp(n[i])) for i in ti.static(range(3))],
             stresses=[2.0 * mu * n[i] + pressure for i in ti.static(range(3))],
             internal=ti.max(trace, 0.0),
         )
