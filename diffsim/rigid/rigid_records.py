@@ -400,7 +400,8 @@ class PointWork(Record):
     base = field(1, "N", "normal force at the normal velocity 0")
     slope = field(1, "N s/m", "by which it falls per unit of the normal velocity")
     bound = field(1, "N", "normal force that bounds friction; negative: the one that acts")
-    slip = field(3, "m/s", "where the equation was evaluated last")
+    force = field(1, "N", "normal force where the equation was evaluated last; negative where the contact is open")
+    slip = field(3, "m/s", "there")
     direction = field(3, "1", "of friction there: w")
 
 
