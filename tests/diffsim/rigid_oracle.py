@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-
 from typing import NamedTuple
 
 import numpy as np
@@ -121,7 +120,8 @@ def rounded_box_balls(shape: RoundedBox, plane: bool) -> tuple[Tensor, Tensor]:
         points += [tuple(core[j] * (2.0 * i / count - 1.0) for j in range(3)) for i in range(1, count)]
     elif not plane:
         for axis in long:
-            points += list(itertools.product(*[(0.0,) if i == axis or core[i] == 0.0 else (-core[i], core[i]) for i in range(3)]))
+            ends = [(0.0,) if i == axis or core[i] == 0.0 else (-core[i], core[i]) for i in range(3)]
+            points += list(itertools.product(*ends))
     return constant(points), constant([radius] * len(points))
 
 

@@ -1,6 +1,6 @@
 """Round things roll: closed forms of motion, on planes, faces and each other, and the gradients of where they touch.
 
-Nothing here asks a shape for its contact points. The contacts are stiff and set in over 0.1 mm, so that geometry is what counts.
+Nothing here asks a shape for its contact points. Contacts are stiff and set in over 0.1 mm, so that geometry is what counts.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def test_on_a_face_of_a_box(name):
     """As on a plane, though the box has edges near the rims."""
     shape = ROUND[name]
     plank = ds.Obstacle("plank", ds.Box((0.6, 0.06, 0.05)), (0.5, 0.0, -0.05))
-    scene = ds.Scene(rigid_bodies=(rolling(shape, start=0.3),), obstacles=(plank,), ground=None, gravity=slope(15.0), contact=STIFF)
+    body = rolling(shape, start=0.3)
+    scene = ds.Scene(rigid_bodies=(body,), obstacles=(plank,), ground=None, gravity=slope(15.0), contact=STIFF)
     change = moved(scene, 1.0)[0]
     assert change[0] == pytest.approx(0.5 * slope(15.0)[0] / (1.0 + inertia_share(shape)), rel=5e-3)
 
@@ -209,9 +210,9 @@ def gradients(name: str, impact: str):
     start, declared = sim.reset(), sim.parameters
     weights = torch.tensor(np.random.default_rng(1).normal(size=13))
 
-    def final(q, qd, scale, **scale_under):
+    def final(q, qd, scale, under=None):
         state = replace(start, q=q, qd=qd)
-        given = {**declared, "it.scale": scale, **{"under.scale": value for value in scale_under.values()}}
+        given = {**declared, "it.scale": scale, **({} if under is None else {"under.scale": under})}
         for _ in range(3):
             state = sim.step(state, torch.zeros((1, 0), dtype=F64), parameters=given)
         return torch.cat([state.q, 0.1 * state.qd], dim=1)[0] @ weights

@@ -1,8 +1,8 @@
 """Balls within a solid that touch its surface from within, and few of them that stand for a mesh in contact.
 
-At a point of the surface the largest such ball is the one of the medial axis (Ma, Bae and Choi 2012 find it by shrinking a ball;
-here it is bisected, as the balls that touch at a point are nested). Corners and sharp edges have balls without extent, rounded
-ones have the ball of their rounding, and all points of a sphere have the same ball.
+At a point of the surface the largest such ball is the one of the medial axis (Ma, Bae and Choi 2012 find it by shrinking a
+ball; here it is bisected, as the balls that touch at a point are nested). Corners and sharp edges have balls without extent,
+rounded ones have the ball of their rounding, and all points of a sphere have the same ball.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def covering_balls(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """At most ``count`` balls that stand for a mesh: centres (P, 3), radii (P,), and which of them (P,) a plane may meet first.
 
-    First, up to three quarters of them, those that planes meet, each where the others stand back most; then those that cover most
-    of the rest of the surface, or are farthest from the others. Deterministic.
+    First, up to three quarters of them, those that planes meet, each where the others stand back most; then those that cover
+    most of the rest of the surface, or are farthest from the others. Deterministic.
     """
     points, normals, tolerances = _candidates(mesh, count)
     size = 0.5 * float(np.linalg.norm(mesh.extents))
