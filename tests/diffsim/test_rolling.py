@@ -172,6 +172,46 @@ def test_the_number_of_points_is_the_users():
     assert abs(ways[1] / exact - 1.0) < 0.5 * abs(ways[0] / exact - 1.0)
 
 
+def test_a_leaning_disc_rolls_round_and_keeps_its_energy():
+    """A coin that leans by .6 rad rolls in a circle of its own size, so its rim touches all the way round."""
+    lean, shape = 0.6, ds.Cylinder(0.002, R)
+    rotation = turned((math.cos(0.5 * lean), math.sin(0.5 * lean), 0.0, 0.0), LYING)
+    spin = tuple(rotation_matrix(rotation)[:, 2] / R)
+    body = ds.RigidBody(
+        "it", shape, (0.0, 0.0, lowest(shape, rotation)), rotation, velocity=(1.0, 0.0, 0.0), angular_velocity=spin, mass=1.0,
+        friction=1.0,
+    )  # fmt: skip
+    _change, sim, states = moved(ds.Scene(rigid_bodies=(body,), ground=ds.Ground(0.0, 1.0), contact=STIFF), 1.0)
+    volume, _center, inertia = shape.mass_properties()
+    energies, way = [], 0.0
+    for state in states:
+        links, n = sim.links(state), sim.link_index("it")
+        position, turn = links.position[0, n].numpy(), links.rotation[0, n].numpy()
+        velocity, rate = links.velocity[0, n].numpy(), turn.T @ links.angular_velocity[0, n].numpy()
+        energies.append(0.5 * velocity @ velocity + 0.5 * rate @ inertia @ rate / volume + G * position[2])
+        way += sim.control_dt * float(np.linalg.norm(velocity))
+        assert abs(position[2] - lowest(shape, state.q[0, 3:].numpy())) < 5e-4
+    assert np.linalg.norm(position[:2]) < 0.4 * way
+    np.testing.assert_allclose(energies, energies[0], rtol=0.01)
+
+
+@pytest.mark.parametrize("name", ["cylinder", "rounded cylinder", "torus"])
+def test_the_derivatives_of_rolling_by_its_speeds(name):
+    """A body that slips for a moment rolls on at (v + c R w) / (1 + c), c its share of inertia; where it starts in its turn
+    changes nothing."""
+    shape, time = ROUND[name], 0.5
+    sim = ds.Simulator(ds.Scene(rigid_bodies=(rolling(shape, speed=0.5),), contact=STIFF), dt=5e-4, substeps=20, dtype=F64)
+    start, share = sim.reset(), inertia_share(shape)
+    q, qd = start.q.clone().requires_grad_(), start.qd.clone().requires_grad_()
+    sim.rollout(replace(start, q=q, qd=qd), torch.zeros(50, 1, 0, dtype=F64))[-1].q[0, 0].backward()
+    assert float(qd.grad[0, 0]) == pytest.approx(time / (1.0 + share), rel=2e-3)
+    assert float(qd.grad[0, 5]) == pytest.approx(time * share * R / (1.0 + share), rel=2e-3)
+    w, x, y, z = start.q[0, 3:]
+    by_turn = 0.5 * torch.stack([-z, y, -x, w])  # of the quaternion, by a turn about its own axis
+    assert float(q.grad[0, 0]) == pytest.approx(1.0, rel=1e-6)
+    assert abs(float(q.grad[0, 3:] @ by_turn)) < 5e-3 * R
+
+
 TILTED = (1.0, 0.4, 0.2, 0.1)
 LEANING = (1.0, 1.0, 0.1, 0.05)
 STANDING = (1.0, 0.001, 0.002, 0.1)

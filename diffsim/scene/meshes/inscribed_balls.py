@@ -54,9 +54,9 @@ def covering_balls(
     points, normals, tolerances = _candidates(mesh, count)
     size = 0.5 * float(np.linalg.norm(mesh.extents))
     near = CLOSE * size + tolerances
-    ball, covered = _fitted(distance, points, np.ones(len(points), dtype=bool), near)
-    if ball is not None and covered.all():
-        return ball[:3][None], ball[3:], np.ones(1, dtype=bool)
+    fitted, covered = _fitted(distance, points, np.ones(len(points), dtype=bool), near)
+    if fitted is not None and covered.all():
+        return fitted[:3][None], fitted[3:], np.ones(1, dtype=bool)
     radii = inscribed_radii(distance, points, normals, size, tolerances)
     balls = np.concatenate([points - radii[:, None] * normals, radii[:, None]], axis=1)
     covers = np.abs(np.linalg.norm(points - balls[:, None, :3], axis=2) - radii[:, None]) <= near
@@ -73,8 +73,8 @@ def covering_balls(
             gain = np.where(covered, 0, covers[:, ~covered].sum(axis=1))
             best = np.flatnonzero(gain >= 0.8 * gain.max())
             chosen = int(best[np.argmax(apart[best])])
-        ball, covering = _fitted(distance, points, covers[chosen], near)
-        found.append(balls[chosen] if ball is None else ball)
+        fitted, covering = _fitted(distance, points, covers[chosen], near)
+        found.append(balls[chosen] if fitted is None else fitted)
         covered |= covering
         covered[chosen] = True
         highest = np.maximum(highest, heights[chosen])
@@ -133,11 +133,11 @@ def _fitted(
         solution, _residual, rank, _singular = np.linalg.lstsq(system, (own**2).sum(axis=1), rcond=1e-6)
         square = solution[3] + solution[:3] @ solution[:3]
         if rank == 4 and square > 0.0:
-            ball = np.append(solution[:3], np.sqrt(square))
-            covers = np.abs(np.linalg.norm(points - ball[:3], axis=1) - ball[3]) <= near
-            within = -distance(ball[None, :3])[0] >= ball[3] - near[covered].max()
+            fitted = np.append(solution[:3], np.sqrt(square))
+            covers = np.abs(np.linalg.norm(points - fitted[:3], axis=1) - fitted[3]) <= near
+            within = -distance(fitted[None, :3])[0] >= fitted[3] - near[covered].max()
             if within and covers.sum() >= covered.sum():
-                return ball, covers
+                return fitted, covers
     return None, covered
 
 
