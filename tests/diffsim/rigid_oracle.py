@@ -137,7 +137,7 @@ def wheel_balls(
     sine, flat = safe_norm(aside), 1.0 / 128.0
     share = 1.0 / sine if sine.detach() > flat else (3.0 - (sine / flat) ** 2) / (2.0 * flat)
     balls, radii = [center - R * share * aside], [radius - hollow * R * (1.0 - (share * sine) ** 2)]
-    sagitta = (1.0 - math.cos(math.pi / spokes)) * sine**2 if spokes else 0.0
+    sagitta = (1.0 + hollow) * (1.0 - math.cos(math.pi / spokes)) * sine**2 if spokes else 0.0
     for i in range(spokes):
         angle = 2.0 * math.pi * i / spokes
         balls.append(center + R * (1.0 - sagitta) * constant((math.cos(angle), math.sin(angle), 0.0)))

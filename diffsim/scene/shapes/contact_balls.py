@@ -17,9 +17,9 @@ axis' half length. The second term puts it in the middle where the axis is paral
 Where a wheel lies flat its deepest point may be anywhere. For h below ``FLAT`` times the longest semi-axis, 1 / h is replaced
 by the parabola that continues it, so that the ball moves to the center, and ``SPOKE``s carry the wheel: balls on its rim that
 stand still. They are out of the way while it rolls on its side: for s, the sine of the angle between n and the axis, a spoke is
-shorter by the share ``retreat`` s^2, that of the sagitta of the polygon of all spokes. The balls of a torus shrink where they
-leave its circle, so that they do not enter its hole: on spokes by ``shrinkage`` s^2, the moving one by ``shrinkage`` (1 - u^2)
-at the share u of the circle's radius.
+shorter by the share ``retreat`` s^2, that of the sagitta of the polygon of all spokes, or for a torus, which has many, twice
+that. The balls of a torus shrink where they leave its circle, so that they do not enter its hole: on spokes by ``shrinkage`` s^2,
+the moving one by ``shrinkage`` (1 - u^2) at the share u of the circle's radius.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ class ContactPoints:
         angles = 2.0 * np.pi * np.arange(spokes) / max(spokes, 1)
         on_circle = np.stack([np.cos(angles), np.sin(angles), np.zeros(spokes)], axis=1)
         extents = circle * np.concatenate([[(0.0, 0.0, 0.0), (1.0, 1.0, 0.0)], on_circle])
-        retreats = np.where(kinds == SPOKE, 1.0 - np.cos(np.pi / max(spokes, 1)), 0.0)
+        sagitta = 1.0 - np.cos(np.pi / max(spokes, 1))
+        retreats = np.where(kinds == SPOKE, 2.0 * sagitta if hollow else sagitta, 0.0)
         shrinkages = float(hollow) * circle * np.where(kinds == DEEPEST, 1.0, retreats)
         radii = np.where(kinds == CENTER, NOTHING, radius)
         return cls(
