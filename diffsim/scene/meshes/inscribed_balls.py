@@ -12,13 +12,15 @@ from collections.abc import Callable
 import numpy as np
 import trimesh
 
-CANDIDATES = 1000  # surface points among which balls are chosen
+from diffsim.scene.meshes.mesh_cache import cached
+
+CANDIDATES = 600  # surface points among which balls are chosen, or more where many are asked for
 SMOOTH = np.radians(30.0)  # a mesh stands for a smooth surface where its triangles meet at less
 LOOSE = 1e-2  # at most so far, as a share of the mesh's size, balls stick out of the facets of a smooth surface
 CLOSE = 1e-3  # a ball stands for what is so near to its surface, as a share of the mesh's size
 FLUSH = 1e-4  # planes meet the balls so near to where they meet the surface, as a share of the mesh's size
 DIRECTIONS = 2000  # of planes
-ROUNDS = 24  # of bisection
+ROUNDS = 18  # of bisection
 
 
 def inscribed_radii(
@@ -47,6 +49,25 @@ def covering_balls(
     mesh: trimesh.Trimesh, distance: Callable[[np.ndarray], np.ndarray], count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """At most ``count`` balls that stand for a mesh: centres (P, 3), radii (P,), and which of them (P,) a plane may meet first.
+
+    They are computed once and cached (`diffsim.scene.meshes.mesh_cache`).
+
+    Args:
+        distance: signed distance of points (P, 3) to the mesh, in metres, negative inside.
+    """
+
+    def compute() -> np.ndarray:
+        centers, radii, first = _covering_balls(mesh, distance, count)
+        return np.column_stack([centers, radii, first])
+
+    table = cached("balls", mesh, str(count), compute, lambda values: values.ndim == 2 and values.shape[1] == 5)
+    return table[:, :3], table[:, 3], table[:, 4] > 0.0
+
+
+def _covering_balls(
+    mesh: trimesh.Trimesh, distance: Callable[[np.ndarray], np.ndarray], count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`covering_balls`, computed.
 
     First, up to three quarters of them, those that planes meet, each where the others stand back most; then those that cover
     most of the rest of the surface, or are farthest from the others. Deterministic.
@@ -106,9 +127,10 @@ def _candidates(mesh: trimesh.Trimesh, count: int) -> tuple[np.ndarray, np.ndarr
     size = 0.5 * float(np.linalg.norm(mesh.extents))
     tolerances = np.where(sharpest < SMOOTH, np.minimum(arcs, LOOSE * size), 0.0)
     kept = np.arange(len(vertices))
-    if len(kept) > CANDIDATES:
-        kept = kept[:: max(len(kept) // (20 * CANDIDATES), 1)]
-        kept = kept[_spread(vertices[kept], CANDIDATES)]
+    most = max(CANDIDATES, 2 * count)
+    if len(kept) > most:
+        kept = kept[:: max(len(kept) // (20 * most), 1)]
+        kept = kept[_spread(vertices[kept], most)]
     return vertices[kept], normals[kept], tolerances[kept]
 
 

@@ -18,8 +18,8 @@ Where a wheel lies flat its deepest point may be anywhere. For h below ``FLAT`` 
 by the parabola that continues it, so that the ball moves to the center, and ``SPOKE``s carry the wheel: balls on its rim that
 stand still. They are out of the way while it rolls on its side: for s, the sine of the angle between n and the axis, a spoke is
 shorter by the share ``retreat`` s^2, that of the sagitta of the polygon of all spokes, or for a torus, which has many, twice
-that. The balls of a torus shrink where they leave its circle, so that they do not enter its hole: on spokes by ``shrinkage`` s^2,
-the moving one by ``shrinkage`` (1 - u^2) at the share u of the circle's radius.
+that. The balls of a torus shrink where they leave its circle, so that they do not enter its hole: on spokes by ``shrinkage``
+s^2, the moving one by ``shrinkage`` (1 - u^2) at the share u of the circle's radius.
 """
 
 from __future__ import annotations
