@@ -226,7 +226,9 @@ class RigidModel:
                 endless = [not self.geometries[n].shape.bounded for n in (a, b)]
                 if endless[0] and endless[1]:
                     continue
-                if spheres[0] or endless[1]:
+                if all(spheres):  # one point, but it may be far from the other's surface
+                    found.append((b, a) if self.geometries[b].shape.sampled else (a, b))
+                elif spheres[0] or endless[1]:
                     found.append((a, b))
                 elif spheres[1] or endless[0]:
                     found.append((b, a))
