@@ -32,7 +32,7 @@ def energies(sim: ds.Simulator, states: list[ds.State]) -> tuple[torch.Tensor, t
     """Kinetic and potential energy (T,) of all links."""
     parameters, kinetic, potential = sim.parameters, [], []
     for state in states:
-        links, T, V = sim.links(state), 0.0, 0.0
+        links, T, V = sim.links(state), torch.zeros((), dtype=F64), torch.zeros((), dtype=F64)
         for n, info in enumerate(sim.link_infos[1:], start=1):
             mass, center = parameters[f"{info.name}.mass"], parameters[f"{info.name}.center"]
             xx, yy, zz, yz, xz, xy = parameters[f"{info.name}.inertia"].tolist()
