@@ -431,7 +431,7 @@ QUANTITIES = {
     WILD_VELOCITY: ("velocity", "is not finite or above 1e8"),
     NOT_POSITIVE: (
         "mass matrix",
-        "is not positive definite: a link has no inertia or turns by more than a radian in dt, or a contact is far too stiff for it",
+        "is not positive definite: a link has no inertia or turns by over a radian in dt, or contact is far too stiff for dt",
     ),
 }
 
