@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from diffsim.compiler import ti
 from diffsim.rigid.kernels.compliance import compliance
 from diffsim.rigid.kernels.distance import distance_stage
+from diffsim.rigid.kernels.penetration import penetration_stage
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
@@ -56,7 +57,7 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
     `distance_stage`."""
     vf, rows = vector_functions(real), model_rows()
     law = compliance(real)
-    surfaces = distance_stage(real, further)
+    surfaces, penetration = distance_stage(real, further), penetration_stage(real)
     vec3, mat3, load, add = vf.vec3, vf.mat3, vf.load, vf.add
 
     @ti.func
@@ -197,7 +198,7 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                 u_center, omega = relative_motion(m, links, MOTION)
                 force, torque, D_sum, D_first, D_second = zero, zero, none, zero, none
                 nx, ny, nz, tx, ty, tz, mx, my, mz = zero, zero, zero, zero, zero, zero, zero, zero, zero
-                touching = 0
+                touching, reported_depth = 0, penetration.limit(m, pair)
                 for point in range(m.integers[row_a + GeometryIndices.first_point], end_point(m, a, b)):
                     own = sample_point(m, point)
                     y = center + to_b @ own
@@ -206,6 +207,8 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                         sdf, g, _hessian = surfaces.distance(m, b, scale_b, y, False)
                         g = g / ti.sqrt(g.dot(g))
                     phi = compliant_gap(m, pair, d, sdf - radius)
+                    if radius - sdf > reported_depth:
+                        penetration.note(m, at, pair, radius - sdf)
                     if phi < CUTOFF * d:
                         touching = 1
                         n = rot_b @ g
