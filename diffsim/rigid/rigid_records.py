@@ -64,6 +64,7 @@ class Header(Record):
     actuator_constants = field()
     term_constants = field()
     geometry_constants = field()
+    pair_constants = field()
     points = field()
     # sections of a row of inputs
     link_inputs = field()
@@ -189,6 +190,12 @@ class GeometryConstants(Record):
     position = field(3, "m", "in the link's frame")
     rotation = field(9, "1", "in the link's frame, by rows")
     reach = field(1, "m", "radius of the ball round the whole, or the top of a shape without end")
+
+
+class PairConstants(Record):
+    """Of two geometries that may touch."""
+
+    reported_depth = field(1, "m", "penetration above which it is noted in the status")
 
 
 class Point(Record):
@@ -418,12 +425,15 @@ class LinkPose(Record):
 
 
 class Status(Record):
-    """What went wrong first in an environment."""
+    """What went wrong first in an environment, and how deep geometries were in each other at worst."""
 
     kind = field(meaning="0: nothing, else as QUANTITIES")
     step = field(meaning="control step")
     substep = field()
     link = field()
+    depth = field(1, "um", "the deepest penetration above its pair's `PairConstants.reported_depth`, or 0")
+    deep_pair = field(meaning="of that penetration")
+    deep_step = field(meaning="its control step")
 
 
 WILD_VELOCITY, NOT_POSITIVE = 1, 2
