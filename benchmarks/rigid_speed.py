@@ -100,9 +100,11 @@ class MuJoCo:
 
 
 def agree(problem: Arm | Box, run: Run, peer: MuJoCo) -> float:
-    """How far the results are apart: the arm's coordinates after 10 control steps (it is chaotic), relative to their size; the
-    box's distance, relative to MuJoCo's."""
+    """How far the results are apart: the arm's coordinates after 10 control steps (it is chaotic), relative to their size,
+    under the integrator that is MuJoCo's; the box's distance, relative to MuJoCo's."""
     peer.reset()
+    if isinstance(problem, Arm):
+        run = Run(problem, steps=len(run.actions), num_envs=len(run.state.q), dtype=run.simulator.dtype, integrator="euler")
     states = run.rollout()
     if isinstance(problem, Arm):
         for t in range(10):

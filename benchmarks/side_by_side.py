@@ -38,6 +38,8 @@ CASES = (
     ("arm", "f32"),
     ("box before a pusher", "f32"),
     ("coupled", "f64"),
+    ("pouring", "f64"),
+    ("pouring", "f32"),
 )
 COMPILED = (("soft 300", "f32"), ("soft 300", "f64"), ("box before a pusher", "f64"), ("coupled", "f64"))
 

@@ -9,6 +9,7 @@ from diffsim.gradients.smoothing_schedule import SmoothingSchedule
 from diffsim.rigid.joints import JointType, register_joint
 from diffsim.rigid.link_info import LinkInfo
 from diffsim.rigid.rigid_dynamics import Links
+from diffsim.rigid.wrenches import Wrench
 from diffsim.robots.inverse_kinematics import EndEffector
 from diffsim.robots.model_files import load_articulation
 from diffsim.scene.articulation import Actuator, Articulation, Geometry, Inertia, Joint, Link
@@ -20,6 +21,7 @@ from diffsim.scene.shapes import (
     Box,
     Capsule,
     Cone,
+    ContactPoints,
     Cylinder,
     Ellipsoid,
     HeightField,
@@ -52,6 +54,7 @@ __all__ = [
     "Capsule",
     "Cone",
     "ContactModel",
+    "ContactPoints",
     "Cylinder",
     "DirectionCheck",
     "Elastic",
@@ -93,6 +96,7 @@ __all__ = [
     "Tool",
     "Torus",
     "TriangleMesh",
+    "Wrench",
     "__version__",
     "gradcheck",
     "gradient_report",

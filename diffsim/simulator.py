@@ -17,6 +17,8 @@ from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
 from diffsim.errors import InputError
 from diffsim.rigid.link_info import LinkInfo
 from diffsim.rigid.rigid_dynamics import Links, RigidDynamics
+from diffsim.rigid.time_stepping import INTEGRATORS
+from diffsim.rigid.wrenches import Wrench
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.scene import Scene
 from diffsim.soft.soft_dynamics import SoftDynamics
@@ -39,6 +41,8 @@ class Simulator:
         dt: length of a substep, s.
         substeps: substeps of one control step.
         dtype: ``torch.float32`` or ``torch.float64`` (for gradient checks).
+        integrator: of rigid bodies and articulations: ``"midpoint"``, of second order, under which spins keep their energy, or
+            ``"euler"``, of first order, which is MuJoCo's (docs/rigid.md).
         device: ``"cpu"`` or ``"cuda"``: where the states live. One a process. CUDA has not been tried on a device yet; it needs
             ``torch.autograd.set_multithreading_enabled(False)`` round ``backward()``.
 
@@ -55,6 +59,7 @@ class Simulator:
         substeps: int = 20,
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
+        integrator: str = "midpoint",
     ):
         if not isinstance(scene, Scene):
             raise InputError(f"scene must be a diffsim.Scene, got {type(scene).__name__}")
@@ -65,6 +70,8 @@ class Simulator:
             raise InputError(f"dt must be a positive number of seconds, got {dt!r}")
         if dtype not in (torch.float32, torch.float64):
             raise InputError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
+        if integrator not in INTEGRATORS:
+            raise InputError(f"integrator must be one of {', '.join(INTEGRATORS)}, got {integrator!r}")
         runtime.start(device)
         self.scene = scene
         self.num_envs = num_envs
@@ -72,11 +79,12 @@ class Simulator:
         self.substeps = substeps
         self.dtype = dtype
         self.device = str(device)
+        self.integrator = integrator
         options = {"dt": dt, "substeps": substeps, "dtype": dtype, "device": self.device}
         self._soft = SoftDynamics(scene, **options) if scene.soft_bodies else None  # type: ignore[arg-type]
         off_grid = len(scene.obstacles) > len(scene.grid_obstacles)  # with these soft bodies have contact as with rigid ones
         rigid = scene.moving_articulations or off_grid
-        self._rigid = RigidDynamics(scene, **options) if rigid else None  # type: ignore[arg-type]
+        self._rigid = RigidDynamics(scene, integrator=integrator, **options) if rigid else None  # type: ignore[arg-type]
         self._coupled = (
             CoupledSolver(scene, self._soft.solver, self._rigid.solver, dt=dt) if self._soft and self._rigid else None
         )
@@ -251,7 +259,22 @@ class Simulator:
             raise InputError("the scene has no rigid bodies or articulations, and so no links")
         return self._rigid.links(state.q, state.qd)
 
-    def step(self, state: State, action: Tensor, parameters: Mapping[str, Tensor] | None = None) -> State:
+    def _loads(self, wrenches: Mapping[str, Wrench] | None, num_envs: int, steps: int | None = None) -> Tensor | None:
+        """Rows of external wrenches (steps, B, ...), or None without any; of one step where ``steps`` is None."""
+        if not wrenches:
+            return None
+        if self._rigid is None:
+            names = ", ".join(wrenches)
+            raise InputError(f"wrenches act on links, and the scene has no rigid bodies or articulations; got those of {names}")
+        return self._rigid.wrenches(wrenches, num_envs, steps)
+
+    def step(
+        self,
+        state: State,
+        action: Tensor,
+        parameters: Mapping[str, Tensor] | None = None,
+        wrenches: Mapping[str, Wrench] | None = None,
+    ) -> State:
         """One control step.
 
         Args:
@@ -260,27 +283,36 @@ class Simulator:
                 articulations' actuators.
             parameters: values that replace the scene's, some or all of `parameters`, each for all environments or with a
                 leading axis of B; differentiable.
+            wrenches: external forces and torques by the name of the rigid body or link ("<articulation>.<link>") that they act
+                on, constant over the control step: ``{"box": ds.Wrench(force=push)}``; differentiable.
 
         Raises:
-            InputError: the action's or a parameter's shape or dtype is wrong, or it is not finite.
+            InputError: the action's, a parameter's or a wrench's shape or dtype is wrong, it is not finite, or there is no
+                such link.
             SimulationError: the physics left its domain of validity.
         """
         self._check(state, action)
+        loads = self._loads(wrenches, state.num_envs)
+        return self._advance(state, action, parameters, None if loads is None else loads[0])
+
+    def _advance(self, state: State, action: Tensor, parameters: Mapping[str, Tensor] | None, loads: Tensor | None) -> State:
+        """One control step of checked inputs, with rows of external wrenches (B, ...)."""
         soft, rigid = self._overrides(parameters)
         tools, actuators = action.split((self.scene.tool_action_dim, self.action_dim - self.scene.tool_action_dim), dim=1)
+        controls = actuators if loads is None else torch.cat([actuators, loads], dim=1)
         motion, tool_position, tool_rotation = self._kinematics.motion(state.tool_position, state.tool_rotation, tools)
         if self._soft is not None:
             self._warn_of_fast_tools(motion)
         particles, q, qd = state.particles, state.q, state.qd
         if self._coupled is not None and self._soft is not None and self._rigid is not None:
             inputs = Inputs(
-                self._soft.inputs(motion, state.num_envs, soft), self._rigid.inputs(motion, state.num_envs, rigid), actuators
+                self._soft.inputs(motion, state.num_envs, soft), self._rigid.inputs(motion, state.num_envs, rigid), controls
             )
             q, qd, particles = coupled_step(self._coupled, state.time_step, inputs, q, qd, particles)
         elif self._soft is not None:
             particles = self._soft.step(state.time_step, particles, motion, soft)
         elif self._rigid is not None:
-            states_q, states_qd = self._rigid.rollout(state.time_step, q, qd, actuators[None], rigid, motion)
+            states_q, states_qd = self._rigid.rollout(state.time_step, q, qd, controls[None], rigid, motion)
             q, qd = states_q[1], states_qd[1]
         return State(
             **particles._asdict(),
@@ -291,30 +323,49 @@ class Simulator:
             time_step=state.time_step + 1,
         )
 
-    def rollout(self, state: State, actions: Tensor, parameters: Mapping[str, Tensor] | None = None) -> list[State]:
+    def rollout(
+        self,
+        state: State,
+        actions: Tensor,
+        parameters: Mapping[str, Tensor] | None = None,
+        wrenches: Mapping[str, Wrench] | None = None,
+    ) -> list[State]:
         """The states before and after each of T actions (T, B, action_dim): T + 1 states, of no actions the given one alone.
-        Parameters as in `step`.
+        Parameters as in `step`; wrenches too, the same in every control step or, of shape (T, B, 3), for each.
 
         Raises:
             InputError: ``actions`` has the wrong shape, or as `step`.
         """
         self._check_shape(state, actions)
+        return self._advance_through(state, actions, parameters, self._loads(wrenches, state.num_envs, len(actions)))
+
+    def _advance_through(
+        self, state: State, actions: Tensor, parameters: Mapping[str, Tensor] | None, loads: Tensor | None
+    ) -> list[State]:
+        """`rollout` with rows of external wrenches (T, B, ...)."""
         if not len(actions):
             return [state]
         if self._soft is None and self._rigid is not None and not self.scene.tools:
-            return self._rigid_rollout(self._rigid, state, actions, parameters)
+            return self._rigid_rollout(self._rigid, state, actions, parameters, loads)
         states = [state]
-        for action in actions:
-            states.append(self.step(states[-1], action, parameters))
+        for t, action in enumerate(actions):
+            self._check(states[-1], action)
+            states.append(self._advance(states[-1], action, parameters, None if loads is None else loads[t]))
         return states
 
     def _rigid_rollout(
-        self, rigid: RigidDynamics, state: State, actions: Tensor, parameters: Mapping[str, Tensor] | None
+        self,
+        rigid: RigidDynamics,
+        state: State,
+        actions: Tensor,
+        parameters: Mapping[str, Tensor] | None,
+        loads: Tensor | None,
     ) -> list[State]:
         """All control steps in one launch, as one autograd node."""
         self._check(state, actions[0])
         self._check_actions(actions)
-        states_q, states_qd = rigid.rollout(state.time_step, state.q, state.qd, actions, self._overrides(parameters)[1])
+        controls = actions if loads is None else torch.cat([actions, loads], dim=2)
+        states_q, states_qd = rigid.rollout(state.time_step, state.q, state.qd, controls, self._overrides(parameters)[1])
         steps = torch.arange(1, len(actions) + 1, device=state.time_step.device)
         later = zip(states_q[1:].unbind(0), states_qd[1:].unbind(0), (state.time_step + steps[:, None]).unbind(0), strict=True)
         rest = {name: each for name, each in state.tensors().items() if name not in ("q", "qd", "time_step")}
@@ -328,6 +379,7 @@ class Simulator:
         *,
         window: int,
         parameters: Mapping[str, Tensor] | None = None,
+        wrenches: Mapping[str, Wrench] | None = None,
     ) -> tuple[State, Tensor]:
         """A differentiable rollout that keeps one state in ``window`` control steps and recomputes the others in backward.
 
@@ -339,6 +391,7 @@ class Simulator:
             observe: what the objective sees of a state, a tensor of the same shape every time.
             window: control steps between two states that are kept.
             parameters: as in `step`.
+            wrenches: as in `rollout`.
 
         Returns:
             The last state, and the observations of the T states after the first, stacked (T, ...). Of no actions, the given
@@ -354,15 +407,20 @@ class Simulator:
             return state, observe(state).unsqueeze(0)[:0]
         names, values = list(parameters or {}), list((parameters or {}).values())
         fields = list(state.tensors())
+        loads = self._loads(wrenches, state.num_envs, len(actions))
 
-        def run(actions: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        def run(actions: Tensor, loads: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
             first = State(**dict(zip(fields, tensors, strict=False)))
-            states = self.rollout(first, actions, dict(zip(names, tensors[len(fields) :], strict=True)))[1:]
+            states = self._advance_through(first, actions, dict(zip(names, tensors[len(fields) :], strict=True)), loads)[1:]
             return (torch.stack([observe(each) for each in states]), *states[-1].tensors().values())
 
         observations = []
-        for part in actions.split(window):
-            observed, *tensors = checkpoint(run, part, *state.tensors().values(), *values, use_reentrant=False)
+        for begin in range(0, len(actions), window):
+            part = slice(begin, begin + window)
+            own_loads = None if loads is None else loads[part]
+            observed, *tensors = checkpoint(
+                run, actions[part], own_loads, *state.tensors().values(), *values, use_reentrant=False
+            )
             observations.append(observed)
             state = State(**dict(zip(fields, tensors, strict=True)))
         return state, torch.cat(observations)

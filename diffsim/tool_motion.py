@@ -45,6 +45,12 @@ class ColliderMotion:
     def angular_velocity(self) -> Tensor:
         return self.twist[..., 3:]
 
+    def later(self, duration: float) -> ColliderMotion:
+        """With the poses so many seconds after those of the substeps, under the same twists."""
+        position = self.position + duration * self.velocity[:, None]
+        turn = quaternion_to_matrix(quaternion_exponential(duration * self.angular_velocity))[:, None]
+        return ColliderMotion(torch.cat([position, (turn @ self.rotation).flatten(-2)], dim=-1), self.twist)
+
 
 def _rounded(shape: Shape) -> RoundedBox:
     if not isinstance(shape, RoundedBox):

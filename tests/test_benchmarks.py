@@ -277,3 +277,64 @@ def test_house_asks_for_one_file_where_each_member_has_its_own(tmp_path):
     }
     counts = house.examine(tree(tmp_path, files)).counts()
     assert [counts[f"files_to_add_a_{name}"] for name in ("joint", "law", "shape")] == [1, 1, 1]
+
+
+# physics
+
+
+def test_physics_lists_its_cases():
+    from benchmarks.physics.__main__ import SUBJECTS, chosen, registered
+
+    known = registered()
+    assert {each.subject for each in known.values()} == set(SUBJECTS)
+    assert {each.point for each in known.values()} == {1, 2, 3, 4, 5, 6, 7, 8, 10}
+    named = ("slope_sticks", "tower", "many_bounces", "stiff_incompressible", "fast_thin_blade", "batch_determinism")
+    assert set(named) <= set(known)
+    assert chosen(("gyroscope", "forces"))[0].name == "gyroscope"
+    with pytest.raises(SystemExit, match="no experiment or subject nothing"):
+        chosen(("nothing",))
+
+
+def test_physics_counts_what_raises_and_what_is_no_number():
+    from benchmarks.physics.registry import Experiment, Results, about, within
+
+    def run() -> Results:
+        yield "near", 1.01
+        yield "nan", float("nan")
+        yield "far", 1.1
+        raise RuntimeError("no more")
+
+    expected = {name: within(1.0, 0.02, "m") for name in ("near", "nan", "far")} | {"never": about(0.0, 1.0)}
+    near, nan, far, never = Experiment("e", "subject", 1, run, expected).records()
+    assert near == {
+        "name": "e: near", "point": 1, "measured": 1.01, "expected": 1.0, "tolerance": 0.02, "unit": "m", "pass": True
+    }  # fmt: skip
+    assert not nan["pass"]
+    assert nan["measured"] is None
+    assert not far["pass"]
+    assert never["measured"] is None
+    assert not never["pass"]
+    assert never["error"] == "RuntimeError: no more"
+
+
+@pytest.mark.slow
+def test_physics_prints_one_json_object_last(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.physics",
+        "--json",
+        "--only",
+        "free box",
+        "--table",
+        str(tmp_path / "table.md"),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    assert set(result) == {"cases", "passed", "of"}
+    assert result["of"] == len(result["cases"]) == 3
+    assert result["passed"] == sum(each["pass"] for each in result["cases"])
+    for each in result["cases"]:
+        assert set(each) - {"error"} == {"name", "point", "measured", "expected", "tolerance", "unit", "pass"}
+    assert "| free box: 20 rad/s" in (tmp_path / "table.md").read_text()

@@ -59,7 +59,7 @@ class Settings:
     def contact(self) -> ContactModel:
         return ContactModel(
             stiffness=self.stiffness,
-            smoothing=self.smoothing,
+            smoothing=None if self.impact == "event" else self.smoothing,
             slip_speed=self.slip_speed,
             restitution_speed=self.restitution_speed,
             impact=self.impact,

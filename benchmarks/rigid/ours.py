@@ -14,7 +14,6 @@ from benchmarks.rigid.problems import DT, Arm, Box
 from diffsim import (
     Actuator,
     Articulation,
-    ContactModel,
     Geometry,
     Ground,
     Inertia,
@@ -43,7 +42,7 @@ def arm_scene(arm: Arm) -> Scene:
 
 
 def box_scene(box: Box) -> Scene:
-    """A smoothing length as short as the contact of MuJoCo, which sets in at once."""
+    """With the default contact."""
     body = RigidBody("box", BoxShape((box.half,) * 3), (0.0, 0.0, box.half), mass=box.mass, friction=box.friction)
     pushers: tuple[Articulation, ...] = ()
     if box.speed:
@@ -54,16 +53,23 @@ def box_scene(box: Box) -> Scene:
         pushers = (Articulation("pusher", (tip,), (Actuator("drive", "rail", "velocity", gain=box.gain),)),)
     return Scene(
         rigid_bodies=(body,), articulations=pushers, ground=Ground(0.0, box.friction), gravity=box.gravity,
-        contact=ContactModel(smoothing=1e-4),
     )  # fmt: skip
 
 
 class Run:
     """Rollouts of one of the problems: ``steps`` control steps of SUBSTEPS substeps, all environments alike."""
 
-    def __init__(self, problem: Arm | Box, *, steps: int, num_envs: int = 1, dtype: torch.dtype = torch.float64):
+    def __init__(
+        self,
+        problem: Arm | Box,
+        *,
+        steps: int,
+        num_envs: int = 1,
+        dtype: torch.dtype = torch.float64,
+        integrator: str = "midpoint",
+    ):
         scene = arm_scene(problem) if isinstance(problem, Arm) else box_scene(problem)
-        self.simulator = Simulator(scene, num_envs=num_envs, dt=DT, substeps=SUBSTEPS, dtype=dtype)
+        self.simulator = Simulator(scene, num_envs=num_envs, dt=DT, substeps=SUBSTEPS, dtype=dtype, integrator=integrator)
         state = self.simulator.reset()
         actions = torch.zeros(steps, num_envs, self.simulator.action_dim, dtype=dtype)
         if isinstance(problem, Arm):

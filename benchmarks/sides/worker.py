@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import sys
 import time
@@ -87,11 +88,70 @@ def coupled(precision: str) -> Passes:
     return forward, forward_backward
 
 
+POURING = (729, 40, 40)  # particles, control steps, substeps of each
+
+
+def pouring(precision: str) -> Passes:
+    """A cup of five boxes on a driven hinge pours its liquid into a bowl of five boxes. Forward gives the positions, the other the
+    gradients by the velocities and the actions too."""
+    import torch
+
+    import diffsim as ds
+
+    particles, steps, substeps = POURING
+    dtype = {"f32": torch.float32, "f64": torch.float64}[precision]
+    wall, half, height, lip = 0.03, 0.06, 0.16, (0.42, 0.5, 0.38)
+
+    def vessel(half: float, height: float, foot: tuple[float, float, float]) -> tuple[ds.Geometry, ...]:
+        side, middle, wide = half + 0.5 * wall, 0.5 * height, half + wall
+        boxes = [((wide, wide, 0.5 * wall), (0.0, 0.0, 0.5 * wall))]
+        boxes += [((0.5 * wall, wide, middle), (sign * side, 0.0, middle)) for sign in (1.0, -1.0)]
+        boxes += [((wide, 0.5 * wall, middle), (0.0, sign * side, middle)) for sign in (1.0, -1.0)]
+        return tuple(
+            ds.Geometry(ds.Box(extents, rounding=0.2 * min(extents)), (x + foot[0], y + foot[1], z + foot[2]), friction=0.1)
+            for extents, (x, y, z) in boxes
+        )
+
+    foot = (-half - wall, 0.0, -height)
+    inertia = ds.Inertia(0.5, (3e-3, 3e-3, 3e-3), center=(foot[0], 0.0, -0.5 * height))
+    tilt = ds.Joint("tilt", "revolute", axis=(0.0, 1.0, 0.0))
+    cup = ds.Link("cup", tilt, position=lip, inertia=inertia, geometries=vessel(half, height, foot))
+    servo = ds.Actuator("servo", "tilt", kind="position", gain=300.0, damping=30.0)
+    weld = ds.Joint("weld", "fixed")
+    bowl = ds.Link("bowl", weld, position=(0.55, 0.5, 0.01), geometries=vessel(0.11, 0.1, (0.0, 0.0, 0.0)))
+    middle = (lip[0] + foot[0], lip[1], lip[2] - height + wall + 0.058)
+    liquid = ds.Liquid(bulk_modulus=2e4, viscosity=1.0)
+    water = ds.SoftBody("water", ds.Box((0.055, 0.055, 0.055)), middle, material=liquid, particles=particles)
+    mechanisms = (ds.Articulation("jug", (cup,), (servo,)), ds.Articulation("sink", (bowl,)))
+    scene = ds.Scene((water,), articulations=mechanisms, grid_spacing=1.0 / 40.0)
+    sim = ds.Simulator(scene, dt=1e-3, substeps=substeps, dtype=dtype)
+    assert sim.num_particles == particles
+    angles = torch.linspace(-0.1, 1.6, steps, dtype=dtype).clamp(0.0, 1.0) * math.radians(125.0)
+
+    def forward() -> list[Any]:
+        with torch.no_grad():
+            end = sim.rollout(sim.reset(), angles[:, None, None])[-1]
+        return [end.x.numpy(), end.q.numpy()]
+
+    def forward_backward() -> list[Any]:
+        state = sim.reset()
+        v, actions = state.v.clone().requires_grad_(), angles[:, None, None].clone().requires_grad_()
+        end = sim.rollout(state.replace(v=v), actions)[-1]
+        end.x.sum().backward()
+        assert v.grad is not None
+        assert actions.grad is not None
+        return [end.x.detach().numpy(), end.q.detach().numpy(), v.grad.numpy(), actions.grad.numpy()]
+
+    return forward, forward_backward
+
+
 def passes(name: str, precision: str) -> Passes:
     """The two passes of a problem by its name."""
     if name.startswith("soft"):
         return soft({"soft 10k": 10_000, "soft 3k": 3_000, "soft 300": 300}[name], precision)
-    return coupled(precision) if name == "coupled" else rigid(name, precision)
+    if name in ("coupled", "pouring"):
+        return {"coupled": coupled, "pouring": pouring}[name](precision)
+    return rigid(name, precision)
 
 
 def main() -> None:

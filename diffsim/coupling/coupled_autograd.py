@@ -23,9 +23,9 @@ class CoupledStep(Function):
     @staticmethod
     def forward(ctx: Any, solver: CoupledSolver, time_step: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         inputs, (q, v, *particles) = Inputs(*(tensor.detach() for tensor in tensors[:3])), tensors[3:]
-        after, new_q, new_v, box_nodes = solver.advance(Particles(*particles), q, v, inputs, time_step)
+        after, new_q, new_v, sizes = solver.advance(Particles(*particles), q, v, inputs, time_step)
         ctx.solver, ctx.contact = solver, solver.rigid.model.contact
-        ctx.save_for_backward(time_step, box_nodes, *tensors)
+        ctx.save_for_backward(time_step, sizes, *tensors)
         return new_q, new_v, *after
 
     @staticmethod
@@ -35,10 +35,10 @@ class CoupledStep(Function):
     ) -> tuple[Tensor | None, ...]:
         check_launching_thread()
         ctx.solver.rigid.check_contact(ctx.contact)
-        time_step, box_nodes, *tensors = saved
+        time_step, sizes, *tensors = saved
         inputs, (q, v, *particles) = Inputs(*tensors[:3]), tensors[3:]
         bars, q_bar, v_bar, input_bars = ctx.solver.adjoint(
-            Particles(*particles), q, v, inputs, time_step, box_nodes, Particles(*particle_bars), q_bar, v_bar
+            Particles(*particles), q, v, inputs, time_step, sizes, Particles(*particle_bars), q_bar, v_bar
         )
         return None, None, *input_bars, q_bar, v_bar, *bars
 

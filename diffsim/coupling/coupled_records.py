@@ -1,35 +1,80 @@
-"""Memory of the coupling: what it stores for each particle, in flat arrays in addition to those of the two solvers.
+"""Memory of the coupling, in flat arrays in addition to those of the two solvers.
 
-contacts      for each substep: the shares of all particles (N), their own parts of the response (N), then their impulses (3 N)
-              after each sweep
-contact_bars  scratch of a lane: `ContactBars` of all particles, then `MotionBars` of all particles
-grips         `Grip` of each soft body
+lists     integers; for each substep: `ListHeader`, then a `Listed` of each contact
+impulses  for each substep, of each contact: a `Swept` for each sweep
+work      scratch of a lane: `ContactWork` of each contact
+crowds    scratch of a lane: the crowd of each node; zero between substeps
+shells    `Shell` of each soft body
 """
 
 from __future__ import annotations
 
 from diffsim.records import Record, field
 
-SWEEPS = 4  # of the impulses in a substep
-CONTACT = 2 + 3 * SWEEPS  # numbers of a particle in a substep's contacts
+SWEEPS = 3  # of the impulses in a substep
 
 
-class ContactBars(Record):
-    """Adjoints of a particle's contact."""
+class ListHeader(Record):
+    """Of a list of contacts, integers."""
 
-    impulse = field(3, "1/(N s)", "of the impulse after a sweep")
-    response = field(1, "kg", "of the response")
-
-
-class MotionBars(Record):
-    """Adjoint of the velocity that a sweep gathered for a particle, a vector of four."""
-
-    velocity = field(3, "s/m", "of the gathered velocity")
-    zero = field(1, "1", "0")
+    count = field(meaning="contacts in the list")
 
 
-class Grip(Record):
-    """A soft body's particles in contact."""
+class Listed(Record):
+    """A contact of a particle with a geometry, integers. Those of a tile stand together, tile after tile."""
+
+    particle = field()
+    body = field(meaning="the particle's soft body")
+    geometry = field()
+    node = field(meaning="the first of the particle's nodes, within the box")
+
+
+class Swept(Record):
+    """A contact after a sweep."""
+
+    impulse = field(3, "N s")
+    slip = field(1, "m/s", "left after it")
+
+
+SWEPT = Swept.SIZE * SWEEPS  # numbers of a contact in a substep's impulses
+
+
+class ContactWork(Record):
+    """A contact within a substep; from ``slopes_x`` on, what only the adjoint needs."""
+
+    position = field(3, "m", "of the particle")
+    weights_x = field(3, "1", "of the particle's nodes along x")
+    weights_y = field(3, "1", "along y")
+    weights_z = field(3, "1", "along z")
+    normal = field(3, "1", "of the surface")
+    gap = field(1, "m", "from the particle's shell to the surface")
+    arm = field(3, "m", "from the link's origin to the particle")
+    surface_velocity = field(3, "m/s", "of the link at the particle")
+    friction = field(1, "1", "of the geometry")
+    share = field(1, "1", "of the contact in its nodes' crowds")
+    response = field(1, "1/kg", "change of the particle's velocity by an impulse")
+    slopes_x = field(3, "1/m", "of the weights")
+    slopes_y = field(3, "1/m")
+    slopes_z = field(3, "1/m")
+    local = field(3, "m", "the particle in the geometry's frame")
+    gradient = field(3, "1", "of the distance there")
+    hessian = field(9, "1/m", "of the distance there, by rows")
+    pressed = field(1, "1", "1 if it has an impulse after any sweep")
+    velocity_bar = field(3, "s/m", "adjoint of the velocity that a sweep gathered")
+    impulse_bar = field(3, "1/(N s)", "adjoints of the impulse after a sweep")
+    response_bar = field(1, "kg", "and of the others by name")
+    position_bar = field(3, "1/m")
+    normal_bar = field(3, "1")
+    gap_bar = field(1, "1/m")
+    arm_bar = field(3, "1/m")
+    surface_velocity_bar = field(3, "s/m")
+    friction_bar = field(1, "1")
+    share_bar = field(1, "1")
+
+
+class Shell(Record):
+    """A soft body's particles in contact: the outer half of a particle is the spring between its centre and its surface."""
 
     stiffness = field(1, "N/m", "of a particle's contact")
-    radius = field(1, "m", "of a particle")
+    delay = field(1, "s", "damping over stiffness")
+    radius = field(1, "m", "half the particles' spacing")

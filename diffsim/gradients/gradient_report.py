@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffsim.errors import InputError
+from diffsim.rigid.wrenches import Wrench
 from diffsim.simulator import Simulator
 from diffsim.state import Particles, State
 
@@ -143,6 +144,7 @@ def gradient_report(
     actions: Tensor,
     objective: Callable[[list[State]], Tensor],
     parameters: Mapping[str, Tensor] | None = None,
+    wrenches: Mapping[str, Wrench] | None = None,
 ) -> GradientReport:
     """Roll out, and look at the gradient of ``objective`` at every state and action.
 
@@ -153,6 +155,7 @@ def gradient_report(
         actions: (T, B, action_dim).
         objective: a scalar of the T + 1 states; what it sees besides them is taken as constant. It is called twice.
         parameters: as in `Simulator.step`; their gradients are reported too.
+        wrenches: as in `Simulator.rollout`; their gradients are not reported.
 
     Raises:
         InputError: the objective is not a scalar tensor that depends on the states, or as `Simulator.rollout`.
@@ -163,8 +166,9 @@ def gradient_report(
     leaves = {name: value.detach().clone().requires_grad_() for name, value in (parameters or {}).items()}
     actions = actions.detach().clone().requires_grad_()
     states = [_leaf(state)]
-    for action in actions:
-        states.append(simulator.step(states[-1], action, leaves))
+    for t, action in enumerate(actions):
+        acting = {name: wrench.in_step(t) for name, wrench in (wrenches or {}).items()}
+        states.append(simulator.step(states[-1], action, leaves, acting))
     value = _scalar(objective(states))
     fields = [name for name in FIELDS if getattr(state, name).numel()]
     wanted = [getattr(each, name) for each in states for name in fields]

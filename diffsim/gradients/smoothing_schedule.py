@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from diffsim.errors import InputError
 from diffsim.scene.contact_model import ContactModel
@@ -26,7 +27,7 @@ class SmoothingSchedule:
         iterations: from the one to the other, positive.
 
     Raises:
-        InputError: an argument is wrong.
+        InputError: an argument is wrong, or only one contact model gives a stiffness or a smoothing.
     """
 
     coarse: ContactModel
@@ -37,6 +38,12 @@ class SmoothingSchedule:
         for name in ("coarse", "fine"):
             if not isinstance(getattr(self, name), ContactModel):
                 raise InputError(f"SmoothingSchedule: {name} must be a diffsim.ContactModel, got {getattr(self, name)!r}")
+        for name in ("stiffness", "smoothing"):
+            if (getattr(self.coarse, name) is None) != (getattr(self.fine, name) is None):
+                raise InputError(
+                    f"SmoothingSchedule: coarse and fine must both give a {name}, or both leave it open, got "
+                    f"{getattr(self.coarse, name)} and {getattr(self.fine, name)}"
+                )
         if not isinstance(self.iterations, int) or self.iterations < 1:
             raise InputError(f"SmoothingSchedule: iterations must be a positive integer, got {self.iterations!r}")
 
@@ -48,9 +55,10 @@ class SmoothingSchedule:
             return self.fine
         share = iteration / self.iterations
 
-        def between(name: str) -> float:
+        def between(name: str) -> float | None:
             first, last = getattr(self.coarse, name), getattr(self.fine, name)
-            return float(first ** (1.0 - share) * last**share)
+            return None if first is None else float(first ** (1.0 - share) * last**share)
 
         names = ("stiffness", "smoothing", "slip_speed", "restitution_speed", "event_speed")
-        return ContactModel(**{name: between(name) for name in names}, impact=self.coarse.impact)
+        values: dict[str, Any] = {name: between(name) for name in names}
+        return ContactModel(**values, impact=self.coarse.impact)

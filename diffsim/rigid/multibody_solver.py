@@ -14,6 +14,7 @@ from diffsim.errors import InputError, SimulationError
 from diffsim.gradients.recompute import chunk_size, chunks_from_the_end
 from diffsim.rigid.rigid_model import RigidModel
 from diffsim.rigid.rigid_records import EVENTS_LENGTH, QUANTITIES, Header, LinkPose, SceneConstants, Status
+from diffsim.rigid.time_stepping import TimeStepping
 from diffsim.scene.contact_model import ContactModel
 
 TAPE_BYTES = 64 * 1024 * 1024  # what recomputed substeps may take
@@ -23,12 +24,15 @@ BLOCK = 512  # Taichi hands a CPU thread so many consecutive iterations at least
 class RigidSolver:
     """Compiled dynamics of one scene: ``advance`` over whole rollouts, and its ``adjoint``."""
 
-    def __init__(self, model: RigidModel, *, substeps: int, dtype: torch.dtype, device: str = "cpu"):
+    def __init__(
+        self, model: RigidModel, *, substeps: int, dtype: torch.dtype, device: str = "cpu", integrator: str = "midpoint"
+    ):
         from diffsim.rigid.kernels.link_poses import pose_kernels  # they import Taichi
         from diffsim.rigid.kernels.rigid_rollout import rollout_kernels
 
         self.model = model
         self.substeps = substeps
+        self.integrator = integrator
         self.dtype = dtype
         self.device = device
         integers, reals, grids = model.arrays(substeps)
@@ -41,28 +45,38 @@ class RigidSolver:
         )
         self._pose_kernels = runtime.compiled(pose_kernels, precision, model.joint_kinds)
         self.work = int(integers[Header.work])
+        self._controls = len(model.actuators)  # length of a row of controls in the last launch
         self._held: dict[str, Tensor] = {}
 
     @property
     def event(self) -> bool:
         """Whether fast impacts are events."""
-        return self.model.contact.impact == "event"
+        return self.model.events
 
     @property
     def _kernels(self) -> SimpleNamespace:
         """Those of the present contact model."""
-        return self._made(self.event)
+        return self._made(self.stepping)
+
+    @property
+    def stepping(self) -> TimeStepping:
+        """How a substep is made, by the integrator and the present contact model."""
+        return TimeStepping.of(self.integrator, event=self.event)
 
     @property
     def row(self) -> int:
         """Length of a row of the tape."""
-        return self.model.coordinates + 2 * self.model.dofs + self.model.dofs**2 + EVENTS_LENGTH * self.event
+        coordinates, dofs = self.model.coordinates, self.model.dofs
+        return coordinates * (1 + self.stepping.middle) + dofs * (3 + dofs) + EVENTS_LENGTH * self.event
 
     def set_contact(self, contact: ContactModel) -> None:
         """Another contact model from now on. Backward recomputes: call it for earlier rollouts first."""
-        self.model.contact = contact
-        for name in ("smoothing", "slip_speed", "restitution_speed", "event_speed"):
-            self.reals[getattr(SceneConstants, name)] = getattr(contact, name)
+        self.model.set_contact(contact)
+        integers, _reals, _grids = self.model.arrays(self.substeps)
+        self.integers.copy_(torch.as_tensor(integers))
+        self._controls = len(self.model.actuators)
+        for name, value in self.model.scene_constants().items():
+            self.reals[getattr(SceneConstants, name)] = value
 
     def check_contact(self, used: ContactModel) -> None:
         """That the contact model is still that of a rollout which backward() is about to recompute.
@@ -74,6 +88,12 @@ class RigidSolver:
             raise InputError(
                 "simulator.contact was changed between a rollout and its backward(), which recomputes it; call backward() first"
             )
+
+    def expect(self, controls: Tensor) -> None:
+        """Tell the kernels how long the rows of these controls (..., actuators [+ wrenches]) are, before a launch with them."""
+        if controls.shape[-1] != self._controls:
+            self._controls = controls.shape[-1]
+            self.integers[Header.controls] = self._controls
 
     def _scratch(self, name: str, size: int) -> Tensor:
         if name not in self._held or self._held[name].numel() < size:
@@ -90,7 +110,7 @@ class RigidSolver:
 
         Args:
             q, v: coordinates (B, nq) and velocities (B, nv) before the first.
-            controls: (T, B, actuators).
+            controls: (T, B, actuators), or (T, B, actuators + wrenches), see `diffsim.rigid.wrenches`.
             inputs: (B, inputs), as `RigidModel.inputs`, then the tools' motion, which is the same in every control step.
             time_step: control steps made before, (B,), for messages.
 
@@ -106,6 +126,7 @@ class RigidSolver:
         states_q[0], states_v[0] = q.detach(), v.detach()
         if not num_envs:
             return states_q, states_v
+        self.expect(controls)
         lanes, block = self._lanes(num_envs)
         status = torch.zeros(num_envs * Status.SIZE, dtype=torch.int32, device=self.device)
         with kernel_options(flow_analysis=False, subexpressions=not self.event):
@@ -133,6 +154,7 @@ class RigidSolver:
         inputs_bar = torch.zeros(inputs.shape, dtype=self.dtype, device=self.device)
         if not num_envs:
             return q_bar, v_bar, controls_bar, inputs_bar
+        self.expect(controls)
         step_bytes = num_envs * self.row * self.dtype.itemsize * self.substeps
         window = min(steps, chunk_size(step_bytes, TAPE_BYTES))
         tape = self._scratch("tape", num_envs * (window * self.substeps + 1) * self.row)

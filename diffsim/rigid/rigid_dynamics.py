@@ -15,6 +15,7 @@ from diffsim.rigid.rigid_autograd import link_poses, rigid_rollout
 from diffsim.rigid.rigid_model import RigidModel
 from diffsim.rigid.rigid_parameters import RigidPhysics
 from diffsim.rigid.rigid_records import LinkPose
+from diffsim.rigid.wrenches import Wrench, wrench_rows
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.scene import Scene
 from diffsim.tool_motion import ColliderMotion
@@ -42,7 +43,7 @@ class Links:
 class RigidDynamics:
     """What the simulator does with rigid bodies and articulations."""
 
-    def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str):
+    def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str, integrator: str):
         on_grid = len(scene.grid_obstacles) + (scene.ground is not None)
         world = list(scene.fixed_geometries.values())
         tools = scene.tools if scene.moving_articulations else ()
@@ -50,7 +51,7 @@ class RigidDynamics:
         self.model = RigidModel(
             scene.moving_articulations, world, scene.contact, dt=dt, on_grid=on_grid, tools=tools, rigid_bodies=count
         )
-        self.solver = RigidSolver(self.model, substeps=substeps, dtype=dtype, device=device)
+        self.solver = RigidSolver(self.model, substeps=substeps, dtype=dtype, device=device, integrator=integrator)
         self.physics = RigidPhysics(scene, self.model, dtype=dtype, device=device)
         self.initial = torch.tensor(self.model.initial, dtype=dtype, device=device)
         self.initial_velocities = torch.tensor(self.model.initial_velocities(), dtype=dtype, device=device)
@@ -70,14 +71,20 @@ class RigidDynamics:
 
     def inputs(self, motion: ColliderMotion | None, num_envs: int, overrides: Mapping[str, Tensor] | None) -> Tensor:
         """The solver's rows (B, ...), see `RigidPhysics.rows`."""
+        if motion is not None and self.solver.stepping.middle:
+            motion = motion.later(0.5 * self.model.dt)
         return self.physics.rows(num_envs, overrides, motion, self.solver.substeps)
+
+    def wrenches(self, wrenches: Mapping[str, Wrench], num_envs: int, steps: int | None) -> Tensor:
+        """Those that act on the links but the world, see `wrench_rows`."""
+        return wrench_rows(self.link_names[1:], wrenches, self.initial, num_envs, steps)
 
     def rollout(
         self, time_step: Tensor, q: Tensor, qd: Tensor, controls: Tensor, overrides: Mapping[str, Tensor] | None,
         motion: ColliderMotion | None = None,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """All states of T control steps (T + 1, B, nq), (T + 1, B, nv), under controls (T, B, actuators). With tools T is
-        1: the motion is that of one control step."""
+        """All states of T control steps (T + 1, B, nq), (T + 1, B, nv), under controls (T, B, actuators [+ wrenches]). With
+        tools T is 1: the motion is that of one control step."""
         assert not self.model.tools or (motion is not None and len(controls) == 1)
         return rigid_rollout(self.solver, time_step, q, qd, controls, self.inputs(motion, len(q), overrides))
 

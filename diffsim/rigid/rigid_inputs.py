@@ -88,9 +88,9 @@ def actuator_row(actuator: Actuator) -> list[float]:
     )
 
 
-def geometry_row(geometry: Geometry, default_stiffness: float) -> list[float]:
-    """`GeometryInputs` as declared."""
+def geometry_row(geometry: Geometry, stiffness: float) -> list[float]:
+    """`GeometryInputs` as declared, with the stiffness of a contact point."""
     return GeometryInputs.row(
         friction=geometry.friction, restitution=geometry.restitution,
-        stiffness=default_stiffness if geometry.stiffness is None else geometry.stiffness, scale=1.0,
+        stiffness=stiffness, scale=1.0,
     )  # fmt: skip

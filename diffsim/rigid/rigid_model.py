@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import nnls
 
 from diffsim.errors import InputError
 from diffsim.rigid import rigid_records as m
@@ -17,7 +16,6 @@ from diffsim.scene.articulation import Articulation, Geometry, Joint, Link
 from diffsim.scene.bodies import Tool
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.rotations import rotation_matrix
-from diffsim.scene.shapes import Shape
 from diffsim.scene.shapes.distance_kinds import distance_kind, further_classes
 
 logger = logging.getLogger(__name__)
@@ -27,6 +25,12 @@ PADDING = 16  # numbers between the scratch of two lanes, so that they share no 
 # a joint limit's stiffness, where none is given, as a share of inertia / dt^2: well within what an explicit spring bears
 LIMIT_SHARE = 0.05
 STIFF_CONTACT = 1.0
+# default stiffness of a contact point against something fixed, as a share of mass / dt^2: implicit contact sinks in by gravity
+# dt^2 / 20 at most; a compliant one lasts 20 substeps
+IMPLICIT_SHARE = 20.0
+COMPLIANT_SHARE = (np.pi / 20.0) ** 2
+FIXED_SHARE = 1e4  # of what has no mass, against the stiffest other one
+FALL = 4.4  # m/s, speed after falling 1 m: the default smoothing length is passed in a substep
 
 
 @dataclass
@@ -108,8 +112,10 @@ class RigidModel:
         self.free_bodies = free - {link.parent for link in self.links}  # what carries others is none
         self.initial = self._initial_coordinates()
         self._check_inertia()
+        self.default_stiffness = self._default_stiffness()
         self._warn_of_stiff_contacts()
         self.pairs = self._pairs()
+        self.events = self._with_events()
         self.further_shapes = further_classes(geometry.shape for geometry in self.geometries)
 
     def _add_geometry(self, link: int, geometry: Geometry) -> None:
@@ -229,8 +235,12 @@ class RigidModel:
         return found
 
     def has_events(self, a: int, b: int) -> bool:
-        """Whether fast impacts of two geometries are events in event mode: of free bodies with each other or with what never
-        moves, and tools move."""
+        """Whether fast impacts of two geometries are events: of free bodies with each other or with what never moves, and tools
+        move. Unless events are asked for, only where a restitution is declared."""
+        if self.contact.compliant:
+            return False
+        if self.contact.impact == "auto" and not any(self.geometries[n].restitution for n in (a, b)):
+            return False
         others = {self.geometry_links[a], self.geometry_links[b]} - self.free_bodies
         tools = len(self.links) - self.tools
         return len(others) < 2 and all(number < tools and not self.links[self.weld(number)].kind.dofs for number in others)
@@ -275,19 +285,63 @@ class RigidModel:
             M += own.mass * J.T @ J + angular[number].T @ axes @ np.diag(own.moments) @ axes.T @ angular[number]
         return M
 
-    def _warn_of_stiff_contacts(self) -> None:
-        """Explicit springs bear k dt^2 / m up to a few; m is the least mass that a geometry's centre shows in any direction."""
+    def _least_masses(self) -> np.ndarray:
+        """The least mass (geometries,) that a geometry's centre shows in any direction; infinite where nothing moves it."""
+        masses = np.full(len(self.geometries), np.inf)
         if not self.dofs:
-            return
+            return masses
         _positions, rotations, linear, angular = self.jacobians(self.initial)
         inverse = np.linalg.inv(self.mass_matrix(self.initial))
-        worst: dict[str, float] = {}
-        for geometry, number in zip(self.geometries, self.geometry_links, strict=True):
+        for n, (geometry, number) in enumerate(zip(self.geometries, self.geometry_links, strict=True)):
             J = linear[number] + np.cross(angular[number].T, rotations[number] @ np.asarray(geometry.position)).T
-            stiffness = self.contact.stiffness if geometry.stiffness is None else geometry.stiffness
-            share = stiffness * self.dt**2 * float(np.linalg.eigvalsh(J @ inverse @ J.T)[-1])
+            largest = float(np.linalg.eigvalsh(J @ inverse @ J.T)[-1])
+            if largest > 1e-12:
+                masses[n] = 1.0 / largest
+        return masses
+
+    def _default_stiffness(self) -> np.ndarray:
+        """Of a contact point of each geometry, N/m (geometries,), as declared or from masses and dt. A pair takes the harmonic
+        mean 2 ka kb / (ka + kb): twice the softer one's where the other one is fixed."""
+        share = COMPLIANT_SHARE if self.contact.compliant else IMPLICIT_SHARE
+        derived = 0.5 * share * self._least_masses() / self.dt**2
+        moving = derived[np.isfinite(derived)]
+        derived[~np.isfinite(derived)] = FIXED_SHARE * (moving.max() if len(moving) else 1.0)
+        if self.contact.stiffness is not None:
+            derived[:] = self.contact.stiffness
+        declared = [geometry.stiffness for geometry in self.geometries]
+        return np.array([own if given is None else given for own, given in zip(derived, declared, strict=True)])
+
+    @property
+    def smoothing(self) -> float:
+        """Length over which compliant contact sets in, m; 0 where contact is implicit."""
+        if not self.contact.compliant:
+            return 0.0
+        return FALL * self.dt if self.contact.smoothing is None else self.contact.smoothing
+
+    def scene_constants(self) -> dict[str, float]:
+        """`rigid_records.SceneConstants` by name."""
+        own = {name: getattr(self.contact, name) for name in ("slip_speed", "restitution_speed", "event_speed")}
+        return {"dt": self.dt, "smoothing": self.smoothing, **own}
+
+    def set_contact(self, contact: ContactModel) -> None:
+        """Another contact model from now on."""
+        self.contact = contact
+        self.default_stiffness = self._default_stiffness()
+        self.events = self._with_events()
+
+    def _with_events(self) -> bool:
+        """Whether the kernels must know events."""
+        return self.contact.impact == "event" or any(self.has_events(a, b) for a, b in self.pairs)
+
+    def _warn_of_stiff_contacts(self) -> None:
+        """Compliant contact is explicit, and bears k dt^2 / m up to a few."""
+        if not self.dofs or not self.contact.compliant:
+            return
+        worst: dict[str, float] = {}
+        stiffness = self.default_stiffness
+        for k, mass, number in zip(stiffness, self._least_masses(), self.geometry_links, strict=True):
             name = self.links[number].name
-            worst[name] = max(worst.get(name, 0.0), share)
+            worst[name] = max(worst.get(name, 0.0), float(k * self.dt**2 / mass))
         for name, share in worst.items():
             if share > STIFF_CONTACT:
                 logger.warning(
@@ -298,19 +352,19 @@ class RigidModel:
 
     def inputs(self, gravity: Sequence[float]) -> np.ndarray:
         """A row of the differentiable inputs as declared, but for the tools' motion."""
-        stiffness = LIMIT_SHARE * np.diag(self.mass_matrix(self.initial)) / self.dt**2 if self.dofs else np.zeros(0)
+        limits = LIMIT_SHARE * np.diag(self.mass_matrix(self.initial)) / self.dt**2 if self.dofs else np.zeros(0)
         rows: list[float] = m.WorldInputs.row(gravity=gravity)
         for link in self.links:
             limit = 0.0
             if link.joint.limits is not None:
                 declared = link.joint.limit_stiffness
-                limit = float(stiffness[link.dofs].min()) if declared is None else declared
+                limit = float(limits[link.dofs].min()) if declared is None else declared
             rows += link_row(link.link, link.joint, limit)
         for articulation in self.articulations:
             for actuator in articulation.actuators:
                 rows += actuator_row(actuator)
-        for geometry in self.geometries:
-            rows += geometry_row(geometry, self.contact.stiffness)
+        for geometry, stiffness in zip(self.geometries, self.default_stiffness, strict=True):
+            rows += geometry_row(geometry, float(stiffness))
         return np.asarray(rows, dtype=float)
 
     def arrays(self, substeps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -318,9 +372,7 @@ class RigidModel:
         link_ints, link_reals, dof_ints, dof_reals = self._link_arrays()
         actuator_ints, actuator_reals, term_ints, term_reals = self._actuator_arrays()
         geometry_ints, geometry_reals, points, grids = self._geometry_arrays()
-        pair_ints = [
-            n for a, b in self.pairs for n in m.PairIndices.integers(points=a, surface=b, events=self.has_events(a, b))
-        ]
+        pair_ints, columns, contacts = self._pair_arrays(geometry_ints)
         header: dict[str, int] = {
             "links": len(self.links), "coordinates": self.coordinates, "dofs": self.dofs, "actuators": len(self.actuators),
             "terms": len(term_reals), "geometries": len(self.geometries), "pairs": len(self.pairs),
@@ -334,11 +386,7 @@ class RigidModel:
         for name, section in sections.items():
             header[name] = len(integers)
             integers += section
-        contact = self.contact
-        reals = m.SceneConstants.row(
-            dt=self.dt, smoothing=contact.smoothing, slip_speed=contact.slip_speed,
-            restitution_speed=contact.restitution_speed, event_speed=contact.event_speed,
-        )  # fmt: skip
+        reals = m.SceneConstants.row(**self.scene_constants())
         real_sections = {
             "link_constants": link_reals, "dof_constants": dof_reals, "actuator_constants": actuator_reals,
             "term_constants": term_reals, "geometry_constants": geometry_reals, "points": points,
@@ -349,12 +397,41 @@ class RigidModel:
         layout = self.layout
         header |= {"link_inputs": layout.links, "actuator_inputs": layout.actuators, "geometry_inputs": layout.geometries}
         header |= {"tool_inputs": layout.tools, "inputs": layout.length(substeps)}
-        header["dof_work"] = m.LINK_BLOCK * len(self.links)
-        header["vector"] = header["dof_work"] + m.DofWork.SIZE * self.dofs
-        header["contact_columns"] = header["vector"] + 2 * self.dofs + self.coordinates
-        header["work"] = header["contact_columns"] + m.ContactColumn.SIZE * self.dofs + PADDING
+        header["controls"] = len(self.actuators)
+        sizes = {
+            "dof_work": m.DofWork.SIZE * self.dofs, "vector": 2 * self.dofs + self.coordinates,
+            "smooth_matrix": self.dofs * (self.dofs + 1), "newton": 5 * self.dofs,
+            "pair_work": m.PairWork.SIZE * len(self.pairs),            "contact_columns": columns, "point_work": contacts,
+        }  # fmt: skip
+        end = m.LINK_BLOCK * len(self.links)
+        for name, size in sizes.items():
+            header[name] = end
+            end += size
+        header["work"] = end + PADDING
         integers[: m.Header.SIZE] = m.Header.integers(**header)
         return np.asarray(integers, dtype=np.int32), np.asarray(reals, dtype=float), grids
+
+    def _pair_arrays(self, geometry_ints: list[int]) -> tuple[list[int], int, int]:
+        """Integers of the pairs, and the lengths of all their `ContactColumn` and `PointWork`."""
+        ints: list[int] = []
+        columns = contacts = 0
+        for a, b in self.pairs:
+            ints += m.PairIndices.integers(
+                points=a, surface=b, events=self.has_events(a, b), first_column=columns, first_contact=contacts
+            )
+            dofs = set(self._carrying(self.geometry_links[a])) ^ set(self._carrying(self.geometry_links[b]))
+            columns += m.ContactColumn.SIZE * len(dofs)
+            own = geometry_ints[m.GeometryIndices.SIZE * a : m.GeometryIndices.SIZE * (a + 1)]
+            contacts += m.PointWork.SIZE * (own[m.GeometryIndices.end_point] - own[m.GeometryIndices.first_point])
+        return ints, columns, contacts
+
+    def _carrying(self, number: int) -> list[int]:
+        """The dofs that move a link."""
+        dofs: list[int] = []
+        while number:
+            dofs += range(self.links[number].dofs.start, self.links[number].dofs.stop)
+            number = self.links[number].parent
+        return dofs
 
     def _link_arrays(self) -> tuple[list[int], list[float], list[int], list[float]]:
         """Integers and reals of the links, then of the dofs."""
@@ -415,35 +492,24 @@ class RigidModel:
         for geometry, link in zip(self.geometries, self.geometry_links, strict=True):
             rotation = rotation_matrix(geometry.rotation)
             shape = geometry.shape
-            points, radius = shape.contact_points()
-            first = meets_planes(shape, points)
-            points = np.concatenate([points[first], points[~first]])
-            begin = len(all_points) // 3
-            all_points += (points @ rotation.T).ravel().tolist()
+            points = shape.contact_points(geometry.contact_points)
+            points = points.chosen(points.on_planes) + points.chosen(~points.on_planes)
+            begin = len(all_points) // m.Point.SIZE
+            for n, position in enumerate(points.positions @ rotation.T):
+                all_points += m.Point.row(
+                    kind=points.kinds[n], position=position, radius=points.radii[n], extent=points.extents[n],
+                    retreat=points.retreats[n], shrinkage=points.shrinkages[n],
+                )  # fmt: skip
             if id(shape) not in places:
                 places[id(shape)] = length
                 grids.append(np.asarray(shape.kernel_numbers(), dtype=float))
                 length += len(grids[-1])
             ints += m.GeometryIndices.integers(
                 link=link, distance=distance_kind(shape, self.further_shapes), first_point=begin,
-                end_point=begin + len(points), end_plane_point=begin + int(first.sum()), numbers=places[id(shape)],
+                end_point=begin + len(points), end_plane_point=begin + int(points.on_planes.sum()), numbers=places[id(shape)],
             )  # fmt: skip
             reals += m.GeometryConstants.row(
-                position=geometry.position, rotation=rotation, point_radius=radius,
+                position=geometry.position, rotation=rotation,
                 reach=shape.bounding_radius if shape.bounded else shape.top,
             )  # fmt: skip
         return ints, reals, all_points, np.concatenate(grids)
-
-
-def meets_planes(shape: Shape, points: np.ndarray) -> np.ndarray:
-    """Which of a shape's sample points (P, 3) meet planes: where its faces are flat the corners of their convex hull, which
-    come to a plane before the others; otherwise all."""
-    found = np.ones(len(points), dtype=bool)
-    if shape.flat_faces:
-        equations = np.concatenate([points.T / np.abs(points).max(), np.ones((1, len(points)))])
-        for n in range(len(points)):
-            others = found.copy()
-            others[n] = False
-            # a corner is no mean of others with weights >= 0
-            found[n] = nnls(equations[:, others], equations[:, n])[1] > 1e-9
-    return found

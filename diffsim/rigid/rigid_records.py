@@ -7,12 +7,14 @@ reals     the model's constants: `SceneConstants`, then sections of rows (`LinkC
 inputs    a row per environment, differentiable: `WorldInputs`, then sections of `LinkInputs`, `ActuatorInputs`,
 `GeometryInputs`;
           at the end, for one control step, a `ToolTwist` for each tool, and for each substep a `ToolPose` for each tool
+controls  a row per control step and environment: a control for each actuator; then, where a rollout has external wrenches, an
+          `ExternalWrench` for each link but the world and the tools
 grids     the numbers of all shapes, among them the B-spline coefficients of distance grids
-tape      a row per substep: coordinates q, velocities v, accelerations a, the factor of the matrix (dofs x dofs), with soft
-bodies
-          an external `Wrench` per link, and in event mode how many events there were and MAX_EVENTS rows of `Event`
+tape      a row per substep: coordinates q and velocities v at its start, accelerations a, the factors of the matrix (dofs,
+          squared) and where their rows begin (dofs); the coordinates in its middle, where a substep has one; with soft
+          bodies an external `Wrench` per link; and in event mode how many events there were and MAX_EVENTS rows of `Event`
 work      scratch of a lane: a `LinkForward` or `LinkAdjoint` per link, a `DofWork` per dof; the right-hand side (dofs) and the
-          adjoints of q and v; a list of `ContactColumn`
+          adjoints of q and v; what the contacts' solve needs: see the end of `Header`
 status    a `Status` per environment
 
 Every lane has its own part of what it writes to. Sums in inner loops are written out, x[i] = x[i] + y: Taichi makes x[i] += y a
@@ -47,6 +49,7 @@ class Header(Record):
     tools = field()
     work = field(meaning="length of a lane's scratch")
     inputs = field(meaning="length of a row of inputs")
+    controls = field(meaning="length of a row of controls")
     # sections of integers
     link_indices = field()
     dof_indices = field()
@@ -70,7 +73,11 @@ class Header(Record):
     # sections of a lane's scratch
     dof_work = field()
     vector = field(meaning="the right-hand side, later the acceleration or its adjoint; then the adjoints of q and v")
-    contact_columns = field()
+    smooth_matrix = field(meaning="the matrix without contact (dofs x dofs), and where its rows begin")
+    newton = field(meaning="right-hand side without contact, residual, step, dry friction's w and rates (dofs each)")
+    pair_work = field(meaning="a `PairWork` per pair")
+    contact_columns = field(meaning="`ContactColumn` of all pairs")
+    point_work = field(meaning="`PointWork` of all pairs")
 
 
 # integers: rows
@@ -124,6 +131,8 @@ class PairIndices(Record):
     points = field(meaning="the geometry whose points meet ...")
     surface = field(meaning="... this one's distance")
     events = field(meaning="1 where fast impacts are events, in event mode")
+    first_column = field(meaning="of its part of contact_columns")
+    first_contact = field(meaning="of its part of point_work")
 
 
 # reals: rows
@@ -133,7 +142,7 @@ class SceneConstants(Record):
     """Of the scene."""
 
     dt = field(1, "s", "length h of a substep")
-    smoothing = field(1, "m", "length d over which contact sets in")
+    smoothing = field(1, "m", "length d over which compliant contact sets in; 0: contact is implicit")
     slip_speed = field(1, "m/s", "below it friction fades")
     restitution_speed = field(1, "m/s", "over it the normal force changes from that of approach to that of separation")
     event_speed = field(1, "m/s", "faster impacts are events")
@@ -179,14 +188,18 @@ class GeometryConstants(Record):
 
     position = field(3, "m", "in the link's frame")
     rotation = field(9, "1", "in the link's frame, by rows")
-    point_radius = field(1, "m", "of the balls round the sample points")
     reach = field(1, "m", "radius of the ball round the whole, or the top of a shape without end")
 
 
 class Point(Record):
-    """A sample point."""
+    """A point of a geometry, as of `diffsim.scene.shapes.contact_balls`."""
 
-    position = field(3, "m", "from the geometry's origin, in the link's axes")
+    kind = field(meaning="BALL, CENTER, DEEPEST or SPOKE")
+    position = field(3, "m", "of the ball, or of the center it moves about, from the geometry's origin, in the link's axes")
+    radius = field(1, "m", "of the ball")
+    extent = field(3, "m", "semi-axes, or the spoke, in the geometry's frame")
+    retreat = field(1, "1", "share of the spoke")
+    shrinkage = field(1, "m", "of the ball, away from its circle")
 
 
 # inputs: rows
@@ -242,11 +255,21 @@ class ToolPose(Record):
     rotation = field(9, "1", "by rows")
 
 
+# controls: rows
+
+
+class ExternalWrench(Record):
+    """On a link over a control step, in the world's frame."""
+
+    force = field(3, "N", "at the link's centre of mass")
+    torque = field(3, "N m")
+
+
 # tape: rows
 
 
 class Wrench(Record):
-    """On a link, in the world's frame."""
+    """Of contact with soft bodies on a link, in the world's frame."""
 
     force = field(3, "N")
     torque = field(3, "N m", "about the link's origin")
@@ -305,6 +328,8 @@ class LinkForward(LinkWork):
     mass = field(1, "kg")
     moment = field(3, "kg m", "mass times the centre of mass from the origin")
     inertia = field(6, "kg m^2", "as LinkInputs.inertia, about the origin, in the world's axes")
+    momentum = field(3, "kg m/s")
+    flux = field(9, "kg m^2/s", "by rows: sum over the mass of (velocity) (place from the origin)^T")
 
 
 class LinkAdjoint(LinkWork):
@@ -344,14 +369,39 @@ class DofWork(Record):
 
     axis = field(3, "1", "velocity of the origin where the dof slides, else angular velocity")
     slide = field(3, "m/rad", "velocity of the origin where the dof is a SCREW")
+    axis_rate = field(3, "1/s", "of the axis, seen from the parent: of one that does not turn with the parent alone")
+    later_angular = field(3, "1", "h later, if velocities last: angular velocity, and ...")
+    later_linear = field(3, "1 or m/rad", "... velocity of the point that is then where the origin is now")
 
 
 class ContactColumn(Record):
-    """A column of a contact's Jacobian: the relative motion of two links per unit of a dof's rate."""
+    """A column of a pair's Jacobian: the relative motion of two links per unit of a dof's rate."""
 
     dof = field()
-    linear = field(3, "1 or m/rad", "velocity at the place of contact")
+    linear = field(3, "1 or m/rad", "velocity at the centre of the geometry that has the points")
     angular = field(3, "rad/m or 1")
+
+
+class PairWork(Record):
+    """A pair in a substep."""
+
+    contacts = field(meaning="points in contact")
+    columns = field(meaning="dofs that move one link against the other")
+    friction = field()
+    velocity = field(3, "m/s", "relative motion that is no dof's: a tool's, at the centre")
+    angular_velocity = field(3, "rad/s")
+
+
+class PointWork(Record):
+    """A point in contact: see `diffsim.rigid.kernels.contact_point_law`."""
+
+    arm = field(3, "m", "from the centre of the geometry that has the points")
+    normal = field(3)
+    base = field(1, "N", "normal force at the normal velocity 0")
+    slope = field(1, "N s/m", "by which it falls per unit of the normal velocity")
+    bound = field(1, "N", "normal force that bounds friction; negative: the one that acts")
+    slip = field(3, "m/s", "where the equation was evaluated last")
+    direction = field(3, "1", "of friction there: w")
 
 
 # results
@@ -378,13 +428,14 @@ class Status(Record):
 WILD_VELOCITY, NOT_POSITIVE = 1, 2
 QUANTITIES = {
     WILD_VELOCITY: ("velocity", "is not finite or above 1e8"),
-    NOT_POSITIVE: ("mass matrix", "is not positive definite: a link has no inertia, or a contact is far too stiff for dt"),
+    NOT_POSITIVE: (
+        "mass matrix",
+        "is not positive definite: a link has no inertia or turns by more than a radian in dt, or a contact is far too stiff for it",
+    ),
 }
 
-CUTOFF = 40.0  # contacts and limits beyond so many smoothing lengths are left out
+CUTOFF = 40.0  # compliant contacts and limits beyond so many smoothing lengths are left out
+RECOVERY = 4.0  # substeps over which an implicit contact undoes a penetration
 
-# event mode: the compliant law of pairs that have events sees surfaces so many smoothing lengths deeper, so that at the surface
-# itself its force is nothing (e^-20)
-EVENT_SHIFT = 20.0
 MAX_EVENTS = 8  # in a substep
 EVENTS_LENGTH = EventTape.SIZE + MAX_EVENTS * Event.SIZE  # on the tape

@@ -16,6 +16,7 @@ from diffsim.errors import InputError
 from diffsim.rigid.joints import JointType, joint_kind, joint_kinds
 from diffsim.scene.rotations import Quaternion
 from diffsim.scene.shapes import Shape
+from diffsim.scene.shapes.shape import check_count
 from diffsim.scene.validation import interval, members, number, text, unit, vector
 
 Vector3 = tuple[float, float, float]
@@ -64,6 +65,8 @@ class Geometry:
         friction: Coulomb coefficient; a pair of geometries takes the mean of theirs.
         restitution: speed after over speed before a head-on impact, 0 to 1; a pair takes the mean.
         stiffness: of a contact point, N/m; a pair takes the harmonic mean. None: the scene's.
+        contact_points: about how many points of the shape meet other surfaces (`Shape.contact_points`); None: the shape's
+            choice.
         collides: whether it takes part in contact.
         visible: whether it is drawn.
         collision_group, collision_mask: bits; two geometries touch if the group of either is in the mask of the other.
@@ -77,6 +80,7 @@ class Geometry:
     friction: float = 0.5
     restitution: float = 0.0
     stiffness: float | None = None
+    contact_points: int | None = None
     collides: bool = True
     visible: bool = True
     collision_group: int = 1
@@ -93,6 +97,8 @@ class Geometry:
         object.__setattr__(self, "restitution", number(owner, "restitution", self.restitution, 0.0, 1.0))
         if self.stiffness is not None:
             object.__setattr__(self, "stiffness", number(owner, "stiffness", self.stiffness, 1e-9))
+        if self.contact_points is not None:
+            check_count(f"{owner}: contact_points", self.contact_points, 1)
         if self.color is not None:
             object.__setattr__(self, "color", vector(owner, "color", self.color))
         for name in ("collision_group", "collision_mask"):

@@ -12,6 +12,7 @@ from diffsim.scene.articulation import Articulation, Geometry, Inertia, Joint, L
 from diffsim.scene.materials import Material
 from diffsim.scene.rotations import Quaternion, quaternion_of, rotation_matrix
 from diffsim.scene.shapes import Plane, RoundedBox, Shape
+from diffsim.scene.shapes.shape import check_count
 from diffsim.scene.validation import number, unit, vector
 from diffsim.soft.laws.elastic import Elastic
 
@@ -26,6 +27,8 @@ def _check_surface(thing: RigidBody | Obstacle | Tool | Ground, owner: str) -> N
     object.__setattr__(thing, "restitution", number(owner, "restitution", thing.restitution, 0.0, 1.0))
     if thing.stiffness is not None:
         object.__setattr__(thing, "stiffness", number(owner, "stiffness", thing.stiffness, 1e-9))
+    if not isinstance(thing, Ground) and thing.contact_points is not None:
+        check_count(f"{owner}: contact_points", thing.contact_points, 1)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class RigidBody(PlacedShape):
         angular_velocity: initial angular velocity in the world's frame, rad/s.
         density: kg/m^3, uniform; or
         mass: kg, in its place.
-        friction, restitution, stiffness, color: as of `Geometry`.
+        friction, restitution, stiffness, contact_points, color: as of `Geometry`.
     """
 
     _: KW_ONLY
@@ -103,6 +106,7 @@ class RigidBody(PlacedShape):
     friction: float = 0.5
     restitution: float = 0.0
     stiffness: float | None = None
+    contact_points: int | None = None
     color: Vector3 | None = None
 
     def __post_init__(self) -> None:
@@ -125,8 +129,9 @@ class RigidBody(PlacedShape):
         moments, axes = np.linalg.eigh(density * matrix)
         axes = axes * np.sign(np.linalg.det(axes))
         geometry = Geometry(
-            self.shape, friction=self.friction, restitution=self.restitution, stiffness=self.stiffness, color=self.color
-        )
+            self.shape, friction=self.friction, restitution=self.restitution, stiffness=self.stiffness,
+            contact_points=self.contact_points, color=self.color,
+        )  # fmt: skip
         inertia = Inertia(density * volume, tuple(moments), tuple(center), quaternion_of(axes))
         turning = np.asarray(self.angular_velocity) @ rotation_matrix(self.rotation)  # a free joint's is in the link's frame
         joint = Joint("free", "free", initial_velocity=(*self.velocity, *turning))
@@ -152,11 +157,13 @@ class Obstacle(_Collider):
     Args:
         restitution: of impacts of rigid bodies, 0 to 1.
         stiffness: of a contact point, N/m; None: the scene's.
+        contact_points: as of `Geometry`.
     """
 
     _: KW_ONLY
     restitution: float = 0.0
     stiffness: float | None = None
+    contact_points: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -172,6 +179,7 @@ class Obstacle(_Collider):
             friction=self.friction,
             restitution=self.restitution,
             stiffness=self.stiffness,
+            contact_points=self.contact_points,
         )
 
 
@@ -186,6 +194,7 @@ class Tool(_Collider):
             along it. Without it a tool can drag a soft body through a wall. Rigid bodies and the ground do not stop a tool.
         restitution: of impacts of rigid bodies, 0 to 1.
         stiffness: of a contact point of rigid bodies, N/m; None: the scene's.
+        contact_points: as of `Geometry`.
     """
 
     _: KW_ONLY
@@ -193,6 +202,7 @@ class Tool(_Collider):
     stops_at_obstacles: bool = True
     restitution: float = 0.0
     stiffness: float | None = None
+    contact_points: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -207,7 +217,10 @@ class Tool(_Collider):
     @property
     def geometry(self) -> Geometry:
         """As a geometry of a link that is where the tool is."""
-        return Geometry(self.shape, friction=self.friction, restitution=self.restitution, stiffness=self.stiffness)
+        return Geometry(
+            self.shape, friction=self.friction, restitution=self.restitution, stiffness=self.stiffness,
+            contact_points=self.contact_points,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

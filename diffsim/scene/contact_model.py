@@ -7,38 +7,57 @@ from dataclasses import KW_ONLY, dataclass
 from diffsim.errors import InputError
 from diffsim.scene.validation import number
 
-IMPACTS = ("smooth", "event")
+IMPACTS = ("auto", "smooth", "event")
 
 
 @dataclass(frozen=True)
 class ContactModel:
     """The scene's contact (docs/rigid.md).
 
+    By default contact is *implicit*: hardly any body sinks in or hovers, friction sticks, and nothing is unstable, whatever the
+    masses, the sizes and dt. Gradients know of a contact only while it lasts. *Compliant* contact sets in smoothly over a length,
+    so that gradients see it coming; choose it by ``smoothing`` or ``impact="smooth"``.
+
     Args:
-        stiffness: of a contact point, N/m, where a geometry declares none.
-        smoothing: length d over which a contact sets in, metres: at least about (impact speed) times (substep), or
-            gradients through impacts turn to noise.
-        slip_speed: speed eps below which friction fades, m/s.
-        restitution_speed: speed s over which the force changes from that of approach to that of separation, m/s: above
-            the change of speed in a substep of an impact, or the gradients of bounces turn to noise; an impact well above it
-            has the restitution e.
-        impact: "smooth": all contact is compliant. "event": free bodies that hit fixed geometry or each other faster than
-            ``event_speed`` rebound in an instant, at the exact time of the impact, with Newton's restitution and Coulomb's
-            friction; slower contact, and that of links on joints, stays compliant, and free bodies sink in by up to 20
-            smoothing lengths before it carries them (docs/rigid.md, "Event mode").
+        stiffness: of a contact point, N/m, where a geometry declares none. None: from the bodies' masses and dt.
+        smoothing: length d over which compliant contact sets in, metres: at least about (impact speed) times (substep), or
+            gradients through impacts turn to noise. None: contact is implicit, or with ``impact="smooth"`` d follows from dt.
+        slip_speed: speed eps below which friction fades, m/s: bodies at rest creep by no more than a few of it.
+        restitution_speed: implicit: slower impacts do not rebound. Compliant: speed s over which the force changes from that of
+            approach to that of separation: above the change of speed in a substep of an impact, or the gradients of bounces
+            turn to noise; an impact well above it has the restitution e. m/s.
+        impact: "event": free bodies that hit fixed geometry or each other faster than ``event_speed`` rebound in an instant,
+            at the exact time of the impact, with Newton's restitution and Coulomb's friction; slower contact, and that of
+            links on joints, is implicit. "smooth": all contact is compliant. "auto": "smooth" if ``smoothing`` is given;
+            otherwise impacts of pairs that declare a restitution are events.
         event_speed: speed of approach above which impacts are events, m/s; at least gravity times dt / 2.
+
+    Raises:
+        InputError: a value is out of range, or ``smoothing`` is given for events.
     """
 
     _: KW_ONLY
-    stiffness: float = 1e4
-    smoothing: float = 1e-3
-    slip_speed: float = 1e-2
+    stiffness: float | None = None
+    smoothing: float | None = None
+    slip_speed: float = 2e-6
     restitution_speed: float = 0.1
-    impact: str = "smooth"
+    impact: str = "auto"
     event_speed: float = 0.05
 
     def __post_init__(self) -> None:
         if self.impact not in IMPACTS:
             raise InputError(f"ContactModel: impact must be one of {', '.join(IMPACTS)}, got {self.impact!r}")
         for name in ("stiffness", "smoothing", "slip_speed", "restitution_speed", "event_speed"):
-            object.__setattr__(self, name, number("ContactModel", name, getattr(self, name), 1e-12))
+            value = getattr(self, name)
+            if value is not None or name not in ("stiffness", "smoothing"):
+                object.__setattr__(self, name, number("ContactModel", name, value, 1e-12))
+        if self.impact == "event" and self.smoothing is not None:
+            raise InputError(
+                f"ContactModel: smoothing is a length of compliant contact, and with impact='event' contact is implicit; got "
+                f"{self.smoothing:g}: leave it out, or use impact='smooth'"
+            )
+
+    @property
+    def compliant(self) -> bool:
+        """Whether contact sets in over a length."""
+        return self.impact == "smooth" or self.smoothing is not None

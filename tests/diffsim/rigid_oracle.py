@@ -1,21 +1,25 @@
 """The equations of docs/rigid.md once more in plain torch, differentiated by autograd: slow, short, and independent.
 
 It is built otherwise than the kernels: geometric Jacobians of every link in the world's frame, the mass matrix as the sum of
-J^T diag(m, I) J, the bias force from the Jacobians' time derivatives, contact forces in the world's frame, one dense solve.
-One environment, f64. Stacked parameters follow the links, geometries and actuators of all articulations in their order.
-"""
+J^T diag(m, I) J, the bias force from the Jacobians' time derivatives and its polarised form from its values at sums and
+differences of velocities, contact points of its own, contact forces in the world's frame, one dense solve. One environment, f64.
+Stacked parameters follow the links, geometries and actuators of all articulations in their order."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from diffsim.scene.articulation import Articulation, Geometry, Link
-from diffsim.scene.shapes import Box, Cylinder, Plane, RoundedBox, Shape, Torus
+from diffsim.scene.shapes import Cylinder, Plane, RoundedBox, Shape, Torus
 
 Tensor = torch.Tensor
 # coordinates and velocities of each kind of joint
@@ -104,6 +108,89 @@ def compliant_law(phi: Tensor, rate: Tensor, k: Tensor, d: float, e: Tensor | fl
     return 0.5 * force * (1.0 + e**2), 0.5 * force * (1.0 - e**2) / (rate.square() + s**2).sqrt()
 
 
+def solved(residual, guess: Tensor) -> Tensor:
+    """The root of a residual (n,), differentiable in all that the residual depends on (implicit function theorem): one more
+    Newton step at the root, with its matrix held, has the root's derivatives."""
+
+    def at(a: Tensor) -> tuple[Tensor, Tensor]:
+        return residual(a).detach(), torch.autograd.functional.jacobian(residual, a).detach()
+
+    with torch.enable_grad():
+        root, scale = guess, 1.0
+        value, slope = at(root)
+        for _ in range(200):
+            step = -torch.linalg.solve(slope, value)
+            for share in (1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3):  # a step must bring the residual down
+                trial = at(root + share * step)
+                if trial[0].norm() < value.norm():
+                    break
+            scale = max(scale, float(root.norm()))
+            if float(step.norm()) < 1e-13 * scale or not trial[0].norm() < value.norm():
+                break
+            root, (value, slope) = root + share * step, trial
+    return root - torch.linalg.solve(slope, residual(root))
+
+
+def rounded_box_balls(shape: RoundedBox, plane: bool) -> tuple[Tensor, Tensor]:
+    """Corners of the core, and points between on its edges; planes meet those of a box's corners only."""
+    least = min(shape.core)
+    radius = shape.radius or 0.04 * least
+    core = [half - (radius - shape.radius) for half in shape.core]
+    long = [i for i in range(3) if core[i] > 0.0]
+    points = list(itertools.product(*[(-half, half) if half > 0.0 else (0.0,) for half in core]))
+    if len(long) == 1:
+        count = math.ceil(2.0 * core[long[0]] / radius - 1e-9)
+        points += [tuple(core[j] * (2.0 * i / count - 1.0) for j in range(3)) for i in range(1, count)]
+    elif not plane:
+        for axis in long:
+            points += list(
+                itertools.product(*[(0.0,) if i == axis or core[i] == 0.0 else (-core[i], core[i]) for i in range(3)])
+            )
+    return constant(points), constant([radius] * len(points))
+
+
+def wheel_balls(
+    circle: tuple[float, float | Tensor], radius: float, spokes: int, see: Callable[[Tensor], Tensor], hollow: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Of a circle of a radius at a height z: the ball where the circle is deepest against the normal seen from its centre, near
+    the axis where it lies flat, and spokes."""
+    R = circle[0]
+    center = torch.stack([constant(0.0), constant(0.0), torch.as_tensor(circle[1], dtype=torch.float64)])
+    n = see(center[None])[0]
+    aside = torch.stack([n[0], n[1], constant(0.0)])
+    sine, flat = safe_norm(aside), 1.0 / 128.0
+    share = 1.0 / sine if sine.detach() > flat else (3.0 - (sine / flat) ** 2) / (2.0 * flat)
+    balls, radii = [center - R * share * aside], [radius - hollow * R * (1.0 - (share * sine) ** 2)]
+    sagitta = (1.0 - math.cos(math.pi / spokes)) * sine**2 if spokes else 0.0
+    for i in range(spokes):
+        angle = 2.0 * math.pi * i / spokes
+        balls.append(center + R * (1.0 - sagitta) * constant((math.cos(angle), math.sin(angle), 0.0)))
+        radii.append(radius - R * sagitta if hollow else constant(radius))
+    return torch.stack(balls), torch.stack(radii)
+
+
+def nearest_of_axis(half: float, see: Callable[[Tensor], Tensor]) -> Tensor:
+    """Where between -half and half the z axis is nearest to what is seen: n_z + s / (32 half) = 0, bisected; then Newton's step
+    has the root's derivatives."""
+
+    def slope(s: Tensor) -> Tensor:
+        return see(torch.stack([torch.zeros_like(s), torch.zeros_like(s), s])[None])[0, 2] + s / (32.0 * half)
+
+    low, high = constant(-half), constant(half)
+    with torch.no_grad():
+        for end, sign in ((low, 1.0), (high, -1.0)):
+            if sign * slope(end) >= 0.0:
+                return end
+        for _ in range(60):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if slope(middle) < 0.0 else (low, middle)
+    with torch.enable_grad():
+        root = (0.5 * (low + high)).requires_grad_()
+        value = slope(root)
+        (derivative,) = torch.autograd.grad(value, root, retain_graph=True)
+    return root.detach() - slope(root.detach()) / derivative.detach()
+
+
 class Pose(NamedTuple):
     """World frames of all links, and the motion columns of all dofs; a dof turns its links about its own link's origin."""
 
@@ -123,13 +210,31 @@ class Collider:
     frame: Tensor  # (3, 3) in the link's
     origin: Tensor  # (3,)
 
-    def __post_init__(self) -> None:
-        points, self.radius = self.geometry.shape.contact_points()
-        self.points = constant(points)
-        # what meets a plane: of points on flat faces those that are not midway between two others
-        shape, middles = self.geometry.shape, 0.5 * (self.points[:, None] + self.points)
-        corner = ((middles[:, :, None] - self.points).norm(dim=-1) < 1e-9).sum((0, 1)) == 1
-        self.corners = self.points[corner] if isinstance(shape, Box | Cylinder) else self.points
+    def balls(self, plane: bool, see: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        """Centres (P, 3) and radii (P,) of the balls that stand for the geometry before a surface that is a plane, or none.
+
+        Args:
+            see: the surface's unit normals (N, 3) at points (N, 3), all in the geometry's frame.
+        """
+        shape = self.geometry.shape
+        if isinstance(shape, Plane):
+            return torch.zeros((0, 3), dtype=torch.float64), torch.zeros(0, dtype=torch.float64)
+        if isinstance(shape, RoundedBox):
+            return rounded_box_balls(shape, plane)
+        if isinstance(shape, Torus):
+            spokes = max(8, math.ceil(2.0 * math.pi * shape.major_radius / shape.minor_radius))
+            return wheel_balls((shape.major_radius, 0.0), shape.minor_radius, spokes, see, hollow=True)
+        if not isinstance(shape, Cylinder):
+            raise NotImplementedError(f"the oracle has no contact points of {shape!r}")
+        half, circle, radius = shape.half_length - shape.rounding, shape.radius - shape.rounding, shape.rounding
+        parts = [wheel_balls((circle, z), radius, 8, see) for z in (-half, half)]
+        if not plane:
+            between = min(8, math.ceil(2.0 * half / max(circle, radius) - 1e-9) - 1)
+            parts += [
+                wheel_balls((circle, half * (2.0 * (i + 1) / (between + 1) - 1.0)), radius, 0, see) for i in range(between)
+            ]
+            parts.append(wheel_balls((circle, nearest_of_axis(half, see)), radius, 0, see))
+        return torch.cat([centers for centers, _ in parts]), torch.cat([radii for _, radii in parts])
 
     def is_sphere(self) -> bool:
         return isinstance(self.geometry.shape, RoundedBox) and not any(self.geometry.shape.core)
@@ -147,6 +252,7 @@ class RigidOracle:
         contact_smoothing: d, metres.
         slip_speed: eps, m/s (of a joint's dry friction in the joint's unit).
         restitution_speed: s, m/s.
+        integrator: as the simulator's.
     """
 
     def __init__(
@@ -160,8 +266,10 @@ class RigidOracle:
         contact_smoothing: float = 1e-3,
         slip_speed: float = 1e-2,
         restitution_speed: float = 1e-2,
+        integrator: str = "midpoint",
     ):
         self.articulations, self.dt, self.d = list(articulations), dt, contact_smoothing
+        self.integrator = integrator
         self.slip, self.s, self.contact_stiffness, self.gravity = slip_speed, restitution_speed, contact_stiffness, gravity
         self.links: list[Link] = []
         self.owner: list[Articulation] = []
@@ -320,6 +428,13 @@ class RigidOracle:
             inertia = inertia[:, torch.tensor(SYMMETRIC)]
         return pose.rotation @ inertia @ pose.rotation.transpose(1, 2)
 
+    def bias(self, pose: Pose, v: Tensor, given: dict) -> Tensor:
+        """Inertial forces (nv,) at v without acceleration, gravity left out: quadratic in v."""
+        _, J_c, J_w, bias_c, bias_w = self.center_motion(pose, v, given["links"]["center"])
+        inertia, omega = self.world_inertia(pose, given), J_w @ v
+        torque = (inertia @ bias_w[..., None])[..., 0] + cross(omega, (inertia @ omega[..., None])[..., 0])
+        return torch.einsum("l,lik,li->k", given["links"]["mass"], J_c, bias_c) + torch.einsum("lik,li->k", J_w, torque)
+
     def momentum(self, q: Tensor, v: Tensor, parameters: Parameters | None = None) -> tuple[Tensor, Tensor]:
         """Total momentum (3,) and angular momentum about the world's origin (3,)."""
         given = self._merged(parameters)
@@ -349,7 +464,7 @@ class RigidOracle:
     def joint_forces(self, q: Tensor, v: Tensor, u: Tensor, given: dict) -> tuple[Tensor, Tensor]:
         """D (nv, nv) and tau - with a force tau0 - D v+ - at v: (nv,)."""
         joints = given["joints"]
-        rates = joints["damping"][self.dof_link] + joints["friction_loss"][self.dof_link] / (v.square() + self.slip**2).sqrt()
+        rates = joints["damping"][self.dof_link]
         D, tau = torch.diag(rates), -rates * v
         unit = torch.eye(self.nv, dtype=torch.float64)
         for i in self.scalar:
@@ -420,44 +535,65 @@ class RigidOracle:
     def _property(self, collider: Collider, name: str, given: dict) -> Tensor:
         return given["ground"][name] if collider.link < 0 else given["geometries"][name][collider.index]
 
-    def contacts(self, pose: Pose, given: dict) -> list[tuple[Collider, Collider, Tensor, Tensor, Tensor]]:
+    def _reach(self, a: Collider, b: Collider, pose: Pose, v: Tensor, x: Tensor) -> Tensor | float:
+        """Gaps beyond which points at x (P, 3) are left out: of implicit contact those that cannot close in the substep."""
+        if self.d > 0.0:
+            return REACH * self.d
+        return 4.0 * self.dt * (self.jacobian(pose, a.link, x) - self.jacobian(pose, b.link, x)).matmul(v).norm(dim=-1) + 1e-3
+
+    @staticmethod
+    def _seen(shape: Shape, frames: tuple[Tensor, ...], points: Tensor) -> Tensor:
+        """Normals (N, 3) of geometry b's surface at points (N, 3), all in the frame of geometry a."""
+        scale_a, p_a, R_a, scale_b, p_b, R_b = frames
+        y = (p_a + (scale_a * points) @ R_a.T - p_b) @ R_b / scale_b
+        return distance_and_gradient(shape, y)[1] @ R_b.T @ R_a
+
+    def contacts(self, pose: Pose, given: dict, v: Tensor) -> list[tuple[Collider, Collider, Tensor, Tensor, Tensor]]:
         """For each pair within reach (a, b, gaps (P,), normals (P, 3) towards a, contact points (P, 3))."""
         found = []
         for a, b in self.pairs:
             scale_a = self._property(a, "scale", given)
             scale_b = constant(1.0) if b.link < 0 else self._property(b, "scale", given)
             (R_a, p_a), (R_b, p_b) = self._placed(pose, a, given), self._placed(pose, b, given)
-            points = a.corners if isinstance(b.geometry.shape, Plane) else a.points
-            x = p_a + (scale_a * points) @ R_a.T
+            frames = (scale_a, p_a, R_a, scale_b, p_b, R_b)
+            points, radii = a.balls(isinstance(b.geometry.shape, Plane), partial(self._seen, b.geometry.shape, frames))
+            x, radii = p_a + (scale_a * points) @ R_a.T, scale_a * radii
             y = (x - p_b) @ R_b / scale_b
-            near = (scale_b * shape_distance(b.geometry.shape, y) - scale_a * a.radius).detach() <= REACH * self.d
+            near = (scale_b * shape_distance(b.geometry.shape, y) - radii).detach() <= self._reach(a, b, pose, v, x)
             if not near.any():
                 continue
             sdf, gradient = distance_and_gradient(b.geometry.shape, y[near])
             normal = gradient @ R_b.T
-            found.append((a, b, scale_b * sdf - scale_a * a.radius, normal, x[near] - scale_a * a.radius * normal))
+            found.append((a, b, scale_b * sdf - radii[near], normal, x[near] - radii[near][:, None] * normal))
         return found
 
-    def contact_forces(self, pose: Pose, v: Tensor, given: dict) -> tuple[Tensor, Tensor]:
-        """D (nv, nv) and the contacts' generalized force at v (nv,)."""
-        D, tau = torch.zeros(self.nv, self.nv, dtype=torch.float64), torch.zeros(self.nv, dtype=torch.float64)
-        for a, b, phi, n, x in self.contacts(pose, given):
+    def contact_forces(self, found: list, v: Tensor, new: Tensor, given: dict) -> Tensor:
+        """The contacts' generalized force (nv,) at the old velocities v and the new ones, as docs/rigid.md has it."""
+        tau = torch.zeros(self.nv, dtype=torch.float64)
+        for (a, b, phi, n, _x), J in found:
             friction, restitution = (
                 0.5 * (self._property(a, name, given) + self._property(b, name, given)) for name in ("friction", "restitution")
             )
             k_a, k_b = self._property(a, "stiffness", given), self._property(b, "stiffness", given)
-            J = self.jacobian(pose, a.link, x) - self.jacobian(pose, b.link, x)
-            u = J @ v
-            rate = (n * u).sum(-1)
-            mean, damping = compliant_law(phi, rate, 2.0 * k_a * k_b / (k_a + k_b), self.d, restitution, self.s)
-            slip = u - rate[:, None] * n
-            drag = friction * (mean - damping * rate) / (slip.square().sum(-1) + self.slip**2).sqrt()
-            nn = n[:, :, None] * n[:, None, :]
-            resistance = damping[:, None, None] * nn + drag[:, None, None] * (torch.eye(3, dtype=torch.float64) - nn)
-            force = mean[:, None] * n - (resistance @ u[..., None])[..., 0]
-            D = D + torch.einsum("pik,pij,pjl->kl", J, resistance, J)
-            tau = tau + torch.einsum("pik,pi->k", J, force)
-        return D, tau
+            k = 2.0 * k_a * k_b / (k_a + k_b)
+            rate, u = (n * (J @ v)).sum(-1), J @ new
+            nu = (n * u).sum(-1)
+            if self.d > 0.0:
+                mean, damping = compliant_law(phi, rate, k, self.d, restitution, self.s)
+                normal, bound = mean - damping * nu, mean - damping * rate
+            else:
+                closed_in, opened_in = 5.0 * self.dt, self.dt  # the time to undo a penetration, and to close a gap
+                target = torch.where(phi < 0.0, -phi / closed_in, -phi / opened_in)
+                struck = (rate < -self.s) & (phi + self.dt * rate <= 0.0)
+                target = torch.where(struck, torch.maximum(target, -restitution * rate), target)
+                normal = bound = (k * closed_in * (target - nu)).clamp_min(0.0)
+            slip = u - nu[:, None] * n
+            drag = friction * bound / (slip.square().sum(-1) + self.slip**2).sqrt()
+            tau = tau + torch.einsum("pik,pi->k", J, normal[:, None] * n - drag[:, None] * slip)
+        return tau
+
+    def dry_friction(self, new: Tensor, given: dict) -> Tensor:
+        return -given["joints"]["friction_loss"][self.dof_link] * new / (new.square() + self.slip**2).sqrt()
 
     # --- a substep ---
 
@@ -467,16 +603,33 @@ class RigidOracle:
         given = self._merged(parameters)
         u = torch.zeros(self.nu, dtype=torch.float64) if u is None else u
         pose, mass = self.pose(q), given["links"]["mass"]
-        _, J_c, J_w, bias_c, bias_w = self.center_motion(pose, v, given["links"]["center"])
-        inertia, omega = self.world_inertia(pose, given), J_w @ v
+        _, J_c, J_w, _, _ = self.center_motion(pose, v, given["links"]["center"])
+        inertia = self.world_inertia(pose, given)
         M = torch.einsum("l,lik,lij->kj", mass, J_c, J_c) + torch.einsum("lik,lij,ljm->km", J_w, inertia, J_w)
         M = M + torch.diag(given["joints"]["armature"][self.dof_link])
-        torque = (inertia @ bias_w[..., None])[..., 0] + cross(omega, (inertia @ omega[..., None])[..., 0])
-        c = torch.einsum("l,lik,li->k", mass, J_c, bias_c - given["gravity"]) + torch.einsum("lik,li->k", J_w, torque)
+        bias, unit = (lambda x: self.bias(pose, x, given)), torch.eye(self.nv, dtype=torch.float64)
+        c = bias(v) - torch.einsum("l,lik,i->k", mass, J_c, given["gravity"])
+        if self.integrator == "midpoint":  # the column of B(v, .) for each dof: B(v, w) = (c(v + w) - c(v - w)) / 4
+            C = torch.stack([0.25 * (bias(v + e) - bias(v - e)) for e in unit], dim=1)
+            M = M + self.dt * C
         D_joint, tau_joint = self.joint_forces(q, v, u, given)
-        D_contact, tau_contact = self.contact_forces(pose, v, given)
-        right = tau_joint + tau_contact - c + (0.0 if external is None else external)
-        return torch.linalg.solve(M + self.dt * (D_joint + D_contact), right)
+        right, A = tau_joint - c + (0.0 if external is None else external), M + self.dt * D_joint
+        found = []
+        for contact in self.contacts(pose, given, v):
+            a, b, _phi, _n, x = contact
+            found.append((contact, self.jacobian(pose, a.link, x) - self.jacobian(pose, b.link, x)))
+
+        def residual(a: Tensor) -> Tensor:
+            new = v + self.dt * a
+            return right - A @ a + self.contact_forces(found, v, new, given) + self.dry_friction(new, given)
+
+        root, slip = torch.zeros_like(v.detach()), self.slip
+        for coarse in (4.0**n for n in range(20, -20, -1)):  # friction is all but a step: from a smooth one to it
+            if coarse > slip and coarse < 1.0:
+                self.slip = coarse
+                root = solved(residual, root).detach()
+        self.slip = slip
+        return solved(residual, root)
 
     def substep(self, q: Tensor, v: Tensor, u: Tensor | None = None, external: Tensor | None = None,
                 parameters: Parameters | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip
@@ -489,8 +642,10 @@ class RigidOracle:
             parameters: some of those of `parameters()`, in the same nesting; an inertia is (L, 3, 3) or (L, 6) as xx, yy, zz,
                 yz, xz, xy.
         """
-        new = v + self.dt * self.acceleration(q, v, u, external, parameters)
-        return self.integrate(q, new, self.dt), new
+        part = 0.5 if self.integrator == "midpoint" else 1.0
+        at = self.integrate(q, v, (1.0 - part) * self.dt) if part < 1.0 else q
+        new = v + self.dt * self.acceleration(at, v, u, external, parameters)
+        return self.integrate(at, new, part * self.dt), new
 
     def rollout(self, q: Tensor, v: Tensor, controls: Tensor, substeps: int = 1, external: Tensor | None = None,
                 parameters: Parameters | None = None) -> tuple[Tensor, Tensor]:  # fmt: skip

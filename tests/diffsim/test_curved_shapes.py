@@ -10,6 +10,7 @@ import torch
 import trimesh
 
 import diffsim as ds
+from diffsim.scene.shapes.contact_balls import BALL, DEEPEST
 from tests.diffsim.kernel_distance import kernel_distance
 from tests.diffsim.test_inputs import refused
 
@@ -123,7 +124,7 @@ def test_ellipsoid_distance_at_the_middle_and_far_away():
     points = cloud()
     np.testing.assert_allclose(ball.signed_distance(points), np.linalg.norm(points, axis=1) - 0.2, atol=1e-12)
     assert ball.is_sphere
-    assert len(ball.contact_points()[0]) == 1
+    assert len(ball.contact_points()) == 1
 
 
 @pytest.mark.parametrize("name", SOLID)
@@ -137,9 +138,14 @@ def test_masses_meshes_and_contact_points(name):
     np.testing.assert_allclose(center, mesh.center_mass, atol=1e-3)
     np.testing.assert_allclose(inertia, mesh.moment_inertia, atol=0.015 * inertia.max())
     assert 0.99 * shape.bounding_radius < np.linalg.norm(mesh.vertices, axis=1).max() < shape.bounding_radius * (1 + 1e-9)
-    points, radius = shape.contact_points()
-    assert len(np.unique(points, axis=0)) == len(points)
-    np.testing.assert_allclose(shape.signed_distance(points), -radius, atol=1e-9)
+    points = shape.contact_points()
+    for normal in np.random.default_rng(0).normal(size=(20, 3)):
+        centers, radii = points.placed(normal)
+        touch = (points.kinds == BALL) | (points.kinds == DEEPEST)
+        np.testing.assert_allclose(shape.signed_distance(centers[touch]), -radii[touch], atol=1e-7)
+        lowest = (centers @ normal / np.linalg.norm(normal) - radii)[points.on_planes].min()
+        mesh_lowest = (mesh.vertices @ normal).min() / np.linalg.norm(normal)
+        assert 1.005 * mesh_lowest - 1e-9 <= lowest <= mesh_lowest + 1e-9
 
 
 def test_cone_in_closed_form():

@@ -65,14 +65,8 @@ class Puck(ds.Shape):
         ends = np.array([[0.0, self.thickness]])
         return trimesh.creation.revolve(np.concatenate([-ends, profile, ends]), sections=64)
 
-    @property
-    def flat_faces(self):
-        return True
-
-    def contact_points(self):
-        angle = 2.0 * np.pi * np.arange(8) / 8
-        ring = self.disc * np.stack([np.cos(angle), np.sin(angle), np.zeros(8)], axis=1)
-        return np.concatenate([np.zeros((1, 3)), ring]), self.thickness
+    def contact_points(self, count=None):
+        return ds.ContactPoints.wheel(self.disc, self.thickness, spokes=count or 8)
 
     def kernel_numbers(self):
         return PuckNumbers.row(disc=self.disc, thickness=self.thickness)

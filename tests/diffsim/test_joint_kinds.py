@@ -127,7 +127,7 @@ def test_a_planar_joint_moves_a_free_puck_along_a_line():
     torque = 0.5
     states = sim.rollout(sim.reset(), torch.full((50, 1, 1), torque, dtype=F64))
     n, h = 250, 2e-3
-    turned = 2.0 * n * h + torque / 0.1 * h * h * n * (n + 1) / 2.0  # q+ = q + h v+
+    turned = 2.0 * n * h + torque / 0.1 * (n * h) ** 2 / 2.0
     assert states[-1].q[0].tolist() == pytest.approx([0.3 * n * h, -0.4 * n * h, turned], rel=1e-10)
     links = sim.links(states[-1])
     assert links.position[0, 1].tolist() == pytest.approx([0.15, -0.2, 0.0], abs=1e-10)

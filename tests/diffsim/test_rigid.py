@@ -63,10 +63,9 @@ def momenta(sim: ds.Simulator, state: ds.State) -> tuple[torch.Tensor, torch.Ten
 def test_free_fall_has_its_closed_form():
     body = ds.RigidBody("ball", ds.Sphere(0.1), (0.1, 0.2, 9.0), velocity=(1.0, -2.0, 3.0))
     sim, states = run(ds.Scene(rigid_bodies=(body,), ground=None), 1.0)
-    n, h, t = 1000, 1e-3, 1.0
+    t = 1.0
     np.testing.assert_allclose(states[-1].q[0, :2], [0.1 + t, 0.2 - 2.0 * t], rtol=1e-12)
-    # the semi-implicit rule sums h v: exact for h^2 n (n + 1) / 2
-    assert float(states[-1].q[0, 2]) == pytest.approx(9.0 + 3.0 * t - G * h * h * n * (n + 1) / 2, rel=1e-11)
+    assert float(states[-1].q[0, 2]) == pytest.approx(9.0 + 3.0 * t - G * t * t / 2, rel=1e-11)
     np.testing.assert_allclose(states[-1].qd[0], [1.0, -2.0, 3.0 - G * t, 0.0, 0.0, 0.0], atol=1e-10)
     assert states[-1].time_step.tolist() == [50]
     assert sim.num_particles == 0
@@ -110,7 +109,7 @@ def test_collisions_of_bodies_without_gyroscopic_torque_conserve_angular_momentu
     assert float((after[1] - before[1]).norm() / before[1].norm()) < 1e-9
 
 
-def test_tumbling_conserves_energy_and_angular_momentum_to_first_order():
+def test_tumbling_conserves_energy_and_angular_momentum_to_second_order():
     body = ds.RigidBody("brick", ds.Box((0.05, 0.1, 0.2)), (0.0, 0.0, 0.0), angular_velocity=(0.3, 5.0, 0.2))
     scene = ds.Scene(rigid_bodies=(body,), ground=None, gravity=(0.0, 0.0, 0.0))
     errors = []
@@ -118,10 +117,10 @@ def test_tumbling_conserves_energy_and_angular_momentum_to_first_order():
         sim, states = run(scene, 1.0, dt=0.02 / substeps, substeps=substeps)
         (_, before, energy), (_, after, later) = momenta(sim, states[0]), momenta(sim, states[-1])
         errors.append((float((after - before).norm() / before.norm()), abs(later / energy - 1.0)))
-    assert max(errors[-1]) < 1e-2
+    assert max(errors[-1]) < 1e-5
     for coarse, fine in pairwise(errors):
-        assert coarse[0] / fine[0] == pytest.approx(2.0, rel=0.1)
-        assert coarse[1] / fine[1] == pytest.approx(2.0, rel=0.1)
+        assert coarse[0] / fine[0] == pytest.approx(4.0, rel=0.1)
+        assert coarse[1] / fine[1] == pytest.approx(4.0, rel=0.1)
     assert float((states[-1].q[0, 3:] - states[0].q[0, 3:]).norm()) > 0.5
 
 
@@ -132,11 +131,9 @@ def test_an_elastic_bounce_keeps_its_energy():
     for dt in (4e-4, 1e-4):
         _sim, states = run(scene, 1.2, dt=dt, substeps=round(4e-3 / dt))
         heights = torch.cat([state.q[:, 2] for state in states])
-        assert float(heights.min()) < 0.1
         bounce = int(heights[:150].argmin())
         errors.append(abs(float(heights[bounce:].max()) - 0.6) / 0.5)
-    assert errors[0] < 0.02
-    assert errors[1] < 0.005
+    assert max(errors) < 1e-3
 
 
 @pytest.mark.parametrize("restitution", [0.0, 0.3, 0.7])
@@ -144,7 +141,7 @@ def test_a_bounce_has_the_restitution_of_the_pair(restitution):
     ball = ds.RigidBody("ball", ds.Sphere(0.1), (0.0, 0.0, 0.13), velocity=(0.0, 0.0, -3.0), mass=1.0, restitution=restitution)
     scene = ds.Scene(
         rigid_bodies=(ball,), ground=ds.Ground(restitution=restitution), gravity=(0.0, 0.0, 0.0),
-        contact=ds.ContactModel(restitution_speed=1e-3, smoothing=1e-4),
+        contact=ds.ContactModel(stiffness=1e4, restitution_speed=1e-3, smoothing=1e-4),
     )  # fmt: skip
     _sim, states = run(scene, 0.3, dt=2e-5, substeps=100)
     # with e = 0 the body leaves at some multiple of the restitution speed
@@ -173,19 +170,17 @@ def test_a_pendulum_swings_with_its_period_and_energy():
         q, v = torch.cat([s.q for s in states]), torch.cat([s.qd for s in states])
         energy = 0.5 * 0.26 * v.square() - G * 0.5 * torch.cos(q)
         drifts.append(float((energy - energy[0]).abs().max()))
-    assert drifts[-1] < 0.02
+    assert drifts[-1] < 1e-5
     for coarse, fine in pairwise(drifts):
-        assert coarse / fine == pytest.approx(2.0, rel=0.1)
+        assert coarse / fine == pytest.approx(4.0, rel=0.1)
 
 
 def test_a_box_rests_on_the_ground_where_its_points_carry_it():
     box = ds.RigidBody("box", ds.Box((0.1, 0.08, 0.05)), (0.2, 0.3, 0.052), mass=2.0)
     sim, states = run(ds.Scene(rigid_bodies=(box,)), 3.0)
-    model = sim.contact
-    # four corners carry it, each by half of its stiffness: with e = 0 a contact at rest pushes with half of F0
-    force = 2.0 * 2.0 * G / 4.0
-    sunk = -model.smoothing * math.log(math.expm1(force / (model.stiffness * model.smoothing)))
-    assert float(states[-1].q[0, 2]) == pytest.approx(0.05 + sunk, abs=1e-9)
+    own, other = sim.parameters["box.stiffness"], sim.parameters["ground.stiffness"]
+    k = float(2.0 * own * other / (own + other))
+    assert float(states[-1].q[0, 2]) == pytest.approx(0.05 - 2.0 * G / 4.0 / k, abs=1e-12)  # four corners carry it
     assert float((states[-1].q[0, :2] - torch.tensor([0.2, 0.3], dtype=F64)).norm()) < 1e-9
     assert float(states[-1].qd.norm()) < 1e-8
     assert float(states[-1].q[0, 3]) == pytest.approx(1.0, abs=1e-12)

@@ -287,7 +287,9 @@ def test_absurd_physics_is_located():
     body = ds.RigidBody("ball", ds.Sphere(0.1), (0.0, 0.0, 0.05), mass=1e-6, restitution=1.0, friction=0.0)
     other = ds.RigidBody("other", ds.Sphere(0.1), (1.0, 0.0, 5.0))
     scene = ds.Scene(
-        rigid_bodies=(other, body), ground=ds.Ground(friction=0.0, restitution=1.0), contact=ds.ContactModel(stiffness=1e10)
+        rigid_bodies=(other, body),
+        ground=ds.Ground(friction=0.0, restitution=1.0),
+        contact=ds.ContactModel(stiffness=1e10, smoothing=1e-3),
     )
     sim = ds.Simulator(scene, num_envs=2, dt=1e-2, substeps=4, dtype=F64)
     state = sim.reset()
@@ -336,6 +338,8 @@ def test_a_contact_too_stiff_for_the_time_step_is_named_by_its_body(caplog):
     ball = ds.RigidBody("ball", ds.Sphere(0.1), (0.0, 0.0, 0.5), mass=1e-3, stiffness=1e6)
     with caplog.at_level(logging.WARNING, "diffsim"):
         ds.Simulator(ds.Scene(rigid_bodies=(ball,)), dt=1e-3)
+        assert not caplog.text  # implicit contact bears it
+        ds.Simulator(ds.Scene(rigid_bodies=(ball,), contact=ds.ContactModel(smoothing=1e-3)), dt=1e-3)
     assert "link 'ball': a contact point's stiffness" in caplog.text
 
 

@@ -101,7 +101,7 @@ def mjcf(articulations, integrator) -> str:
 
 
 def compare(articulations, integrator, controls, rng, tolerance):
-    oracle = RigidOracle(articulations, dt=DT)
+    oracle = RigidOracle(articulations, dt=DT, integrator="euler")
     model = mujoco.MjModel.from_xml_string(mjcf(articulations, integrator))
     data = mujoco.MjData(model)
     names = [link.joint.name for link in oracle.links]
@@ -153,18 +153,19 @@ def floating_tree(rng, damping=True) -> Articulation:
     return Articulation("tree", tuple(links))
 
 
-def test_momentum_is_conserved_to_first_order_of_the_step():
+@pytest.mark.parametrize(("integrator", "order"), [("euler", 1), ("midpoint", 2)])
+def test_momentum_is_conserved_to_the_order_of_the_integrator(integrator, order):
     drifts = []
     for dt in (4e-3, 2e-3):
         rng = np.random.default_rng(2)
-        oracle = RigidOracle([floating_tree(rng, damping=False)], gravity=(0.0, 0.0, 0.0), dt=dt)
+        oracle = RigidOracle([floating_tree(rng, damping=False)], gravity=(0.0, 0.0, 0.0), dt=dt, integrator=integrator)
         q, v = oracle.initial()[0], torch.tensor(rng.normal(size=oracle.nv))
         before = torch.cat(oracle.momentum(q, v))
         for _ in range(round(0.2 / dt)):
             q, v = oracle.substep(q, v)
         drifts.append((torch.cat(oracle.momentum(q, v)) - before).norm() / before.norm())
     assert drifts[1] < 5e-3
-    assert drifts[0] / drifts[1] == pytest.approx(2.0, rel=0.1)
+    assert drifts[0] / drifts[1] == pytest.approx(2.0**order, rel=0.1)
 
 
 def momentum_rate(oracle, q, v, parameters=None):
@@ -176,7 +177,7 @@ def momentum_rate(oracle, q, v, parameters=None):
 
 def test_internal_forces_have_no_resultant():
     rng = np.random.default_rng(3)
-    oracle = RigidOracle([floating_tree(rng)], gravity=(0.0, 0.0, 0.0), dt=DT)
+    oracle = RigidOracle([floating_tree(rng)], gravity=(0.0, 0.0, 0.0), dt=DT, integrator="euler")  # a at v, not at v+
     # armature is no body's inertia: it alone may take momentum up
     parameters = {"joints": {"armature": torch.zeros(len(oracle.links), dtype=torch.float64)}}
     q, v = oracle.initial()[0], torch.tensor(rng.normal(size=oracle.nv))
@@ -206,7 +207,8 @@ SMOOTH = {"dt": DT, "contact_stiffness": 1e3, "contact_smoothing": 5e-3, "slip_s
 
 def test_every_pair_of_the_scene_touches():
     oracle = RigidOracle(shapes_scene(), ground=(0.0, 0.6, 0.2, 3e3), **SMOOTH)
-    found = oracle.contacts(oracle.pose(oracle.initial()[0]), oracle.parameters())
+    q, v = oracle.initial()
+    found = oracle.contacts(oracle.pose(q), oracle.parameters(), v)
     touching = {(a.link, b.link) for a, b, phi, *_ in found if phi.min() < 0.02}
     box, capsule, ball, cylinder, ball2, ground = 0, 1, 2, 3, 4, -1
     assert {(box, ground), (cylinder, ground), (box, capsule), (capsule, box), (box, cylinder), (cylinder, box)} <= touching
@@ -235,10 +237,11 @@ def test_which_links_of_an_articulation_touch():
 
 
 def test_contact_forces_have_no_resultant():
-    oracle = RigidOracle(shapes_scene(), gravity=(0.0, 0.0, 0.0), **SMOOTH)
+    oracle = RigidOracle(shapes_scene(), gravity=(0.0, 0.0, 0.0), integrator="euler", **SMOOTH)
     q, v = oracle.initial()
     v = torch.tensor(np.random.default_rng(4).normal(size=oracle.nv))
-    assert oracle.contact_forces(oracle.pose(q), v, oracle.parameters())[1].abs().max() > 1.0
+    free = RigidOracle(shapes_scene(), gravity=(0.0, 0.0, 0.0), **{**SMOOTH, "contact_stiffness": 1e-9})
+    assert (oracle.acceleration(q, v) - free.acceleration(q, v)).abs().max() > 1.0
     assert momentum_rate(oracle, q, v).abs().max() < 1e-6
 
 
@@ -358,7 +361,7 @@ def test_gradients_against_finite_differences():
         qs, vs = oracle.rollout(inputs["q"], inputs["v"], inputs["u"], 1, inputs["external"], parameters)
         return weights[0] @ qs[-1] + 0.1 * weights[1] @ vs[-1]
 
-    touching = {(a.link, b.link) for a, b, *_ in oracle.contacts(oracle.pose(q), oracle.parameters())}
+    touching = {(a.link, b.link) for a, b, *_ in oracle.contacts(oracle.pose(q), oracle.parameters(), v)}
     assert {(3, 4), (4, 3), (4, -1), (4, 5)} <= touching
     tracked = {path: value.clone().requires_grad_() for path, value in inputs.items()}
     gradients = dict(zip(tracked, torch.autograd.grad(loss(tracked), list(tracked.values())), strict=True))
@@ -372,4 +375,4 @@ def test_gradients_against_finite_differences():
         numeric = (ends[0] - ends[1]) / (2 * step)
         exact = (gradients[path] * direction).sum()
         assert exact != 0.0, path
-        assert float(exact) == pytest.approx(float(numeric), rel=1e-5, abs=1e-9), path
+        assert float(exact) == pytest.approx(float(numeric), rel=1e-5, abs=5e-9), path  # rounding of the bias: 1e-9

@@ -12,6 +12,7 @@ import diffsim as ds
 from diffsim.scene.meshes import mesh_distance
 from diffsim.scene.meshes.convex_parts import convex_parts
 from diffsim.scene.meshes.mesh_distance import DistanceGrid, distance_grid
+from diffsim.scene.shapes.contact_balls import BALL, DEEPEST, SPOKE
 from tests.diffsim.test_inputs import refused
 
 igl = pytest.importorskip("igl")
@@ -114,27 +115,72 @@ def test_surface_meshes_are_closed_and_on_the_surface(name):
 @pytest.mark.parametrize("name", FINITE)
 def test_contact_points_touch_the_surface_from_within(name):
     shape = SHAPES[name][0]
-    points, radius = shape.contact_points()
-    assert len(np.unique(points, axis=0)) == len(points)
-    np.testing.assert_allclose(shape.signed_distance(points), -radius, rtol=0.0, atol=1e-12)
+    points = shape.contact_points()
+    for normal in [(0.0, 0.0, 1.0), *np.random.default_rng(0).normal(size=(20, 3))]:
+        centers, radii = points.placed(normal)
+        balls = points.radii >= 0.0
+        # a wheel's moving ball leaves the rim where it lies flat, and spokes retreat where it does not
+        on_surface = balls & (points.kinds == BALL) | ((points.kinds == SPOKE) & (abs(normal[2]) == 1.0))
+        on_surface |= (points.kinds == DEEPEST) & (abs(normal[2]) < 1.0)
+        np.testing.assert_allclose(shape.signed_distance(centers[on_surface]), -radii[on_surface], rtol=0.0, atol=1e-12)
+        assert (shape.signed_distance(centers[balls]) < -radii[balls] + 1e-12).all()
+        assert balls.any()
+
+
+@pytest.mark.parametrize("name", FINITE)
+def test_planes_meet_the_deepest_point(name):
+    """Whatever way a shape lies, its height is that of its surface mesh, or a little less where that is faceted."""
+    shape = SHAPES[name][0]
+    points = shape.contact_points()
+    sharp_box = 1e-2 * (getattr(shape, "radius", 1.0) == 0.0)  # small balls at its corners
+    for normal in np.random.default_rng(1).normal(size=(50, 3)):
+        n = normal / np.linalg.norm(normal)
+        centers, radii = points.placed(n)
+        depth = (radii - centers @ n)[points.on_planes].max()
+        exact = -(shape.surface_mesh().vertices @ n).min()
+        assert exact * (1.0 - sharp_box) - 1e-9 <= depth <= exact * 1.005 + 1e-9
+
+
+def test_wheels_are_exact_or_converge():
+    """A cylinder stands on spokes, a regular polygon; more of them are nearer to the rim."""
+    for count, spokes in ((None, 8), (64, 16), (256, 64)):
+        points = ds.Cylinder(0.1, 0.2).contact_points(count)
+        rim = points.chosen((points.kinds == SPOKE) & (points.positions[:, 2] < 0.0)).placed((0.0, 0.0, 1.0))[0]
+        assert len(rim) == spokes
+        assert np.linalg.norm(rim.mean(axis=0)[:2]) < 1e-12
+        np.testing.assert_allclose(np.hypot(rim[:, 0], rim[:, 1]), 0.2)
+        flat = points.chosen((points.kinds == DEEPEST) & (points.positions[:, 2] < 0.0)).placed((0.0, 0.0, 1.0))[0]
+        np.testing.assert_allclose(flat[:, :2], 0.0)
+    torus = ds.Torus(0.3, 0.1)
+    points = torus.contact_points(6)
+    centers, radii = points.placed((1.0, 0.0, 0.0))
+    inner = np.hypot(centers[:, 0], centers[:, 1]) - radii
+    np.testing.assert_allclose(inner[points.kinds == SPOKE], 0.2)  # none in the hole
 
 
 def test_numbers_of_contact_points():
-    assert ds.Sphere(0.1).contact_points()[0].tolist() == [[0.0, 0.0, 0.0]]
-    points, radius = ds.Capsule(0.3, 0.11).contact_points()
-    assert radius == 0.11
-    assert np.diff(np.sort(points[:, 2])).max() <= radius
-    assert (points[:, 2].min(), points[:, 2].max()) == (-0.3, 0.3)
-    assert len(ds.Capsule(0.01, 1.0).contact_points()[0]) == 2
-    assert len(ds.Box((1, 2, 3)).contact_points()[0]) == 8 + 12
-    assert len(ds.Box((1, 2, 3)).contact_points(edge_points=3)[0]) == 8 + 36
-    assert len(ds.Box((1, 2, 3), 1.0).contact_points()[0]) == 4 + 4
-    assert len(ds.Cylinder(0.1, 0.2).contact_points()[0]) == 2 + 2 * 8
-    assert len(ds.Cylinder(0.3, 0.2).contact_points()[0]) == 2 + 3 * 8
-    assert len(ds.Cylinder(0.3, 0.2).contact_points(rim=12, rings=2)[0]) == 2 + 2 * 12
-    points, radius = ds.Torus(0.3, 0.1).contact_points()
-    assert np.linalg.norm(np.diff(points, axis=0), axis=1).max() <= radius
-    assert ds.Plane().contact_points()[0].shape == (0, 3)
+    assert ds.Sphere(0.1).contact_points().positions.tolist() == [[0.0, 0.0, 0.0]]
+    points = ds.Capsule(0.3, 0.11).contact_points()
+    assert (points.radii == 0.11).all()
+    z = np.sort(points.positions[:, 2])
+    assert np.diff(z).max() <= 0.11
+    assert (z[0], z[-1]) == (-0.3, 0.3)
+    assert len(ds.Capsule(0.3, 0.11).contact_points(20)) == 20
+    assert len(ds.Capsule(0.01, 1.0).contact_points()) == 2
+    assert len(ds.Box((1, 2, 3)).contact_points()) == 8 + 12
+    assert ds.Box((1, 2, 3)).contact_points().on_planes.sum() == 8
+    assert len(ds.Box((1, 2, 3)).contact_points(44)) == 8 + 36
+    assert len(ds.Box((1, 2, 3), 1.0).contact_points()) == 4 + 4
+    wheel = 2 + 8
+    assert ds.Cylinder(0.1, 0.2).contact_points().on_planes.sum() == 2 * wheel
+    assert len(ds.Cylinder(0.1, 0.2, 0.1).contact_points()) == wheel
+    assert len(ds.Cylinder(0.2, 0.1, 0.1).contact_points()) == 3  # a capsule
+    between = [len(ds.Cylinder(half, 0.2).contact_points()) - 2 * wheel for half in (0.1, 0.3, 0.5, 5.0)]
+    assert np.diff(between).tolist() == [4, 4, 8]
+    points = ds.Torus(0.3, 0.1).contact_points()
+    circle = points.placed((0.0, 0.0, 1.0))[0][points.kinds == SPOKE]
+    assert np.linalg.norm(np.diff(circle, axis=0), axis=1).max() <= 0.1
+    assert len(ds.Plane().contact_points()) == 0
 
 
 def test_plane_has_no_end():
@@ -156,12 +202,16 @@ def test_bad_sizes():
         ds.Torus(float("nan"), 0.1)
     with refused("minor_radius", "0.3", "0.2"):
         ds.Torus(0.2, 0.3)
-    with refused("edge_points", "-1"):
-        ds.Box((1, 1, 1)).contact_points(edge_points=-1)
-    with refused("rim", "2"):
-        ds.Cylinder(1, 1).contact_points(rim=2)
-    with refused("count", "0"):
-        ds.TriangleMesh(BOX.vertices, BOX.faces).contact_points(count=0)
+    with refused("contact_points", "-1"):
+        ds.Box((1, 1, 1)).contact_points(-1)
+    with refused("contact_points", "2"):
+        ds.Torus(1, 0.5).contact_points(2)
+    with refused("contact_points", "0"):
+        ds.TriangleMesh(BOX.vertices, BOX.faces).contact_points(0)
+    with refused("'b'", "contact_points", "0"):
+        ds.RigidBody("b", ds.Cylinder(1, 1), (0, 0, 0), contact_points=0)
+    with refused("contact_points", "True"):
+        ds.Geometry(ds.Cylinder(1, 1), contact_points=True)
 
 
 # meshes
@@ -194,7 +244,7 @@ def test_mesh_file_and_arrays_agree(tmp_path):
     shape, other = ds.TriangleMesh.from_file(tmp_path / "box.stl"), ds.TriangleMesh(BOX.vertices, BOX.faces)
     points = cloud(0.5, 100)
     np.testing.assert_allclose(shape.signed_distance(points), other.signed_distance(points), atol=1e-6)
-    assert len(shape.contact_points()[0]) == 64
+    assert len(shape.contact_points()) == 64
 
 
 def test_open_mesh_has_the_right_signs_and_warns_once(caplog):
@@ -285,20 +335,58 @@ def test_bad_arrays():
             ds.TriangleMesh(np.eye(3), [[0, 1, 2]], name="m", scale=scale)
 
 
-def test_mesh_contact_points_cover_the_surface():
-    ball = trimesh.creation.icosphere(subdivisions=4, radius=0.3)
-    points, radius = ds.TriangleMesh(ball.vertices, ball.faces).contact_points()
-    assert points.shape == (64, 3)
-    assert radius == 0.0
-    gaps = np.linalg.norm(ball.vertices[:, None] - points[None], axis=2).min(axis=1)
-    assert gaps.max() < 0.3 * 0.4  # 64 discs of radius 0.25 R have the area of the ball
-    np.testing.assert_array_equal(points, ds.TriangleMesh(ball.vertices, ball.faces).contact_points()[0])
+def test_a_mesh_of_a_ball_is_one_ball():
+    for subdivisions in (3, 4):
+        ball = trimesh.creation.icosphere(subdivisions=subdivisions, radius=0.3)
+        shape = ds.TriangleMesh(ball.vertices + (0.1, 0.0, 0.0), ball.faces)
+        points = shape.contact_points()
+        np.testing.assert_allclose(points.positions, [[0.1, 0.0, 0.0]], atol=1e-12)
+        np.testing.assert_allclose(points.radii, 0.3)
+        assert shape.is_sphere
+
+
+def test_a_mesh_of_a_box_keeps_its_corners():
     shape = ds.TriangleMesh(BOX.vertices, BOX.faces)
-    points, _ = shape.contact_points()
-    assert len(np.unique(points, axis=0)) == 64
-    assert {tuple(corner) for corner in BOX.vertices} <= {tuple(point) for point in points}
-    assert np.abs(shape.signed_distance(points)).max() < 1e-12
-    assert len(shape.contact_points(count=5)[0]) == 5
+    points = shape.contact_points()
+    assert len(np.unique(points.positions, axis=0)) == len(points) == 64
+    corners = points.chosen(points.on_planes)
+    assert {tuple(corner) for corner in BOX.vertices} == {tuple(corner) for corner in corners.positions}
+    assert (corners.radii == 0.0).all()
+    np.testing.assert_allclose(shape.signed_distance(points.positions), -points.radii, atol=1e-8)
+    np.testing.assert_array_equal(points.positions, ds.TriangleMesh(BOX.vertices, BOX.faces).contact_points().positions)
+    assert len(shape.contact_points(5)) == 5
+    assert len(shape.contact_points(100)) == 100
+    assert not shape.is_sphere
+
+
+def test_meshes_of_what_is_round_need_few_balls():
+    box = ds.Box((0.3, 0.2, 0.1), 0.03).surface_mesh()
+    points = ds.TriangleMesh(box.vertices, box.faces).contact_points()
+    assert len(points) == 8
+    np.testing.assert_allclose(points.radii, 0.03, rtol=1e-3)
+    capsule = ds.Capsule(0.3, 0.1).surface_mesh()
+    points = ds.TriangleMesh(capsule.vertices, capsule.faces).contact_points()
+    np.testing.assert_allclose(np.sort(points.positions[:, 2]), [-0.3, 0.3], atol=1e-3)
+
+
+def test_more_points_of_a_mesh_are_nearer_to_its_surface():
+    ball = trimesh.creation.icosphere(subdivisions=4)
+    axes = np.array([0.2, 0.15, 0.1])
+    shape = ds.TriangleMesh(ball.vertices * axes, ball.faces)
+    normals = np.random.default_rng(0).normal(size=(500, 3))
+    normals /= np.linalg.norm(normals, axis=1)[:, None]
+    errors = []
+    for count in (32, 128, 256):
+        points = shape.contact_points(count).chosen(shape.contact_points(count).on_planes)
+        heights = (normals @ points.positions.T + points.radii).max(axis=1)
+        errors.append(np.abs(heights - np.linalg.norm(normals * axes, axis=1)).max())
+    assert errors[0] < 0.006
+    assert errors[1] < 0.0015
+    assert errors[2] < 0.0007
+    points = ds.Ellipsoid(tuple(axes)).contact_points()
+    for normal in normals[:20]:
+        deepest = points.placed(normal)[0][1]
+        assert deepest @ normal == pytest.approx(-np.linalg.norm(normal * axes), abs=1e-15)
 
 
 def test_without_libigl_closed_meshes_work_and_open_ones_say_what_to_install(monkeypatch):

@@ -8,12 +8,14 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from diffsim.compiler import compile_time, ti
-from diffsim.coupling.coupled_records import CONTACT, SWEEPS, ContactBars, MotionBars
+from diffsim.coupling.coupled_records import SWEPT, ContactWork, Listed, ListHeader
+from diffsim.coupling.kernels.contact_sweeps import contact_sweeps
 from diffsim.coupling.kernels.particle_contact import ContactNotes, particle_contact
 from diffsim.rigid.kernels.rigid_memory import RigidMemory, RigidPlace, model_rows
 from diffsim.rigid.kernels.rigid_substep import substep_stages
-from diffsim.rigid.rigid_records import EVENTS_LENGTH, Header, Wrench
+from diffsim.rigid.rigid_records import Header, Wrench
 from diffsim.rigid.rigid_records import Status as RigidStatus
+from diffsim.rigid.time_stepping import TimeStepping
 from diffsim.soft.kernels.boxes import empty_box, node_count, row_count
 from diffsim.soft.kernels.grid_update import grid_stage
 from diffsim.soft.kernels.particles import particle_stages
@@ -39,16 +41,16 @@ def coupled_kernels(
     viscous: bool,
     further: tuple[Any, ...],
     joint_kinds: tuple[Any, ...],
-    event: bool,
+    stepping: TimeStepping,
 ) -> SimpleNamespace:
     """The kernels ``forward`` and ``adjoint``; precision, laws and ``viscous`` as of `soft_lanes.lane_kernels`; for the shapes
-    of every scene and the classes ``further`` (`diffsim.scene.shapes.distance_kinds`), and those kinds of joints; with
-    ``event``, rigid bodies' fast impacts are events."""
+    of every scene and the classes ``further`` (`diffsim.scene.shapes.distance_kinds`), and those kinds of joints."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     particles = particle_stages(real, laws, viscous, width=LANE_WIDTH, shared_grid=False)
     nodes = grid_stage(real, shared_grid=False)
-    rigid, rows = substep_stages(real, joint_kinds, tools=True, event=event, further=further), model_rows()
-    contact = particle_contact(real, particles, further)
+    rigid, rows = substep_stages(real, joint_kinds, tools=True, stepping=stepping, further=further), model_rows()
+    contacts = particle_contact(real, particles, further)
+    sweeps = contact_sweeps(real, contacts)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Nodes = ti.types.ndarray(dtype=vec4, ndim=1)
@@ -66,17 +68,11 @@ def coupled_kernels(
         )
 
     @ti.func
-    def row_length(m: ti.template()):
-        """Length of a row of the rigid tape."""
-        _v, _a, _matrix, _wrenches, events = rows.row_parts(m, 0, True)
-        return events + ti.static(EVENTS_LENGTH if event else 0)
-
-    @ti.func
     def advance(
         soft: ti.template(), step: ti.template(), at: ti.template(), m: ti.template(), bodies_at: ti.template(),
         notes: ti.template(),
     ):  # fmt: skip
-        """One substep. The rigid bodies' motion at its start, the grid without contact, the sweeps, then all that follows."""
+        """One substep. The rigid bodies' motion at its start, the grid without contact, the contacts, then all that follows."""
         rigid.begin(m, bodies_at)
         for n in range(Wrench.SIZE * m.integers[Header.links]):
             m.tape[bodies_at.wrenches + n] = 0.0
@@ -85,38 +81,16 @@ def coupled_kernels(
             now, new, frame, _bar = tile_place(at, n)
             particles.to_grid(soft, TilePlace(n, now, new, frame), step)
         nodes.update(soft, step, 0, row_count(soft.boxes, step.box))
-        for sweep in range(SWEEPS + 1):
-            for n in range(at.tiles):
-                now, _new, _frame, _bar = tile_place(at, n)
-                contact.touch(soft, TilePlace(n, now), step, m, bodies_at, notes, sweep)
-            for n in range(at.tiles):
-                now, _new, _frame, _bar = tile_place(at, n)
-                contact.spread_after_sweep(soft, TilePlace(n, now), step, notes, sweep)
+        notes.lists[notes.list_at + ListHeader.count] = 0
+        for n in range(at.tiles):
+            now, _new, _frame, _bar = tile_place(at, n)
+            contacts.find(soft, TilePlace(n, now), step, m, bodies_at, notes)
+        sweeps.solve(soft, step, m, bodies_at, notes)
         empty_box(soft.boxes, step.next_box)
         for n in range(at.tiles):
             now, new, _frame, _bar = tile_place(at, n)
             particles.from_grid(soft, TilePlace(n, now, new), step)
         rigid.finish(m, bodies_at, True)
-
-    @ti.func
-    def sweep_adjoint(
-        soft: ti.template(), soft_bars: ti.template(), step: ti.template(), at: ti.template(), m: ti.template(),
-        bodies_at: ti.template(), notes: ti.template(), sweep,
-    ):  # fmt: skip
-        """Reverse of a sweep: the velocities become those before it."""
-        if sweep == 0:
-            for n in range(node_count(soft.boxes, step.box)):
-                place = step.velocity + n
-                soft.velocity[place] = vec4(0.0, 0.0, 0.0, soft.velocity[place][3])
-        for n in range(at.tiles):
-            now, _new, _frame, _bar = tile_place(at, n)
-            contact.undo_spread(soft, TilePlace(n, now), step, notes, sweep)
-        for n in range(at.tiles):
-            now, _new, _frame, bar = tile_place(at, n)
-            contact.touch_adjoint(soft, soft_bars, TilePlace(n, now, bar=bar), step, m, bodies_at, notes, sweep)
-        for n in range(at.tiles):
-            now, _new, _frame, _bar = tile_place(at, n)
-            contact.spread_motion_bars(soft, soft_bars, TilePlace(n, now), step, notes)
 
     @ti.func
     def advance_adjoint(
@@ -127,18 +101,20 @@ def coupled_kernels(
         rigid.finish_adjoint(m, bodies_at, True)
         lines, size = row_count(soft.boxes, step.box), node_count(soft.boxes, step.box)
         nodes.update(soft, step, 0, lines)
-        for sweep in range(SWEEPS + 1):
-            for n in range(at.tiles):
-                now, _new, _frame, _bar = tile_place(at, n)
-                contact.spread_after_sweep(soft, TilePlace(n, now), step, notes, sweep)
+        listed = 0
+        for n in range(at.tiles):
+            now, _new, _frame, _bar = tile_place(at, n)
+            listed = contacts.recall(soft, TilePlace(n, now), step, m, bodies_at, notes, listed)
+        sweeps.replay(soft, step, notes)
         nodes.clear(soft_bars.grid, step.grid_bar, 0, size)
         for n in range(at.tiles):
             now, new, _frame, bar = tile_place(at, n)
             particles.from_grid_adjoint(soft, soft_bars, TilePlace(n, now, new, bar=bar), step)
-        for n in range((ContactBars.SIZE + MotionBars.SIZE) * soft.sizes[Sizes.particles]):
-            notes.bars[notes.bars_at + n] = 0.0
-        for back in range(SWEEPS + 1):
-            sweep_adjoint(soft, soft_bars, step, at, m, bodies_at, notes, SWEEPS - back)
+        sweeps.solve_adjoint(soft, soft_bars, step, m, bodies_at, notes)
+        listed = 0
+        for n in range(at.tiles):
+            now, _new, _frame, bar = tile_place(at, n)
+            listed = contacts.surface_adjoint(soft, soft_bars, TilePlace(n, now, bar=bar), m, bodies_at, notes, listed)
         nodes.update_adjoint(soft, soft_bars, step, 0, lines)
         for n in range(at.tiles):
             now, new, _frame, bar = tile_place(at, n)
@@ -149,12 +125,14 @@ def coupled_kernels(
     def forward(
         lanes: ti.i32, environments: ti.i32, tiles: ti.i32, keep: ti.i32, capacity: ti.i32, velocity_capacity: ti.i32,
         records: Nodes, tape: Tiles, frames: Tiles, constants: Reals, sizes: Integers, soft_inputs: Reals,
-        boxes: Integers, grid: Nodes, velocity: Nodes, status: Integers, contacts: Reals, grips: Reals,
+        boxes: Integers, grid: Nodes, velocity: Nodes, status: Integers, most: ti.i32, lists: Integers, impulses: Reals,
+        contact_work: Reals, crowds: Reals, shells: Reals, longest: Integers,
         integers: Integers, reals: Reals, grids: Reals, inputs: Reals, controls: Reals, q: Reals, v: Reals,
         rigid_tape: Reals, work: Reals, rigid_status: Integers,
     ):  # fmt: skip
         """Advance environments by one control step. With ``keep``, both tapes have substeps + 1 rows per environment, and
-        records, q and v stay as they were; without it there is one row for each lane."""
+        records, q and v stay as they were; without it there is one row for each lane. ``most`` contacts have room in a list;
+        ``longest`` becomes how many there were at most in an environment's substeps."""
         soft = ti.static(SoftMemory(tape, frames, constants, sizes, soft_inputs, boxes, grid, velocity, status))
         m = ti.static(RigidMemory(integers, reals, inputs, rigid_tape, work, grids, controls, rigid_status))
         for iteration in range(lanes * BLOCK):
@@ -163,14 +141,14 @@ def coupled_kernels(
                 lane = iteration // BLOCK
                 substeps, count = sizes[Sizes.substeps], sizes[Sizes.particles]
                 coordinates, dofs = integers[Header.coordinates], integers[Header.dofs]
-                width, work_at = row_length(m), lane * integers[Header.work]
+                width, work_at = rows.row_length(m, True, stepping), lane * integers[Header.work]
                 vector, running_q, running_v = rows.scratch_parts(m, work_at)
-                velocity_at = lane * velocity_capacity
+                velocity_at, contact_work_at = lane * velocity_capacity, lane * most * ContactWork.SIZE
                 e = lane
                 while e < environments:
                     first_row = ti.select(keep == 1, e * (substeps + 1), lane)
                     first_box, frame_row = e * (substeps + 1) * Box.SIZE, e * tiles
-                    rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.actuators]
+                    rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.controls]
                     empty_box(boxes, first_box)
                     for n in range(tiles):
                         place = (first_row * tiles + n) * Component.SIZE
@@ -185,16 +163,20 @@ def coupled_kernels(
                         row, new_row = (first_row + s * keep) * width, (first_row + (s + 1) * keep) * width
                         kept = ti.select(keep == 1, e * substeps + s, lane)
                         box = first_box + Box.SIZE * s
-                        next_box, grid_at, contacts_at = box + Box.SIZE, kept * capacity, kept * CONTACT * count
-                        v_at, a, matrix, wrenches, events = rows.row_parts(m, row, True)
+                        next_box, grid_at = box + Box.SIZE, kept * capacity
+                        list_at, impulses_at = kept * (ListHeader.SIZE + Listed.SIZE * most), kept * SWEPT * most
+                        q_at, v_at, a, matrix, wrenches, events = rows.row_parts(m, row, True, stepping.middle)
                         step = ti.static(SubstepPlace(e, s, box, next_box, grid_at, velocity_at))
                         at = ti.static(TileRows(tiles, now, new, frame_row))
                         bodies_at = ti.static(
                             RigidPlace(
-                                rigid_inputs, row, v_at, a, work_at, vector, running_q, running_v, s, control, matrix, wrenches,
-                                events, new_row, e, 0,
+                                rigid_inputs, q_at, v_at, a, work_at, vector, running_q, running_v, s, control, matrix,
+                                wrenches, events, new_row, e, 0, row,
                             )
                         )  # fmt: skip
+                        notes = ti.static(
+                            ContactNotes(lists, list_at, impulses, impulses_at, contact_work, contact_work_at, crowds, shells)
+                        )
                         if node_count(boxes, box) > capacity:
                             particles.report(status, e, s, 0, OUTGROWN)
                         if (
@@ -202,7 +184,8 @@ def coupled_kernels(
                             and rigid_status[e * RigidStatus.SIZE + RigidStatus.kind] == 0
                             and node_count(boxes, box) <= capacity
                         ):
-                            advance(soft, step, at, m, bodies_at, ContactNotes(contacts, contacts_at, grips))
+                            advance(soft, step, at, m, bodies_at, notes)
+                            longest[e] = ti.max(longest[e], lists[list_at + ListHeader.count])
                     if keep == 0:
                         for n in range(tiles):
                             particles.leave(
@@ -220,7 +203,7 @@ def coupled_kernels(
         lanes: ti.i32, environments: ti.i32, tiles: ti.i32, capacity: ti.i32, velocity_capacity: ti.i32,
         tape: Tiles, frames: Tiles, bars: Nodes, tape_bars: Tiles, constants: Reals, sizes: Integers, soft_inputs: Reals,
         soft_inputs_bar: Reals, boxes: Integers, grid: Nodes, velocity: Nodes, grid_bar: Nodes, before: Nodes,
-        contacts: Reals, contact_bars: Reals, grips: Reals,
+        most: ti.i32, lists: Integers, impulses: Reals, contact_work: Reals, crowds: Reals, shells: Reals,
         integers: Integers, reals: Reals, grids: Reals, inputs: Reals, inputs_bar: Reals, controls: Reals, controls_bar: Reals,
         q_bar: Reals, v_bar: Reals, rigid_tape: Reals, work: Reals,
     ):  # fmt: skip
@@ -239,13 +222,13 @@ def coupled_kernels(
                 lane = iteration // BLOCK
                 substeps, count = sizes[Sizes.substeps], sizes[Sizes.particles]
                 coordinates, dofs = integers[Header.coordinates], integers[Header.dofs]
-                width, work_at = row_length(m), lane * integers[Header.work]
+                width, work_at = rows.row_length(m, True, stepping), lane * integers[Header.work]
                 vector, running_q, running_v = rows.scratch_parts(m, work_at)
                 velocity_at, bar_row = lane * velocity_capacity, lane * tiles
-                bars_at = lane * (ContactBars.SIZE + MotionBars.SIZE) * count
+                contact_work_at = lane * most * ContactWork.SIZE
                 e = lane
                 while e < environments:
-                    rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.actuators]
+                    rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.controls]
                     for n in range(tiles):
                         particles.enter(
                             bars, tape_bars, frames, sizes, n, e * count,
@@ -259,17 +242,21 @@ def coupled_kernels(
                         s = substeps - 1 - reverse
                         now, new = (e * (substeps + 1) + s) * tiles, (e * (substeps + 1) + s + 1) * tiles
                         row, box = (e * (substeps + 1) + s) * width, (e * (substeps + 1) + s) * Box.SIZE
-                        grid_at, contacts_at = (e * substeps + s) * capacity, (e * substeps + s) * CONTACT * count
-                        v_at, a, matrix, wrenches, events = rows.row_parts(m, row, True)
+                        kept, new_row = e * substeps + s, row + width
+                        grid_at, impulses_at = kept * capacity, kept * SWEPT * most
+                        list_at = kept * (ListHeader.SIZE + Listed.SIZE * most)
+                        q_at, v_at, a, matrix, wrenches, events = rows.row_parts(m, row, True, stepping.middle)
                         step = ti.static(SubstepPlace(e, s, box, None, grid_at, velocity_at, velocity_at, e, lane))
                         at = ti.static(TileRows(tiles, now, new, bars=bar_row))
                         bodies_at = ti.static(
                             RigidPlace(
-                                rigid_inputs, row, v_at, a, work_at, vector, running_q, running_v, s, control, matrix, wrenches,
-                                events,
+                                rigid_inputs, q_at, v_at, a, work_at, vector, running_q, running_v, s, control, matrix,
+                                wrenches, events, new_row, e, 0, row,
                             )
                         )  # fmt: skip
-                        notes = ti.static(ContactNotes(contacts, contacts_at, grips, contact_bars, bars_at))
+                        notes = ti.static(
+                            ContactNotes(lists, list_at, impulses, impulses_at, contact_work, contact_work_at, crowds, shells)
+                        )
                         advance_adjoint(soft, soft_bars, step, at, m, bodies_at, notes)
                     for n in range(tiles):
                         particles.leave(bars, tape_bars, frames, sizes, n, e * count, (bar_row + n) * Component.SIZE, 0, False)

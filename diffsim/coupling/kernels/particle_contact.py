@@ -1,19 +1,8 @@
-"""Contact of particles with rigid geometries, applied to the grid's velocities before the particles gather them; forward beside
-adjoint. docs/rigid.md, "Soft bodies", has the equations.
+"""Which particles meet which rigid geometries in a substep: a list, so that all later work goes to those alone; forward beside
+adjoint.
 
-A particle is a ball of the soft body's particle radius. The law (`contact_law.py`) is that of rigid contacts with e = 0, but
-friction depends on the slip after the contact. The slip before it would include what the elastic forces of the substep cause,
-and so weaken the friction that resists them.
-
-The impulse J is spread to the grid with the particle's weights, v_i += w_i J / m_i, and -J acts on the link at the particle's
-centre: linear and angular momentum are conserved. If the velocities were corrected before the transfer to the grid, the elastic
-forces would move the surface afterwards: a cube of jelly crept out of a gripper at 4 cm/s.
-
-Particles share nodes, so their impulses are coupled. They are solved for by SWEEPS Jacobi sweeps: every particle computes its
-impulse anew from the velocity without its own previous one, and then the grid takes all changes. A particle's response 1 / M
-includes the other particles in contact at its nodes (the crowd); with its own response alone the sweeps would overshoot. So did
-Gauss-Seidel, in the direction of its order: a cube gripped without gravity turned out of the fingers. The impulses of several
-geometries on one particle are added.
+A contact is one particle and one geometry whose surface is within reach of the particle's shell. What does not change within
+the substep is noted once (`ContactWork`).
 """
 
 # mypy: ignore-errors
@@ -23,85 +12,72 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from diffsim.compiler import compile_time, ti
-from diffsim.coupling.coupled_records import SWEEPS, ContactBars, Grip, MotionBars
-from diffsim.coupling.kernels.contact_law import Meeting, Scales, contact_law
+from diffsim.coupling.coupled_records import ContactWork, Listed, ListHeader, Shell
 from diffsim.coupling.kernels.particle_stencil import particle_stencil
 from diffsim.rigid.kernels.distance import distance_stage
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
-from diffsim.rigid.rigid_records import GeometryIndices, GeometryInputs, Header, LinkAdjoint, LinkWork, SceneConstants, Wrench
-from diffsim.soft.soft_records import Component, Sizes
+from diffsim.rigid.rigid_records import GeometryInputs, Header, LinkAdjoint, LinkWork, SceneConstants
+from diffsim.soft.soft_records import Component
 
-REACH = 24.0  # contacts beyond so many smoothing lengths are left out: their forces are below 1e-10 k d
-SHARPNESS = 2.0  # of a particle's share: it is half at phi = 0.9 d, and 0.75 at phi = 0
-WEAK = 1e-5  # a particle of a smaller share feels 1e-5 of a touching one's forces: the first sweep does for it
-SHARES, CHANGE, MOTION_BARS, RESPONSE_BARS = range(4)  # what `spread` adds
+NARROW = 0.0625  # least smoothing length over the shell's radius
+REACH = 0.5  # a contact is listed from a gap of this many radii on, and at least of two smoothing lengths
 
 
 @compile_time
 class ContactNotes(NamedTuple):
     """The arrays of `diffsim.coupling.coupled_records`, and where a substep's part begins in them."""
 
-    contacts: Any
-    contacts_at: Any
-    grips: Any
-    bars: Any = None
-    bars_at: Any = None
+    lists: Any
+    list_at: Any
+    impulses: Any
+    impulses_at: Any
+    work: Any
+    work_at: Any
+    crowds: Any
+    shells: Any
 
 
 def particle_contact(real: Any, particles: SimpleNamespace, further: tuple[Any, ...]) -> SimpleNamespace:
-    """``touch`` and ``touch_adjoint``, for tiles of the stages ``particles`` and the shapes of `distance_stage`.
+    """``find``, ``recall`` and ``surface_adjoint``, for tiles of the stages ``particles`` and the shapes of `distance_stage`.
 
     In their arguments ``m`` and ``at`` are the rigid memory and place (`diffsim.rigid.kernels.rigid_memory`), ``soft``,
     ``tile`` and ``step`` those of the soft bodies (`diffsim.soft.kernels.soft_memory`).
     """
     tiles, load_tile, store_tile = particles.tile, particles.load, particles.store
     vf, rows = vector_functions(real), model_rows()
-    law, surfaces, stencil = contact_law(real), distance_stage(real, further), particle_stencil(real)
-    vec3, load, add = vf.vec3, vf.load, vf.add
-    vec4 = ti.types.vector(4, real)
+    surfaces, stencil = distance_stage(real, further), particle_stencil(real)
+    vec3, load, add, store = vf.vec3, vf.load, vf.add, vf.store
 
-    # what is noted of a particle
-
-    @ti.func
-    def share_of(soft: ti.template(), notes: ti.template(), particle):
-        return notes.contacts_at + particle
+    # the list
 
     @ti.func
-    def own_response_of(soft: ti.template(), notes: ti.template(), particle):
-        return notes.contacts_at + soft.sizes[Sizes.particles] + particle
+    def contact_count(notes: ti.template()):
+        return notes.lists[notes.list_at + ListHeader.count]
 
     @ti.func
-    def impulse_of(soft: ti.template(), notes: ti.template(), particle, sweep):
-        """Where its impulse after a sweep stands, from the first on."""
-        return notes.contacts_at + (2 + 3 * (sweep - 1)) * soft.sizes[Sizes.particles] + 3 * particle
+    def listed_at(notes: ti.template(), n):
+        """Where the nth contact's entry in the list begins."""
+        return notes.list_at + ListHeader.SIZE + Listed.SIZE * n
 
     @ti.func
-    def motion_bars_of(soft: ti.template(), notes: ti.template(), particle):
-        return notes.bars_at + ContactBars.SIZE * soft.sizes[Sizes.particles] + MotionBars.SIZE * particle
+    def work_at(notes: ti.template(), n):
+        return notes.work_at + ContactWork.SIZE * n
 
     @ti.func
-    def impulse(soft: ti.template(), notes: ti.template(), particle, sweep):
-        """A particle's impulse after a sweep; there is none before the first."""
-        J = vec3(0.0, 0.0, 0.0)
-        if sweep > 0:
-            J = load(notes.contacts, impulse_of(soft, notes, particle, sweep))
-        return J
+    def smoothing_of(m: ti.template(), radius):
+        """The scene's smoothing length, at least a part of the radius."""
+        return ti.max(m.reals[SceneConstants.smoothing], NARROW * radius)
 
     @ti.func
-    def impulse_change(soft: ti.template(), notes: ti.template(), particle, sweep):
-        return impulse(soft, notes, particle, sweep) - impulse(soft, notes, particle, sweep - 1)
+    def reach_of(m: ti.template(), radius):
+        return ti.max(REACH * radius, 2.0 * smoothing_of(m, radius))
 
     @ti.func
-    def meets(notes: ti.template(), first, count):
-        """Whether any of ``count`` particles has a share."""
-        found = 0
-        for t in range(count):
-            if notes.contacts[notes.contacts_at + first + t] > 0.0:
-                found = 1
-        return found
-
-    # which surfaces a particle meets
+    def share_of(gap, reach):
+        """1 where the shell touches, 0 at the end of its reach, smooth between; and its slope."""
+        s = ti.max(ti.min(1.0 - gap / reach, ti.cast(1.0, real)), ti.cast(0.0, real))
+        return s * s * (3.0 - 2.0 * s), -6.0 * s * (1.0 - s) / reach
 
     @ti.func
     def extent(X: ti.template()):
@@ -115,302 +91,152 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple[Any, 
         return low + half, ti.sqrt(half.dot(half))
 
     @ti.func
-    def coupled_geometry(m: ti.template(), n):
-        """Number of the nth geometry that soft bodies touch."""
-        return m.integers[m.integers[Header.coupled_geometries] + n]
-
-    @ti.func
-    def near_tile(m: ti.template(), at: ti.template(), X: ti.template(), radius):
-        """Bits of the geometries that a tile's particles may touch; those from the 31st on share one."""
-        middle, spread_of_tile = extent(X)
-        found = 0
-        for n in range(m.integers[Header.coupled]):
-            geometry = coupled_geometry(m, n)
-            scale = m.inputs[rows.geometry_inputs(m, at, geometry) + GeometryInputs.scale]
-            _block, center, rot = surfaces.frame(m, at, geometry)
-            reach = radius + REACH * m.reals[SceneConstants.smoothing] + spread_of_tile
-            if surfaces.ball_distance(m, geometry, scale, rot.transpose() @ (middle - center)) < reach:
-                found = found | (1 << ti.min(n, 30))
-        return found
-
-    @ti.func
-    def scales_of(m: ti.template(), notes: ti.template(), body):
-        """`Scales` of a body's particles."""
-        grip = Grip.SIZE * body
-        return (
-            m.reals[SceneConstants.dt], m.reals[SceneConstants.smoothing], m.reals[SceneConstants.restitution_speed],
-            m.reals[SceneConstants.slip_speed], notes.grips[grip + Grip.stiffness], notes.grips[grip + Grip.radius],
-        )  # fmt: skip
-
-    @ti.func
-    def surface(m: ti.template(), at: ti.template(), geometry, x, scales: ti.template(), second: ti.template()):
-        """Whether a particle at x is within REACH of a geometry; then the link's block, the geometry's rotation, x in its
-        frame, and the signed distance there with gradient and, with ``second``, Hessian."""
-        found, sdf, g = 0, ti.cast(0.0, real), vec3(0.0, 0.0, 1.0)
-        hessian = vf.mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-        scale = m.inputs[rows.geometry_inputs(m, at, geometry) + GeometryInputs.scale]
-        block, center, rot = surfaces.frame(m, at, geometry)
-        y = rot.transpose() @ (x - center)
-        if surfaces.ball_distance(m, geometry, scale, y) < scales.radius + REACH * scales.d:
-            sdf, g, hessian = surfaces.distance(m, geometry, scale, y, second)
-            found = ti.cast(sdf - scales.radius < REACH * scales.d, ti.i32)
-        return found, block, rot, y, sdf, g, hessian
-
-    @ti.func
-    def crowding(phi, d):
-        """Share of a contact, 1 - (1 - s)^SHARPNESS, its slope in phi, and softplus and its slope s at -phi / d."""
-        sp, slope = law.softplus(-phi / d)
-        rest = ti.exp(-SHARPNESS * sp)
-        return 1.0 - rest, -SHARPNESS / d * slope * rest, sp, slope
-
-    @ti.func
-    def is_final(sweep, share):
-        """Whether no later sweep changes a particle's impulse; with it the link gets the opposite wrench."""
-        return sweep == SWEEPS or (sweep == 1 and share <= WEAK)
-
-    # what particles hold goes to their nodes
-
-    @ti.func
-    def spread(
-        soft: ti.template(), tile: ti.template(), step: ti.template(), notes: ti.template(), target: ti.template(),
-        target_offset, kind: ti.template(), sweep, sign,
+    def note(
+        soft: ti.template(), step: ti.template(), m: ti.template(), at: ti.template(), notes: ti.template(), n, geometry, block,
+        x, sdf, normal, sloped: ti.template(),
     ):  # fmt: skip
-        """Adds what the particles of a tile hold to their nodes, by their weights: SHARES to the fourth component; the CHANGE
-        of the impulses in a sweep, ``sign`` times, over the nodes' masses; MOTION_BARS, the adjoints of the gathered
-        velocities; RESPONSE_BARS, those of the responses, over the masses, to the first component."""
-        ti.static(tiles.release())
-        first, count, _body, _law_index = particles.members(soft.sizes, tile.tile)
-        X = ti.static(tiles.local(3))
-        load_tile(soft.tape, tile.now + Component.x, X)
-        for t in range(count):
-            value = vec4(0.0, 0.0, 0.0, 0.0)
-            if ti.static(kind == SHARES):
-                value = vec4(0.0, 0.0, 0.0, notes.contacts[share_of(soft, notes, first + t)])
-            elif ti.static(kind == CHANGE):
-                change = sign * impulse_change(soft, notes, first + t, sweep)
-                value = vec4(change[0], change[1], change[2], 0.0)
-            elif ti.static(kind == MOTION_BARS):
-                bar = load(notes.bars, motion_bars_of(soft, notes, first + t) + MotionBars.velocity)
-                value = vec4(bar[0], bar[1], bar[2], 0.0)
-            else:
-                value = vec4(notes.bars[notes.bars_at + ContactBars.SIZE * (first + t) + ContactBars.response], 0.0, 0.0, 0.0)
-            if value.dot(value) > 0.0:
-                x = vec3(X[0][t], X[1][t], X[2][t])
-                stencil.add_to_nodes(soft, step, x, target, target_offset, value, ti.static(kind in (CHANGE, RESPONSE_BARS)))
+        """What the nth contact needs in all sweeps; returns its first node. The radius comes off the distance ``sdf``."""
+        c = work_at(notes, n)
+        body = notes.lists[listed_at(notes, n) + Listed.body]
+        radius = notes.shells[Shell.SIZE * body + Shell.radius]
+        share, _slope = share_of(sdf - radius, reach_of(m, radius))
+        arm = x - load(m.work, block + LinkWork.position)
+        velocity = load(m.work, block + LinkWork.velocity) + load(m.work, block + LinkWork.angular_velocity).cross(arm)
+        store(notes.work, c + ContactWork.position, x)
+        store(notes.work, c + ContactWork.normal, normal)
+        store(notes.work, c + ContactWork.arm, arm)
+        store(notes.work, c + ContactWork.surface_velocity, velocity)
+        notes.work[c + ContactWork.gap] = sdf - radius
+        notes.work[c + ContactWork.share] = share
+        notes.work[c + ContactWork.friction] = m.inputs[rows.geometry_inputs(m, at, geometry) + GeometryInputs.friction]
+        return stencil.weigh(soft, step, notes.work, c, x, sloped)
 
     @ti.func
-    def spread_after_sweep(soft: ti.template(), tile: ti.template(), step: ti.template(), notes: ti.template(), sweep):
-        """What `touch` found in a sweep goes to the velocities: the shares after sweep 0, then the impulses' changes."""
-        if sweep == 0:
-            spread(soft, tile, step, notes, soft.velocity, step.velocity, SHARES, 0, 1.0)
-        else:
-            spread(soft, tile, step, notes, soft.velocity, step.velocity, CHANGE, sweep, 1.0)
-
-    @ti.func
-    def undo_spread(soft: ti.template(), tile: ti.template(), step: ti.template(), notes: ti.template(), sweep):
-        """On the way back, before `touch_adjoint`: takes a sweep's changes off the velocities again; for sweep 0, where the
-        first component is empty, puts the adjoint of the crowd there."""
-        if sweep > 0:
-            spread(soft, tile, step, notes, soft.velocity, step.velocity, CHANGE, sweep, -1.0)
-        else:
-            spread(soft, tile, step, notes, soft.velocity, step.velocity, RESPONSE_BARS, 0, 1.0)
-
-    # forward
-
-    @ti.func
-    def touch(
+    def find(
         soft: ti.template(), tile: ti.template(), step: ti.template(), m: ti.template(), at: ti.template(),
-        notes: ti.template(), sweep,
+        notes: ti.template(),
     ):  # fmt: skip
-        """Sweep 0 finds a tile's shares, each other one its impulses. With the last, the links get the opposite wrenches."""
+        """Adds the contacts of a tile's particles to the list."""
         ti.static(tiles.release())
         first, count, body, _law_index = particles.members(soft.sizes, tile.tile)
         X = ti.static(tiles.local(3))
         load_tile(soft.tape, tile.now + Component.x, X)
-        h, d, s, eps, k, radius = scales_of(m, notes, body)
-        scales = ti.static(Scales(h, d, s, eps, k, radius))
-        zero = ti.cast(0.0, real)
-        geometries = 0
-        if sweep == 0 or meets(notes, first, count) == 1:
-            geometries = near_tile(m, at, X, radius)
-        for t in range(count):
-            particle = first + t
-            share, pressed = zero, zero
-            J = impulse(soft, notes, particle, sweep - 1)
-            active = 0
-            if sweep > 0:
-                share = notes.contacts[share_of(soft, notes, particle)]
-                active = ti.cast(share > ti.select(sweep == 1, zero, ti.cast(WEAK, real)), ti.i32)
-            elif geometries != 0:
-                active = 1
-            if active == 1:
-                x = vec3(X[0][t], X[1][t], X[2][t])
-                v, mass = vec3(0.0, 0.0, 0.0), zero
-                if sweep > 0:
-                    v, response = stencil.gather(soft, step, x, notes.contacts[own_response_of(soft, notes, particle)])
-                    v, mass = v - response * J, 1.0 / response
-                    J = vec3(0.0, 0.0, 0.0)
-                last = is_final(sweep, share)
-                for n in range(m.integers[Header.coupled]):
-                    if (geometries >> ti.min(n, 30)) & 1 == 1:
-                        geometry = coupled_geometry(m, n)
-                        found, block, rot, _y, sdf, g, _hessian = surface(m, at, geometry, x, scales, False)
-                        phi = sdf - radius
-                        if found == 1:
-                            if sweep == 0:
-                                own_share, _slope, sp, _sp_slope = crowding(phi, d)
-                                share, pressed = share + own_share, pressed + sp
-                            else:
-                                normal = rot @ (g / ti.sqrt(g.dot(g)))
-                                arm = x - load(m.work, block + LinkWork.position)
-                                u = v - load(m.work, block + LinkWork.velocity)
-                                u = u - load(m.work, block + LinkWork.angular_velocity).cross(arm)
-                                friction = m.inputs[rows.geometry_inputs(m, at, geometry) + GeometryInputs.friction]
-                                delta, _rate, _D, _along, _after, _pull = law.velocity_change(
-                                    Meeting(normal, u, phi, mass, friction), scales
-                                )
-                                own_J = mass * delta
-                                J = J + own_J
-                                if last:
-                                    link = m.integers[rows.geometry_indices(m, geometry) + GeometryIndices.link]
-                                    wrench = at.wrenches + Wrench.SIZE * link
-                                    add(m.tape, wrench + Wrench.force, -1.0 / h * own_J)
-                                    add(m.tape, wrench + Wrench.torque, -1.0 / h * arm.cross(own_J))
-            if sweep == 0:
-                notes.contacts[share_of(soft, notes, particle)] = share
-                notes.contacts[own_response_of(soft, notes, particle)] = ti.exp(-SHARPNESS * pressed)
-            else:
-                vf.store(notes.contacts, impulse_of(soft, notes, particle, sweep), J)
+        radius = notes.shells[Shell.SIZE * body + Shell.radius]
+        within = radius + reach_of(m, radius)
+        middle, spread_of_tile = extent(X)
+        for k in range(m.integers[Header.coupled]):
+            geometry = m.integers[m.integers[Header.coupled_geometries] + k]
+            scale = m.inputs[rows.geometry_inputs(m, at, geometry) + GeometryInputs.scale]
+            block, center, rot = surfaces.frame(m, at, geometry)
+            to_local = rot.transpose()
+            if surfaces.ball_distance(m, geometry, scale, to_local @ (middle - center)) < within + spread_of_tile:
+                for t in range(count):
+                    x = vec3(X[0][t], X[1][t], X[2][t])
+                    y = to_local @ (x - center)
+                    if surfaces.ball_distance(m, geometry, scale, y) < within:
+                        sdf, g, _hessian = surfaces.distance(m, geometry, scale, y, False)
+                        if sdf < within:
+                            n = contact_count(notes)
+                            entry = listed_at(notes, n)
+                            notes.lists[entry + Listed.particle] = first + t
+                            notes.lists[entry + Listed.body] = body
+                            notes.lists[entry + Listed.geometry] = geometry
+                            normal = rot @ (g / ti.sqrt(g.dot(g)))
+                            notes.lists[entry + Listed.node] = note(
+                                soft, step, m, at, notes, n, geometry, block, x, sdf, normal, False
+                            )
+                            notes.lists[notes.list_at + ListHeader.count] = n + 1
 
     # backward
 
     @ti.func
-    def impulse_adjoint(m: ti.template(), block, x, c: ti.template(), scales: ti.template(), J_bar, last):
-        """From the adjoint of the impulse of one contact those of n, v, phi, the arm, mass and friction; those of the link's
-        motion are added to. With the last impulse a link gets the wrench (-J / h, -arm x J / h), of which the virtual motion
-        is the adjoint."""
-        arm = x - load(m.work, block + LinkWork.position)
-        omega = load(m.work, block + LinkWork.angular_velocity)
-        eta = vec3(0.0, 0.0, 0.0)
-        own_J_bar = J_bar
-        if last:
-            eta = load(m.work, block + LinkAdjoint.virtual_angular_velocity)
-            own_J_bar = own_J_bar - (load(m.work, block + LinkAdjoint.virtual_velocity) + eta.cross(arm)) / scales.h
-        delta, n_bar, u_bar, phi_bar, mass_bar, friction_bar = law.velocity_change_adjoint(c, scales, own_J_bar)
-        arm_bar = -c.mass / scales.h * delta.cross(eta)
-        # u = v - u_link - omega x arm
-        add(m.work, block + LinkAdjoint.velocity_bar, -1.0 * u_bar)
-        add(m.work, block + LinkAdjoint.angular_velocity_bar, u_bar.cross(arm))
-        return n_bar, u_bar, phi_bar, arm_bar + omega.cross(u_bar), mass_bar, friction_bar
+    def recall(
+        soft: ti.template(), tile: ti.template(), step: ti.template(), m: ti.template(), at: ti.template(),
+        notes: ti.template(), begin,
+    ):  # fmt: skip
+        """Notes the contacts of a tile once more, from the ``begin``-th on, with what the adjoint needs. Returns one past the
+        last."""
+        ti.static(tiles.release())
+        first, count, _body, _law_index = particles.members(soft.sizes, tile.tile)
+        X = ti.static(tiles.local(3))
+        load_tile(soft.tape, tile.now + Component.x, X)
+        n = begin
+        while n < contact_count(notes) and notes.lists[listed_at(notes, n) + Listed.particle] < first + count:
+            t = notes.lists[listed_at(notes, n) + Listed.particle] - first
+            geometry = notes.lists[listed_at(notes, n) + Listed.geometry]
+            scale = m.inputs[rows.geometry_inputs(m, at, geometry) + GeometryInputs.scale]
+            block, center, rot = surfaces.frame(m, at, geometry)
+            x = vec3(X[0][t], X[1][t], X[2][t])
+            y = rot.transpose() @ (x - center)
+            sdf, g, hessian = surfaces.distance(m, geometry, scale, y, True)
+            normal = rot @ (g / ti.sqrt(g.dot(g)))
+            note(soft, step, m, at, notes, n, geometry, block, x, sdf, normal, True)
+            c = work_at(notes, n)
+            store(notes.work, c + ContactWork.local, y)
+            store(notes.work, c + ContactWork.gradient, g)
+            vf.store_matrix(notes.work, c + ContactWork.hessian, hessian)
+            for k in range(ti.static(ContactWork.SIZE - ContactWork.velocity_bar)):
+                notes.work[c + ContactWork.velocity_bar + k] = 0.0
+            n = n + 1
+        return n
 
     @ti.func
-    def surface_adjoint(m: ti.template(), block, x, rot, g, hessian, n_bar, phi_bar, arm_bar):
-        """Adjoint of x from those of the normal, the distance and the arm; those of the link's pose are added to. Also H g_bar,
-        which the geometry's scale wants. The normal rot g / |g| turns with the link; the gradient changes with y."""
+    def pose_adjoint(m: ti.template(), at: ti.template(), notes: ti.template(), n):
+        """From the adjoints that the sweeps left of a contact to that of its particle's position; those of the link's pose and
+        motion and of the geometry's friction and scale are added to."""
+        c, entry = work_at(notes, n), listed_at(notes, n)
+        geometry, body = notes.lists[entry + Listed.geometry], notes.lists[entry + Listed.body]
+        radius = notes.shells[Shell.SIZE * body + Shell.radius]
+        block, _center, rot = surfaces.frame(m, at, geometry)
+        own_inputs = rows.geometry_inputs(m, at, geometry)
+        g, y = load(notes.work, c + ContactWork.gradient), load(notes.work, c + ContactWork.local)
+        gap, arm = notes.work[c + ContactWork.gap], load(notes.work, c + ContactWork.arm)
+        omega = load(m.work, block + LinkWork.angular_velocity)
+        _share, share_slope = share_of(gap, reach_of(m, radius))
+        gap_bar = notes.work[c + ContactWork.gap_bar] + share_slope * notes.work[c + ContactWork.share_bar]
+        # the velocity of the surface: v_link + omega x arm
+        velocity_bar = load(notes.work, c + ContactWork.surface_velocity_bar)
+        add(m.work, block + LinkAdjoint.velocity_bar, velocity_bar)
+        add(m.work, block + LinkAdjoint.angular_velocity_bar, arm.cross(velocity_bar))
+        arm_bar = load(notes.work, c + ContactWork.arm_bar) + velocity_bar.cross(omega)
+        # the normal rot g / |g| turns with the link; the gradient changes with y
         steep = ti.sqrt(g.dot(g))
-        n_local = g / steep
+        n_local, n_bar = g / steep, load(notes.work, c + ContactWork.normal_bar)
         n_local_bar = rot.transpose() @ n_bar
+        hessian = vf.load_matrix(notes.work, c + ContactWork.hessian)
         bend = hessian @ ((n_local_bar - n_local * n_local.dot(n_local_bar)) / steep)
-        y_bar = rot @ (bend + phi_bar * g)
-        arm = x - load(m.work, block + LinkWork.position)
+        y_bar = rot @ (bend + gap_bar * g)
         add(m.work, block + LinkAdjoint.position_bar, -1.0 * (arm_bar + y_bar))
         add(m.work, block + LinkAdjoint.rotation_bar, (rot @ n_local).cross(n_bar) + y_bar.cross(arm))
-        return arm_bar + y_bar, bend
+        friction_at, scale_at = own_inputs + GeometryInputs.friction, own_inputs + GeometryInputs.scale
+        scale_bar = (gap_bar * (gap + radius - g.dot(y)) - bend.dot(y)) / m.inputs[scale_at]
+        m.inputs_bar[friction_at] = m.inputs_bar[friction_at] + notes.work[c + ContactWork.friction_bar]
+        m.inputs_bar[scale_at] = m.inputs_bar[scale_at] + scale_bar
+        return load(notes.work, c + ContactWork.position_bar) + arm_bar + y_bar
 
     @ti.func
-    def touch_adjoint(
-        soft: ti.template(), soft_bars: ti.template(), tile: ti.template(), step: ti.template(), m: ti.template(),
-        at: ti.template(), notes: ti.template(), sweep,
+    def surface_adjoint(
+        soft: ti.template(), soft_bars: ti.template(), tile: ti.template(), m: ti.template(), at: ti.template(),
+        notes: ti.template(), begin,
     ):  # fmt: skip
-        """Reverse of a sweep, given the velocities before it. The adjoints of the velocities it gathered are noted for
-        `spread`, those of its impulses become those of the sweep before; those of the masses, the particles' positions, the
-        links' poses and motions, and the geometries' friction and scale are added to. For sweep 0 the first component of a
-        node's velocity is the adjoint of its crowd, as the fourth is the crowd."""
+        """`pose_adjoint` of a tile's contacts, from the ``begin``-th on; those of the positions are added to. Returns one past
+        the last."""
         ti.static(tiles.release())
-        first, count, body, _law_index = particles.members(soft.sizes, tile.tile)
-        X, Xb = ti.static(tiles.local(3), tiles.local(3))
-        load_tile(soft.tape, tile.now + Component.x, X)
+        first, count, _body, _law_index = particles.members(soft.sizes, tile.tile)
+        Xb = ti.static(tiles.local(3))
         load_tile(soft_bars.tape, tile.bar + Component.x, Xb)
-        h, d, s, eps, k, radius = scales_of(m, notes, body)
-        scales = ti.static(Scales(h, d, s, eps, k, radius))
-        zero = ti.cast(0.0, real)
-        touched = meets(notes, first, count)
-        geometries = 0
-        if touched == 1:
-            geometries = near_tile(m, at, X, radius)
-        for t in range(count):
-            particle = first + t
-            share = notes.contacts[share_of(soft, notes, particle)]
-            v_bar = vec3(0.0, 0.0, 0.0)
-            if share > ti.select(sweep < 2, zero, ti.cast(WEAK, real)):
-                bars_at = notes.bars_at + ContactBars.SIZE * particle
-                own = notes.contacts[own_response_of(soft, notes, particle)]
-                old = impulse(soft, notes, particle, sweep - 1)
-                change = impulse_change(soft, notes, particle, sweep)
-                response_bar = notes.bars[bars_at + ContactBars.response]
-                x = vec3(X[0][t], X[1][t], X[2][t])
-                v, response, change_bar, own_bar = stencil.gather_with_bars(soft, soft_bars, step, x, own, response_bar)
-                share_bar = v[0]  # in sweep 0: what was gathered is the adjoint of the crowd
-                mass = 1.0 / response
-                v = v - response * old
-                J_bar = load(notes.bars, bars_at + ContactBars.impulse) + change_bar
-                last = is_final(sweep, share)
-                mass_bar, x_bar = zero, vec3(0.0, 0.0, 0.0)
-                for n in range(m.integers[Header.coupled]):
-                    if (geometries >> ti.min(n, 30)) & 1 == 1:
-                        geometry = coupled_geometry(m, n)
-                        found, block, rot, y, sdf, g, hessian = surface(m, at, geometry, x, scales, True)
-                        phi = sdf - radius
-                        if found == 1:
-                            own_inputs = rows.geometry_inputs(m, at, geometry)
-                            phi_bar, friction_bar = zero, zero
-                            n_bar, arm_bar = vec3(0.0, 0.0, 0.0), vec3(0.0, 0.0, 0.0)
-                            if sweep == 0:
-                                _share, share_slope, _sp, sp_slope = crowding(phi, d)
-                                phi_bar = share_bar * share_slope + own_bar * own * sp_slope * SHARPNESS / d
-                            else:
-                                normal = rot @ (g / ti.sqrt(g.dot(g)))
-                                arm = x - load(m.work, block + LinkWork.position)
-                                u = v - load(m.work, block + LinkWork.velocity)
-                                u = u - load(m.work, block + LinkWork.angular_velocity).cross(arm)
-                                friction = m.inputs[own_inputs + GeometryInputs.friction]
-                                n_bar, u_bar, phi_bar, arm_bar, own_mass_bar, friction_bar = impulse_adjoint(
-                                    m, block, x, Meeting(normal, u, phi, mass, friction), scales, J_bar, last
-                                )
-                                mass_bar = mass_bar + own_mass_bar
-                                v_bar = v_bar + u_bar
-                            own_x_bar, bend = surface_adjoint(m, block, x, rot, g, hessian, n_bar, phi_bar, arm_bar)
-                            x_bar = x_bar + own_x_bar
-                            scale_bar = phi_bar * (sdf - g.dot(y)) - bend.dot(y)
-                            scale_bar = scale_bar / m.inputs[own_inputs + GeometryInputs.scale]
-                            friction_at, scale_at = own_inputs + GeometryInputs.friction, own_inputs + GeometryInputs.scale
-                            m.inputs_bar[friction_at] = m.inputs_bar[friction_at] + friction_bar
-                            m.inputs_bar[scale_at] = m.inputs_bar[scale_at] + scale_bar
-                if sweep == 0:
-                    x_bar = x_bar + stencil.response_adjoint(soft, soft_bars, step, x, own, response_bar, share)
-                else:
-                    x_bar = x_bar + stencil.gather_adjoint(soft, soft_bars, step, x, change, v_bar)
-                for c in ti.static(range(3)):
-                    Xb[c][t] = Xb[c][t] + x_bar[c]
-                if sweep > 0:
-                    # v = gathered - response * old, the change is J - old
-                    response_bar = response_bar - mass * mass * mass_bar - old.dot(v_bar)
-                    vf.store(notes.bars, bars_at + ContactBars.impulse, -1.0 * change_bar - response * v_bar)
-                    notes.bars[bars_at + ContactBars.response] = response_bar
-            motion = motion_bars_of(soft, notes, particle)
-            vf.store(notes.bars, motion + MotionBars.velocity, v_bar)
-            notes.bars[motion + MotionBars.zero] = 0.0
-        if touched == 1:
+        n = begin
+        while n < contact_count(notes) and notes.lists[listed_at(notes, n) + Listed.particle] < first + count:
+            t = notes.lists[listed_at(notes, n) + Listed.particle] - first
+            x_bar = pose_adjoint(m, at, notes, n)
+            for i in ti.static(range(3)):
+                Xb[i][t] = Xb[i][t] + x_bar[i]
+            n = n + 1
+        if n > begin:
             store_tile(soft_bars.tape, tile.bar + Component.x, Xb)
-
-    @ti.func
-    def spread_motion_bars(
-        soft: ti.template(), soft_bars: ti.template(), tile: ti.template(), step: ti.template(), notes: ti.template()
-    ):
-        """What `touch_adjoint` noted for the velocities goes to their adjoints."""
-        spread(soft, tile, step, notes, soft_bars.grid, step.grid_bar, MOTION_BARS, 0, 1.0)
+        return n
 
     return SimpleNamespace(
-        touch=touch, touch_adjoint=touch_adjoint, spread_after_sweep=spread_after_sweep, undo_spread=undo_spread,
-        spread_motion_bars=spread_motion_bars,
+        contact_count=contact_count, listed_at=listed_at, work_at=work_at, smoothing_of=smoothing_of, find=find, recall=recall,
+        surface_adjoint=surface_adjoint,
     )  # fmt: skip

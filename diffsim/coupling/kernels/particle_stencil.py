@@ -1,10 +1,11 @@
-"""A contact particle's nodes: what it gathers from them and what it adds to them; forward beside adjoint.
+"""A contact's nodes: what it gathers from them and what it adds to them; forward beside adjoint.
 
-Node (i, j, l) of the 27 has the weight w = wx_i wy_j wz_l. A particle gathers the velocity sum w v and the response to its
-impulse
-    sum w (own w + crowd) / mass,
-where ``own`` is its own part and the crowd is the fourth component of a node's velocity. Loops over a stencil stay loops:
-unrolled, they would compile for a minute.
+Node (i, j, l) of a particle's 27 has the weight w = wx_i wy_j wz_l. The weights stand in `ContactWork` for the whole substep, at
+``c`` in ``work``; ``node`` is the first node within the box. The crowd of a node is the sum of the contacts' shares s w; the
+response of a contact is
+    sum w ((1 - s) w + crowd) / mass.
+A node's velocity has the inverse mass as its fourth component. The loops of the sweeps are unrolled but for the first axis, the
+others stay loops: unrolled, all of them would compile for a minute.
 """
 
 # mypy: ignore-errors
@@ -14,141 +15,203 @@ from types import SimpleNamespace
 from typing import Any
 
 from diffsim.compiler import ti
+from diffsim.coupling.coupled_records import ContactWork
+from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.soft.kernels.boxes import low, strides
 from diffsim.soft.soft_records import Constants, Sizes
 
 
 def particle_stencil(real: Any) -> SimpleNamespace:
     """The stencil's device functions for scalar type ``real``; ``soft``, ``bars`` and ``step`` as in
-    `diffsim.soft.kernels.soft_memory`, x is the particle's position."""
-    vec3 = ti.types.vector(3, real)
+    `diffsim.soft.kernels.soft_memory`."""
+    vf = vector_functions(real)
+    vec3, load, store = vf.vec3, vf.load, vf.store
     vec4 = ti.types.vector(4, real)
-    mat3 = ti.types.matrix(3, 3, real)
 
     @ti.func
-    def weights(soft: ti.template(), step: ti.template(), x):
-        """The first node of the stencil within the box, the strides, and per axis the weights and their slopes."""
-        W1, S1 = mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0), mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    def weigh(soft: ti.template(), step: ti.template(), work: ti.template(), c, x, sloped: ti.template()):
+        """Notes the weights at x and, if ``sloped``, their slopes. Returns the first node within the box."""
         stride_x, stride_y = strides(soft.boxes, step.box)
         steps = ti.Vector([stride_x, stride_y, 1])
         node = 0
         inverse = 1.0 / soft.constants[Constants.dx]
-        for i in ti.static(range(3)):
+        for i, weights, slopes in ti.static((
+            (0, ContactWork.weights_x, ContactWork.slopes_x),
+            (1, ContactWork.weights_y, ContactWork.slopes_y),
+            (2, ContactWork.weights_z, ContactWork.slopes_z),
+        )):  # fmt: skip
             scaled = (x[i] - soft.constants[Constants.origin + i]) * inverse
             cell = ti.cast(ti.max(scaled, 0.5) - 0.5, ti.i32)
             base_node = ti.max(ti.min(cell, soft.sizes[Sizes.counts + i] - 3), 0)
             node += (base_node - low(soft.boxes, step.box, i)) * steps[i]
             f = scaled - ti.cast(base_node, real)
-            W1[i, 0], W1[i, 2] = 0.5 * (1.5 - f) * (1.5 - f), 0.5 * (f - 0.5) * (f - 0.5)
-            W1[i, 1] = 0.75 - (f - 1.0) * (f - 1.0)
-            S1[i, 0], S1[i, 1], S1[i, 2] = (f - 1.5) * inverse, (2.0 - 2.0 * f) * inverse, (f - 0.5) * inverse
-        return node, stride_x, stride_y, W1, S1
+            w = vec3(0.5 * (1.5 - f) * (1.5 - f), 0.75 - (f - 1.0) * (f - 1.0), 0.5 * (f - 0.5) * (f - 0.5))
+            store(work, c + weights, w)
+            if ti.static(sloped):
+                store(work, c + slopes, vec3((f - 1.5) * inverse, (2.0 - 2.0 * f) * inverse, (f - 0.5) * inverse))
+        return node
 
     @ti.func
-    def pick(W1, axis: ti.template(), i):
-        return ti.select(i == 0, W1[axis, 0], ti.select(i == 1, W1[axis, 1], W1[axis, 2]))
+    def add_share(step: ti.template(), boxes: ti.template(), work: ti.template(), c, node, crowds: ti.template()):
+        """Adds the share to the nodes' crowds."""
+        stride_x, stride_y = strides(boxes, step.box)
+        wz, share = load(work, c + ContactWork.weights_z), work[c + ContactWork.share]
+        for i in range(3):
+            for j in range(3):
+                w = share * work[c + ContactWork.weights_x + i] * work[c + ContactWork.weights_y + j]
+                at = step.velocity + node + i * stride_x + j * stride_y
+                for l in ti.static(range(3)):
+                    crowds[at + l] = crowds[at + l] + w * wz[l]
 
     @ti.func
-    def reciprocal(mass):
-        """1 / mass, or 0 for a node that no particle gives any."""
-        return ti.select(mass > 0.0, 1.0 / ti.max(mass, ti.cast(1e-37, real)), ti.cast(0.0, real))
+    def clear_crowd(step: ti.template(), boxes: ti.template(), node, crowds: ti.template()):
+        stride_x, stride_y = strides(boxes, step.box)
+        for i in range(3):
+            for j in range(3):
+                at = step.velocity + node + i * stride_x + j * stride_y
+                for l in ti.static(range(3)):
+                    crowds[at + l] = 0.0
 
     @ti.func
-    def add_to_nodes(
-        soft: ti.template(), step: ti.template(), x, target: ti.template(), target_offset, value, over_mass: ti.template()
-    ):
-        """Adds w * value to the nodes of ``target``, or w * value / mass."""
-        node, stride_x, stride_y, W1, _S1 = weights(soft, step, x)
-        for line in range(9):
-            i, j = line // 3, line % 3
-            wxy = pick(W1, 0, i) * pick(W1, 1, j)
-            for l in ti.static(range(3)):
-                at = node + i * stride_x + j * stride_y + l
-                w = wxy * W1[2, l]
-                if ti.static(over_mass):
-                    w = w * reciprocal(soft.grid[step.grid + at][3])
-                target[target_offset + at] = target[target_offset + at] + w * value
+    def response(soft: ti.template(), step: ti.template(), work: ti.template(), c, node, crowds: ti.template()):
+        """The response, from the crowds."""
+        stride_x, stride_y = strides(soft.boxes, step.box)
+        wz = load(work, c + ContactWork.weights_z)
+        own = 1.0 - work[c + ContactWork.share]
+        total = ti.cast(0.0, real)
+        for i in range(3):
+            for j in range(3):
+                wxy = work[c + ContactWork.weights_x + i] * work[c + ContactWork.weights_y + j]
+                at = step.velocity + node + i * stride_x + j * stride_y
+                for l in ti.static(range(3)):
+                    w = wxy * wz[l]
+                    total = total + w * (own * w + crowds[at + l]) * soft.velocity[at + l][3]
+        return total
 
     @ti.func
-    def gather(soft: ti.template(), step: ti.template(), x, own):
-        """Velocity and response."""
-        node, stride_x, stride_y, W1, _S1 = weights(soft, step, x)
-        v, response = vec3(0.0, 0.0, 0.0), ti.cast(0.0, real)
-        for line in range(9):
-            i, j = line // 3, line % 3
-            wxy = pick(W1, 0, i) * pick(W1, 1, j)
-            for l in ti.static(range(3)):
-                at = node + i * stride_x + j * stride_y + l
-                w, there = wxy * W1[2, l], soft.velocity[step.velocity + at]
-                v = v + w * vec3(there[0], there[1], there[2])
-                response = response + w * (own * w + there[3]) * reciprocal(soft.grid[step.grid + at][3])
-        return v, response
+    def gather(soft: ti.template(), step: ti.template(), work: ti.template(), c, node):
+        """Velocity at the particle."""
+        stride_x, stride_y = strides(soft.boxes, step.box)
+        wz = load(work, c + ContactWork.weights_z)
+        v = vec4(0.0, 0.0, 0.0, 0.0)
+        for i in range(3):
+            for j in ti.static(range(3)):
+                w = work[c + ContactWork.weights_x + i] * work[c + ContactWork.weights_y + j]
+                at = step.velocity + node + i * stride_x + j * stride_y
+                line = wz[0] * soft.velocity[at]
+                for l in ti.static(range(1, 3)):
+                    line = line + wz[l] * soft.velocity[at + l]
+                v = v + w * line
+        return vec3(v[0], v[1], v[2])
 
     @ti.func
-    def gather_with_bars(soft: ti.template(), bars: ti.template(), step: ti.template(), x, own, response_bar):
-        """Velocity and response; the adjoint of an impulse that `add_to_nodes` put over the masses; and that of ``own``."""
-        node, stride_x, stride_y, W1, _S1 = weights(soft, step, x)
-        v, response = vec3(0.0, 0.0, 0.0), ti.cast(0.0, real)
-        change_bar, own_bar = vec3(0.0, 0.0, 0.0), ti.cast(0.0, real)
-        for line in range(9):
-            i, j = line // 3, line % 3
-            wxy = pick(W1, 0, i) * pick(W1, 1, j)
-            for l in ti.static(range(3)):
-                at = node + i * stride_x + j * stride_y + l
-                w, inverse = wxy * W1[2, l], reciprocal(soft.grid[step.grid + at][3])
-                there, there_bar = soft.velocity[step.velocity + at], bars.grid[step.grid_bar + at]
-                v = v + w * vec3(there[0], there[1], there[2])
-                response = response + w * (own * w + there[3]) * inverse
-                change_bar = change_bar + w * inverse * vec3(there_bar[0], there_bar[1], there_bar[2])
-                own_bar = own_bar + w * w * inverse * response_bar
-        return v, response, change_bar, own_bar
+    def add_impulse(soft: ti.template(), step: ti.template(), work: ti.template(), c, node, J):
+        """The nodes' velocities grow by w J / mass."""
+        stride_x, stride_y = strides(soft.boxes, step.box)
+        wz = load(work, c + ContactWork.weights_z)
+        value = vec4(J[0], J[1], J[2], 0.0)
+        for i in range(3):
+            for j in ti.static(range(3)):
+                w = work[c + ContactWork.weights_x + i] * work[c + ContactWork.weights_y + j]
+                at = step.velocity + node + i * stride_x + j * stride_y
+                for l in ti.static(range(3)):
+                    old = soft.velocity[at + l]
+                    soft.velocity[at + l] = old + w * wz[l] * old[3] * value
 
     @ti.func
-    def scatter_bar(bars: ti.template(), step: ti.template(), at, w, inverse, given):
-        """The mass's adjoint: ``given`` is that of w times what is over the mass."""
-        bars.grid[step.grid_bar + at] = bars.grid[step.grid_bar + at] + vec4(0.0, 0.0, 0.0, -inverse * w * given)
+    def slope(work: ti.template(), c, i, j, wz, sz, l: ti.template()):
+        """A node's weight and its derivative by x."""
+        wx, wy = work[c + ContactWork.weights_x + i], work[c + ContactWork.weights_y + j]
+        sx, sy = work[c + ContactWork.slopes_x + i], work[c + ContactWork.slopes_y + j]
+        return wx * wy * wz[l], vec3(sx * wy * wz[l], wx * sy * wz[l], wx * wy * sz[l])
 
     @ti.func
-    def slope(W1, S1, i, j, l):
-        """Derivative of a node's weight by x."""
-        wx, wy, wz = pick(W1, 0, i), pick(W1, 1, j), pick(W1, 2, l)
-        sx, sy, sz = pick(S1, 0, i), pick(S1, 1, j), pick(S1, 2, l)
-        return wx * wy * wz, vec3(sx * wy * wz, wx * sy * wz, wx * wy * sz)
+    def gather_with_bars(soft: ti.template(), bars: ti.template(), step: ti.template(), work: ti.template(), c, node, J):
+        """The velocity, and what is known of the adjoint of an impulse J that `add_impulse` added: that of J, and that of x,
+        which it returns; those of the masses are added to."""
+        stride_x, stride_y = strides(soft.boxes, step.box)
+        wz, sz = load(work, c + ContactWork.weights_z), load(work, c + ContactWork.slopes_z)
+        v, bar, x_bar = vec4(0.0, 0.0, 0.0, 0.0), vec4(0.0, 0.0, 0.0, 0.0), vec3(0.0, 0.0, 0.0)
+        for i in range(3):
+            for j in ti.static(range(3)):
+                at = node + i * stride_x + j * stride_y
+                for l in ti.static(range(3)):
+                    w, w_slope = slope(work, c, i, j, wz, sz, l)
+                    there, there_bar = soft.velocity[step.velocity + at + l], bars.grid[step.grid_bar + at + l]
+                    inverse = there[3]
+                    v = v + w * there
+                    bar = bar + w * inverse * there_bar
+                    given = inverse * (there_bar[0] * J[0] + there_bar[1] * J[1] + there_bar[2] * J[2])
+                    x_bar = x_bar + given * w_slope
+                    bars.grid[step.grid_bar + at + l] = there_bar - vec4(0.0, 0.0, 0.0, inverse * w * given)
+        return vec3(v[0], v[1], v[2]), vec3(bar[0], bar[1], bar[2]), x_bar
 
     @ti.func
-    def response_adjoint(soft: ti.template(), bars: ti.template(), step: ti.template(), x, own, response_bar, share):
-        """Adjoint of x through the response and the crowd (a share's, whose adjoint is the first component of the velocities);
-        those of the nodes' masses are added to."""
-        node, stride_x, stride_y, W1, S1 = weights(soft, step, x)
-        x_bar = vec3(0.0, 0.0, 0.0)
-        for corner in range(27):
-            i, j, l = corner // 9, corner // 3 % 3, corner % 3
-            at = node + i * stride_x + j * stride_y + l
-            w, w_slope = slope(W1, S1, i, j, l)
-            inverse, there = reciprocal(soft.grid[step.grid + at][3]), soft.velocity[step.velocity + at]
-            given = inverse * (own * w + there[3]) * response_bar
-            scatter_bar(bars, step, at, w, inverse, given)
-            x_bar = x_bar + (given + own * w * inverse * response_bar + share * there[0]) * w_slope
+    def gather_adjoint(soft: ti.template(), bars: ti.template(), step: ti.template(), work: ti.template(), c, node, v_bar):
+        """Adjoint of `gather`: that of x; those of the velocities are added to."""
+        stride_x, stride_y = strides(soft.boxes, step.box)
+        wz, sz = load(work, c + ContactWork.weights_z), load(work, c + ContactWork.slopes_z)
+        value, x_bar = vec4(v_bar[0], v_bar[1], v_bar[2], 0.0), vec3(0.0, 0.0, 0.0)
+        for i in range(3):
+            for j in ti.static(range(3)):
+                at = node + i * stride_x + j * stride_y
+                for l in ti.static(range(3)):
+                    w, w_slope = slope(work, c, i, j, wz, sz, l)
+                    there = soft.velocity[step.velocity + at + l]
+                    x_bar = x_bar + (there[0] * v_bar[0] + there[1] * v_bar[1] + there[2] * v_bar[2]) * w_slope
+                    bars.grid[step.grid_bar + at + l] = bars.grid[step.grid_bar + at + l] + w * value
         return x_bar
 
     @ti.func
-    def gather_adjoint(soft: ti.template(), bars: ti.template(), step: ti.template(), x, change, v_bar):
-        """Adjoint of x through the gathered velocity and the change of the impulse that `add_to_nodes` put over the masses;
-        those of the nodes' masses are added to."""
-        node, stride_x, stride_y, W1, S1 = weights(soft, step, x)
-        x_bar = vec3(0.0, 0.0, 0.0)
-        for corner in range(27):
-            i, j, l = corner // 9, corner // 3 % 3, corner % 3
-            at = node + i * stride_x + j * stride_y + l
-            w, w_slope = slope(W1, S1, i, j, l)
-            inverse, there = reciprocal(soft.grid[step.grid + at][3]), soft.velocity[step.velocity + at]
-            there_bar = bars.grid[step.grid_bar + at]
-            given = inverse * (there_bar[0] * change[0] + there_bar[1] * change[1] + there_bar[2] * change[2])
-            scatter_bar(bars, step, at, w, inverse, given)
-            x_bar = x_bar + (given + there[0] * v_bar[0] + there[1] * v_bar[1] + there[2] * v_bar[2]) * w_slope
-        return x_bar
+    def stop_nodes(soft: ti.template(), step: ti.template(), node):
+        """The nodes' velocities become 0, to make room for `add_response_bar`."""
+        stride_x, stride_y = strides(soft.boxes, step.box)
+        for i in range(3):
+            for j in range(3):
+                at = step.velocity + node + i * stride_x + j * stride_y
+                for l in ti.static(range(3)):
+                    soft.velocity[at + l] = vec4(0.0, 0.0, 0.0, soft.velocity[at + l][3])
+
+    @ti.func
+    def add_response_bar(soft: ti.template(), step: ti.template(), work: ti.template(), c, node):
+        """On nodes that stand still: the first component becomes the adjoint of the crowd, the second the crowd."""
+        stride_x, stride_y = strides(soft.boxes, step.box)
+        wz = load(work, c + ContactWork.weights_z)
+        share, bar = work[c + ContactWork.share], work[c + ContactWork.response_bar]
+        for i in range(3):
+            for j in range(3):
+                w = work[c + ContactWork.weights_x + i] * work[c + ContactWork.weights_y + j]
+                at = step.velocity + node + i * stride_x + j * stride_y
+                for l in ti.static(range(3)):
+                    old = soft.velocity[at + l]
+                    soft.velocity[at + l] = old + w * wz[l] * vec4(bar * old[3], share, 0.0, 0.0)
+
+    @ti.func
+    def response_adjoint(soft: ti.template(), bars: ti.template(), step: ti.template(), work: ti.template(), c, node):
+        """Adjoints of x and of the share, through the response and the crowds, after `add_response_bar`; those of the masses
+        are added to."""
+        stride_x, stride_y = strides(soft.boxes, step.box)
+        wz, sz = load(work, c + ContactWork.weights_z), load(work, c + ContactWork.slopes_z)
+        share, bar = work[c + ContactWork.share], work[c + ContactWork.response_bar]
+        own = 1.0 - share
+        x_bar, share_bar = vec3(0.0, 0.0, 0.0), ti.cast(0.0, real)
+        for i in range(3):
+            for j in range(3):
+                at = node + i * stride_x + j * stride_y
+                for l in ti.static(range(3)):
+                    w, w_slope = slope(work, c, i, j, wz, sz, l)
+                    there = soft.velocity[step.velocity + at + l]
+                    crowd_bar, crowd, inverse = there[0], there[1], there[3]
+                    given = inverse * (own * w + crowd) * bar
+                    x_bar = x_bar + (given + own * w * inverse * bar + share * crowd_bar) * w_slope
+                    share_bar = share_bar + w * (crowd_bar - w * inverse * bar)
+                    bars.grid[step.grid_bar + at + l] = bars.grid[step.grid_bar + at + l] - vec4(
+                        0.0, 0.0, 0.0, inverse * w * given
+                    )
+        return x_bar, share_bar
 
     return SimpleNamespace(
-        add_to_nodes=add_to_nodes, gather=gather, gather_with_bars=gather_with_bars, response_adjoint=response_adjoint,
-        gather_adjoint=gather_adjoint,
+        weigh=weigh, add_share=add_share, clear_crowd=clear_crowd, response=response, gather=gather, add_impulse=add_impulse,
+        gather_with_bars=gather_with_bars, gather_adjoint=gather_adjoint, stop_nodes=stop_nodes,
+        add_response_bar=add_response_bar, response_adjoint=response_adjoint,
     )  # fmt: skip

@@ -69,6 +69,6 @@ class FreeJoint(JointType):
             """The axes are the world's, which never turn."""
             vf.add(m.work, j.v_bar, slide_bar + slide_new_bar)
             vf.add(m.work, j.q_bar, shift_bar)
-            return rotation_bar, vf.vec3(0.0, 0.0, 0.0), vf.load(m.tape, j.v)
+            return rotation_bar
 
         return motion, motion_adjoint

@@ -101,23 +101,24 @@ class JointType(ABC):
         returns rotation and position of the link; its angular velocity and the velocity of its origin against the parent (turn,
         slide); their accelerations at the dofs' accelerations a as seen from the parent; turn and slide under the new
         velocities v + h a; and under the virtual ones. Without ``full`` a and the virtual velocities are zero, and the last
-        four play no part.
+        four play no part. Products of velocities in the accelerations are (x y' + x' y) / 2, with x and y at v, x' and y' at
+        v + ``j.ahead`` a. Of an axis that does not turn with the parent alone the rate, seen from there, is stored as
+        `DofWork.axis_rate`.
 
         ``motion_adjoint(m, j, rotation_bar, shift_bar, turn_bar, slide_bar, ...)``: adds to the adjoints of q and v; returns
-        the adjoint of the joint frame's rotation, and turn and slide. Its arguments are the adjoints of the link's rotation (as
-        an infinitesimal one in the world's frame), of its position against the parent's, and of the eight motions that
-        ``motion`` returns, in that order. a and the virtual velocities are constants.
-        """
+        the adjoint of the joint frame's rotation. Its arguments are the adjoints of the link's rotation (as an infinitesimal
+        one in the world's frame), of its position against the parent's, and of the eight motions that ``motion`` returns, in
+        that order. a and the virtual velocities are constants."""
         return None
 
     def integration(self, real: Any) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
         """Device functions for the scalar type ``real`` of a kind whose coordinates are no plain numbers with the dofs as
         rates, but for a quaternion at the end; None for the others:
 
-        ``integrate(m, j)``: from the coordinates at ``j.q`` to those after a substep at ``j.new_q``, which may be the same
-        place, with the velocities at ``j.new_v``.
+        ``integrate(m, j, duration)``: from the coordinates at ``j.q`` to those at ``j.new_q``, which may be the same place, in
+        so many seconds with the velocities at ``j.v``.
 
-        ``integrate_adjoint(m, j)``: the adjoint of the coordinates, in place; to that of the new velocities it is added.
+        ``integrate_adjoint(m, j, duration)``: the adjoint of the coordinates, in place; to that of the velocities it is added.
         """
         return None
 

@@ -88,7 +88,6 @@ class PlanarJoint(JointType):
             moved, turned = slide_bar + slide_new_bar, turn_bar + turn_new_bar
             vf.add(m.work, j.v_bar, vf.vec3(x.dot(moved), y.dot(moved), z.dot(turned)))
             vf.add(m.work, j.q_bar, vf.vec3(x.dot(shift_bar), y.dot(shift_bar), z.dot(rotation_bar)))
-            frame_bar = rotation_bar + x.cross(x_bar) + y.cross(y_bar) + z.cross(z_bar)
-            return frame_bar, z * v[ANGLE], x * v[X] + y * v[Y]
+            return rotation_bar + x.cross(x_bar) + y.cross(y_bar) + z.cross(z_bar)
 
         return motion, motion_adjoint

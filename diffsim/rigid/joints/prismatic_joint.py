@@ -62,6 +62,6 @@ class PrismaticJoint(JointType):
             z_bar = v * slide_bar + a * slide_a_bar + new * slide_new_bar + virtual * slide_virtual_bar
             m.work[j.v_bar] = m.work[j.v_bar] + z.dot(slide_bar + slide_new_bar)
             m.work[j.q_bar] = m.work[j.q_bar] + z.dot(shift_bar)
-            return rotation_bar + z.cross(z_bar), vf.vec3(0.0, 0.0, 0.0), z * v
+            return rotation_bar + z.cross(z_bar)
 
         return motion, motion_adjoint

@@ -65,6 +65,6 @@ class RevoluteJoint(JointType):
             z_bar = v * turn_bar + a * turn_a_bar + new * turn_new_bar + virtual * turn_virtual_bar
             m.work[j.v_bar] = m.work[j.v_bar] + z.dot(turn_bar + turn_new_bar)
             m.work[j.q_bar] = m.work[j.q_bar] + z.dot(rotation_bar)
-            return rotation_bar + z.cross(z_bar), z * v, vf.vec3(0.0, 0.0, 0.0)
+            return rotation_bar + z.cross(z_bar)
 
         return motion, motion_adjoint

@@ -28,11 +28,17 @@ def rotation_coordinates(real: Any) -> SimpleNamespace:
     @ti.func
     def spin(m: ti.template(), j: ti.template(), rot: ti.template(), full: ti.template()):
         """The angular velocity, R v, its acceleration, and those under the new and the virtual velocities. (The derivative of R
-        adds nothing to the acceleration: omega x omega = 0.)"""
+        adds nothing to the acceleration: omega x omega = 0.)
+
+        The axes turn with R, by omega x e. Of that the products of velocities feel the symmetric half, as x x y + y x x = 0:
+        their axes turn by (omega x e) / 2."""
         zero = vf.vec3(0.0, 0.0, 0.0)
-        for n in ti.static(range(3)):
-            vf.store(m.work, j.axes + ti.static(DofWork.SIZE * n), vf.vec3(rot[0, n], rot[1, n], rot[2, n]))
         turn = rot @ vf.load(m.tape, j.v)
+        for n in ti.static(range(3)):
+            place, axis = j.axes + ti.static(DofWork.SIZE * n), vf.vec3(rot[0, n], rot[1, n], rot[2, n])
+            vf.store(m.work, place, axis)
+            if ti.static(not full):
+                vf.store(m.work, place + DofWork.axis_rate, 0.5 * turn.cross(axis))
         turn_a, turn_new, turn_virtual = zero, zero, zero
         if ti.static(full):
             turn_a = rot @ vf.load(m.tape, j.a)
@@ -46,7 +52,7 @@ def rotation_coordinates(real: Any) -> SimpleNamespace:
         turn_new_bar: ti.template(), turn_virtual_bar: ti.template(),
     ):  # fmt: skip
         """Adds to the adjoints of the quaternion and of v; returns the adjoint of the link's whole rotation, with which R v
-        turns, and R v."""
+        turns."""
         h = m.reals[SceneConstants.dt]
         rot = vf.load_matrix(m.work, j.block + LinkWork.rotation)
         v, a, virtual = vf.load(m.tape, j.v), vf.load(m.tape, j.a), vf.load(m.work, j.virtual)
@@ -59,22 +65,21 @@ def rotation_coordinates(real: Any) -> SimpleNamespace:
         Q_bar = vf.rotation_adjoint(vf.load_quaternion(m.tape, j.q), rot.transpose() @ whole_bar)
         for n in ti.static(range(4)):
             m.work[j.q_bar + n] = m.work[j.q_bar + n] + Q_bar[n]
-        return whole_bar, turn
+        return whole_bar
 
     @ti.func
-    def integrate(m: ti.template(), j: ti.template()):
-        """Q+ = Q exp(h v+)."""
-        Q = vf.turned(vf.load_quaternion(m.tape, j.q), m.reals[SceneConstants.dt] * vf.load(m.tape, j.new_v))
+    def integrate(m: ti.template(), j: ti.template(), duration):
+        """Q exp(duration v)."""
+        Q = vf.turned(vf.load_quaternion(m.tape, j.q), duration * vf.load(m.tape, j.v))
         for n in ti.static(range(4)):
             m.tape[j.new_q + n] = Q[n]
 
     @ti.func
-    def integrate_adjoint(m: ti.template(), j: ti.template()):
-        h = m.reals[SceneConstants.dt]
-        turn = h * (vf.load(m.tape, j.v) + h * vf.load(m.tape, j.a))
+    def integrate_adjoint(m: ti.template(), j: ti.template(), duration):
+        turn = duration * vf.load(m.tape, j.v)
         Q_bar, turn_bar = vf.turned_adjoint(vf.load_quaternion(m.tape, j.q), turn, vf.load_quaternion(m.work, j.q_bar))
         for n in ti.static(range(4)):
             m.work[j.q_bar + n] = Q_bar[n]
-        vf.add(m.work, j.v_bar, h * turn_bar)
+        vf.add(m.work, j.v_bar, duration * turn_bar)
 
     return SimpleNamespace(spin=spin, spin_adjoint=spin_adjoint, integrate=integrate, integrate_adjoint=integrate_adjoint)

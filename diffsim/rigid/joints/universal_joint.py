@@ -45,7 +45,8 @@ class UniversalJoint(JointType):
 
         @ti.func
         def motion(m: ti.template(), j: ti.template(), rot: ti.template(), p: ti.template(), full: ti.template()):
-            """The second axis turns with the first one's angular velocity: hence the cross product in the acceleration."""
+            """The second axis turns with the first one's angular velocity: hence the cross product in the acceleration, of
+            which one factor is at v, the other at the velocities that are ahead."""
             zero, h = vf.vec3(0.0, 0.0, 0.0), m.reals[SceneConstants.dt]
             axis = vf.load(m.reals, j.constants + LinkConstants.axis)
             second_axis = vf.load(m.reals, j.constants + LinkConstants.second_axis)
@@ -54,13 +55,14 @@ class UniversalJoint(JointType):
             vf.store(m.work, j.axes, z1)
             vf.store(m.work, j.axes + DofWork.SIZE, z2)
             v1, v2 = m.tape[j.v + FIRST], m.tape[j.v + SECOND]
-            turn_a, turn_new, turn_virtual = zero, zero, zero
+            vf.store(m.work, j.axes + ti.static(DofWork.SIZE + DofWork.axis_rate), (z1 * v1).cross(z2))
+            turn_a, turn_new, turn_virtual = (z1 * v1).cross(z2 * v2), zero, zero
             if ti.static(full):
                 a1, a2 = m.tape[j.a + FIRST], m.tape[j.a + SECOND]
                 turn_new = z1 * (v1 + h * a1) + z2 * (v2 + h * a2)
                 turn_virtual = z1 * m.work[j.virtual + FIRST] + z2 * m.work[j.virtual + SECOND]
-                turn_a = z1 * a1 + z2 * a2
-            turn_a = turn_a + (z1 * v1).cross(z2 * v2)
+                ahead1, ahead2 = v1 + j.ahead * a1, v2 + j.ahead * a2
+                turn_a = z1 * a1 + z2 * a2 + (0.5 * (v1 * ahead2 + ahead1 * v2)) * z1.cross(z2)
             turned = middle @ vf.about(second_axis, m.tape[j.q + SECOND])
             return turned, p, z1 * v1 + z2 * v2, zero, turn_a, zero, turn_new, zero, turn_virtual, zero
 
@@ -71,21 +73,23 @@ class UniversalJoint(JointType):
             turn_new_bar: ti.template(), slide_new_bar: ti.template(), turn_virtual_bar: ti.template(),
             slide_virtual_bar: ti.template(),
         ):  # fmt: skip
-            """From the link inwards, each hinge as a revolute joint: w1 = z1 v1 and w2 = z2 v2 have, through w1 x w2, the
-            further adjoints w2 x turn_a_bar and turn_a_bar x w1."""
+            """From the link inwards, each hinge as a revolute joint. The acceleration has s z1 x z2 besides, with
+            s = (v1 v2' + v1' v2) / 2 and v' = v + ahead a."""
             h = m.reals[SceneConstants.dt]
             z1, z2 = vf.load(m.work, j.axes), vf.load(m.work, j.axes + DofWork.SIZE)
             v1, v2, a1, a2 = m.tape[j.v + FIRST], m.tape[j.v + SECOND], m.tape[j.a + FIRST], m.tape[j.a + SECOND]
             virtual1, virtual2 = m.work[j.virtual + FIRST], m.work[j.virtual + SECOND]
-            w1, w2 = z1 * v1, z2 * v2
-            w1_bar, w2_bar = turn_bar + w2.cross(turn_a_bar), turn_bar + turn_a_bar.cross(w1)
-            z1_bar = v1 * w1_bar + a1 * turn_a_bar + (v1 + h * a1) * turn_new_bar + virtual1 * turn_virtual_bar
-            z2_bar = v2 * w2_bar + a2 * turn_a_bar + (v2 + h * a2) * turn_new_bar + virtual2 * turn_virtual_bar
-            m.work[j.v_bar + FIRST] = m.work[j.v_bar + FIRST] + z1.dot(w1_bar + turn_new_bar)
-            m.work[j.v_bar + SECOND] = m.work[j.v_bar + SECOND] + z2.dot(w2_bar + turn_new_bar)
+            ahead1, ahead2 = v1 + j.ahead * a1, v2 + j.ahead * a2
+            s, s_bar = 0.5 * (v1 * ahead2 + ahead1 * v2), 0.5 * turn_a_bar.dot(z1.cross(z2))
+            z1_bar = v1 * turn_bar + a1 * turn_a_bar + (v1 + h * a1) * turn_new_bar + virtual1 * turn_virtual_bar
+            z2_bar = v2 * turn_bar + a2 * turn_a_bar + (v2 + h * a2) * turn_new_bar + virtual2 * turn_virtual_bar
+            z1_bar, z2_bar = z1_bar + s * z2.cross(turn_a_bar), z2_bar + s * turn_a_bar.cross(z1)
+            moved = turn_bar + turn_new_bar
+            m.work[j.v_bar + FIRST] = m.work[j.v_bar + FIRST] + z1.dot(moved) + s_bar * (v2 + ahead2)
+            m.work[j.v_bar + SECOND] = m.work[j.v_bar + SECOND] + z2.dot(moved) + s_bar * (v1 + ahead1)
             m.work[j.q_bar + SECOND] = m.work[j.q_bar + SECOND] + z2.dot(rotation_bar)
             middle_bar = rotation_bar + z2.cross(z2_bar)
             m.work[j.q_bar + FIRST] = m.work[j.q_bar + FIRST] + z1.dot(middle_bar)
-            return middle_bar + z1.cross(z1_bar), w1 + w2, vf.vec3(0.0, 0.0, 0.0)
+            return middle_bar + z1.cross(z1_bar)
 
         return motion, motion_adjoint

@@ -18,6 +18,7 @@ from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
     MAX_EVENTS,
+    PLANE,
     SPIN,
     Event,
     EventTape,
@@ -52,7 +53,6 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
     load = vf.load
     rounds = 30 if real == ti.f64 else 16  # of root finding
     close = 2.0**-52 if real == ti.f64 else 2.0**-23  # a root is as exact, as a share of h
-    on_surface = 2.0**-10  # points so near, in smoothing lengths, are on the surface
 
     @ti.func
     def geometries_of(m: ti.template(), at: ti.template(), pair):
@@ -65,16 +65,47 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
         return a, b, link_a, link_b, scale_a, m.inputs[rows.geometry_inputs(m, at, b) + GeometryInputs.scale]
 
     @ti.func
+    def sees_plane(m: ti.template(), place: ti.template()):
+        return m.integers[rows.geometry_indices(m, place.b) + GeometryIndices.distance] == PLANE
+
+    @ti.func
+    def view_of(m: ti.template(), place: ti.template(), a: ti.template(), frame_b):
+        """What places the points of geometry a that move: a plane's normal in the frame of a. Before other surfaces, whose
+        normal at a center the search does not ask for, wheels are as if they lay flat. a: `Body`."""
+        view = vf.vec3(0.0, 0.0, 1.0)
+        if sees_plane(m, place):
+            constants_a = rows.geometry_constants(m, place.a)
+            frame_a = a.rot @ vf.load_matrix(m.reals, constants_a + GeometryConstants.rotation)
+            view = frame_a.transpose() @ (frame_b @ view)
+        return view
+
+    @ti.func
+    def view_adjoint(m: ti.template(), place: ti.template(), point, a: ti.template(), frame_b, x_bar, radius_bar):
+        """Adjoint of the turn of body a by what places a point, from those of its place and its ball's radius; that of b is the
+        opposite. a: `Body`."""
+        turn_bar, row = vf.vec3(0.0, 0.0, 0.0), contact.points.point_row(m, point)
+        if sees_plane(m, place) and contact.points.moves(m, row):
+            view = view_of(m, place, a, frame_b)
+            own_bar = a.rot.transpose() @ (place.scale_a * x_bar)
+            view_bar, _slid_bar = contact.points.ball_adjoint(m, place.a, row, view, own_bar, place.scale_a * radius_bar)
+            constants_a = rows.geometry_constants(m, place.a)
+            frame_a = a.rot @ vf.load_matrix(m.reals, constants_a + GeometryConstants.rotation)
+            turn_bar = (frame_a @ view_bar).cross(frame_a @ view)
+        return turn_bar
+
+    @ti.func
     def gap(m: ti.template(), place: ti.template(), point, a: ti.template(), b: ti.template(), second: ti.template()):
         """Of a point of geometry a: its distance to b with gradient and Hessian in b's frame, where it is there, from link a's
-        origin and from that of geometry a, and the rotation of b's frame. a, b: `Body`."""
+        origin and from that of geometry a, its ball's radius at scale 1, and the rotation of b's frame. a, b: `Body`."""
         constants_a, constants_b = rows.geometry_constants(m, place.a), rows.geometry_constants(m, place.b)
-        from_center = a.rot @ contact.sample_point(m, point)
-        arm = a.rot @ load(m.reals, constants_a + GeometryConstants.position) + place.scale_a * from_center
         frame_b = b.rot @ vf.load_matrix(m.reals, constants_b + GeometryConstants.rotation)
+        row = contact.points.point_row(m, point)
+        own, radius = contact.points.ball(m, place.a, row, view_of(m, place, a, frame_b), contact.points.start())
+        from_center = a.rot @ own
+        arm = a.rot @ load(m.reals, constants_a + GeometryConstants.position) + place.scale_a * from_center
         y = frame_b.transpose() @ (a.p + arm - b.p - b.rot @ load(m.reals, constants_b + GeometryConstants.position))
         sdf, g, hessian = contact.distance(m, place.b, place.scale_b, y, second)
-        return sdf, g, hessian, y, arm, from_center, frame_b
+        return sdf, g, hessian, y, arm, from_center, radius, frame_b
 
     @ti.func
     def added_path(m: ti.template(), at: ti.template(), link, lever):
@@ -113,19 +144,18 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
         """Whether there is an event after the time ``clock``, that of the ``count`` events before: the first one's time, pair
         and point are written to the next record."""
         h, slow = m.reals[SceneConstants.dt], -m.reals[SceneConstants.event_speed]
-        near = ti.static(on_surface) * m.reals[SceneConstants.smoothing]
+        near = contact.skin(m)
         first, first_pair, first_point = h, -1, 0
         for pair in range(m.integers[Header.pairs]):
             if m.integers[rows.pair_indices(m, pair) + PairIndices.events] == 1:
                 a, b, link_a, link_b, scale_a, scale_b = geometries_of(m, at, pair)
                 place = ti.static(Touch(a, b, scale_a, scale_b))
-                radius = scale_a * m.reals[rows.geometry_constants(m, a) + GeometryConstants.point_radius]
                 q_a, start_v_a, since_a, last_a = flight.start(m, at, count, link_a)
                 q_b, start_v_b, since_b, last_b = flight.start(m, at, count, link_b)
                 flight_a = ti.static(Flight(link_a, q_a, start_v_a, since_a, last_a))
                 flight_b = ti.static(Flight(link_b, q_b, start_v_b, since_b, last_b))
                 begin = m.integers[rows.geometry_indices(m, a) + GeometryIndices.first_point]
-                point, end = -1, contact.end_point(m, a, b)
+                point, end = -1, contact.points.end_point(m, a, b)
                 # one loop over the points and the times at which they are looked at, so that the distance is compiled once
                 t, low, high = clock, clock, h
                 f_low = ti.cast(0.0, real)
@@ -142,7 +172,10 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
                         if not reachable(m, at, place, link_a, link_b, body_a, body_b, h - clock):
                             point = end
                     else:
-                        sdf, g, _hessian, _y, arm, _from_center, frame_b = gap(m, place, point, body_a, body_b, False)
+                        sdf, g, _hessian, _y, arm, _from_center, plain_radius, frame_b = gap(
+                            m, place, point, body_a, body_b, False
+                        )
+                        radius = scale_a * plain_radius
                         phi = sdf - radius
                         slope = frame_b @ g
                         n = slope / length(slope)
@@ -204,7 +237,6 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
         a, b, link_a, link_b, scale_a, scale_b = geometries_of(m, at, pair)
         place = ti.static(Touch(a, b, scale_a, scale_b))
         in_a, in_b = rows.geometry_inputs(m, at, a), rows.geometry_inputs(m, at, b)
-        radius = scale_a * m.reals[rows.geometry_constants(m, a) + GeometryConstants.point_radius]
         q_a, start_v_a, since_a, last_a = flight.start(m, at, count, link_a)
         q_b, start_v_b, since_b, last_b = flight.start(m, at, count, link_b)
         flight_a = ti.static(Flight(link_a, q_a, start_v_a, since_a, last_a))
@@ -213,7 +245,8 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
         rot_b, p_b, v_b, omega_b, extra_v_b, extra_omega_b = flight.body(m, at, flight_b, t)
         body_a = ti.static(Body(rot_a, p_a, v_a, omega_a, extra_v_a, extra_omega_a))
         body_b = ti.static(Body(rot_b, p_b, v_b, omega_b, extra_v_b, extra_omega_b))
-        _sdf, g, _hessian, _y, arm, _from_center, frame_b = gap(m, place, point, body_a, body_b, False)
+        _sdf, g, _hessian, _y, arm, _from_center, plain_radius, frame_b = gap(m, place, point, body_a, body_b, False)
+        radius = scale_a * plain_radius
         n = frame_b @ (g / length(g))
         arm_a = arm - radius * n
         arm_b = p_a + arm_a - p_b
@@ -264,7 +297,7 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
                 p, Q, v, w = flight.flown(m, at, from_q, from_v, flight.acceleration_at(m, at, i), h - since)
                 flight.put(m, new_q, new_v, p, Q, v, w)
             else:
-                joints.integrate(m, at, i)
+                joints.integrate(m, at, i, h)
 
     @ti.func
     def integrate_adjoint(m: ti.template(), at: ti.template()):
@@ -288,7 +321,7 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
                     vf.load_quaternion(m.work, q_bar + FreeState.quaternion), velocity_bar, spin_bar,
                 )  # fmt: skip
             else:
-                joints.integrate_adjoint(m, at, i)
+                joints.integrate_adjoint(m, at, i, h)
         for back in range(count):
             strike_adjoint(m, at, count - 1 - back)
 
@@ -301,8 +334,6 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
         a, b, link_a, link_b, scale_a, scale_b = geometries_of(m, at, pair)
         place = ti.static(Touch(a, b, scale_a, scale_b))
         in_a, in_b = rows.geometry_inputs(m, at, a), rows.geometry_inputs(m, at, b)
-        plain_radius = m.reals[rows.geometry_constants(m, a) + GeometryConstants.point_radius]
-        radius = scale_a * plain_radius
         q_a, start_v_a, since_a, last_a = flight.start(m, at, number, link_a)
         q_b, start_v_b, since_b, last_b = flight.start(m, at, number, link_b)
         flight_a = ti.static(Flight(link_a, q_a, start_v_a, since_a, last_a))
@@ -311,7 +342,8 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
         rot_b, p_b, v_b, omega_b, extra_v_b, extra_omega_b = flight.body(m, at, flight_b, t)
         body_a = ti.static(Body(rot_a, p_a, v_a, omega_a, extra_v_a, extra_omega_a))
         body_b = ti.static(Body(rot_b, p_b, v_b, omega_b, extra_v_b, extra_omega_b))
-        sdf, g, hessian, y, arm, from_center, frame_b = gap(m, place, point, body_a, body_b, True)
+        sdf, g, hessian, y, arm, from_center, plain_radius, frame_b = gap(m, place, point, body_a, body_b, True)
+        radius = scale_a * plain_radius
         steep = length(g)
         n_local = g / steep
         n, slope = frame_b @ n_local, frame_b @ g
@@ -343,11 +375,13 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
         bend, y_bar = contact.surface_adjoint(frame_b, n_local, g, steep, hessian, n_bar, ti.cast(0.0, real))
         x_bar = x_bar + y_bar
         reach = p_a + arm - p_b
-        pa_bar, theta_a = pa_bar + x_bar, theta_a + arm.cross(x_bar)
-        pb_bar, theta_b = pb_bar - y_bar, theta_b + n.cross(n_bar) + y_bar.cross(reach)
+        viewed = view_adjoint(m, place, point, body_a, frame_b, x_bar, radius_bar)
+        pa_bar, theta_a = pa_bar + x_bar, theta_a + arm.cross(x_bar) + viewed
+        pb_bar, theta_b = pb_bar - y_bar, theta_b + n.cross(n_bar) + y_bar.cross(reach) - viewed
         # the time of the impact: the gap has the derivatives slope and moment_a by place and turn of a, -slope and moment_b of
         # b
-        moment_a, moment_b = arm.cross(slope), slope.cross(reach)
+        viewed = view_adjoint(m, place, point, body_a, frame_b, slope, ti.cast(-1.0, real))
+        moment_a, moment_b = arm.cross(slope) + viewed, slope.cross(reach) - viewed
         along_a, ta_bar = flight.time_adjoint(m, at, flight_a, t, rot_a, slope, moment_a, pa_bar, theta_a, va_bar, wa_bar)
         along_b, tb_bar = flight.time_adjoint(
             m, at, flight_b, t, rot_b, -1.0 * slope, moment_b, pb_bar, theta_b, vb_bar, wb_bar

@@ -1,10 +1,11 @@
 """Event mode: the flight of free bodies through a substep, in pieces between their events; forward beside adjoint.
 
-The acceleration a is found once for the substep. With the gravity g, a body that was last struck at t0 has at t0 + tau
+The acceleration a is found once for the substep. With what gravity and the external force alone would give,
+g = gravity + F / m, a body that was last struck at t0 has at t0 + tau
 
     v = v0 + tau a,   x = x0 + tau (v0 + h (a - f g) / 2) + tau^2 a / 2,   Q = Q0 exp(tau (w0 + h alpha / 2) + tau^2 alpha / 2)
 
-where f is the share of gravity with which it falls: x^2 (3 - 2 x) of x = a.g / g^2 cut to 0 to 1. Without events, tau = h, that
+where f is the share of g with which it moves: x^2 (3 - 2 x) of x = a.g / g^2 cut to 0 to 1. Without events, tau = h, that
 is x0 + h v+ - h^2 f g / 2: exact in free fall (f = 1), and for what contact carries (f = 0) the semi-implicit rule, which is
 stable in stiff contact where the trapezoid rule is not. Pieces put together are the whole: an impact that changes nothing
 changes nothing. Every body flies by itself, undisturbed by others' events.
@@ -20,10 +21,12 @@ from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
 from diffsim.rigid.joints import FREE
+from diffsim.rigid.kernels.external_wrenches import wrench_stage
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
     SPIN,
+    DofIndices,
     Event,
     EventTape,
     FreeState,
@@ -57,7 +60,7 @@ class Body(NamedTuple):
 
 def flight_stage(real) -> SimpleNamespace:
     """Flights of links."""
-    vf, rows = vector_functions(real), model_rows()
+    vf, rows, external = vector_functions(real), model_rows(), wrench_stage(real)
     vec3, mat3, load, store, add = vf.vec3, vf.mat3, vf.load, vf.store, vf.add
     weightless = 1e-20  # (m/s^2)^2
 
@@ -87,8 +90,20 @@ def flight_stage(real) -> SimpleNamespace:
         return q_at, v_at, since, last
 
     @ti.func
+    def pull(m: ti.template(), at: ti.template(), a_at):
+        """Acceleration of a free body, whose own stands at ``a_at``, by gravity and its external force alone."""
+        link = m.integers[rows.dof_indices(m, a_at - at.a) + DofIndices.link]
+        return load(m.inputs, at.inputs + WorldInputs.gravity) + external.acceleration(m, at, link)
+
+    @ti.func
+    def pull_adjoint(m: ti.template(), at: ti.template(), link, g_bar):
+        """Adds to the adjoints of gravity, and of the link's external force and mass."""
+        add(m.inputs_bar, at.inputs + WorldInputs.gravity, g_bar)
+        external.acceleration_adjoint(m, at, link, g_bar)
+
+    @ti.func
     def falling(a, g):
-        """The share f of gravity with which a body falls, and its derivatives by a and g: f'(x) = 6 x (1 - x), and
+        """The share f of g with which a body falls, and its derivatives by a and g: f'(x) = 6 x (1 - x), and
         dx = (g.da + (a - 2 x g).dg) / g^2."""
         g2 = ti.max(g.dot(g), ti.static(weightless))
         x = ti.min(ti.max(a.dot(g) / g2, ti.cast(0.0, real)), ti.cast(1.0, real))
@@ -100,7 +115,7 @@ def flight_stage(real) -> SimpleNamespace:
         """Velocity and spin with which the path starts, acceleration and that of the spin."""
         half = 0.5 * m.reals[SceneConstants.dt]
         a, alpha = load(m.tape, a_at), load(m.tape, a_at + SPIN)
-        g = load(m.inputs, at.inputs + WorldInputs.gravity)
+        g = pull(m, at, a_at)
         share, _by_a, _by_g = falling(a, g)
         return load(m.tape, v_at) + half * (a - share * g), load(m.tape, v_at + SPIN) + half * alpha, a, alpha
 
@@ -151,14 +166,14 @@ def flight_stage(real) -> SimpleNamespace:
     @ti.func
     def adjoint_of_start(m: ti.template(), at: ti.template(), link, tau, p_bar, Q0_bar, v_bar, spin_bar, turn_bar):
         """From the adjoints of position, velocity, spin and turn after ``tau``, and of the quaternion at the start: those of
-        position, quaternion, velocity and spin at the start are set; those of the accelerations and of gravity are added to.
+        position, quaternion, velocity and spin at the start are set; those of the accelerations and of g are added to.
 
         x by a is tau (h + tau) / 2, and by f it is -h tau g / 2, where f depends on a and g."""
         h, indices = m.reals[SceneConstants.dt], rows.link_indices(m, link)
         k = m.integers[indices + LinkIndices.dof]
         q_bar_at, v_bar_at, a_bar_at = at.q_bar + m.integers[indices + LinkIndices.coordinate], at.v_bar + k, at.vector + k
         share = 0.5 * tau * (h + tau)
-        g = load(m.inputs, at.inputs + WorldInputs.gravity)
+        g = pull(m, at, at.a + k)
         fall, by_a, by_g = falling(load(m.tape, at.a + k), g)
         fall_bar = (-0.5 * h * tau) * g.dot(p_bar)
         store(m.work, q_bar_at, p_bar)
@@ -168,7 +183,7 @@ def flight_stage(real) -> SimpleNamespace:
         store(m.work, v_bar_at + SPIN, spin_bar + tau * turn_bar)
         add(m.work, a_bar_at, tau * v_bar + share * p_bar + fall_bar * by_a)
         add(m.work, a_bar_at + SPIN, tau * spin_bar + share * turn_bar)
-        add(m.inputs_bar, at.inputs + WorldInputs.gravity, (-0.5 * h * tau * fall) * p_bar + fall_bar * by_g)
+        pull_adjoint(m, at, link, (-0.5 * h * tau * fall) * p_bar + fall_bar * by_g)
 
     @ti.func
     def state_bars(m: ti.template(), at: ti.template(), link):

@@ -13,8 +13,8 @@ from diffsim.rigid.rigid_records import Header, LinkIndices, SceneConstants
 
 
 def joint_functions(real, kinds) -> SimpleNamespace:
-    """``types``: number, motion and motion_adjoint of those of the kinds that have some; ``integrate`` and
-    ``integrate_adjoint`` of the joint of a link; and what they and the links' kinematics have in common for quaternions."""
+    """``types``: number, motion and motion_adjoint of those of the kinds that have some; ``drift`` of all joints, ``integrate``
+    of the joint of a link, and their adjoints; and what they and the links' kinematics have in common for quaternions."""
     rows, rotations = model_rows(), rotation_coordinates(real)
     types, integrations = [], []
     for number, kind in enumerate(kinds):
@@ -48,57 +48,78 @@ def joint_functions(real, kinds) -> SimpleNamespace:
         return kind, qi, k, rows.end_dof(m, i) - k
 
     @ti.func
-    def integrate(m: ti.template(), at: ti.template(), i):
-        """From q and v of link ``i``'s joint to v+ = v + h a and q+ = q (+) h v+ in the row ``at.new``, which may be the same:
-        for plain numbers (+) is the sum."""
-        h = m.reals[SceneConstants.dt]
+    def move(m: ti.template(), i, from_q, v, to_q, duration):
+        """The coordinates of link ``i``'s joint, from the row of coordinates at ``from_q`` to that at ``to_q``, which may be
+        the same, in so many seconds with the velocities in the row ``v``: plain numbers q become q + duration v."""
         kind, qi, k, dofs = joint_rows(m, i)
         rotates, first_q, first_k = quaternion_part(kind)
-        q, v, a, new_q, new_v = at.q + qi, at.v + k, at.a + k, at.new + qi, at.new + m.integers[Header.coordinates] + k
+        q, rates, moved = from_q + qi, v + k, to_q + qi
         numbers = dofs - 3 * rotates
+        j = ti.static(JointPlace(None, q, rates, None, None, None, None, None, None, moved))
         for own in ti.static(integrations):
             if kind == own.number:
                 numbers = 0
-        for n in range(dofs):
-            m.tape[new_v + n] = m.tape[v + n] + h * m.tape[a + n]
-            if n < numbers:
-                m.tape[new_q + n] = m.tape[q + n] + h * m.tape[new_v + n]
+                own.integrate(m, j, duration)
+        for n in range(numbers):
+            m.tape[moved + n] = m.tape[q + n] + duration * m.tape[rates + n]
         if rotates == 1:
-            turn_q, turn_v, turn_a, turned_q, turned_v = q + first_q, v + first_k, a + first_k, new_q + first_q, new_v + first_k
-            rotations.integrate(
-                m, ti.static(JointPlace(None, turn_q, turn_v, turn_a, None, None, None, None, None, turned_q, turned_v))
-            )
-        j = ti.static(JointPlace(None, q, v, a, None, None, None, None, None, new_q, new_v))
-        for own in ti.static(integrations):
-            if kind == own.number:
-                own.integrate(m, j)
+            turn_q, turn_v, turned_q = q + first_q, rates + first_k, moved + first_q
+            turning = ti.static(JointPlace(None, turn_q, turn_v, None, None, None, None, None, None, turned_q))
+            rotations.integrate(m, turning, duration)
 
     @ti.func
-    def integrate_adjoint(m: ti.template(), at: ti.template(), i):
+    def move_adjoint(m: ti.template(), at: ti.template(), i, from_q, v, duration):
+        """The adjoint of the coordinates of link ``i``'s joint after `move` to that before it, in place; that of the velocities
+        is added to."""
+        kind, qi, k, dofs = joint_rows(m, i)
+        rotates, first_q, first_k = quaternion_part(kind)
+        q, rates, q_bar, v_bar = from_q + qi, v + k, at.q_bar + qi, at.v_bar + k
+        if rotates == 1:
+            turn_q, turn_v, turn_q_bar, turn_v_bar = q + first_q, rates + first_k, q_bar + first_q, v_bar + first_k
+            turning = ti.static(JointPlace(None, turn_q, turn_v, None, None, None, None, turn_q_bar, turn_v_bar))
+            rotations.integrate_adjoint(m, turning, duration)
+        numbers = dofs - 3 * rotates
+        j = ti.static(JointPlace(None, q, rates, None, None, None, None, q_bar, v_bar))
+        for own in ti.static(integrations):
+            if kind == own.number:
+                numbers = 0
+                own.integrate_adjoint(m, j, duration)
+        for n in range(numbers):
+            m.work[v_bar + n] = m.work[v_bar + n] + duration * m.work[q_bar + n]
+
+    @ti.func
+    def drift(m: ti.template(), at: ti.template()):
+        """From the coordinates at the start of the substep to those in its middle, with the velocities at the start."""
+        for i in range(1, m.integers[Header.links]):
+            move(m, i, at.start, at.v, at.q, 0.5 * m.reals[SceneConstants.dt])
+
+    @ti.func
+    def drift_adjoint(m: ti.template(), at: ti.template()):
+        for i in range(1, m.integers[Header.links]):
+            move_adjoint(m, at, i, at.start, at.v, 0.5 * m.reals[SceneConstants.dt])
+
+    @ti.func
+    def integrate(m: ti.template(), at: ti.template(), i, duration):
+        """Of link ``i``'s joint v+ = v + h a, and from the coordinates at which the forces acted to those after so many seconds
+        with v+, in the row ``at.new``, which may be that of the start."""
+        h = m.reals[SceneConstants.dt]
+        _kind, _qi, k, dofs = joint_rows(m, i)
+        new_v = at.new + m.integers[Header.coordinates]
+        for n in range(k, k + dofs):
+            m.tape[new_v + n] = m.tape[at.v + n] + h * m.tape[at.a + n]
+        move(m, i, at.q, new_v, at.new, duration)
+
+    @ti.func
+    def integrate_adjoint(m: ti.template(), at: ti.template(), i, duration):
         """Adjoints of q+ and v+ of link ``i``'s joint to those of q and, as a whole, of v+, in place; that of a, h times the
         latter, is set in ``at.vector``."""
         h = m.reals[SceneConstants.dt]
-        kind, qi, k, dofs = joint_rows(m, i)
-        rotates, first_q, first_k = quaternion_part(kind)
-        q, v, a, q_bar, v_bar = at.q + qi, at.v + k, at.a + k, at.q_bar + qi, at.v_bar + k
-        if rotates == 1:
-            turn_q, turn_v, turn_a = q + first_q, v + first_k, a + first_k
-            turn_q_bar, turn_v_bar = q_bar + first_q, v_bar + first_k
-            rotations.integrate_adjoint(
-                m, ti.static(JointPlace(None, turn_q, turn_v, turn_a, None, None, None, turn_q_bar, turn_v_bar))
-            )
-        numbers = dofs - 3 * rotates
-        j = ti.static(JointPlace(None, q, v, a, None, None, None, q_bar, v_bar))
-        for own in ti.static(integrations):
-            if kind == own.number:
-                numbers = 0
-                own.integrate_adjoint(m, j)
-        for n in range(dofs):
-            if n < numbers:
-                m.work[v_bar + n] = m.work[v_bar + n] + h * m.work[q_bar + n]
-            m.work[at.vector + k + n] = h * m.work[v_bar + n]
+        _kind, _qi, k, dofs = joint_rows(m, i)
+        move_adjoint(m, at, i, at.q, at.new + m.integers[Header.coordinates], duration)
+        for n in range(k, k + dofs):
+            m.work[at.vector + n] = h * m.work[at.v_bar + n]
 
     return SimpleNamespace(
-        types=types, rotations=rotations, quaternion_part=quaternion_part, integrate=integrate,
-        integrate_adjoint=integrate_adjoint,
+        types=types, rotations=rotations, quaternion_part=quaternion_part, drift=drift, drift_adjoint=drift_adjoint,
+        integrate=integrate, integrate_adjoint=integrate_adjoint,
     )  # fmt: skip

@@ -1,4 +1,5 @@
-"""Forces in the joints' own coordinates: actuators, damping, dry friction, springs, limits; forward beside adjoint.
+"""Forces in the joints' own coordinates: actuators, damping, springs, limits; forward beside adjoint. Dry friction is in
+`contact_newton`.
 
 Limits and springs act on the coordinates that are plain numbers, each with its dof as rate. The law of a limit is that of
 contact (docs/rigid.md) without restitution, its gap the coordinate's distance from the limit.
@@ -65,14 +66,12 @@ def joint_stage(real) -> SimpleNamespace:
     def forces(m: ti.template(), at: ti.template()):
         """Added to the right-hand side, and what depends on the new velocities to the matrix."""
         h, s = m.reals[SceneConstants.dt], m.reals[SceneConstants.restitution_speed]
-        eps = m.reals[SceneConstants.slip_speed]
         dofs = m.integers[Header.dofs]
         for k in range(dofs):
             indices, constants = rows.dof_indices(m, k), dof_constants(m, k)
             joint = rows.link_inputs(m, at, m.integers[indices + DofIndices.link])
             v = m.tape[at.v + k]
             resistance = m.inputs[joint + LinkInputs.damping]
-            resistance = resistance + m.inputs[joint + LinkInputs.friction_loss] / ti.sqrt(v * v + eps * eps)
             force = ti.cast(0.0, real)
             qi = m.integers[indices + DofIndices.coordinate]
             if qi >= 0:
@@ -113,20 +112,15 @@ def joint_stage(real) -> SimpleNamespace:
     def forces_adjoint(m: ti.template(), at: ti.template()):
         """Adjoint of the forces' power under the virtual velocity, at constant a.
 
-        Of a dof under the virtual rate lam that is lam (force - resistance v+), with v+ = v + h a and
-        resistance = damping + loss g + D, where g = 1 / sqrt(v^2 + eps^2), so dg = -v g^3 dv."""
+        Of a dof under the virtual rate lam that is lam (force - resistance v+), with v+ = v + h a and resistance = damping + D."""
         h, s = m.reals[SceneConstants.dt], m.reals[SceneConstants.restitution_speed]
-        eps = m.reals[SceneConstants.slip_speed]
         for k in range(m.integers[Header.dofs]):
             indices, constants = rows.dof_indices(m, k), dof_constants(m, k)
             joint = rows.link_inputs(m, at, m.integers[indices + DofIndices.link])
             v, lam = m.tape[at.v + k], m.work[at.vector + k]
             new = v + h * m.tape[at.a + k]
-            g = 1.0 / ti.sqrt(v * v + eps * eps)
-            loss = m.inputs[joint + LinkInputs.friction_loss]
-            v_bar = -lam * (m.inputs[joint + LinkInputs.damping] + loss * g - loss * new * v * g * g * g)
+            v_bar = -lam * m.inputs[joint + LinkInputs.damping]
             subtract(m, joint + LinkInputs.damping, new * lam)
-            subtract(m, joint + LinkInputs.friction_loss, new * g * lam)
             qi = m.integers[indices + DofIndices.coordinate]
             if qi >= 0:
                 q, d, zero = m.tape[at.q + qi], m.reals[constants + DofConstants.limit_smoothing], ti.cast(0.0, real)

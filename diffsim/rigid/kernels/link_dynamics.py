@@ -1,15 +1,34 @@
-"""The equations of motion M a + c = tau: bias forces and mass matrix down and up the tree; and the adjoint of their power."""
+"""The equations of motion M a + c = tau: bias forces and mass matrix down and up the tree; and the adjoint of their power.
+
+The bias is polarised: c(v, v+) with v+ = v + h a, bilinear, symmetric, and c(v, v) = c(v); so M a + c(v, v + h a) = M a + c(v)
++ h C a with C w = c(v, w). A particle of the mass that moves with u(v) has, if all else lasts, the acceleration
+(du(v')/dt along v + du(v)/dt along v') / 2, hence C = sum over the mass of J^T dJ/dt, with J its Jacobian and axes that turn as
+`DofWork` says. With psi the motion (angular z, linear s) of a composite body of mass m, moment h, inertia I, momentum p and
+flux G per unit of a dof, and psi' its rate (Echeandia and Wensing 2021),
+
+    C_ij = psi_i . (I6 psi'_j + B psi_j),    C_ji = psi'_i . I6 psi_j + psi_i . B^T psi_j     for i an ancestor of j
+    B (z, s) = (torque tr(G) z - G z, force -p x z)
+
+as sum over the mass of r x (z x u) is tr(G) z - G z with the flux G = sum of u r^T, and that of z x u is z x p.
+"""
 
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
 
 from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
+from diffsim.rigid.kernels.external_wrenches import wrench_stage
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import ENTRIES, vector_functions
 from diffsim.rigid.rigid_records import (
+    MOTION,
+    MOTION_BAR,
+    NEW_MOTION,
+    NEW_MOTION_BAR,
     SCREW,
+    SLIDE,
     TURN,
     DofIndices,
     DofWork,
@@ -18,14 +37,29 @@ from diffsim.rigid.rigid_records import (
     LinkForward,
     LinkIndices,
     LinkInputs,
+    LinkWork,
+    SceneConstants,
     Wrench,
 )
 
 
-def dynamics_stage(real, *, screws: bool) -> SimpleNamespace:
-    """``equations`` and ``power_adjoint``; with or without the code for dofs that turn and slide at once."""
-    vf, rows = vector_functions(real), model_rows()
+class UnitWrenches(NamedTuple):
+    """What a composite body of the chosen dof, h C included, asks of others: `dynamics_stage.entries`."""
+
+    f: Any  # force and torque of M
+    n: Any
+    f_later: Any  # and of M + h C above the diagonal
+    n_later: Any
+    n_turned: Any  # h B^T
+
+
+def dynamics_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
+    """``equations`` and ``power_adjoint``; with or without the code for dofs that turn and slide at once, and with
+    polarised bias forces or those at v."""
+    vf, rows, external = vector_functions(real), model_rows(), wrench_stage(real)
     load, store, add = vf.load, vf.store, vf.add
+    # where the other factor of products of velocities stands, and its adjoint
+    omega_ahead, omega_ahead_bar = (NEW_MOTION[0], NEW_MOTION_BAR[0]) if polarised else (MOTION[0], MOTION_BAR[0])
 
     @ti.func
     def bias(m: ti.template(), at: ti.template(), i, loaded: ti.template()):
@@ -53,6 +87,15 @@ def dynamics_stage(real, *, screws: bool) -> SimpleNamespace:
             i1, i2 = ti.static(ENTRIES[c])
             entry = inertia[i1, i2] + mass * (ti.static(1.0 if c < 3 else 0.0) * rho2 - rho[i1] * rho[i2])
             m.work[block + ti.static(LinkForward.inertia + c)] = entry
+        if ti.static(polarised):
+            # about the centre of mass sum of (omega x r) r^T is [omega]x S with S = tr(I) / 2 - I
+            p = mass * (load(m.work, block + LinkWork.velocity) + omega.cross(rho))
+            store(m.work, block + LinkForward.momentum, p)
+            half = 0.5 * inertia.trace()
+            for c in ti.static(range(3)):
+                column = omega.cross(vf.vec3(*[ti.static(1.0 if r == c else 0.0) * half - inertia[r, c] for r in range(3)]))
+                for r in ti.static(range(3)):
+                    m.work[block + ti.static(LinkForward.flux + 3 * r + c)] = column[r] + p[r] * rho[c]
 
     @ti.func
     def power(m: ti.template(), at: ti.template(), k, f, n):
@@ -68,15 +111,39 @@ def dynamics_stage(real, *, screws: bool) -> SimpleNamespace:
         return along
 
     @ti.func
+    def entries(m: ti.template(), at: ti.template(), k, other, unit: ti.template()):
+        """Of dof ``k`` and one of its own link or an ancestor: below the diagonal, and by how much more above it. ``unit``:
+        `UnitWrenches` about the origin of the other's link."""
+        dofs, low = m.integers[Header.dofs], ti.cast(0.0, real)
+        if ti.static(polarised):
+            axes, motion = rows.dof_work(m, at, other), m.integers[rows.dof_indices(m, other) + DofIndices.motion]
+            z, up = load(m.work, axes + DofWork.axis), ti.cast(0.0, real)
+            low = load(m.work, axes + DofWork.later_linear).dot(unit.f)
+            if motion == SLIDE:
+                up = z.dot(unit.f_later)
+            else:
+                up = z.dot(unit.n_later)
+                low = low + load(m.work, axes + DofWork.later_angular).dot(unit.n) + z.dot(unit.n_turned)
+            if ti.static(screws):  # noqa: SIM102, the compiler's if and the kernel's
+                if motion == SCREW:
+                    up = up + load(m.work, axes + DofWork.slide).dot(unit.f_later)
+            m.tape[at.matrix + other * dofs + k] = up - low
+        else:
+            low = power(m, at, other, unit.f, unit.n)
+        m.tape[at.matrix + k * dofs + other] = low
+
+    @ti.func
     def equations(m: ti.template(), at: ti.template(), loaded: ti.template()):
-        """The mass matrix with armatures (lower triangle, rows of the number of dofs; composite rigid bodies) and -c
-        (recursive Newton-Euler), gravity included (Featherstone 2008, chapters 5 and 6); if ``loaded``, with the external
-        wrenches on the links."""
+        """The matrix M + h C with armatures (its lower triangle and, above the diagonal, by how much the entry exceeds its mirror
+        image; composite rigid bodies) and -c (recursive Newton-Euler), gravity and external wrenches included (Featherstone 2008,
+        chapters 5 and 6); if ``loaded``, also those of contact with soft bodies."""
+        h = m.reals[SceneConstants.dt]
         links, dofs = m.integers[Header.links], m.integers[Header.dofs]
         for k in range(dofs * dofs):
             m.tape[at.matrix + k] = 0.0
         for i in range(1, links):
             bias(m, at, i, loaded)
+        external.act(m, at)
         for reverse in range(1, links):
             i = links - reverse
             link, block = rows.link_indices(m, i), rows.link_block(at, i)
@@ -97,9 +164,26 @@ def dynamics_stage(real, *, screws: bool) -> SimpleNamespace:
                     if motion == SCREW:
                         slide = load(m.work, axes + DofWork.slide)
                         f, n = mass * slide + z.cross(moment), moment.cross(slide) + inertia @ z
+                f_later, n_later, n_turned = f, n, n
+                if ti.static(polarised):
+                    angular, linear = load(m.work, axes + DofWork.later_angular), load(m.work, axes + DofWork.later_linear)
+                    momentum = load(m.work, block + LinkForward.momentum)
+                    flux = vf.load_matrix(m.work, block + LinkForward.flux)
+                    f_later, n_later = mass * linear + angular.cross(moment), moment.cross(linear) + inertia @ angular
+                    if motion == SLIDE:
+                        n_turned = h * momentum.cross(z)
+                    else:
+                        whole = flux.trace() * z
+                        f_later = f_later + h * z.cross(momentum)
+                        n_later = n_later + h * (whole - flux @ z)
+                        n_turned = h * (whole - flux.transpose() @ z)
+                    if ti.static(screws):  # noqa: SIM102, the compiler's if and the kernel's
+                        if motion == SCREW:
+                            n_turned = n_turned + h * momentum.cross(load(m.work, axes + DofWork.slide))
                 m.work[at.vector + k] = -power(m, at, k, f_bias, n_bias)
+                unit = ti.static(UnitWrenches(f, n, f_later, n_later, n_turned))
                 for other in range(first, k + 1):
-                    m.tape[at.matrix + k * dofs + other] = power(m, at, other, f, n)
+                    entries(m, at, k, other, unit)
                 diagonal = at.matrix + k * dofs + k
                 m.tape[diagonal] = m.tape[diagonal] + m.inputs[rows.link_inputs(m, at, i) + LinkInputs.armature]
                 # the same wrench, seen by the dofs of the ancestors
@@ -107,10 +191,12 @@ def dynamics_stage(real, *, screws: bool) -> SimpleNamespace:
                 while ancestor > 0:
                     ancestor_p = load(m.work, rows.link_block(at, ancestor) + LinkForward.position)
                     n = n + (point - ancestor_p).cross(f)
+                    if ti.static(polarised):
+                        n_later = n_later + (point - ancestor_p).cross(f_later)
                     point = ancestor_p
                     row = rows.link_indices(m, ancestor)
                     for other in range(m.integers[row + LinkIndices.dof], rows.end_dof(m, ancestor)):
-                        m.tape[at.matrix + k * dofs + other] = power(m, at, other, f, n)
+                        entries(m, at, k, other, unit)
                     ancestor = m.integers[row + LinkIndices.parent]
             if parent > 0:
                 up = rows.link_block(at, parent)
@@ -119,6 +205,12 @@ def dynamics_stage(real, *, screws: bool) -> SimpleNamespace:
                 add(m.work, up + LinkForward.torque, n_bias + r.cross(f_bias))
                 m.work[up + LinkForward.mass] = m.work[up + LinkForward.mass] + mass
                 add(m.work, up + LinkForward.moment, moment + mass * r)
+                if ti.static(polarised):
+                    momentum = load(m.work, block + LinkForward.momentum)
+                    add(m.work, up + LinkForward.momentum, momentum)
+                    for c, d in ti.static(ti.ndrange(3, 3)):
+                        entry = ti.static(LinkForward.flux + 3 * c + d)
+                        m.work[up + entry] = m.work[up + entry] + m.work[block + entry] + momentum[c] * r[d]
                 trace = 2.0 * r.dot(moment) + mass * r.dot(r)
                 for c in ti.static(range(6)):
                     i1, i2 = ti.static(ENTRIES[c])
@@ -135,7 +227,8 @@ def dynamics_stage(real, *, screws: bool) -> SimpleNamespace:
         link's virtual motion.
 
         That power is m a_c . w_c + (I alpha) . eta + (omega x I omega) . eta, with the accelerations a_c and virtual velocities
-        w_c of the centres of mass; the last term is (I omega) . (eta x omega)."""
+        w_c of the centres of mass; the last term is (I omega) . (eta x omega). Of a product of velocities one factor is at v,
+        the other (..._ahead) at v + h a, as `polarised` says; the form is symmetric in them."""
         for k in range(m.integers[Header.dofs]):
             i = m.integers[rows.dof_indices(m, k) + DofIndices.link]
             armature = rows.link_inputs(m, at, i) + LinkInputs.armature
@@ -150,40 +243,55 @@ def dynamics_stage(real, *, screws: bool) -> SimpleNamespace:
             eta = load(m.work, block + LinkAdjoint.virtual_angular_velocity)
             inertia = rot @ vf.symmetric(m.inputs, own + LinkInputs.inertia) @ rot.transpose()
             # m a_c . w_c
-            swirl = omega.cross(rho)
-            a_c = load(m.work, block + LinkAdjoint.acceleration) + alpha.cross(rho) + omega.cross(swirl)
+            ahead = load(m.work, block + omega_ahead)
+            swirl, swirl_ahead = omega.cross(rho), ahead.cross(rho)
+            a_c = load(m.work, block + LinkAdjoint.acceleration) + alpha.cross(rho)
+            a_c = a_c + 0.5 * (omega.cross(swirl_ahead) + ahead.cross(swirl))
             w_c = load(m.work, block + LinkAdjoint.virtual_velocity) + eta.cross(rho)
             a_c_bar, w_c_bar = -mass * w_c, -mass * a_c
-            swirl_bar = a_c_bar.cross(omega)
-            rho_bar = w_c_bar.cross(eta) + a_c_bar.cross(alpha) + swirl_bar.cross(omega)
-            # (I alpha) . eta + (I omega) . y with y = eta x omega
-            y = eta.cross(omega)
-            y_bar = -1.0 * (inertia @ omega)
-            I_alpha, I_eta, I_y = inertia @ alpha, inertia @ eta, inertia @ y
-            turned = I_alpha.cross(eta) + I_eta.cross(alpha) + I_y.cross(omega) - y_bar.cross(y)
+            swirl_bar, swirl_ahead_bar = 0.5 * a_c_bar.cross(ahead), 0.5 * a_c_bar.cross(omega)
+            rho_bar = w_c_bar.cross(eta) + a_c_bar.cross(alpha) + swirl_bar.cross(omega) + swirl_ahead_bar.cross(ahead)
+            # (I alpha) . eta + ((I omega_ahead) . y + (I omega) . y_ahead) / 2 with y = eta x omega
+            y, y_ahead = eta.cross(omega), eta.cross(ahead)
+            y_bar, y_ahead_bar = -0.5 * (inertia @ ahead), -0.5 * (inertia @ omega)
+            I_alpha, I_eta, I_y, I_y_ahead = inertia @ alpha, inertia @ eta, inertia @ y, inertia @ y_ahead
+            turned = (
+                I_alpha.cross(eta) + I_eta.cross(alpha) + 0.5 * (I_y.cross(ahead) + I_y_ahead.cross(omega))
+                - y_bar.cross(y) - y_ahead_bar.cross(y_ahead)
+            )  # fmt: skip
             if ti.static(loaded):
                 wrench = at.wrenches + Wrench.SIZE * i
                 add(m.work, block + LinkAdjoint.virtual_velocity_bar, load(m.tape, wrench + Wrench.force))
                 add(m.work, block + LinkAdjoint.virtual_angular_velocity_bar, load(m.tape, wrench + Wrench.torque))
             add(m.work, block + LinkAdjoint.virtual_velocity_bar, w_c_bar)
             add(m.work, block + LinkAdjoint.acceleration_bar, a_c_bar)
-            add(m.work, block + LinkAdjoint.virtual_angular_velocity_bar, rho.cross(w_c_bar) - I_alpha + omega.cross(y_bar))
+            add(
+                m.work, block + LinkAdjoint.virtual_angular_velocity_bar,
+                rho.cross(w_c_bar) - I_alpha + omega.cross(y_bar) + ahead.cross(y_ahead_bar),
+            )  # fmt: skip
             add(m.work, block + LinkAdjoint.angular_acceleration_bar, rho.cross(a_c_bar) - I_eta)
             add(
                 m.work, block + LinkAdjoint.angular_velocity_bar,
-                swirl.cross(a_c_bar) + rho.cross(swirl_bar) - I_y + y_bar.cross(eta),
+                0.5 * swirl_ahead.cross(a_c_bar) + rho.cross(swirl_bar) - 0.5 * I_y_ahead + y_bar.cross(eta),
+            )  # fmt: skip
+            add(
+                m.work, block + omega_ahead_bar,
+                0.5 * swirl.cross(a_c_bar) + rho.cross(swirl_ahead_bar) - 0.5 * I_y + y_ahead_bar.cross(eta),
             )  # fmt: skip
             add(m.work, block + LinkAdjoint.rotation_bar, rho.cross(rho_bar) - turned)
             m.inputs_bar[own + LinkInputs.mass] = m.inputs_bar[own + LinkInputs.mass] - a_c.dot(w_c)
             add(m.inputs_bar, own + LinkInputs.center, rot.transpose() @ rho_bar)
             # in the link's axes
-            al, et, om, yl = rot.transpose() @ alpha, rot.transpose() @ eta, rot.transpose() @ omega, rot.transpose() @ y
+            back = rot.transpose()
+            al, et, om, yl = back @ alpha, back @ eta, back @ omega, back @ y
+            om_ahead, yl_ahead = back @ (0.5 * ahead), back @ (0.5 * y_ahead)
             for c in ti.static(range(6)):
                 i1, i2 = ti.static(ENTRIES[c])
-                entry = al[i1] * et[i2] + om[i1] * yl[i2]
+                entry = al[i1] * et[i2] + om_ahead[i1] * yl[i2] + om[i1] * yl_ahead[i2]
                 if ti.static(c >= 3):
-                    entry = entry + al[i2] * et[i1] + om[i2] * yl[i1]
+                    entry = entry + al[i2] * et[i1] + om_ahead[i2] * yl[i1] + om[i2] * yl_ahead[i1]
                 place = own + ti.static(LinkInputs.inertia + c)
                 m.inputs_bar[place] = m.inputs_bar[place] - entry
+        external.act_adjoint(m, at)
 
     return SimpleNamespace(equations=equations, power_adjoint=power_adjoint)

@@ -8,6 +8,9 @@ chapter 2)
     alpha = alpha_up + omega_up x turn + turn_a
     a     = a_up + alpha_up x r + omega_up x (omega_up x r + 2 slide) + slide_a
 
+The products of velocities stand for their polarised form, (x(v) x y(v') + x(v') x y(v)) / 2 for x x y, with v' = v + h a (where
+`TimeStepping` is polarised; else v' = v, and the form is the product).
+
 The adjoint of a product c = x x y is x_bar = y x c_bar, y_bar = c_bar x x; that of a rotation R is that of the infinitesimal
 rotation theta in the world's frame, dR = [theta]x R, so that a vector z that turns with R adds z x z_bar to it.
 """
@@ -24,25 +27,37 @@ from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
     FIRST_BAR,
     LINK_BLOCK,
+    MOTION,
+    MOTION_BAR,
+    NEW_MOTION,
+    NEW_MOTION_BAR,
+    SCREW,
+    SLIDE,
+    DofIndices,
     DofWork,
     Header,
     LinkAdjoint,
     LinkConstants,
     LinkIndices,
     LinkWork,
+    SceneConstants,
     ToolPose,
     ToolTwist,
     WorldInputs,
 )
 
 
-def kinematics_stage(real, kinds, *, tools: bool) -> SimpleNamespace:
+def kinematics_stage(real, kinds, *, tools: bool, polarised: bool = False) -> SimpleNamespace:
     """``propagate`` and ``propagate_adjoint``. Without ``tools`` the code for them is left out, so that scenes that have none
-    are as fast as they were; tools are then links at rest where they were declared."""
+    are as fast as they were; tools are then links at rest where they were declared. ``polarised`` as of `TimeStepping`."""
     vf, rows, joints = vector_functions(real), model_rows(), joint_functions(real, kinds)
     vec3, mat3, load, store, add, load_matrix, store_matrix = (
         vf.vec3, vf.mat3, vf.load, vf.store, vf.add, vf.load_matrix, vf.store_matrix,
     )  # fmt: skip
+    screws = any(kind.screws for kind in kinds)
+    # where the other factor of products of velocities stands, and its adjoint
+    omega_ahead, u_ahead = NEW_MOTION if polarised else MOTION
+    omega_ahead_bar = (NEW_MOTION_BAR if polarised else MOTION_BAR)[0]
 
     @ti.func
     def propagate(m: ti.template(), at: ti.template(), full: ti.template()):
@@ -62,6 +77,9 @@ def kinematics_stage(real, kinds, *, tools: bool) -> SimpleNamespace:
                 )
             ):  # fmt: skip
                 store(m.work, at.work + slot, zero)
+        ahead = ti.cast(0.0, real)
+        if ti.static(polarised):
+            ahead = m.reals[SceneConstants.dt]
         for i in range(1, m.integers[Header.links]):
             link, constants = rows.link_indices(m, i), rows.link_constants(m, i)
             qi, k = m.integers[link + LinkIndices.coordinate], m.integers[link + LinkIndices.dof]
@@ -71,7 +89,7 @@ def kinematics_stage(real, kinds, *, tools: bool) -> SimpleNamespace:
             frame = R_up @ load_matrix(m.reals, constants + LinkConstants.rotation)
             frame_p = p_up + R_up @ load(m.reals, constants + LinkConstants.position)
             q, v, a, virtual, axes = at.q + qi, at.v + k, at.a + k, at.vector + k, rows.dof_work(m, at, k)
-            j = ti.static(JointPlace(constants, q, v, a, block, axes, virtual, None, None))
+            j = ti.static(JointPlace(constants, q, v, a, block, axes, virtual, None, None, None, ahead))
             kind, rot, p = m.integers[link + LinkIndices.joint], frame, frame_p
             turn, slide, turn_a, slide_a = zero, zero, zero, zero
             turn_new, slide_new, turn_virtual, slide_virtual = zero, zero, zero, zero
@@ -90,16 +108,25 @@ def kinematics_stage(real, kinds, *, tools: bool) -> SimpleNamespace:
                 rot = rot @ vf.rotation(vf.load_quaternion(m.tape, turn_q))
                 turn, turn_a, turn_new, turn_virtual = joints.rotations.spin(m, turning, rot, full)
             r = p - p_up
+            u = load(m.work, up + LinkWork.velocity) + omega_up.cross(r) + slide
+            # the products of velocities
+            swing, whirl = omega_up.cross(turn), omega_up.cross(omega_up.cross(r) + 2.0 * slide)
+            if ti.static(full and polarised):
+                omega_ahead_up = load(m.work, up + omega_ahead)
+                swing = 0.5 * (omega_up.cross(turn_new) + omega_ahead_up.cross(turn))
+                whirl = omega_up.cross(0.5 * omega_ahead_up.cross(r) + slide_new) + omega_ahead_up.cross(
+                    0.5 * omega_up.cross(r) + slide
+                )
             store_matrix(m.work, block + LinkWork.rotation, rot)
             store(m.work, block + LinkWork.position, p)
             store(m.work, block + LinkWork.angular_velocity, omega_up + turn)
-            store(m.work, block + LinkWork.velocity, load(m.work, up + LinkWork.velocity) + omega_up.cross(r) + slide)
-            store(m.work, block + LinkWork.angular_acceleration, alpha_up + omega_up.cross(turn) + turn_a)
-            store(
-                m.work, block + LinkWork.acceleration,
-                load(m.work, up + LinkWork.acceleration) + alpha_up.cross(r)
-                + omega_up.cross(omega_up.cross(r) + 2.0 * slide) + slide_a,
-            )  # fmt: skip
+            store(m.work, block + LinkWork.velocity, u)
+            store(m.work, block + LinkWork.angular_acceleration, alpha_up + swing + turn_a)
+            acceleration = load(m.work, up + LinkWork.acceleration) + alpha_up.cross(r) + whirl + slide_a
+            store(m.work, block + LinkWork.acceleration, acceleration)
+            if ti.static(polarised and not full):
+                for n in range(k, rows.end_dof(m, i)):
+                    axis_later(m, at, n, omega_up, u)
             if ti.static(full):
                 omega_new_up = load(m.work, up + LinkAdjoint.new_angular_velocity)
                 eta_up = load(m.work, up + LinkAdjoint.virtual_angular_velocity)
@@ -110,6 +137,24 @@ def kinematics_stage(real, kinds, *, tools: bool) -> SimpleNamespace:
                 store(m.work, block + LinkAdjoint.virtual_velocity, w_up + eta_up.cross(r) + slide_virtual)
         if ti.static(tools):
             place_tools(m, at, full)
+
+    @ti.func
+    def axis_later(m: ti.template(), at: ti.template(), n, omega_up, u):
+        """How dof ``n`` moves its link h later, if the velocities last: about the place where the link's origin, which moves
+        with u, is now."""
+        h, axes = m.reals[SceneConstants.dt], rows.dof_work(m, at, n)
+        motion = m.integers[rows.dof_indices(m, n) + DofIndices.motion]
+        axis = load(m.work, axes + DofWork.axis)
+        later = axis + h * (load(m.work, axes + DofWork.axis_rate) + omega_up.cross(axis))
+        angular, linear = later, h * u.cross(axis)
+        if motion == SLIDE:
+            angular, linear = vec3(0.0, 0.0, 0.0), later
+        if ti.static(screws):  # noqa: SIM102, the compiler's if and the kernel's
+            if motion == SCREW:
+                slide = load(m.work, axes + DofWork.slide)
+                linear = linear + slide + h * omega_up.cross(slide)
+        store(m.work, axes + DofWork.later_angular, angular)
+        store(m.work, axes + DofWork.later_linear, linear)
 
     @ti.func
     def tool_places(m: ti.template(), at: ti.template(), n):
@@ -170,6 +215,9 @@ def kinematics_stage(real, kinds, *, tools: bool) -> SimpleNamespace:
         """Adjoints of the links' poses and motions to those of q, v, gravity and the tools' motion (added to); a and the
         virtual velocities are constants here. A link's adjoints are final when all links above it in number are done."""
         links = m.integers[Header.links]
+        ahead = ti.cast(0.0, real)
+        if ti.static(polarised):
+            ahead = m.reals[SceneConstants.dt]
         for reverse in range(1, links):
             i = links - reverse
             link, constants = rows.link_indices(m, i), rows.link_constants(m, i)
@@ -177,7 +225,14 @@ def kinematics_stage(real, kinds, *, tools: bool) -> SimpleNamespace:
             qi, k = m.integers[link + LinkIndices.coordinate], m.integers[link + LinkIndices.dof]
             block, up = rows.link_block(at, i), rows.link_block(at, parent)
             omega_up, alpha_up = load(m.work, up + LinkWork.angular_velocity), load(m.work, up + LinkWork.angular_acceleration)
+            ahead_up = load(m.work, up + omega_ahead)
             r = load(m.work, block + LinkWork.position) - load(m.work, up + LinkWork.position)
+            swept, swept_ahead = omega_up.cross(r), ahead_up.cross(r)
+            # the joint's own motion against the parent
+            turn = load(m.work, block + LinkWork.angular_velocity) - omega_up
+            turn_ahead = load(m.work, block + omega_ahead) - ahead_up
+            slide = load(m.work, block + LinkWork.velocity) - load(m.work, up + LinkWork.velocity) - swept
+            slide_ahead = load(m.work, block + u_ahead) - load(m.work, up + u_ahead) - swept_ahead
             theta_bar, p_bar = load(m.work, block + LinkAdjoint.rotation_bar), load(m.work, block + LinkAdjoint.position_bar)
             omega_bar = load(m.work, block + LinkAdjoint.angular_velocity_bar)
             u_bar = load(m.work, block + LinkAdjoint.velocity_bar)
@@ -187,20 +242,26 @@ def kinematics_stage(real, kinds, *, tools: bool) -> SimpleNamespace:
             u_new_bar = load(m.work, block + LinkAdjoint.new_velocity_bar)
             eta_bar = load(m.work, block + LinkAdjoint.virtual_angular_velocity_bar)
             w_bar = load(m.work, block + LinkAdjoint.virtual_velocity_bar)
-            # alpha = alpha_up + omega_up x turn + turn_a,  a = ... + omega_up x (omega_up x r + 2 slide) + slide_a
-            turn_bar = omega_bar + alpha_bar.cross(omega_up)
-            slide_bar = u_bar + 2.0 * a_bar.cross(omega_up)
-            inner_bar = a_bar.cross(omega_up)  # of omega_up x r
+            # alpha = alpha_up + omega_up x turn + turn_a,  a = ... + omega_up x (omega_up x r + 2 slide) + slide_a, where each
+            # factor stands once at v and once ahead
+            by_up, by_ahead = a_bar.cross(omega_up), a_bar.cross(ahead_up)
+            turn_ahead_bar, slide_ahead_bar = 0.5 * alpha_bar.cross(omega_up), by_up
+            swept_bar, swept_ahead_bar = 0.5 * by_ahead, 0.5 * by_up
+            turn_bar, slide_bar = omega_bar + 0.5 * alpha_bar.cross(ahead_up), u_bar + by_ahead
+            turn_new_bar, slide_new_bar = omega_new_bar, u_new_bar
+            if ti.static(polarised):
+                turn_new_bar, slide_new_bar = turn_new_bar + turn_ahead_bar, slide_new_bar + slide_ahead_bar
+            else:
+                turn_bar, slide_bar = turn_bar + turn_ahead_bar, slide_bar + slide_ahead_bar
             r_bar = (
-                u_bar.cross(omega_up) + a_bar.cross(alpha_up) + inner_bar.cross(omega_up)
+                u_bar.cross(omega_up) + a_bar.cross(alpha_up) + swept_bar.cross(omega_up) + swept_ahead_bar.cross(ahead_up)
                 + u_new_bar.cross(load(m.work, up + LinkAdjoint.new_angular_velocity))
                 + w_bar.cross(load(m.work, up + LinkAdjoint.virtual_angular_velocity))
             )  # fmt: skip
             shift_bar = p_bar + r_bar  # of r as a whole: it turns with the parent
             q, v, a, virtual, axes = at.q + qi, at.v + k, at.a + k, at.vector + k, rows.dof_work(m, at, k)
             q_bar, v_bar = at.q_bar + qi, at.v_bar + k
-            j = ti.static(JointPlace(constants, q, v, a, block, axes, virtual, q_bar, v_bar))
-            turn, slide = vec3(0.0, 0.0, 0.0), vec3(0.0, 0.0, 0.0)
+            j = ti.static(JointPlace(constants, q, v, a, block, axes, virtual, q_bar, v_bar, None, ahead))
             rotates, first_q, first_k = joints.quaternion_part(kind)
             if rotates == 1:
                 turn_q, turn_v, turn_acceleration, turn_lam = q + first_q, v + first_k, a + first_k, virtual + first_k
@@ -208,23 +269,24 @@ def kinematics_stage(real, kinds, *, tools: bool) -> SimpleNamespace:
                 turning = ti.static(
                     JointPlace(constants, turn_q, turn_v, turn_acceleration, block, axes, turn_lam, turn_q_bar, turn_v_bar)
                 )
-                theta_bar, turn = joints.rotations.spin_adjoint(
-                    m, turning, theta_bar, turn_bar, alpha_bar, omega_new_bar, eta_bar
-                )
+                theta_bar = joints.rotations.spin_adjoint(m, turning, theta_bar, turn_bar, alpha_bar, turn_new_bar, eta_bar)
             for joint in ti.static(joints.types):
                 if kind == joint.number:
-                    theta_bar, own_turn, slide = joint.motion_adjoint(
-                        m, j, theta_bar, shift_bar, turn_bar, slide_bar, alpha_bar, a_bar, omega_new_bar, u_new_bar, eta_bar,
+                    theta_bar = joint.motion_adjoint(
+                        m, j, theta_bar, shift_bar, turn_bar, slide_bar, alpha_bar, a_bar, turn_new_bar, slide_new_bar, eta_bar,
                         w_bar,
                     )  # fmt: skip
-                    turn = turn + own_turn
             if parent > 0:
                 add(m.work, up + LinkAdjoint.position_bar, p_bar)
                 add(m.work, up + LinkAdjoint.rotation_bar, theta_bar + r.cross(shift_bar))
                 add(
                     m.work, up + LinkAdjoint.angular_velocity_bar,
-                    omega_bar + turn.cross(alpha_bar) + r.cross(u_bar)
-                    + (omega_up.cross(r) + 2.0 * slide).cross(a_bar) + r.cross(inner_bar),
+                    omega_bar + 0.5 * turn_ahead.cross(alpha_bar) + r.cross(u_bar)
+                    + (0.5 * swept_ahead + slide_ahead).cross(a_bar) + r.cross(swept_bar),
+                )  # fmt: skip
+                add(
+                    m.work, up + omega_ahead_bar,
+                    0.5 * turn.cross(alpha_bar) + (0.5 * swept + slide).cross(a_bar) + r.cross(swept_ahead_bar),
                 )  # fmt: skip
                 add(m.work, up + LinkAdjoint.velocity_bar, u_bar)
                 add(m.work, up + LinkAdjoint.angular_acceleration_bar, alpha_bar + r.cross(a_bar))

@@ -1,4 +1,5 @@
-"""Contact between sample points of one geometry and the signed distance of another; forward beside adjoint."""
+"""Contact between sample points of one geometry and the signed distance of another: which points are in contact, and the adjoint
+of their forces' power. `contact_newton` finds the forces."""
 
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
@@ -7,13 +8,13 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
-from diffsim.rigid.kernels.compliance import compliance
+from diffsim.rigid.kernels.contact_point_law import LawScales, contact_point_law
+from diffsim.rigid.kernels.contact_points import point_stage
 from diffsim.rigid.kernels.distance import distance_stage
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
     CUTOFF,
-    EVENT_SHIFT,
     MOTION,
     MOTION_BAR,
     NEW_MOTION,
@@ -24,6 +25,7 @@ from diffsim.rigid.rigid_records import (
     VIRTUAL_MOTION,
     VIRTUAL_MOTION_BAR,
     ContactColumn,
+    PointWork,
     DofIndices,
     DofWork,
     GeometryConstants,
@@ -34,8 +36,9 @@ from diffsim.rigid.rigid_records import (
     LinkIndices,
     LinkWork,
     PairIndices,
-    Point,
+    PairWork,
     SceneConstants,
+    WorldInputs,
 )
 
 PROPERTIES = (GeometryInputs.friction, GeometryInputs.restitution, GeometryInputs.stiffness, GeometryInputs.scale)
@@ -51,12 +54,12 @@ class ContactPair(NamedTuple):
 
 
 def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNamespace:
-    """``contacts`` and ``contacts_adjoint``; and what events share with them. With ``event``, pairs that have events feel the
-    compliant law only beneath the surface; ``screws`` is whether dofs may turn and slide at once; ``further`` are shapes as of
+    """``find`` and ``power_adjoint``; and what events share with them. With ``event``, fast impacts of pairs that have events are
+    left to those; ``screws`` is whether dofs may turn and slide at once; ``further`` are shapes as of
     `distance_stage`."""
     vf, rows = vector_functions(real), model_rows()
-    law = compliance(real)
-    surfaces = distance_stage(real, further)
+    law = contact_point_law(real)
+    surfaces, points = distance_stage(real, further), point_stage(real)
     vec3, mat3, load, add = vf.vec3, vf.mat3, vf.load, vf.add
 
     @ti.func
@@ -67,25 +70,6 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
         mu = 0.5 * (m.inputs[a + GeometryInputs.friction] + m.inputs[b + GeometryInputs.friction])
         e = 0.5 * (m.inputs[a + GeometryInputs.restitution] + m.inputs[b + GeometryInputs.restitution])
         return mu, e, 2.0 * ka * kb / (ka + kb)
-
-    @ti.func
-    def apart(m: ti.template(), a, b, scale_a, scale_b, center):
-        """Whether bounding spheres say that a pair is beyond reach; ``center`` is that of geometry a in b's frame."""
-        reach = scale_a * m.reals[rows.geometry_constants(m, a) + GeometryConstants.reach]
-        return surfaces.ball_distance(m, b, scale_b, center) > reach + CUTOFF * m.reals[SceneConstants.smoothing]
-
-    @ti.func
-    def end_point(m: ti.template(), a, b):
-        """One past the last point of geometry a that meets geometry b: with a plane only the corners of a's hull do."""
-        indices = rows.geometry_indices(m, a)
-        end = m.integers[indices + GeometryIndices.end_point]
-        if m.integers[rows.geometry_indices(m, b) + GeometryIndices.distance] == PLANE:
-            end = m.integers[indices + GeometryIndices.end_plane_point]
-        return end
-
-    @ti.func
-    def sample_point(m: ti.template(), point):
-        return load(m.reals, m.integers[Header.points] + Point.SIZE * point)
 
     @ti.func
     def relative_motion(m: ti.template(), pair: ti.template(), motion: ti.template()):
@@ -111,13 +95,18 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
         add(m.work, pair.block_b + LinkAdjoint.position_bar, u_bar.cross(load(m.work, pair.block_b + motion[0])))
 
     @ti.func
-    def compliant_gap(m: ti.template(), pair, d, phi):
-        """The gap that the compliant law sees."""
-        gap = phi
-        if ti.static(event):
-            events = m.integers[rows.pair_indices(m, pair) + PairIndices.events]
-            gap = phi + EVENT_SHIFT * d * ti.cast(events, real)
-        return gap
+    def acts(m: ti.template(), pair, phi, rate):
+        """Whether contact has to do with a point that is in reach: in event mode fast impacts have not."""
+        own = True
+        if ti.static(event):  # noqa: SIM102, the compiler's if and the kernel's
+            if m.integers[rows.pair_indices(m, pair) + PairIndices.events] == 1:
+                own = phi < -skin(m) or rate >= -m.reals[SceneConstants.event_speed]
+        return own
+
+    @ti.func
+    def skin(m: ti.template()):
+        """Points so near are on the surface."""
+        return ti.static(2.0**-10) * m.reals[SceneConstants.event_speed] * m.reals[SceneConstants.dt]
 
     @ti.func
     def surface_adjoint(rot_b, n_local, g, steep, hessian, n_bar, phi_bar):
@@ -129,19 +118,9 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
         return bend, rot_b @ (bend + phi_bar * g)
 
     @ti.func
-    def plus_outer(x, y, z, a, b):
-        """Rows of a matrix plus a b^T."""
-        return x + a[0] * b, y + a[1] * b, z + a[2] * b
-
-    @ti.func
-    def times_rows(a, x, y, z):
-        return a[0] * x + a[1] * y + a[2] * z
-
-    @ti.func
-    def relative_columns(m: ti.template(), at: ti.template(), link_a, link_b, place):
+    def relative_columns(m: ti.template(), at: ti.template(), columns, link_a, link_b, place):
         """Columns of the motion of link a against link b, as seen at a place; returns how many. Their dofs descend; those that
         carry both links are left out."""
-        columns = at.work + m.integers[Header.contact_columns]
         a, b, total = link_a, link_b, 0
         while a != b:
             link, sign = ti.max(a, b), ti.select(a > b, ti.cast(1.0, real), ti.cast(-1.0, real))
@@ -169,87 +148,96 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
         return total
 
     @ti.func
-    def contacts(m: ti.template(), at: ti.template()):
-        """Added to the right-hand side, and what depends on the new velocities to the matrix.
+    def other_motion(m: ti.template(), pair: ti.template(), link_a, link_b):
+        """Relative motion at the centre that is no dof's: a tool's."""
+        first = m.integers[Header.links] - m.integers[Header.tools]
+        u, omega = vec3(0.0, 0.0, 0.0), vec3(0.0, 0.0, 0.0)
+        if link_a >= first:
+            omega = load(m.work, pair.block_a + LinkWork.angular_velocity)
+            u = load(m.work, pair.block_a + LinkWork.velocity) + omega.cross(pair.arm_a)
+        if link_b >= first:
+            turn = load(m.work, pair.block_b + LinkWork.angular_velocity)
+            u = u - load(m.work, pair.block_b + LinkWork.velocity) - turn.cross(pair.arm_b)
+            omega = omega - turn
+        return u, omega
 
-        A pair's forces and their slopes are summed about the centre of geometry a before they are seen by the joints."""
-        h, d = m.reals[SceneConstants.dt], m.reals[SceneConstants.smoothing]
-        s, eps = m.reals[SceneConstants.restitution_speed], m.reals[SceneConstants.slip_speed]
-        dofs, columns = m.integers[Header.dofs], at.work + m.integers[Header.contact_columns]
-        zero, none = vec3(0.0, 0.0, 0.0), ti.cast(0.0, real)
+    @ti.func
+    def pair_margin(m: ti.template(), pair: ti.template(), reach, scales: ti.template(), gravity):
+        """How far apart a pair's points can be that come into contact in the substep."""
+        margin = CUTOFF * scales.d
+        if scales.d == 0.0:
+            u, omega = relative_motion(m, pair, MOTION)
+            speed = ti.sqrt(u.dot(u)) + ti.sqrt(omega.dot(omega)) * reach
+            margin = scales.h * (1.5 * speed + 4.0 * scales.h * gravity)
+        return margin
+
+    @ti.func
+    def find(m: ti.template(), at: ti.template()):
+        """The pairs' points that can be in contact, and their laws, for `contact_newton`."""
+        h, d, s = m.reals[SceneConstants.dt], m.reals[SceneConstants.smoothing], m.reals[SceneConstants.restitution_speed]
+        scales = ti.static(LawScales(h, d, s))
+        gravity = load(m.inputs, at.inputs + WorldInputs.gravity)
+        weight = ti.sqrt(gravity.dot(gravity))
         for pair in range(m.integers[Header.pairs]):
-            a = m.integers[rows.pair_indices(m, pair) + PairIndices.points]
-            b = m.integers[rows.pair_indices(m, pair) + PairIndices.surface]
+            indices = rows.pair_indices(m, pair)
+            pair_work = at.work + m.integers[Header.pair_work] + PairWork.SIZE * pair
+            columns = at.work + m.integers[Header.contact_columns] + m.integers[indices + PairIndices.first_column]
+            contact = at.work + m.integers[Header.point_work] + m.integers[indices + PairIndices.first_contact]
+            a, b = m.integers[indices + PairIndices.points], m.integers[indices + PairIndices.surface]
             row_a, row_b = rows.geometry_indices(m, a), rows.geometry_indices(m, b)
             in_a, in_b = rows.geometry_inputs(m, at, a), rows.geometry_inputs(m, at, b)
             scale_a, scale_b = m.inputs[in_a + GeometryInputs.scale], m.inputs[in_b + GeometryInputs.scale]
-            block_a, center_a, _rot_a = surfaces.frame(m, at, a)
+            block_a, center_a, rot_a = surfaces.frame(m, at, a)
             block_b, center_b, rot_b = surfaces.frame(m, at, b)
             center = rot_b.transpose() @ (center_a - center_b)
-            if not apart(m, a, b, scale_a, scale_b, center):
+            arm_a = center_a - load(m.work, block_a + LinkWork.position)
+            arm_b = center_a - load(m.work, block_b + LinkWork.position)
+            links = ti.static(ContactPair(block_a, block_b, arm_a, arm_b))
+            reach = scale_a * m.reals[rows.geometry_constants(m, a) + GeometryConstants.reach]
+            touching = 0
+            far = pair_margin(m, links, reach, scales, weight)
+            if surfaces.ball_distance(m, b, scale_b, center) <= reach + far:
                 mu, e, k = mean_properties(m, in_a, in_b)
-                radius = scale_a * m.reals[rows.geometry_constants(m, a) + GeometryConstants.point_radius]
                 from_link = scale_a * vf.load_matrix(m.work, block_a + LinkWork.rotation)
                 to_b = rot_b.transpose() @ from_link
-                arm_a = center_a - load(m.work, block_a + LinkWork.position)
-                arm_b = center_a - load(m.work, block_b + LinkWork.position)
-                links = ti.static(ContactPair(block_a, block_b, arm_a, arm_b))
                 u_center, omega = relative_motion(m, links, MOTION)
-                force, torque, D_sum, D_first, D_second = zero, zero, none, zero, none
-                nx, ny, nz, tx, ty, tz, mx, my, mz = zero, zero, zero, zero, zero, zero, zero, zero, zero
-                touching = 0
-                for point in range(m.integers[row_a + GeometryIndices.first_point], end_point(m, a, b)):
-                    own = sample_point(m, point)
-                    y = center + to_b @ own
+                view, search = points.ahead(), points.start()
+                for point in range(m.integers[row_a + GeometryIndices.first_point], points.end_point(m, a, b)):
+                    row = points.point_row(m, point)
+                    own, plain_radius = points.ball(m, a, row, view, search)
+                    y, radius = center + to_b @ own, scale_a * plain_radius
                     sdf, g = y[2], vec3(0.0, 0.0, 1.0)
                     if m.integers[row_b + GeometryIndices.distance] != PLANE:
                         sdf, g, _hessian = surfaces.distance(m, b, scale_b, y, False)
                         g = g / ti.sqrt(g.dot(g))
-                    phi = compliant_gap(m, pair, d, sdf - radius)
-                    if phi < CUTOFF * d:
-                        touching = 1
-                        n = rot_b @ g
-                        r = from_link @ own - radius * n
-                        u = u_center + omega.cross(r)
-                        rate = n.dot(u)
-                        still, D, N = law.normal(phi, rate, k, d, e, s)
-                        slip = ti.max(u.dot(u) - rate * rate, none)
-                        D_t = mu * N / ti.sqrt(slip + eps * eps)
-                        # force on a: still n - (D_t + (D - D_t) n n^T) u+
-                        more = D - D_t
-                        f = (still - more * rate) * n - D_t * u
-                        force, torque = force + f, torque + r.cross(f)
-                        # the slope's moments about the centre: of D_t, and of more n n^T with its moment r x n
-                        moment, D_r = r.cross(n), D_t * r
-                        D_sum, D_first, D_second = D_sum + D_t, D_first + D_r, D_second + D_r.dot(r)
-                        nx, ny, nz = plus_outer(nx, ny, nz, more * n, n)
-                        tx, ty, tz = plus_outer(tx, ty, tz, more * n, moment)
-                        mx, my, mz = plus_outer(mx, my, mz, more * moment, moment)
-                        mx, my, mz = plus_outer(mx, my, mz, -1.0 * D_r, r)
-                if touching == 1:
-                    # rows of the slopes: of the force by the velocity, of the torque by the velocity (columns), by the turning
-                    nx, ny, nz = nx + vec3(D_sum, 0.0, 0.0), ny + vec3(0.0, D_sum, 0.0), nz + vec3(0.0, 0.0, D_sum)
-                    x, y, z = D_first[0], D_first[1], D_first[2]
-                    tx, ty, tz = tx + vec3(0.0, z, -y), ty + vec3(-z, 0.0, x), tz + vec3(y, -x, 0.0)
-                    mx, my, mz = mx + vec3(D_second, 0.0, 0.0), my + vec3(0.0, D_second, 0.0), mz + vec3(0.0, 0.0, D_second)
-                    wx, wy, wz = vec3(tx[0], ty[0], tz[0]), vec3(tx[1], ty[1], tz[1]), vec3(tx[2], ty[2], tz[2])
+                    if points.looks(m, row):
+                        view = rot_a.transpose() @ (rot_b @ g)
+                        search = points.look(m, row, search, view)
+                    phi = sdf - radius
+                    n = rot_b @ g
+                    r = from_link @ own - radius * n
+                    u = u_center + omega.cross(r)
+                    rate = n.dot(u)
+                    in_reach = phi < far
+                    if in_reach:
+                        in_reach = law.reaches(phi, rate, ti.sqrt(u.dot(u)), weight, scales) and acts(m, pair, phi, rate)
+                    if in_reach:
+                        base, slope, bound = law.resolve(phi, rate, k, e, scales)
+                        vf.store(m.work, contact + PointWork.arm, r)
+                        vf.store(m.work, contact + PointWork.normal, n)
+                        m.work[contact + PointWork.base], m.work[contact + PointWork.slope] = base, slope
+                        m.work[contact + PointWork.bound] = bound
+                        contact += PointWork.SIZE
+                        touching += 1
+                if touching > 0:
                     link_a, link_b = m.integers[row_a + GeometryIndices.link], m.integers[row_b + GeometryIndices.link]
-                    count = relative_columns(m, at, link_a, link_b, center_a)
-                    for c in range(count):
-                        column = columns + ContactColumn.SIZE * c
-                        i = ti.cast(m.work[column + ContactColumn.dof], ti.i32)
-                        linear = load(m.work, column + ContactColumn.linear)
-                        angular = load(m.work, column + ContactColumn.angular)
-                        m.work[at.vector + i] = m.work[at.vector + i] + linear.dot(force) + angular.dot(torque)
-                        f = h * (times_rows(linear, nx, ny, nz) + times_rows(angular, wx, wy, wz))
-                        t = h * (times_rows(linear, tx, ty, tz) + times_rows(angular, mx, my, mz))
-                        for other in range(c, count):
-                            column_other = columns + ContactColumn.SIZE * other
-                            entry = at.matrix + i * dofs + ti.cast(m.work[column_other + ContactColumn.dof], ti.i32)
-                            slope = f * load(m.work, column_other + ContactColumn.linear) + t * load(
-                                m.work, column_other + ContactColumn.angular
-                            )
-                            m.tape[entry] = m.tape[entry] + slope.sum()
+                    u, turn = other_motion(m, links, link_a, link_b)
+                    vf.store(m.work, pair_work + PairWork.velocity, u)
+                    vf.store(m.work, pair_work + PairWork.angular_velocity, turn)
+                    m.work[pair_work + PairWork.friction] = mu
+                    count = relative_columns(m, at, columns, link_a, link_b, center_a)
+                    m.work[pair_work + PairWork.columns] = ti.cast(count, real)
+            m.work[pair_work + PairWork.contacts] = ti.cast(touching, real)
 
     @ti.func
     def add_properties(m: ti.template(), at, mu_bar, e_bar, k_bar, scale_bar):
@@ -258,15 +246,18 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
             m.inputs_bar[at + place] = m.inputs_bar[at + place] + bar
 
     @ti.func
-    def contacts_adjoint(m: ti.template(), at: ti.template()):
-        """Adjoint of the contact forces' power under the virtual velocity; a pair's adjoints are summed, too, before they go to
-        the links.
+    def power_adjoint(m: ti.template(), at: ti.template()):
+        """Adjoint of the contact forces' power under the virtual velocity; a pair's adjoints are summed before they go to the
+        links.
 
-        With u the velocity of a point of a against b, u+ that under the new velocities and w that under the virtual ones, the
-        power is still n.w - (D - D_t) (n.u+) (n.w) - D_t u+.w, where still, D and N are functions of the gap and of n.u, and
-        D_t = mu N / sqrt(slip^2 + eps^2)."""
-        d, s = m.reals[SceneConstants.smoothing], m.reals[SceneConstants.restitution_speed]
+        With u the velocity of a point of a against b, u+ that under the new velocities and w that under the virtual ones, and
+        nu = n.u+, the power is N n.w - mu B s.w / sqrt(s^2 + eps^2), with the slip s = u+ - nu n, N = base - slope nu and the
+        bound B."""
+        h, d, s = m.reals[SceneConstants.dt], m.reals[SceneConstants.smoothing], m.reals[SceneConstants.restitution_speed]
         eps = m.reals[SceneConstants.slip_speed]
+        scales = ti.static(LawScales(h, d, s))
+        gravity = load(m.inputs, at.inputs + WorldInputs.gravity)
+        weight = ti.sqrt(gravity.dot(gravity))
         zero, none = vec3(0.0, 0.0, 0.0), ti.cast(0.0, real)
         for pair in range(m.integers[Header.pairs]):
             a = m.integers[rows.pair_indices(m, pair) + PairIndices.points]
@@ -274,18 +265,18 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
             row_a, row_b = rows.geometry_indices(m, a), rows.geometry_indices(m, b)
             in_a, in_b = rows.geometry_inputs(m, at, a), rows.geometry_inputs(m, at, b)
             scale_a, scale_b = m.inputs[in_a + GeometryInputs.scale], m.inputs[in_b + GeometryInputs.scale]
-            block_a, center_a, _rot_a = surfaces.frame(m, at, a)
+            block_a, center_a, rot_a = surfaces.frame(m, at, a)
             block_b, center_b, rot_b = surfaces.frame(m, at, b)
             to_b = rot_b.transpose()
             center = to_b @ (center_a - center_b)
-            if not apart(m, a, b, scale_a, scale_b, center):
+            arm_a = center_a - load(m.work, block_a + LinkWork.position)
+            arm_b = center_a - load(m.work, block_b + LinkWork.position)
+            links = ti.static(ContactPair(block_a, block_b, arm_a, arm_b))
+            reach = scale_a * m.reals[rows.geometry_constants(m, a) + GeometryConstants.reach]
+            far = pair_margin(m, links, reach, scales, weight)
+            if surfaces.ball_distance(m, b, scale_b, center) <= reach + far:
                 mu, e, k = mean_properties(m, in_a, in_b)
-                plain_radius = m.reals[rows.geometry_constants(m, a) + GeometryConstants.point_radius]
-                radius = scale_a * plain_radius
                 link_rot = vf.load_matrix(m.work, block_a + LinkWork.rotation)
-                arm_a = center_a - load(m.work, block_a + LinkWork.position)
-                arm_b = center_a - load(m.work, block_b + LinkWork.position)
-                links = ti.static(ContactPair(block_a, block_b, arm_a, arm_b))
                 u_center, omega = relative_motion(m, links, MOTION)
                 new_center, omega_new = relative_motion(m, links, NEW_MOTION)
                 w_center, eta = relative_motion(m, links, VIRTUAL_MOTION)
@@ -294,43 +285,64 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                 x_total, x_moment, y_total, y_moment = zero, zero, zero, zero
                 scale_a_bar, scale_b_bar, mu_bar, e_bar, k_bar = none, none, none, none, none
                 touching = 0
-                for point in range(m.integers[row_a + GeometryIndices.first_point], end_point(m, a, b)):
-                    place = link_rot @ sample_point(m, point)
+                # of the last look: the view, and the place, the arm, and the distance's derivatives there
+                view, search = points.ahead(), points.start()
+                y_center, arm_center, g_center = zero, zero, vec3(0.0, 0.0, 1.0)
+                hessian_center = mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+                for point in range(m.integers[row_a + GeometryIndices.first_point], points.end_point(m, a, b)):
+                    row = points.point_row(m, point)
+                    own, plain_radius = points.ball(m, a, row, view, search)
+                    place, radius = link_rot @ own, scale_a * plain_radius
                     arm = scale_a * place
                     y = center + to_b @ arm
                     sdf, g, hessian = y[2], vec3(0.0, 0.0, 1.0), mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
                     if m.integers[row_b + GeometryIndices.distance] != PLANE:
                         sdf, g, hessian = surfaces.distance(m, b, scale_b, y, True)
-                    phi = compliant_gap(m, pair, d, sdf - radius)
-                    if phi < CUTOFF * d:
+                    if points.looks(m, row):
+                        view = rot_a.transpose() @ (rot_b @ (g / ti.sqrt(g.dot(g))))
+                        search = points.look(m, row, search, view)
+                        y_center, arm_center, g_center, hessian_center = y, arm, g, hessian
+                    phi = sdf - radius
+                    steep = ti.sqrt(g.dot(g))
+                    n_local = g / steep
+                    n = rot_b @ n_local
+                    r = arm - radius * n
+                    u = u_center + omega.cross(r)
+                    rate = n.dot(u)
+                    in_reach = phi < far
+                    if in_reach:
+                        in_reach = law.reaches(phi, rate, ti.sqrt(u.dot(u)), weight, scales) and acts(m, pair, phi, rate)
+                    if in_reach:
                         touching = 1
-                        steep = ti.sqrt(g.dot(g))
-                        n_local = g / steep
-                        n = rot_b @ n_local
-                        r = arm - radius * n
-                        u, new, w = u_center + omega.cross(r), new_center + omega_new.cross(r), w_center + eta.cross(r)
-                        rate, new_n, w_n = n.dot(u), n.dot(new), n.dot(w)
-                        still, D, N = law.normal(phi, rate, k, d, e, s)
-                        slip = ti.max(u.dot(u) - rate * rate, none)
-                        t = 1.0 / ti.sqrt(slip + eps * eps)
-                        D_t = mu * N * t
-                        # power = still w_n - (D - D_t) new_n w_n - D_t new . w
-                        w_n_bar, new_n_bar = still - (D - D_t) * new_n, -(D - D_t) * w_n
-                        D_t_bar = new_n * w_n - new.dot(w)
-                        slip_bar = -0.5 * t * t * D_t * D_t_bar
-                        phi_bar, rate_bar, point_k_bar, point_e_bar = law.normal_adjoint(
-                            phi, rate, k, d, e, s, w_n, -new_n * w_n, mu * t * D_t_bar
+                        new, w = new_center + omega_new.cross(r), w_center + eta.cross(r)
+                        nu, w_n = n.dot(new), n.dot(w)
+                        base, slope, bound = law.resolve(phi, rate, k, e, scales)
+                        N = base - slope * nu
+                        follows = bound < 0.0  # friction's bound is the force that acts
+                        if follows:
+                            N = ti.max(N, none)
+                            bound = N
+                        slip = new - nu * n
+                        work, t = slip.dot(w), 1.0 / ti.sqrt(slip.dot(slip) + eps * eps)
+                        drag = mu * bound * t
+                        N_bar, bound_bar = w_n, -mu * work * t
+                        if follows:
+                            N_bar, bound_bar = w_n - mu * work * t, none
+                            if N == 0.0:
+                                N_bar = none
+                        slip_bar = (drag * work * t * t) * slip - drag * w
+                        nu_bar = drag * w_n - slope * N_bar
+                        phi_bar, rate_bar, point_k_bar, point_e_bar = law.resolve_adjoint(
+                            phi, rate, k, e, scales, N_bar, -nu * N_bar, bound_bar
                         )
-                        rate_bar = rate_bar - 2.0 * rate * slip_bar
-                        u_bar = 2.0 * slip_bar * u + rate_bar * n
-                        new_bar, w_bar = new_n_bar * n - D_t * w, w_n_bar * n - D_t * new
+                        u_bar, new_bar, w_bar = rate_bar * n, slip_bar + nu_bar * n, N * n - drag * slip
                         u_total, omega_total = u_total + u_bar, omega_total + r.cross(u_bar)
                         new_total, omega_new_total = new_total + new_bar, omega_new_total + r.cross(new_bar)
                         w_total, eta_total = w_total + w_bar, eta_total + r.cross(w_bar)
                         # the place of contact, x - radius n
                         x_bar = u_bar.cross(omega) + new_bar.cross(omega_new) + w_bar.cross(eta)
                         radius_bar = -phi_bar - n.dot(x_bar)
-                        n_bar = rate_bar * u + new_n_bar * new + w_n_bar * w - radius * x_bar
+                        n_bar = rate_bar * u + nu_bar * new - nu * slip_bar + N * w - radius * x_bar
                         # the normal turns with b; the distance's gradient with y
                         bend, y_bar = surface_adjoint(rot_b, n_local, g, steep, hessian, n_bar, phi_bar)
                         x_bar = x_bar + y_bar
@@ -339,7 +351,24 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                         # parameters: sdf = s sdf_1(y / s), its gradient is that of sdf_1 at y / s
                         scale_a_bar = scale_a_bar + x_bar.dot(place) + plain_radius * radius_bar
                         scale_b_bar = scale_b_bar + (phi_bar * (sdf - g.dot(y)) - bend.dot(y)) / scale_b
-                        mu_bar, e_bar, k_bar = mu_bar + N * t * D_t_bar, e_bar + point_e_bar, k_bar + point_k_bar
+                        if points.moves(m, row):
+                            # by the view, which turns with both links and is the normal at the center
+                            own_bar = link_rot.transpose() @ (scale_a * x_bar)
+                            view_bar, slid_bar = points.ball_adjoint(m, a, row, view, own_bar, scale_a * radius_bar)
+                            n_center, axis, n_bar = rot_a @ view, rot_a @ vec3(0.0, 0.0, 1.0), rot_a @ view_bar
+                            steep = ti.sqrt(g_center.dot(g_center))
+                            n_local = g_center / steep
+                            bend, y_bar = surface_adjoint(rot_b, n_local, g_center, steep, hessian_center, n_bar, none)
+                            more, y_more = surface_adjoint(rot_b, n_local, g_center, steep, hessian_center, axis, none)
+                            slid_bar = slid_bar + scale_a * axis.dot(y_bar)
+                            z_bar = points.look_adjoint(search, slid_bar, scale_a * axis.dot(y_more))
+                            n_bar, bend, y_bar = n_bar + z_bar * axis, bend + z_bar * more, y_bar + z_bar * y_more
+                            x_total, y_total = x_total + y_bar, y_total + y_bar
+                            x_moment = x_moment + arm_center.cross(y_bar) - n_center.cross(n_bar)
+                            y_moment = y_moment + y_bar.cross(arm_center) + n_center.cross(n_bar)
+                            scale_a_bar = scale_a_bar + y_bar.dot(arm_center) / scale_a
+                            scale_b_bar = scale_b_bar - bend.dot(y_center) / scale_b
+                        mu_bar, e_bar, k_bar = mu_bar - bound * work * t, e_bar + point_e_bar, k_bar + point_k_bar
                 if touching == 1:
                     relative_motion_adjoint(m, links, MOTION, MOTION_BAR, u_total, omega_total)
                     relative_motion_adjoint(m, links, NEW_MOTION, NEW_MOTION_BAR, new_total, omega_new_total)
@@ -356,8 +385,7 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                     add_properties(m, in_b, 0.5 * mu_bar, 0.5 * e_bar, k_bar * share_a * share_a, scale_b_bar)
 
     return SimpleNamespace(
-        contacts=contacts, contacts_adjoint=contacts_adjoint, distance=surfaces.distance,
-        ball_distance=surfaces.ball_distance, end_point=end_point,
-        sample_point=sample_point, mean_properties=mean_properties, surface_adjoint=surface_adjoint,
+        find=find, power_adjoint=power_adjoint, distance=surfaces.distance, skin=skin,
+        ball_distance=surfaces.ball_distance, points=points, mean_properties=mean_properties, surface_adjoint=surface_adjoint,
         add_properties=add_properties,
     )  # fmt: skip

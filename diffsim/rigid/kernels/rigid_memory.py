@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
 from diffsim.rigid.rigid_records import (
+    EVENTS_LENGTH,
     LINK_BLOCK,
     DofIndices,
     DofWork,
@@ -46,7 +47,7 @@ class RigidPlace(NamedTuple):
     """Where the parts of an environment begin in a substep."""
 
     inputs: Any  # its row of inputs, and of their adjoints
-    q: Any  # coordinates, in tape
+    q: Any  # coordinates at which forces act, in tape
     v: Any  # velocities, in tape
     a: Any  # accelerations, in tape
     work: Any  # the lane's scratch
@@ -55,12 +56,13 @@ class RigidPlace(NamedTuple):
     v_bar: Any  # adjoint of v, in work
     substep: Any
     controls: Any = None  # its row of controls, and of their adjoints
-    matrix: Any = None  # the factor, in tape
+    matrix: Any = None  # the factors, in tape
     wrenches: Any = None  # external wrenches, in tape
     events: Any = None  # in tape
     new: Any = None  # the row of the next substep in tape, which may be this one
     environment: Any = None
     step: Any = None
+    start: Any = None  # coordinates at the start of the substep, in tape
 
 
 class JointPlace(NamedTuple):
@@ -75,8 +77,8 @@ class JointPlace(NamedTuple):
     virtual: Any  # its virtual velocities, in work
     q_bar: Any  # adjoint of its coordinates, in work
     v_bar: Any  # adjoint of its velocities, in work
-    new_q: Any = None  # coordinates after the substep, in tape
-    new_v: Any = None  # velocities after the substep, in tape
+    new_q: Any = None  # coordinates to which it moves, in tape
+    ahead: Any = None  # s; of a product of velocities one factor is v, the other v + ahead a
 
 
 def model_rows() -> SimpleNamespace:
@@ -131,17 +133,28 @@ def model_rows() -> SimpleNamespace:
         return m.integers[Header.pair_indices] + PairIndices.SIZE * pair
 
     @ti.func
-    def row_parts(m: ti.template(), row, loaded: ti.template()):
-        """Of a row of the tape: where v, a, the factor, the external wrenches (if ``loaded``) and the events begin."""
+    def row_parts(m: ti.template(), row, loaded: ti.template(), middle: ti.template()):
+        """Of a row of the tape: where the coordinates at which forces act (the start's, or with ``middle`` the middle's), v, a,
+        the factors, the external wrenches (if ``loaded``) and the events begin."""
         coordinates, dofs = m.integers[Header.coordinates], m.integers[Header.dofs]
         v = row + coordinates
         a = v + dofs
         matrix = a + dofs
-        wrenches = matrix + dofs * dofs
+        wrenches = matrix + dofs * (dofs + 1)
+        q = row
+        if ti.static(middle):
+            q = wrenches
+            wrenches = wrenches + coordinates
         events = wrenches
         if ti.static(loaded):
             events = wrenches + Wrench.SIZE * m.integers[Header.links]
-        return v, a, matrix, wrenches, events
+        return q, v, a, matrix, wrenches, events
+
+    @ti.func
+    def row_length(m: ti.template(), loaded: ti.template(), scheme: ti.template()):
+        """Of a row of the tape."""
+        _q, _v, _a, _matrix, _wrenches, events = row_parts(m, 0, loaded, scheme.middle)
+        return events + ti.static(EVENTS_LENGTH if scheme.event else 0)
 
     @ti.func
     def scratch_parts(m: ti.template(), base):
@@ -154,5 +167,5 @@ def model_rows() -> SimpleNamespace:
         link_indices=link_indices, link_constants=link_constants, link_inputs=link_inputs, link_block=link_block,
         end_dof=end_dof, dof_indices=dof_indices, dof_work=dof_work, geometry_indices=geometry_indices,
         geometry_constants=geometry_constants, geometry_inputs=geometry_inputs, pair_indices=pair_indices,
-        row_parts=row_parts, scratch_parts=scratch_parts,
+        row_parts=row_parts, row_length=row_length, scratch_parts=scratch_parts,
     )  # fmt: skip

@@ -9,15 +9,16 @@ from typing import Any
 from diffsim.compiler import ti
 from diffsim.rigid.kernels.rigid_memory import RigidMemory, RigidPlace, model_rows
 from diffsim.rigid.kernels.rigid_substep import substep_stages
-from diffsim.rigid.rigid_records import EVENTS_LENGTH, Header, Status
+from diffsim.rigid.rigid_records import Header, Status
+from diffsim.rigid.time_stepping import TimeStepping
 
 
-def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, event: bool) -> SimpleNamespace:
+def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, stepping: TimeStepping) -> SimpleNamespace:
     """The kernels ``forward`` and ``adjoint`` for "f32" or "f64", those kinds of joints, scenes with or without tools, and the
-    shapes of ``further`` (`diffsim.scene.shapes.distance_kinds`); with ``event``, fast impacts are events.
+    shapes of ``further`` (`diffsim.scene.shapes.distance_kinds`).
     """
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    stages, rows = substep_stages(real, kinds, tools=tools, event=event, further=further), model_rows()
+    stages, rows = substep_stages(real, kinds, tools=tools, stepping=stepping, further=further), model_rows()
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
 
@@ -27,7 +28,7 @@ def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, e
         integers: Integers, reals: Reals, grids: Reals, inputs: Reals, controls: Reals, q: Reals, v: Reals,
         tape: Reals, work: Reals, status: Integers,
     ):  # fmt: skip
-        """q (steps + 1, B, coordinates) and v likewise: the first rows are read. Controls (steps, B, actuators).
+        """q (steps + 1, B, coordinates) and v likewise: the first rows are read. Controls (steps, B, Header.controls).
         Without ``keep`` the other rows are filled and ``tape`` has one row for each lane; with it, only the tape is, with
         steps x substeps + 1 rows for each environment, every control step from its row of q and v. The inputs' motion of
         the tools is that of every control step."""
@@ -35,8 +36,8 @@ def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, e
             if iteration % block == 0:
                 m = ti.static(RigidMemory(integers, reals, inputs, tape, work, grids, controls, status))
                 lane = iteration // block
-                coordinates, dofs, actuators = integers[Header.coordinates], integers[Header.dofs], integers[Header.actuators]
-                width = coordinates + 2 * dofs + dofs * dofs + ti.static(EVENTS_LENGTH if event else 0)
+                coordinates, dofs, controls_row = integers[Header.coordinates], integers[Header.dofs], integers[Header.controls]
+                width = rows.row_length(m, False, stepping)
                 base = lane * integers[Header.work]
                 vector, q_bar, v_bar = rows.scratch_parts(m, base)
                 e = lane
@@ -45,7 +46,7 @@ def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, e
                     if keep == 1:
                         row = e * (steps * substeps + 1) * width
                     for t in range(steps):
-                        control = (t * environments + e) * actuators
+                        control = (t * environments + e) * controls_row
                         if t == 0 or keep == 1:
                             place = t * environments + e
                             for n in range(coordinates):
@@ -54,12 +55,12 @@ def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, e
                                 tape[row + coordinates + n] = v[place * dofs + n]
                         for s in range(substeps):
                             if status[e * Status.SIZE + Status.kind] == 0:
-                                v_at, a, matrix, wrenches, events = rows.row_parts(m, row, False)
+                                q_at, v_at, a, matrix, wrenches, events = rows.row_parts(m, row, False, stepping.middle)
                                 new = row + keep * width
                                 at = ti.static(
                                     RigidPlace(
-                                        own, row, v_at, a, base, vector, q_bar, v_bar, s, control, matrix, wrenches, events,
-                                        new, e, t,
+                                        own, q_at, v_at, a, base, vector, q_bar, v_bar, s, control, matrix, wrenches, events,
+                                        new, e, t, row,
                                     )
                                 )  # fmt: skip
                                 stages.begin(m, at)
@@ -90,8 +91,8 @@ def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, e
                     )
                 )
                 lane = iteration // block
-                coordinates, dofs, actuators = integers[Header.coordinates], integers[Header.dofs], integers[Header.actuators]
-                width = coordinates + 2 * dofs + dofs * dofs + ti.static(EVENTS_LENGTH if event else 0)
+                coordinates, dofs, controls_row = integers[Header.coordinates], integers[Header.dofs], integers[Header.controls]
+                width = rows.row_length(m, False, stepping)
                 base = lane * integers[Header.work]
                 vector, running_q, running_v = rows.scratch_parts(m, base)
                 e = lane
@@ -100,7 +101,7 @@ def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, e
                     for reverse in range(steps):
                         t = steps - 1 - reverse
                         before, after = t * environments + e, (t + 1) * environments + e
-                        control = before * actuators
+                        control = before * controls_row
                         for n in range(coordinates):
                             work[running_q + n] = q_bar[after * coordinates + n]
                         for n in range(dofs):
@@ -108,12 +109,14 @@ def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, e
                         for back in range(substeps):
                             s = substeps - 1 - back
                             row -= width
-                            v_at, a, matrix, wrenches, events = rows.row_parts(m, row, False)
+                            q_at, v_at, a, matrix, wrenches, events = rows.row_parts(m, row, False, stepping.middle)
+                            new = row + width
                             at = ti.static(
                                 RigidPlace(
-                                    own, row, v_at, a, base, vector, running_q, running_v, s, control, matrix, wrenches, events
+                                    own, q_at, v_at, a, base, vector, running_q, running_v, s, control, matrix, wrenches,
+                                    events, new, e, t, row,
                                 )
-                            )
+                            )  # fmt: skip
                             stages.finish_adjoint(m, at, False)
                             stages.begin_adjoint(m, at)
                         for n in range(coordinates):

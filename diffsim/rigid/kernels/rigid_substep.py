@@ -1,10 +1,11 @@
 """One substep in two parts, between which external wrenches may be set, and its adjoint, the stages in reverse.
 
-The acceleration a solves (M + h R) a = f - R v, where the resistances R of joints, actuators and contacts act on the new
-velocities v + h a; then v+ = v + h a, q+ = q (+) h v+. Backward, the virtual velocities lambda solve the same (symmetric)
+The acceleration a solves (M + h C + h R) a = f - R v - c(v) + J^T F(v + h a): the resistances R of joints and actuators, one factor
+of the products of velocities in c, contact and dry friction act on the new velocities v + h a (`contact_newton`); then
+v+ = v + h a. Forces act at the middle of the substep, q (+) h v / 2, from where the coordinates move on by h v+ / 2; or at its
+start, from where they move by h v+ (`TimeStepping`). Backward, the virtual velocities lambda solve the transposed linearised
 system for the adjoint of a, and all that the equation depends on gets the adjoint of the power of its forces under lambda
-(docs/rigid.md).
-"""
+(docs/rigid.md)."""
 
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
@@ -12,26 +13,29 @@ system for the adjoint of a, and all that the equation depends on gets the adjoi
 from types import SimpleNamespace
 
 from diffsim.compiler import ti
-from diffsim.rigid.kernels.cholesky import linear_stage
+from diffsim.rigid.kernels.contact_newton import newton_stage
 from diffsim.rigid.kernels.events import event_stage
 from diffsim.rigid.kernels.joint_dispatch import joint_functions
 from diffsim.rigid.kernels.joint_forces import joint_stage
 from diffsim.rigid.kernels.link_dynamics import dynamics_stage
 from diffsim.rigid.kernels.link_kinematics import kinematics_stage
+from diffsim.rigid.kernels.lu import lu_stage
 from diffsim.rigid.kernels.rigid_contact import contact_stage
 from diffsim.rigid.kernels.rigid_memory import model_rows
-from diffsim.rigid.rigid_records import NOT_POSITIVE, WILD_VELOCITY, DofIndices, Header, Status
+from diffsim.rigid.rigid_records import NOT_POSITIVE, WILD_VELOCITY, DofIndices, Header, SceneConstants, Status
 
 WILD = 1e8  # m/s or rad/s, above which a velocity is an error
 
 
-def substep_stages(real, kinds, *, tools: bool, event: bool, further=()) -> SimpleNamespace:
+def substep_stages(real, kinds, *, tools: bool, stepping, further=()) -> SimpleNamespace:
     """``begin`` and ``finish``; ``finish_adjoint`` and ``begin_adjoint``; for those kinds of joints, with or without the motion
-    of ``tools``, with or without events, and with the shapes of ``further`` (`diffsim.scene.shapes.distance_kinds`)."""
+    of ``tools``, for a `TimeStepping`, and with the shapes of ``further`` (`diffsim.scene.shapes.distance_kinds`)."""
+    polarised, middle, event = stepping
     screws = any(kind.screws for kind in kinds)
     rows, joints = model_rows(), joint_functions(real, kinds)
-    kinematics, dynamics = kinematics_stage(real, kinds, tools=tools), dynamics_stage(real, screws=screws)
-    joint_forces, linear = joint_stage(real), linear_stage(real)
+    kinematics = kinematics_stage(real, kinds, tools=tools, polarised=polarised)
+    dynamics = dynamics_stage(real, screws=screws, polarised=polarised)
+    joint_forces, linear, newton = joint_stage(real), lu_stage(real), newton_stage(real)
     contact = contact_stage(real, event=event, screws=screws, further=further)
     events = event_stage(real, contact, joints) if event else None
 
@@ -45,8 +49,15 @@ def substep_stages(real, kinds, *, tools: bool, event: bool, further=()) -> Simp
             m.status[status + Status.link] = m.integers[rows.dof_indices(m, dof) + DofIndices.link]
 
     @ti.func
+    def remaining(m: ti.template()):
+        """Seconds from where the forces act to the end of the substep."""
+        return m.reals[SceneConstants.dt] * ti.static(0.5 if middle else 1.0)
+
+    @ti.func
     def begin(m: ti.template(), at: ti.template()):
-        """Poses and motions of the links."""
+        """Poses and motions of the links where the forces act."""
+        if ti.static(middle):
+            joints.drift(m, at)
         kinematics.propagate(m, at, False)
 
     @ti.func
@@ -55,18 +66,15 @@ def substep_stages(real, kinds, *, tools: bool, event: bool, further=()) -> Simp
         dofs = m.integers[Header.dofs]
         dynamics.equations(m, at, loaded)
         joint_forces.forces(m, at)
-        contact.contacts(m, at)
-        wrong = linear.factorise(m.tape, at.matrix, dofs)
+        contact.find(m, at)
+        wrong = newton.solve(m, at)
         if wrong >= 0:
             report(m, at, NOT_POSITIVE, wrong)
-        linear.solve(m.tape, at.matrix, dofs, m.work, at.vector)
-        for k in range(dofs):
-            m.tape[at.a + k] = m.work[at.vector + k]
         if ti.static(event):
             events.integrate(m, at)
         else:
             for i in range(1, m.integers[Header.links]):
-                joints.integrate(m, at, i)
+                joints.integrate(m, at, i, remaining(m))
         for k in range(dofs):
             if not ti.abs(m.tape[at.new + m.integers[Header.coordinates] + k]) < WILD:
                 report(m, at, WILD_VELOCITY, k)
@@ -80,11 +88,12 @@ def substep_stages(real, kinds, *, tools: bool, event: bool, further=()) -> Simp
             events.integrate_adjoint(m, at)
         else:
             for i in range(1, m.integers[Header.links]):
-                joints.integrate_adjoint(m, at, i)
-        linear.solve(m.tape, at.matrix, dofs, m.work, at.vector)
+                joints.integrate_adjoint(m, at, i, remaining(m))
+        linear.solve_transposed(m.tape, at.matrix, dofs, m.work, at.vector)
         kinematics.propagate(m, at, True)
         kinematics.clear_bars(m, at)
-        contact.contacts_adjoint(m, at)
+        contact.power_adjoint(m, at)
+        newton.dry_friction_adjoint(m, at)
         joint_forces.forces_adjoint(m, at)
         dynamics.power_adjoint(m, at, loaded)
 
@@ -92,5 +101,7 @@ def substep_stages(real, kinds, *, tools: bool, event: bool, further=()) -> Simp
     def begin_adjoint(m: ti.template(), at: ti.template()):
         """After ``finish_adjoint``: to the adjoints of q and v before the substep."""
         kinematics.propagate_adjoint(m, at)
+        if ti.static(middle):
+            joints.drift_adjoint(m, at)
 
     return SimpleNamespace(begin=begin, finish=finish, finish_adjoint=finish_adjoint, begin_adjoint=begin_adjoint)

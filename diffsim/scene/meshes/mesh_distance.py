@@ -159,26 +159,6 @@ def signed_distance(mesh: trimesh.Trimesh, points: np.ndarray, name: str = "mesh
     return np.where(inside, -distance, distance)
 
 
-def spread_points(mesh: trimesh.Trimesh, count: int) -> np.ndarray:
-    """``count`` points of the surface (count, 3), spread out by farthest-point selection. Deterministic.
-
-    Vertices come first; a mesh with fewer vertices than ``count`` gives all of them and points between them.
-    """
-    points = np.asarray(mesh.vertices, dtype=float)
-    chosen = [int(np.argmax(np.linalg.norm(points - points.mean(axis=0), axis=1)))]
-    if len(points) <= count:
-        chosen = list(range(len(points)))
-        fine, faces = points, np.asarray(mesh.faces)
-        while len(fine) < 4 * count:
-            fine, faces = trimesh.remesh.subdivide(fine, faces)
-        points = np.concatenate([points, fine])
-    apart = np.min([np.linalg.norm(points - points[index], axis=1) for index in chosen], axis=0)
-    while len(chosen) < count:
-        chosen.append(int(np.argmax(apart)))
-        apart = np.minimum(apart, np.linalg.norm(points - points[chosen[-1]], axis=1))
-    return points[chosen]
-
-
 @dataclass(frozen=True, eq=False)
 class DistanceGrid:
     """A signed distance sampled on a regular grid, with a C1 interpolant.

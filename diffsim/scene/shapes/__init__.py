@@ -1,6 +1,7 @@
 """Shapes, one file each: what a scene and a picture need in numpy, and the signed distance of the kernels."""
 
 from diffsim.scene.shapes.cone import Cone
+from diffsim.scene.shapes.contact_balls import ContactPoints
 from diffsim.scene.shapes.cylinder import Cylinder
 from diffsim.scene.shapes.ellipsoid import Ellipsoid
 from diffsim.scene.shapes.height_field import HeightField
@@ -18,6 +19,7 @@ __all__ = [
     "Box",
     "Capsule",
     "Cone",
+    "ContactPoints",
     "Cylinder",
     "Ellipsoid",
     "HeightField",

@@ -11,8 +11,9 @@ import trimesh
 from diffsim.compiler import ti
 from diffsim.errors import InputError
 from diffsim.records import Record, field
-from diffsim.scene.shapes.revolution import revolved, revolved_mass_properties
-from diffsim.scene.shapes.shape import Shape, check_count, check_length
+from diffsim.scene.shapes.contact_balls import ContactPoints
+from diffsim.scene.shapes.revolution import revolved, revolved_mass_properties, wheels
+from diffsim.scene.shapes.shape import Shape, check_length
 
 
 class ConeNumbers(Record):
@@ -169,27 +170,14 @@ class Cone(Shape):
         low_r, low_z, high_r, high_z = self._core
         return float(max(np.hypot(low_r, low_z), np.hypot(high_r, high_z))) + self.rounding
 
-    @property
-    def flat_faces(self) -> bool:
-        return True
-
-    def contact_points(self, rim: int = 8, rings: int = 3) -> tuple[np.ndarray, float]:
-        """Rings of ``rim`` points round the core from base to top, and the ends of its axis.
+    def contact_points(self, count: int | None = None) -> ContactPoints:
+        """A wheel at the base and one at the top, or the tip; between them wheels without spokes, which planes do not meet.
 
         Args:
-            rim: points per ring, at least 3.
-            rings: at least 2.
+            count: about half of them are spokes. None: eight at a rim, and wheels a radius apart, at most 8.
         """
-        check_count("rim", rim, 3)
-        check_count("rings", rings, 2)
         low_r, low_z, high_r, high_z = self._core
-        angles = 2.0 * np.pi * np.arange(rim) / rim
-        points = [np.array([(0.0, 0.0, low_z), (0.0, 0.0, high_z)])]
-        for share in np.linspace(0.0, 1.0, rings):
-            r, z = low_r + share * (high_r - low_r), low_z + share * (high_z - low_z)
-            if r > 0.0:
-                points.append(np.stack([r * np.cos(angles), r * np.sin(angles), np.full(rim, z)], axis=1))
-        return np.concatenate(points), float(self.rounding)
+        return wheels((low_r, low_z), (high_r, high_z), self.rounding, count)
 
     def kernel_numbers(self) -> Any:
         low_radius, low_z, high_radius, high_z = self._core

@@ -9,8 +9,9 @@ import trimesh
 from diffsim.compiler import ti
 from diffsim.errors import InputError
 from diffsim.records import Record, field
-from diffsim.scene.shapes.revolution import revolved
-from diffsim.scene.shapes.shape import Shape, check_count, check_length
+from diffsim.scene.shapes.contact_balls import ContactPoints
+from diffsim.scene.shapes.revolution import revolved, wheels
+from diffsim.scene.shapes.shape import Shape, check_length
 
 
 class CylinderNumbers(Record):
@@ -100,27 +101,16 @@ class Cylinder(Shape):
         across = volume * (self.radius**2 / 4.0 + self.half_length**2 / 3.0)
         return volume, np.zeros(3), np.diag((across, across, volume * self.radius**2 / 2.0))
 
-    @property
-    def flat_faces(self) -> bool:
-        return True
-
-    def contact_points(self, rim: int = 8, rings: int | None = None) -> tuple[np.ndarray, float]:
-        """Rings of ``rim`` points round the core, the outermost at its rims, and the centres of its caps.
+    def contact_points(self, count: int | None = None) -> ContactPoints:
+        """A wheel at either rim of the core; for what is no plane, a ball that slides along the side, and between the rims
+        wheels without spokes, for surfaces that are not convex.
 
         Args:
-            rim: points per ring, at least 3.
-            rings: at least 2. None: two, and one midway where the cylinder is longer than wide.
+            count: about half of them are spokes. None: eight at a rim, and wheels a radius apart, at most 8.
         """
         half, radius = self._core
-        if rings is None:
-            rings = 3 if half > radius else 2
-        check_count("rim", rim, 3)
-        check_count("rings", rings, 2)
-        angles = 2.0 * np.pi * np.arange(rim) / rim
-        circle = np.stack([radius * np.cos(angles), radius * np.sin(angles)], axis=1)
-        points = [(0.0, 0.0, z) for z in (-half, half)]
-        points += [(x, y, z) for z in np.linspace(-half, half, rings) for x, y in circle]
-        return np.unique(np.array(points), axis=0), float(self.rounding)
+        points = wheels((radius, -half), (radius, half), self.rounding, count)
+        return points + ContactPoints.roller(radius, half, self.rounding) if radius > 0.0 and half > 0.0 else points
 
     def kernel_numbers(self) -> Any:
         half_length, radius = self._core

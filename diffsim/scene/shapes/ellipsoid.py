@@ -24,6 +24,8 @@ import trimesh
 
 from diffsim.compiler import ti
 from diffsim.records import Record, field
+from diffsim.scene.meshes.inscribed_balls import inscribed_radii
+from diffsim.scene.shapes.contact_balls import ContactPoints
 from diffsim.scene.shapes.shape import Shape, check_count, check_length
 from diffsim.scene.validation import vector
 
@@ -120,22 +122,26 @@ class Ellipsoid(Shape):
     def is_sphere(self) -> bool:
         return len(set(self.semi_axes)) == 1
 
-    def contact_points(self, subdivisions: int = 2) -> tuple[np.ndarray, float]:
-        """Centres of balls of the least radius of curvature that touch the surface from within, also at the ends of the axes.
-
-        Between the balls the surface is faceted: an ellipsoid of axes 2 : 1.5 : 1 with 162 of them lies 1% low on a plane.
-
-        Args:
-            subdivisions: of an icosahedron; 1 gives 42 points, 2 gives 162.
-        """
+    def contact_points(self, count: int | None = None) -> ContactPoints:
+        """A point that moves to where the ellipsoid is deepest, exact on planes and flat faces; and, for other surfaces, the
+        largest balls within that touch the surface at ``count`` points spread over it (None: 162) and at the ends of the
+        axes."""
         if self.is_sphere:
-            return np.zeros((1, 3)), self.semi_axes[0]
-        check_count("subdivisions", subdivisions, 1)
+            return ContactPoints.balls([(0.0, 0.0, 0.0)], self.semi_axes[0])
+        count = 162 if count is None else count
+        check_count("contact_points", count, 1)
         a = np.asarray(self.semi_axes)
-        radius = float(a.min() ** 2 / a.max())
-        directions = np.asarray(trimesh.creation.icosphere(subdivisions=subdivisions).vertices)
+        # Fibonacci's lattice on the sphere
+        turns, height = np.arange(count) * (3.0 - np.sqrt(5.0)) * np.pi, 1.0 - (2.0 * np.arange(count) + 1.0) / count
+        level = np.sqrt(1.0 - height**2)
+        directions = np.stack([level * np.cos(turns), level * np.sin(turns), height], axis=1)
+        directions = np.concatenate([np.eye(3), -np.eye(3), directions])
         normals = directions / a
-        return a * directions - radius * normals / np.linalg.norm(normals, axis=1, keepdims=True), radius
+        normals = normals / np.linalg.norm(normals, axis=1, keepdims=True)
+        radii = inscribed_radii(self.signed_distance, a * directions, normals, float(a.min()))
+        return ContactPoints.deepest(self.semi_axes) + ContactPoints.balls(
+            a * directions - radii[:, None] * normals, radii, on_planes=False
+        )
 
     def kernel_numbers(self) -> Any:
         return EllipsoidNumbers.row(semi_axes=self.semi_axes)

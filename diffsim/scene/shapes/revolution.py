@@ -6,6 +6,10 @@ from typing import Any
 import numpy as np
 
 from diffsim.compiler import ti
+from diffsim.scene.shapes.contact_balls import ContactPoints
+from diffsim.scene.shapes.shape import check_count
+
+MOST_WHEELS = 8  # between the rims, unless more are asked for
 
 
 def revolved(real: Any, profile: Any) -> Any:
@@ -36,6 +40,30 @@ def revolved(real: Any, profile: Any) -> Any:
         return phi, g, hessian
 
     return distance
+
+
+def wheels(low: tuple[float, float], high: tuple[float, float], radius: float, count: int | None) -> ContactPoints:
+    """Contact points of a core between two discs round local z, grown by ``radius``.
+
+    Args:
+        low, high: radius and z of the discs; a disc of radius 0 is a tip.
+        count: about half are spokes of the rims, half wheels in between, which planes do not meet. None: eight spokes a rim,
+            and wheels no farther apart than the radius, at most MOST_WHEELS.
+    """
+    length = float(np.hypot(high[0] - low[0], high[1] - low[1]))
+    if count is None:
+        spokes, between = 8, min(int(np.ceil(length / max(low[0], high[0], radius) - 1e-9)) - 1, MOST_WHEELS)
+    else:
+        check_count("contact_points", count, 1)
+        spokes, between = max(count // 4, 3), count // 4
+    points = ContactPoints.wheel(low[0], radius, z=low[1], spokes=spokes)
+    if length == 0.0:
+        return points
+    points += ContactPoints.wheel(high[0], radius, z=high[1], spokes=spokes)
+    for share in np.linspace(0.0, 1.0, between + 2)[1:-1]:
+        r, z = low[0] + share * (high[0] - low[0]), low[1] + share * (high[1] - low[1])
+        points += ContactPoints.wheel(r, radius, z=z, spokes=0, on_planes=False)
+    return points
 
 
 def revolved_mass_properties(

@@ -16,6 +16,7 @@ from torch import Tensor
 from diffsim.compiler import ti
 from diffsim.errors import InputError
 from diffsim.records import Record, field
+from diffsim.scene.shapes.contact_balls import ContactPoints
 from diffsim.scene.shapes.shape import Shape, check_count, check_length
 
 SHARP_EDGE = 0.04  # radius of the contact balls of a sharp box, of its smallest half extent
@@ -197,32 +198,31 @@ class RoundedBox(Shape):
     def is_sphere(self) -> bool:
         return self.core == (0.0, 0.0, 0.0)
 
-    @property
-    def flat_faces(self) -> bool:
-        return sum(half > 0.0 for half in self.core) > 1
-
-    def contact_points(self, edge_points: int | None = None) -> tuple[np.ndarray, float]:
-        """The corners of the core and ``edge_points`` points between them on each of its edges.
+    def contact_points(self, count: int | None = None) -> ContactPoints:
+        """The corners of the core and points between them on its edges, as many on each.
 
         A sharp box gets small balls inside its edges, touching the faces: a point right on an edge would meet a box of the same
         size whose sides are in line from aside.
 
         Args:
-            edge_points: None: one; for a capsule as many as make neighbours no farther apart than the radius.
+            count: None: one point between; for a capsule as many as make neighbours no farther apart than the radius.
         """
         radius = self.radius or SHARP_EDGE * min(self.core)
         core = np.asarray(self.core) + (self.radius - radius)
         axes = np.flatnonzero(core > 0.0)
-        if edge_points is None:
-            slender = len(axes) == 1
+        slender, corners, edges = len(axes) == 1, 2 ** len(axes), len(axes) * 2 ** max(len(axes) - 1, 0)
+        if count is None:
             edge_points = int(np.ceil(2.0 * core[axes[0]] / radius - 1e-9)) - 1 if slender else 1
-        check_count("edge_points", edge_points, 0)
+        else:
+            check_count("contact_points", count, 1)
+            edge_points = max(-((corners - count) // max(edges, 1)), 0)
         points = [np.array(list(product(*([-1.0, 1.0] if half > 0.0 else [0.0] for half in core))))]
         between = np.linspace(-1.0, 1.0, edge_points + 2)[1:-1]
         for axis in axes:
             ends = [between if i == axis else ([-1.0, 1.0] if core[i] > 0.0 else [0.0]) for i in range(3)]
             points.append(np.array(list(product(*ends))).reshape(-1, 3))
-        return np.concatenate(points) * core, radius
+        balls = np.concatenate(points) * core
+        return ContactPoints.balls(balls, radius, on_planes=(np.arange(len(balls)) < corners) | slender)
 
     def kernel_numbers(self) -> Any:
         return RoundedBoxNumbers.row(core=self.core, radius=self.radius)

@@ -9,6 +9,7 @@ import numpy as np
 import trimesh
 
 from diffsim.errors import InputError
+from diffsim.scene.shapes.contact_balls import ContactPoints
 
 
 def check_length(name: str, value: float) -> None:
@@ -27,7 +28,7 @@ def check_count(name: str, value: int, least: int) -> None:
     Raises:
         InputError: it is not.
     """
-    if not isinstance(value, int | np.integer) or value < least:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise InputError(f"{name} must be an integer >= {least}, got {value!r}")
 
 
@@ -64,24 +65,19 @@ class Shape:
             mesh = mesh.subdivide()
         return mesh
 
-    def contact_points(self) -> tuple[np.ndarray, float]:
-        """Points (P, 3) and a radius in metres: spheres of that radius about them stand for the shape in contact.
+    def contact_points(self, count: int | None = None) -> ContactPoints:
+        """What stands for the shape where it touches others: balls that touch its surface from within.
 
-        The signed distance of each point is minus the radius: the spheres touch the surface from within.
+        Args:
+            count: about how many, at least where one is enough; None: the shape's choice.
         """
         if not self.bounded:
-            return np.zeros((0, 3)), 0.0
+            return ContactPoints.balls([])
         raise TypeError(f"{type(self).__name__} defines no contact points")
 
     @property
     def is_sphere(self) -> bool:
         """Whether one contact point stands for the shape exactly."""
-        return False
-
-    @property
-    def flat_faces(self) -> bool:
-        """Whether contact points lie within flat faces. Then only the corners of their convex hull meet planes: the others
-        never touch a plane first."""
         return False
 
     @property

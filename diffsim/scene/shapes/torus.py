@@ -9,6 +9,7 @@ import trimesh
 from diffsim.compiler import ti
 from diffsim.errors import InputError
 from diffsim.records import Record, field
+from diffsim.scene.shapes.contact_balls import ContactPoints
 from diffsim.scene.shapes.revolution import revolved
 from diffsim.scene.shapes.shape import Shape, check_count, check_length
 
@@ -68,14 +69,13 @@ class Torus(Shape):
         across = volume * (R2 / 2.0 + 5.0 / 8.0 * r2)
         return volume, np.zeros(3), np.diag((across, across, volume * (R2 + 0.75 * r2)))
 
-    def contact_points(self, count: int | None = None) -> tuple[np.ndarray, float]:
-        """``count`` points on the centre circle. None: at least 8, no farther apart than the minor radius."""
+    def contact_points(self, count: int | None = None) -> ContactPoints:
+        """A ball that moves on the centre circle, and ``count`` that stand still there. None: at least 8, no farther apart
+        than the minor radius."""
         if count is None:
             count = max(8, int(np.ceil(2.0 * np.pi * self.major_radius / self.minor_radius)))
-        check_count("count", count, 3)
-        angles = 2.0 * np.pi * np.arange(count) / count
-        circle = np.stack([np.cos(angles), np.sin(angles), np.zeros(count)], axis=1)
-        return self.major_radius * circle, float(self.minor_radius)
+        check_count("contact_points", count, 3)
+        return ContactPoints.wheel(self.major_radius, self.minor_radius, spokes=count, hollow=True)
 
     def kernel_numbers(self) -> Any:
         return TorusNumbers.row(major_radius=self.major_radius, minor_radius=self.minor_radius)

@@ -12,6 +12,7 @@ import trimesh
 from diffsim.compiler import ti
 from diffsim.errors import InputError
 from diffsim.records import Record, field
+from diffsim.scene.meshes.inscribed_balls import covering_balls
 from diffsim.scene.meshes.mesh_distance import (
     DistanceGrid,
     distance_grid,
@@ -19,9 +20,9 @@ from diffsim.scene.meshes.mesh_distance import (
     open_edges,
     signed_distance,
     solid_mesh,
-    spread_points,
 )
 from diffsim.scene.meshes.mesh_files import load_solid
+from diffsim.scene.shapes.contact_balls import ContactPoints
 from diffsim.scene.shapes.shape import Shape, check_count, check_length
 
 logger = logging.getLogger(__name__)
@@ -204,10 +205,22 @@ class TriangleMesh(Shape):
         """The baked distance at the default resolution and padding (`diffsim.scene.meshes.mesh_distance.distance_grid`)."""
         return distance_grid(self.mesh, name=self.name)
 
-    def contact_points(self, count: int = 64) -> tuple[np.ndarray, float]:
-        """``count`` points of the surface, vertices first, spread out (`diffsim.scene.meshes.mesh_distance.spread_points`)."""
-        check_count("count", count, 1)
-        return spread_points(self.mesh, count), 0.0
+    @property
+    def is_sphere(self) -> bool:
+        return len(self.contact_points()) == 1
+
+    def contact_points(self, count: int | None = None) -> ContactPoints:
+        """At most ``count`` balls (None: 64) that touch the surface from within, fewer where fewer cover all of it: one for a
+        ball's mesh, corners without extent for a box's (`diffsim.scene.meshes.inscribed_balls`)."""
+        count = 64 if count is None else count
+        check_count("contact_points", count, 1)
+        if count not in self._balls:
+            self._balls[count] = ContactPoints.balls(*covering_balls(self.mesh, self.signed_distance, count))
+        return self._balls[count]
+
+    @cached_property
+    def _balls(self) -> dict[int, ContactPoints]:
+        return {}
 
     def kernel_numbers(self) -> Any:
         grid = self.distance_grid

@@ -91,7 +91,8 @@ def grid_stage(real: Any, *, shared_grid: bool) -> SimpleNamespace:
 
     @ti.func
     def update(soft: ti.template(), step: ti.template(), begin, end):
-        """Node velocities from (momentum, mass): gravity, colliders in order, ground and walls."""
+        """Node velocities and, in the fourth place, inverse masses from (momentum, mass): gravity, colliders in order, ground and
+        walls."""
         colliders = soft.sizes[Sizes.colliders]
         low0, low1, low2 = low(soft.boxes, step.box, 0), low(soft.boxes, step.box, 1), low(soft.boxes, step.box, 2)
         n1, n2 = side(soft.boxes, step.box, 1), side(soft.boxes, step.box, 2)
@@ -106,7 +107,7 @@ def grid_stage(real: Any, *, shared_grid: bool) -> SimpleNamespace:
             for k in range(n2):
                 index = row * n2 + k
                 node = soft.grid[step.grid + index]
-                v = vec3(0.0)
+                v, inverse = vec3(0.0), ti.cast(0.0, real)
                 if node[3] > 0.0:
                     inverse = 1.0 / node[3]
                     v = vec3(node[0] * inverse, node[1] * inverse, node[2] * inverse) + kick
@@ -114,7 +115,7 @@ def grid_stage(real: Any, *, shared_grid: bool) -> SimpleNamespace:
                     for m in range(colliders):
                         v = collide(v, x, soft, inputs_row, m)
                     v = contact.bound(v, x, Bounds(ground, ground_friction, lower, upper))
-                soft.velocity[step.velocity + index] = vec4(v[0], v[1], v[2], 0.0)
+                soft.velocity[step.velocity + index] = vec4(v[0], v[1], v[2], inverse)
 
     @ti.func
     def collide_adjoint(

@@ -1,0 +1,290 @@
+"""The acceleration of a substep with contact and dry friction, which depend on the new velocities, by Newton's method.
+
+The equation of a substep (docs/rigid.md) is
+
+    r(a) = b - A a + J^T F(J (v + h a)) - loss w(v + h a) = 0,      w(v) = v / sqrt(v^2 + eps^2)
+
+with A and b of everything that is linear in the new velocities. A contact's force on the geometry that has the points is, with
+the new relative velocity u, nu = n.u, u_t = u - nu n and W = sqrt(u_t^2 + eps^2),
+
+    F = N(nu) n - mu B u_t / W,        B: the bound of friction, N(nu) or the force at the old velocity
+
+Newton's method on r alone hardly converges where bodies begin or cease to slide: eps is small, and u_t / W is all but a step. So
+the direction w = u_t / W is an unknown of its own, with the equation W w = u_t linearised beside r (the primal-dual method of
+Chan, Golub and Mulet 1999 for total variation). Given u_t and w, its slope is (1 - w u_t^T / W) / W, and after a step du
+
+    w+ = u_t / W + (du - w (u_t . du) / W) / W,        shortened to length 1 if longer
+
+The derivative of r is not symmetric where B is N(nu). The last factor, found with w = u_t / W, is kept: the adjoint solves with
+its transpose (implicit function theorem). Dry friction of joints is the same in one dimension.
+"""
+
+# mypy: ignore-errors
+# Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
+
+from types import SimpleNamespace
+
+from diffsim.compiler import ti
+from diffsim.rigid.kernels.lu import lu_stage
+from diffsim.rigid.kernels.rigid_memory import model_rows
+from diffsim.rigid.kernels.vectors import vector_functions
+from diffsim.rigid.rigid_records import (
+    ContactColumn,
+    PointWork,
+    DofIndices,
+    Header,
+    LinkInputs,
+    PairIndices,
+    PairWork,
+    SceneConstants,
+)
+
+FIRST, ANOTHER, LAST = range(3)  # evaluations: w is that of the velocity, follows from the step, is that of the velocity
+EVALUATIONS = 60  # at most
+FULL_STEPS = 12  # after these, two of three steps are halved: cycles end so
+
+
+def newton_stage(real) -> SimpleNamespace:
+    """``solve`` and ``dry_friction_adjoint``."""
+    vf, rows, linear = vector_functions(real), model_rows(), lu_stage(real)
+    vec3, load = vf.vec3, vf.load
+    # squares of a step's relative size: after a small one the factor is found once more, after a tiny one it is as good as that
+    small, tiny = (2.0**-64, 2.0**-84) if real == ti.f64 else (2.0**-36, 2.0**-42)
+    enough = 2.0**-76 if real == ti.f64 else 2.0**-36  # where nobody asks for the factor
+
+    @ti.func
+    def parts(m: ti.template(), at: ti.template()):
+        """Where in work the right-hand side, the residual and the step stand (then the directions and rates of the dofs' dry
+        friction), and the matrix A."""
+        force = at.work + m.integers[Header.newton]
+        dofs = m.integers[Header.dofs]
+        return force, force + dofs, force + 2 * dofs, at.work + m.integers[Header.smooth_matrix]
+
+    @ti.func
+    def plus_outer(x, y, z, a, b):
+        """Rows of a matrix plus a b^T."""
+        return x + a[0] * b, y + a[1] * b, z + a[2] * b
+
+    @ti.func
+    def times_rows(a, x, y, z):
+        return a[0] * x + a[1] * y + a[2] * z
+
+    @ti.func
+    def pair_motion(m: ti.template(), at: ti.template(), pair_work, columns, count):
+        """New relative velocity of a pair at the centre, and the angular one."""
+        h = m.reals[SceneConstants.dt]
+        u, omega = load(m.work, pair_work + PairWork.velocity), load(m.work, pair_work + PairWork.angular_velocity)
+        for c in range(count):
+            column = columns + ContactColumn.SIZE * c
+            k = ti.cast(m.work[column + ContactColumn.dof], ti.i32)
+            rate = m.tape[at.v + k] + h * m.tape[at.a + k]
+            u = u + rate * load(m.work, column + ContactColumn.linear)
+            omega = omega + rate * load(m.work, column + ContactColumn.angular)
+        return u, omega
+
+    @ti.func
+    def dual(w, old, new, share, W):
+        """The direction after a share of a step that brought the slip from ``old``, where its length was W, to ``new``."""
+        du = (new - old) / share
+        target = (old + du - w * (old.dot(du) / W)) / W
+        moved = w + share * (target - w)
+        return moved / ti.max(ti.sqrt(moved.dot(moved)), ti.cast(1.0, real))
+
+    @ti.func
+    def evaluate(m: ti.template(), at: ti.template(), which, share):
+        """The residual at the acceleration in the tape, where a ``share`` of the last step led, and the matrix -dr/da in the
+        tape."""
+        h, eps = m.reals[SceneConstants.dt], m.reals[SceneConstants.slip_speed]
+        dofs = m.integers[Header.dofs]
+        force_at, residual, step, smooth = parts(m, at)
+        for i in range(dofs):
+            m.work[residual + i] = m.work[force_at + i]
+        for i in range(dofs):
+            begin = linear.row_begin(m.work, smooth, dofs, i)
+            a_i, total = m.tape[at.a + i], m.work[smooth + i * dofs + i] * m.tape[at.a + i]
+            for j in range(begin, i):
+                total = total + m.work[smooth + i * dofs + j] * m.tape[at.a + j]
+                m.work[residual + j] = m.work[residual + j] - m.work[smooth + j * dofs + i] * a_i
+            m.work[residual + i] = m.work[residual + i] - total
+        for n in range(dofs * dofs):
+            m.tape[at.matrix + n] = m.work[smooth + n]
+        for k in range(dofs):
+            link = m.integers[rows.dof_indices(m, k) + DofIndices.link]
+            loss = m.inputs[rows.link_inputs(m, at, link) + LinkInputs.friction_loss]
+            if loss > 0.0:
+                v = m.tape[at.v + k] + h * m.tape[at.a + k]
+                W = ti.sqrt(v * v + eps * eps)
+                place = step + dofs + k
+                w = v / W
+                if which == ANOTHER:
+                    w, old = m.work[place], m.work[place + dofs]
+                    W_old = ti.sqrt(old * old + eps * eps)
+                    du = (v - old) / share
+                    w = w + share * ((old + du - w * old * du / W_old) / W_old - w)
+                    w = ti.min(ti.max(w, ti.cast(-1.0, real)), ti.cast(1.0, real))
+                m.work[place], m.work[place + dofs] = w, v
+                m.work[residual + k] = m.work[residual + k] - loss * v / W
+                diagonal = at.matrix + k * dofs + k
+                m.tape[diagonal] = m.tape[diagonal] + h * loss * (1.0 - w * v / W) / W
+        for pair in range(m.integers[Header.pairs]):
+            pair_work = at.work + m.integers[Header.pair_work] + PairWork.SIZE * pair
+            if m.work[pair_work + PairWork.contacts] > 0.0:
+                evaluate_pair(m, at, pair, pair_work, which, share)
+
+    @ti.func
+    def evaluate_pair(m: ti.template(), at: ti.template(), pair, pair_work, which, share):
+        """A pair's forces and their slopes are summed about the centre of the geometry that has the points before they are
+        seen by the joints."""
+        h, eps = m.reals[SceneConstants.dt], m.reals[SceneConstants.slip_speed]
+        dofs = m.integers[Header.dofs]
+        zero, none = vec3(0.0, 0.0, 0.0), ti.cast(0.0, real)
+        residual = at.work + m.integers[Header.newton] + dofs
+        indices = rows.pair_indices(m, pair)
+        columns = at.work + m.integers[Header.contact_columns] + m.integers[indices + PairIndices.first_column]
+        contacts = at.work + m.integers[Header.point_work] + m.integers[indices + PairIndices.first_contact]
+        count = ti.cast(m.work[pair_work + PairWork.columns], ti.i32)
+        mu = m.work[pair_work + PairWork.friction]
+        u_center, omega = pair_motion(m, at, pair_work, columns, count)
+        force, torque = zero, zero
+        # slopes of force (f) and torque (t) by the velocity at the centre (u) and the angular velocity (w), by rows
+        fux, fuy, fuz, fwx, fwy, fwz = zero, zero, zero, zero, zero, zero
+        tux, tuy, tuz, twx, twy, twz = zero, zero, zero, zero, zero, zero
+        drag_sum, drag_first, drag_second = none, zero, none
+        for n in range(ti.cast(m.work[pair_work + PairWork.contacts], ti.i32)):
+            contact = contacts + PointWork.SIZE * n
+            r, normal = load(m.work, contact + PointWork.arm), load(m.work, contact + PointWork.normal)
+            slope, bound = m.work[contact + PointWork.slope], m.work[contact + PointWork.bound]
+            u = u_center + omega.cross(r)
+            nu = normal.dot(u)
+            N, coupling = m.work[contact + PointWork.base] - slope * nu, none
+            if bound < 0.0:
+                if N <= 0.0:
+                    N, slope = none, none
+                bound, coupling = N, slope
+            slip = u - nu * normal
+            W = ti.sqrt(slip.dot(slip) + eps * eps)
+            w = slip / W
+            if which == ANOTHER:
+                old = load(m.work, contact + PointWork.slip)
+                W_old = ti.sqrt(old.dot(old) + eps * eps)
+                w = dual(load(m.work, contact + PointWork.direction), old, slip, share, W_old)
+            vf.store(m.work, contact + PointWork.slip, slip)
+            vf.store(m.work, contact + PointWork.direction, w)
+            drag = mu * bound / W
+            f = N * normal - drag * slip
+            force, torque = force + f, torque + r.cross(f)
+            if N != 0.0 or bound != 0.0:
+                # -df/du = drag 1 + left n^T - (drag / W) w slip^T
+                left = (slope - drag) * normal - (mu * coupling) * w
+                along = (-drag / W) * w
+                r_left, r_along, r_n, r_slip = r.cross(left), r.cross(along), r.cross(normal), r.cross(slip)
+                fux, fuy, fuz = plus_outer(fux, fuy, fuz, left, normal)
+                fux, fuy, fuz = plus_outer(fux, fuy, fuz, along, slip)
+                fwx, fwy, fwz = plus_outer(fwx, fwy, fwz, left, r_n)
+                fwx, fwy, fwz = plus_outer(fwx, fwy, fwz, along, r_slip)
+                tux, tuy, tuz = plus_outer(tux, tuy, tuz, r_left, normal)
+                tux, tuy, tuz = plus_outer(tux, tuy, tuz, r_along, slip)
+                twx, twy, twz = plus_outer(twx, twy, twz, r_left, r_n)
+                twx, twy, twz = plus_outer(twx, twy, twz, r_along, r_slip)
+                twx, twy, twz = plus_outer(twx, twy, twz, -drag * r, r)
+                drag_sum, drag_first, drag_second = drag_sum + drag, drag_first + drag * r, drag_second + drag * r.dot(r)
+        x, y, z = drag_first[0], drag_first[1], drag_first[2]
+        fux, fuy, fuz = fux + vec3(drag_sum, 0.0, 0.0), fuy + vec3(0.0, drag_sum, 0.0), fuz + vec3(0.0, 0.0, drag_sum)
+        fwx, fwy, fwz = fwx + vec3(0.0, z, -y), fwy + vec3(-z, 0.0, x), fwz + vec3(y, -x, 0.0)
+        tux, tuy, tuz = tux + vec3(0.0, -z, y), tuy + vec3(z, 0.0, -x), tuz + vec3(-y, x, 0.0)
+        twx, twy, twz = twx + vec3(drag_second, 0.0, 0.0), twy + vec3(0.0, drag_second, 0.0), twz + vec3(0.0, 0.0, drag_second)
+        for c in range(count):
+            column = columns + ContactColumn.SIZE * c
+            i = ti.cast(m.work[column + ContactColumn.dof], ti.i32)
+            turn, slide = load(m.work, column + ContactColumn.angular), load(m.work, column + ContactColumn.linear)
+            m.work[residual + i] = m.work[residual + i] + slide.dot(force) + turn.dot(torque)
+            by_u = h * (times_rows(slide, fux, fuy, fuz) + times_rows(turn, tux, tuy, tuz))
+            by_w = h * (times_rows(slide, fwx, fwy, fwz) + times_rows(turn, twx, twy, twz))
+            for other in range(count):
+                place = columns + ContactColumn.SIZE * other
+                entry = at.matrix + i * dofs + ti.cast(m.work[place + ContactColumn.dof], ti.i32)
+                linear_part, angular_part = (
+                    load(m.work, place + ContactColumn.linear),
+                    load(m.work, place + ContactColumn.angular),
+                )
+                m.tape[entry] = m.tape[entry] + by_u.dot(linear_part) + by_w.dot(angular_part)
+
+    @ti.func
+    def solve(m: ti.template(), at: ti.template()):
+        """From b in ``at.vector`` and A in the tape: its lower triangle and, above the diagonal, by how much the entry exceeds its
+        mirror image. The acceleration and the factor of the matrix -dr/da are left in the tape. Returns -1, or the first row that is not positive definite."""
+        h, dofs = m.reals[SceneConstants.dt], m.integers[Header.dofs]
+        force, residual, step, smooth = parts(m, at)
+        nonlinear, wrong = 0, -1
+        for pair in range(m.integers[Header.pairs]):
+            if m.work[at.work + m.integers[Header.pair_work] + PairWork.SIZE * pair + PairWork.contacts] > 0.0:
+                nonlinear = 1
+        for k in range(dofs):
+            link = m.integers[rows.dof_indices(m, k) + DofIndices.link]
+            if m.inputs[rows.link_inputs(m, at, link) + LinkInputs.friction_loss] > 0.0:
+                nonlinear = 1
+            for other in range(k):
+                upper = at.matrix + other * dofs + k
+                m.tape[upper] = m.tape[upper] + m.tape[at.matrix + k * dofs + other]
+            if not m.tape[at.matrix + k * dofs + k] > 0.0 and wrong < 0:
+                wrong = k
+        if nonlinear == 0:
+            wrong = linear.factorise(m.tape, at.matrix, dofs)
+            linear.solve(m.tape, at.matrix, dofs, m.work, at.vector)
+            for k in range(dofs):
+                m.tape[at.a + k] = m.work[at.vector + k]
+        else:
+            for n in range(dofs * dofs):
+                m.work[smooth + n] = m.tape[at.matrix + n]
+            linear.find_rows(m.work, smooth, dofs)
+            for k in range(dofs):
+                m.work[force + k] = m.work[at.vector + k]
+                guess = ti.cast(0.0, real)
+                if (
+                    at.substep > 0
+                ):  # within a control step the acceleration of the substep before, which stands where it was kept
+                    guess = m.tape[at.a + k - (at.new - at.start)]
+                m.tape[at.a + k] = guess
+            which, evaluations, share = FIRST, 0, ti.cast(1.0, real)
+            while evaluations < EVALUATIONS:
+                evaluate(m, at, which, share)
+                evaluations += 1
+                _row = linear.factorise(m.tape, at.matrix, dofs)
+                for k in range(dofs):
+                    m.work[step + k] = m.work[residual + k]
+                linear.solve(m.tape, at.matrix, dofs, m.work, step)
+                share = ti.cast(1.0, real)
+                if which == ANOTHER and evaluations > FULL_STEPS and evaluations % 3 != 0:
+                    share = ti.cast(0.5, real)
+                size, reference = ti.cast(0.0, real), ti.cast(0.0, real)
+                for k in range(dofs):
+                    diagonal, new = m.work[smooth + k * dofs + k], m.tape[at.v + k] + h * m.tape[at.a + k]
+                    size = size + diagonal * h * h * m.work[step + k] * m.work[step + k]
+                    reference = reference + diagonal * (new * new + m.tape[at.v + k] * m.tape[at.v + k])
+                    reference = reference + h * h * m.work[force + k] * m.work[force + k] / diagonal
+                    m.tape[at.a + k] = m.tape[at.a + k] + share * m.work[step + k]
+                close = ti.cast(ti.static(tiny), real)
+                if at.new == at.start:
+                    close = ti.cast(ti.static(enough), real)
+                if which == LAST or not size > close * reference:
+                    evaluations = EVALUATIONS
+                elif (at.new != at.start and size <= ti.static(small) * reference) or evaluations == EVALUATIONS - 1:
+                    which = LAST
+                else:
+                    which = ANOTHER
+        return wrong
+
+    @ti.func
+    def dry_friction_adjoint(m: ti.template(), at: ti.template()):
+        """Adjoint of the power of the joints' dry friction under the virtual velocity, at constant a."""
+        h, eps = m.reals[SceneConstants.dt], m.reals[SceneConstants.slip_speed]
+        for k in range(m.integers[Header.dofs]):
+            link = m.integers[rows.dof_indices(m, k) + DofIndices.link]
+            place = rows.link_inputs(m, at, link) + LinkInputs.friction_loss
+            loss, lam = m.inputs[place], m.work[at.vector + k]
+            v = m.tape[at.v + k] + h * m.tape[at.a + k]
+            g = 1.0 / ti.sqrt(v * v + eps * eps)
+            m.inputs_bar[place] = m.inputs_bar[place] - v * g * lam
+            m.work[at.v_bar + k] = m.work[at.v_bar + k] - loss * eps * eps * g * g * g * lam
+
+    return SimpleNamespace(solve=solve, dry_friction_adjoint=dry_friction_adjoint)

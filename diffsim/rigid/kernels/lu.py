@@ -1,0 +1,86 @@
+"""LU factors of the matrix of a substep, within its envelope, and solves with it and with its transpose."""
+
+# mypy: ignore-errors
+# Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
+
+from types import SimpleNamespace
+
+from diffsim.compiler import ti
+
+
+def lu_stage(real) -> SimpleNamespace:
+    """``find_rows``, ``row_begin``, ``factorise``, ``solve`` and ``solve_transposed``. A matrix is ``count`` rows of ``count``, and
+    ``count`` numbers more: where the rows begin. Without friction its symmetric part is positive definite, and with it pivots
+    vanish only where bodies jam, so there is no pivoting.
+
+    Trees that do not touch share no entry, and elimination fills no row to the left of its first entry, no column above its
+    own: the cost is that of each tree alone. Row i and column i begin together, at the first place where either has an entry.
+    """
+
+    @ti.func
+    def find_rows(matrix: ti.template(), at, count):
+        for i in range(count):
+            begin = 0
+            while begin < i and matrix[at + i * count + begin] == 0.0 and matrix[at + begin * count + i] == 0.0:
+                begin += 1
+            matrix[at + count * count + i] = ti.cast(begin, real)
+
+    @ti.func
+    def row_begin(matrix: ti.template(), at, count, i):
+        return ti.cast(matrix[at + count * count + i], ti.i32)
+
+    @ti.func
+    def factorise(matrix: ti.template(), at, count):
+        """In place: L without its diagonal of ones and U, with reciprocals on the diagonal. Returns -1, or the first row without
+        a positive pivot."""
+        find_rows(matrix, at, count)
+        wrong = -1
+        for i in range(count):
+            begin = row_begin(matrix, at, count, i)
+            pivot = matrix[at + i * count + i]
+            for j in range(begin, i):
+                low, up = matrix[at + i * count + j], matrix[at + j * count + i]
+                for m in range(ti.max(begin, row_begin(matrix, at, count, j)), j):
+                    low = low - matrix[at + i * count + m] * matrix[at + m * count + j]
+                    up = up - matrix[at + j * count + m] * matrix[at + m * count + i]
+                low = low * matrix[at + j * count + j]
+                matrix[at + i * count + j] = low
+                matrix[at + j * count + i] = up
+                pivot = pivot - low * up
+            if not pivot > 0.0 and wrong < 0:
+                wrong = i
+            matrix[at + i * count + i] = 1.0 / pivot
+        return wrong
+
+    @ti.func
+    def solve(matrix: ti.template(), at, count, vector: ti.template(), vector_at):
+        """In place."""
+        for i in range(count):
+            total = vector[vector_at + i]
+            for m in range(row_begin(matrix, at, count, i), i):
+                total = total - matrix[at + i * count + m] * vector[vector_at + m]
+            vector[vector_at + i] = total
+        for reverse in range(count):
+            i = count - 1 - reverse
+            value = vector[vector_at + i] * matrix[at + i * count + i]
+            vector[vector_at + i] = value
+            for m in range(row_begin(matrix, at, count, i), i):
+                vector[vector_at + m] = vector[vector_at + m] - matrix[at + m * count + i] * value
+
+    @ti.func
+    def solve_transposed(matrix: ti.template(), at, count, vector: ti.template(), vector_at):
+        """In place."""
+        for i in range(count):
+            total = vector[vector_at + i]
+            for m in range(row_begin(matrix, at, count, i), i):
+                total = total - matrix[at + m * count + i] * vector[vector_at + m]
+            vector[vector_at + i] = total * matrix[at + i * count + i]
+        for reverse in range(count):
+            i = count - 1 - reverse
+            value = vector[vector_at + i]
+            for m in range(row_begin(matrix, at, count, i), i):
+                vector[vector_at + m] = vector[vector_at + m] - matrix[at + i * count + m] * value
+
+    return SimpleNamespace(
+        find_rows=find_rows, row_begin=row_begin, factorise=factorise, solve=solve, solve_transposed=solve_transposed
+    )
