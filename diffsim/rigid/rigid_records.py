@@ -417,12 +417,13 @@ class LinkPose(Record):
 
 
 class Status(Record):
-    """What went wrong first in an environment."""
+    """What went wrong first in an environment, and its clock."""
 
     kind = field(meaning="0: nothing, else as QUANTITIES")
     step = field(meaning="control step")
     substep = field()
     link = field()
+    clock = field(meaning="number of the next substep since the first control step")
 
 
 WILD_VELOCITY, NOT_POSITIVE = 1, 2

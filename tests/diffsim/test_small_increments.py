@@ -62,3 +62,38 @@ def test_a_rollout_in_f32_can_go_on_from_any_state_and_in_any_batch():
     part = sim.rollout(whole[4][1], torch.zeros(2, 1, 0))[-1]
     for name, tensor in part.tensors().items():
         assert torch.equal(tensor, getattr(whole[6][1], name)), name
+
+
+@pytest.mark.parametrize("integrator", ["midpoint", "euler"])
+@pytest.mark.parametrize("impact", ["implicit", "event"])
+@pytest.mark.parametrize("speed", [4e-3, 1e-4], ids=["4mm/s", "0.1mm/s"])
+def test_slow_rigid_bodies_far_from_the_origin_move_and_turn(speed, impact, integrator):
+    """By 4 mm and 1 mrad, or 0.1 mm and 0.1 mrad, in a second; one launch or one a control step, the bits are the same."""
+    velocity, spin = (speed, 0.3 * speed, -0.2 * speed), 1e-3 if speed > 1e-3 else 1e-4
+    box = ds.RigidBody(
+        "box", ds.Box((0.05, 0.04, 0.03)), (10.0, 0.5, 0.5), velocity=velocity, angular_velocity=(0.0, 0.0, spin)
+    )
+    contact = ds.ContactModel(impact="event") if impact == "event" else ds.ContactModel()
+    scene = ds.Scene(rigid_bodies=(box,), ground=None, gravity=(0.0, 0.0, 0.0), contact=contact)
+    sim = ds.Simulator(scene, dt=1e-4, substeps=20, integrator=integrator)
+    start = sim.reset()
+    states = sim.rollout(start, torch.zeros(500, 1, 0))
+    moved = states[-1].q.double()[0] - start.q.double()[0]
+    torch.testing.assert_close(moved[:3], torch.tensor(velocity, dtype=torch.float64), rtol=0.01, atol=2 * 2.0**-20)
+    assert 2.0 * float(moved[6]) == pytest.approx(spin, rel=0.01)
+    assert float(states[-1].q[0, 3:].double().norm()) == pytest.approx(1.0, abs=3e-7)
+    again = states[250]
+    for _ in range(3):
+        again = sim.step(again, torch.zeros(1, 0))
+    assert torch.equal(again.q, states[253].q)
+
+
+def test_a_slow_joint_turns():
+    """A hinge at 10 rad that turns by 1 mrad in a second, 0.1 of the last place in a substep."""
+    body = ds.Link("body", joint=ds.Joint("hinge", "revolute", axis=(0.0, 0.0, 1.0)), geometries=(ds.Geometry(ds.Sphere(0.1)),))
+    arm = ds.Articulation("arm", links=(body,))
+    sim = ds.Simulator(ds.Scene(articulations=(arm,), ground=None, gravity=(0.0, 0.0, 0.0)), dt=1e-4)
+    start = sim.reset()
+    start = start.replace(q=torch.full_like(start.q, 10.0), qd=torch.full_like(start.qd, 1e-3))
+    end = sim.rollout(start, torch.zeros(500, 1, 0))[-1]
+    assert float(end.q - start.q) == pytest.approx(1e-3, rel=0.01)
