@@ -4,9 +4,9 @@ x + d loses an increment d of less than half a unit in the last place of x (an u
 as 4 mm/s at x = 10 m with dt = 1e-4 s. `rounded_sum` rounds to the next number in a share d / ulp of the steps: where the
 threshold u in [0, 1) of the step is below it. The thresholds of successive substeps n are frac(n phi) with the golden ratio
 phi, the sequence of least discrepancy (Niederreiter 1992): after n steps of one d the sum is off by O(log n) ulps, where
-random thresholds would leave O(sqrt n). They follow from the number of the substep alone: results stay the same in any batch, on any
-thread, and wherever a rollout is interrupted, and no state holds a remainder. The derivative is that of the plain sum, which it
-is in f64.
+random thresholds would leave O(sqrt n). They follow from the number of the substep alone: results stay the same in any
+batch, on any thread, and wherever a rollout is interrupted, and no state holds a remainder. The derivative is that of the plain
+sum, which it is in f64.
 """
 
 # mypy: disable-error-code="valid-type,misc,no-untyped-def,no-untyped-call"

@@ -92,28 +92,31 @@ class Simulator:
         self._fast_tools: set[str] = set()
         radius = [np.linalg.norm(tool.shape.core) + tool.shape.radius for tool in scene.tools]  # type: ignore[attr-defined]
         self._tool_radius = torch.tensor(radius, dtype=dtype, device=self.device)
+        thickness = [2.0 * (min(tool.shape.core) + tool.shape.radius) for tool in scene.tools]  # type: ignore[attr-defined]
+        self._tool_reach = torch.tensor(thickness, dtype=dtype, device=self.device).clamp(max=scene.grid_spacing)
 
     def _warn_of_fast_tools(self, motion: ColliderMotion) -> None:
-        """Once for each tool that moves more than a cell in a substep: a thin one can pass through a body unnoticed."""
+        """Once for each tool that moves more than a cell or its thickness in a substep: it can pass a body unnoticed."""
         count = len(self.scene.tools)
         if len(self._fast_tools) == count or not len(motion.twist):
             return
         with torch.no_grad():
             velocity, angular_velocity = motion.velocity[:, :count], motion.angular_velocity[:, :count]
             speeds = velocity.norm(dim=-1) + angular_velocity.norm(dim=-1) * self._tool_radius
-            limit = self.scene.grid_spacing / self.dt
-            if float(speeds.max()) <= limit:
+            if not bool((speeds * self.dt > self._tool_reach).any()):
                 return
-        for tool, speed in zip(self.scene.tools, speeds.amax(dim=0).tolist(), strict=True):
-            if speed > limit and tool.name not in self._fast_tools:
+        dx = self.scene.grid_spacing
+        for tool, speed, reach in zip(self.scene.tools, speeds.amax(dim=0).tolist(), self._tool_reach.tolist(), strict=True):
+            if speed * self.dt > reach and tool.name not in self._fast_tools:
                 self._fast_tools.add(tool.name)
                 logger.warning(
-                    "Tool '%s' moves %.1f grid cells in a substep (%.3g m/s): it can pass through a body without touching it; "
-                    "use dt <= %.2e s or slower actions",
+                    "Tool '%s' moves %.1f grid cells in a substep (%.3g m/s)%s: it can pass through a body without "
+                    "touching it; use dt <= %.2e s or slower actions",
                     tool.name,
-                    speed / limit,
+                    speed * self.dt / dx,
                     speed,
-                    self.scene.grid_spacing / speed,
+                    f", {speed * self.dt / reach:.2g} times its thickness" if reach < dx else "",
+                    reach / speed,
                 )
 
     @property

@@ -121,7 +121,8 @@ class Task:
     # rpg's environment protocol ----------------------------------------------------------------------------------
 
     def reset(self, seed: int | None = None) -> Episode:
-        """B new episodes; the same seed gives the same ones."""
+        """B new episodes; the same seed gives the same ones. The first of them begin as in a batch of another size if
+        `randomize` draws a row for each with ``torch.rand``, as the tasks here do."""
         generator = torch.Generator()
         if seed is None:
             generator.seed()

@@ -15,7 +15,6 @@ from diffsim.coupling.coupled_records import SWEPT, ContactWork, Listed, ListHea
 from diffsim.errors import InputError
 from diffsim.gradients.recompute import chunk_size, chunks
 from diffsim.rigid.multibody_solver import RigidSolver, flat
-from diffsim.rigid.rigid_records import Status as RigidStatus
 from diffsim.rigid.rigid_records import Wrench
 from diffsim.scene.scene import Scene
 from diffsim.soft.launch_schedules import Buffers, Tape, lane_tape, largest_boxes
@@ -102,7 +101,7 @@ class CoupledSolver:
         lanes = min(num_envs, runtime.num_threads())
         capacity, most = sizes if sizes is not None else (None, self._count * self._geometries)
         tape = lane_tape(self._buffers, layout, lanes, time_step, capacity)
-        rigid_status = torch.zeros((num_envs, RigidStatus.SIZE), dtype=torch.int32)
+        rigid_status = self.rigid.first_status(time_step)
         rows = self._scratch("rigid rows", (num_envs * (layout.substeps + 1) if keep else lanes) * self._row())
         contacts = self._contact_room(lanes, num_envs * layout.substeps if keep else lanes, most)
         longest = torch.zeros(num_envs, dtype=torch.int32)

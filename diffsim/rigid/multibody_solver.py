@@ -113,7 +113,7 @@ class RigidSolver:
             q, v: coordinates (B, nq) and velocities (B, nv) before the first.
             controls: (T, B, actuators), or (T, B, actuators + wrenches), see `diffsim.rigid.wrenches`.
             inputs: (B, inputs), as `RigidModel.inputs`, then the tools' motion, which is the same in every control step.
-            time_step: control steps made before, (B,), for messages.
+            time_step: control steps made before, (B,), for messages and the rounding of f32.
 
         Returns:
             (T + 1, B, nq) and (T + 1, B, nv), the given ones first.
@@ -129,23 +129,24 @@ class RigidSolver:
             return states_q, states_v
         self.expect(controls)
         lanes, block = self._lanes(num_envs)
-        status = torch.zeros(num_envs * Status.SIZE, dtype=torch.int32, device=self.device)
+        status = self.first_status(time_step)
         with kernel_options(flow_analysis=False, subexpressions=not self.event):
             self._kernels.forward(
                 lanes, block, num_envs, steps, self.substeps, 0, self.integers, self.reals, self.grids,
                 flat(inputs), flat(controls), states_q.view(-1), states_v.view(-1),
-                self._scratch("row", lanes * self.row), self._scratch("work", lanes * self.work), status,
+                self._scratch("row", lanes * self.row), self._scratch("work", lanes * self.work), status.view(-1),
             )  # fmt: skip
-        self.check(status.view(num_envs, Status.SIZE), time_step)
+        self.check(status, time_step)
         return states_q, states_v
 
     def adjoint(
-        self, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor, q_bar: Tensor, v_bar: Tensor
+        self, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor, time_step: Tensor, q_bar: Tensor, v_bar: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Adjoints of all states by themselves and all that follows (as q, v), of the controls and of the inputs.
 
         Args:
             q, v: all states, as ``advance`` returned them.
+            time_step: as it was given.
             q_bar, v_bar: adjoints of all states by themselves alone, shaped as q and v.
         """
         steps, num_envs = controls.shape[0], q.shape[1]
@@ -161,13 +162,13 @@ class RigidSolver:
         tape = self._scratch("tape", num_envs * (window * self.substeps + 1) * self.row)
         lanes, block = self._lanes(num_envs)
         work = self._scratch("work", lanes * self.work)
-        status = torch.zeros(num_envs * Status.SIZE, dtype=torch.int32, device=self.device)  # the forward pass has been sound
         common = (self.integers, self.reals, self.grids, flat(inputs))
         for chunk in chunks_from_the_end(steps, window):
             size = (lanes, block, num_envs, chunk.stop - chunk.start, self.substeps)
             own, own_bar = flat(controls[chunk]), flat(controls_bar[chunk])
             states = slice(chunk.start, chunk.stop + 1)
             with kernel_options(flow_analysis=False, subexpressions=not self.event):
+                status = self.first_status(time_step + chunk.start).view(-1)  # the forward pass has been sound
                 self._kernels.forward(*size, 1, *common, own, q[states].view(-1), v[states].view(-1), tape, work, status)
                 self._kernels.adjoint(
                     *size, *common, own, q_bar[states].view(-1), v_bar[states].view(-1), inputs_bar.view(-1), own_bar,
@@ -205,6 +206,12 @@ class RigidSolver:
             )  # fmt: skip
         q_bar, v_bar = states_bar.split((self.model.coordinates, self.model.dofs), dim=1)
         return q_bar, v_bar
+
+    def first_status(self, time_step: Tensor) -> Tensor:
+        """Rows of `Status` (B, Status.SIZE) before a control step that ``time_step`` others (B,) preceded."""
+        status = torch.zeros((len(time_step), Status.SIZE), dtype=torch.int32, device=self.device)
+        status[:, Status.clock] = (time_step * self.substeps) & 0x7FFFFFFF
+        return status
 
     def check(self, status: Tensor, time_step: Tensor) -> None:
         """Warn of penetrations and raise what else a pass noted."""

@@ -25,7 +25,7 @@ class RigidRollout(Function):
     ) -> tuple[Tensor, Tensor]:
         states_q, states_v = solver.advance(q, v, controls, inputs, time_step)
         ctx.solver, ctx.contact = solver, solver.model.contact
-        ctx.save_for_backward(states_q, states_v, controls, inputs)
+        ctx.save_for_backward(time_step, states_q, states_v, controls, inputs)
         return states_q, states_v
 
     @staticmethod
@@ -33,8 +33,8 @@ class RigidRollout(Function):
     def backward(ctx: Any, saved: tuple[Tensor, ...], *bars: Tensor) -> tuple[Tensor | None, ...]:
         check_launching_thread()
         ctx.solver.check_contact(ctx.contact)
-        states_q, states_v, controls, inputs = saved
-        q_bar, v_bar, controls_bar, inputs_bar = ctx.solver.adjoint(states_q, states_v, controls, inputs, *bars)
+        time_step, states_q, states_v, controls, inputs = saved
+        q_bar, v_bar, controls_bar, inputs_bar = ctx.solver.adjoint(states_q, states_v, controls, inputs, time_step, *bars)
         return None, None, q_bar[0], v_bar[0], controls_bar, inputs_bar
 
 

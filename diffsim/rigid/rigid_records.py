@@ -425,7 +425,7 @@ class LinkPose(Record):
 
 
 class Status(Record):
-    """What went wrong first in an environment, and how deep geometries were in each other at worst."""
+    """What went wrong first in an environment, how deep geometries were in each other at worst, and its clock."""
 
     kind = field(meaning="0: nothing, else as QUANTITIES")
     step = field(meaning="control step")
@@ -434,6 +434,7 @@ class Status(Record):
     depth = field(1, "um", "the deepest penetration above its pair's `PairConstants.reported_depth`, or 0")
     deep_pair = field(meaning="of that penetration")
     deep_step = field(meaning="its control step")
+    clock = field(meaning="number of the next substep since the first control step")
 
 
 WILD_VELOCITY, NOT_POSITIVE = 1, 2

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffsim.scene.scene import Scene
 from diffsim.soft.mpm_solver import MPMSolver
+from diffsim.soft.resolution import warn_of_thin_things
 from diffsim.soft.soft_autograd import soft_step
 from diffsim.soft.soft_inputs import SoftInputs
 from diffsim.state import Particles
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 # explicit MPM with quadratic splines was stable up to about 0.7 in `tests/diffsim/test_physics.py`'s bar; strain adds to it
 LARGEST_COURANT_NUMBER = 0.5
+HOPELESS = 10.0  # times the largest: a body so stiff may be meant to be rigid
 # explicit viscosity: noise in a block decays at 0.3 and grows at 0.4
 LARGEST_VISCOUS_NUMBER = 0.2
 
@@ -39,6 +41,7 @@ class SoftDynamics:
             for body, end in zip(scene.soft_bodies, ends, strict=True)
         }
         self._warn_of_large_steps()
+        warn_of_thin_things(scene)
 
     def _warn_of_large_steps(self) -> None:
         dx = self.scene.grid_spacing
@@ -46,12 +49,16 @@ class SoftDynamics:
             material = body.material
             courant = material.wave_speed * self.dt / dx
             if courant > LARGEST_COURANT_NUMBER:
+                rigid = courant > HOPELESS * LARGEST_COURANT_NUMBER and not material.SHAPELESS
                 logger.warning(
-                    "SoftBody '%s': the Courant number is %.2f, above %.1f; use dt <= %.2e s",
+                    "SoftBody '%s': its pressure waves travel at %.5g m/s, and the Courant number is %.2f, above %.1f; use "
+                    "dt <= %.2e s%s",
                     body.name,
+                    material.wave_speed,
                     courant,
                     LARGEST_COURANT_NUMBER,
                     LARGEST_COURANT_NUMBER * dx / material.wave_speed,
+                    ", or a RigidBody if it need not deform" if rigid else "",
                 )
             number = material.kinematic_viscosity * self.dt / dx**2
             if number > LARGEST_VISCOUS_NUMBER:

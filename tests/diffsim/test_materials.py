@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import diffsim as ds
+from benchmarks.sand_runout import run_out
 
 pytestmark = pytest.mark.slow
 
@@ -269,6 +270,15 @@ def test_triaxial_compression_of_sand_is_mohr_coulomb():
     stress, _ = Element(ds.Sand(1e5, 0.3, friction_angle=angle)).step(F)
     axial, side = stress[:, 0, 0], stress[:, 2, 2]
     close((axial - side) / (axial + side), torch.full_like(axial, math.sin(angle)), 1.0)
+
+
+def test_sand_in_plane_strain_is_mohr_coulomb():
+    angle = math.radians(31.0)
+    stretches = torch.tensor([[-0.02 + 0.05, -0.02, -0.02 - 0.05]], dtype=F64).exp()  # flows, and none of it along y
+    (stress,), after = Element(ds.Sand.from_plane_strain(angle, youngs_modulus=1e4)).step(torch.diag_embed(stretches))
+    assert float(after.F[0, 0, 1, 1].log()) == pytest.approx(-0.02, rel=1e-9)
+    least, most = float(stress[0, 0]), float(stress[2, 2])
+    assert (most - least) / (most + least) == pytest.approx(math.sin(angle), rel=1e-9)
 
 
 def test_sand_apart_is_free_of_stress_and_remembers_its_gap():
@@ -605,3 +615,12 @@ def test_collapsed_sand_rests_near_its_friction_angle(angle):
     slope, speed = sand_slope(angle)
     assert 0.8 * angle < slope < 1.05 * angle
     assert speed < 0.02  # it rests
+
+
+@pytest.mark.parametrize("aspect", [0.5, 1.0])
+def test_a_column_of_sand_runs_out_as_in_the_experiment(aspect):
+    """Lube et al. 2004: by 1.24 of its height. 1.5 radii high it takes long: `benchmarks/sand_runout.py`."""
+    material = ds.Sand.from_plane_strain(math.radians(31.0), youngs_modulus=1e5)
+    found = run_out(aspect, cells=8, material=material)
+    assert found["outermost"] == pytest.approx(1.24 * aspect, rel=0.25)
+    assert found["speed"] < 0.02

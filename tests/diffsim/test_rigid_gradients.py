@@ -105,10 +105,11 @@ class Pair:
         wq, wv = torch.tensor(rng.normal(size=states_q.shape)), torch.tensor(rng.normal(size=states_v.shape))
         ((states_q * wq).sum() + (states_v * wv).sum()).backward()
 
-        Q, V = self.solver.advance(tq[None], tv[None], tu[:, None], self.inputs, torch.zeros(1, dtype=torch.int64))
+        before = torch.zeros(1, dtype=torch.int64)
+        Q, V = self.solver.advance(tq[None], tv[None], tu[:, None], self.inputs, before)
         np.testing.assert_allclose(Q[:, 0].numpy(), states_q.detach().numpy(), rtol=value, atol=value)
         np.testing.assert_allclose(V[:, 0].numpy(), states_v.detach().numpy(), rtol=value, atol=value * 10)
-        q_bar, v_bar, u_bar, inputs_bar = self.solver.adjoint(Q, V, tu[:, None], self.inputs, wq[:, None], wv[:, None])
+        q_bar, v_bar, u_bar, inputs_bar = self.solver.adjoint(Q, V, tu[:, None], self.inputs, before, wq[:, None], wv[:, None])
 
         def close(name: str, ours: np.ndarray, theirs: np.ndarray) -> None:
             scale = max(np.abs(theirs).max(initial=0.0), 1e-3)

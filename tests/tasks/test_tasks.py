@@ -7,7 +7,7 @@ import torch
 import trimesh
 
 import diffsim as ds
-from rpg.protocol import check_environment
+from rpg.protocol import ProtocolError, check_environment
 from tasks import Detour, Task, find_task, register, task_names
 from tasks.registry import DOCSTRING_HEADINGS
 
@@ -47,6 +47,19 @@ def test_episodes_follow_the_seed():
     assert torch.equal(first.state.v, again.state.v)
     assert not torch.equal(first.state.v, other.state.v)
     assert not torch.equal(task.reset().state.v, task.reset().state.v)
+
+
+@pytest.mark.parametrize("make", [Slide, *map(find_task, task_names())], ids=lambda make: make.__name__)
+def test_an_episode_begins_the_same_in_any_batch(make):
+    alone, batch = make(1).reset(3).state[0], make(33).reset(3).state
+    for name, tensor in alone.tensors().items():
+        assert torch.equal(tensor, batch[0].tensors()[name]), name
+
+
+def test_a_task_without_steps_is_refused():
+    task = type("Still", (Slide,), {"horizon": 0})(1)
+    with pytest.raises(ProtocolError, match=r"environment\.horizon is 0; expected a positive int"):
+        check_environment(task)
 
 
 def test_a_task_speaks_the_optimisers_protocol():

@@ -68,9 +68,9 @@ def rotation_coordinates(real: Any) -> SimpleNamespace:
         return whole_bar
 
     @ti.func
-    def integrate(m: ti.template(), j: ti.template(), duration):
-        """Q exp(duration v)."""
-        Q = vf.turned(vf.load_quaternion(m.tape, j.q), duration * vf.load(m.tape, j.v))
+    def integrate(m: ti.template(), j: ti.template(), duration, threshold):
+        """Q exp(duration v), its sums rounded up at the threshold."""
+        Q = vf.turned(vf.load_quaternion(m.tape, j.q), duration * vf.load(m.tape, j.v), threshold)
         for n in ti.static(range(4)):
             m.tape[j.new_q + n] = Q[n]
 

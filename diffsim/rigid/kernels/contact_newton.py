@@ -30,12 +30,12 @@ from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
     ContactColumn,
-    PointWork,
     DofIndices,
     Header,
     LinkInputs,
     PairIndices,
     PairWork,
+    PointWork,
     SceneConstants,
 )
 

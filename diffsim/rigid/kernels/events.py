@@ -268,7 +268,7 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
         m.tape[record + ti.static(Event.links + side)] = ti.cast(own.link, real)
         if flight.is_free(m, own.link):
             a_at = flight.acceleration_at(m, at, own.link)
-            p, Q, v, w = flight.flown(m, at, own.q, own.v, a_at, t - own.since)
+            p, Q, v, w = flight.flown(m, at, own.q, own.v, a_at, t - own.since, ti.cast(0.0, real))
             state = record + ti.static(Event.first_state + FreeState.SIZE * side)
             flight.put(m, state, state + FreeState.velocity, p, Q, v + dv, w + dw)
 
@@ -294,7 +294,8 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
                 new_q = at.new + m.integers[indices + LinkIndices.coordinate]
                 new_v = at.new + m.integers[Header.coordinates] + m.integers[indices + LinkIndices.dof]
                 from_q, from_v, since, _last = flight.start(m, at, count, i)
-                p, Q, v, w = flight.flown(m, at, from_q, from_v, flight.acceleration_at(m, at, i), h - since)
+                a_at, threshold = flight.acceleration_at(m, at, i), joints.threshold_of(m, at)
+                p, Q, v, w = flight.flown(m, at, from_q, from_v, a_at, h - since, threshold)
                 flight.put(m, new_q, new_v, p, Q, v, w)
             else:
                 joints.integrate(m, at, i, h)

@@ -35,6 +35,7 @@ from diffsim.rigid.rigid_records import (
     SceneConstants,
     WorldInputs,
 )
+from diffsim.rounding import rounded_sums
 
 
 class Flight(NamedTuple):
@@ -60,7 +61,7 @@ class Body(NamedTuple):
 
 def flight_stage(real) -> SimpleNamespace:
     """Flights of links."""
-    vf, rows, external = vector_functions(real), model_rows(), wrench_stage(real)
+    vf, rows, external, sums = vector_functions(real), model_rows(), wrench_stage(real), rounded_sums(real)
     vec3, mat3, load, store, add = vf.vec3, vf.mat3, vf.load, vf.store, vf.add
     weightless = 1e-20  # (m/s^2)^2
 
@@ -120,12 +121,18 @@ def flight_stage(real) -> SimpleNamespace:
         return load(m.tape, v_at) + half * (a - share * g), load(m.tape, v_at + SPIN) + half * alpha, a, alpha
 
     @ti.func
-    def flown(m: ti.template(), at: ti.template(), q_at, v_at, a_at, tau):
-        """Position, quaternion, velocity and spin after the time ``tau``."""
+    def rounded_vector(x, d, threshold):
+        return vec3(*[sums.rounded_sum(x[i], d[i], threshold) for i in range(3)])
+
+    @ti.func
+    def flown(m: ti.template(), at: ti.template(), q_at, v_at, a_at, tau, threshold):
+        """Position, quaternion, velocity and spin after the time ``tau``, their sums rounded up at the threshold."""
         path_v, path_w, a, alpha = path_rates(m, at, v_at, a_at)
-        p = load(m.tape, q_at) + tau * (path_v + 0.5 * tau * a)
-        Q = vf.turned(vf.load_quaternion(m.tape, q_at + FreeState.quaternion), tau * (path_w + 0.5 * tau * alpha))
-        return p, Q, load(m.tape, v_at) + tau * a, load(m.tape, v_at + SPIN) + tau * alpha
+        p = rounded_vector(load(m.tape, q_at), tau * (path_v + 0.5 * tau * a), threshold)
+        turn = tau * (path_w + 0.5 * tau * alpha)
+        Q = vf.turned(vf.load_quaternion(m.tape, q_at + FreeState.quaternion), turn, threshold)
+        v = rounded_vector(load(m.tape, v_at), tau * a, threshold)
+        return p, Q, v, rounded_vector(load(m.tape, v_at + SPIN), tau * alpha, threshold)
 
     @ti.func
     def acceleration_at(m: ti.template(), at: ti.template(), link):
@@ -138,7 +145,7 @@ def flight_stage(real) -> SimpleNamespace:
         v, omega, extra_v, extra_omega = p, p, p, p
         if is_free(m, flight.link):
             a_at = acceleration_at(m, at, flight.link)
-            place, Q, velocity, spin = flown(m, at, flight.q, flight.v, a_at, t - flight.since)
+            place, Q, velocity, spin = flown(m, at, flight.q, flight.v, a_at, t - flight.since, ti.cast(0.0, real))
             path_v, path_w, _a, _alpha = path_rates(m, at, flight.v, a_at)
             rot, p, v = vf.rotation(Q), place, velocity
             omega = rot @ spin
@@ -211,7 +218,7 @@ def flight_stage(real) -> SimpleNamespace:
         along, t_bar = ti.cast(0.0, real), ti.cast(0.0, real)
         if is_free(m, flight.link):
             a_at, zero, tau = acceleration_at(m, at, flight.link), vec3(0.0, 0.0, 0.0), t - flight.since
-            _p, Q, _v, _w = flown(m, at, flight.q, flight.v, a_at, tau)
+            _p, Q, _v, _w = flown(m, at, flight.q, flight.v, a_at, tau, ti.cast(0.0, real))
             Q_slope = vf.rotation_adjoint(Q, rot.transpose() @ moment)
             _Q0, _turn, along_ = flown_adjoint(m, at, flight.q, flight.v, a_at, tau, slope, Q_slope, zero, zero)
             Q_bar = quaternion_bar(m, at, flight.link, Q, rot, theta_bar)
@@ -226,7 +233,7 @@ def flight_stage(real) -> SimpleNamespace:
         """Propagates a link's adjoints from the event at ``t`` back to the start of the flight before it."""
         if is_free(m, flight.link):
             a_at, tau = acceleration_at(m, at, flight.link), t - flight.since
-            _p, Q, _v, _w = flown(m, at, flight.q, flight.v, a_at, tau)
+            _p, Q, _v, _w = flown(m, at, flight.q, flight.v, a_at, tau, ti.cast(0.0, real))
             Q_bar = quaternion_bar(m, at, flight.link, Q, rot, theta_bar)
             back_to_start(m, at, flight, a_at, tau, p_bar, Q_bar, v_bar, w_bar)
 

@@ -9,13 +9,14 @@ from types import SimpleNamespace
 from diffsim.compiler import ti
 from diffsim.rigid.joints.rotation_coordinates import rotation_coordinates
 from diffsim.rigid.kernels.rigid_memory import JointPlace, model_rows
-from diffsim.rigid.rigid_records import Header, LinkIndices, SceneConstants
+from diffsim.rigid.rigid_records import Header, LinkIndices, SceneConstants, Status
+from diffsim.rounding import rounded_sums
 
 
 def joint_functions(real, kinds) -> SimpleNamespace:
     """``types``: number, motion and motion_adjoint of those of the kinds that have some; ``drift`` of all joints, ``integrate``
     of the joint of a link, and their adjoints; and what they and the links' kinematics have in common for quaternions."""
-    rows, rotations = model_rows(), rotation_coordinates(real)
+    rows, rotations, sums = model_rows(), rotation_coordinates(real), rounded_sums(real)
     types, integrations = [], []
     for number, kind in enumerate(kinds):
         motion, integration = kind.motion(real), kind.integration(real)
@@ -48,7 +49,12 @@ def joint_functions(real, kinds) -> SimpleNamespace:
         return kind, qi, k, rows.end_dof(m, i) - k
 
     @ti.func
-    def move(m: ti.template(), i, from_q, v, to_q, duration):
+    def threshold_of(m: ti.template(), at: ti.template()):
+        """At which the sums of this substep are rounded up."""
+        return sums.threshold(m.status[at.environment * Status.SIZE + Status.clock])
+
+    @ti.func
+    def move(m: ti.template(), i, from_q, v, to_q, duration, threshold):
         """The coordinates of link ``i``'s joint, from the row of coordinates at ``from_q`` to that at ``to_q``, which may be
         the same, in so many seconds with the velocities in the row ``v``: plain numbers q become q + duration v."""
         kind, qi, k, dofs = joint_rows(m, i)
@@ -61,11 +67,11 @@ def joint_functions(real, kinds) -> SimpleNamespace:
                 numbers = 0
                 own.integrate(m, j, duration)
         for n in range(numbers):
-            m.tape[moved + n] = m.tape[q + n] + duration * m.tape[rates + n]
+            m.tape[moved + n] = sums.rounded_sum(m.tape[q + n], duration * m.tape[rates + n], threshold)
         if rotates == 1:
             turn_q, turn_v, turned_q = q + first_q, rates + first_k, moved + first_q
             turning = ti.static(JointPlace(None, turn_q, turn_v, None, None, None, None, None, None, turned_q))
-            rotations.integrate(m, turning, duration)
+            rotations.integrate(m, turning, duration, threshold)
 
     @ti.func
     def move_adjoint(m: ti.template(), at: ti.template(), i, from_q, v, duration):
@@ -90,8 +96,9 @@ def joint_functions(real, kinds) -> SimpleNamespace:
     @ti.func
     def drift(m: ti.template(), at: ti.template()):
         """From the coordinates at the start of the substep to those in its middle, with the velocities at the start."""
+        threshold = threshold_of(m, at)
         for i in range(1, m.integers[Header.links]):
-            move(m, i, at.start, at.v, at.q, 0.5 * m.reals[SceneConstants.dt])
+            move(m, i, at.start, at.v, at.q, 0.5 * m.reals[SceneConstants.dt], threshold)
 
     @ti.func
     def drift_adjoint(m: ti.template(), at: ti.template()):
@@ -102,12 +109,12 @@ def joint_functions(real, kinds) -> SimpleNamespace:
     def integrate(m: ti.template(), at: ti.template(), i, duration):
         """Of link ``i``'s joint v+ = v + h a, and from the coordinates at which the forces acted to those after so many seconds
         with v+, in the row ``at.new``, which may be that of the start."""
-        h = m.reals[SceneConstants.dt]
+        h, threshold = m.reals[SceneConstants.dt], threshold_of(m, at)
         _kind, _qi, k, dofs = joint_rows(m, i)
         new_v = at.new + m.integers[Header.coordinates]
         for n in range(k, k + dofs):
-            m.tape[new_v + n] = m.tape[at.v + n] + h * m.tape[at.a + n]
-        move(m, i, at.q, new_v, at.new, duration)
+            m.tape[new_v + n] = sums.rounded_sum(m.tape[at.v + n], h * m.tape[at.a + n], threshold)
+        move(m, i, at.q, new_v, at.new, duration, threshold)
 
     @ti.func
     def integrate_adjoint(m: ti.template(), at: ti.template(), i, duration):
@@ -121,5 +128,5 @@ def joint_functions(real, kinds) -> SimpleNamespace:
 
     return SimpleNamespace(
         types=types, rotations=rotations, quaternion_part=quaternion_part, drift=drift, drift_adjoint=drift_adjoint,
-        integrate=integrate, integrate_adjoint=integrate_adjoint,
+        integrate=integrate, integrate_adjoint=integrate_adjoint, threshold_of=threshold_of,
     )  # fmt: skip

@@ -26,7 +26,6 @@ from diffsim.rigid.rigid_records import (
     VIRTUAL_MOTION,
     VIRTUAL_MOTION_BAR,
     ContactColumn,
-    PointWork,
     DofIndices,
     DofWork,
     GeometryConstants,
@@ -38,6 +37,7 @@ from diffsim.rigid.rigid_records import (
     LinkWork,
     PairIndices,
     PairWork,
+    PointWork,
     SceneConstants,
     WorldInputs,
 )

@@ -6,6 +6,7 @@
 from types import SimpleNamespace
 
 from diffsim.compiler import ti
+from diffsim.rounding import rounded_sums
 from diffsim.scene.rotations import rotation_entries
 
 ENTRIES = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))  # of a symmetric matrix, in the order in which it is stored
@@ -17,6 +18,7 @@ def vector_functions(real) -> SimpleNamespace:
     vec4 = ti.types.vector(4, real)
     mat3 = ti.types.matrix(3, 3, real)
     series_up_to = 1e-4 if real == ti.f64 else 1e-2
+    sums = rounded_sums(real)
 
     @ti.func
     def load(array: ti.template(), at):
@@ -103,12 +105,24 @@ def vector_functions(real) -> SimpleNamespace:
         return s, slope
 
     @ti.func
-    def turned(Q, turn):
-        """Q * exp(turn), of length one; ``turn`` is a rotation vector in the rotated frame."""
+    def turned(Q, turn, threshold):
+        """Q * exp(turn), of length one; ``turn`` is a rotation vector in the rotated frame. In f32 it is a `rounded_sum` of Q
+        and a change."""
         angle2 = turn.dot(turn)
         s, _slope = sinc_half(angle2)
-        new = product(Q, vec4(ti.cos(0.5 * ti.sqrt(angle2)), s * turn[0], s * turn[1], s * turn[2]))
-        return new / ti.sqrt(new.dot(new))
+        cosine = ti.cos(0.5 * ti.sqrt(angle2))
+        new = product(Q, vec4(cosine, s * turn[0], s * turn[1], s * turn[2]))
+        length = ti.sqrt(new.dot(new))
+        result = new / length
+        if ti.static(real == ti.f32):
+            change = product(Q, vec4(-s * s * angle2 / (1.0 + cosine), s * turn[0], s * turn[1], s * turn[2]))
+            raw = Q + change
+            excess = raw.dot(raw) - 1.0
+            shrink = excess * (0.5 - 0.375 * excess)  # 1 - 1 / length, where that is small
+            if ti.abs(excess) > 2.0**-10:
+                shrink = 1.0 - 1.0 / length
+            result = vec4(*[sums.rounded_sum(Q[i], change[i] - shrink * raw[i], threshold) for i in range(4)])
+        return result
 
     @ti.func
     def turned_adjoint(Q, turn, new_bar):

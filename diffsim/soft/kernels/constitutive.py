@@ -111,8 +111,8 @@ def constitutive_stage(
     def recompose(
         law: ti.template(), trial: ti.template(), g: ti.template(), R: ti.template(), G: ti.template(), F: ti.template()
     ):
-        """From a `Decomposition` and new stretches to G = U diag(g) and its frame, which R turns into; in f32 also from the trial
-        F to the new one, F + U diag(g - s) R^T, which is the same where the law leaves the stretches alone."""
+        """From a `Decomposition` and new stretches to G = U diag(g) and its frame, which R turns into; in f32 also from the
+        trial F to the new one, F + U diag(g - s) R^T, which is the same where the law leaves the stretches alone."""
         B, U, S, V = ti.static(trial.B, trial.U, trial.S, trial.V)
         for t in range(width):
             for i, j in ti.static(ti.ndrange(3, 3)):

@@ -112,7 +112,7 @@ def tait_liquid(real: Any, tile: SimpleNamespace, functions: SimpleNamespace) ->
         q: ti.template(), old: ti.template(), B: ti.template(), bars: ti.template(), B_bar: ti.template(), q_bar: ti.template()
     ):
         """Adds to C_bar and to the parameters' q_bar, turns a_bar into that of the old a, and sets B_bar = det_bar d det / dB,
-        the cofactors. P = K / gamma (J^(1-gamma) - J), the pressure times J, has dP/dJ = K / gamma ((1 - gamma) J^-gamma - 1)."""
+        the cofactors. The pressure times J, P = K / gamma (J^(1-gamma) - J), has dP/dJ = K / gamma ((1-gamma) J^-gamma - 1)."""
         C, C_bar, G_bar, tau_bar = ti.static(old.C, bars.C, bars.G, bars.tau)
         bulk, gamma, viscosity = q[0], q[1], q[2]
         third = functions.constant(1.0 / 3.0)

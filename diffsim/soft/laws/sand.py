@@ -117,7 +117,8 @@ class Sand(LinearlyElastic):
 
     Args:
         youngs_modulus, poissons_ratio, density: as `Elastic`.
-        friction_angle: internal friction angle in radians, in (0, pi/2).
+        friction_angle: internal friction angle in triaxial compression, radians, in (0, pi/2). `from_plane_strain` takes that
+            of plane strain, which heaps, slides and collapsing columns are close to.
     """
 
     youngs_modulus: float = 5e4
@@ -126,6 +127,19 @@ class Sand(LinearlyElastic):
 
     SHAPELESS: ClassVar[bool] = True
     RANGES: ClassVar[Mapping[str, Range]] = {**ELASTIC_RANGES, "friction_angle": (1e-3, math.pi / 2.0, "in (0, pi/2) radians")}
+
+    @classmethod
+    def from_plane_strain(cls, friction_angle: float, **parameters: float) -> "Sand":
+        """Sand that has Mohr and Coulomb's strength of this friction angle (radians) in plane strain, not in triaxial
+        compression.
+
+        A cone of Drucker and Prager meets Mohr and Coulomb's pyramid in one kind of stress alone. The one of triaxial
+        compression goes round the pyramid: in plane strain it is as strong as a friction angle of 46 degrees where 31 were
+        given. There, flow at constant volume has (s1 - s3) / (s1 + s3) = 2 sqrt(3) sin(phi) / (3 - sin(phi)) (Davis 1968),
+        which is the sine of the wanted angle.
+        """
+        sine = math.sin(friction_angle)
+        return cls(friction_angle=math.asin(3.0 * sine / (2.0 * math.sqrt(3.0) + sine)), **parameters)
 
     @property
     def law(self) -> Callable[..., Any]:

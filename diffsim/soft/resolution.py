@@ -1,0 +1,68 @@
+"""Warnings of what the grid and the particles of a scene do not resolve: thin soft bodies, thin tools and obstacles."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from diffsim.scene.bodies import SoftBody
+from diffsim.scene.rotations import rotation_matrix
+from diffsim.scene.scene import Scene
+
+logger = logging.getLogger(__name__)
+
+LEAST_CELLS, LEAST_PARTICLES = 1.0, 2.0  # across a soft body: with fewer it tears, and drops out of a grip
+# across a tool or an obstacle: nodes on both sides act on the same particles. Swept through a cube, one of 0.06, 0.6, 1.3, 2
+# and 2.6 cells left 71%, 38%, 8%, 0 to 1% and none of it behind
+LEAST_COLLIDER_CELLS, TIGHT_COLLIDER_CELLS = 1.3, 2.6
+LOOKED_AT = 512  # particles, of which the thickest place of a body is found
+
+
+def thickness(body: SoftBody) -> float | None:
+    """Twice the depth of the deepest point in metres; None of a shape without a signed distance. Between the layers of a
+    lattice, or on the middle one, the deepest points are particles or the middles between two neighbours."""
+    points = (body.rest_particles - np.asarray(body.position)) @ rotation_matrix(body.rotation)
+    some = points[:: max(1, len(points) // LOOKED_AT)]
+    _, near = cKDTree(points).query(some, k=min(7, len(points)))
+    candidates = 0.5 * (some[:, None] + points[near.reshape(len(some), -1)]).reshape(-1, 3)
+    try:
+        return -2.0 * float(np.min(body.shape.signed_distance(candidates)))
+    except TypeError:
+        return None
+
+
+def warn_of_thin_things(scene: Scene) -> None:
+    """By name, with the grid spacing or the number of particles that would do."""
+    dx = scene.grid_spacing
+    for body in scene.soft_bodies:
+        thick = thickness(body)
+        if thick is None or thick <= 0.0:
+            continue
+        spacing = (body.shape.volume / len(body.rest_particles)) ** (1.0 / 3.0)
+        cells, particles = thick / dx, thick / spacing
+        if cells < 0.99 * LEAST_CELLS or particles < 0.99 * LEAST_PARTICLES:
+            logger.warning(
+                "SoftBody '%s' is %.3g m thick, %.2g grid cells and %.2g particles: it can tear, and drop out of a grip; use "
+                "grid_spacing <= %.2e m and particles >= %d",
+                body.name,
+                thick,
+                cells,
+                particles,
+                min(dx, thick / LEAST_CELLS),
+                max(len(body.rest_particles), int(np.ceil(body.shape.volume / (thick / LEAST_PARTICLES) ** 3))),
+            )
+    for thing in (*scene.tools, *scene.grid_obstacles):
+        thick = 2.0 * (min(thing.shape.core) + thing.shape.radius)  # type: ignore[attr-defined]
+        if thick < 0.99 * LEAST_COLLIDER_CELLS * dx:
+            logger.warning(
+                "%s '%s' is %.3g m thick, %.2g grid cells: it cuts through soft bodies; use grid_spacing <= %.2e m, or make it "
+                "%.2g m thick",
+                type(thing).__name__,
+                thing.name,
+                thick,
+                thick / dx,
+                thick / TIGHT_COLLIDER_CELLS,
+                TIGHT_COLLIDER_CELLS * dx,
+            )

@@ -1,0 +1,109 @@
+"""What is too thin for the grid, or too fast for its thickness, is named before it fails in silence."""
+
+import logging
+import math
+import re
+
+import pytest
+import torch
+
+import diffsim as ds
+from diffsim.soft.resolution import thickness
+
+pytestmark = pytest.mark.slow
+
+DX = 1 / 32
+BLADE = ds.Box((0.001, 0.1, 0.1))
+
+
+def cube_before(*tools: ds.Tool, obstacles=()) -> ds.Scene:
+    cube = ds.SoftBody("cube", ds.Box((0.06,) * 3), (0.5, 0.5, 0.06), material=ds.Elastic(1e4), particles=1000)
+    return ds.Scene((cube,), tools=tools, obstacles=obstacles, grid_spacing=DX)
+
+
+def warnings(caplog, scene: ds.Scene, **options) -> list[str]:
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "diffsim"):
+        ds.Simulator(scene, **options)
+    return [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize("speed", [0.5, 5.0, 50.0])
+def test_a_thin_blade_is_named_and_so_is_one_that_moves_more_than_its_thickness(speed, caplog):
+    scene = cube_before(ds.Tool("blade", BLADE, (0.2, 0.5, 0.1), control=("x",)))
+    (thin,) = warnings(caplog, scene, dt=2e-3, substeps=10)
+    assert "Tool 'blade' is 0.002 m thick, 0.064 grid cells" in thin
+    assert float(re.search(r"grid_spacing <= (\S+) m", thin)[1]) == pytest.approx(0.002 / 2.6, rel=0.01)
+
+    sim = ds.Simulator(scene, dt=2e-3, substeps=10)
+    caplog.clear()
+    state = sim.reset()
+    with caplog.at_level(logging.WARNING, "diffsim"):
+        try:
+            for _ in range(2):
+                state = sim.step(state, torch.full((1, 1), speed))
+        except ds.SimulationError:
+            assert speed == 50.0  # it crushes what it hits
+    fast = [record.getMessage() for record in caplog.records if "moves" in record.getMessage()]
+    if speed < 1.0:  # 1 mm a substep
+        assert not fast
+        return
+    (message,) = fast
+    assert "Tool 'blade'" in message
+    assert f"({speed:g} m/s), {speed:g} times its thickness" in message
+    assert float(re.search(r"dt <= (\S+) s", message)[1]) == pytest.approx(0.002 / speed, rel=0.01)
+
+
+def test_a_slow_tool_of_the_thickness_that_is_named_pushes_the_body():
+    """It moves the cube along, and leaves no particle behind; the blade of 2 mm cuts."""
+
+    def behind(half: float) -> float:
+        blade = ds.Tool("blade", ds.Box((half, 0.1, 0.1)), (0.36 - half, 0.5, 0.1), control=("x",))
+        sim = ds.Simulator(cube_before(blade), dt=2e-3, substeps=10)
+        state = sim.rollout(sim.reset(), torch.full((20, 1, 1), 0.5))[-1]
+        return float((state.x[0, :, 0] < state.tool_position[0, 0, 0]).float().mean())
+
+    assert behind(1.3 * DX) == 0.0
+    assert behind(0.001) > 0.5
+
+
+def test_a_thin_wall_is_named(caplog):
+    wall = ds.Obstacle("wall", ds.Box((0.01, 0.2, 0.2)), (0.8, 0.5, 0.2))
+    (message,) = warnings(caplog, cube_before(obstacles=(wall,)), dt=1e-3)
+    assert "Obstacle 'wall' is 0.02 m thick, 0.64 grid cells" in message
+
+
+ROTATED = (0.8, 0.4, 0.2, 0.4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "particles", "thick"),
+    [
+        (ds.Capsule(0.25, 0.004), 400, 0.008),
+        (ds.Box((0.1, 0.1, 0.001)), 500, 0.002),
+        (ds.Box((0.1, 0.1, 0.02)), 2000, 0.04),
+        (ds.Cylinder(0.05, 0.04), 1000, 0.08),
+        (ds.Torus(0.1, 0.02), 1500, 0.04),
+        (ds.Sphere(0.06), 500, 0.12),
+    ],
+    ids=["rope", "sheet", "slab", "cylinder", "torus", "ball"],
+)
+def test_thickness_is_that_of_the_shape(shape, particles, thick):
+    body = ds.SoftBody("body", shape, (0.5, 0.5, 0.5), rotation=ROTATED, particles=particles)
+    assert thickness(body) == pytest.approx(thick, rel=0.15)
+
+
+@pytest.mark.parametrize(("shape", "name"), [(ds.Capsule(0.25, 0.004), "rope"), (ds.Box((0.1, 0.1, 0.001)), "sheet")])
+def test_ropes_and_sheets_thinner_than_a_cell_are_named_with_what_would_do(shape, name, caplog):
+    body = ds.SoftBody(name, shape, (0.5, 0.5, 0.5), particles=400)
+    (message,) = warnings(caplog, ds.Scene((body,), grid_spacing=DX), dt=1e-3)
+    assert f"SoftBody '{name}'" in message
+    spacing = float(re.search(r"grid_spacing <= (\S+) m", message)[1])
+    count = int(re.search(r"particles >= (\d+)", message)[1])
+    assert spacing == pytest.approx(thickness(body), rel=0.01)
+    assert count >= math.ceil(shape.volume / (thickness(body) / 2) ** 3)
+
+
+def test_what_is_thick_enough_is_not_named(caplog):
+    ball = ds.Tool("ball", ds.Sphere(0.05), (0.2, 0.5, 0.1))
+    assert not warnings(caplog, cube_before(ball), dt=1e-3)
