@@ -217,8 +217,8 @@ def test_joints_move_as_without_events():
 
 def test_the_contact_model_can_be_changed_to_event_mode_and_back():
     ball = ds.RigidBody("ball", ds.Sphere(0.1), (0.0, 0.0, 0.2), velocity=(0.0, 0.0, -2.0), restitution=1.0)
-    smooth = ds.ContactModel(impact="smooth")
-    scene = ds.Scene(rigid_bodies=(ball,), ground=ds.Ground(restitution=1.0), gravity=(0.0, 0.0, 0.0), contact=smooth)
+    compliant = ds.ContactModel(impact="smooth")
+    scene = ds.Scene(rigid_bodies=(ball,), ground=ds.Ground(restitution=1.0), gravity=(0.0, 0.0, 0.0), contact=compliant)
     sim = ds.Simulator(scene, dt=5e-4, substeps=20, dtype=F64)
     state = sim.reset()
     smooth = rollout(sim, state, 10)[-1]
