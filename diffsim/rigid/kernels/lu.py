@@ -16,6 +16,7 @@ def lu_stage(real) -> SimpleNamespace:
     Trees that do not touch share no entry, and elimination fills no row to the left of its first entry, no column above its
     own: the cost is that of each tree alone. Row i and column i begin together, at the first place where either has an entry.
     """
+    least = 2.0**-46 if real == ti.f64 else 2.0**-21
 
     @ti.func
     def find_rows(matrix: ti.template(), at, count):
@@ -32,12 +33,13 @@ def lu_stage(real) -> SimpleNamespace:
     @ti.func
     def factorise(matrix: ti.template(), at, count):
         """In place: L without its diagonal of ones and U, with reciprocals on the diagonal. Returns -1, or the first row without
-        a positive pivot."""
+        a positive pivot; pivots that rounding or jammed friction leave none of are a small share of the diagonal instead."""
         find_rows(matrix, at, count)
         wrong = -1
         for i in range(count):
             begin = row_begin(matrix, at, count, i)
-            pivot = matrix[at + i * count + i]
+            diagonal = matrix[at + i * count + i]
+            pivot = diagonal
             for j in range(begin, i):
                 low, up = matrix[at + i * count + j], matrix[at + j * count + i]
                 for m in range(ti.max(begin, row_begin(matrix, at, count, j)), j):
@@ -47,8 +49,10 @@ def lu_stage(real) -> SimpleNamespace:
                 matrix[at + i * count + j] = low
                 matrix[at + j * count + i] = up
                 pivot = pivot - low * up
-            if not pivot > 0.0 and wrong < 0:
-                wrong = i
+            if not pivot > ti.static(least) * diagonal:
+                pivot = ti.static(least) * diagonal
+                if wrong < 0:
+                    wrong = i
             matrix[at + i * count + i] = 1.0 / pivot
         return wrong
 
