@@ -53,7 +53,7 @@ class Options:
     """Markdown file whose table is written anew whenever a subject is done."""
     jobs: int = 2
     """Subjects at a time, each on one thread."""
-    limit: float = 900.0
+    limit: float = 1800.0
     """Seconds that a subject may take."""
 
 

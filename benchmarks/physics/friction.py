@@ -118,7 +118,8 @@ def dry_joint() -> Results:
 
 def gripper(half: float) -> ds.Articulation:
     """A palm that a servo shakes along z and another turns about the grip's axis x, with a fixed pad at the left of a cube of
-    this half extent about (.5, .5, .5), and a pad at the right that a torque actuator presses against it."""
+    this half extent about (.5, .5, .5), and a pad at the right that a torque actuator presses against it. The servos are soft:
+    their targets jump with every control step, and must not jerk more than the grip bears."""
     pad, thick, heavy = ds.Box((0.01, 0.03, 0.03)), 0.01, ds.Inertia(1.0, (1e-2, 1e-2, 1e-2))
     left = ds.Geometry(pad, (-half - thick, 0.0, 0.0), friction=MU)
     right = ds.Geometry(pad, friction=MU)
@@ -132,8 +133,8 @@ def gripper(half: float) -> ds.Articulation:
         ),
     )  # fmt: skip
     servos = (
-        ds.Actuator("shake", "shake", kind="position", gain=1e5, damping=1e3),
-        ds.Actuator("turn", "turn", kind="position", gain=1e3, damping=30.0),
+        ds.Actuator("shake", "shake", kind="position", gain=2000.0, damping=100.0),
+        ds.Actuator("turn", "turn", kind="position", gain=10.0, damping=0.5),
         ds.Actuator("close", "close"),
     )
     return ds.Articulation("gripper", links, servos)

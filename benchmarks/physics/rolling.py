@@ -28,12 +28,6 @@ def ball_mesh() -> ds.TriangleMesh:
     return ds.TriangleMesh(mesh.vertices, mesh.faces, "ball")
 
 
-def cylinder_mesh() -> ds.TriangleMesh:
-    """About z, of 128 sides."""
-    mesh = trimesh.creation.cylinder(radius=RADIUS, height=0.08, sections=128)
-    return ds.TriangleMesh(mesh.vertices, mesh.faces, "cylinder")
-
-
 WHEELS: dict[str, ds.Shape] = {
     "cylinder": cylinder(), "rounded cylinder": cylinder(0.01), "torus": ds.Torus(0.04, 0.01), "sphere": ds.Sphere(RADIUS),
 }  # fmt: skip
@@ -52,13 +46,21 @@ def rolled(
     return end.q[0, 0].item()
 
 
+def down_from_rest(shape: ds.Shape) -> float:
+    """x = g sin a t^2 / 2 / (1 + I / m r^2) after 1 s, with the moment I about the shape's z axis."""
+    volume, _center, inertia = shape.mass_properties()
+    return 0.5 * G * math.sin(math.radians(SLOPE)) / (1.0 + inertia[2, 2] / (volume * RADIUS**2))
+
+
 @experiment(
-    "down 15 deg", 2, {f"{name}, in 1 s": within(DOWN, 0.01, "m") for name in ("cylinder", "rounded cylinder", "cylinder mesh")}
-)
+    "down 15 deg", 2,
+    {"cylinder, in 1 s": within(DOWN, 0.01, "m")}
+    | {f"{name}, in 1 s": within(down_from_rest(WHEELS[name]), 0.01, "m") for name in ("rounded cylinder", "torus", "sphere")},
+)  # fmt: skip
 def down() -> Results:
-    """From rest, on the ground."""
-    shapes = {name: WHEELS[name] for name in ("cylinder", "rounded cylinder")} | {"cylinder mesh": cylinder_mesh()}
-    for name, shape in shapes.items():
+    """From rest, on the ground. A mesh of a cylinder is left out: a prism of n sides loses 4 pi / 3 n of its energy a radian,
+    which is 3.3% for 128 sides."""
+    for name, shape in WHEELS.items():
         yield f"{name}, in 1 s", rolled(shape, 1.0, degrees=SLOPE)
 
 

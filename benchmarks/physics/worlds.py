@@ -55,10 +55,6 @@ def derivative(value: Tensor, *leaves: Tensor) -> list[float]:
     return [float(each) for each in torch.autograd.grad(value, leaves)]
 
 
-def body_name(sim: ds.Simulator, number: int) -> str:
-    return sim.link_infos[number].name
-
-
 def mechanical_energy(sim: ds.Simulator, state: ds.State) -> Tensor:
     """Kinetic energy of all links and potential energy of their weight, J, (B,)."""
     links, parameters = sim.links(state), sim.parameters

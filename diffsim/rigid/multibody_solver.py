@@ -47,6 +47,7 @@ class RigidSolver:
         self.work = int(integers[Header.work])
         self._controls = len(model.actuators)  # length of a row of controls in the last launch
         self._held: dict[str, Tensor] = {}
+        self._penetrations = model.penetration_report()
 
     @property
     def event(self) -> bool:
@@ -213,11 +214,12 @@ class RigidSolver:
         return status
 
     def check(self, status: Tensor, time_step: Tensor) -> None:
-        """Raise what a pass noted."""
+        """Warn of penetrations and raise what else a pass noted."""
+        self._penetrations.read(status, time_step, self.integers, self.reals)
         failed = torch.nonzero(status[:, Status.kind])
         if len(failed):
             environment = int(failed[0, 0])
-            kind, step, substep, link, _clock = status[environment].tolist()
+            kind, step, substep, link = status[environment, : Status.link + 1].tolist()
             quantity, detail = QUANTITIES[kind]
             raise SimulationError(
                 step=int(time_step[environment]) + step,

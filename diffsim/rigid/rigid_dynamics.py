@@ -45,12 +45,13 @@ class RigidDynamics:
 
     def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str, integrator: str):
         on_grid = len(scene.grid_obstacles) + (scene.ground is not None)
-        world = list(scene.fixed_geometries.values())
+        world = scene.fixed_geometries
         tools = scene.tools if scene.moving_articulations else ()
         count = len(scene.rigid_bodies)
         self.model = RigidModel(
-            scene.moving_articulations, world, scene.contact, dt=dt, on_grid=on_grid, tools=tools, rigid_bodies=count
-        )
+            scene.moving_articulations, tuple(world.values()), scene.contact, dt=dt, on_grid=on_grid, tools=tools,
+            rigid_bodies=count, world_names=tuple(world),
+        )  # fmt: skip
         self.solver = RigidSolver(self.model, substeps=substeps, dtype=dtype, device=device, integrator=integrator)
         self.physics = RigidPhysics(scene, self.model, dtype=dtype, device=device)
         self.initial = torch.tensor(self.model.initial, dtype=dtype, device=device)

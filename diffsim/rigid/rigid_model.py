@@ -11,6 +11,7 @@ import numpy as np
 from diffsim.errors import InputError
 from diffsim.rigid import rigid_records as m
 from diffsim.rigid.joints import BUILT_IN, FREE, JointType
+from diffsim.rigid.penetration_report import PenetrationReport, depth_limits
 from diffsim.rigid.rigid_inputs import InputLayout, actuator_row, geometry_row, link_row
 from diffsim.scene.articulation import Articulation, Geometry, Joint, Link
 from diffsim.scene.bodies import Tool
@@ -75,6 +76,7 @@ class RigidModel:
         articulations: those of the scene; the first ``rigid_bodies`` are rigid bodies.
         world_geometries: fixed ones; of these the first ``on_grid`` meet soft bodies on the grid.
         tools: kinematic ones; they meet soft bodies on the grid, too.
+        world_names: of the world's geometries, for warnings.
 
     Raises:
         InputError: a moving link has no inertia at all.
@@ -90,6 +92,7 @@ class RigidModel:
         on_grid: int = 0,
         tools: Sequence[Tool] = (),
         rigid_bodies: int = 0,
+        world_names: Sequence[str] = (),
     ):
         self.articulations = tuple(articulations)
         self.rigid_bodies = rigid_bodies
@@ -116,6 +119,7 @@ class RigidModel:
         self._warn_of_stiff_contacts()
         self.pairs = self._pairs()
         self.events = self._with_events()
+        self._world_names = tuple(world_names) or ("world",) * len(world_geometries)
         self.further_shapes = further_classes(geometry.shape for geometry in self.geometries)
 
     def _add_geometry(self, link: int, geometry: Geometry) -> None:
@@ -226,13 +230,20 @@ class RigidModel:
                 endless = [not self.geometries[n].shape.bounded for n in (a, b)]
                 if endless[0] and endless[1]:
                     continue
-                if spheres[0] or endless[1]:
+                if all(spheres):  # one point, but it may be far from the other's surface
+                    found.append((b, a) if self.geometries[b].shape.sampled else (a, b))
+                elif spheres[0] or endless[1]:
                     found.append((a, b))
                 elif spheres[1] or endless[0]:
                     found.append((b, a))
                 else:
                     found += [(a, b), (b, a)]
         return found
+
+    def penetration_report(self) -> PenetrationReport:
+        """Of the pairs, with nothing warned of yet."""
+        owners = [self.links[number].name for number in self.geometry_links[len(self._world_names) :]]
+        return PenetrationReport((*self._world_names, *owners), self.pairs, depth_limits(self.geometries, self.pairs))
 
     def has_events(self, a: int, b: int) -> bool:
         """Whether fast impacts of two geometries are events: of free bodies with each other or with what never moves, and tools
@@ -389,7 +400,8 @@ class RigidModel:
         reals = m.SceneConstants.row(**self.scene_constants())
         real_sections = {
             "link_constants": link_reals, "dof_constants": dof_reals, "actuator_constants": actuator_reals,
-            "term_constants": term_reals, "geometry_constants": geometry_reals, "points": points,
+            "term_constants": term_reals, "geometry_constants": geometry_reals,
+            "pair_constants": depth_limits(self.geometries, self.pairs), "points": points,
         }  # fmt: skip
         for name, values in real_sections.items():
             header[name] = len(reals)

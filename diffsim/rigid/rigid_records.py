@@ -64,6 +64,7 @@ class Header(Record):
     actuator_constants = field()
     term_constants = field()
     geometry_constants = field()
+    pair_constants = field()
     points = field()
     # sections of a row of inputs
     link_inputs = field()
@@ -189,6 +190,12 @@ class GeometryConstants(Record):
     position = field(3, "m", "in the link's frame")
     rotation = field(9, "1", "in the link's frame, by rows")
     reach = field(1, "m", "radius of the ball round the whole, or the top of a shape without end")
+
+
+class PairConstants(Record):
+    """Of two geometries that may touch."""
+
+    reported_depth = field(1, "m", "penetration above which it is noted in the status")
 
 
 class Point(Record):
@@ -400,7 +407,8 @@ class PointWork(Record):
     base = field(1, "N", "normal force at the normal velocity 0")
     slope = field(1, "N s/m", "by which it falls per unit of the normal velocity")
     bound = field(1, "N", "normal force that bounds friction; negative: the one that acts")
-    slip = field(3, "m/s", "where the equation was evaluated last")
+    force = field(1, "N", "normal force where the equation was evaluated last; negative where the contact is open")
+    slip = field(3, "m/s", "there")
     direction = field(3, "1", "of friction there: w")
 
 
@@ -417,12 +425,15 @@ class LinkPose(Record):
 
 
 class Status(Record):
-    """What went wrong first in an environment, and its clock."""
+    """What went wrong first in an environment, how deep geometries were in each other at worst, and its clock."""
 
     kind = field(meaning="0: nothing, else as QUANTITIES")
     step = field(meaning="control step")
     substep = field()
     link = field()
+    depth = field(1, "um", "the deepest penetration above its pair's `PairConstants.reported_depth`, or 0")
+    deep_pair = field(meaning="of that penetration")
+    deep_step = field(meaning="its control step")
     clock = field(meaning="number of the next substep since the first control step")
 
 
@@ -431,7 +442,7 @@ QUANTITIES = {
     WILD_VELOCITY: ("velocity", "is not finite or above 1e8"),
     NOT_POSITIVE: (
         "mass matrix",
-        "is not positive definite: a link has no inertia or turns by more than a radian in dt, or a contact is far too stiff for it",
+        "is not positive definite: a link has no inertia or turns by over a radian in dt, or contact is far too stiff for dt",
     ),
 }
 

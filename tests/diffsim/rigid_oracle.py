@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-
 from typing import NamedTuple
 
 import numpy as np
@@ -143,9 +142,8 @@ def rounded_box_balls(shape: RoundedBox, plane: bool) -> tuple[Tensor, Tensor]:
         points += [tuple(core[j] * (2.0 * i / count - 1.0) for j in range(3)) for i in range(1, count)]
     elif not plane:
         for axis in long:
-            points += list(
-                itertools.product(*[(0.0,) if i == axis or core[i] == 0.0 else (-core[i], core[i]) for i in range(3)])
-            )
+            ends = [(0.0,) if i == axis or core[i] == 0.0 else (-core[i], core[i]) for i in range(3)]
+            points += list(itertools.product(*ends))
     return constant(points), constant([radius] * len(points))
 
 
@@ -161,7 +159,7 @@ def wheel_balls(
     sine, flat = safe_norm(aside), 1.0 / 128.0
     share = 1.0 / sine if sine.detach() > flat else (3.0 - (sine / flat) ** 2) / (2.0 * flat)
     balls, radii = [center - R * share * aside], [radius - hollow * R * (1.0 - (share * sine) ** 2)]
-    sagitta = (1.0 - math.cos(math.pi / spokes)) * sine**2 if spokes else 0.0
+    sagitta = (1.0 + hollow) * (1.0 - math.cos(math.pi / spokes)) * sine**2 if spokes else 0.0
     for i in range(spokes):
         angle = 2.0 * math.pi * i / spokes
         balls.append(center + R * (1.0 - sagitta) * constant((math.cos(angle), math.sin(angle), 0.0)))

@@ -32,7 +32,7 @@ def energies(sim: ds.Simulator, states: list[ds.State]) -> tuple[torch.Tensor, t
     """Kinetic and potential energy (T,) of all links."""
     parameters, kinetic, potential = sim.parameters, [], []
     for state in states:
-        links, T, V = sim.links(state), 0.0, 0.0
+        links, T, V = sim.links(state), torch.zeros((), dtype=F64), torch.zeros((), dtype=F64)
         for n, info in enumerate(sim.link_infos[1:], start=1):
             mass, center = parameters[f"{info.name}.mass"], parameters[f"{info.name}.center"]
             xx, yy, zz, yz, xz, xy = parameters[f"{info.name}.inertia"].tolist()
@@ -132,6 +132,7 @@ def tree(kinds=KINDS, **joint) -> ds.Articulation:
     return ds.Articulation("tree", tuple(links))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("integrator", "order"), [("midpoint", 2), ("euler", 1)])
 def test_errors_fall_with_the_order_of_the_integrator(integrator, order):
     """Differences of runs at dt and dt / 2, so that no exact solution is needed."""
@@ -145,6 +146,7 @@ def test_errors_fall_with_the_order_of_the_integrator(integrator, order):
         assert coarse / fine == pytest.approx(2.0**order, rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_midpoint_rule_is_reversible():
     sim = simulator(tree(), substeps=100)
     start = sim.reset().replace(qd=torch.tensor(np.random.default_rng(5).normal(size=(1, sim.reset().qd.shape[1]))))

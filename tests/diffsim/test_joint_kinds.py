@@ -142,7 +142,7 @@ def test_a_ball_on_a_universal_joint_turns_evenly():
     sim = simulator(ds.Articulation("ball", (link,), (ds.Actuator("second", "cross.second"),)))
     torque, n, h = 0.1, 250, 2e-3
     states = sim.rollout(sim.reset(), torch.full((50, 1, 1), torque, dtype=F64))
-    second = -0.7 * n * h + torque / 0.2 * h * h * n * (n + 1) / 2.0
+    second = -0.7 * n * h + torque / 0.2 * (n * h) ** 2 / 2.0
     assert states[-1].q[0].tolist() == pytest.approx([1.5 * n * h, second], rel=1e-10)
 
 

@@ -253,9 +253,7 @@ def test_a_mesh_rests_on_the_ground_and_on_another_mesh():
     sim, states = run(ds.Scene(rigid_bodies=(ball, slab, alone)), 2.0, dt=2e-3, substeps=10)
     links = sim.links(states[-1])
     heights = links.position[0, 1:, 2].tolist()
-    # the ball stands on one of 64 vertices: up to about a fifth of the radius between them, it may sink on a facet by little
-    assert heights[1:] == pytest.approx([0.05, 0.1], abs=3e-3)
-    assert heights[0] == pytest.approx(0.2, abs=5e-3)
+    assert heights == pytest.approx([0.2, 0.05, 0.1], abs=3e-3)
     assert float(states[-1].qd[0, 6:].abs().max()) < 1e-3
 
 
@@ -263,7 +261,7 @@ def test_a_mesh_is_an_obstacle():
     obstacle = ds.Obstacle("slab", SLAB_MESH, (0.0, 0.0, 0.3))
     box = ds.RigidBody("box", ds.Box((0.1, 0.1, 0.1)), (0.05, 0.0, 0.46), mass=1.0)
     _sim, states = run(ds.Scene(rigid_bodies=(box,), obstacles=(obstacle,)), 1.5)
-    assert float(states[-1].q[0, 2]) == pytest.approx(0.45, abs=2e-3)
+    assert float(states[-1].q[0, 2]) == pytest.approx(0.45, abs=3e-3)  # points of both carry it, from some mm on
     assert float(states[-1].qd.norm()) < 1e-4
 
 

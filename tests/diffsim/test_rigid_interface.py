@@ -202,7 +202,8 @@ def test_every_parameter_changes_the_result_and_has_its_gradient():
         return functional(sim.rollout(state, actions, given))
 
     zeros = {name.replace(".", "_"): torch.zeros_like(defaults[name]) for name in names}
-    checks = ds.gradcheck(function, zeros, directions=1)
+    # the slider's damping changes the value by 2e-6: only the largest step leaves enough digits
+    checks = ds.gradcheck(function, zeros, directions=1, steps=(1e-5, 1e-6, 1e-7, 1e-4, 1e-3, 1e-2))
     assert len(checks) == len(names)
     assert all(abs(check.adjoint) > 0.0 for check in checks)
 
@@ -233,10 +234,11 @@ def test_link_poses_are_differentiable_and_their_motion_is_their_change():
     slow = ds.Simulator(busy_scene(), num_envs=2, dt=1e-7, substeps=1, dtype=F64)
     before, after = state, slow.step(state, torch.zeros(2, slow.action_dim, dtype=F64))
     one, other = slow.links(before), slow.links(after)
-    torch.testing.assert_close((other.position - one.position) / 1e-7, other.velocity, rtol=1e-5, atol=1e-5)
+    velocity, spinning = 0.5 * (one.velocity + other.velocity), 0.5 * (one.angular_velocity + other.angular_velocity)
+    torch.testing.assert_close((other.position - one.position) / 1e-7, velocity, rtol=1e-5, atol=1e-5)
     turn = (other.rotation @ one.rotation.transpose(-1, -2) - torch.eye(3, dtype=F64)) / 1e-7
     spin = torch.stack([turn[..., 2, 1], turn[..., 0, 2], turn[..., 1, 0]], dim=-1)
-    torch.testing.assert_close(spin, other.angular_velocity, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(spin, spinning, rtol=1e-5, atol=1e-5)
 
 
 def test_angular_velocity_is_in_the_worlds_frame():

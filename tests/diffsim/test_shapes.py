@@ -338,7 +338,7 @@ def test_bad_arrays():
 def test_a_mesh_of_a_ball_is_one_ball():
     for subdivisions in (3, 4):
         ball = trimesh.creation.icosphere(subdivisions=subdivisions, radius=0.3)
-        shape = ds.TriangleMesh(ball.vertices + (0.1, 0.0, 0.0), ball.faces)
+        shape = ds.TriangleMesh(ball.vertices + np.array([0.1, 0.0, 0.0]), ball.faces)
         points = shape.contact_points()
         np.testing.assert_allclose(points.positions, [[0.1, 0.0, 0.0]], atol=1e-12)
         np.testing.assert_allclose(points.radii, 0.3)

@@ -1,7 +1,7 @@
 """Where the balls are that stand for a geometry in contact (`diffsim.scene.shapes.contact_balls`); forward beside adjoint.
 
-Points are visited in their order. At those that only look, the caller keeps the other surface's normal, in the geometry's frame:
-the ``view`` of the points that follow; and the ``search`` along an axis, which says how far those have slid along it.
+Points are visited in their order. At those that only look, the caller keeps the other surface's normal, in the geometry's
+frame: the ``view`` of the points that follow; and the ``search`` along an axis, which says how far those have slid along it.
 """
 
 # mypy: ignore-errors
@@ -70,8 +70,8 @@ def point_stage(real) -> SimpleNamespace:
 
     @ti.func
     def steepness(square, view):
-        """Of the ellipsoid with these squares of its semi-axes: A n; h^2; 1 / h, or the parabola that continues it below FLAT; and
-        its derivative by h over h."""
+        """Of the ellipsoid with these squares of its semi-axes: A n; h^2; 1 / h, or the parabola that continues it below FLAT;
+        and its derivative by h over h."""
         An = square * view
         h2, flat2 = view.dot(An), ti.static(FLAT * FLAT) * square.max()
         h, flat = ti.sqrt(h2), ti.sqrt(flat2)

@@ -182,22 +182,20 @@ def dynamics_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
                             n_turned = n_turned + h * momentum.cross(load(m.work, axes + DofWork.slide))
                 m.work[at.vector + k] = -power(m, at, k, f_bias, n_bias)
                 unit = ti.static(UnitWrenches(f, n, f_later, n_later, n_turned))
-                for other in range(first, k + 1):
-                    entries(m, at, k, other, unit)
+                # the same wrenches, seen by the link's dofs up to this one and by those of its ancestors
+                seen, point = i, p
+                while seen > 0:
+                    origin = load(m.work, rows.link_block(at, seen) + LinkForward.position)
+                    n = n + (point - origin).cross(f)
+                    if ti.static(polarised):
+                        n_later = n_later + (point - origin).cross(f_later)
+                    point = origin
+                    row = rows.link_indices(m, seen)
+                    for other in range(m.integers[row + LinkIndices.dof], ti.min(rows.end_dof(m, seen), k + 1)):
+                        entries(m, at, k, other, unit)
+                    seen = m.integers[row + LinkIndices.parent]
                 diagonal = at.matrix + k * dofs + k
                 m.tape[diagonal] = m.tape[diagonal] + m.inputs[rows.link_inputs(m, at, i) + LinkInputs.armature]
-                # the same wrench, seen by the dofs of the ancestors
-                ancestor, point = parent, p
-                while ancestor > 0:
-                    ancestor_p = load(m.work, rows.link_block(at, ancestor) + LinkForward.position)
-                    n = n + (point - ancestor_p).cross(f)
-                    if ti.static(polarised):
-                        n_later = n_later + (point - ancestor_p).cross(f_later)
-                    point = ancestor_p
-                    row = rows.link_indices(m, ancestor)
-                    for other in range(m.integers[row + LinkIndices.dof], rows.end_dof(m, ancestor)):
-                        entries(m, at, k, other, unit)
-                    ancestor = m.integers[row + LinkIndices.parent]
             if parent > 0:
                 up = rows.link_block(at, parent)
                 r = p - load(m.work, up + LinkForward.position)

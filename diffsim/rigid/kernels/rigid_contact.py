@@ -11,6 +11,7 @@ from diffsim.compiler import ti
 from diffsim.rigid.kernels.contact_point_law import LawScales, contact_point_law
 from diffsim.rigid.kernels.contact_points import point_stage
 from diffsim.rigid.kernels.distance import distance_stage
+from diffsim.rigid.kernels.penetration import penetration_stage
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
@@ -25,7 +26,6 @@ from diffsim.rigid.rigid_records import (
     VIRTUAL_MOTION,
     VIRTUAL_MOTION_BAR,
     ContactColumn,
-    PointWork,
     DofIndices,
     DofWork,
     GeometryConstants,
@@ -37,6 +37,7 @@ from diffsim.rigid.rigid_records import (
     LinkWork,
     PairIndices,
     PairWork,
+    PointWork,
     SceneConstants,
     WorldInputs,
 )
@@ -58,7 +59,7 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
     left to those; ``screws`` is whether dofs may turn and slide at once; ``further`` are shapes as of
     `distance_stage`."""
     vf, rows = vector_functions(real), model_rows()
-    law = contact_point_law(real)
+    law, penetration = contact_point_law(real), penetration_stage(real)
     surfaces, points = distance_stage(real, further), point_stage(real)
     vec3, mat3, load, add = vf.vec3, vf.mat3, vf.load, vf.add
 
@@ -201,7 +202,7 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                 from_link = scale_a * vf.load_matrix(m.work, block_a + LinkWork.rotation)
                 to_b = rot_b.transpose() @ from_link
                 u_center, omega = relative_motion(m, links, MOTION)
-                view, search = points.ahead(), points.start()
+                view, search, reported_depth = points.ahead(), points.start(), penetration.limit(m, pair)
                 for point in range(m.integers[row_a + GeometryIndices.first_point], points.end_point(m, a, b)):
                     row = points.point_row(m, point)
                     own, plain_radius = points.ball(m, a, row, view, search)
@@ -214,6 +215,8 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                         view = rot_a.transpose() @ (rot_b @ g)
                         search = points.look(m, row, search, view)
                     phi = sdf - radius
+                    if -phi > reported_depth:
+                        penetration.note(m, at, pair, -phi)
                     n = rot_b @ g
                     r = from_link @ own - radius * n
                     u = u_center + omega.cross(r)

@@ -1,8 +1,8 @@
 """Balls within a solid that touch its surface from within, and few of them that stand for a mesh in contact.
 
-At a point of the surface the largest such ball is the one of the medial axis (Ma, Bae and Choi 2012 find it by shrinking a ball;
-here it is bisected, as the balls that touch at a point are nested). Corners and sharp edges have balls without extent, rounded
-ones have the ball of their rounding, and all points of a sphere have the same ball.
+At a point of the surface the largest such ball is the one of the medial axis (Ma, Bae and Choi 2012 find it by shrinking a
+ball; here it is bisected, as the balls that touch at a point are nested). Corners and sharp edges have balls without extent,
+rounded ones have the ball of their rounding, and all points of a sphere have the same ball.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from collections.abc import Callable
 import numpy as np
 import trimesh
 
-CANDIDATES = 1000  # surface points among which balls are chosen
+from diffsim.scene.meshes.mesh_cache import cached
+
+CANDIDATES = 600  # surface points among which balls are chosen, or more where many are asked for
 SMOOTH = np.radians(30.0)  # a mesh stands for a smooth surface where its triangles meet at less
 LOOSE = 1e-2  # at most so far, as a share of the mesh's size, balls stick out of the facets of a smooth surface
 CLOSE = 1e-3  # a ball stands for what is so near to its surface, as a share of the mesh's size
 FLUSH = 1e-4  # planes meet the balls so near to where they meet the surface, as a share of the mesh's size
 DIRECTIONS = 2000  # of planes
-ROUNDS = 24  # of bisection
+ROUNDS = 18  # of bisection
 
 
 def inscribed_radii(
@@ -48,15 +50,34 @@ def covering_balls(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """At most ``count`` balls that stand for a mesh: centres (P, 3), radii (P,), and which of them (P,) a plane may meet first.
 
-    First, up to three quarters of them, those that planes meet, each where the others stand back most; then those that cover most
-    of the rest of the surface, or are farthest from the others. Deterministic.
+    They are computed once and cached (`diffsim.scene.meshes.mesh_cache`).
+
+    Args:
+        distance: signed distance of points (P, 3) to the mesh, in metres, negative inside.
+    """
+
+    def compute() -> np.ndarray:
+        centers, radii, first = _covering_balls(mesh, distance, count)
+        return np.column_stack([centers, radii, first])
+
+    table = cached("balls", mesh, str(count), compute, lambda values: values.ndim == 2 and values.shape[1] == 5)
+    return table[:, :3], table[:, 3], table[:, 4] > 0.0
+
+
+def _covering_balls(
+    mesh: trimesh.Trimesh, distance: Callable[[np.ndarray], np.ndarray], count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`covering_balls`, computed.
+
+    First, up to three quarters of them, those that planes meet, each where the others stand back most; then those that cover
+    most of the rest of the surface, or are farthest from the others. Deterministic.
     """
     points, normals, tolerances = _candidates(mesh, count)
     size = 0.5 * float(np.linalg.norm(mesh.extents))
     near = CLOSE * size + tolerances
-    ball, covered = _fitted(distance, points, np.ones(len(points), dtype=bool), near)
-    if ball is not None and covered.all():
-        return ball[:3][None], ball[3:], np.ones(1, dtype=bool)
+    fitted, covered = _fitted(distance, points, np.ones(len(points), dtype=bool), near)
+    if fitted is not None and covered.all():
+        return fitted[:3][None], fitted[3:], np.ones(1, dtype=bool)
     radii = inscribed_radii(distance, points, normals, size, tolerances)
     balls = np.concatenate([points - radii[:, None] * normals, radii[:, None]], axis=1)
     covers = np.abs(np.linalg.norm(points - balls[:, None, :3], axis=2) - radii[:, None]) <= near
@@ -73,8 +94,8 @@ def covering_balls(
             gain = np.where(covered, 0, covers[:, ~covered].sum(axis=1))
             best = np.flatnonzero(gain >= 0.8 * gain.max())
             chosen = int(best[np.argmax(apart[best])])
-        ball, covering = _fitted(distance, points, covers[chosen], near)
-        found.append(balls[chosen] if ball is None else ball)
+        fitted, covering = _fitted(distance, points, covers[chosen], near)
+        found.append(balls[chosen] if fitted is None else fitted)
         covered |= covering
         covered[chosen] = True
         highest = np.maximum(highest, heights[chosen])
@@ -106,9 +127,10 @@ def _candidates(mesh: trimesh.Trimesh, count: int) -> tuple[np.ndarray, np.ndarr
     size = 0.5 * float(np.linalg.norm(mesh.extents))
     tolerances = np.where(sharpest < SMOOTH, np.minimum(arcs, LOOSE * size), 0.0)
     kept = np.arange(len(vertices))
-    if len(kept) > CANDIDATES:
-        kept = kept[:: max(len(kept) // (20 * CANDIDATES), 1)]
-        kept = kept[_spread(vertices[kept], CANDIDATES)]
+    most = max(CANDIDATES, 2 * count)
+    if len(kept) > most:
+        kept = kept[:: max(len(kept) // (20 * most), 1)]
+        kept = kept[_spread(vertices[kept], most)]
     return vertices[kept], normals[kept], tolerances[kept]
 
 
@@ -133,11 +155,11 @@ def _fitted(
         solution, _residual, rank, _singular = np.linalg.lstsq(system, (own**2).sum(axis=1), rcond=1e-6)
         square = solution[3] + solution[:3] @ solution[:3]
         if rank == 4 and square > 0.0:
-            ball = np.append(solution[:3], np.sqrt(square))
-            covers = np.abs(np.linalg.norm(points - ball[:3], axis=1) - ball[3]) <= near
-            within = -distance(ball[None, :3])[0] >= ball[3] - near[covered].max()
+            fitted = np.append(solution[:3], np.sqrt(square))
+            covers = np.abs(np.linalg.norm(points - fitted[:3], axis=1) - fitted[3]) <= near
+            within = -distance(fitted[None, :3])[0] >= fitted[3] - near[covered].max()
             if within and covers.sum() >= covered.sum():
-                return ball, covers
+                return fitted, covers
     return None, covered
 
 

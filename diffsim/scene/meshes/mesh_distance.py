@@ -5,15 +5,8 @@ The grid's interpolant (`DistanceGrid.evaluate`) is the reference for the contac
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import os
-import tempfile
-import zipfile
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -23,11 +16,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from diffsim.errors import InputError
-
-logger = logging.getLogger(__name__)
+from diffsim.scene.meshes.mesh_cache import cached
 
 MAX_NODES = 2**26  # 256 MB of float32
-BAKE_VERSION = 1  # part of the cache's key: raise it when the baked values change
 GUARD = 12  # nodes of extrapolation around a grid: the prefilter forgets its boundary by 0.17 per node
 
 
@@ -292,8 +283,6 @@ def distance_grid(
 ) -> DistanceGrid:
     """Bakes the signed distance of a mesh, or reads it from the cache.
 
-    The cache is the folder $DIFFSIM_CACHE, or ~/.cache/diffsim; delete it at will.
-
     Args:
         resolution: cells along the longest edge of the mesh's bounding box, at least 4. Features thinner than about two
             cells are lost.
@@ -321,53 +310,13 @@ def distance_grid(
             f"more than {MAX_NODES}; lower one of them"
         )
     origin = 0.5 * (lower + upper) - 0.5 * (nodes - 1) * spacing
-    path = _cache_folder() / f"distance-{_key(mesh, resolution, padding)}.npz"
-    values = _read(path, tuple(nodes.tolist()))
-    if values is None:
+
+    def bake() -> np.ndarray:
         axes = [origin[axis] + spacing * np.arange(nodes[axis]) for axis in range(3)]
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-        values = signed_distance(mesh, points, name).reshape(nodes).astype(np.float32)
-        _write(path, values)
-    return DistanceGrid(values, origin, spacing)
+        return signed_distance(mesh, points, name).reshape(nodes).astype(np.float32)
 
+    def fits(values: np.ndarray) -> bool:
+        return values.shape == tuple(nodes.tolist()) and values.dtype == np.float32
 
-def _cache_folder() -> Path:
-    return Path(os.environ.get("DIFFSIM_CACHE") or Path.home() / ".cache" / "diffsim")
-
-
-def _key(mesh: trimesh.Trimesh, resolution: int, padding: float) -> str:
-    digest = hashlib.sha256(f"{BAKE_VERSION} {resolution} {padding!r} {len(mesh.vertices)}".encode())
-    digest.update(np.ascontiguousarray(mesh.vertices, dtype="<f8").tobytes())
-    digest.update(np.ascontiguousarray(mesh.faces, dtype="<i8").tobytes())
-    return digest.hexdigest()[:32]
-
-
-def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The cached values, or None where there are none or the file is damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            values = stored["values"]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        logger.info("the cached distance grid %s is damaged (%s); baking it again", path, error)
-        return None
-    if values.shape != shape or values.dtype != np.float32 or not np.isfinite(values).all():
-        return None
-    return values
-
-
-def _write(path: Path, values: np.ndarray) -> None:
-    """Writes under another name first, so that a reader never sees half a file. A cache that cannot be written is no error."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez_compressed(file, values=values)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        logger.info("the distance grid could not be cached at %s: %s", path, error)
+    return DistanceGrid(cached("distance", mesh, f"{resolution} {padding!r}", bake, fits), origin, spacing)

@@ -14,12 +14,12 @@ The center of a ``roller`` slides along the shape's axis, to where that is neare
 axis there: s from the axis' middle, the zero of n_z + ``LEVEL`` s / half with n_z the normal's part along the axis and half the
 axis' half length. The second term puts it in the middle where the axis is parallel to a flat face.
 
-Where a wheel lies flat its deepest point may be anywhere. For h below ``FLAT`` times the longest semi-axis, 1 / h is replaced by
-the parabola that continues it, so that the ball moves to the center, and ``SPOKE``s carry the wheel: balls on its rim that stand
-still. They are out of the way while it rolls on its side: for s, the sine of the angle between n and the axis, a spoke is
-shorter by the share ``retreat`` s^2, that of the sagitta of the polygon of all spokes. The balls of a torus shrink where they
-leave its circle, so that they do not enter its hole: on spokes by ``shrinkage`` s^2, the moving one by ``shrinkage`` (1 - u^2) at
-the share u of the circle's radius.
+Where a wheel lies flat its deepest point may be anywhere. For h below ``FLAT`` times the longest semi-axis, 1 / h is replaced
+by the parabola that continues it, so that the ball moves to the center, and ``SPOKE``s carry the wheel: balls on its rim that
+stand still. They are out of the way while it rolls on its side: for s, the sine of the angle between n and the axis, a spoke is
+shorter by the share ``retreat`` s^2, that of the sagitta of the polygon of all spokes, or for a torus, which has many, twice
+that. The balls of a torus shrink where they leave its circle, so that they do not enter its hole: on spokes by ``shrinkage``
+s^2, the moving one by ``shrinkage`` (1 - u^2) at the share u of the circle's radius.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# what a point does. A ball that stands still; points without a ball, where the other surface's normal is taken for the points
-# that follow: one that stands still, one in the middle of an axis, and one that slides along that to where it is nearest; a ball
+# what a point does. A ball that stands still; points without a ball, where the other surface's normal is taken for those that
+# follow: one that stands still, one in the middle of an axis, and one that slides along that to where it is nearest; a ball
 # where an ellipsoid round that point is deepest; a ball on the rim of a wheel that may lie flat
 BALL, CENTER, MIDDLE, SEEK, DEEPEST, SPOKE = range(6)
 SEEKS = 16  # looks at the other surface in the search along an axis
@@ -119,7 +119,8 @@ class ContactPoints:
         angles = 2.0 * np.pi * np.arange(spokes) / max(spokes, 1)
         on_circle = np.stack([np.cos(angles), np.sin(angles), np.zeros(spokes)], axis=1)
         extents = circle * np.concatenate([[(0.0, 0.0, 0.0), (1.0, 1.0, 0.0)], on_circle])
-        retreats = np.where(kinds == SPOKE, 1.0 - np.cos(np.pi / max(spokes, 1)), 0.0)
+        sagitta = 1.0 - np.cos(np.pi / max(spokes, 1))
+        retreats = np.where(kinds == SPOKE, 2.0 * sagitta if hollow else sagitta, 0.0)
         shrinkages = float(hollow) * circle * np.where(kinds == DEEPEST, 1.0, retreats)
         radii = np.where(kinds == CENTER, NOTHING, radius)
         return cls(
@@ -128,8 +129,8 @@ class ContactPoints:
 
     @classmethod
     def roller(cls, circle: float, half_length: float, radius: float = 0.0) -> ContactPoints:
-        """A ball of ``radius`` that moves on a circle round local z, and this along z to where that axis is nearest to the other
-        surface: exact where the side of a cylinder meets what is round. Planes do not meet it."""
+        """A ball of ``radius`` that moves on a circle round local z, and this along z to where that axis is nearest to the
+        other surface: exact where the side of a cylinder meets what is round. Planes do not meet it."""
         kinds = np.array([MIDDLE, *[SEEK] * SEEKS, DEEPEST])
         radii = np.where(kinds == DEEPEST, radius, NOTHING)
         extents = np.where((kinds == DEEPEST)[:, None], (circle, circle, 0.0), (0.0, 0.0, half_length))

@@ -43,10 +43,12 @@ class Shape:
             contact points: other shapes' points touch it.
         meets_grid: whether soft bodies meet obstacles of the shape on their grid, not particle by particle; only the rounded
             boxes, whose distance the grid's kernels know.
+        sampled: whether `distance_kernel` interpolates, and is worse far from the surface.
     """
 
     bounded = True
     meets_grid = False
+    sampled = False
 
     # for the scene
 

@@ -145,6 +145,7 @@ class TriangleMesh(Shape):
     """
 
     mesh: trimesh.Trimesh
+    sampled = True
 
     def __init__(self, vertices: np.ndarray, faces: np.ndarray, name: str = "mesh", scale: float | Sequence[float] = 1.0):
         self.name = name
