@@ -90,7 +90,8 @@ def test_slow_rigid_bodies_far_from_the_origin_move_and_turn(speed, impact, inte
 
 def test_a_slow_joint_turns():
     """A hinge at 10 rad that turns by 1 mrad in a second, 0.1 of the last place in a substep."""
-    body = ds.Link("body", joint=ds.Joint("hinge", "revolute", axis=(0.0, 0.0, 1.0)), geometries=(ds.Geometry(ds.Sphere(0.1)),))
+    joint, inertia = ds.Joint("hinge", "revolute", axis=(0.0, 0.0, 1.0)), ds.Inertia(1.0, moments=(0.01, 0.01, 0.01))
+    body = ds.Link("body", joint, inertia=inertia)
     arm = ds.Articulation("arm", links=(body,))
     sim = ds.Simulator(ds.Scene(articulations=(arm,), ground=None, gravity=(0.0, 0.0, 0.0)), dt=1e-4)
     start = sim.reset()

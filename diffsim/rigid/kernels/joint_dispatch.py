@@ -50,8 +50,11 @@ def joint_functions(real, kinds) -> SimpleNamespace:
 
     @ti.func
     def threshold_of(m: ti.template(), at: ti.template()):
-        """At which the sums of this substep are rounded up."""
-        return sums.threshold(m.status[at.environment * Status.SIZE + Status.clock])
+        """At which the sums of this substep are rounded up, in f32."""
+        threshold = ti.cast(0.0, real)
+        if ti.static(real == ti.f32):
+            threshold = sums.threshold(m.status[at.environment * Status.SIZE + Status.clock])
+        return threshold
 
     @ti.func
     def move(m: ti.template(), i, from_q, v, to_q, duration, threshold):

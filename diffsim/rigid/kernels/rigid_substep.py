@@ -78,8 +78,9 @@ def substep_stages(real, kinds, *, tools: bool, stepping, further=()) -> SimpleN
         for k in range(dofs):
             if not ti.abs(m.tape[at.new + m.integers[Header.coordinates] + k]) < WILD:
                 report(m, at, WILD_VELOCITY, k)
-        clock = at.environment * Status.SIZE + Status.clock
-        m.status[clock] = m.status[clock] + 1
+        if ti.static(real == ti.f32):
+            clock = at.environment * Status.SIZE + Status.clock
+            m.status[clock] = m.status[clock] + 1
 
     @ti.func
     def finish_adjoint(m: ti.template(), at: ti.template(), loaded: ti.template()):

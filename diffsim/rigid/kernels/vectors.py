@@ -111,17 +111,18 @@ def vector_functions(real) -> SimpleNamespace:
         angle2 = turn.dot(turn)
         s, _slope = sinc_half(angle2)
         cosine = ti.cos(0.5 * ti.sqrt(angle2))
-        new = product(Q, vec4(cosine, s * turn[0], s * turn[1], s * turn[2]))
-        length = ti.sqrt(new.dot(new))
-        result = new / length
+        result = Q
         if ti.static(real == ti.f32):
             change = product(Q, vec4(-s * s * angle2 / (1.0 + cosine), s * turn[0], s * turn[1], s * turn[2]))
             raw = Q + change
             excess = raw.dot(raw) - 1.0
             shrink = excess * (0.5 - 0.375 * excess)  # 1 - 1 / length, where that is small
             if ti.abs(excess) > 2.0**-10:
-                shrink = 1.0 - 1.0 / length
+                shrink = 1.0 - 1.0 / ti.sqrt(1.0 + excess)
             result = vec4(*[sums.rounded_sum(Q[i], change[i] - shrink * raw[i], threshold) for i in range(4)])
+        else:
+            new = product(Q, vec4(cosine, s * turn[0], s * turn[1], s * turn[2]))
+            result = new / ti.sqrt(new.dot(new))
         return result
 
     @ti.func
