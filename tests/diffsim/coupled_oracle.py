@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SWEEPS = 3
+RELAXATION = (1.0, 1.5, 1.5)  # of each sweep
 
 
 @dataclass
@@ -151,9 +151,10 @@ def substep(jelly: Jelly, rigids: list[Rigid], particles: tuple[Tensor, ...], *,
         crowd = crowd + (share[:, None] * W[near]).sum(dim=0)
         found.append((rigid, near, share, arm, (gap[near], n[near], moving), torch.zeros_like(arm)))
     responses = [(W[near] * ((1.0 - share)[:, None] * W[near] + crowd) * inverse).sum(dim=1) for _, near, share, *_ in found]
-    for _ in range(SWEEPS):
+    for relaxation in RELAXATION:
         updated, change = [], torch.zeros_like(V)
-        for (rigid, near, share, arm, contact, old), response in zip(found, responses, strict=True):
+        for (rigid, near, share, arm, contact, old), whole in zip(found, responses, strict=True):
+            response = whole / relaxation
             new = impulses(W[near] @ V - response[:, None] * old, response, rigid, contact, law)
             change = change + inverse[:, None] * (W[near].T @ (new - old))
             updated.append((rigid, near, share, arm, contact, new))
