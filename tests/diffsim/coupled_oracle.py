@@ -82,9 +82,10 @@ def slip_after(slip: Tensor, grip: Tensor, eps: float) -> Tensor:
 
 
 def impulses(
-    v: Tensor, response: Tensor, rigid: Rigid, contact: tuple[Tensor, Tensor, Tensor], law: tuple[float, float, float, float, float]
+    v: Tensor, response: Tensor, rigid: Rigid, contact: tuple[Tensor, Tensor, Tensor], law: tuple[float, ...]
 ) -> Tensor:
-    """Of contacts whose particles have the velocities v without them; contact: gaps, normals, surface velocities."""
+    """Of contacts whose particles have the velocities v without them; contact: gaps, normals, surface velocities; law: the
+    substep, stiffness, T, smoothing length and slip speed."""
     gap, n, moving = contact
     h, k, T, d, eps = law
     u = v - moving
@@ -100,8 +101,19 @@ def impulses(
     return change / response[:, None]
 
 
-def substep(jelly: Jelly, rigids: list[Rigid], particles: tuple[Tensor, ...], *, h: float, dx: float, gravity: Tensor, d: float, eps: float):
-    """One substep: particles (x, v, C, F) and the rigid bodies after it. No ground and no walls near."""
+def substep(
+    jelly: Jelly,
+    rigids: list[Rigid],
+    particles: tuple[Tensor, ...],
+    *,
+    h: float,
+    dx: float,
+    gravity: Tensor,
+    d: float,
+    eps: float,
+) -> tuple[list[Rigid], tuple[Tensor, ...], int]:
+    """One substep: the rigid bodies and the particles (x, v, C, F) after it, and how many contacts there were. No ground and no
+    walls near."""
     x, v, C, F = particles
     eye = torch.eye(3, dtype=x.dtype)
     volume = jelly.spacing**3
@@ -122,7 +134,7 @@ def substep(jelly: Jelly, rigids: list[Rigid], particles: tuple[Tensor, ...], *,
     nodes = cell.long()[:, None] + corners
     low = nodes.amin(dim=(0, 1))
     counts = nodes.amax(dim=(0, 1)) - low + 1
-    index = (((nodes - low)[..., 0] * counts[1] + (nodes - low)[..., 1]) * counts[2] + (nodes - low)[..., 2])
+    index = ((nodes - low)[..., 0] * counts[1] + (nodes - low)[..., 1]) * counts[2] + (nodes - low)[..., 2]
     W = torch.zeros(len(x), int(counts.prod()), dtype=x.dtype).scatter(1, index, w)  # a weight for each particle and node
     place = dx * (low + torch.cartesian_prod(*[torch.arange(int(n)) for n in counts])).to(x.dtype)
     offset = place - x[:, None]
@@ -137,7 +149,7 @@ def substep(jelly: Jelly, rigids: list[Rigid], particles: tuple[Tensor, ...], *,
     k = 2.0 * jelly.declared_density * jelly.declared_speed**2 * jelly.spacing
     d = max(d, radius / 16.0)
     law = (h, k, h + radius / jelly.declared_speed, d, eps)
-    reach = max(0.5 * radius, 2.0 * d)
+    reach = max(0.25 * radius, 2.0 * d)
     found = []
     crowd = torch.zeros_like(M)
     for rigid in rigids:

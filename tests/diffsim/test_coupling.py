@@ -356,10 +356,10 @@ def test_jelly_sticks_below_the_friction_angle_and_slides_above(name):
 
 
 def gripper(particles: int) -> ds.Simulator:
-    """Two fingers with pads of 2 cm beside a cube of 5 cm, and nothing below it."""
+    """Two fingers with pads of 4 cm, two and a half cells, beside a cube of 5 cm, and nothing below it."""
     links, drives = [], []
     for name, side in (("left", -1.0), ("right", 1.0)):
-        pad = ds.Geometry(ds.Box((0.01, 0.005, 0.01), rounding=0.002), (0.0, 0.005 * side, 0.0), friction=1.0)
+        pad = ds.Geometry(ds.Box((0.02, 0.005, 0.02), rounding=0.002), (0.0, 0.005 * side, 0.0), friction=1.0)
         joint = ds.Joint(name, "prismatic", axis=(0.0, side, 0.0), initial=(0.026,), armature=0.5)
         inertia = ds.Inertia(0.1, (1e-4,) * 3)
         links.append(ds.Link(name, joint, position=(0.5, 0.5, 0.3), inertia=inertia, geometries=(pad,)))
@@ -370,7 +370,7 @@ def gripper(particles: int) -> ds.Simulator:
         articulations=(ds.Articulation("gripper", tuple(links), tuple(drives)),),
         ground=None,
         grid_spacing=1.0 / 64.0,
-        contact=ds.ContactModel(stiffness=5e3, smoothing=5e-4, slip_speed=1e-3),
+        contact=ds.ContactModel(smoothing=1e-9, slip_speed=2e-6),
     )
     return ds.Simulator(scene, dt=5e-4, substeps=100, dtype=F64)
 
@@ -392,8 +392,8 @@ def test_a_gripped_cube_of_many_particles_neither_sinks_nor_turns():
     assert turned(closed.x[0], floating.x[0]) < 0.1
     held = sim.rollout(closed, squeeze)[-1]
     later = sim.rollout(held, squeeze[:1].expand(30, 1, 2))[-1]  # 1.5 s
-    assert abs(float((later.x - held.x).mean(dim=1)[0, 2])) < 1e-3
-    assert turned(held.x[0], later.x[0]) < 1.0
+    assert abs(float((later.x - held.x).mean(dim=1)[0, 2])) < 3e-4
+    assert turned(held.x[0], later.x[0]) < 0.1
 
 
 # obstacles of any shape

@@ -101,9 +101,7 @@ def contact_sweeps(real: Any, contacts: SimpleNamespace) -> SimpleNamespace:
             stencil.add_share(step, soft.boxes, notes.work, c, node_of(notes, n), notes.crowds)
         for n in range(count):
             c = contacts.work_at(notes, n)
-            notes.work[c + ContactWork.response] = stencil.response(
-                soft, step, notes.work, c, node_of(notes, n), notes.crowds
-            )
+            notes.work[c + ContactWork.response] = stencil.response(soft, step, notes.work, c, node_of(notes, n), notes.crowds)
         for n in range(count):
             stencil.clear_crowd(step, soft.boxes, node_of(notes, n), notes.crowds)
 
@@ -194,8 +192,8 @@ def contact_sweeps(real: Any, contacts: SimpleNamespace) -> SimpleNamespace:
         store(notes.work, c + ContactWork.impulse_bar, -1.0 * change_bar - response * u_bar)
         notes.work[c + ContactWork.gap_bar] = notes.work[c + ContactWork.gap_bar] + gap_bar
         notes.work[c + ContactWork.friction_bar] = notes.work[c + ContactWork.friction_bar] + friction_bar
-        notes.work[c + ContactWork.response_bar] = (
-            notes.work[c + ContactWork.response_bar] - inverse * (mass * mass * mass_bar + old.dot(u_bar))
+        notes.work[c + ContactWork.response_bar] = notes.work[c + ContactWork.response_bar] - inverse * (
+            mass * mass * mass_bar + old.dot(u_bar)
         )
 
     @ti.func
