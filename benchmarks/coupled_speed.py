@@ -1,4 +1,4 @@
-"""How fast are scenes of soft and rigid bodies? Particle-substeps per CPU second, one thread; against another checkout if named.
+"""How fast are scenes of soft and rigid bodies? Particle-substeps per CPU second on one thread; and against another checkout.
 
     python -m benchmarks.coupled_speed --json
     python -m benchmarks.coupled_speed --other-tree PATH --json     this checkout and another take turns

@@ -92,8 +92,8 @@ POURING = (729, 40, 40)  # particles, control steps, substeps of each
 
 
 def pouring(precision: str) -> Passes:
-    """A cup of five boxes on a driven hinge pours its liquid into a bowl of five boxes. Forward gives the positions, the other the
-    gradients by the velocities and the actions too."""
+    """A cup of five boxes on a driven hinge pours its liquid into a bowl of five boxes. Forward gives the positions, the other
+    the gradients by the velocities and the actions too."""
     import torch
 
     import diffsim as ds

@@ -11,7 +11,12 @@ from __future__ import annotations
 
 from diffsim.records import Record, field
 
-SWEEPS = 3  # of the impulses in a substep
+# Of the sweeps of the impulses in a substep: how far beyond Jacobi's each goes (dyadic numbers). A Jacobi sweep removes the
+# share r of an error, 0 < r <= 1; with these, (1 - r) (1 - 1.5 r)^2 of it is left, as after four plain sweeps at r = .2. The
+# first balances a uniform load, r = 1, exactly. Longer steps (3.5, 1.375) left less of it, but friction crept: .5 mm in 6 s
+# where a cube is held by whole faces, for .004 mm.
+RELAXATION = (1.0, 1.5, 1.5)
+SWEEPS = len(RELAXATION)
 
 
 class ListHeader(Record):

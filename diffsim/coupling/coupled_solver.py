@@ -79,7 +79,8 @@ class CoupledSolver:
         return self.rigid.row + Wrench.SIZE * len(self.rigid.model.links)
 
     def _contact_room(self, lanes: int, kept: int, most: int) -> tuple[Tensor, ...]:
-        """Lists and impulses of ``kept`` substeps, and the lanes' scratch, their work and crowds, with room for ``most`` contacts each."""
+        """Lists and impulses of ``kept`` substeps, and the lanes' scratch: work and crowds; with room for ``most`` contacts
+        each."""
         size = kept * (ListHeader.SIZE + Listed.SIZE * most)
         if len(self._lists) < size:
             self._lists = torch.empty(size, dtype=torch.int32)

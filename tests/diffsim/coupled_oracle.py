@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SWEEPS = 3
+RELAXATION = (1.0, 1.5, 1.5)  # of each sweep
 
 
 @dataclass
@@ -82,13 +82,10 @@ def slip_after(slip: Tensor, grip: Tensor, eps: float) -> Tensor:
 
 
 def impulses(
-    v: Tensor,
-    response: Tensor,
-    rigid: Rigid,
-    contact: tuple[Tensor, Tensor, Tensor],
-    law: tuple[float, float, float, float, float],
+    v: Tensor, response: Tensor, rigid: Rigid, contact: tuple[Tensor, Tensor, Tensor], law: tuple[float, ...]
 ) -> Tensor:
-    """Of contacts whose particles have the velocities v without them; contact: gaps, normals, surface velocities."""
+    """Of contacts whose particles have the velocities v without them; contact: gaps, normals, surface velocities; law: the
+    substep, stiffness, T, smoothing length and slip speed."""
     gap, n, moving = contact
     h, k, T, d, eps = law
     u = v - moving
@@ -114,8 +111,9 @@ def substep(
     gravity: Tensor,
     d: float,
     eps: float,
-):
-    """One substep: particles (x, v, C, F) and the rigid bodies after it. No ground and no walls near."""
+) -> tuple[list[Rigid], tuple[Tensor, ...], int]:
+    """One substep: the rigid bodies and the particles (x, v, C, F) after it, and how many contacts there were. No ground and no
+    walls near."""
     x, v, C, F = particles
     eye = torch.eye(3, dtype=x.dtype)
     volume = jelly.spacing**3
@@ -151,7 +149,7 @@ def substep(
     k = 2.0 * jelly.declared_density * jelly.declared_speed**2 * jelly.spacing
     d = max(d, radius / 16.0)
     law = (h, k, h + radius / jelly.declared_speed, d, eps)
-    reach = max(0.5 * radius, 2.0 * d)
+    reach = max(0.25 * radius, 2.0 * d)
     found = []
     crowd = torch.zeros_like(M)
     for rigid in rigids:
@@ -165,9 +163,10 @@ def substep(
         crowd = crowd + (share[:, None] * W[near]).sum(dim=0)
         found.append((rigid, near, share, arm, (gap[near], n[near], moving), torch.zeros_like(arm)))
     responses = [(W[near] * ((1.0 - share)[:, None] * W[near] + crowd) * inverse).sum(dim=1) for _, near, share, *_ in found]
-    for _ in range(SWEEPS):
+    for relaxation in RELAXATION:
         updated, change = [], torch.zeros_like(V)
-        for (rigid, near, share, arm, contact, old), response in zip(found, responses, strict=True):
+        for (rigid, near, share, arm, contact, old), whole in zip(found, responses, strict=True):
+            response = whole / relaxation
             new = impulses(W[near] @ V - response[:, None] * old, response, rigid, contact, law)
             change = change + inverse[:, None] * (W[near].T @ (new - old))
             updated.append((rigid, near, share, arm, contact, new))

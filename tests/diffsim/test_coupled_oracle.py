@@ -56,14 +56,8 @@ def simulated(case: tuple[float, float, float], leaves: dict[str, torch.Tensor])
     for _ in range(STEPS):
         state = sim.step(state, torch.zeros(1, sim.action_dim, dtype=F64), given)
     links, number = sim.links(state), sim.link_index("ball")
-    return [
-        state.x[0],
-        state.v[0],
-        state.F[0],
-        links.position[0, number],
-        links.velocity[0, number],
-        links.angular_velocity[0, number],
-    ]
+    ball = (links.position[0, number], links.velocity[0, number], links.angular_velocity[0, number])
+    return [state.x[0], state.v[0], state.F[0], *ball]
 
 
 def expected(case: tuple[float, float, float], leaves: dict[str, torch.Tensor]) -> tuple[list[torch.Tensor], int]:
@@ -78,9 +72,8 @@ def expected(case: tuple[float, float, float], leaves: dict[str, torch.Tensor]) 
         RADIUS, leaves["friction"], leaves["mass"], torch.tensor([0.472, 0.497, 0.398], dtype=F64) + leaves["ball"], eye,
         torch.tensor([0.1, -0.05, 0.4], dtype=F64), torch.tensor([0.5, 3.0, -1.0], dtype=F64),
     )  # fmt: skip
-    step = oracle.Rigid(
-        BOX, torch.tensor(friction, dtype=F64), None, torch.tensor([0.601, 0.504, 0.423], dtype=F64), eye, none, none
-    )
+    edge = torch.tensor([0.601, 0.504, 0.423], dtype=F64)
+    step = oracle.Rigid(BOX, torch.tensor(friction, dtype=F64), None, edge, eye, none, none)
     particles = (x, v, torch.zeros(len(x), 3, 3, dtype=F64), eye.expand(len(x), 3, 3))
     most, rigids = 0, [ball, step]
     for _ in range(SUBSTEPS * STEPS):

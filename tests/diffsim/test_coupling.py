@@ -137,7 +137,7 @@ def squeezed(shape: ds.Shape, regime: str, **options) -> ds.Simulator:
                 velocity=(0.0, 0.0, 0.2), angular_velocity=(0.31, 0.023, 0.182),
             ),
         ),
-        articulations=(slider(ds.Sphere(0.04), (0.39, 0.51, 0.26)),),
+        articulations=(slider(ds.Sphere(0.04), (0.408, 0.51, 0.26)),),
         ground=ds.Ground(0.1, friction=0.6),
         grid_spacing=1.0 / 16.0,
         contact=ds.ContactModel(smoothing=5e-3, stiffness=2e3, slip_speed=slip_speed),
@@ -301,8 +301,9 @@ def test_a_spring_balance_under_jelly_shows_both_weights():
 
 def test_a_box_rests_on_jelly_that_bears_its_weight():
     youngs_modulus, mass = 2e4, 2.0
+    material = ds.KelvinVoigt(ds.Elastic(youngs_modulus, 0.0), shear_viscosity=30.0)  # that it comes to rest
     scene = ds.Scene(
-        soft_bodies=(jelly((0.5, 0.5, 0.05), (0.08, 0.08, 0.05), particles=300, material=ds.Elastic(youngs_modulus, 0.0)),),
+        soft_bodies=(jelly((0.5, 0.5, 0.05), (0.08, 0.08, 0.05), particles=300, material=material),),
         rigid_bodies=(ds.RigidBody("box", ds.Box((0.09, 0.09, 0.03), rounding=0.005), (0.5, 0.5, 0.1345), mass=mass),),
         ground=ds.Ground(friction=0.0),
         grid_spacing=1.0 / 24.0,
@@ -337,7 +338,7 @@ def test_jelly_sticks_below_the_friction_angle_and_slides_above(name):
     geometry = ds.Geometry(shape, friction=0.4)
     weld = ds.Link("plate", ds.Joint("weld", "fixed"), position=(0.5, 0.5, 0.2), geometries=(geometry,))
     scene = ds.Scene(
-        soft_bodies=(jelly((0.4, 0.5, 0.2875), particles=120, material=ds.Elastic(youngs_modulus=1e5)),),
+        soft_bodies=(jelly((0.4, 0.5, 0.2901), particles=120, material=ds.Elastic(youngs_modulus=1e5)),),
         articulations=(ds.Articulation("slope", (weld,)),) if kind == "link" else (),
         obstacles=(ds.Obstacle("slope", shape, (0.5, 0.5, 0.2), friction=0.4),) if kind == "obstacle" else (),
         ground=None,
@@ -355,10 +356,10 @@ def test_jelly_sticks_below_the_friction_angle_and_slides_above(name):
 
 
 def gripper(particles: int) -> ds.Simulator:
-    """Two fingers with pads of 2 cm beside a cube of 5 cm, and nothing below it."""
+    """Two fingers with pads of 4 cm, two and a half cells, beside a cube of 5 cm, and nothing below it."""
     links, drives = [], []
     for name, side in (("left", -1.0), ("right", 1.0)):
-        pad = ds.Geometry(ds.Box((0.01, 0.005, 0.01), rounding=0.002), (0.0, 0.005 * side, 0.0), friction=1.0)
+        pad = ds.Geometry(ds.Box((0.02, 0.005, 0.02), rounding=0.002), (0.0, 0.005 * side, 0.0), friction=1.0)
         joint = ds.Joint(name, "prismatic", axis=(0.0, side, 0.0), initial=(0.026,), armature=0.5)
         inertia = ds.Inertia(0.1, (1e-4,) * 3)
         links.append(ds.Link(name, joint, position=(0.5, 0.5, 0.3), inertia=inertia, geometries=(pad,)))
@@ -369,7 +370,7 @@ def gripper(particles: int) -> ds.Simulator:
         articulations=(ds.Articulation("gripper", tuple(links), tuple(drives)),),
         ground=None,
         grid_spacing=1.0 / 64.0,
-        contact=ds.ContactModel(stiffness=5e3, smoothing=5e-4, slip_speed=1e-3),
+        contact=ds.ContactModel(smoothing=1e-9, slip_speed=2e-6),
     )
     return ds.Simulator(scene, dt=5e-4, substeps=100, dtype=F64)
 
@@ -391,8 +392,8 @@ def test_a_gripped_cube_of_many_particles_neither_sinks_nor_turns():
     assert turned(closed.x[0], floating.x[0]) < 0.1
     held = sim.rollout(closed, squeeze)[-1]
     later = sim.rollout(held, squeeze[:1].expand(30, 1, 2))[-1]  # 1.5 s
-    assert abs(float((later.x - held.x).mean(dim=1)[0, 2])) < 1e-3
-    assert turned(held.x[0], later.x[0]) < 1.0
+    assert abs(float((later.x - held.x).mean(dim=1)[0, 2])) < 3e-4
+    assert turned(held.x[0], later.x[0]) < 0.1
 
 
 # obstacles of any shape
@@ -407,7 +408,10 @@ def bowl(radius: float = 0.15, wall: float = 0.03) -> ds.TriangleMesh:
     return ds.TriangleMesh(mesh.vertices, mesh.faces, "bowl")
 
 
-@pytest.mark.parametrize("material", [ds.Liquid(viscosity=0.5), ds.Elastic()], ids=["liquid", "jelly"])
+DAMPED = ds.KelvinVoigt(ds.Elastic(), shear_viscosity=20.0)
+
+
+@pytest.mark.parametrize("material", [ds.Liquid(viscosity=0.5), DAMPED], ids=["liquid", "jelly"])
 def test_a_bowl_holds_what_falls_into_it(material):
     scene = ds.Scene(
         soft_bodies=(jelly((0.5, 0.5, 0.3), (0.06, 0.06, 0.05), particles=400, material=material),),

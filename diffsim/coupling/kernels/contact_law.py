@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 from diffsim.compiler import compile_time, ti
 
-NEWTON = 24  # steps at most for the slip after contact: 2 to 4 do, 15 where friction can take off 1e6 slip speeds and just does
+NEWTON = 24  # steps at most for the slip after contact: 2 to 4 do, 15 where friction just takes off 1e6 slip speeds
 
 
 @compile_time
 class Scales(NamedTuple):
-    """Length h of a substep (s), smoothing length d (m), slip speed eps (m/s), and of the body's particles the stiffness k (N/m)
-    and T, h and the damping's delay (s)."""
+    """Length h of a substep (s), smoothing length d (m), slip speed eps (m/s), and of the body's particles the stiffness k
+    (N/m) and T, h and the damping's delay (s)."""
 
     h: Any
     d: Any

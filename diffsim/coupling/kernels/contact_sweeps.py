@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from diffsim.compiler import ti
-from diffsim.coupling.coupled_records import SWEEPS, SWEPT, ContactWork, Listed, Shell, Swept
+from diffsim.coupling.coupled_records import RELAXATION, SWEEPS, SWEPT, ContactWork, Listed, Shell, Swept
 from diffsim.coupling.kernels.contact_law import Meeting, Scales, contact_law
 from diffsim.coupling.kernels.particle_stencil import particle_stencil
 from diffsim.rigid.kernels.rigid_memory import model_rows
@@ -65,12 +65,21 @@ def contact_sweeps(real: Any, contacts: SimpleNamespace) -> SimpleNamespace:
         )  # fmt: skip
 
     @ti.func
-    def meeting_of(notes: ti.template(), n, free):
-        """The nth contact's `Meeting`, given the particle's velocity without its impulse."""
+    def response_in(notes: ti.template(), n, sweep):
+        """The nth contact's response as a sweep takes it: over the relaxation, and 1 over that."""
+        inverse = ti.cast(1.0, real)
+        for s in ti.static(range(SWEEPS)):
+            if sweep == s:
+                inverse = ti.cast(1.0, real) / ti.static(RELAXATION[s])
+        return inverse * notes.work[contacts.work_at(notes, n) + ContactWork.response], inverse
+
+    @ti.func
+    def meeting_of(notes: ti.template(), n, free, response):
+        """The nth contact's `Meeting`, given the particle's velocity without its impulse and the response."""
         c = contacts.work_at(notes, n)
         return (
             load(notes.work, c + ContactWork.normal), free - load(notes.work, c + ContactWork.surface_velocity),
-            notes.work[c + ContactWork.gap], 1.0 / notes.work[c + ContactWork.response],
+            notes.work[c + ContactWork.gap], 1.0 / response,
             notes.work[c + ContactWork.friction],
         )  # fmt: skip
 
@@ -111,10 +120,11 @@ def contact_sweeps(real: Any, contacts: SimpleNamespace) -> SimpleNamespace:
         for sweep in range(SWEEPS):
             for n in range(contacts.contact_count(notes)):
                 c = contacts.work_at(notes, n)
+                response, _inverse = response_in(notes, n, sweep)
                 free = stencil.gather(soft, step, notes.work, c, node_of(notes, n))
-                free = free - notes.work[c + ContactWork.response] * impulse(notes, n, sweep - 1)
+                free = free - response * impulse(notes, n, sweep - 1)
                 h, d, eps, k, T = scales_of(m, notes, n)
-                normal, u, gap, mass, friction = meeting_of(notes, n, free)
+                normal, u, gap, mass, friction = meeting_of(notes, n, free, response)
                 delta, after = law.velocity_change(Meeting(normal, u, gap, mass, friction), Scales(h, d, eps, k, T))
                 store(notes.impulses, swept_at(notes, n, sweep) + Swept.impulse, mass * delta)
                 notes.impulses[swept_at(notes, n, sweep) + Swept.slip] = after
@@ -166,9 +176,9 @@ def contact_sweeps(real: Any, contacts: SimpleNamespace) -> SimpleNamespace:
         c, node = contacts.work_at(notes, n), node_of(notes, n)
         change, old = impulse_change(notes, n, sweep), impulse(notes, n, sweep - 1)
         v, change_bar, x_bar = stencil.gather_with_bars(soft, soft_bars, step, notes.work, c, node, change)
-        response = notes.work[c + ContactWork.response]
+        response, inverse = response_in(notes, n, sweep)
         h, d, eps, k, T = scales_of(m, notes, n)
-        normal, u, gap, mass, friction = meeting_of(notes, n, v - response * old)
+        normal, u, gap, mass, friction = meeting_of(notes, n, v - response * old, response)
         J_bar = load(notes.work, c + ContactWork.impulse_bar) + change_bar
         after = notes.impulses[swept_at(notes, n, sweep) + Swept.slip]
         n_bar, u_bar, gap_bar, mass_bar, friction_bar = law.velocity_change_adjoint(
@@ -182,8 +192,8 @@ def contact_sweeps(real: Any, contacts: SimpleNamespace) -> SimpleNamespace:
         store(notes.work, c + ContactWork.impulse_bar, -1.0 * change_bar - response * u_bar)
         notes.work[c + ContactWork.gap_bar] = notes.work[c + ContactWork.gap_bar] + gap_bar
         notes.work[c + ContactWork.friction_bar] = notes.work[c + ContactWork.friction_bar] + friction_bar
-        notes.work[c + ContactWork.response_bar] = (
-            notes.work[c + ContactWork.response_bar] - mass * mass * mass_bar - old.dot(u_bar)
+        notes.work[c + ContactWork.response_bar] = notes.work[c + ContactWork.response_bar] - inverse * (
+            mass * mass * mass_bar + old.dot(u_bar)
         )
 
     @ti.func

@@ -21,7 +21,7 @@ from diffsim.rigid.rigid_records import GeometryInputs, Header, LinkAdjoint, Lin
 from diffsim.soft.soft_records import Component
 
 NARROW = 0.125  # least smoothing length over the shell's radius
-REACH = 0.5  # a contact is listed from a gap of this many radii on, and at least of two smoothing lengths
+REACH = 0.25  # a contact is listed from a gap of this many radii on, and at least of two smoothing lengths
 
 
 @compile_time

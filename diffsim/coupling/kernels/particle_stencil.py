@@ -1,11 +1,11 @@
 """A contact's nodes: what it gathers from them and what it adds to them; forward beside adjoint.
 
-Node (i, j, l) of a particle's 27 has the weight w = wx_i wy_j wz_l. The weights stand in `ContactWork` for the whole substep, at
-``c`` in ``work``; ``node`` is the first node within the box. The crowd of a node is the sum of the contacts' shares s w; the
+Node (i, j, l) of a particle's 27 has the weight w = wx_i wy_j wz_l. The weights stand in `ContactWork` for the whole substep,
+at ``c`` in ``work``; ``node`` is the first node within the box. The crowd of a node is the sum of the contacts' shares s w; the
 response of a contact is
     sum w ((1 - s) w + crowd) / mass.
-A node's velocity has the inverse mass as its fourth component. The loops of the sweeps are unrolled but for the first axis, the
-others stay loops: unrolled, all of them would compile for a minute.
+A node's velocity has the inverse mass as its fourth component. Loops along the first axis stay loops, and so do all of those
+that run once in a substep of the adjoint: unrolled, they would compile for a minute.
 """
 
 # mypy: ignore-errors
@@ -57,7 +57,7 @@ def particle_stencil(real: Any) -> SimpleNamespace:
         stride_x, stride_y = strides(boxes, step.box)
         wz, share = load(work, c + ContactWork.weights_z), work[c + ContactWork.share]
         for i in range(3):
-            for j in range(3):
+            for j in ti.static(range(3)):
                 w = share * work[c + ContactWork.weights_x + i] * work[c + ContactWork.weights_y + j]
                 at = step.velocity + node + i * stride_x + j * stride_y
                 for l in ti.static(range(3)):
@@ -67,7 +67,7 @@ def particle_stencil(real: Any) -> SimpleNamespace:
     def clear_crowd(step: ti.template(), boxes: ti.template(), node, crowds: ti.template()):
         stride_x, stride_y = strides(boxes, step.box)
         for i in range(3):
-            for j in range(3):
+            for j in ti.static(range(3)):
                 at = step.velocity + node + i * stride_x + j * stride_y
                 for l in ti.static(range(3)):
                     crowds[at + l] = 0.0
@@ -80,7 +80,7 @@ def particle_stencil(real: Any) -> SimpleNamespace:
         own = 1.0 - work[c + ContactWork.share]
         total = ti.cast(0.0, real)
         for i in range(3):
-            for j in range(3):
+            for j in ti.static(range(3)):
                 wxy = work[c + ContactWork.weights_x + i] * work[c + ContactWork.weights_y + j]
                 at = step.velocity + node + i * stride_x + j * stride_y
                 for l in ti.static(range(3)):

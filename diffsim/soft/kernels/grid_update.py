@@ -91,8 +91,8 @@ def grid_stage(real: Any, *, shared_grid: bool) -> SimpleNamespace:
 
     @ti.func
     def update(soft: ti.template(), step: ti.template(), begin, end):
-        """Node velocities and, in the fourth place, inverse masses from (momentum, mass): gravity, colliders in order, ground and
-        walls."""
+        """Node velocities and, in the fourth place, inverse masses from (momentum, mass): gravity, colliders in order, ground
+        and walls."""
         colliders = soft.sizes[Sizes.colliders]
         low0, low1, low2 = low(soft.boxes, step.box, 0), low(soft.boxes, step.box, 1), low(soft.boxes, step.box, 2)
         n1, n2 = side(soft.boxes, step.box, 1), side(soft.boxes, step.box, 2)
