@@ -51,7 +51,7 @@ def measure(sides: list[Side], problem: str, precision: str, rounds: int) -> lis
         for number in range(rounds):
             for own in range(len(workers))[:: -1 if number % 2 else 1]:
                 times[own].append(workers[own].ask(command)["cpu"])
-        row = {"problem": problem, "precision": precision, "pass": command}
+        row: dict[str, Any] = {"problem": problem, "precision": precision, "pass": command}
         row["millions_per_second"] = 1e-6 * particles * steps * substeps / statistics.median(times[0])
         if len(times) == 2:
             row["ratio"] = statistics.median(other / own for own, other in zip(*times, strict=True))

@@ -1,8 +1,9 @@
 """Particle <-> grid transfer of MLS-MPM (Hu et al. 2018) with quadratic B-splines, particle by particle; forward and adjoint.
 
 A grid node is a vector of four: (momentum, mass) on the way in, (velocity, 1 / mass) on the way out. The 3x3x3 nodes of a
-particle's stencil are unrolled: node (i, j, k) has the weight wx_i wy_j wz_k and lies at ``row + i stride_x + j stride_y + k``.
-Quantities that are affine over the stencil are given as their value at node (0, 0, 0) and their increments along the three axes.
+particle's stencil are unrolled: node (i, j, k) has the weight wx_i wy_j wz_k and lies at ``row + i stride_x + j stride_y +
+k``. Quantities that are affine over the stencil are given as their value at node (0, 0, 0) and their increments along the
+three axes.
 """
 
 # mypy: ignore-errors
