@@ -195,15 +195,11 @@ def particle_stages(
         # 0 tau is 0 unless the stress is not finite, and what is not a number is not below the limit
         wild = 0
         for t in range(width):
-            size = ti.cast(0.0, real)
-            for c in ti.static(range(9)):
-                size = size + G[c][t] * G[c][t] + 0.0 * tau[c][t]
+            size = g[0][t] * g[0][t] + g[1][t] * g[1][t] + g[2][t] * g[2][t] + 0.0 * (tau[0][t] + tau[4][t] + tau[8][t])
             wild += ti.select(size < WILD_SQUARED, 0, 1)
         if wild > 0:
             for t in range(count):
-                size = ti.cast(0.0, real)
-                for c in ti.static(range(9)):
-                    size = size + G[c][t] * G[c][t] + 0.0 * tau[c][t]
+                size = g[0][t] * g[0][t] + g[1][t] * g[1][t] + g[2][t] * g[2][t] + 0.0 * (tau[0][t] + tau[4][t] + tau[8][t])
                 if not size < WILD_SQUARED:
                     report(soft.status, step.environment, step.substep, first + t, WILD_DEFORMATION)
         store(tape, at.new + Component.internal, a_new)
