@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from diffsim.errors import InputError
 from diffsim.rigid import rigid_records as m
+from diffsim.rigid.contact_defaults import smoothing_length, stiffnesses, warn_of_stiff_contacts
 from diffsim.rigid.joints import BUILT_IN, FREE, JointType
 from diffsim.rigid.penetration_report import PenetrationReport, depth_limits
 from diffsim.rigid.rigid_inputs import InputLayout, actuator_row, geometry_row, link_row
@@ -19,19 +19,10 @@ from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.rotations import rotation_matrix
 from diffsim.scene.shapes.distance_kinds import distance_kind, further_classes
 
-logger = logging.getLogger(__name__)
-
 NO_LIMITS = (-1e30, 1e30)
 PADDING = 16  # numbers between the scratch of two lanes, so that they share no cache line
 # a joint limit's stiffness, where none is given, as a share of inertia / dt^2: well within what an explicit spring bears
 LIMIT_SHARE = 0.05
-STIFF_CONTACT = 1.0
-# default stiffness of a contact point against something fixed, as a share of mass / dt^2: implicit contact sinks in by gravity
-# dt^2 / 20 at most; a compliant one lasts 20 substeps
-IMPLICIT_SHARE = 20.0
-COMPLIANT_SHARE = (np.pi / 20.0) ** 2
-FIXED_SHARE = 1e4  # of what has no mass, against the stiffest other one
-FALL = 4.4  # m/s, speed after falling 1 m: the default smoothing length is passed in a substep
 
 
 @dataclass
@@ -115,8 +106,8 @@ class RigidModel:
         self.free_bodies = free - {link.parent for link in self.links}  # what carries others is none
         self.initial = self._initial_coordinates()
         self._check_inertia()
-        self.default_stiffness = self._default_stiffness()
-        self._warn_of_stiff_contacts()
+        self.default_stiffness = stiffnesses(self)
+        warn_of_stiff_contacts(self)
         self.pairs = self._pairs()
         self.events = self._with_events()
         self._world_names = tuple(world_names) or ("world",) * len(world_geometries)
@@ -296,70 +287,20 @@ class RigidModel:
             M += own.mass * J.T @ J + angular[number].T @ axes @ np.diag(own.moments) @ axes.T @ angular[number]
         return M
 
-    def _least_masses(self) -> np.ndarray:
-        """The least mass (geometries,) that a geometry's centre shows in any direction; infinite where nothing moves it."""
-        masses = np.full(len(self.geometries), np.inf)
-        if not self.dofs:
-            return masses
-        _positions, rotations, linear, angular = self.jacobians(self.initial)
-        inverse = np.linalg.inv(self.mass_matrix(self.initial))
-        for n, (geometry, number) in enumerate(zip(self.geometries, self.geometry_links, strict=True)):
-            J = linear[number] + np.cross(angular[number].T, rotations[number] @ np.asarray(geometry.position)).T
-            largest = float(np.linalg.eigvalsh(J @ inverse @ J.T)[-1])
-            if largest > 1e-12:
-                masses[n] = 1.0 / largest
-        return masses
-
-    def _default_stiffness(self) -> np.ndarray:
-        """Of a contact point of each geometry, N/m (geometries,), as declared or from masses and dt. A pair takes the harmonic
-        mean 2 ka kb / (ka + kb): twice the softer one's where the other one is fixed."""
-        share = COMPLIANT_SHARE if self.contact.compliant else IMPLICIT_SHARE
-        derived = 0.5 * share * self._least_masses() / self.dt**2
-        moving = derived[np.isfinite(derived)]
-        derived[~np.isfinite(derived)] = FIXED_SHARE * (moving.max() if len(moving) else 1.0)
-        if self.contact.stiffness is not None:
-            derived[:] = self.contact.stiffness
-        declared = [geometry.stiffness for geometry in self.geometries]
-        return np.array([own if given is None else given for own, given in zip(derived, declared, strict=True)])
-
-    @property
-    def smoothing(self) -> float:
-        """Length over which compliant contact sets in, m; 0 where contact is implicit."""
-        if not self.contact.compliant:
-            return 0.0
-        return FALL * self.dt if self.contact.smoothing is None else self.contact.smoothing
-
     def scene_constants(self) -> dict[str, float]:
         """`rigid_records.SceneConstants` by name."""
         own = {name: getattr(self.contact, name) for name in ("slip_speed", "restitution_speed", "event_speed")}
-        return {"dt": self.dt, "smoothing": self.smoothing, **own}
+        return {"dt": self.dt, "smoothing": smoothing_length(self), **own}
 
     def set_contact(self, contact: ContactModel) -> None:
         """Another contact model from now on."""
         self.contact = contact
-        self.default_stiffness = self._default_stiffness()
+        self.default_stiffness = stiffnesses(self)
         self.events = self._with_events()
 
     def _with_events(self) -> bool:
         """Whether the kernels must know events."""
         return self.contact.impact == "event" or any(self.has_events(a, b) for a, b in self.pairs)
-
-    def _warn_of_stiff_contacts(self) -> None:
-        """Compliant contact is explicit, and bears k dt^2 / m up to a few."""
-        if not self.dofs or not self.contact.compliant:
-            return
-        worst: dict[str, float] = {}
-        stiffness = self.default_stiffness
-        for k, mass, number in zip(stiffness, self._least_masses(), self.geometry_links, strict=True):
-            name = self.links[number].name
-            worst[name] = max(worst.get(name, 0.0), float(k * self.dt**2 / mass))
-        for name, share in worst.items():
-            if share > STIFF_CONTACT:
-                logger.warning(
-                    "link '%s': a contact point's stiffness times dt^2 over its effective mass is %.2g, above %g: contact may "
-                    "blow up; use dt <= %.2g s, a softer contact, or more mass or armature",
-                    name, share, STIFF_CONTACT, self.dt * (STIFF_CONTACT / share) ** 0.5,
-                )  # fmt: skip
 
     def inputs(self, gravity: Sequence[float]) -> np.ndarray:
         """A row of the differentiable inputs as declared, but for the tools' motion."""

@@ -15,8 +15,8 @@ class ContactModel:
     """The scene's contact (docs/rigid.md).
 
     By default contact is *implicit*: hardly any body sinks in or hovers, friction sticks, and nothing is unstable, whatever the
-    masses, the sizes and dt. Gradients know of a contact only while it lasts. *Compliant* contact sets in smoothly over a length,
-    so that gradients see it coming; choose it by ``smoothing`` or ``impact="smooth"``.
+    masses, the sizes and dt. Gradients know of a contact only while it lasts. *Compliant* contact sets in smoothly over a
+    length, so that gradients see it coming; choose it by ``smoothing`` or ``impact="smooth"``.
 
     Args:
         stiffness: of a contact point, N/m, where a geometry declares none. None: from the bodies' masses and dt.

@@ -2,8 +2,8 @@
 
 It is built otherwise than the kernels: geometric Jacobians of every link in the world's frame, the mass matrix as the sum of
 J^T diag(m, I) J, the bias force from the Jacobians' time derivatives and its polarised form from its values at sums and
-differences of velocities, contact points of its own, contact forces in the world's frame, one dense solve. One environment, f64.
-Stacked parameters follow the links, geometries and actuators of all articulations in their order."""
+differences of velocities, contact points of its own, contact forces in the world's frame, one dense solve. One environment,
+f64. Stacked parameters follow the links, geometries and actuators of all articulations in their order."""
 
 from __future__ import annotations
 

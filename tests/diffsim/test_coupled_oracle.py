@@ -74,7 +74,7 @@ def expected(case: tuple[float, float, float], leaves: dict[str, torch.Tensor]) 
     )  # fmt: skip
     edge = torch.tensor([0.601, 0.504, 0.423], dtype=F64)
     step = oracle.Rigid(BOX, torch.tensor(friction, dtype=F64), None, edge, eye, none, none)
-    particles = (x, v, torch.zeros(len(x), 3, 3, dtype=F64), eye.expand(len(x), 3, 3))
+    particles: tuple[torch.Tensor, ...] = (x, v, torch.zeros(len(x), 3, 3, dtype=F64), eye.expand(len(x), 3, 3))
     most, rigids = 0, [ball, step]
     for _ in range(SUBSTEPS * STEPS):
         rigids, particles, contacts = oracle.substep(

@@ -208,7 +208,7 @@ def test_a_box_sticks_to_a_slope_but_for_the_creep_of_smooth_friction():
     sim, states = run(slope(friction), 2.0)
     share = math.tan(SLOPE) / friction
     creep = sim.contact.slip_speed * share / math.sqrt(1.0 - share**2)
-    assert downhill(states[-1]) == pytest.approx(creep, rel=1e-4)
+    assert downhill(states[-1]) == pytest.approx(creep, rel=0.02)
 
 
 def test_a_box_slides_down_a_slope():

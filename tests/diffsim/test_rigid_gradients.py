@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from diffsim import runtime
+from diffsim.rigid.contact_defaults import smoothing_length
 from diffsim.rigid.multibody_solver import RigidSolver
 from diffsim.rigid.rigid_model import RigidModel
 from diffsim.rigid.rigid_records import ActuatorInputs, GeometryInputs, LinkInputs
@@ -44,12 +45,13 @@ class Pair:
         world = [Geometry(Plane(), friction=friction, restitution=restitution, stiffness=stiffness)] if ground else []
         self.contact = contact
         self.model = RigidModel(articulations, world, contact, dt=DT)
+        self.smoothing = smoothing_length(self.model)
         if not contact.compliant:  # what is compared is contact without events
             self.model.events = False
         self.solver = RigidSolver(self.model, substeps=substeps, dtype=torch.float64, integrator=integrator)
         self.oracle = RigidOracle(
             articulations, ground=GROUND if ground else None, dt=DT, contact_stiffness=contact.stiffness,
-            contact_smoothing=self.model.smoothing, slip_speed=contact.slip_speed, restitution_speed=contact.restitution_speed,
+            contact_smoothing=self.smoothing, slip_speed=contact.slip_speed, restitution_speed=contact.restitution_speed,
             integrator=integrator,
         )  # fmt: skip
         self.substeps = substeps
@@ -93,7 +95,7 @@ class Pair:
         """Contact points within reach of more than a thousandth of their stiffness's force."""
         v = torch.zeros(self.oracle.nv, dtype=torch.float64)
         found = self.oracle.contacts(self.oracle.pose(torch.tensor(q)), self.oracle.parameters(), v)
-        return sum(int((gaps < 7.0 * self.model.smoothing).sum()) for _a, _b, gaps, _normals, _points in found)
+        return sum(int((gaps < 7.0 * self.smoothing).sum()) for _a, _b, gaps, _normals, _points in found)
 
     def compare(self, q: np.ndarray, v: np.ndarray, controls: np.ndarray, *, value=1e-10) -> None:
         """States and gradients of a random linear functional of all states, T control steps."""

@@ -9,9 +9,10 @@ the new relative velocity u, nu = n.u, u_t = u - nu n and W = sqrt(u_t^2 + eps^2
 
     F = N(nu) n - mu B u_t / W,        B: the bound of friction, N(nu) or the force at the old velocity
 
-Newton's method on r alone hardly converges where bodies begin or cease to slide: eps is small, and u_t / W is all but a step. So
-the direction w = u_t / W is an unknown of its own, with the equation W w = u_t linearised beside r (the primal-dual method of
-Chan, Golub and Mulet 1999 for total variation). Given u_t and w, its slope is (1 - w u_t^T / W) / W, and after a step du
+Newton's method on r alone hardly converges where bodies begin or cease to slide: eps is small, and u_t / W is all but a
+step. So the direction w = u_t / W is an unknown of its own, with the equation W w = u_t linearised beside r (the primal-dual
+method of Chan, Golub and Mulet 1999 for total variation). Given u_t and w, its slope is (1 - w u_t^T / W) / W, and after a
+step du
 
     w+ = u_t / W + (du - w (u_t . du) / W) / W,        shortened to length 1 if longer
 
@@ -211,8 +212,8 @@ def newton_stage(real) -> SimpleNamespace:
 
     @ti.func
     def bend(m: ti.template(), at: ti.template()):
-        """How far from linear r is over the step: the square of the largest change of a slip against its length W, with how far w
-        is ahead of the slip; and 1 where contacts open or close. After the step that share of it is left as error."""
+        """How far from linear r is over the step: the square of the largest change of a slip against its length W, with how
+        far w is ahead of the slip; and 1 where contacts open or close. After the step that share of it is left as error."""
         h, eps = m.reals[SceneConstants.dt], m.reals[SceneConstants.slip_speed]
         dofs = m.integers[Header.dofs]
         step = at.work + m.integers[Header.newton] + 2 * dofs
@@ -255,8 +256,9 @@ def newton_stage(real) -> SimpleNamespace:
 
     @ti.func
     def solve(m: ti.template(), at: ti.template()):
-        """From b in ``at.vector`` and A in the tape: its lower triangle and, above the diagonal, by how much the entry exceeds its
-        mirror image. The acceleration and the factor of the matrix -dr/da are left in the tape. Returns -1, or the first row that is not positive definite."""
+        """From b in ``at.vector`` and A in the tape: its lower triangle and, above the diagonal, by how much the entry
+        exceeds its mirror image. The acceleration and the factor of the matrix -dr/da are left in the tape. Returns -1, or
+        the first row that is not positive definite."""
         h, dofs = m.reals[SceneConstants.dt], m.integers[Header.dofs]
         force, residual, step, smooth = parts(m, at)
         nonlinear, wrong = 0, -1

@@ -4,8 +4,8 @@ With the gap phi and the old normal velocity rate, both laws read N(nu) = base -
 
 *Implicit* (smoothing d = 0): N = max(0, kappa (rho - nu)), kappa = k (h + tau), with the time tau = RECOVERY h over which a
 penetration is undone. The velocity rho is that at which the gap closes just at the end of the substep, -phi / h, where it is
-open; -phi / (h + tau) where it is closed, so that N = k (-phi) at rest: the point is a spring of stiffness k and a damper k tau,
-both taken at the end of the substep, which is stable at any stiffness. Where the gap closes within the substep faster than
+open; -phi / (h + tau) where it is closed, so that N = k (-phi) at rest: the point is a spring of stiffness k and a damper k
+tau, both taken at the end of the substep, which is stable at any stiffness. Where the gap closes within the substep faster than
 s = restitution_speed, rho is at least -e rate (Newton's restitution). Friction is bounded by mu N(nu).
 
 *Compliant* (d > 0): see `compliance`; base and slope depend on (phi, rate) alone, and friction is bounded by the force at the

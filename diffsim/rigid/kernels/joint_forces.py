@@ -112,7 +112,8 @@ def joint_stage(real) -> SimpleNamespace:
     def forces_adjoint(m: ti.template(), at: ti.template()):
         """Adjoint of the forces' power under the virtual velocity, at constant a.
 
-        Of a dof under the virtual rate lam that is lam (force - resistance v+), with v+ = v + h a and resistance = damping + D."""
+        Of a dof under the virtual rate lam that is lam (force - resistance v+), with v+ = v + h a and resistance = damping +
+        D."""
         h, s = m.reals[SceneConstants.dt], m.reals[SceneConstants.restitution_speed]
         for k in range(m.integers[Header.dofs]):
             indices, constants = rows.dof_indices(m, k), dof_constants(m, k)

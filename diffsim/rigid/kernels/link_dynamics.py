@@ -134,9 +134,9 @@ def dynamics_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
 
     @ti.func
     def equations(m: ti.template(), at: ti.template(), loaded: ti.template()):
-        """The matrix M + h C with armatures (its lower triangle and, above the diagonal, by how much the entry exceeds its mirror
-        image; composite rigid bodies) and -c (recursive Newton-Euler), gravity and external wrenches included (Featherstone 2008,
-        chapters 5 and 6); if ``loaded``, also those of contact with soft bodies."""
+        """The matrix M + h C with armatures (its lower triangle and, above the diagonal, by how much the entry exceeds its
+        mirror image; composite rigid bodies) and -c (recursive Newton-Euler), gravity and external wrenches included
+        (Featherstone 2008, chapters 5 and 6); if ``loaded``, also those of contact with soft bodies."""
         h = m.reals[SceneConstants.dt]
         links, dofs = m.integers[Header.links], m.integers[Header.dofs]
         for k in range(dofs * dofs):

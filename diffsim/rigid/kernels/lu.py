@@ -9,9 +9,9 @@ from diffsim.compiler import ti
 
 
 def lu_stage(real) -> SimpleNamespace:
-    """``find_rows``, ``row_begin``, ``factorise``, ``solve`` and ``solve_transposed``. A matrix is ``count`` rows of ``count``, and
-    ``count`` numbers more: where the rows begin. Without friction its symmetric part is positive definite, and with it pivots
-    vanish only where bodies jam, so there is no pivoting.
+    """``find_rows``, ``row_begin``, ``factorise``, ``solve`` and ``solve_transposed``. A matrix is ``count`` rows of
+    ``count``, and ``count`` numbers more: where the rows begin. Without friction its symmetric part is positive definite,
+    and with it pivots vanish only where bodies jam, so there is no pivoting.
 
     Trees that do not touch share no entry, and elimination fills no row to the left of its first entry, no column above its
     own: the cost is that of each tree alone. Row i and column i begin together, at the first place where either has an entry.
@@ -32,8 +32,9 @@ def lu_stage(real) -> SimpleNamespace:
 
     @ti.func
     def factorise(matrix: ti.template(), at, count):
-        """In place: L without its diagonal of ones and U, with reciprocals on the diagonal. Returns -1, or the first row without
-        a positive pivot; pivots that rounding or jammed friction leave none of are a small share of the diagonal instead."""
+        """In place: L without its diagonal of ones and U, with reciprocals on the diagonal. Returns -1, or the first row
+        without a positive pivot; pivots that rounding or jammed friction leave none of are a small share of the diagonal
+        instead."""
         find_rows(matrix, at, count)
         wrong = -1
         for i in range(count):

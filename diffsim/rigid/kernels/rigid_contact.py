@@ -1,5 +1,5 @@
-"""Contact between sample points of one geometry and the signed distance of another: which points are in contact, and the adjoint
-of their forces' power. `contact_newton` finds the forces."""
+"""Contact between sample points of one geometry and the signed distance of another: which points are in contact, and the
+adjoint of their forces' power. `contact_newton` finds the forces."""
 
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
@@ -55,8 +55,8 @@ class ContactPair(NamedTuple):
 
 
 def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNamespace:
-    """``find`` and ``power_adjoint``; and what events share with them. With ``event``, fast impacts of pairs that have events are
-    left to those; ``screws`` is whether dofs may turn and slide at once; ``further`` are shapes as of
+    """``find`` and ``power_adjoint``; and what events share with them. With ``event``, fast impacts of pairs that have
+    events are left to those; ``screws`` is whether dofs may turn and slide at once; ``further`` are shapes as of
     `distance_stage`."""
     vf, rows = vector_functions(real), model_rows()
     law, penetration = contact_point_law(real), penetration_stage(real)

@@ -1,7 +1,7 @@
 """One substep in two parts, between which external wrenches may be set, and its adjoint, the stages in reverse.
 
-The acceleration a solves (M + h C + h R) a = f - R v - c(v) + J^T F(v + h a): the resistances R of joints and actuators, one factor
-of the products of velocities in c, contact and dry friction act on the new velocities v + h a (`contact_newton`); then
+The acceleration a solves (M + h C + h R) a = f - R v - c(v) + J^T F(v + h a): the resistances R of joints and actuators, one
+factor of the products of velocities in c, contact and dry friction act on the new velocities v + h a (`contact_newton`); then
 v+ = v + h a. Forces act at the middle of the substep, q (+) h v / 2, from where the coordinates move on by h v+ / 2; or at its
 start, from where they move by h v+ (`TimeStepping`). Backward, the virtual velocities lambda solve the transposed linearised
 system for the adjoint of a, and all that the equation depends on gets the adjoint of the power of its forces under lambda
