@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from types import SimpleNamespace
 
@@ -16,6 +17,8 @@ from diffsim.rigid.rigid_model import RigidModel
 from diffsim.rigid.rigid_records import EVENTS_LENGTH, QUANTITIES, Header, LinkPose, SceneConstants, Status
 from diffsim.rigid.time_stepping import TimeStepping
 from diffsim.scene.contact_model import ContactModel
+
+logger = logging.getLogger(__name__)
 
 TAPE_BYTES = 64 * 1024 * 1024  # what recomputed substeps may take
 BLOCK = 512  # Taichi hands a CPU thread so many consecutive iterations at least
@@ -47,6 +50,7 @@ class RigidSolver:
         self.work = int(integers[Header.work])
         self._controls = len(model.actuators)  # length of a row of controls in the last launch
         self._held: dict[str, Tensor] = {}
+        self._unsolved = False  # whether it was warned of
         self._penetrations = model.penetration_report()
 
     @property
@@ -213,9 +217,23 @@ class RigidSolver:
         status[:, Status.clock] = (time_step * self.substeps) & 0x7FFFFFFF
         return status
 
+    def _warn_of_unsolved(self, status: Tensor, time_step: Tensor) -> None:
+        """Once, of contact that Newton's method did not solve: bodies that jam, or far too long a substep."""
+        count = status[:, Status.unsolved]
+        if self._unsolved or not int(count.max() if len(count) else 0):
+            return
+        self._unsolved = True
+        environment = int(count.argmax())
+        logger.warning(
+            "contact was not solved to its tolerance in %d substeps, in environment %d, last in control step %d: bodies jam, or dt "
+            "is too long; this is said once",
+            int(count[environment]), environment, int(time_step[environment]) + int(status[environment, Status.unsolved_step]),
+        )  # fmt: skip
+
     def check(self, status: Tensor, time_step: Tensor) -> None:
         """Warn of penetrations and raise what else a pass noted."""
         self._penetrations.read(status, time_step, self.integers, self.reals)
+        self._warn_of_unsolved(status, time_step)
         failed = torch.nonzero(status[:, Status.kind])
         if len(failed):
             environment = int(failed[0, 0])

@@ -434,6 +434,8 @@ class Status(Record):
     depth = field(1, "um", "the deepest penetration above its pair's `PairConstants.reported_depth`, or 0")
     deep_pair = field(meaning="of that penetration")
     deep_step = field(meaning="its control step")
+    unsolved = field(meaning="substeps in which contact was not solved to its tolerance")
+    unsolved_step = field(meaning="the last control step with one")
     clock = field(meaning="number of the next substep since the first control step")
 
 

@@ -38,6 +38,7 @@ from diffsim.rigid.rigid_records import (
     PairWork,
     PointWork,
     SceneConstants,
+    Status,
 )
 
 FIRST, ANOTHER, LAST = range(3)  # evaluations: w is that of the velocity, follows from the step, is that of the velocity
@@ -51,6 +52,7 @@ def newton_stage(real) -> SimpleNamespace:
     vec3, load = vf.vec3, vf.load
     # squares of relative sizes: of a step that changes nothing, and of an error that is small enough
     tiny, enough = (2.0**-84, 2.0**-80) if real == ti.f64 else (2.0**-42, 2.0**-38)
+    loose = 2.0**-40 if real == ti.f64 else 2.0**-22  # of an error that is reported
 
     @ti.func
     def parts(m: ti.template(), at: ti.template()):
@@ -315,6 +317,10 @@ def newton_stage(real) -> SimpleNamespace:
                     left = size
                     if share == 1.0:
                         left = size * bend(m, at)
+                    if evaluations == EVALUATIONS - 1 and left > ti.static(loose) * reference:
+                        status = at.environment * Status.SIZE
+                        m.status[status + Status.unsolved] = m.status[status + Status.unsolved] + 1
+                        m.status[status + Status.unsolved_step] = at.step
                     if left > ti.static(enough) * reference and evaluations < EVALUATIONS - 1:
                         which = ANOTHER
                     elif at.new == at.start:  # nobody asks for the factor
