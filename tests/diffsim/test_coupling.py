@@ -117,7 +117,7 @@ def test_angular_momentum_converges_with_the_time_step():
         _, angular, _, rigid_angular = exchanged(collision(SHAPES["torus"], dt=dt))
         return float((angular + rigid_angular).norm())
 
-    assert error(5e-4) == pytest.approx(0.5 * error(1e-3), rel=0.3)
+    assert error(5e-4) == pytest.approx(0.25 * error(1e-3), rel=0.3)  # the integrator is of second order
 
 
 # gradients
@@ -304,7 +304,7 @@ def test_a_box_rests_on_jelly_that_bears_its_weight():
     material = ds.KelvinVoigt(ds.Elastic(youngs_modulus, 0.0), shear_viscosity=30.0)  # that it comes to rest
     scene = ds.Scene(
         soft_bodies=(jelly((0.5, 0.5, 0.05), (0.08, 0.08, 0.05), particles=300, material=material),),
-        rigid_bodies=(ds.RigidBody("box", ds.Box((0.09, 0.09, 0.03), rounding=0.005), (0.5, 0.5, 0.1345), mass=mass),),
+        rigid_bodies=(ds.RigidBody("box", ds.Box((0.09, 0.09, 0.03), rounding=0.005), (0.5, 0.5, 0.1345), mass=mass, friction=0.0),),
         ground=ds.Ground(friction=0.0),
         grid_spacing=1.0 / 24.0,
     )

@@ -97,7 +97,7 @@ class Pair:
         found = self.oracle.contacts(self.oracle.pose(torch.tensor(q)), self.oracle.parameters(), v)
         return sum(int((gaps < 7.0 * self.smoothing).sum()) for _a, _b, gaps, _normals, _points in found)
 
-    def compare(self, q: np.ndarray, v: np.ndarray, controls: np.ndarray, *, value=1e-10) -> None:
+    def compare(self, q: np.ndarray, v: np.ndarray, controls: np.ndarray, *, value=1e-9) -> None:
         """States and gradients of a random linear functional of all states, T control steps."""
         gradient = 1e-7 if self.contact.slip_speed > 1e-3 else 2e-6  # rounding of velocities, against the slip speed
         rng = np.random.default_rng(5)

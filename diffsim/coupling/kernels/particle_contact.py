@@ -20,7 +20,7 @@ from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import GeometryInputs, Header, LinkAdjoint, LinkWork, SceneConstants
 from diffsim.soft.soft_records import Component
 
-NARROW = 0.125  # least smoothing length over the shell's radius
+NARROW = 0.0625  # least smoothing length over the shell's radius
 REACH = 0.25  # a contact is listed from a gap of this many radii on, and at least of two smoothing lengths
 
 
