@@ -184,7 +184,7 @@ def check_gradients(sim: ds.Simulator, control: float, names: tuple[str, ...], *
     fields = {name: getattr(state, name) for name in ("x", "v", "C", "F", "q", "qd")}
     weights = {name: noise(value) for name, value in fields.items() if name != "C"}
     units = {"C": 100.0, "control": 10.0}  # derivatives by these, as they are, drown in what the differences round off
-    sizes = {"density": 1e4, "youngs_modulus": 1e5, "friction": 10.0, "gain": 1e3}
+    sizes = {"density": 1e4, "youngs_modulus": 1e5, "friction": 50.0, "gain": 1e3}
     units |= {name: size for name in names for field, size in sizes.items() if name.endswith(field)}
     inputs = {**fields, "control": action, **{name: sim.parameters[name] for name in names}}
 

@@ -50,10 +50,10 @@ def lu_stage(real) -> SimpleNamespace:
                 matrix[at + i * count + j] = low
                 matrix[at + j * count + i] = up
                 pivot = pivot - low * up
-            if not pivot > ti.static(least) * diagonal:
-                pivot = ti.static(least) * diagonal
-                if wrong < 0:
-                    wrong = i
+            if not pivot > 0.0 and wrong < 0:
+                wrong = i
+            if not ti.abs(pivot) > ti.static(least) * ti.abs(diagonal):
+                pivot = ti.static(least) * ti.abs(diagonal)
             matrix[at + i * count + i] = 1.0 / pivot
         return wrong
 
