@@ -214,8 +214,8 @@ def newton_stage(real) -> SimpleNamespace:
 
     @ti.func
     def bend(m: ti.template(), at: ti.template()):
-        """How far from linear r is over the step: the square of the largest change of a slip against its length W, with how
-        far w is ahead of the slip; and 1 where contacts open or close. After the step that share of it is left as error."""
+        """How far from linear r is over the step: the square of the largest change of a slip against its length W and of
+        a force that bounds friction, with how far w is ahead of the slip; and 1 where contacts open or close. After the step that share of it is left as error."""
         h, eps = m.reals[SceneConstants.dt], m.reals[SceneConstants.slip_speed]
         dofs = m.integers[Header.dofs]
         step = at.work + m.integers[Header.newton] + 2 * dofs
@@ -248,8 +248,10 @@ def newton_stage(real) -> SimpleNamespace:
                     ahead = load(m.work, point + PointWork.direction) - slip / W  # of w, in the matrix
                     change = ti.max(du.dot(du) - along * along, ti.cast(0.0, real)) / (W * W) + ahead.dot(ahead)
                     if m.work[point + PointWork.bound] < 0.0:
-                        if (N > 0.0) != (N - m.work[point + PointWork.slope] * along > 0.0):
+                        fall = m.work[point + PointWork.slope] * along
+                        if (N > 0.0) != (N - fall > 0.0):
                             largest = ti.cast(1.0, real)
+                        change = change + fall * fall / (N * N + ti.static(2.0**-100))
                         if N <= 0.0:
                             change = ti.cast(0.0, real)
                     largest = ti.max(largest, change)
