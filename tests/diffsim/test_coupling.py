@@ -304,7 +304,9 @@ def test_a_box_rests_on_jelly_that_bears_its_weight():
     material = ds.KelvinVoigt(ds.Elastic(youngs_modulus, 0.0), shear_viscosity=30.0)  # that it comes to rest
     scene = ds.Scene(
         soft_bodies=(jelly((0.5, 0.5, 0.05), (0.08, 0.08, 0.05), particles=300, material=material),),
-        rigid_bodies=(ds.RigidBody("box", ds.Box((0.09, 0.09, 0.03), rounding=0.005), (0.5, 0.5, 0.1345), mass=mass, friction=0.0),),
+        rigid_bodies=(
+            ds.RigidBody("box", ds.Box((0.09, 0.09, 0.03), rounding=0.005), (0.5, 0.5, 0.1345), mass=mass, friction=0.0),
+        ),
         ground=ds.Ground(friction=0.0),
         grid_spacing=1.0 / 24.0,
     )

@@ -215,7 +215,8 @@ def newton_stage(real) -> SimpleNamespace:
     @ti.func
     def bend(m: ti.template(), at: ti.template()):
         """How far from linear r is over the step: the square of the largest change of a slip against its length W and of
-        a force that bounds friction, with how far w is ahead of the slip; and 1 where contacts open or close. After the step that share of it is left as error."""
+        a force that bounds friction, with how far w is ahead of the slip; and 1 where contacts open or close. After the step
+        that share of it is left as error."""
         h, eps = m.reals[SceneConstants.dt], m.reals[SceneConstants.slip_speed]
         dofs = m.integers[Header.dofs]
         step = at.work + m.integers[Header.newton] + 2 * dofs
