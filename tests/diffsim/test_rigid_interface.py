@@ -13,7 +13,7 @@ import trimesh
 
 import diffsim as ds
 from diffsim.rigid import multibody_solver as solver
-from diffsim.rigid.rigid_records import WILD_VELOCITY
+from diffsim.rigid.rigid_records import WILD_VELOCITY, Status
 from tests.diffsim.rigid_scenes import arm
 from tests.diffsim.test_inputs import refused
 
@@ -322,7 +322,7 @@ def test_errors_tell_links_from_tools():
     model = ds.Simulator(ds.Scene(rigid_bodies=(ball,), tools=(paddle,)))._rigid.solver
     for index, owner in ((1, "link 'ball'"), (2, "tool 'paddle'")):
         with pytest.raises(ds.SimulationError, match=f"velocity of {owner} is not finite"):
-            model.check(torch.tensor([[WILD_VELOCITY, 0, 0, index]]), torch.zeros(1))
+            model.check(torch.tensor([Status.integers(kind=WILD_VELOCITY, link=index)]), torch.zeros(1))
 
 
 def test_a_link_that_loses_its_mass_is_reported():
