@@ -225,8 +225,8 @@ class RigidSolver:
         self._unsolved = True
         environment = int(count.argmax())
         logger.warning(
-            "contact was not solved to its tolerance in %d substeps, in environment %d, last in control step %d: bodies jam, or "
-            "dt is too long; this is said once",
+            "contact was not solved to its tolerance in %d substeps, in environment %d, last in control step %d: bodies jam, "
+            "or dt is too long; this is said once",
             int(count[environment]), environment, int(time_step[environment]) + int(status[environment, Status.unsolved_step]),
         )  # fmt: skip
 
