@@ -622,7 +622,7 @@ class RigidOracle:
             return right - A @ a + self.contact_forces(found, v, new, given) + self.dry_friction(new, given)
 
         root, slip = torch.zeros_like(v.detach()), self.slip
-        for coarse in (4.0**n for n in range(20, -20, -1)):  # friction is all but a step: from a smooth one to it
+        for coarse in (16.0**n for n in range(10, -10, -1)):  # friction is all but a step: from a smooth one to it
             if coarse > slip and coarse < 1.0:
                 self.slip = coarse
                 root = solved(residual, root).detach()
