@@ -61,9 +61,9 @@ class Experiment:
         if measured is not None and not math.isfinite(measured):
             measured, error = None, f"measured {measured}"
         record = {
-            "name": f"{self.name}: {case}", "point": self.point, "measured": measured, "expected": expected.value,
-            "tolerance": expected.tolerance, "unit": expected.unit,
-            "pass": measured is not None and abs(measured - expected.value) <= expected.tolerance,
+            "name": f"{self.name}: {case}", "point": self.point, "measured": measured, "expected": float(expected.value),
+            "tolerance": float(expected.tolerance), "unit": expected.unit,
+            "pass": measured is not None and bool(abs(measured - expected.value) <= expected.tolerance),
         }  # fmt: skip
         return record | ({"error": error} if error else {})
 
