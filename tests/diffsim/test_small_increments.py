@@ -59,9 +59,10 @@ def test_a_rollout_in_f32_can_go_on_from_any_state_and_in_any_batch():
     start = sim.reset()
     start = start.replace(v=start.v + torch.arange(3.0)[:, None, None])
     whole = sim.rollout(start, torch.zeros(6, 3, 0))
-    part = sim.rollout(whole[4][1], torch.zeros(2, 1, 0))[-1]
+    # two environments: one alone may be shared by two threads, which sum in another order (docs/architecture.md)
+    part = sim.rollout(whole[4][:2], torch.zeros(2, 2, 0))[-1]
     for name, tensor in part.tensors().items():
-        assert torch.equal(tensor, getattr(whole[6][1], name)), name
+        assert torch.equal(tensor, getattr(whole[6][:2], name)), name
 
 
 @pytest.mark.parametrize(("impact", "integrator"), [("implicit", "midpoint"), ("implicit", "euler"), ("event", "midpoint")])
