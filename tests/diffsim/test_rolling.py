@@ -245,7 +245,7 @@ def gradients(name: str, impact: str):
         angular_velocity=(1.0, 3.0, 0.5), mass=0.5, restitution=0.4,
     )  # fmt: skip
     obstacles = (ds.Obstacle("under", under, (0.5, 0.5, 0.0), LYING),) if under else ()
-    contact = ds.ContactModel(stiffness=3e3, smoothing=1e-3, impact=impact)
+    contact = ds.ContactModel(impact="event") if event else ds.ContactModel(stiffness=3e3, smoothing=1e-3)
     sim = ds.Simulator(ds.Scene(rigid_bodies=(body,), obstacles=obstacles, contact=contact), dt=1e-3, substeps=4, dtype=F64)
     start, declared = sim.reset(), sim.parameters
     weights = torch.tensor(np.random.default_rng(1).normal(size=13))
