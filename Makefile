@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 # Robots and objects that the tests load, made by others: files only, without what those packages depend on.
 MODELS ?= gymnasium-robotics==1.4.2 metaworld==3.1.1 robosuite==1.5.2 example-robot-data==6.0.0
 
-.PHONY: help demo test test-fast test-quadrants check format clean
+.PHONY: help demo test test-fast test-quadrants check format clean test-long
 .DEFAULT_GOAL := help
 
 help:
@@ -58,6 +58,9 @@ check: $(VENV)/.installed
 test: $(VENV)/.models check
 	@echo "== pytest"
 	@$(BIN)/python -m pytest
+
+test-long: $(VENV)/.models
+	@$(BIN)/python -m pytest -m long
 
 test-fast: $(VENV)/.installed check
 	@echo "== pytest"

@@ -15,11 +15,11 @@ QUICK = (
     "tower bridge", "fast ball", "event mode rests", "no force at a distance", "zero gap", "stiffer is tighter",
     "default ball thrown at the floor", "default falling ball", "Newton's cradle",
 )  # fmt: skip
-SLOW = ("rigid grip", "on a box", "Dzhanibekov top", "gyroscope", "chains", "tower", "many_bounces")
+LONG = ("rigid grip", "on a box", "Dzhanibekov top", "gyroscope", "chains", "tower", "many_bounces")
 for subject in SUBJECTS:
     importlib.import_module(f"benchmarks.physics.{subject}")
 
 
-@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.long) for name in LONG)])
 def test_a_case_has_its_right_value(name):
     assert not [record for record in EXPERIMENTS[name].records() if not record["pass"]]

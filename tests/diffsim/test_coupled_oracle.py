@@ -85,7 +85,14 @@ def expected(case: tuple[float, float, float], leaves: dict[str, torch.Tensor]) 
     return [x, v, F, rigids[0].x, rigids[0].v, rigids[0].omega], most
 
 
-@pytest.mark.parametrize("case", [(0.4, 1e-9, 2e-6), (1.5, 1e-9, 1e-4), (0.4, 4e-3, 1e-2)], ids=["slides", "sticks", "smooth"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param((0.4, 1e-9, 2e-6), id="slides"),
+        pytest.param((1.5, 1e-9, 1e-4), id="sticks", marks=pytest.mark.long),
+        pytest.param((0.4, 4e-3, 1e-2), id="smooth", marks=pytest.mark.long),
+    ],
+)
 def test_values_and_gradients_are_those_of_the_oracle(case):
     leaves = {
         "v": torch.zeros(COUNT, 3, dtype=F64), "ball": torch.zeros(3, dtype=F64), "E": torch.tensor(E, dtype=F64),

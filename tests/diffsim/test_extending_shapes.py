@@ -90,7 +90,7 @@ def scene(shape, **mass):
             ds.RigidBody("box", ds.Box((0.03, 0.03, 0.02), 0.005), (0.3, 0.3, 0.33), velocity=(0.0, 0.0, -0.3)),
         ),
         obstacles=(ds.Obstacle("shelf", shape, (0.3, 0.3, 0.28)),),
-        contact=ds.ContactModel(stiffness=3e3, smoothing=2e-3),
+        contact=ds.ContactModel(stiffness=3e3, smoothing=2e-3, slip_speed=1e-2),
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ def moved(speed: float, *, at: float, dt: float, substeps: int, time: float = 1.
 
 
 @pytest.mark.parametrize("substeps", [1, 20])
-@pytest.mark.parametrize("speed", [4e-3, 1e-4], ids=["4mm/s", "0.1mm/s"])
+@pytest.mark.parametrize("speed", [pytest.param(4e-3, id="4mm/s"), pytest.param(1e-4, id="0.1mm/s", marks=pytest.mark.long)])
 def test_slow_soft_bodies_far_from_the_origin_move(speed, substeps):
     """A substep's way is 0.4 and 0.01 of the last place of x; an error of two of those is allowed besides a percent."""
     displacements, expected = moved(speed, at=10.0, dt=1e-4, substeps=substeps)
@@ -65,7 +65,9 @@ def test_a_rollout_in_f32_can_go_on_from_any_state_and_in_any_batch():
         assert torch.equal(tensor, getattr(whole[6][:2], name)), name
 
 
-@pytest.mark.parametrize(("impact", "integrator"), [("implicit", "midpoint"), ("event", "midpoint")])
+@pytest.mark.parametrize(
+    ("impact", "integrator"), [("implicit", "midpoint"), pytest.param("event", "midpoint", marks=pytest.mark.long)]
+)
 @pytest.mark.parametrize("speed", [4e-3, 1e-4], ids=["4mm/s", "0.1mm/s"])
 def test_slow_rigid_bodies_far_from_the_origin_move_and_turn(speed, impact, integrator):
     """By 4 mm and 1 mrad, or 0.1 mm and 0.1 mrad, in a second; one launch or one a control step, the bits are the same."""

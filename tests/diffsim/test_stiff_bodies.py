@@ -50,6 +50,7 @@ def test_a_step_that_is_far_too_large_is_an_error_in_the_first_control_step(E, n
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("E", "nu", "speed", "step"), STIFF, ids=IDS)
 def test_with_the_step_that_is_named_it_falls_and_stays_whole_in_f32(E, nu, speed, step, caplog):
     with caplog.at_level(logging.WARNING, "diffsim"):
