@@ -64,7 +64,7 @@ test-long: $(VENV)/.models
 
 test-fast: $(VENV)/.installed check
 	@echo "== pytest"
-	@$(BIN)/python -m pytest -m "not slow and not robot_models"
+	@$(BIN)/python -m pytest -m "not slow and not long and not robot_models"
 
 test-quadrants: $(VENV)/.quadrants
 	@DIFFSIM_COMPILER=quadrants $(BIN)/python -m pytest tests/diffsim
