@@ -40,7 +40,7 @@ def stiffnesses(model: RigidModel) -> np.ndarray:
     """Of a contact point of each geometry, N/m (geometries,), as declared or from masses and dt. A pair takes the harmonic
     mean 2 ka kb / (ka + kb): twice the softer one's where the other one is fixed."""
     share = COMPLIANT_SHARE if model.contact.compliant else IMPLICIT_SHARE
-    derived = 0.5 * share * least_masses(model) / model.dt**2
+    derived = 0.5 * share * model.least_masses / model.dt**2
     moving = derived[np.isfinite(derived)]
     derived[~np.isfinite(derived)] = FIXED_SHARE * (moving.max() if len(moving) else 1.0)
     if model.contact.stiffness is not None:
@@ -61,7 +61,7 @@ def warn_of_stiff_contacts(model: RigidModel) -> None:
     if not model.dofs or not model.contact.compliant:
         return
     worst: dict[str, float] = {}
-    for k, mass, number in zip(model.default_stiffness, least_masses(model), model.geometry_links, strict=True):
+    for k, mass, number in zip(model.default_stiffness, model.least_masses, model.geometry_links, strict=True):
         name = model.links[number].name
         worst[name] = max(worst.get(name, 0.0), float(k * model.dt**2 / mass))
     for name, share in worst.items():

@@ -14,7 +14,7 @@ from diffsim.compiler import kernel_options
 from diffsim.errors import InputError, SimulationError
 from diffsim.gradients.recompute import chunk_size, chunks_from_the_end
 from diffsim.rigid.rigid_model import RigidModel
-from diffsim.rigid.rigid_records import EVENTS_LENGTH, QUANTITIES, Header, LinkPose, SceneConstants, Status
+from diffsim.rigid.rigid_records import EVENTS_LENGTH, QUANTITIES, Header, LinkPose, PairIndices, SceneConstants, Status
 from diffsim.rigid.time_stepping import TimeStepping
 from diffsim.scene.contact_model import ContactModel
 
@@ -77,9 +77,9 @@ class RigidSolver:
     def set_contact(self, contact: ContactModel) -> None:
         """Another contact model from now on. Backward recomputes: call it for earlier rollouts first."""
         self.model.set_contact(contact)
-        integers, _reals, _grids = self.model.arrays(self.substeps)
-        self.integers.copy_(torch.as_tensor(integers))
-        self._controls = len(self.model.actuators)
+        first = int(self.integers[Header.pair_indices]) + PairIndices.events
+        flags = torch.tensor([self.model.has_events(a, b) for a, b in self.model.pairs], dtype=torch.int32)
+        self.integers[first : first + PairIndices.SIZE * len(flags) : PairIndices.SIZE] = flags.to(self.device)
         for name, value in self.model.scene_constants().items():
             self.reals[getattr(SceneConstants, name)] = value
 

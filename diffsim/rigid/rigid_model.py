@@ -9,7 +9,7 @@ import numpy as np
 
 from diffsim.errors import InputError
 from diffsim.rigid import rigid_records as m
-from diffsim.rigid.contact_defaults import smoothing_length, stiffnesses, warn_of_stiff_contacts
+from diffsim.rigid.contact_defaults import least_masses, smoothing_length, stiffnesses, warn_of_stiff_contacts
 from diffsim.rigid.joints import BUILT_IN, FREE, JointType
 from diffsim.rigid.penetration_report import PenetrationReport, depth_limits
 from diffsim.rigid.rigid_inputs import InputLayout, actuator_row, geometry_row, link_row
@@ -106,9 +106,11 @@ class RigidModel:
         self.free_bodies = free - {link.parent for link in self.links}  # what carries others is none
         self.initial = self._initial_coordinates()
         self._check_inertia()
+        self.least_masses = least_masses(self)
         self.default_stiffness = stiffnesses(self)
         warn_of_stiff_contacts(self)
         self.pairs = self._pairs()
+        self.depth_limits = depth_limits(self.geometries, self.pairs)
         self.events = self._with_events()
         self._world_names = tuple(world_names) or ("world",) * len(world_geometries)
         self.further_shapes = further_classes(geometry.shape for geometry in self.geometries)
@@ -234,7 +236,7 @@ class RigidModel:
     def penetration_report(self) -> PenetrationReport:
         """Of the pairs, with nothing warned of yet."""
         owners = [self.links[number].name for number in self.geometry_links[len(self._world_names) :]]
-        return PenetrationReport((*self._world_names, *owners), self.pairs, depth_limits(self.geometries, self.pairs))
+        return PenetrationReport((*self._world_names, *owners), self.pairs, self.depth_limits)
 
     def has_events(self, a: int, b: int) -> bool:
         """Whether fast impacts of two geometries are events: of free bodies with each other or with what never moves, and tools
@@ -342,7 +344,7 @@ class RigidModel:
         real_sections = {
             "link_constants": link_reals, "dof_constants": dof_reals, "actuator_constants": actuator_reals,
             "term_constants": term_reals, "geometry_constants": geometry_reals,
-            "pair_constants": depth_limits(self.geometries, self.pairs), "points": points,
+            "pair_constants": self.depth_limits, "points": points,
         }  # fmt: skip
         for name, values in real_sections.items():
             header[name] = len(reals)
@@ -354,7 +356,7 @@ class RigidModel:
         sizes = {
             "dof_work": m.DofWork.SIZE * self.dofs, "vector": 2 * self.dofs + self.coordinates,
             "smooth_matrix": self.dofs * (self.dofs + 1), "newton": 5 * self.dofs,
-            "pair_work": m.PairWork.SIZE * len(self.pairs),            "contact_columns": columns, "point_work": contacts,
+            "pair_work": m.PairWork.SIZE * len(self.pairs), "contact_columns": columns, "point_work": contacts,
         }  # fmt: skip
         end = m.LINK_BLOCK * len(self.links)
         for name, size in sizes.items():

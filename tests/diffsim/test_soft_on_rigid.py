@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import diffsim as ds
+from benchmarks.physics.friction import gripper
 from tests.diffsim.test_coupling import turned
 
 pytestmark = pytest.mark.slow
@@ -50,34 +51,18 @@ def test_a_plate_sinks_into_a_column_alike_at_every_time_step():
 HALF, FRICTION, DT = 0.03, 0.5, 5e-4
 
 
-def gripper() -> ds.Articulation:
-    """A palm that servos shake along z and turn about the grip's axis, with a fixed pad; a motor presses the other.
-    The servos are soft: their targets jump with every control step, and must not jerk more than the grip bears."""
-    pad, thick, heavy = ds.Box((0.01, HALF, HALF)), 0.01, ds.Inertia(1.0, (1e-2,) * 3)
-    left = ds.Geometry(pad, (-HALF - thick, 0.0, 0.0), friction=FRICTION)
-    right = ds.Geometry(pad, friction=FRICTION)
-    close = ds.Joint("close", "prismatic", (-1.0, 0.0, 0.0))
-    links = (
-        ds.Link("shaker", ds.Joint("shake", "prismatic"), position=(0.5, 0.5, 0.5), inertia=heavy),
-        ds.Link("palm", ds.Joint("turn", "revolute", (1.0, 0.0, 0.0)), "shaker", inertia=heavy, geometries=(left,)),
-        ds.Link(
-            "finger", close, "palm", (HALF + thick, 0.0, 0.0), inertia=ds.Inertia(0.1, (1e-4,) * 3), geometries=(right,)
-        ),
-    )  # fmt: skip
-    servos = (
-        ds.Actuator("shake", "shake", kind="position", gain=2000.0, damping=100.0),
-        ds.Actuator("turn", "turn", kind="position", gain=10.0, damping=0.5),
-        ds.Actuator("close", "close"),
-    )
-    return ds.Articulation("gripper", links, servos)
-
-
 def test_a_grip_holds_a_soft_cube_for_half_a_minute():
     """2 mu N = 5 W, held still, turned by 90 degrees to and fro, and shaken by 1 cm at 2 Hz."""
     density, seconds = 500.0, 30.0
     cube = ds.SoftBody("cube", ds.Box((HALF,) * 3), (0.5, 0.5, 0.5), material=ds.Elastic(5e4, 0.3, density), particles=125)
     scene = ds.Scene(
-        (cube,), articulations=(gripper(),), ground=None, lower=(0.3,) * 3, upper=(0.7,) * 3, grid_spacing=0.02, contact=HARD
+        (cube,),
+        articulations=(gripper(HALF),),
+        ground=None,
+        lower=(0.3,) * 3,
+        upper=(0.7,) * 3,
+        grid_spacing=0.02,
+        contact=HARD,
     )
     sim = ds.Simulator(scene, num_envs=3, dt=DT, substeps=40, dtype=F64)
     time = (torch.arange(round((seconds + 1.0) / sim.control_dt), dtype=F64) + 1.0) * sim.control_dt

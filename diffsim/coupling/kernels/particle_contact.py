@@ -202,10 +202,8 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple[Any, 
         # the normal rot g / |g| turns with the link; the gradient changes with y
         steep = ti.sqrt(g.dot(g))
         n_local, n_bar = g / steep, load(notes.work, c + ContactWork.normal_bar)
-        n_local_bar = rot.transpose() @ n_bar
         hessian = vf.load_matrix(notes.work, c + ContactWork.hessian)
-        bend = hessian @ ((n_local_bar - n_local * n_local.dot(n_local_bar)) / steep)
-        y_bar = rot @ (bend + gap_bar * g)
+        bend, y_bar = surfaces.surface_adjoint(rot, n_local, g, steep, hessian, n_bar, gap_bar)
         add(m.work, block + LinkAdjoint.position_bar, -1.0 * (arm_bar + y_bar))
         add(m.work, block + LinkAdjoint.rotation_bar, (rot @ n_local).cross(n_bar) + y_bar.cross(arm))
         friction_at, scale_at = own_inputs + GeometryInputs.friction, own_inputs + GeometryInputs.scale

@@ -31,10 +31,7 @@ from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
     ContactColumn,
-    DofIndices,
     Header,
-    LinkInputs,
-    PairIndices,
     PairWork,
     PointWork,
     SceneConstants,
@@ -72,21 +69,28 @@ def newton_stage(real) -> SimpleNamespace:
         return a[0] * x + a[1] * y + a[2] * z
 
     @ti.func
-    def pair_motion(m: ti.template(), at: ti.template(), pair_work, columns, count):
-        """New relative velocity of a pair at the centre, and the angular one."""
-        h = m.reals[SceneConstants.dt]
-        u, omega = load(m.work, pair_work + PairWork.velocity), load(m.work, pair_work + PairWork.angular_velocity)
-        for c in range(count):
+    def pair_motion(m: ti.template(), at: ti.template(), pair_work, columns, of_step: ti.template()):
+        """New relative velocity of a pair at the centre, and the angular one; or, ``of_step``, their changes by the step."""
+        h, step = m.reals[SceneConstants.dt], at.work + m.integers[Header.newton] + 2 * m.integers[Header.dofs]
+        u, omega = vec3(0.0, 0.0, 0.0), vec3(0.0, 0.0, 0.0)
+        if ti.static(not of_step):
+            u, omega = load(m.work, pair_work + PairWork.velocity), load(m.work, pair_work + PairWork.angular_velocity)
+        for c in range(ti.cast(m.work[pair_work + PairWork.columns], ti.i32)):
             column = columns + ContactColumn.SIZE * c
             k = ti.cast(m.work[column + ContactColumn.dof], ti.i32)
-            rate = m.tape[at.v + k] + h * m.tape[at.a + k]
+            rate = ti.cast(0.0, real)
+            if ti.static(of_step):
+                rate = h * m.work[step + k]
+            else:
+                rate = m.tape[at.v + k] + h * m.tape[at.a + k]
             u = u + rate * load(m.work, column + ContactColumn.linear)
             omega = omega + rate * load(m.work, column + ContactColumn.angular)
         return u, omega
 
     @ti.func
-    def dual(w, old, new, share, W):
-        """The direction after a share of a step that brought the slip from ``old``, where its length was W, to ``new``."""
+    def dual(w, old, new, share, eps):
+        """The direction after a share of a step that brought the slip from ``old`` to ``new``."""
+        W = ti.sqrt(old.dot(old) + eps * eps)
         du = (new - old) / share
         target = (old + du - w * (old.dot(du) / W)) / W
         moved = w + share * (target - w)
@@ -111,49 +115,43 @@ def newton_stage(real) -> SimpleNamespace:
         for n in range(dofs * dofs):
             m.tape[at.matrix + n] = m.work[smooth + n]
         for k in range(dofs):
-            link = m.integers[rows.dof_indices(m, k) + DofIndices.link]
-            loss = m.inputs[rows.link_inputs(m, at, link) + LinkInputs.friction_loss]
+            loss = m.inputs[rows.dry_friction(m, at, k)]
             if loss > 0.0:
                 v = m.tape[at.v + k] + h * m.tape[at.a + k]
                 W = ti.sqrt(v * v + eps * eps)
                 place = step + dofs + k
                 w = v / W
                 if which == ANOTHER:
-                    w, old = m.work[place], m.work[place + dofs]
-                    W_old = ti.sqrt(old * old + eps * eps)
-                    du = (v - old) / share
-                    w = w + share * ((old + du - w * old * du / W_old) / W_old - w)
-                    w = ti.min(ti.max(w, ti.cast(-1.0, real)), ti.cast(1.0, real))
+                    old = m.work[place + dofs]
+                    ahead = dual(vec3(m.work[place], 0.0, 0.0), vec3(old, 0.0, 0.0), vec3(v, 0.0, 0.0), share, eps)
+                    w = ahead[0]
                 m.work[place], m.work[place + dofs] = w, v
                 m.work[residual + k] = m.work[residual + k] - loss * v / W
                 diagonal = at.matrix + k * dofs + k
                 m.tape[diagonal] = m.tape[diagonal] + h * loss * (1.0 - w * v / W) / W
         for pair in range(m.integers[Header.pairs]):
-            pair_work = at.work + m.integers[Header.pair_work] + PairWork.SIZE * pair
+            pair_work, columns, points = rows.pair_places(m, at, pair)
             if m.work[pair_work + PairWork.contacts] > 0.0:
-                evaluate_pair(m, at, pair, pair_work, which, share)
+                evaluate_pair(m, at, pair_work, columns, points, which, share)
 
     @ti.func
-    def evaluate_pair(m: ti.template(), at: ti.template(), pair, pair_work, which, share):
+    def evaluate_pair(m: ti.template(), at: ti.template(), pair_work, columns, points, which, share):
         """A pair's forces and their slopes are summed about the centre of the geometry that has the points before they are
         seen by the joints."""
         h, eps = m.reals[SceneConstants.dt], m.reals[SceneConstants.slip_speed]
         dofs = m.integers[Header.dofs]
         zero, none = vec3(0.0, 0.0, 0.0), ti.cast(0.0, real)
         residual = at.work + m.integers[Header.newton] + dofs
-        indices = rows.pair_indices(m, pair)
-        columns = at.work + m.integers[Header.contact_columns] + m.integers[indices + PairIndices.first_column]
-        contacts = at.work + m.integers[Header.point_work] + m.integers[indices + PairIndices.first_contact]
         count = ti.cast(m.work[pair_work + PairWork.columns], ti.i32)
         mu = m.work[pair_work + PairWork.friction]
-        u_center, omega = pair_motion(m, at, pair_work, columns, count)
+        u_center, omega = pair_motion(m, at, pair_work, columns, False)
         force, torque = zero, zero
         # slopes of force (f) and torque (t) by the velocity at the centre (u) and the angular velocity (w), by rows
         fux, fuy, fuz, fwx, fwy, fwz = zero, zero, zero, zero, zero, zero
         tux, tuy, tuz, twx, twy, twz = zero, zero, zero, zero, zero, zero
         drag_sum, drag_first, drag_second = none, zero, none
         for n in range(ti.cast(m.work[pair_work + PairWork.contacts], ti.i32)):
-            contact = contacts + PointWork.SIZE * n
+            contact = points + PointWork.SIZE * n
             r, normal = load(m.work, contact + PointWork.arm), load(m.work, contact + PointWork.normal)
             slope, bound = m.work[contact + PointWork.slope], m.work[contact + PointWork.bound]
             u = u_center + omega.cross(r)
@@ -168,9 +166,7 @@ def newton_stage(real) -> SimpleNamespace:
             W = ti.sqrt(slip.dot(slip) + eps * eps)
             w = slip / W
             if which == ANOTHER:
-                old = load(m.work, contact + PointWork.slip)
-                W_old = ti.sqrt(old.dot(old) + eps * eps)
-                w = dual(load(m.work, contact + PointWork.direction), old, slip, share, W_old)
+                w = dual(load(m.work, contact + PointWork.direction), load(m.work, contact + PointWork.slip), slip, share, eps)
             vf.store(m.work, contact + PointWork.slip, slip)
             vf.store(m.work, contact + PointWork.direction, w)
             drag = mu * bound / W
@@ -206,11 +202,8 @@ def newton_stage(real) -> SimpleNamespace:
             for other in range(count):
                 place = columns + ContactColumn.SIZE * other
                 entry = at.matrix + i * dofs + ti.cast(m.work[place + ContactColumn.dof], ti.i32)
-                linear_part, angular_part = (
-                    load(m.work, place + ContactColumn.linear),
-                    load(m.work, place + ContactColumn.angular),
-                )
-                m.tape[entry] = m.tape[entry] + by_u.dot(linear_part) + by_w.dot(angular_part)
+                along = by_u.dot(load(m.work, place + ContactColumn.linear))
+                m.tape[entry] = m.tape[entry] + along + by_w.dot(load(m.work, place + ContactColumn.angular))
 
     @ti.func
     def bend(m: ti.template(), at: ti.template()):
@@ -222,25 +215,16 @@ def newton_stage(real) -> SimpleNamespace:
         step = at.work + m.integers[Header.newton] + 2 * dofs
         largest = ti.cast(0.0, real)
         for k in range(dofs):
-            link = m.integers[rows.dof_indices(m, k) + DofIndices.link]
-            if m.inputs[rows.link_inputs(m, at, link) + LinkInputs.friction_loss] > 0.0:
+            if m.inputs[rows.dry_friction(m, at, k)] > 0.0:
                 rate, change = m.work[step + 2 * dofs + k], h * m.work[step + k]
                 W = ti.sqrt(rate * rate + eps * eps)
                 ahead = m.work[step + dofs + k] - rate / W
                 largest = ti.max(largest, change * change / (W * W) + ahead * ahead)
         for pair in range(m.integers[Header.pairs]):
-            pair_work = at.work + m.integers[Header.pair_work] + PairWork.SIZE * pair
+            pair_work, columns, point = rows.pair_places(m, at, pair)
             contacts = ti.cast(m.work[pair_work + PairWork.contacts], ti.i32)
             if contacts > 0:
-                indices = rows.pair_indices(m, pair)
-                columns = at.work + m.integers[Header.contact_columns] + m.integers[indices + PairIndices.first_column]
-                point = at.work + m.integers[Header.point_work] + m.integers[indices + PairIndices.first_contact]
-                du_center, turn = vec3(0.0, 0.0, 0.0), vec3(0.0, 0.0, 0.0)
-                for c in range(ti.cast(m.work[pair_work + PairWork.columns], ti.i32)):
-                    column = columns + ContactColumn.SIZE * c
-                    change = h * m.work[step + ti.cast(m.work[column + ContactColumn.dof], ti.i32)]
-                    du_center = du_center + change * load(m.work, column + ContactColumn.linear)
-                    turn = turn + change * load(m.work, column + ContactColumn.angular)
+                du_center, turn = pair_motion(m, at, pair_work, columns, True)
                 for _n in range(contacts):
                     du = du_center + turn.cross(load(m.work, point + PointWork.arm))
                     along = du.dot(load(m.work, point + PointWork.normal))
@@ -268,11 +252,11 @@ def newton_stage(real) -> SimpleNamespace:
         force, residual, step, smooth = parts(m, at)
         nonlinear, wrong = 0, -1
         for pair in range(m.integers[Header.pairs]):
-            if m.work[at.work + m.integers[Header.pair_work] + PairWork.SIZE * pair + PairWork.contacts] > 0.0:
+            pair_work, _columns, _points = rows.pair_places(m, at, pair)
+            if m.work[pair_work + PairWork.contacts] > 0.0:
                 nonlinear = 1
         for k in range(dofs):
-            link = m.integers[rows.dof_indices(m, k) + DofIndices.link]
-            if m.inputs[rows.link_inputs(m, at, link) + LinkInputs.friction_loss] > 0.0:
+            if m.inputs[rows.dry_friction(m, at, k)] > 0.0:
                 nonlinear = 1
             for other in range(k):
                 upper = at.matrix + other * dofs + k
@@ -281,7 +265,7 @@ def newton_stage(real) -> SimpleNamespace:
                 wrong = k
         if nonlinear == 0:
             wrong = linear.factorise(m.tape, at.matrix, dofs)
-            linear.solve(m.tape, at.matrix, dofs, m.work, at.vector)
+            linear.solve(m.tape, at.matrix, dofs, m.work, at.vector, False)
             for k in range(dofs):
                 m.tape[at.a + k] = m.work[at.vector + k]
         else:
@@ -291,9 +275,7 @@ def newton_stage(real) -> SimpleNamespace:
             for k in range(dofs):
                 m.work[force + k] = m.work[at.vector + k]
                 guess = ti.cast(0.0, real)
-                if (
-                    at.substep > 0
-                ):  # within a control step the acceleration of the substep before, which stands where it was kept
+                if at.substep > 0:  # that of the substep before, which stands where it was kept
                     guess = m.tape[at.a + k - (at.new - at.start)]
                 m.tape[at.a + k] = guess
             which, evaluations, share = FIRST, 0, ti.cast(1.0, real)
@@ -303,7 +285,7 @@ def newton_stage(real) -> SimpleNamespace:
                 _row = linear.factorise(m.tape, at.matrix, dofs)
                 for k in range(dofs):
                     m.work[step + k] = m.work[residual + k]
-                linear.solve(m.tape, at.matrix, dofs, m.work, step)
+                linear.solve(m.tape, at.matrix, dofs, m.work, step, False)
                 share = ti.cast(1.0, real)
                 if which == ANOTHER and evaluations > FULL_STEPS and evaluations % 3 != 0:
                     share = ti.cast(0.5, real)
@@ -337,8 +319,7 @@ def newton_stage(real) -> SimpleNamespace:
         """Adjoint of the power of the joints' dry friction under the virtual velocity, at constant a."""
         h, eps = m.reals[SceneConstants.dt], m.reals[SceneConstants.slip_speed]
         for k in range(m.integers[Header.dofs]):
-            link = m.integers[rows.dof_indices(m, k) + DofIndices.link]
-            place = rows.link_inputs(m, at, link) + LinkInputs.friction_loss
+            place = rows.dry_friction(m, at, k)
             loss, lam = m.inputs[place], m.work[at.vector + k]
             v = m.tape[at.v + k] + h * m.tape[at.a + k]
             g = 1.0 / ti.sqrt(v * v + eps * eps)

@@ -16,8 +16,8 @@ from diffsim.scene.shapes import ALWAYS
 
 
 def distance_stage(real, further=()) -> SimpleNamespace:
-    """``frame``, ``ball_distance`` and ``distance``, for the shapes `diffsim.scene.shapes.ALWAYS` and the classes
-    ``further``."""
+    """``frame``, ``ball_distance``, ``distance`` and ``surface_adjoint``, for the shapes `diffsim.scene.shapes.ALWAYS` and
+    the classes ``further``."""
     vf, rows = vector_functions(real), model_rows()
     classes = (*ALWAYS, *further)
     plane, *others = enumerate(owner.distance_kernel(real) for owner in classes)
@@ -58,4 +58,13 @@ def distance_stage(real, further=()) -> SimpleNamespace:
                 phi, g, hessian = of_shape(m.grids, numbers, y1, second)
         return scale * phi, g, hessian / scale
 
-    return SimpleNamespace(frame=frame, ball_distance=ball_distance, distance=distance)
+    @ti.func
+    def surface_adjoint(rot, n_local, g, steep, hessian, n_bar, phi_bar):
+        """Of the distance and the normal n = R g / |g|: adjoint of the place, in the geometry's frame (of the normal
+        alone) and in the world. The normal's is that of g without its part along g, and dg = hessian dy."""
+        n_local_bar = rot.transpose() @ n_bar
+        g_bar = (n_local_bar - n_local * n_local.dot(n_local_bar)) / steep
+        bend = hessian @ g_bar
+        return bend, rot @ (bend + phi_bar * g)
+
+    return SimpleNamespace(frame=frame, ball_distance=ball_distance, distance=distance, surface_adjoint=surface_adjoint)

@@ -9,7 +9,7 @@ from diffsim.compiler import ti
 
 
 def lu_stage(real) -> SimpleNamespace:
-    """``find_rows``, ``row_begin``, ``factorise``, ``solve`` and ``solve_transposed``. A matrix is ``count`` rows of
+    """``find_rows``, ``row_begin``, ``factorise`` and ``solve``. A matrix is ``count`` rows of
     ``count``, and ``count`` numbers more: where the rows begin. Without friction its symmetric part is positive definite,
     and with it pivots vanish only where bodies jam, so there is no pivoting.
 
@@ -58,34 +58,29 @@ def lu_stage(real) -> SimpleNamespace:
         return wrong
 
     @ti.func
-    def solve(matrix: ti.template(), at, count, vector: ti.template(), vector_at):
-        """In place."""
+    def entry(matrix: ti.template(), at, count, i, j, transposed: ti.template()):
+        place = at + i * count + j
+        if ti.static(transposed):
+            place = at + j * count + i
+        return matrix[place]
+
+    @ti.func
+    def solve(matrix: ti.template(), at, count, vector: ti.template(), vector_at, transposed: ti.template()):
+        """In place, with the factors or, ``transposed``, with their transposes in the other order."""
         for i in range(count):
             total = vector[vector_at + i]
             for m in range(row_begin(matrix, at, count, i), i):
-                total = total - matrix[at + i * count + m] * vector[vector_at + m]
+                total = total - entry(matrix, at, count, i, m, transposed) * vector[vector_at + m]
+            if ti.static(transposed):
+                total = total * matrix[at + i * count + i]
             vector[vector_at + i] = total
         for reverse in range(count):
             i = count - 1 - reverse
-            value = vector[vector_at + i] * matrix[at + i * count + i]
-            vector[vector_at + i] = value
-            for m in range(row_begin(matrix, at, count, i), i):
-                vector[vector_at + m] = vector[vector_at + m] - matrix[at + m * count + i] * value
-
-    @ti.func
-    def solve_transposed(matrix: ti.template(), at, count, vector: ti.template(), vector_at):
-        """In place."""
-        for i in range(count):
-            total = vector[vector_at + i]
-            for m in range(row_begin(matrix, at, count, i), i):
-                total = total - matrix[at + m * count + i] * vector[vector_at + m]
-            vector[vector_at + i] = total * matrix[at + i * count + i]
-        for reverse in range(count):
-            i = count - 1 - reverse
             value = vector[vector_at + i]
+            if ti.static(not transposed):
+                value = value * matrix[at + i * count + i]
+                vector[vector_at + i] = value
             for m in range(row_begin(matrix, at, count, i), i):
-                vector[vector_at + m] = vector[vector_at + m] - matrix[at + i * count + m] * value
+                vector[vector_at + m] = vector[vector_at + m] - entry(matrix, at, count, m, i, transposed) * value
 
-    return SimpleNamespace(
-        find_rows=find_rows, row_begin=row_begin, factorise=factorise, solve=solve, solve_transposed=solve_transposed
-    )
+    return SimpleNamespace(find_rows=find_rows, row_begin=row_begin, factorise=factorise, solve=solve)

@@ -110,15 +110,6 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
         return ti.static(2.0**-10) * m.reals[SceneConstants.event_speed] * m.reals[SceneConstants.dt]
 
     @ti.func
-    def surface_adjoint(rot_b, n_local, g, steep, hessian, n_bar, phi_bar):
-        """Of the distance and the normal n = R_b g / |g|: adjoint of the place, in the frame of geometry b (of the normal
-        alone) and in the world. The normal's is that of g without its part along g, and dg = hessian dy."""
-        n_local_bar = rot_b.transpose() @ n_bar
-        g_bar = (n_local_bar - n_local * n_local.dot(n_local_bar)) / steep
-        bend = hessian @ g_bar
-        return bend, rot_b @ (bend + phi_bar * g)
-
-    @ti.func
     def relative_columns(m: ti.template(), at: ti.template(), columns, link_a, link_b, place):
         """Columns of the motion of link a against link b, as seen at a place; returns how many. Their dofs descend; those that
         carry both links are left out."""
@@ -181,9 +172,7 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
         weight = ti.sqrt(gravity.dot(gravity))
         for pair in range(m.integers[Header.pairs]):
             indices = rows.pair_indices(m, pair)
-            pair_work = at.work + m.integers[Header.pair_work] + PairWork.SIZE * pair
-            columns = at.work + m.integers[Header.contact_columns] + m.integers[indices + PairIndices.first_column]
-            contact = at.work + m.integers[Header.point_work] + m.integers[indices + PairIndices.first_contact]
+            pair_work, columns, contact = rows.pair_places(m, at, pair)
             a, b = m.integers[indices + PairIndices.points], m.integers[indices + PairIndices.surface]
             row_a, row_b = rows.geometry_indices(m, a), rows.geometry_indices(m, b)
             in_a, in_b = rows.geometry_inputs(m, at, a), rows.geometry_inputs(m, at, b)
@@ -347,7 +336,7 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                         radius_bar = -phi_bar - n.dot(x_bar)
                         n_bar = rate_bar * u + nu_bar * new - nu * slip_bar + N * w - radius * x_bar
                         # the normal turns with b; the distance's gradient with y
-                        bend, y_bar = surface_adjoint(rot_b, n_local, g, steep, hessian, n_bar, phi_bar)
+                        bend, y_bar = surfaces.surface_adjoint(rot_b, n_local, g, steep, hessian, n_bar, phi_bar)
                         x_bar = x_bar + y_bar
                         x_total, x_moment = x_total + x_bar, x_moment + arm.cross(x_bar)
                         y_total, y_moment = y_total + y_bar, y_moment + n.cross(n_bar) + y_bar.cross(arm)
@@ -361,8 +350,8 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                             n_center, axis, n_bar = rot_a @ view, rot_a @ vec3(0.0, 0.0, 1.0), rot_a @ view_bar
                             steep = ti.sqrt(g_center.dot(g_center))
                             n_local = g_center / steep
-                            bend, y_bar = surface_adjoint(rot_b, n_local, g_center, steep, hessian_center, n_bar, none)
-                            more, y_more = surface_adjoint(rot_b, n_local, g_center, steep, hessian_center, axis, none)
+                            bend, y_bar = surfaces.surface_adjoint(rot_b, n_local, g_center, steep, hessian_center, n_bar, none)
+                            more, y_more = surfaces.surface_adjoint(rot_b, n_local, g_center, steep, hessian_center, axis, none)
                             slid_bar = slid_bar + scale_a * axis.dot(y_bar)
                             z_bar = points.look_adjoint(search, slid_bar, scale_a * axis.dot(y_more))
                             n_bar, bend, y_bar = n_bar + z_bar * axis, bend + z_bar * more, y_bar + z_bar * y_more
@@ -389,6 +378,7 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
 
     return SimpleNamespace(
         find=find, power_adjoint=power_adjoint, distance=surfaces.distance, skin=skin,
-        ball_distance=surfaces.ball_distance, points=points, mean_properties=mean_properties, surface_adjoint=surface_adjoint,
+        ball_distance=surfaces.ball_distance, points=points, mean_properties=mean_properties,
+        surface_adjoint=surfaces.surface_adjoint,
         add_properties=add_properties,
     )  # fmt: skip

@@ -24,6 +24,7 @@ from diffsim.rigid.rigid_records import (
     LinkIndices,
     LinkInputs,
     PairIndices,
+    PairWork,
     Wrench,
 )
 
@@ -133,6 +134,19 @@ def model_rows() -> SimpleNamespace:
         return m.integers[Header.pair_indices] + PairIndices.SIZE * pair
 
     @ti.func
+    def pair_places(m: ti.template(), at: ti.template(), pair):
+        """Where the `PairWork` of a pair, its columns and its points in contact stand in work."""
+        indices = pair_indices(m, pair)
+        pair_work = at.work + m.integers[Header.pair_work] + PairWork.SIZE * pair
+        columns = at.work + m.integers[Header.contact_columns] + m.integers[indices + PairIndices.first_column]
+        return pair_work, columns, at.work + m.integers[Header.point_work] + m.integers[indices + PairIndices.first_contact]
+
+    @ti.func
+    def dry_friction(m: ti.template(), at: ti.template(), k):
+        """Where the dry friction of dof ``k`` stands in inputs, and in their adjoints."""
+        return link_inputs(m, at, m.integers[dof_indices(m, k) + DofIndices.link]) + LinkInputs.friction_loss
+
+    @ti.func
     def row_parts(m: ti.template(), row, loaded: ti.template(), middle: ti.template()):
         """Of a row of the tape: where the coordinates at which forces act (the start's, or with ``middle`` the middle's), v, a,
         the factors, the external wrenches (if ``loaded``) and the events begin."""
@@ -167,5 +181,6 @@ def model_rows() -> SimpleNamespace:
         link_indices=link_indices, link_constants=link_constants, link_inputs=link_inputs, link_block=link_block,
         end_dof=end_dof, dof_indices=dof_indices, dof_work=dof_work, geometry_indices=geometry_indices,
         geometry_constants=geometry_constants, geometry_inputs=geometry_inputs, pair_indices=pair_indices,
+        pair_places=pair_places, dry_friction=dry_friction,
         row_parts=row_parts, row_length=row_length, scratch_parts=scratch_parts,
     )  # fmt: skip

@@ -92,7 +92,7 @@ def substep_stages(real, kinds, *, tools: bool, stepping, further=()) -> SimpleN
         else:
             for i in range(1, m.integers[Header.links]):
                 joints.integrate_adjoint(m, at, i, remaining(m))
-        linear.solve_transposed(m.tape, at.matrix, dofs, m.work, at.vector)
+        linear.solve(m.tape, at.matrix, dofs, m.work, at.vector, True)
         kinematics.propagate(m, at, True)
         kinematics.clear_bars(m, at)
         contact.power_adjoint(m, at)
