@@ -102,6 +102,7 @@ class RigidModel:
         self.tools = len(tools)
         for tool in tools:
             self._add_tool(tool)
+        self.further_shapes = further_classes(geometry.shape for geometry in self.geometries)
         free = {number for number, link in enumerate(self.links) if link.kind is BUILT_IN[FREE]}
         self.free_bodies = free - {link.parent for link in self.links}  # what carries others is none
         self.initial = self._initial_coordinates()
@@ -113,7 +114,6 @@ class RigidModel:
         self.depth_limits = depth_limits(self.geometries, self.pairs)
         self.events = self._with_events()
         self._world_names = tuple(world_names) or ("world",) * len(world_geometries)
-        self.further_shapes = further_classes(geometry.shape for geometry in self.geometries)
 
     def _add_geometry(self, link: int, geometry: Geometry) -> None:
         self.links[link].geometries.append(len(self.geometries))
