@@ -369,7 +369,7 @@ class Simulator:
         steps = torch.arange(1, len(actions) + 1, device=state.time_step.device)
         later = zip(states_q[1:].unbind(0), states_qd[1:].unbind(0), (state.time_step + steps[:, None]).unbind(0), strict=True)
         rest = {name: each for name, each in state.tensors().items() if name not in ("q", "qd", "time_step")}
-        return [state, *(State(**rest, q=q, qd=qd, time_step=time_step) for q, qd, time_step in later)]
+        return [state, *State.sequence(rest, ("q", "qd", "time_step"), later)]
 
     def windowed_rollout(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -111,6 +111,17 @@ class State:
     def to(self, device: str | torch.device) -> State:
         """The same state on a device."""
         return self.map(lambda tensor: tensor.to(device))
+
+    @staticmethod
+    def sequence(common: dict[str, Tensor], names: Sequence[str], rows: Iterable[tuple[Tensor, ...]]) -> list[State]:
+        """A state for each row of the fields ``names``, which has the others in common: as State(...), in half the time."""
+        states = []
+        for row in rows:
+            state = object.__new__(State)
+            state.__dict__.update(common)
+            state.__dict__.update(zip(names, row, strict=True))
+            states.append(state)
+        return states
 
     @staticmethod
     def stack(states: Sequence[State]) -> State:

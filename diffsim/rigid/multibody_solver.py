@@ -232,6 +232,8 @@ class RigidSolver:
 
     def check(self, status: Tensor, time_step: Tensor) -> None:
         """Warn of penetrations and raise what else a pass noted."""
+        if not status[:, : Status.clock].any():  # one operation in place of five
+            return
         self._penetrations.read(status, time_step, self.integers, self.reals)
         self._warn_of_unsolved(status, time_step)
         failed = torch.nonzero(status[:, Status.kind])

@@ -355,7 +355,7 @@ class RigidModel:
         header["controls"] = len(self.actuators)
         sizes = {
             "dof_work": m.DofWork.SIZE * self.dofs, "vector": 2 * self.dofs + self.coordinates,
-            "smooth_matrix": self.dofs * (self.dofs + 1), "newton": 5 * self.dofs,
+            "smooth_matrix": self.dofs * (self.dofs + 1), "newton": 4 * self.dofs + 1,
             "pair_work": m.PairWork.SIZE * len(self.pairs), "contact_columns": columns, "point_work": contacts,
         }  # fmt: skip
         end = m.LINK_BLOCK * len(self.links)

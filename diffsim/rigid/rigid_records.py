@@ -75,7 +75,10 @@ class Header(Record):
     dof_work = field()
     vector = field(meaning="the right-hand side, later the acceleration or its adjoint; then the adjoints of q and v")
     smooth_matrix = field(meaning="the matrix without contact (dofs x dofs), and where its rows begin")
-    newton = field(meaning="right-hand side without contact, residual, step, dry friction's w and rates (dofs each)")
+    newton = field(
+        meaning="right-hand side without contact, residual and then step, dry friction's w and rates (dofs each); the set of "
+        "points that press"
+    )
     pair_work = field(meaning="a `PairWork` per pair")
     contact_columns = field(meaning="`ContactColumn` of all pairs")
     point_work = field(meaning="`PointWork` of all pairs")

@@ -18,6 +18,10 @@ step du
 
 The derivative of r is not symmetric where B is N(nu). The last factor, found with w = u_t / W, is kept: the adjoint solves with
 its transpose (implicit function theorem). Dry friction of joints is the same in one dimension.
+
+The residual alone costs a third of an evaluation with slopes and factors. So a substep begins with corrections by the factors
+of the one before (the chord method), as long as the same points press, the first step is small, and each step is a small share
+of the one before; else, and in the first substep of a control step, Newton's method starts anew.
 """
 
 # mypy: ignore-errors
@@ -38,9 +42,13 @@ from diffsim.rigid.rigid_records import (
     Status,
 )
 
-FIRST, ANOTHER, LAST = range(3)  # evaluations: w is that of the velocity, follows from the step, is that of the velocity
+# evaluations: w is that of the velocity, follows from the step, is that of the velocity; and of the residual alone, with the
+# factors found before
+FIRST, ANOTHER, LAST, CORRECTION = range(4)
 EVALUATIONS = 60  # at most
 FULL_STEPS = 12  # after these, two of three steps are halved: cycles end so
+# squares of what the factors of the substep before are good for: a step against the velocities, and against the step before it
+OLD_STEP, CONTRACTION = 2.0**-16, 2.0**-10
 
 
 def newton_stage(real) -> SimpleNamespace:
@@ -53,16 +61,10 @@ def newton_stage(real) -> SimpleNamespace:
 
     @ti.func
     def parts(m: ti.template(), at: ti.template()):
-        """Where in work the right-hand side, the residual and the step stand (then the directions and rates of the dofs' dry
-        friction), and the matrix A."""
+        """Where in work the right-hand side and the residual stand, of which the step is made (then the directions and rates of
+        the dofs' dry friction, and the set of points that press), and the matrix A."""
         force = at.work + m.integers[Header.newton]
-        dofs = m.integers[Header.dofs]
-        return force, force + dofs, force + 2 * dofs, at.work + m.integers[Header.smooth_matrix]
-
-    @ti.func
-    def plus_outer(x, y, z, a, b):
-        """Rows of a matrix plus a b^T."""
-        return x + a[0] * b, y + a[1] * b, z + a[2] * b
+        return force, force + m.integers[Header.dofs], rows.smooth_matrix(m, at)
 
     @ti.func
     def times_rows(a, x, y, z):
@@ -71,7 +73,7 @@ def newton_stage(real) -> SimpleNamespace:
     @ti.func
     def pair_motion(m: ti.template(), at: ti.template(), pair_work, columns, of_step: ti.template()):
         """New relative velocity of a pair at the centre, and the angular one; or, ``of_step``, their changes by the step."""
-        h, step = m.reals[SceneConstants.dt], at.work + m.integers[Header.newton] + 2 * m.integers[Header.dofs]
+        h, step = m.reals[SceneConstants.dt], at.work + m.integers[Header.newton] + m.integers[Header.dofs]
         u, omega = vec3(0.0, 0.0, 0.0), vec3(0.0, 0.0, 0.0)
         if ti.static(not of_step):
             u, omega = load(m.work, pair_work + PairWork.velocity), load(m.work, pair_work + PairWork.angular_velocity)
@@ -97,47 +99,50 @@ def newton_stage(real) -> SimpleNamespace:
         return moved / ti.max(ti.sqrt(moved.dot(moved)), ti.cast(1.0, real))
 
     @ti.func
-    def evaluate(m: ti.template(), at: ti.template(), which, share):
+    def evaluate(m: ti.template(), at: ti.template(), which, share, rubs):
         """The residual at the acceleration in the tape, where a ``share`` of the last step led, and the matrix -dr/da in the
-        tape."""
+        tape; a CORRECTION leaves the factors there. ``rubs``: 1 if any dof has dry friction. Returns a number that tells one
+        set of points that press from another."""
         h, eps = m.reals[SceneConstants.dt], m.reals[SceneConstants.slip_speed]
         dofs = m.integers[Header.dofs]
-        force_at, residual, step, smooth = parts(m, at)
-        for i in range(dofs):
-            m.work[residual + i] = m.work[force_at + i]
+        force_at, residual, smooth = parts(m, at)
         for i in range(dofs):
             begin = linear.row_begin(m.work, smooth, dofs, i)
             a_i, total = m.tape[at.a + i], m.work[smooth + i * dofs + i] * m.tape[at.a + i]
             for j in range(begin, i):
                 total = total + m.work[smooth + i * dofs + j] * m.tape[at.a + j]
                 m.work[residual + j] = m.work[residual + j] - m.work[smooth + j * dofs + i] * a_i
-            m.work[residual + i] = m.work[residual + i] - total
-        for n in range(dofs * dofs):
-            m.tape[at.matrix + n] = m.work[smooth + n]
-        for k in range(dofs):
+            m.work[residual + i] = m.work[force_at + i] - total
+        if which != CORRECTION:
+            for n in range(dofs * (dofs + 1)):
+                m.tape[at.matrix + n] = m.work[smooth + n]
+        for k in range(dofs * rubs):
             loss = m.inputs[rows.dry_friction(m, at, k)]
             if loss > 0.0:
                 v = m.tape[at.v + k] + h * m.tape[at.a + k]
                 W = ti.sqrt(v * v + eps * eps)
-                place = step + dofs + k
+                place = residual + dofs + k
                 w = v / W
-                if which == ANOTHER:
-                    old = m.work[place + dofs]
-                    ahead = dual(vec3(m.work[place], 0.0, 0.0), vec3(old, 0.0, 0.0), vec3(v, 0.0, 0.0), share, eps)
-                    w = ahead[0]
-                m.work[place], m.work[place + dofs] = w, v
-                m.work[residual + k] = m.work[residual + k] - loss * v / W
-                diagonal = at.matrix + k * dofs + k
-                m.tape[diagonal] = m.tape[diagonal] + h * loss * (1.0 - w * v / W) / W
+                m.work[residual + k] = m.work[residual + k] - loss * w
+                if which != CORRECTION:
+                    if which == ANOTHER:
+                        old = m.work[place + dofs]
+                        ahead = dual(vec3(m.work[place], 0.0, 0.0), vec3(old, 0.0, 0.0), vec3(v, 0.0, 0.0), share, eps)
+                        w = ahead[0]
+                    m.work[place], m.work[place + dofs] = w, v
+                    diagonal = at.matrix + k * dofs + k
+                    m.tape[diagonal] = m.tape[diagonal] + h * loss * (1.0 - w * v / W) / W
+        pressing = 0
         for pair in range(m.integers[Header.pairs]):
             pair_work, columns, points = rows.pair_places(m, at, pair)
             if m.work[pair_work + PairWork.contacts] > 0.0:
-                evaluate_pair(m, at, pair_work, columns, points, which, share)
+                pressing += evaluate_pair(m, at, pair_work, columns, points, which, share)
+        return pressing
 
     @ti.func
     def evaluate_pair(m: ti.template(), at: ti.template(), pair_work, columns, points, which, share):
         """A pair's forces and their slopes are summed about the centre of the geometry that has the points before they are
-        seen by the joints."""
+        seen by the joints. Returns the sum of where in work the points stand that press."""
         h, eps = m.reals[SceneConstants.dt], m.reals[SceneConstants.slip_speed]
         dofs = m.integers[Header.dofs]
         zero, none = vec3(0.0, 0.0, 0.0), ti.cast(0.0, real)
@@ -145,11 +150,10 @@ def newton_stage(real) -> SimpleNamespace:
         count = ti.cast(m.work[pair_work + PairWork.columns], ti.i32)
         mu = m.work[pair_work + PairWork.friction]
         u_center, omega = pair_motion(m, at, pair_work, columns, False)
-        force, torque = zero, zero
+        force, torque, pressing = zero, zero, 0
         # slopes of force (f) and torque (t) by the velocity at the centre (u) and the angular velocity (w), by rows
         fux, fuy, fuz, fwx, fwy, fwz = zero, zero, zero, zero, zero, zero
         tux, tuy, tuz, twx, twy, twz = zero, zero, zero, zero, zero, zero
-        drag_sum, drag_first, drag_second = none, zero, none
         for n in range(ti.cast(m.work[pair_work + PairWork.contacts], ti.i32)):
             contact = points + PointWork.SIZE * n
             r, normal = load(m.work, contact + PointWork.arm), load(m.work, contact + PointWork.normal)
@@ -157,64 +161,69 @@ def newton_stage(real) -> SimpleNamespace:
             u = u_center + omega.cross(r)
             nu = normal.dot(u)
             N, coupling = m.work[contact + PointWork.base] - slope * nu, none
-            m.work[contact + PointWork.force] = N
+            if which != CORRECTION:
+                m.work[contact + PointWork.force] = N
             if bound < 0.0:
                 if N <= 0.0:
                     N, slope = none, none
                 bound, coupling = N, slope
             slip = u - nu * normal
             W = ti.sqrt(slip.dot(slip) + eps * eps)
-            w = slip / W
-            if which == ANOTHER:
-                w = dual(load(m.work, contact + PointWork.direction), load(m.work, contact + PointWork.slip), slip, share, eps)
-            vf.store(m.work, contact + PointWork.slip, slip)
-            vf.store(m.work, contact + PointWork.direction, w)
             drag = mu * bound / W
             f = N * normal - drag * slip
             force, torque = force + f, torque + r.cross(f)
+            w = slip
+            if which != CORRECTION:
+                w = slip / W
+                if which == ANOTHER:
+                    before = load(m.work, contact + PointWork.slip)
+                    w = dual(load(m.work, contact + PointWork.direction), before, slip, share, eps)
+                vf.store(m.work, contact + PointWork.slip, slip)
+                vf.store(m.work, contact + PointWork.direction, w)
             if N != 0.0 or bound != 0.0:
-                # -df/du = drag 1 + left n^T - (drag / W) w slip^T
+                pressing += contact - at.work
+            if which != CORRECTION and (N != 0.0 or bound != 0.0):
+                # -df/du = drag 1 + left n^T - (drag / W) w slip^T, whose rows see omega x r as the rows r x (...)
                 left = (slope - drag) * normal - (mu * coupling) * w
                 along = (-drag / W) * w
-                r_left, r_along, r_n, r_slip = r.cross(left), r.cross(along), r.cross(normal), r.cross(slip)
-                fux, fuy, fuz = plus_outer(fux, fuy, fuz, left, normal)
-                fux, fuy, fuz = plus_outer(fux, fuy, fuz, along, slip)
-                fwx, fwy, fwz = plus_outer(fwx, fwy, fwz, left, r_n)
-                fwx, fwy, fwz = plus_outer(fwx, fwy, fwz, along, r_slip)
-                tux, tuy, tuz = plus_outer(tux, tuy, tuz, r_left, normal)
-                tux, tuy, tuz = plus_outer(tux, tuy, tuz, r_along, slip)
-                twx, twy, twz = plus_outer(twx, twy, twz, r_left, r_n)
-                twx, twy, twz = plus_outer(twx, twy, twz, r_along, r_slip)
-                twx, twy, twz = plus_outer(twx, twy, twz, -drag * r, r)
-                drag_sum, drag_first, drag_second = drag_sum + drag, drag_first + drag * r, drag_second + drag * r.dot(r)
-        x, y, z = drag_first[0], drag_first[1], drag_first[2]
-        fux, fuy, fuz = fux + vec3(drag_sum, 0.0, 0.0), fuy + vec3(0.0, drag_sum, 0.0), fuz + vec3(0.0, 0.0, drag_sum)
-        fwx, fwy, fwz = fwx + vec3(0.0, z, -y), fwy + vec3(-z, 0.0, x), fwz + vec3(y, -x, 0.0)
-        tux, tuy, tuz = tux + vec3(0.0, -z, y), tuy + vec3(z, 0.0, -x), tuz + vec3(-y, x, 0.0)
-        twx, twy, twz = twx + vec3(drag_second, 0.0, 0.0), twy + vec3(0.0, drag_second, 0.0), twz + vec3(0.0, 0.0, drag_second)
+                x = left[0] * normal + along[0] * slip + vec3(drag, 0.0, 0.0)
+                y = left[1] * normal + along[1] * slip + vec3(0.0, drag, 0.0)
+                z = left[2] * normal + along[2] * slip + vec3(0.0, 0.0, drag)
+                turn_x, turn_y, turn_z = r.cross(x), r.cross(y), r.cross(z)
+                fux, fuy, fuz = fux + x, fuy + y, fuz + z
+                fwx, fwy, fwz = fwx + turn_x, fwy + turn_y, fwz + turn_z
+                tux, tuy, tuz = tux + (r[1] * z - r[2] * y), tuy + (r[2] * x - r[0] * z), tuz + (r[0] * y - r[1] * x)
+                twx, twy = twx + (r[1] * turn_z - r[2] * turn_y), twy + (r[2] * turn_x - r[0] * turn_z)
+                twz = twz + (r[0] * turn_y - r[1] * turn_x)
+        first = ti.cast(m.work[columns + ContactColumn.SIZE * (count - 1) + ContactColumn.dof], ti.i32)
         for c in range(count):
             column = columns + ContactColumn.SIZE * c
             i = ti.cast(m.work[column + ContactColumn.dof], ti.i32)
             turn, slide = load(m.work, column + ContactColumn.angular), load(m.work, column + ContactColumn.linear)
-            m.work[residual + i] = m.work[residual + i] + slide.dot(force) + turn.dot(torque)
-            by_u = h * (times_rows(slide, fux, fuy, fuz) + times_rows(turn, tux, tuy, tuz))
-            by_w = h * (times_rows(slide, fwx, fwy, fwz) + times_rows(turn, twx, twy, twz))
-            for other in range(count):
-                place = columns + ContactColumn.SIZE * other
-                entry = at.matrix + i * dofs + ti.cast(m.work[place + ContactColumn.dof], ti.i32)
-                along = by_u.dot(load(m.work, place + ContactColumn.linear))
-                m.tape[entry] = m.tape[entry] + along + by_w.dot(load(m.work, place + ContactColumn.angular))
+            m.work[residual + i] = m.work[residual + i] + (slide * force + turn * torque).sum()
+            if which != CORRECTION and pressing > 0:
+                linear.begin_row(m.tape, at.matrix, dofs, i, first)
+                by_u = h * (times_rows(slide, fux, fuy, fuz) + times_rows(turn, tux, tuy, tuz))
+                by_w = h * (times_rows(slide, fwx, fwy, fwz) + times_rows(turn, twx, twy, twz))
+                for other in range(count):
+                    place = columns + ContactColumn.SIZE * other
+                    entry = at.matrix + i * dofs + ti.cast(m.work[place + ContactColumn.dof], ti.i32)
+                    along = by_u * load(m.work, place + ContactColumn.linear) + by_w * load(
+                        m.work, place + ContactColumn.angular
+                    )
+                    m.tape[entry] = m.tape[entry] + along.sum()
+        return pressing
 
     @ti.func
-    def bend(m: ti.template(), at: ti.template()):
+    def bend(m: ti.template(), at: ti.template(), rubs):
         """How far from linear r is over the step: the square of the largest change of a slip against its length W and of
         a force that bounds friction, with how far w is ahead of the slip; and 1 where contacts open or close. After the step
         that share of it is left as error."""
         h, eps = m.reals[SceneConstants.dt], m.reals[SceneConstants.slip_speed]
         dofs = m.integers[Header.dofs]
-        step = at.work + m.integers[Header.newton] + 2 * dofs
+        step = at.work + m.integers[Header.newton] + dofs
         largest = ti.cast(0.0, real)
-        for k in range(dofs):
+        for k in range(dofs * rubs):
             if m.inputs[rows.dry_friction(m, at, k)] > 0.0:
                 rate, change = m.work[step + 2 * dofs + k], h * m.work[step + k]
                 W = ti.sqrt(rate * rate + eps * eps)
@@ -244,74 +253,111 @@ def newton_stage(real) -> SimpleNamespace:
         return largest
 
     @ti.func
-    def solve(m: ti.template(), at: ti.template()):
-        """From b in ``at.vector`` and A in the tape: its lower triangle and, above the diagonal, by how much the entry
-        exceeds its mirror image. The acceleration and the factor of the matrix -dr/da are left in the tape. Returns -1, or
-        the first row that is not positive definite."""
-        h, dofs = m.reals[SceneConstants.dt], m.integers[Header.dofs]
-        force, residual, step, smooth = parts(m, at)
-        nonlinear, wrong = 0, -1
+    def nonlinearity(m: ti.template(), at: ti.template()):
+        """1 if any points can be in contact; 1 if any dof has dry friction."""
+        touches, rubs = 0, 0
         for pair in range(m.integers[Header.pairs]):
             pair_work, _columns, _points = rows.pair_places(m, at, pair)
             if m.work[pair_work + PairWork.contacts] > 0.0:
-                nonlinear = 1
-        for k in range(dofs):
+                touches = 1
+        for k in range(m.integers[Header.dofs]):
             if m.inputs[rows.dry_friction(m, at, k)] > 0.0:
-                nonlinear = 1
-            for other in range(k):
-                upper = at.matrix + other * dofs + k
-                m.tape[upper] = m.tape[upper] + m.tape[at.matrix + k * dofs + other]
-            if not m.tape[at.matrix + k * dofs + k] > 0.0 and wrong < 0:
+                rubs = 1
+        return touches, rubs
+
+    @ti.func
+    def mirror(m: ti.template(), at: ti.template()):
+        """A as a whole. Returns -1, or the first row whose diagonal is not positive."""
+        dofs, smooth, wrong = m.integers[Header.dofs], rows.smooth_matrix(m, at), -1
+        for k in range(dofs):
+            for other in range(linear.row_begin(m.work, smooth, dofs, k), k):
+                upper = smooth + other * dofs + k
+                m.work[upper] = m.work[upper] + m.work[smooth + k * dofs + other]
+            if not m.work[smooth + k * dofs + k] > 0.0 and wrong < 0:
                 wrong = k
-        if nonlinear == 0:
-            wrong = linear.factorise(m.tape, at.matrix, dofs)
+        return wrong
+
+    @ti.func
+    def solve(m: ti.template(), at: ti.template()):
+        """From b in ``at.vector`` and A in work: its lower triangle and, above the diagonal, by how much the entry exceeds its
+        mirror image. The acceleration and the factors of the matrix -dr/da are left in the tape. Returns -1, or the first row
+        that is not positive definite."""
+        h, dofs = m.reals[SceneConstants.dt], m.integers[Header.dofs]
+        force, step, smooth = parts(m, at)
+        touches, rubs = nonlinearity(m, at)
+        linear.find_rows(m.work, smooth, dofs)
+        wrong, set_at = -1, force + 4 * dofs  # the points that press where the factors are found
+        if touches + rubs == 0:
+            wrong = linear.factorise(m.work, smooth, True, m.tape, at.matrix, dofs)
             linear.solve(m.tape, at.matrix, dofs, m.work, at.vector, False)
             for k in range(dofs):
                 m.tape[at.a + k] = m.work[at.vector + k]
+            m.work[set_at] = 0.0
         else:
-            for n in range(dofs * dofs):
-                m.work[smooth + n] = m.tape[at.matrix + n]
-            linear.find_rows(m.work, smooth, dofs)
+            wrong = mirror(m, at)
+            # the substep before stands where it was kept; its acceleration is the first guess, its factors may still do
+            which, before, factors = FIRST, at.new - at.start, at.matrix
+            if at.substep > 0:
+                which, factors = CORRECTION, at.matrix - before
+            given = ti.cast(0.0, real)  # of the reference: that of the forces and the old velocities
             for k in range(dofs):
-                m.work[force + k] = m.work[at.vector + k]
+                diagonal, f, v = m.work[smooth + k * dofs + k], m.work[at.vector + k], m.tape[at.v + k]
+                given = given + (diagonal * v * v + h * h * f * f / diagonal)
+                m.work[force + k] = f
                 guess = ti.cast(0.0, real)
-                if at.substep > 0:  # that of the substep before, which stands where it was kept
-                    guess = m.tape[at.a + k - (at.new - at.start)]
+                if at.substep > 0:
+                    guess = m.tape[at.a + k - before]
                 m.tape[at.a + k] = guess
-            which, evaluations, share = FIRST, 0, ti.cast(1.0, real)
+            evaluations, old, share, bent = 0, at.substep > 0, ti.cast(1.0, real), ti.cast(1.0, real)
+            limit = ti.cast(ti.static(OLD_STEP), real)  # of the step that the old factors may make
             while evaluations < EVALUATIONS:
-                evaluate(m, at, which, share)
+                pressing = ti.cast(evaluate(m, at, which, share, rubs), real)
                 evaluations += 1
-                _row = linear.factorise(m.tape, at.matrix, dofs)
-                for k in range(dofs):
-                    m.work[step + k] = m.work[residual + k]
-                linear.solve(m.tape, at.matrix, dofs, m.work, step, False)
+                if which != CORRECTION:
+                    factors, m.work[set_at] = at.matrix, pressing
+                    _row = linear.factorise(m.tape, at.matrix, False, m.tape, at.matrix, dofs)
+                linear.solve(m.tape, factors, dofs, m.work, step, False)
                 share = ti.cast(1.0, real)
                 if which == ANOTHER and evaluations > FULL_STEPS and evaluations % 3 != 0:
                     share = ti.cast(0.5, real)
-                size, reference = ti.cast(0.0, real), ti.cast(0.0, real)
+                size, reference = ti.cast(0.0, real), given
                 for k in range(dofs):
-                    diagonal, new = m.work[smooth + k * dofs + k], m.tape[at.v + k] + h * m.tape[at.a + k]
-                    size = size + diagonal * h * h * m.work[step + k] * m.work[step + k]
-                    reference = reference + diagonal * (new * new + m.tape[at.v + k] * m.tape[at.v + k])
-                    reference = reference + h * h * m.work[force + k] * m.work[force + k] / diagonal
-                    m.tape[at.a + k] = m.tape[at.a + k] + share * m.work[step + k]
-                if which == LAST or not size > ti.static(tiny) * reference:
-                    evaluations = EVALUATIONS
+                    diagonal, change = m.work[smooth + k * dofs + k], m.work[step + k]
+                    new = m.tape[at.v + k] + h * m.tape[at.a + k]
+                    size, reference = size + diagonal * h * h * change * change, reference + diagonal * new * new
+                if old and (size > limit * reference or pressing != m.work[set_at]):
+                    which, old = FIRST, False
                 else:
-                    left = size
-                    if share == 1.0:
-                        left = size * bend(m, at)
-                    if evaluations == EVALUATIONS - 1 and left > ti.static(loose) * reference:
-                        status = at.environment * Status.SIZE
-                        m.status[status + Status.unsolved] = m.status[status + Status.unsolved] + 1
-                        m.status[status + Status.unsolved_step] = at.step
-                    if left > ti.static(enough) * reference and evaluations < EVALUATIONS - 1:
-                        which = ANOTHER
-                    elif at.new == at.start:  # nobody asks for the factor
+                    for k in range(dofs):
+                        m.tape[at.a + k] = m.tape[at.a + k] + share * m.work[step + k]
+                    if which == LAST:
                         evaluations = EVALUATIONS
                     else:
-                        which = LAST
+                        # the error that the step leaves, of which corrections with the same factors leave the same share
+                        exact = which != CORRECTION and not size > ti.static(tiny) * reference
+                        if old:
+                            limit = ti.static(CONTRACTION) * size / reference
+                        elif which != CORRECTION:
+                            bent = ti.cast(1.0, real)
+                            if share == 1.0 and not exact:
+                                bent = bend(m, at, rubs)
+                        left = size * bent
+                        if evaluations == EVALUATIONS - 1 and left > ti.static(loose) * reference:
+                            status = at.environment * Status.SIZE
+                            m.status[status + Status.unsolved] = m.status[status + Status.unsolved] + 1
+                            m.status[status + Status.unsolved_step] = at.step
+                        if left > ti.static(enough) * reference and evaluations < EVALUATIONS - 1 and not exact:
+                            if not old:
+                                if left * bent * bent <= ti.static(enough) * reference:
+                                    which = CORRECTION
+                                elif which == CORRECTION:
+                                    which = FIRST
+                                else:
+                                    which = ANOTHER
+                        elif exact or at.new == at.start:  # nobody asks for other factors
+                            evaluations = EVALUATIONS
+                        else:
+                            which = LAST
         return wrong
 
     @ti.func

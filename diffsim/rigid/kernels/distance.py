@@ -16,21 +16,31 @@ from diffsim.scene.shapes import ALWAYS
 
 
 def distance_stage(real, further=()) -> SimpleNamespace:
-    """``frame``, ``ball_distance``, ``distance`` and ``surface_adjoint``, for the shapes `diffsim.scene.shapes.ALWAYS` and
-    the classes ``further``."""
+    """``place``, ``own_rotation``, ``frame``, ``ball_distance``, ``distance`` and ``surface_adjoint``, for the shapes
+    `diffsim.scene.shapes.ALWAYS` and the classes ``further``."""
     vf, rows = vector_functions(real), model_rows()
     classes = (*ALWAYS, *further)
     plane, *others = enumerate(owner.distance_kernel(real) for owner in classes)
     unbounded = [kind for kind, owner in enumerate(classes) if not owner.bounded]
 
     @ti.func
+    def place(m: ti.template(), at: ti.template(), geometry):
+        """A geometry's link block, its position in the world, and the link's rotation."""
+        block = rows.link_block(at, m.integers[rows.geometry_indices(m, geometry) + GeometryIndices.link])
+        link_rot = vf.load_matrix(m.work, block + LinkWork.rotation)
+        own = vf.load(m.reals, rows.geometry_constants(m, geometry) + GeometryConstants.position)
+        return block, vf.load(m.work, block + LinkWork.position) + link_rot @ own, link_rot
+
+    @ti.func
+    def own_rotation(m: ti.template(), geometry):
+        """A geometry's rotation in its link's frame."""
+        return vf.load_matrix(m.reals, rows.geometry_constants(m, geometry) + GeometryConstants.rotation)
+
+    @ti.func
     def frame(m: ti.template(), at: ti.template(), geometry):
         """A geometry's link block, and the geometry's position and rotation in the world."""
-        block = rows.link_block(at, m.integers[rows.geometry_indices(m, geometry) + GeometryIndices.link])
-        own = rows.geometry_constants(m, geometry)
-        rot = vf.load_matrix(m.work, block + LinkWork.rotation)
-        position = vf.load(m.work, block + LinkWork.position) + rot @ vf.load(m.reals, own + GeometryConstants.position)
-        return block, position, rot @ vf.load_matrix(m.reals, own + GeometryConstants.rotation)
+        block, position, link_rot = place(m, at, geometry)
+        return block, position, link_rot @ own_rotation(m, geometry)
 
     @ti.func
     def ball_distance(m: ti.template(), geometry, scale, y):
@@ -67,4 +77,7 @@ def distance_stage(real, further=()) -> SimpleNamespace:
         bend = hessian @ g_bar
         return bend, rot @ (bend + phi_bar * g)
 
-    return SimpleNamespace(frame=frame, ball_distance=ball_distance, distance=distance, surface_adjoint=surface_adjoint)
+    return SimpleNamespace(
+        place=place, own_rotation=own_rotation, frame=frame, ball_distance=ball_distance, distance=distance,
+        surface_adjoint=surface_adjoint,
+    )  # fmt: skip

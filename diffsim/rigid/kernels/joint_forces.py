@@ -66,7 +66,7 @@ def joint_stage(real) -> SimpleNamespace:
     def forces(m: ti.template(), at: ti.template()):
         """Added to the right-hand side, and what depends on the new velocities to the matrix."""
         h, s = m.reals[SceneConstants.dt], m.reals[SceneConstants.restitution_speed]
-        dofs = m.integers[Header.dofs]
+        dofs, matrix = m.integers[Header.dofs], rows.smooth_matrix(m, at)
         for k in range(dofs):
             indices, constants = rows.dof_indices(m, k), dof_constants(m, k)
             joint = rows.link_inputs(m, at, m.integers[indices + DofIndices.link])
@@ -85,8 +85,8 @@ def joint_stage(real) -> SimpleNamespace:
                         force = force + side * still
                         resistance = resistance + D
             m.work[at.vector + k] = m.work[at.vector + k] + (force - resistance * v)
-            diagonal = at.matrix + k * dofs + k
-            m.tape[diagonal] = m.tape[diagonal] + h * resistance
+            diagonal = matrix + k * dofs + k
+            m.work[diagonal] = m.work[diagonal] + h * resistance
         for n in range(m.integers[Header.actuators]):
             constants, own, first, end = actuator_rows(m, at, n)
             length, rate = length_and_rate(m, at, first, end)
@@ -105,8 +105,8 @@ def joint_stage(real) -> SimpleNamespace:
                     for other in range(first, end):
                         _qo, l, other_c = term(m, other)
                         if l <= k:
-                            entry = at.matrix + k * dofs + l
-                            m.tape[entry] = m.tape[entry] + h * damping * c * other_c
+                            entry = matrix + k * dofs + l
+                            m.work[entry] = m.work[entry] + h * damping * c * other_c
 
     @ti.func
     def forces_adjoint(m: ti.template(), at: ti.template()):

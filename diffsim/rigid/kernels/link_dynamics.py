@@ -53,9 +53,22 @@ class UnitWrenches(NamedTuple):
     n_turned: Any  # h B^T
 
 
-def dynamics_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
+class Composite(NamedTuple):
+    """Of a composite body about the origin of its link, as `LinkForward`; ``spread`` is the trace of the flux."""
+
+    mass: Any
+    moment: Any
+    inertia: Any
+    momentum: Any
+    flux: Any
+    spread: Any
+    force: Any
+    torque: Any
+
+
+def dynamics_stage(real, *, screws: bool, polarised: bool, free: int = -1) -> SimpleNamespace:
     """``equations`` and ``power_adjoint``; with or without the code for dofs that turn and slide at once, and with
-    polarised bias forces or those at v."""
+    polarised bias forces or those at v. ``free`` is the number of the free joint's kind."""
     vf, rows, external = vector_functions(real), model_rows(), wrench_stage(real)
     load, store, add = vf.load, vf.store, vf.add
     # where the other factor of products of velocities stands, and its adjoint
@@ -111,26 +124,55 @@ def dynamics_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
         return along
 
     @ti.func
-    def entries(m: ti.template(), at: ti.template(), k, other, unit: ti.template()):
-        """Of dof ``k`` and one of its own link or an ancestor: below the diagonal, and by how much more above it. ``unit``:
-        `UnitWrenches` about the origin of the other's link."""
+    def entries(m: ti.template(), at: ti.template(), matrix, k, other, unit: ti.template()):
+        """Of the ``matrix`` in work, for dof ``k`` and one of its own link or an ancestor: below the diagonal, and by how much
+        more above it. ``unit``: `UnitWrenches` about the origin of the other's link."""
         dofs, low = m.integers[Header.dofs], ti.cast(0.0, real)
         if ti.static(polarised):
             axes, motion = rows.dof_work(m, at, other), m.integers[rows.dof_indices(m, other) + DofIndices.motion]
             z, up = load(m.work, axes + DofWork.axis), ti.cast(0.0, real)
-            low = load(m.work, axes + DofWork.later_linear).dot(unit.f)
+            along = load(m.work, axes + DofWork.later_linear) * unit.f
             if motion == SLIDE:
                 up = z.dot(unit.f_later)
             else:
                 up = z.dot(unit.n_later)
-                low = low + load(m.work, axes + DofWork.later_angular).dot(unit.n) + z.dot(unit.n_turned)
+                along = along + load(m.work, axes + DofWork.later_angular) * unit.n + z * unit.n_turned
+            low = along.sum()
             if ti.static(screws):  # noqa: SIM102, the compiler's if and the kernel's
                 if motion == SCREW:
                     up = up + load(m.work, axes + DofWork.slide).dot(unit.f_later)
-            m.tape[at.matrix + other * dofs + k] = up - low
+            m.work[matrix + other * dofs + k] = up - low
         else:
             low = power(m, at, other, unit.f, unit.n)
-        m.tape[at.matrix + k * dofs + other] = low
+        m.work[matrix + k * dofs + other] = low
+
+    @ti.func
+    def free_entries(m: ti.template(), at: ti.template(), matrix, first, body: ti.template()):
+        """What `entries` gives for the dofs of a free joint, three slides along the world's axes and three turns that nothing
+        carries: most of it vanishes. And minus their bias forces."""
+        h, dofs, turns = m.reals[SceneConstants.dt], m.integers[Header.dofs], first + 3
+        for n in ti.static(range(3)):
+            m.work[at.vector + first + n] = -body.force[n]
+            m.work[matrix + (first + n) * dofs + first + n] = body.mass
+        for n in range(3):
+            axes, k = rows.dof_work(m, at, turns + n), turns + n
+            z = load(m.work, axes + DofWork.axis)
+            f, torque = z.cross(body.moment), body.inertia @ z
+            m.work[at.vector + k] = -z.dot(body.torque)
+            for o in ti.static(range(3)):
+                m.work[matrix + k * dofs + first + o] = f[o]
+            f_later, n_later, n_turned = f, torque, torque
+            if ti.static(polarised):
+                angular, linear = load(m.work, axes + DofWork.later_angular), load(m.work, axes + DofWork.later_linear)
+                whole = body.spread * z
+                f_later = body.mass * linear + angular.cross(body.moment) + h * z.cross(body.momentum)
+                n_later = body.moment.cross(linear) + body.inertia @ angular + h * (whole - body.flux @ z)
+                n_turned = h * (whole - body.flux.transpose() @ z)
+                for o in ti.static(range(3)):
+                    m.work[matrix + (first + o) * dofs + k] = f_later[o] - f[o]
+            unit = ti.static(UnitWrenches(f, torque, f_later, n_later, n_turned))
+            for other in range(turns, k + 1):
+                entries(m, at, matrix, k, other, unit)
 
     @ti.func
     def equations(m: ti.template(), at: ti.template(), loaded: ti.template()):
@@ -138,9 +180,9 @@ def dynamics_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
         mirror image; composite rigid bodies) and -c (recursive Newton-Euler), gravity and external wrenches included
         (Featherstone 2008, chapters 5 and 6); if ``loaded``, also those of contact with soft bodies."""
         h = m.reals[SceneConstants.dt]
-        links, dofs = m.integers[Header.links], m.integers[Header.dofs]
+        links, dofs, matrix = m.integers[Header.links], m.integers[Header.dofs], rows.smooth_matrix(m, at)
         for k in range(dofs * dofs):
-            m.tape[at.matrix + k] = 0.0
+            m.work[matrix + k] = 0.0
         for i in range(1, links):
             bias(m, at, i, loaded)
         external.act(m, at)
@@ -153,7 +195,17 @@ def dynamics_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
             inertia = vf.symmetric(m.work, block + LinkForward.inertia)
             f_bias, n_bias = load(m.work, block + LinkForward.force), load(m.work, block + LinkForward.torque)
             p = load(m.work, block + LinkForward.position)
-            for k in range(first, end):
+            momentum, flux, spread = f_bias, inertia, mass
+            if ti.static(polarised):
+                momentum, flux = load(m.work, block + LinkForward.momentum), vf.load_matrix(m.work, block + LinkForward.flux)
+                spread = flux.trace()
+            loop = first
+            if ti.static(free >= 0):  # noqa: SIM102, the compiler's if and the kernel's
+                if m.integers[link + LinkIndices.joint] == free:
+                    body = ti.static(Composite(mass, moment, inertia, momentum, flux, spread, f_bias, n_bias))
+                    free_entries(m, at, matrix, first, body)
+                    loop = end
+            for k in range(loop, end):
                 axes, motion = rows.dof_work(m, at, k), m.integers[rows.dof_indices(m, k) + DofIndices.motion]
                 z = load(m.work, axes + DofWork.axis)
                 # the wrench that accelerates the composite body by one unit of the dof
@@ -167,15 +219,13 @@ def dynamics_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
                 f_later, n_later, n_turned = f, n, n
                 if ti.static(polarised):
                     angular, linear = load(m.work, axes + DofWork.later_angular), load(m.work, axes + DofWork.later_linear)
-                    momentum = load(m.work, block + LinkForward.momentum)
-                    flux = vf.load_matrix(m.work, block + LinkForward.flux)
-                    f_later, n_later = mass * linear + angular.cross(moment), moment.cross(linear) + inertia @ angular
+                    f_later, n_later = mass * linear, moment.cross(linear)
                     if motion == SLIDE:
                         n_turned = h * momentum.cross(z)
                     else:
-                        whole = flux.trace() * z
-                        f_later = f_later + h * z.cross(momentum)
-                        n_later = n_later + h * (whole - flux @ z)
+                        whole = spread * z
+                        f_later = f_later + angular.cross(moment) + h * z.cross(momentum)
+                        n_later = n_later + inertia @ angular + h * (whole - flux @ z)
                         n_turned = h * (whole - flux.transpose() @ z)
                     if ti.static(screws):  # noqa: SIM102, the compiler's if and the kernel's
                         if motion == SCREW:
@@ -185,17 +235,20 @@ def dynamics_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
                 # the same wrenches, seen by the link's dofs up to this one and by those of its ancestors
                 seen, point = i, p
                 while seen > 0:
-                    origin = load(m.work, rows.link_block(at, seen) + LinkForward.position)
-                    n = n + (point - origin).cross(f)
-                    if ti.static(polarised):
-                        n_later = n_later + (point - origin).cross(f_later)
-                    point = origin
                     row = rows.link_indices(m, seen)
                     for other in range(m.integers[row + LinkIndices.dof], ti.min(rows.end_dof(m, seen), k + 1)):
-                        entries(m, at, k, other, unit)
+                        entries(m, at, matrix, k, other, unit)
                     seen = m.integers[row + LinkIndices.parent]
-                diagonal = at.matrix + k * dofs + k
-                m.tape[diagonal] = m.tape[diagonal] + m.inputs[rows.link_inputs(m, at, i) + LinkInputs.armature]
+                    if seen > 0:
+                        origin = load(m.work, rows.link_block(at, seen) + LinkForward.position)
+                        arm = point - origin
+                        point = origin
+                        n = n + arm.cross(f)
+                        if ti.static(polarised):
+                            n_later = n_later + arm.cross(f_later)
+            for k in range(first, end):
+                diagonal = matrix + k * dofs + k
+                m.work[diagonal] = m.work[diagonal] + m.inputs[rows.link_inputs(m, at, i) + LinkInputs.armature]
             if parent > 0:
                 up = rows.link_block(at, parent)
                 r = p - load(m.work, up + LinkForward.position)
@@ -204,11 +257,10 @@ def dynamics_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
                 m.work[up + LinkForward.mass] = m.work[up + LinkForward.mass] + mass
                 add(m.work, up + LinkForward.moment, moment + mass * r)
                 if ti.static(polarised):
-                    momentum = load(m.work, block + LinkForward.momentum)
                     add(m.work, up + LinkForward.momentum, momentum)
                     for c, d in ti.static(ti.ndrange(3, 3)):
                         entry = ti.static(LinkForward.flux + 3 * c + d)
-                        m.work[up + entry] = m.work[up + entry] + m.work[block + entry] + momentum[c] * r[d]
+                        m.work[up + entry] = m.work[up + entry] + flux[c, d] + momentum[c] * r[d]
                 trace = 2.0 * r.dot(moment) + mass * r.dot(r)
                 for c in ti.static(range(6)):
                     i1, i2 = ti.static(ENTRIES[c])

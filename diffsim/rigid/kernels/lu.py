@@ -9,9 +9,9 @@ from diffsim.compiler import ti
 
 
 def lu_stage(real) -> SimpleNamespace:
-    """``find_rows``, ``row_begin``, ``factorise`` and ``solve``. A matrix is ``count`` rows of
-    ``count``, and ``count`` numbers more: where the rows begin. Without friction its symmetric part is positive definite,
-    and with it pivots vanish only where bodies jam, so there is no pivoting.
+    """``find_rows``, ``row_begin``, ``begin_row``, ``factorise`` and ``solve``. A matrix is ``count`` rows of ``count``, and
+    ``count`` numbers more: where the rows begin. Without friction its symmetric part is positive definite, and with it pivots
+    vanish only where bodies jam, so there is no pivoting.
 
     Trees that do not touch share no entry, and elimination fills no row to the left of its first entry, no column above its
     own: the cost is that of each tree alone. Row i and column i begin together, at the first place where either has an entry.
@@ -31,18 +31,27 @@ def lu_stage(real) -> SimpleNamespace:
         return ti.cast(matrix[at + count * count + i], ti.i32)
 
     @ti.func
-    def factorise(matrix: ti.template(), at, count):
-        """In place: L without its diagonal of ones and U, with reciprocals on the diagonal. Returns -1, or the first row
-        without a positive pivot; pivots that rounding or jammed friction leave none of are a small share of the diagonal
-        instead."""
-        find_rows(matrix, at, count)
+    def begin_row(matrix: ti.template(), at, count, i, begin):
+        """Row i begins there at the latest."""
+        place = at + count * count + i
+        matrix[place] = ti.min(matrix[place], ti.cast(begin, real))
+
+    @ti.func
+    def factorise(source: ti.template(), source_at, excess: ti.template(), matrix: ti.template(), at, count):
+        """Of the source, which may be the matrix itself: L without its diagonal of ones and U, with reciprocals on the
+        diagonal. With ``excess`` the source has above its diagonal by how much the entries exceed their mirror images. Returns
+        -1, or the first row without a positive pivot; pivots that rounding or jammed friction leave none of are a small share
+        of the diagonal instead."""
         wrong = -1
         for i in range(count):
-            begin = row_begin(matrix, at, count, i)
-            diagonal = matrix[at + i * count + i]
+            begin = row_begin(source, source_at, count, i)
+            matrix[at + count * count + i] = ti.cast(begin, real)
+            diagonal = source[source_at + i * count + i]
             pivot = diagonal
             for j in range(begin, i):
-                low, up = matrix[at + i * count + j], matrix[at + j * count + i]
+                low, up = source[source_at + i * count + j], source[source_at + j * count + i]
+                if ti.static(excess):
+                    up = up + low
                 for m in range(ti.max(begin, row_begin(matrix, at, count, j)), j):
                     low = low - matrix[at + i * count + m] * matrix[at + m * count + j]
                     up = up - matrix[at + j * count + m] * matrix[at + m * count + i]
@@ -83,4 +92,4 @@ def lu_stage(real) -> SimpleNamespace:
             for m in range(row_begin(matrix, at, count, i), i):
                 vector[vector_at + m] = vector[vector_at + m] - entry(matrix, at, count, m, i, transposed) * value
 
-    return SimpleNamespace(find_rows=find_rows, row_begin=row_begin, factorise=factorise, solve=solve)
+    return SimpleNamespace(find_rows=find_rows, row_begin=row_begin, begin_row=begin_row, factorise=factorise, solve=solve)

@@ -177,9 +177,10 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
             row_a, row_b = rows.geometry_indices(m, a), rows.geometry_indices(m, b)
             in_a, in_b = rows.geometry_inputs(m, at, a), rows.geometry_inputs(m, at, b)
             scale_a, scale_b = m.inputs[in_a + GeometryInputs.scale], m.inputs[in_b + GeometryInputs.scale]
-            block_a, center_a, rot_a = surfaces.frame(m, at, a)
-            block_b, center_b, rot_b = surfaces.frame(m, at, b)
-            center = rot_b.transpose() @ (center_a - center_b)
+            block_a, center_a, rot_a = surfaces.place(m, at, a)
+            block_b, center_b, rot_b = surfaces.place(m, at, b)
+            own_b = surfaces.own_rotation(m, b)
+            center = own_b.transpose() @ (rot_b.transpose() @ (center_a - center_b))
             arm_a = center_a - load(m.work, block_a + LinkWork.position)
             arm_b = center_a - load(m.work, block_b + LinkWork.position)
             links = ti.static(ContactPair(block_a, block_b, arm_a, arm_b))
@@ -188,39 +189,39 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
             far = pair_margin(m, links, reach, scales, weight)
             if surfaces.ball_distance(m, b, scale_b, center) <= reach + far:
                 mu, e, k = mean_properties(m, in_a, in_b)
-                from_link = scale_a * vf.load_matrix(m.work, block_a + LinkWork.rotation)
-                to_b = rot_b.transpose() @ from_link
+                from_link = scale_a * rot_a
+                frame_b = rot_b @ own_b
+                to_b, is_plane = frame_b.transpose() @ from_link, m.integers[row_b + GeometryIndices.distance] == PLANE
+                to_height = vec3(to_b[2, 0], to_b[2, 1], to_b[2, 2])
                 u_center, omega = relative_motion(m, links, MOTION)
                 view, search, reported_depth = points.ahead(), points.start(), penetration.limit(m, pair)
                 for point in range(m.integers[row_a + GeometryIndices.first_point], points.end_point(m, a, b)):
                     row = points.point_row(m, point)
                     own, plain_radius = points.ball(m, a, row, view, search)
-                    y, radius = center + to_b @ own, scale_a * plain_radius
-                    sdf, g = y[2], vec3(0.0, 0.0, 1.0)
-                    if m.integers[row_b + GeometryIndices.distance] != PLANE:
-                        sdf, g, _hessian = surfaces.distance(m, b, scale_b, y, False)
+                    radius = scale_a * plain_radius
+                    sdf, g = center[2] + to_height.dot(own), vec3(0.0, 0.0, 1.0)
+                    if not is_plane:
+                        sdf, g, _hessian = surfaces.distance(m, b, scale_b, center + to_b @ own, False)
                         g = g / ti.sqrt(g.dot(g))
                     if points.looks(m, row):
-                        view = rot_a.transpose() @ (rot_b @ g)
+                        view = surfaces.own_rotation(m, a).transpose() @ (rot_a.transpose() @ (frame_b @ g))
                         search = points.look(m, row, search, view)
                     phi = sdf - radius
                     if -phi > reported_depth:
                         penetration.note(m, at, pair, -phi)
-                    n = rot_b @ g
-                    r = from_link @ own - radius * n
-                    u = u_center + omega.cross(r)
-                    rate = n.dot(u)
-                    in_reach = phi < far
-                    if in_reach:
-                        in_reach = law.reaches(phi, rate, ti.sqrt(u.dot(u)), weight, scales) and acts(m, pair, phi, rate)
-                    if in_reach:
-                        base, slope, bound = law.resolve(phi, rate, k, e, scales)
-                        vf.store(m.work, contact + PointWork.arm, r)
-                        vf.store(m.work, contact + PointWork.normal, n)
-                        m.work[contact + PointWork.base], m.work[contact + PointWork.slope] = base, slope
-                        m.work[contact + PointWork.bound] = bound
-                        contact += PointWork.SIZE
-                        touching += 1
+                    if phi < far:
+                        n = frame_b @ g
+                        r = from_link @ own - radius * n
+                        u = u_center + omega.cross(r)
+                        rate = n.dot(u)
+                        if law.reaches(phi, rate, ti.sqrt(u.dot(u)), weight, scales) and acts(m, pair, phi, rate):
+                            base, slope, bound = law.resolve(phi, rate, k, e, scales)
+                            vf.store(m.work, contact + PointWork.arm, r)
+                            vf.store(m.work, contact + PointWork.normal, n)
+                            m.work[contact + PointWork.base], m.work[contact + PointWork.slope] = base, slope
+                            m.work[contact + PointWork.bound] = bound
+                            contact += PointWork.SIZE
+                            touching += 1
                 if touching > 0:
                     link_a, link_b = m.integers[row_a + GeometryIndices.link], m.integers[row_b + GeometryIndices.link]
                     u, turn = other_motion(m, links, link_a, link_b)

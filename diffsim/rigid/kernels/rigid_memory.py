@@ -147,6 +147,11 @@ def model_rows() -> SimpleNamespace:
         return link_inputs(m, at, m.integers[dof_indices(m, k) + DofIndices.link]) + LinkInputs.friction_loss
 
     @ti.func
+    def smooth_matrix(m: ti.template(), at: ti.template()):
+        """Where the matrix without contact stands in work."""
+        return at.work + m.integers[Header.smooth_matrix]
+
+    @ti.func
     def row_parts(m: ti.template(), row, loaded: ti.template(), middle: ti.template()):
         """Of a row of the tape: where the coordinates at which forces act (the start's, or with ``middle`` the middle's), v, a,
         the factors, the external wrenches (if ``loaded``) and the events begin."""
@@ -181,6 +186,6 @@ def model_rows() -> SimpleNamespace:
         link_indices=link_indices, link_constants=link_constants, link_inputs=link_inputs, link_block=link_block,
         end_dof=end_dof, dof_indices=dof_indices, dof_work=dof_work, geometry_indices=geometry_indices,
         geometry_constants=geometry_constants, geometry_inputs=geometry_inputs, pair_indices=pair_indices,
-        pair_places=pair_places, dry_friction=dry_friction,
+        pair_places=pair_places, dry_friction=dry_friction, smooth_matrix=smooth_matrix,
         row_parts=row_parts, row_length=row_length, scratch_parts=scratch_parts,
     )  # fmt: skip

@@ -13,6 +13,7 @@ system for the adjoint of a, and all that the equation depends on gets the adjoi
 from types import SimpleNamespace
 
 from diffsim.compiler import ti
+from diffsim.rigid.joints.free_joint import FreeJoint
 from diffsim.rigid.kernels.contact_newton import newton_stage
 from diffsim.rigid.kernels.events import event_stage
 from diffsim.rigid.kernels.joint_dispatch import joint_functions
@@ -34,7 +35,8 @@ def substep_stages(real, kinds, *, tools: bool, stepping, further=()) -> SimpleN
     screws = any(kind.screws for kind in kinds)
     rows, joints = model_rows(), joint_functions(real, kinds)
     kinematics = kinematics_stage(real, kinds, tools=tools, polarised=polarised)
-    dynamics = dynamics_stage(real, screws=screws, polarised=polarised)
+    free = next((number for number, kind in enumerate(kinds) if isinstance(kind, FreeJoint)), -1)
+    dynamics = dynamics_stage(real, screws=screws, polarised=polarised, free=free)
     joint_forces, linear, newton = joint_stage(real), lu_stage(real), newton_stage(real)
     contact = contact_stage(real, event=event, screws=screws, further=further)
     events = event_stage(real, contact, joints) if event else None
