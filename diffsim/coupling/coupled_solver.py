@@ -52,7 +52,7 @@ class CoupledSolver:
         self.soft, self.rigid = soft, rigid
         self._made = partial(
             runtime.compiled, coupled_kernels, runtime.precision(soft.dtype), soft.layout.laws, soft.layout.viscous,
-            rigid.model.further_shapes, rigid.model.joint_kinds,
+            soft.layout.flowing, rigid.model.further_shapes, rigid.model.joint_kinds,
         )  # fmt: skip
         self._buffers = Buffers(soft.layout)
         self._lists = torch.empty(0, dtype=torch.int32)
@@ -134,7 +134,7 @@ class CoupledSolver:
         tape, _rows, _contacts, rigid_status, longest = self._forward(records, q, v, inputs, time_step, None)
         self.rigid.check(rigid_status, time_step)
         self.soft.check(tape.status, time_step, 0)
-        nodes = largest_boxes(tape, len(q), self.soft.layout.substeps)
+        nodes = largest_boxes(tape, len(q), self.soft.layout)
         return unpack(records), q, v, torch.stack([nodes, longest])
 
     def adjoint(

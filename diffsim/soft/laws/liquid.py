@@ -169,19 +169,25 @@ class Liquid(Material):
         viscosity: dynamic viscosity in Pa s (water 1e-3, honey about 10).
         tension: the largest negative pressure that it holds, Pa. One of bulk_modulus / 7 or more is never reached: then it is
             as strong in tension as a solid.
+        relaxation_rate: 1/s. The transfer to the grid and back forgets what the grid does not resolve of the particles'
+            velocities; with this rate particles forget it in time, whatever the length of a substep is, and not in every
+            substep. At a rate far above 1 / dt (1e9) they do in every substep, and a liquid is viscous as of APIC.
     """
 
     density: float = 1e3
     bulk_modulus: float = 2e4
     viscosity: float = 0.0
     tension: float = 0.0
+    relaxation_rate: float = 50.0
 
     SHAPELESS: ClassVar[bool] = True
+    FLOWING: ClassVar[bool] = True
     RANGES: ClassVar[Mapping[str, Range]] = {
         "density": POSITIVE,
         "bulk_modulus": POSITIVE,
         "viscosity": NOT_NEGATIVE,
         "tension": NOT_NEGATIVE,
+        "relaxation_rate": NOT_NEGATIVE,
     }
     TAIT_EXPONENT: ClassVar[float] = 7.0
 
@@ -194,6 +200,10 @@ class Liquid(Material):
         bulk, gamma = values["bulk_modulus"], Liquid.TAIT_EXPONENT
         largest = (1.0 - gamma * values["tension"] / bulk).clamp(min=LEAST_POWER) ** (-1.0 / gamma)
         return bulk, torch.full_like(bulk, gamma), values["viscosity"], largest
+
+    def relaxation(self, values: Mapping[str, Tensor]) -> Tensor:
+        """The relaxation rate."""
+        return values["relaxation_rate"]
 
     @property
     def wave_speed(self) -> float:
