@@ -25,9 +25,6 @@ from diffsim.state import Particles
 # Damping of a contact over its stiffness, in times that a wave takes from a particle's centre to its surface: with one of them
 # the contact swallows waves that meet it (its damping is the impedance density * speed * area).
 DELAY = 1.0
-# Radius of a particle over the spacing. A solid's particles stand in layers, the outer one half a spacing from its face. Those
-# of a liquid do not: with half a spacing it pressed on boxes as if they were wider, by .84 of a spacing at 8 particles a cell.
-SOLID_RADIUS, FLOWING_RADIUS = 0.5, 0.3
 
 
 class Inputs(NamedTuple):
@@ -67,7 +64,7 @@ class CoupledSolver:
             speed, density = body.material.wave_speed, body.material.parameters["density"]
             # the outer half of a particle, of area spacing^2 and length spacing / 2, under a modulus density * speed^2
             stiffness = 2.0 * density * speed**2 * spacing
-            radius = spacing * (FLOWING_RADIUS if body.material.FLOWING else SOLID_RADIUS)
+            radius = spacing * body.material.CONTACT_RADIUS
             shells += Shell.row(stiffness=stiffness, delay=DELAY * 0.5 * spacing / speed, radius=radius)
         self._shells = torch.tensor(shells, dtype=soft.dtype)
 

@@ -39,7 +39,11 @@ class Material(ABC):
 
     SHAPELESS: ClassVar[bool] = False  # pours or crumbles: no surface mesh can follow it
     VISCOUS: ClassVar[bool] = False  # has `viscosities`
-    FLOWING: ClassVar[bool] = False  # its particles keep part of their own velocities: has `relaxation`
+    # its particles keep part of what the grid does not see of their velocities; has the parameter relaxation_rate, 1/s
+    FLOWING: ClassVar[bool] = False
+    # of a particle in contact with what is rigid, over the particles' spacing. A solid's stand in layers, the outer one half a
+    # spacing from its face
+    CONTACT_RADIUS: ClassVar[float] = 0.5
     RANGES: ClassVar[Mapping[str, Range]]
 
     def __post_init__(self) -> None:
@@ -70,11 +74,6 @@ class Material(ABC):
     def viscosities(self, values: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Of a VISCOUS material: shear and bulk viscosity in Pa s, from the named parameters; differentiable."""
         raise NotImplementedError(f"{type(self).__name__} is not viscous")
-
-    def relaxation(self, values: Mapping[str, Tensor]) -> Tensor:
-        """Of a FLOWING material: the rate in 1/s at which a particle's own velocity relaxes to that of the grid, from the named
-        parameters; differentiable. A rate far above 1 / dt leaves nothing of it."""
-        raise NotImplementedError(f"{type(self).__name__} does not flow")
 
     @property
     @abstractmethod

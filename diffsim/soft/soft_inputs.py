@@ -105,7 +105,7 @@ class SoftInputs:
             own = {field: values[f"{body.name}.{field}"].expand(num_envs) for field in body.material.parameters}
             volume = body.shape.volume / len(body.rest_particles)
             shear, bulk = body.material.viscosities(own) if body.material.VISCOUS else (zero, zero)
-            share = (-self._dt * body.material.relaxation(own)).exp() if body.material.FLOWING else zero
+            share = (-self._dt * own["relaxation_rate"]).exp() if body.material.FLOWING else zero
             parameters = body.material.law_parameters(own)
             if len(parameters) > LAW_PARAMETERS:
                 raise InputError(f"{type(body.material).__name__}: a law takes at most {LAW_PARAMETERS} parameters")

@@ -160,7 +160,9 @@ def substep(scene: ds.Scene, parameters, dt, x, v, C, F, a, colliders):
     grid_mass = torch.zeros(size, dtype=x.dtype).index_add(0, index.flatten(), (weight * mass).flatten())
     # what the grid does not see of flowing particles' velocities
     shares = [
-        (-dt * parameters[f"{body.name}.relaxation_rate"]).exp() if isinstance(body.material, ds.Liquid) else x.new_zeros(())
+        (-dt * parameters[f"{body.name}.relaxation_rate"]).exp()
+        if isinstance(body.material, ds.Liquid | ds.Sand)
+        else x.new_zeros(())
         for body in scene.soft_bodies
     ]
     share = torch.stack(shares)[owner]
