@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 
 from diffsim.compiler import compile_time, ti
 from diffsim.rounding import rounded_sums
-from diffsim.soft.kernels.boxes import low, node_count, strides
+from diffsim.soft.kernels.boxes import node_count, strides
 from diffsim.soft.kernels.constitutive import Decomposition, Law, Response, Strain, StrainBars, constitutive_stage
 from diffsim.soft.kernels.tile_memory import tile_memory
+from diffsim.soft.kernels.tile_stencil import tile_stencil
 from diffsim.soft.kernels.tiles import elementary_functions, tile_arrays
 from diffsim.soft.kernels.transfer import Affine, Stencil, particle_grid_transfer
 from diffsim.soft.soft_records import (
@@ -30,7 +31,6 @@ from diffsim.soft.soft_records import (
     WILD_DEFORMATION,
     WILD_VELOCITY,
     BodyInputs,
-    Box,
     Component,
     Constants,
     Frame,
@@ -71,6 +71,9 @@ def particle_stages(
     body_inputs, law_inputs = memory.body_inputs, memory.law_inputs
     law = constitutive_stage(real, tile, elementary_functions(real), laws, viscous)
     sums = rounded_sums(real)
+    places = tile_stencil(real, width)
+    stencil, left_grid, locate, enclose = places.stencil, places.left_grid, places.locate, places.enclose
+    weigh, weigh_slopes = places.weigh, places.weigh_slopes
     transfer = particle_grid_transfer(real, shared_grid=shared_grid)
     vec4 = ti.types.vector(4, real)
     # the body's inputs that have adjoints
@@ -85,68 +88,6 @@ def particle_stages(
         """The threshold at which the sums of this substep are rounded up."""
         steps_before = soft.status[step.environment * Status.SIZE + Status.time_step]
         return sums.threshold(steps_before * soft.sizes[Sizes.substeps] + step.substep)
-
-    @ti.func
-    def stencil(x: ti.template(), constants: ti.template(), sizes: ti.template(), f: ti.template(), base: ti.template()):
-        """Lowest node of each particle's stencil, and the position relative to it in cells (in [0.5, 1.5)). Returns how many
-        particles are not on the grid; their base is held on it."""
-        outside = 0
-        inv_dx = 1.0 / constants[Constants.dx]
-        for d in ti.static(range(3)):
-            origin = constants[Constants.origin + d]
-            last = sizes[Sizes.counts + d] - 3
-            for t in range(width):
-                scaled = (x[d][t] - origin) * inv_dx
-                cell = ti.cast(ti.max(ti.min(scaled, 1e6), 0.5) - 0.5, ti.i32)
-                held = ti.max(ti.min(cell, last), 0)
-                base[d][t] = held
-                offset = scaled - ti.cast(held, real)
-                f[d][t] = offset
-                outside += ti.select((offset > 0.25) & (offset < 1.75), 0, 1)
-        return outside
-
-    @ti.func
-    def left_grid(f: ti.template(), t):
-        """Whether a particle is not on the grid, given its position in its stencil; true also of what is not finite."""
-        highest, lowest = ti.max(f[0][t], ti.max(f[1][t], f[2][t])), ti.min(f[0][t], ti.min(f[1][t], f[2][t]))
-        return not (highest < 1.75 and lowest > 0.25)
-
-    @ti.func
-    def weigh(f: ti.template(), w: ti.template()):
-        """Quadratic B-splines at the three nodes of each axis."""
-        for d in ti.static(range(3)):
-            for t in range(width):
-                w[3 * d][t] = 0.5 * (1.5 - f[d][t]) * (1.5 - f[d][t])
-                w[3 * d + 1][t] = 0.75 - (f[d][t] - 1.0) * (f[d][t] - 1.0)
-                w[3 * d + 2][t] = 0.5 * (f[d][t] - 0.5) * (f[d][t] - 0.5)
-
-    @ti.func
-    def weigh_slopes(f: ti.template(), w: ti.template(), r: ti.template()):
-        """Derivatives of the weights by f, over the weights."""
-        for d in ti.static(range(3)):
-            for t in range(width):
-                r[3 * d][t] = (f[d][t] - 1.5) / ti.max(w[3 * d][t], 1e-30)
-                r[3 * d + 1][t] = (2.0 - 2.0 * f[d][t]) / w[3 * d + 1][t]
-                r[3 * d + 2][t] = (f[d][t] - 0.5) / ti.max(w[3 * d + 2][t], 1e-30)
-
-    @ti.func
-    def locate(base: ti.template(), boxes: ti.template(), box, row: ti.template()):
-        """Index of each stencil's first node in the box."""
-        stride_x, stride_y = strides(boxes, box)
-        low0, low1, low2 = low(boxes, box, 0), low(boxes, box, 1), low(boxes, box, 2)
-        for t in range(width):
-            row[0][t] = (base[0][t] - low0) * stride_x + (base[1][t] - low1) * stride_y + (base[2][t] - low2)
-
-    @ti.func
-    def enclose(base: ti.template(), boxes: ti.template(), box):
-        """Widen a box to hold the tile's stencils."""
-        for d in ti.static(range(3)):
-            lowest, highest = boxes[box + Box.low + d], boxes[box + Box.high + d]
-            for t in range(width):
-                lowest = ti.min(lowest, base[d][t])
-                highest = ti.max(highest, base[d][t] + 3)
-            boxes[box + Box.low + d] = lowest
-            boxes[box + Box.high + d] = highest
 
     @ti.func
     def measure(soft: ti.template(), tile_index, environment, place, box):
