@@ -45,17 +45,20 @@ def plate() -> Results:
 
 EDGE, CELL = 0.12, 0.024  # 5 cells across
 TANK, DEPTH, BULK = 0.264, 0.192, 1e5  # 11 x 11 x 8 cells
+PARTICLES = 8 * 11 * 11 * 8
 SHARES = (0.3, 0.5, 0.8)
 
 
 def tank(bottom: float, *, num_envs: int, dt: float) -> ds.Simulator:
-    """Water, and a box whose lower face is at ``bottom``, above or in it."""
+    """Water, and a box whose lower face is at ``bottom``, above or in it. Neither the box nor the ground has dry friction: it
+    would hold a layer of water of height mu w under a box of half width w."""
     water = ds.SoftBody(
         "water", ds.Box((0.5 * TANK, 0.5 * TANK, 0.5 * DEPTH)), (0.5 * TANK, 0.5 * TANK, 0.5 * DEPTH),
-        material=ds.Liquid(1e3, BULK), particles=3200,
+        material=ds.Liquid(1e3, BULK), particles=PARTICLES,
     )  # fmt: skip
-    box = ds.RigidBody("box", ds.Box((0.5 * EDGE,) * 3), (0.5 * TANK, 0.5 * TANK, bottom + 0.5 * EDGE), mass=1.0)
-    scene = ds.Scene((water,), rigid_bodies=(box,), upper=(TANK, TANK, 0.48), grid_spacing=CELL)
+    box = ds.RigidBody("box", ds.Box((0.5 * EDGE,) * 3), (0.5 * TANK, 0.5 * TANK, bottom + 0.5 * EDGE), mass=1.0, friction=0.0)
+    ground = ds.Ground(friction=0.0)
+    scene = ds.Scene((water,), rigid_bodies=(box,), ground=ground, upper=(TANK, TANK, 0.48), grid_spacing=CELL)
     return simulator(scene, num_envs=num_envs, dt=dt)
 
 

@@ -82,4 +82,4 @@ class Shell(Record):
 
     stiffness = field(1, "N/m", "of a particle's contact")
     delay = field(1, "s", "damping over stiffness")
-    radius = field(1, "m", "half the particles' spacing")
+    radius = field(1, "m", "the material's CONTACT_RADIUS times the particles' spacing")

@@ -52,7 +52,7 @@ class CoupledSolver:
         self.soft, self.rigid = soft, rigid
         self._made = partial(
             runtime.compiled, coupled_kernels, runtime.precision(soft.dtype), soft.layout.laws, soft.layout.viscous,
-            rigid.model.further_shapes, rigid.model.joint_kinds,
+            soft.layout.flowing, rigid.model.further_shapes, rigid.model.joint_kinds,
         )  # fmt: skip
         self._buffers = Buffers(soft.layout)
         self._lists = torch.empty(0, dtype=torch.int32)
@@ -64,7 +64,8 @@ class CoupledSolver:
             speed, density = body.material.wave_speed, body.material.parameters["density"]
             # the outer half of a particle, of area spacing^2 and length spacing / 2, under a modulus density * speed^2
             stiffness = 2.0 * density * speed**2 * spacing
-            shells += Shell.row(stiffness=stiffness, delay=DELAY * 0.5 * spacing / speed, radius=0.5 * spacing)
+            radius = spacing * body.material.CONTACT_RADIUS
+            shells += Shell.row(stiffness=stiffness, delay=DELAY * 0.5 * spacing / speed, radius=radius)
         self._shells = torch.tensor(shells, dtype=soft.dtype)
 
     @property
@@ -134,7 +135,7 @@ class CoupledSolver:
         tape, _rows, _contacts, rigid_status, longest = self._forward(records, q, v, inputs, time_step, None)
         self.rigid.check(rigid_status, time_step)
         self.soft.check(tape.status, time_step, 0)
-        nodes = largest_boxes(tape, len(q), self.soft.layout.substeps)
+        nodes = largest_boxes(tape, len(q), self.soft.layout)
         return unpack(records), q, v, torch.stack([nodes, longest])
 
     def adjoint(

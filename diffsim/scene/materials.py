@@ -39,6 +39,11 @@ class Material(ABC):
 
     SHAPELESS: ClassVar[bool] = False  # pours or crumbles: no surface mesh can follow it
     VISCOUS: ClassVar[bool] = False  # has `viscosities`
+    # its particles keep part of what the grid does not see of their velocities; has the parameter relaxation_rate, 1/s
+    FLOWING: ClassVar[bool] = False
+    # of a particle in contact with what is rigid, over the particles' spacing. A solid's stand in layers, the outer one half a
+    # spacing from its face
+    CONTACT_RADIUS: ClassVar[float] = 0.5
     RANGES: ClassVar[Mapping[str, Range]]
 
     def __post_init__(self) -> None:

@@ -14,19 +14,20 @@ from diffsim import runtime
 from diffsim.compiler import kernel_options
 from diffsim.gradients.recompute import chunk_size
 from diffsim.soft.kernels.teams import Teams
-from diffsim.soft.soft_records import LANE_WIDTH, SHARED_WIDTH, Box, Component, Frame, Status
+from diffsim.soft.soft_records import LANE_WIDTH, SHARED_WIDTH, Box, Component, Frame, Status, grid_layers
 
 
 @dataclass(frozen=True)
 class Layout:
     """What a schedule knows of its scene: the laws that its kernels compile (`diffsim.soft.laws.laws_of`), whether some
-    material is VISCOUS, sizes of a control step and of the grid (counts along the axes), and the kernels' ``constants`` and
-    ``sizes`` (`soft_records.py`)."""
+    material is VISCOUS or FLOWING, sizes of a control step and of the grid (counts along the axes), and the kernels'
+    ``constants`` and ``sizes`` (`soft_records.py`)."""
 
     dtype: torch.dtype
     device: str
     laws: tuple[Callable[..., Any], ...]
     viscous: bool
+    flowing: bool
     substeps: int
     counts: tuple[int, int, int]
     tile_count: int
@@ -36,7 +37,8 @@ class Layout:
 
     @property
     def nodes(self) -> int:
-        return math.prod(self.counts)
+        """Of the grid, in all its layers."""
+        return math.prod(self.counts) * grid_layers(self.flowing)
 
 
 @dataclass(frozen=True)
@@ -125,10 +127,11 @@ def lane_tape(
     )
 
 
-def largest_boxes(tape: Tape, num_envs: int, substeps: int) -> Tensor:
-    """Nodes of each environment's largest box (B,)."""
+def largest_boxes(tape: Tape, num_envs: int, layout: Layout) -> Tensor:
+    """Nodes of each environment's largest box (B,), in all its layers."""
+    substeps = layout.substeps
     boxes = tape.boxes[: num_envs * (substeps + 1) * Box.SIZE].view(num_envs, substeps + 1, 2, 3)[:, :substeps]
-    return (boxes[:, :, 1] - boxes[:, :, 0]).to(torch.int64).prod(dim=-1).amax(dim=1)
+    return (boxes[:, :, 1] - boxes[:, :, 0]).to(torch.int64).prod(dim=-1).amax(dim=1) * grid_layers(layout.flowing)
 
 
 class LaneSchedule:
@@ -140,7 +143,9 @@ class LaneSchedule:
         from diffsim.soft.kernels.soft_lanes import lane_kernels
 
         self._layout = layout
-        self._kernels = runtime.compiled(lane_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous)
+        self._kernels = runtime.compiled(
+            lane_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous, layout.flowing
+        )
         self._teams = Teams(runtime.num_threads(), runtime.started_threads())
         self._buffers = Buffers(layout)
 
@@ -184,7 +189,7 @@ class LaneSchedule:
             )  # fmt: skip
 
     def box_nodes(self, tape: Tape, num_envs: int) -> Tensor:
-        return largest_boxes(tape, num_envs, self._layout.substeps)
+        return largest_boxes(tape, num_envs, self._layout)
 
 
 class SharedSchedule:
@@ -196,7 +201,9 @@ class SharedSchedule:
         from diffsim.soft.kernels.shared_grid import shared_kernels
 
         self._layout = layout
-        self._kernels = runtime.compiled(shared_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous)
+        self._kernels = runtime.compiled(
+            shared_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous, layout.flowing
+        )
         self._buffers = Buffers(layout)
         self._boxes = torch.tensor([0, 0, 0, *layout.counts], dtype=torch.int32, device=layout.device)
 

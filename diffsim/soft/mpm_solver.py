@@ -107,6 +107,7 @@ class MPMSolver:
             device=device,
             laws=laws,
             viscous=any(material.VISCOUS for material in materials),
+            flowing=any(material.FLOWING for material in materials),
             substeps=substeps,
             counts=tuple(counts.tolist()),
             tile_count=len(tiles),

@@ -32,7 +32,7 @@ class SoftDynamics:
     def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str):
         self.scene = scene
         self.dt = dt
-        self.physics = SoftInputs(scene, substeps=substeps, dtype=dtype, device=device)
+        self.physics = SoftInputs(scene, dt=dt, substeps=substeps, dtype=dtype, device=device)
         self.solver = MPMSolver(scene, dt=dt, substeps=substeps, dtype=dtype, device=device)
         self.rest = np.concatenate([body.rest_particles for body in scene.soft_bodies])
         ends = np.cumsum([len(body.rest_particles) for body in scene.soft_bodies])

@@ -31,8 +31,8 @@ class SoftInputs:
         defaults: the parameters' values in the scene, by name.
     """
 
-    def __init__(self, scene: Scene, *, substeps: int, dtype: torch.dtype, device: str):
-        self._scene = scene
+    def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str):
+        self._scene, self._dt = scene, dt
         self._colliders = (*scene.tools, *scene.grid_obstacles)
         self.layout = InputLayout.of(len(scene.soft_bodies), len(self._colliders), substeps)
         self._like: dict[str, Any] = {"dtype": dtype, "device": device}
@@ -105,6 +105,7 @@ class SoftInputs:
             own = {field: values[f"{body.name}.{field}"].expand(num_envs) for field in body.material.parameters}
             volume = body.shape.volume / len(body.rest_particles)
             shear, bulk = body.material.viscosities(own) if body.material.VISCOUS else (zero, zero)
+            share = (-self._dt * own["relaxation_rate"]).exp() if body.material.FLOWING else zero
             parameters = body.material.law_parameters(own)
             if len(parameters) > LAW_PARAMETERS:
                 raise InputError(f"{type(body.material).__name__}: a law takes at most {LAW_PARAMETERS} parameters")
@@ -115,6 +116,7 @@ class SoftInputs:
                 parameters=parameters,
                 shear_viscosity=(shear,),
                 bulk_viscosity=(bulk,),
+                velocity_share=(share,),
             )
         columns += [values[f"{thing.name}.friction"].expand(num_envs) for thing in self._colliders]
         return torch.stack(columns, dim=-1)

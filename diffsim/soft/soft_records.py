@@ -5,7 +5,7 @@ tape        within a control step: a row holds the tiles of all particles, a til
             particle: component c of tile n in row r is tape[(r * tiles + n) * Component.SIZE + c]
 frames      a `Frame` of such vectors for each tile
 boxes       a `Box` per substep: the nodes that the particles touch
-grid        nodes of a box, in its own row-major order, from an offset on
+grid        nodes of a box, in its own row-major order, from an offset on, in `grid_layers` layers
 inputs      what drives a control step, a row for each environment: `WorldInputs`; `BodyInputs` of each body; each collider's
             friction; `ColliderTwist` of each collider; `ColliderPose` of each collider for each substep. Where the parts begin
             says `InputLayout`
@@ -74,6 +74,11 @@ class Box(Record):
     high = field(3, "cells", "high corner, exclusive")
 
 
+def grid_layers(flowing: bool) -> int:
+    """Layers of nodes in a box: momentum and mass of all bodies, and, where bodies flow, of those before any force."""
+    return 2 if flowing else 1
+
+
 class Constants(Record):
     """Reals that a scene fixes."""
 
@@ -134,6 +139,7 @@ class BodyInputs(Record):
     parameters = field(LAW_PARAMETERS, "the law's", "its parameters, then zeros")
     shear_viscosity = field(1, "Pa s", "of the viscous Kirchhoff stress")
     bulk_viscosity = field(1, "Pa s", "of the viscous Kirchhoff stress")
+    velocity_share = field(1, "1", "of what the grid does not see of a particle's velocity, what a substep leaves")
 
 
 class ColliderTwist(Record):

@@ -158,6 +158,20 @@ def substep(scene: ds.Scene, parameters, dt, x, v, C, F, a, colliders):
     size = counts[0] * counts[1] * counts[2]
     grid_momentum = torch.zeros(size, 3, dtype=x.dtype).index_add(0, index.flatten(), momentum.reshape(-1, 3))
     grid_mass = torch.zeros(size, dtype=x.dtype).index_add(0, index.flatten(), (weight * mass).flatten())
+    # what the grid does not see of flowing particles' velocities
+    shares = [
+        (-dt * parameters[f"{body.name}.relaxation_rate"]).exp()
+        if isinstance(body.material, ds.Liquid | ds.Sand)
+        else x.new_zeros(())
+        for body in scene.soft_bodies
+    ]
+    share = torch.stack(shares)[owner]
+    flowing = weight * share * mass
+    prior = flowing[..., None] * (v + torch.einsum("pij,opj->opi", C, reach))
+    prior = torch.zeros(size, 3, dtype=x.dtype).index_add(0, index.flatten(), prior.reshape(-1, 3))
+    prior_mass = torch.zeros(size, dtype=x.dtype).index_add(0, index.flatten(), flowing.flatten())
+    prior = prior / torch.where(prior_mass > 0, prior_mass, torch.ones_like(prior_mass))[:, None]
+    kept = share[:, None] * (v - (weight[..., None] * prior[index]).sum(0))
 
     used = grid_mass > 0
     velocity = grid_momentum[used] / grid_mass[used, None] + dt * parameters["gravity"]
@@ -181,4 +195,4 @@ def substep(scene: ds.Scene, parameters, dt, x, v, C, F, a, colliders):
     node_velocity = weight[..., None] * grid_velocity[index]
     v = node_velocity.sum(0)
     C = 4 / dx**2 * torch.einsum("opi,opj->pij", node_velocity, reach)
-    return x + dt * v, v, C, F, a
+    return x + dt * v, v + kept, C, F, a

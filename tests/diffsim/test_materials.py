@@ -573,7 +573,8 @@ def test_a_block_of_liquid_that_expands_flies_apart_at_its_speed(tension, flies)
         assert energy == pytest.approx(1.0, abs=0.05)
         assert float(end.internal_variable.mean()) == pytest.approx(3.0 * math.log(1.25), rel=0.1)
     else:
-        assert energy < 0.01
+        assert energy < 0.05
+        assert float(end.internal_variable.max()) == 0.0
 
 
 def test_dam_break_front_runs_as_in_the_experiment():

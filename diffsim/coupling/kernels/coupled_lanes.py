@@ -21,7 +21,7 @@ from diffsim.soft.kernels.grid_update import grid_stage
 from diffsim.soft.kernels.particles import particle_stages
 from diffsim.soft.kernels.soft_lanes import BLOCK
 from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
-from diffsim.soft.soft_records import LANE_WIDTH, OUTGROWN, Box, Component, Frame, Sizes, Status
+from diffsim.soft.soft_records import LANE_WIDTH, OUTGROWN, Box, Component, Frame, Sizes, Status, grid_layers
 
 
 @compile_time
@@ -39,15 +39,18 @@ def coupled_kernels(
     precision: str,
     laws: tuple[Callable[..., Any], ...],
     viscous: bool,
+    flowing: bool,
     further: tuple[Any, ...],
     joint_kinds: tuple[Any, ...],
     stepping: TimeStepping,
 ) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint``; precision, laws and ``viscous`` as of `soft_lanes.lane_kernels`; for the shapes
-    of every scene and the classes ``further`` (`diffsim.scene.shapes.distance_kinds`), and those kinds of joints."""
+    """The kernels ``forward`` and ``adjoint``; precision, laws, ``viscous`` and ``flowing`` as of `soft_lanes.lane_kernels`;
+    for the shapes of every scene and the classes ``further`` (`diffsim.scene.shapes.distance_kinds`), and those kinds of
+    joints."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    particles = particle_stages(real, laws, viscous, width=LANE_WIDTH, shared_grid=False)
-    nodes = grid_stage(real, shared_grid=False)
+    particles = particle_stages(real, laws, viscous, flowing, width=LANE_WIDTH, shared_grid=False)
+    nodes = grid_stage(real, flowing, shared_grid=False)
+    layers = grid_layers(flowing)
     rigid, rows = substep_stages(real, joint_kinds, tools=True, stepping=stepping, further=further), model_rows()
     contacts = particle_contact(real, particles, further)
     sweeps = contact_sweeps(real, contacts)
@@ -76,7 +79,7 @@ def coupled_kernels(
         rigid.begin(m, bodies_at)
         for n in range(Wrench.SIZE * m.integers[Header.links]):
             m.tape[bodies_at.wrenches + n] = 0.0
-        nodes.clear(soft.grid, step.grid, 0, node_count(soft.boxes, step.box))
+        nodes.clear(soft.grid, step.grid, 0, layers * node_count(soft.boxes, step.box))
         for n in range(at.tiles):
             now, new, frame, _bar = tile_place(at, n)
             particles.to_grid(soft, TilePlace(n, now, new, frame), step)
@@ -99,7 +102,7 @@ def coupled_kernels(
     ):  # fmt: skip
         """Reverse of ``advance`` over what it kept; the grid's velocities are found again first."""
         rigid.finish_adjoint(m, bodies_at, True)
-        lines, size = row_count(soft.boxes, step.box), node_count(soft.boxes, step.box)
+        lines, size = row_count(soft.boxes, step.box), layers * node_count(soft.boxes, step.box)
         nodes.update(soft, step, 0, lines)
         listed = 0
         for n in range(at.tiles):
@@ -177,12 +180,12 @@ def coupled_kernels(
                         notes = ti.static(
                             ContactNotes(lists, list_at, impulses, impulses_at, contact_work, contact_work_at, crowds, shells)
                         )
-                        if node_count(boxes, box) > capacity:
+                        if layers * node_count(boxes, box) > capacity:
                             particles.report(status, e, s, 0, OUTGROWN)
                         if (
                             status[e * Status.SIZE + Status.failure] == 0
                             and rigid_status[e * RigidStatus.SIZE + RigidStatus.kind] == 0
-                            and node_count(boxes, box) <= capacity
+                            and layers * node_count(boxes, box) <= capacity
                         ):
                             advance(soft, step, at, m, bodies_at, notes)
                             longest[e] = ti.max(longest[e], lists[list_at + ListHeader.count])

@@ -1,4 +1,7 @@
-"""The grid's stage: momentum to velocity, gravity, contact; forward beside adjoint."""
+"""The grid's stage: momentum to velocity, gravity, contact; forward beside adjoint.
+
+Behind the nodes of a box lie, in scenes with flowing bodies, as many again: those bodies' momentum before any force.
+"""
 
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
@@ -7,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from diffsim.compiler import compile_time, ti
-from diffsim.soft.kernels.boxes import low, side
+from diffsim.soft.kernels.boxes import low, node_count, side
 from diffsim.soft.kernels.grid_contact import Bounds, Collider, grid_contact
 from diffsim.soft.soft_records import ColliderPose, ColliderShape, ColliderTwist, Constants, Sizes, WorldInputs
 
@@ -22,8 +25,9 @@ class Row(NamedTuple):
     poses: Any
 
 
-def grid_stage(real: Any, *, shared_grid: bool) -> SimpleNamespace:
-    """``update``, ``update_adjoint`` and ``reduce`` over rows [begin, end) of a box; a row is a line of nodes along z."""
+def grid_stage(real: Any, flowing: bool, *, shared_grid: bool) -> SimpleNamespace:
+    """``update``, ``update_adjoint`` and ``reduce`` over rows [begin, end) of a box; a row is a line of nodes along z.
+    ``flowing``: some body of the scene is (`diffsim.scene.materials.Material`)."""
     contact = grid_contact(real)
     vec3 = ti.types.vector(3, real)
     vec4 = ti.types.vector(4, real)
@@ -101,6 +105,7 @@ def grid_stage(real: Any, *, shared_grid: bool) -> SimpleNamespace:
         kick = soft.constants[Constants.dt] * load3(soft.inputs, world + WorldInputs.gravity)
         lower, upper = load3(soft.constants, Constants.lower), load3(soft.constants, Constants.upper)
         ground, ground_friction = soft.constants[Constants.ground], soft.inputs[world + WorldInputs.ground_friction]
+        behind = node_count(soft.boxes, step.box)
         for row in range(begin, end):
             i = row // n1
             j = row - i * n1
@@ -116,6 +121,12 @@ def grid_stage(real: Any, *, shared_grid: bool) -> SimpleNamespace:
                         v = collide(v, x, soft, inputs_row, m)
                     v = contact.bound(v, x, Bounds(ground, ground_friction, lower, upper))
                 soft.velocity[step.velocity + index] = vec4(v[0], v[1], v[2], inverse)
+                if ti.static(flowing):
+                    prior = soft.grid[step.grid + behind + index]
+                    own = ti.cast(0.0, real)
+                    if prior[3] > 0.0:
+                        own = 1.0 / prior[3]
+                    soft.velocity[step.velocity + behind + index] = vec4(prior[0] * own, prior[1] * own, prior[2] * own, own)
 
     @ti.func
     def collide_adjoint(
@@ -157,6 +168,7 @@ def grid_stage(real: Any, *, shared_grid: bool) -> SimpleNamespace:
         ground, ground_friction = soft.constants[Constants.ground], soft.inputs[world + WorldInputs.ground_friction]
         gravity_bar0, gravity_bar1, gravity_bar2 = ti.cast(0.0, real), ti.cast(0.0, real), ti.cast(0.0, real)
         ground_bar = ti.cast(0.0, real)
+        behind = node_count(soft.boxes, step.box)
         for row in range(begin, end):
             i = row // n1
             j = row - i * n1
@@ -190,6 +202,13 @@ def grid_stage(real: Any, *, shared_grid: bool) -> SimpleNamespace:
                     bars.grid[step.grid_bar + index] = vec4(
                         momentum_bar[0], momentum_bar[1], momentum_bar[2], bar[3] - mass_bar
                     )
+                    if ti.static(flowing):
+                        prior = soft.grid[step.grid + behind + index]
+                        if prior[3] > 0.0:
+                            own = 1.0 / prior[3]
+                            own_bar = own * bars.grid[step.grid_bar + behind + index]
+                            weight_bar = own * (own_bar[0] * prior[0] + own_bar[1] * prior[1] + own_bar[2] * prior[2])
+                            bars.grid[step.grid_bar + behind + index] = vec4(own_bar[0], own_bar[1], own_bar[2], -weight_bar)
         gravity_bar = vec3(gravity_bar0, gravity_bar1, gravity_bar2)
         for d in ti.static(range(3)):
             accumulate(bars.inputs, world_bar + WorldInputs.gravity + d, gravity_bar[d])

@@ -1,6 +1,13 @@
 """The stages that a tile of particles goes through: to the grid, back from the grid; forward beside adjoint.
 
 Each loads its particles from memory, computes on the tile in vectorised loops, and accesses the grid particle by particle.
+
+Particles of flowing bodies keep part of what the grid does not see of their velocities (FLIP: Brackbill and Ruppel 1986;
+blended: Zhu and Bridson 2005):
+    v_new = gathered v + share (v_old - gathered prior)
+where the prior field is that of the flowing bodies before any force, in a second layer of nodes. A particle has the weight
+share * mass in it, so that what all particles keep has no momentum, whatever their shares are. Positions follow the gathered
+velocities.
 """
 
 # mypy: ignore-errors
@@ -8,13 +15,14 @@ Each loads its particles from memory, computes on the tile in vectorised loops, 
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
-from diffsim.compiler import ti
+from diffsim.compiler import compile_time, ti
 from diffsim.rounding import rounded_sums
-from diffsim.soft.kernels.boxes import low, strides
+from diffsim.soft.kernels.boxes import node_count, strides
 from diffsim.soft.kernels.constitutive import Decomposition, Law, Response, Strain, StrainBars, constitutive_stage
 from diffsim.soft.kernels.tile_memory import tile_memory
+from diffsim.soft.kernels.tile_stencil import tile_stencil
 from diffsim.soft.kernels.tiles import elementary_functions, tile_arrays
 from diffsim.soft.kernels.transfer import Affine, Stencil, particle_grid_transfer
 from diffsim.soft.soft_records import (
@@ -23,7 +31,6 @@ from diffsim.soft.soft_records import (
     WILD_DEFORMATION,
     WILD_VELOCITY,
     BodyInputs,
-    Box,
     Component,
     Constants,
     Frame,
@@ -34,11 +41,29 @@ from diffsim.soft.soft_records import (
 WILD_SQUARED = WILD * WILD
 
 
+@compile_time
+class Scattered(NamedTuple):
+    """What particles bring to their nodes: tile arrays A dx (9) and the momentum of the first node (3); the mass of each."""
+
+    A: Any
+    corner: Any
+    mass: Any
+
+
+@compile_time
+class ScatteredBars(NamedTuple):
+    """Of the nodes' adjoints the weighted sums (4), the first moments (9), and the slopes by the position in cells (3)."""
+
+    total: Any
+    moment: Any
+    slope: Any
+
+
 def particle_stages(
-    real: Any, laws: tuple[Callable[..., Any], ...], viscous: bool, *, width: int, shared_grid: bool
+    real: Any, laws: tuple[Callable[..., Any], ...], viscous: bool, flowing: bool, *, width: int, shared_grid: bool
 ) -> SimpleNamespace:
     """The stages' device functions for scalar type ``real`` and tiles of ``width`` particles; laws and ``viscous`` as of
-    `constitutive_stage`."""
+    `constitutive_stage`; ``flowing``: some body keeps a share of its particles' own velocities."""
     single = real == ti.f32
     tile = tile_arrays(real, width)
     memory = tile_memory(real, tile)
@@ -46,80 +71,23 @@ def particle_stages(
     body_inputs, law_inputs = memory.body_inputs, memory.law_inputs
     law = constitutive_stage(real, tile, elementary_functions(real), laws, viscous)
     sums = rounded_sums(real)
+    places = tile_stencil(real, width)
+    stencil, left_grid, locate, enclose = places.stencil, places.left_grid, places.locate, places.enclose
+    weigh, weigh_slopes = places.weigh, places.weigh_slopes
     transfer = particle_grid_transfer(real, shared_grid=shared_grid)
     vec4 = ti.types.vector(4, real)
     # the body's inputs that have adjoints
     with_adjoint = [BodyInputs.mass, *BodyInputs.columns("parameters")]
     if viscous:
         with_adjoint += [BodyInputs.shear_viscosity, BodyInputs.bulk_viscosity]
+    if flowing:
+        with_adjoint += [BodyInputs.velocity_share]
 
     @ti.func
     def substep_threshold(soft: ti.template(), step: ti.template()):
         """The threshold at which the sums of this substep are rounded up."""
         steps_before = soft.status[step.environment * Status.SIZE + Status.time_step]
         return sums.threshold(steps_before * soft.sizes[Sizes.substeps] + step.substep)
-
-    @ti.func
-    def stencil(x: ti.template(), constants: ti.template(), sizes: ti.template(), f: ti.template(), base: ti.template()):
-        """Lowest node of each particle's stencil, and the position relative to it in cells (in [0.5, 1.5)). Returns how many
-        particles are not on the grid; their base is held on it."""
-        outside = 0
-        inv_dx = 1.0 / constants[Constants.dx]
-        for d in ti.static(range(3)):
-            origin = constants[Constants.origin + d]
-            last = sizes[Sizes.counts + d] - 3
-            for t in range(width):
-                scaled = (x[d][t] - origin) * inv_dx
-                cell = ti.cast(ti.max(ti.min(scaled, 1e6), 0.5) - 0.5, ti.i32)
-                held = ti.max(ti.min(cell, last), 0)
-                base[d][t] = held
-                offset = scaled - ti.cast(held, real)
-                f[d][t] = offset
-                outside += ti.select((offset > 0.25) & (offset < 1.75), 0, 1)
-        return outside
-
-    @ti.func
-    def left_grid(f: ti.template(), t):
-        """Whether a particle is not on the grid, given its position in its stencil; true also of what is not finite."""
-        highest, lowest = ti.max(f[0][t], ti.max(f[1][t], f[2][t])), ti.min(f[0][t], ti.min(f[1][t], f[2][t]))
-        return not (highest < 1.75 and lowest > 0.25)
-
-    @ti.func
-    def weigh(f: ti.template(), w: ti.template()):
-        """Quadratic B-splines at the three nodes of each axis."""
-        for d in ti.static(range(3)):
-            for t in range(width):
-                w[3 * d][t] = 0.5 * (1.5 - f[d][t]) * (1.5 - f[d][t])
-                w[3 * d + 1][t] = 0.75 - (f[d][t] - 1.0) * (f[d][t] - 1.0)
-                w[3 * d + 2][t] = 0.5 * (f[d][t] - 0.5) * (f[d][t] - 0.5)
-
-    @ti.func
-    def weigh_slopes(f: ti.template(), w: ti.template(), r: ti.template()):
-        """Derivatives of the weights by f, over the weights."""
-        for d in ti.static(range(3)):
-            for t in range(width):
-                r[3 * d][t] = (f[d][t] - 1.5) / ti.max(w[3 * d][t], 1e-30)
-                r[3 * d + 1][t] = (2.0 - 2.0 * f[d][t]) / w[3 * d + 1][t]
-                r[3 * d + 2][t] = (f[d][t] - 0.5) / ti.max(w[3 * d + 2][t], 1e-30)
-
-    @ti.func
-    def locate(base: ti.template(), boxes: ti.template(), box, row: ti.template()):
-        """Index of each stencil's first node in the box."""
-        stride_x, stride_y = strides(boxes, box)
-        low0, low1, low2 = low(boxes, box, 0), low(boxes, box, 1), low(boxes, box, 2)
-        for t in range(width):
-            row[0][t] = (base[0][t] - low0) * stride_x + (base[1][t] - low1) * stride_y + (base[2][t] - low2)
-
-    @ti.func
-    def enclose(base: ti.template(), boxes: ti.template(), box):
-        """Widen a box to hold the tile's stencils."""
-        for d in ti.static(range(3)):
-            lowest, highest = boxes[box + Box.low + d], boxes[box + Box.high + d]
-            for t in range(width):
-                lowest = ti.min(lowest, base[d][t])
-                highest = ti.max(highest, base[d][t] + 3)
-            boxes[box + Box.low + d] = lowest
-            boxes[box + Box.high + d] = highest
 
     @ti.func
     def measure(soft: ti.template(), tile_index, environment, place, box):
@@ -220,13 +188,40 @@ def particle_stages(
             value, along_x = vec4(corner[0][t], corner[1][t], corner[2][t], m), vec4(A[0][t], A[3][t], A[6][t], 0.0)
             along_y, along_z = vec4(A[1][t], A[4][t], A[7][t], 0.0), vec4(A[2][t], A[5][t], A[8][t], 0.0)
             transfer.scatter(soft.grid, node, Stencil(stride_x, stride_y, w, None, t), Affine(value, along_x, along_y, along_z))
+        if ti.static(flowing):
+            weight = m * inputs[own + BodyInputs.velocity_share]
+            if weight > 0.0:
+                affine_momentum(weight, 0.0, f, Vp, Cp, tau, dx, A, corner)
+                behind = step.grid + node_count(soft.boxes, step.box)
+                for t in range(count):
+                    value, along_x = (
+                        vec4(corner[0][t], corner[1][t], corner[2][t], weight),
+                        vec4(A[0][t], A[3][t], A[6][t], 0.0),
+                    )
+                    along_y, along_z = vec4(A[1][t], A[4][t], A[7][t], 0.0), vec4(A[2][t], A[5][t], A[8][t], 0.0)
+                    transfer.scatter(
+                        soft.grid, behind + row[0][t], Stencil(stride_x, stride_y, w, None, t),
+                        Affine(value, along_x, along_y, along_z),
+                    )  # fmt: skip
+
+    @ti.func
+    def kept_velocity(soft: ti.template(), at: ti.template(), step: ti.template(), row: ti.template(), w: ti.template(),
+                      kept: ti.template()):  # fmt: skip
+        """What the grid does not see of the particles' velocities before the substep."""
+        load(soft.tape, at.now + Component.v, kept)
+        behind = step.velocity + node_count(soft.boxes, step.box)
+        stride_x, stride_y = strides(soft.boxes, step.box)
+        for t in range(width):
+            prior, _x, _y, _z = transfer.gather(soft.velocity, behind + row[0][t], Stencil(stride_x, stride_y, w, None, t))
+            for i in ti.static(range(3)):
+                kept[i][t] = kept[i][t] - prior[i]
 
     @ti.func
     def from_grid(soft: ti.template(), at: ti.template(), step: ti.template()):
         """Velocity and its affine field from the grid; advection. The next substep's box is widened to hold the particles."""
         ti.static(tile.release())
         tape, constants, sizes, status = ti.static(soft.tape, soft.constants, soft.sizes, soft.status)
-        first, count, _body, _law_index = members(sizes, at.tile)
+        first, count, body, _law_index = members(sizes, at.tile)
         dt = constants[Constants.dt]
         scale = 4.0 / constants[Constants.dx]
         X, f, base, row, w = ti.static(tile.local(3), tile.local(3), tile.local_int(3), tile.local_int(1), tile.local(9))
@@ -257,6 +252,14 @@ def particle_stages(
             for t in range(count):
                 if not Vp[0][t] * Vp[0][t] + Vp[1][t] * Vp[1][t] + Vp[2][t] * Vp[2][t] < WILD_SQUARED:
                     report(status, step.environment, step.substep, first + t, WILD_VELOCITY)
+        if ti.static(flowing):
+            share = soft.inputs[body_inputs(sizes, step.environment, body) + BodyInputs.velocity_share]
+            if share > 0.0:
+                kept = ti.static(tile.local(3))
+                kept_velocity(soft, at, step, row, w, kept)
+                for t in range(width):
+                    for i in ti.static(range(3)):
+                        Vp[i][t] = Vp[i][t] + share * kept[i][t]
         store(tape, at.new + Component.x, X)
         store(tape, at.new + Component.v, Vp)
         store(tape, at.new + Component.C, M)
@@ -268,10 +271,11 @@ def particle_stages(
 
     @ti.func
     def from_grid_adjoint(soft: ti.template(), bars: ti.template(), at: ti.template(), step: ti.template()):
-        """Adjoints of the new x, v and C to those of the node velocities and to their part of x_bar."""
+        """Adjoints of the new x, v and C to those of the node velocities and to their part of x_bar; of flowing bodies also to
+        those of the share and, in place of v_bar, to the part of the old v_bar that is kept."""
         ti.static(tile.release())
         tape, constants, sizes = ti.static(soft.tape, soft.constants, soft.sizes)
-        _first, count, _body, _law_index = members(sizes, at.tile)
+        _first, count, body, _law_index = members(sizes, at.tile)
         dt = constants[Constants.dt]
         inv_dx = 1.0 / constants[Constants.dx]
         X, f, base, row = ti.static(tile.local(3), tile.local(3), tile.local_int(3), tile.local_int(1))
@@ -286,6 +290,26 @@ def particle_stages(
         weigh(f, w)
         weigh_slopes(f, w, dw)
         locate(base, soft.boxes, step.box, row)
+        stride_x, stride_y = strides(soft.boxes, step.box)
+        kept, kept_bar = ti.static(tile.local(3), tile.local(3))
+        share = ti.cast(0.0, real)
+        if ti.static(flowing):
+            share = soft.inputs[body_inputs(sizes, step.environment, body) + BodyInputs.velocity_share]
+            if share > 0.0:
+                kept_velocity(soft, at, step, row, w, kept)
+                share_bar = ti.cast(0.0, real)
+                for t in range(count):
+                    share_bar = share_bar + Vb[0][t] * kept[0][t] + Vb[1][t] * kept[1][t] + Vb[2][t] * kept[2][t]
+                at_share = body_inputs(sizes, step.inputs_bar, body) + BodyInputs.velocity_share
+                if ti.static(shared_grid):
+                    ti.atomic_add(bars.inputs[at_share], share_bar)
+                else:
+                    bars.inputs[at_share] = bars.inputs[at_share] + share_bar
+                for t in range(width):
+                    for i in ti.static(range(3)):
+                        kept_bar[i][t] = share * Vb[i][t]
+                        Vp[i][t] = Vp[i][t] - share * kept[i][t]
+                store(bars.tape, at.bar + Component.v, kept_bar)
         # C = 4 / dx (moments - v f): the cotangent of a node's velocity is Vb + columns (node - f)
         for t in range(width):
             for c in ti.static(range(9)):
@@ -296,7 +320,6 @@ def particle_stages(
                     Vb[i][t] + dt * Xb[i][t]
                     - (Cb[3 * i][t] * f[0][t] + Cb[3 * i + 1][t] * f[1][t] + Cb[3 * i + 2][t] * f[2][t])
                 )  # fmt: skip
-        stride_x, stride_y = strides(soft.boxes, step.box)
         for t in range(count):
             value, along_x = vec4(Vb[0][t], Vb[1][t], Vb[2][t], 0.0), vec4(Cb[0][t], Cb[3][t], Cb[6][t], 0.0)
             along_y, along_z = vec4(Cb[1][t], Cb[4][t], Cb[7][t], 0.0), vec4(Cb[2][t], Cb[5][t], Cb[8][t], 0.0)
@@ -311,7 +334,45 @@ def particle_stages(
             for d in ti.static(range(3)):
                 moved = slope[d][t] - (Cb[d][t] * Vp[0][t] + Cb[3 + d][t] * Vp[1][t] + Cb[6 + d][t] * Vp[2][t])
                 Xb[d][t] = Xb[d][t] + inv_dx * moved
+        if ti.static(flowing):
+            behind = node_count(soft.boxes, step.box)
+            zero = vec4(0.0)
+            if share > 0.0:
+                for t in range(count):
+                    value = vec4(-kept_bar[0][t], -kept_bar[1][t], -kept_bar[2][t], 0.0)
+                    sx, sy, sz = transfer.gather_adjoint(
+                        bars.grid, step.grid_bar + behind + row[0][t], soft.velocity, step.velocity + behind + row[0][t],
+                        Stencil(stride_x, stride_y, w, dw, t), Affine(value, zero, zero, zero),
+                    )  # fmt: skip
+                    Xb[0][t] = Xb[0][t] + inv_dx * (sx[0] + sx[1] + sx[2])
+                    Xb[1][t] = Xb[1][t] + inv_dx * (sy[0] + sy[1] + sy[2])
+                    Xb[2][t] = Xb[2][t] + inv_dx * (sz[0] + sz[1] + sz[2])
         store(bars.tape, at.bar + Component.x, Xb)
+
+    @ti.func
+    def scatter_bars(
+        soft: ti.template(), bars: ti.template(), step: ti.template(), begin, count, row: ti.template(), w: ti.template(),
+        dw: ti.template(), q: ti.template(), result: ti.template(),
+    ):  # fmt: skip
+        """`Scattered` particles' part in the adjoints of the nodes from ``begin`` on, as `ScatteredBars`."""
+        A, corner, total, moment, slope = ti.static(q.A, q.corner, result.total, result.moment, result.slope)
+        stride_x, stride_y = strides(soft.boxes, step.box)
+        for t in range(count):
+            node = begin + row[0][t]
+            value, along_x = vec4(corner[0][t], corner[1][t], corner[2][t], q.mass), vec4(A[0][t], A[3][t], A[6][t], 0.0)
+            along_y, along_z = vec4(A[1][t], A[4][t], A[7][t], 0.0), vec4(A[2][t], A[5][t], A[8][t], 0.0)
+            sums, moment_x, moment_y, moment_z, sx, sy, sz = transfer.scatter_adjoint(
+                bars.grid, node, Stencil(stride_x, stride_y, w, dw, t), Affine(value, along_x, along_y, along_z)
+            )
+            slope[0][t] = sx[0] + sx[1] + sx[2] + sx[3]
+            slope[1][t] = sy[0] + sy[1] + sy[2] + sy[3]
+            slope[2][t] = sz[0] + sz[1] + sz[2] + sz[3]
+            total[3][t] = sums[3]
+            for i in ti.static(range(3)):
+                total[i][t] = sums[i]
+                moment[3 * i][t] = moment_x[i]
+                moment[3 * i + 1][t] = moment_y[i]
+                moment[3 * i + 2][t] = moment_z[i]
 
     @ti.func
     def to_grid_adjoint(soft: ti.template(), bars: ti.template(), at: ti.template(), step: ti.template()):
@@ -355,23 +416,10 @@ def particle_stages(
         weigh_slopes(f, w, dw)
         locate(base, soft.boxes, step.box, row)
         affine_momentum(m, k, f, Vp, Cp, tau, dx, A, corner)
-        stride_x, stride_y = strides(soft.boxes, step.box)
-        for t in range(count):
-            node = step.grid_bar + row[0][t]
-            value, along_x = vec4(corner[0][t], corner[1][t], corner[2][t], m), vec4(A[0][t], A[3][t], A[6][t], 0.0)
-            along_y, along_z = vec4(A[1][t], A[4][t], A[7][t], 0.0), vec4(A[2][t], A[5][t], A[8][t], 0.0)
-            sums, moment_x, moment_y, moment_z, sx, sy, sz = transfer.scatter_adjoint(
-                bars.grid, node, Stencil(stride_x, stride_y, w, dw, t), Affine(value, along_x, along_y, along_z)
-            )
-            slope[0][t] = sx[0] + sx[1] + sx[2] + sx[3]
-            slope[1][t] = sy[0] + sy[1] + sy[2] + sy[3]
-            slope[2][t] = sz[0] + sz[1] + sz[2] + sz[3]
-            total[3][t] = sums[3]
-            for i in ti.static(range(3)):
-                total[i][t] = sums[i]
-                moment[3 * i][t] = moment_x[i]
-                moment[3 * i + 1][t] = moment_y[i]
-                moment[3 * i + 2][t] = moment_z[i]
+        own_places = step.grid_bar
+        scatter_bars(
+            soft, bars, step, own_places, count, row, w, dw, Scattered(A, corner, m), ScatteredBars(total, moment, slope)
+        )
         # moment turns into A_bar, and tau into tau_bar = -k A_bar
         for t in range(width):
             for i, j in ti.static(ti.ndrange(3, 3)):
@@ -387,6 +435,34 @@ def particle_stages(
                 moved = slope[d][t] - (A[d][t] * total[0][t] + A[3 + d][t] * total[1][t] + A[6 + d][t] * total[2][t])
                 Xb[d][t] = Xb[d][t] + inv_dx * moved
                 Vb[d][t] = m * total[d][t]
+        if ti.static(flowing):
+            share = inputs[own + BodyInputs.velocity_share]
+            weight = share * m
+            for t in range(width):
+                q_bar[BodyInputs.velocity_share][t] = ti.cast(0.0, real)
+            if weight > 0.0:
+                kept_bar = ti.static(tile.local(3))
+                load(bars.tape, at.bar + Component.v, kept_bar)
+                affine_momentum(weight, 0.0, f, Vp, Cp, tau, dx, A, corner)
+                behind = step.grid_bar + node_count(soft.boxes, step.box)
+                scatter_bars(
+                    soft, bars, step, behind, count, row, w, dw, Scattered(A, corner, weight),
+                    ScatteredBars(total, moment, slope),
+                )  # fmt: skip
+                for t in range(width):
+                    for i, j in ti.static(ti.ndrange(3, 3)):
+                        moment[3 * i + j][t] = dx * (moment[3 * i + j][t] - total[i][t] * f[j][t])
+                for t in range(width):
+                    weight_bar = total[0][t] * Vp[0][t] + total[1][t] * Vp[1][t] + total[2][t] * Vp[2][t] + total[3][t]
+                    for c in ti.static(range(9)):
+                        weight_bar = weight_bar + moment[c][t] * Cp[c][t]
+                        Cb[c][t] = Cb[c][t] + weight * moment[c][t]
+                    q_bar[BodyInputs.mass][t] = q_bar[BodyInputs.mass][t] + share * weight_bar
+                    q_bar[BodyInputs.velocity_share][t] = m * weight_bar
+                    for d in ti.static(range(3)):
+                        moved = slope[d][t] - (A[d][t] * total[0][t] + A[3 + d][t] * total[1][t] + A[6 + d][t] * total[2][t])
+                        Xb[d][t] = Xb[d][t] + inv_dx * moved
+                        Vb[d][t] = Vb[d][t] + weight * total[d][t] + kept_bar[d][t]
         law.adjoint(own_law, dt, old, trial, StrainBars(tau, Cb, Gb, ab, q_bar))
         store(bars.tape, at.bar + Component.x, Xb)
         store(bars.tape, at.bar + Component.v, Vb)

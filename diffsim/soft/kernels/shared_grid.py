@@ -18,12 +18,12 @@ from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace,
 from diffsim.soft.soft_records import SHARED_WIDTH, Component, Frame, Sizes, Status
 
 
-def shared_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool) -> SimpleNamespace:
-    """The kernels ``enter``, ``substep``, ``leave`` and ``substep_adjoint``; precision, laws, ``viscous``, ``keep``, tape and
-    grid as in `soft_lanes.lane_kernels`, an environment in place of a team."""
+def shared_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, flowing: bool) -> SimpleNamespace:
+    """The kernels ``enter``, ``substep``, ``leave`` and ``substep_adjoint``; precision, laws, ``viscous``, ``flowing``,
+    ``keep``, tape and grid as in `soft_lanes.lane_kernels`, an environment in place of a team."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    particles = particle_stages(real, laws, viscous, width=SHARED_WIDTH, shared_grid=True)
-    nodes = grid_stage(real, shared_grid=True)
+    particles = particle_stages(real, laws, viscous, flowing, width=SHARED_WIDTH, shared_grid=True)
+    nodes = grid_stage(real, flowing, shared_grid=True)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Nodes = ti.types.ndarray(dtype=vec4, ndim=1)
@@ -120,7 +120,7 @@ def shared_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous
             bar_place = i * Component.SIZE
             particles.from_grid_adjoint(
                 soft, soft_bars, TilePlace(n, place, new_place, bar=bar_place),
-                SubstepPlace(e, s, 0, velocity=own_nodes, grid_bar=own_nodes),
+                SubstepPlace(e, s, 0, velocity=own_nodes, grid_bar=own_nodes, inputs_bar=e),
             )  # fmt: skip
         for i in range(environments * line_count(sizes)):
             e, r = i // line_count(sizes), i % line_count(sizes)

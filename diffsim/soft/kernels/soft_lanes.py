@@ -18,17 +18,19 @@ from diffsim.soft.kernels.boxes import empty_box, merge_box, node_count, row_cou
 from diffsim.soft.kernels.grid_update import grid_stage
 from diffsim.soft.kernels.particles import particle_stages
 from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
-from diffsim.soft.soft_records import LANE_WIDTH, OUTGROWN, Box, Component, Frame, Sizes, Status
+from diffsim.soft.soft_records import LANE_WIDTH, OUTGROWN, Box, Component, Frame, Sizes, Status, grid_layers
 
 # Taichi hands a CPU thread 512 consecutive iterations at least, so lane l works at iteration 512 l
 BLOCK = 512
 
 
-def lane_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"; laws and ``viscous`` as of `constitutive_stage`."""
+def lane_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, flowing: bool) -> SimpleNamespace:
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"; laws, ``viscous`` and ``flowing`` as of `particle_stages`.
+    Where bodies flow, a box has two layers of nodes (`grid_update`), and the capacities count both."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    particles = particle_stages(real, laws, viscous, width=LANE_WIDTH, shared_grid=False)
-    nodes = grid_stage(real, shared_grid=False)
+    particles = particle_stages(real, laws, viscous, flowing, width=LANE_WIDTH, shared_grid=False)
+    nodes = grid_stage(real, flowing, shared_grid=False)
+    layers = grid_layers(flowing)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Nodes = ti.types.ndarray(dtype=vec4, ndim=1)
@@ -94,14 +96,14 @@ def lane_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: 
                         step = ti.static(SubstepPlace(e, s, box, grid=total, velocity=velocity_offset))
                         rows = row_count(boxes, box)
                         # a failed environment stands still; its team goes on together
-                        sound = status[e * Status.SIZE + Status.failure] == 0 and node_count(boxes, box) <= capacity
-                        if node_count(boxes, box) > capacity:
+                        sound = status[e * Status.SIZE + Status.failure] == 0 and layers * node_count(boxes, box) <= capacity
+                        if layers * node_count(boxes, box) > capacity:
                             particles.report(status, e, s, 0, OUTGROWN)
                         if sound:
                             for part in range(first_part, last_part):
                                 own_grid = scattered + part * capacity
                                 own_step = ti.static(SubstepPlace(e, s, box, grid=own_grid))
-                                nodes.clear(grid, own_grid, 0, node_count(boxes, box))
+                                nodes.clear(grid, own_grid, 0, layers * node_count(boxes, box))
                                 for n in range(tile_count * part // parts, tile_count * (part + 1) // parts):
                                     place, new_place = (now + n) * Component.SIZE, (new + n) * Component.SIZE
                                     frame = (e * tile_count + n) * Frame.SIZE
@@ -112,6 +114,10 @@ def lane_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: 
                             if parts > 1:
                                 line = side(boxes, box, 2)
                                 nodes.reduce(grid, total, scattered, capacity, parts, begin * line, end * line)
+                                if ti.static(flowing):
+                                    behind = node_count(boxes, box)
+                                    first, last = behind + begin * line, behind + end * line
+                                    nodes.reduce(grid, total, scattered, capacity, parts, first, last)
                             nodes.update(soft, step, begin, end)
                         if worker == 0:
                             empty_box(boxes, next_box)
@@ -174,9 +180,11 @@ def lane_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: 
                         nodes.update(soft, SubstepPlace(e, s, box, grid=offset, velocity=velocity_offset), begin, end)
                         met = wait(gate, team, workers, met)
                         for part in range(first_part, last_part):
-                            own = scattered + part * velocity_capacity
-                            own_step = ti.static(SubstepPlace(e, s, box, velocity=velocity_offset, grid_bar=own))
-                            nodes.clear(grid_bar, own, 0, node_count(boxes, box))
+                            own, bar_row = scattered + part * velocity_capacity, e * parts + part
+                            own_step = ti.static(
+                                SubstepPlace(e, s, box, velocity=velocity_offset, grid_bar=own, inputs_bar=bar_row)
+                            )
+                            nodes.clear(grid_bar, own, 0, layers * node_count(boxes, box))
                             for n in range(tile_count * part // parts, tile_count * (part + 1) // parts):
                                 place, new_place = (now + n) * Component.SIZE, (now + tile_count + n) * Component.SIZE
                                 bar_place = (team * tile_count + n) * Component.SIZE
@@ -186,6 +194,10 @@ def lane_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: 
                         if parts > 1:
                             line = side(boxes, box, 2)
                             nodes.reduce(grid_bar, total, scattered, velocity_capacity, parts, begin * line, end * line)
+                            if ti.static(flowing):
+                                behind = node_count(boxes, box)
+                                first, last = behind + begin * line, behind + end * line
+                                nodes.reduce(grid_bar, total, scattered, velocity_capacity, parts, first, last)
                         for part in range(first_part, last_part):
                             bar_row = e * parts + part
                             own_step = ti.static(

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from diffsim.compiler import ti
-from diffsim.scene.materials import ELASTIC_RANGES, LinearlyElastic, Range, lame
+from diffsim.scene.materials import ELASTIC_RANGES, NOT_NEGATIVE, LinearlyElastic, Range, lame
 from diffsim.soft.laws.stretch_law import PAIRS, Flow, FlowAdjoint
 from diffsim.soft.laws.von_mises import SMALLEST_STRETCH
 
@@ -119,14 +119,21 @@ class Sand(LinearlyElastic):
         youngs_modulus, poissons_ratio, density: as `Elastic`.
         friction_angle: internal friction angle in triaxial compression, radians, in (0, pi/2). `from_plane_strain` takes that
             of plane strain, which heaps, slides and collapsing columns are close to.
+        relaxation_rate: 1/s, as of `Liquid`.
     """
 
     youngs_modulus: float = 5e4
     density: float = 1.6e3
     friction_angle: float = math.radians(35.0)
+    relaxation_rate: float = 10.0
 
     SHAPELESS: ClassVar[bool] = True
-    RANGES: ClassVar[Mapping[str, Range]] = {**ELASTIC_RANGES, "friction_angle": (1e-3, math.pi / 2.0, "in (0, pi/2) radians")}
+    FLOWING: ClassVar[bool] = True
+    RANGES: ClassVar[Mapping[str, Range]] = {
+        **ELASTIC_RANGES,
+        "friction_angle": (1e-3, math.pi / 2.0, "in (0, pi/2) radians"),
+        "relaxation_rate": NOT_NEGATIVE,
+    }
 
     @classmethod
     def from_plane_strain(cls, friction_angle: float, **parameters: float) -> "Sand":
