@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
-from rpg.models.action_policy import POLICY_LEARNING_RATES, PolicyName, configured_policy
+from rpg.models.action_policy import PolicyName, configured_policy
 from rpg.models.latent import LatentSpace
 from rpg.protocol import Environment
 from rpg.settings_checks import check_choice, check_int, check_positive, check_scale, check_weight
@@ -93,12 +93,12 @@ class Mixture(Algorithm[MixtureConfig]):
             generator=self.generator,
         ).to(like)
         self.weights = Weights(config.num_latents).to(like)
-        self._rate = config.policy_learning_rate or POLICY_LEARNING_RATES[config.policy]
         self.modules = {"policy": self.policy, "weights": self.weights}
         self.optimizers = {
-            "policy": torch.optim.Adam(self.policy.parameters(), lr=self._rate),
+            "policy": torch.optim.Adam(self.policy.parameter_groups(config.policy_learning_rate)),
             "weights": torch.optim.Adam(self.weights.parameters(), lr=config.latent_learning_rate),
         }
+        self._rates = [group["lr"] for group in self.optimizers["policy"].param_groups]
 
     def iterate(self, iteration: int) -> IterationReport:
         env, config = self.env, self.config
@@ -128,7 +128,9 @@ class Mixture(Algorithm[MixtureConfig]):
         with torch.autograd.set_multithreading_enabled(False):  # a simulator's backward may need this thread
             pathwise_loss(reward).backward()
         assert noise.grad is not None
-        self.optimizers["policy"].param_groups[0]["lr"] = self._rate * config.policy_rate_decay.value(progress)
+        decay = config.policy_rate_decay.value(progress)
+        for group, rate in zip(self.optimizers["policy"].param_groups, self._rates, strict=True):
+            group["lr"] = rate * decay
         bad = bad_indices(noise.grad.permute(1, 0, 2))
         grad_norm = self.stepped("policy", iteration=iteration, limit=config.grad_clip, bad=bad)
         self.stepped("weights", iteration=iteration, limit=config.grad_clip)
