@@ -77,9 +77,9 @@ class RPGConfig(AlgorithmConfig):
     alpha: Schedule = field(default_factory=lambda: Schedule.constant(0.0))
     """Weight of the action entropy; with a fixed std its only effect is to keep tanh from saturating."""
     target_entropy: float | None = None
-    """Entropy of an action, nats per dimension, that alpha is adapted to, from alpha's start or, if that is 0, from 0.01; None
+    """Entropy of an action, nats per dimension, that alpha is adapted to, from alpha's start or, if that is 0, from 0.1; None
     follows the schedule."""
-    alpha_z: Schedule = field(default_factory=lambda: Schedule(0.3, 0.0, 0.3, 0.8))
+    alpha_z: Schedule = field(default_factory=lambda: Schedule(1.0, 0.0, 0.6, 1.0))
     """Weight of pi(z|s1)'s divergence from equally probable choices or N(0, 1): keeps all latents in use while they are being
     improved."""
     std: Schedule = field(default_factory=lambda: Schedule(0.1, 0.01))
@@ -173,8 +173,11 @@ class RPGConfig(AlgorithmConfig):
         )  # fmt: skip
 
     def reinforce(self) -> "RPGConfig":
-        """The one-Gaussian baseline with the score-function gradient: no gradient of the simulator is used."""
-        return replace(self.gaussian(), algorithm="reinforce", action_gradient="score", window=None)
+        """The one-Gaussian baseline with the score-function gradient, which needs noise to learn from: no gradient of the
+        simulator is used."""
+        return replace(
+            self.gaussian(), algorithm="reinforce", action_gradient="score", window=None, std=Schedule(0.3, 0.1)
+        )
 
 
 class RPG(Algorithm[RPGConfig]):
@@ -242,7 +245,7 @@ class RPG(Algorithm[RPGConfig]):
             self._add("value", self.value, config.value_learning_rate)
         self.scale = ReturnScale()
         self.modules["scale"] = self.scale
-        self._alpha = Multiplier(config.alpha.start or 0.01)
+        self._alpha = Multiplier(config.alpha.start or 0.1)
         self._baseline: Tensor | None = None  # (S, 1) mean objective of the last batch, what z is judged against
         self._mixing: MixingMoments | None = None
         self._sequences: Tensor | None = None  # (S, B, ...) the last batch's, of a chain
@@ -385,8 +388,9 @@ class RPG(Algorithm[RPGConfig]):
             objective = steps.sum(0)
             if self.value is not None:
                 objective = objective + self._window_values(self.value, trajectory, latent)
-            with torch.autograd.set_multithreading_enabled(False):  # a simulator's backward may need this thread
-                pathwise_loss(objective).backward()
+            if objective.requires_grad:
+                with torch.autograd.set_multithreading_enabled(False):  # a simulator's backward may need this thread
+                    pathwise_loss(objective).backward()
             if noise.grad is not None:
                 pathwise = -env.num_envs * noise.grad / scale
             if config.action_gradient == "pathwise" and bool(self._driven.all()):
@@ -399,7 +403,7 @@ class RPG(Algorithm[RPGConfig]):
         share = self._driven.to(noise)
         if config.action_gradient == "mixed":
             moments = mixing_moments(pathwise, score, repeated_groups(groups))
-            self._mixing = moments.averaged(self._mixing, 0.2)
+            self._mixing = moments.averaged(self._mixing, 0.1)
             share = share * self._mixing.pathwise_weight()
         elif config.action_gradient == "score":
             share = torch.zeros_like(share)

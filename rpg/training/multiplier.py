@@ -12,7 +12,7 @@ class Multiplier:
     held to [-1, 1], and m to [`low`, `high`].
     """
 
-    def __init__(self, start: float, *, rate: float = 0.1, damping: float = 1.0, low: float = 1e-6, high: float = 1e3) -> None:
+    def __init__(self, start: float, *, rate: float = 0.2, damping: float = 3.0, low: float = 1e-3, high: float = 1e2) -> None:
         self.rate, self.damping = rate, damping
         self.low, self.high = math.log(low), math.log(high)
         self.integral = min(max(math.log(max(start, low)), self.low), self.high)

@@ -230,12 +230,12 @@ def test_double_precision_environment():
 @pytest.mark.slow
 def test_rpg_goes_round_the_wall_where_one_gaussian_stays_behind_it():
     env = PointMassWall(horizon=20)
-    short = {"beta": Schedule(1.0, 0.0, 0.2, 0.6), "alpha_z": Schedule(0.3, 0.0, 0.2, 0.6)}
-    config = RPGConfig(iterations=60, policy="mlp", latent_learning_rate=0.1, **short)
+    config = RPGConfig(iterations=100)
     solved = Trainer(env, config)
     solved.train()
     evaluations = solved.evaluate()
-    assert policy_success(evaluations) == 1.0
+    assert sum(evaluation.success == 1.0 for evaluation in evaluations) >= 2
+    assert len({evaluation.outcome for evaluation in evaluations if evaluation.success == 1.0}) == 2
     stuck = Trainer(env, config.gaussian())
     stuck.train()
     assert policy_success(stuck.evaluate()) == 0.0
