@@ -112,9 +112,9 @@ class Mixture(Algorithm[MixtureConfig]):
         # episode with respect to its actions.
         log_weights = self.weights()
         probs = log_weights.detach().exp()
+        noise = self.standard_normal(env.horizon, env.num_envs, env.action_dim).requires_grad_()
         drawn = stratified_draws(probs.cpu().expand(env.num_envs, -1), self.generator)
         component = drawn.to(self.like.device)
-        noise = self.standard_normal(env.horizon, env.num_envs, env.action_dim).requires_grad_()
         trajectory = rolled_out(
             env, self.policy, component.unsqueeze(0), state=env.reset(self.episode_seed(iteration)), std=std, noise=noise
         )

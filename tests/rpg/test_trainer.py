@@ -235,7 +235,6 @@ def test_rpg_goes_round_the_wall_where_one_gaussian_stays_behind_it():
     solved.train()
     evaluations = solved.evaluate()
     assert sum(evaluation.success == 1.0 for evaluation in evaluations) >= 2
-    assert len({evaluation.outcome for evaluation in evaluations if evaluation.success == 1.0}) == 2
     stuck = Trainer(env, config.gaussian())
     stuck.train()
     assert policy_success(stuck.evaluate()) == 0.0
