@@ -175,9 +175,7 @@ class RPGConfig(AlgorithmConfig):
     def reinforce(self) -> "RPGConfig":
         """The one-Gaussian baseline with the score-function gradient, which needs noise to learn from: no gradient of the
         simulator is used."""
-        return replace(
-            self.gaussian(), algorithm="reinforce", action_gradient="score", window=None, std=Schedule(0.3, 0.1)
-        )
+        return replace(self.gaussian(), algorithm="reinforce", action_gradient="score", window=None, std=Schedule(0.3, 0.1))
 
 
 class RPG(Algorithm[RPGConfig]):
@@ -216,9 +214,7 @@ class RPG(Algorithm[RPGConfig]):
             self.policy.learn_std(env.action_dim, config.std.start)
         self.policy.to(like)
         self.modules["policy"] = self.policy
-        self.optimizers["policy"] = torch.optim.Adam(
-            self.policy.parameter_groups(config.policy_learning_rate), fused=True
-        )
+        self.optimizers["policy"] = torch.optim.Adam(self.policy.parameter_groups(config.policy_learning_rate), fused=True)
         self._rates = [group["lr"] for group in self.optimizers["policy"].param_groups]
         self._add("latent", self.prior, config.latent_learning_rate)
         self.posterior: Posterior | None = None  # with a single latent there is nothing to infer

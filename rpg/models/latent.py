@@ -42,7 +42,8 @@ def stratified_draws(probs: Tensor, generator: torch.Generator) -> Tensor:
     order = torch.randperm(batch, generator=generator)
     points = (order + torch.rand(1, generator=generator, dtype=torch.float64)) / batch
     edges = probs.double().cumsum(-1)
-    return torch.searchsorted(edges / edges[:, -1:], points.unsqueeze(-1), right=True).squeeze(-1).clamp(max=probs.shape[-1] - 1)
+    chosen = torch.searchsorted(edges / edges[:, -1:], points.unsqueeze(-1), right=True).squeeze(-1)
+    return chosen.clamp(max=probs.shape[-1] - 1)
 
 
 class ConditionalParameters(nn.Module):
@@ -85,9 +86,7 @@ class LatentPrior(nn.Module, ABC):
         self.chain = chain
 
     @abstractmethod
-    def sample_member(
-        self, member: int, observation: Tensor, before: Tensor | None, generator: torch.Generator
-    ) -> Tensor:
+    def sample_member(self, member: int, observation: Tensor, before: Tensor | None, generator: torch.Generator) -> Tensor:
         """(B,) or (B, D) draws of one member of the sequence; `before` is the member before it, if there is one, and counts
         in chains only. `generator` is a CPU generator, so that a seed gives the same draws on every device."""
 
@@ -119,9 +118,7 @@ class LatentPrior(nn.Module, ABC):
 
     def entropy(self, latent: Tensor, observations: Tensor) -> Tensor:
         """() mean entropy, nats, summed over the sequence; `latent` counts in chains only."""
-        return torch.stack(
-            [self.member_entropy(n, *self._given(n, latent, observations)) for n in range(self.segments)]
-        ).sum()
+        return torch.stack([self.member_entropy(n, *self._given(n, latent, observations)) for n in range(self.segments)]).sum()
 
     def observe(self, observations: Tensor, latent: Tensor, value: Tensor, progress: float) -> None:
         """Learn from a batch of episodes other than by gradients: `value` (S, B) are the rewards still to come at the start of
@@ -223,9 +220,7 @@ class CategoricalPrior(LearnedPrior):
         return torch.log_softmax(self.member_parameters(member, observation, before), dim=-1)
 
     @torch.no_grad()
-    def sample_member(
-        self, member: int, observation: Tensor, before: Tensor | None, generator: torch.Generator
-    ) -> Tensor:
+    def sample_member(self, member: int, observation: Tensor, before: Tensor | None, generator: torch.Generator) -> Tensor:
         probs = self.member_log_probs(member, observation, before).exp().cpu()
         return stratified_draws(probs.expand(len(observation), -1), generator).to(observation.device)
 
@@ -281,13 +276,9 @@ class GaussianMixturePrior(LearnedPrior):
         return torch.log_softmax(logits.squeeze(-1), dim=-1), means, held(log_stds, -5, 2)
 
     @torch.no_grad()
-    def sample_member(
-        self, member: int, observation: Tensor, before: Tensor | None, generator: torch.Generator
-    ) -> Tensor:
+    def sample_member(self, member: int, observation: Tensor, before: Tensor | None, generator: torch.Generator) -> Tensor:
         batch = len(observation)
-        log_weights, means, log_stds = (
-            t.cpu().expand(batch, *t.shape[1:]) for t in self._terms(member, observation, before)
-        )
+        log_weights, means, log_stds = (t.cpu().expand(batch, *t.shape[1:]) for t in self._terms(member, observation, before))
         chosen = torch.multinomial(log_weights.exp(), 1, generator=generator).view(batch, 1, 1)
         index = chosen.expand(-1, 1, self.space.size)
         mean, log_std = means.gather(1, index).squeeze(1), log_stds.gather(1, index).squeeze(1)
@@ -340,9 +331,7 @@ class ReturnsPrior(LatentPrior):
         spread = torch.where(spread > 1e-6 * values.abs().amax(-1, keepdim=True), spread, torch.inf)
         return torch.log_softmax((values - values.amax(-1, keepdim=True)) / (self.temperature * spread), dim=-1)
 
-    def sample_member(
-        self, member: int, observation: Tensor, before: Tensor | None, generator: torch.Generator
-    ) -> Tensor:
+    def sample_member(self, member: int, observation: Tensor, before: Tensor | None, generator: torch.Generator) -> Tensor:
         probs = self.log_probs()[member].exp().cpu()
         return stratified_draws(probs.expand(len(observation), -1), generator).to(observation.device)
 

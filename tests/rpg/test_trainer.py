@@ -13,7 +13,6 @@ from rpg.protocol import check_environment
 from rpg.training.checkpoint import CHECKPOINT_NAME, CheckpointError, CheckpointMismatch, load_checkpoint
 from rpg.training.metrics import METRICS_NAME, read_metrics
 from rpg.training.modes import distinct_modes, expected_success, policy_success
-from rpg.training.schedules import Schedule
 from rpg.training.trainer import Trainer
 
 ENV = PointMassWall(num_envs=8, horizon=6)
