@@ -2,6 +2,7 @@
 
 from rpg.algorithms import CONFIGS, config_from_dict
 from rpg.algorithms.adam import AdamConfig, MultistartConfig
+from rpg.algorithms.ahac import AHACConfig
 from rpg.algorithms.algorithm import AlgorithmConfig, NotFiniteError
 from rpg.algorithms.cem import CEMConfig
 from rpg.algorithms.mixture import MixtureConfig
@@ -22,6 +23,7 @@ from rpg.training.trainer import Trainer, TrainingResult
 
 __all__ = [
     "CONFIGS",
+    "AHACConfig",
     "AdamConfig",
     "AlgorithmConfig",
     "CEMConfig",

@@ -1,10 +1,14 @@
-"""All algorithms by name. Each is one file: its settings first, then the algorithm."""
+"""All algorithms by name. Each is one file: its settings first, then the algorithm.
+
+SHAC, SAPO and AHAC share `rpg.algorithms.short_horizon`.
+"""
 
 from typing import Any
 
 from torch import Tensor
 
 from rpg.algorithms.adam import Adam, AdamConfig, MultistartConfig
+from rpg.algorithms.ahac import AHAC, AHACConfig
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig
 from rpg.algorithms.cem import CEM, CEMConfig
 from rpg.algorithms.mixture import Mixture, MixtureConfig
@@ -26,6 +30,7 @@ _CLASSES: dict[type[AlgorithmConfig], type[Algorithm]] = {
     SACConfig: SAC,
     SHACConfig: SHAC,
     SAPOConfig: SAPO,
+    AHACConfig: AHAC,
 }
 CONFIGS: dict[str, type[AlgorithmConfig]] = {name: config for config in _CLASSES for name in config.names}
 """The class of an algorithm's settings, by the algorithm's name."""

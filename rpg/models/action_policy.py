@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rpg.models.latent import LatentSpace
-from rpg.models.network import PointSetEncoder, RunningNormalizer, dense_network, held
+from rpg.models.network import PLAIN, NetworkForm, PointSetEncoder, RunningNormalizer, dense_network, held
 from rpg.settings_checks import SettingError
 
 PolicyName = Literal["table", "feedback", "mlp", "points"]
@@ -200,6 +200,7 @@ class MLPPolicy(ActionPolicy):
         last_scale: float = 0.1,
         spread: float | None = None,
         points: tuple[int, int] | None = None,
+        form: NetworkForm = PLAIN,
     ) -> None:
         """With `spread` the mean starts with that standard deviation over latents and times, instead of near 0."""
         super().__init__(space)
@@ -211,7 +212,7 @@ class MLPPolicy(ActionPolicy):
             self.encoder = PointSetEncoder(observation_dim, points, generator=generator)
             width = self.encoder.width
         sizes = (width + space.size + TIME_FEATURES, *hidden, action_dim)
-        self.network = dense_network(sizes, generator=generator, last_scale=last_scale)
+        self.network = dense_network(sizes, generator=generator, last_scale=last_scale, form=form)
         if spread is not None:
             self._spread_out(spread, width, generator)
 

@@ -3,13 +3,31 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 
-def dense_network(sizes: Sequence[int], *, generator: torch.Generator, last_scale: float = 1.0) -> nn.Sequential:
-    """A multilayer perceptron of the given widths, smooth (SiLU) because pathwise gradients pass through it.
+class NetworkForm(NamedTuple):
+    """What is between a multilayer perceptron's layers, and what its weights start from."""
+
+    activation: Literal["silu", "elu"] = "silu"
+    """Both are smooth, because pathwise gradients pass through them."""
+    layer_norm: bool = False
+    """Whether hidden layers are normalised (LayerNorm) before the activation."""
+    gain: float | None = None
+    """Gain of orthogonal first weights; None draws them by Xavier's uniform rule."""
+
+
+PLAIN = NetworkForm()
+"""SiLU alone."""
+
+
+def dense_network(
+    sizes: Sequence[int], *, generator: torch.Generator, last_scale: float = 1.0, form: NetworkForm = PLAIN
+) -> nn.Sequential:
+    """A multilayer perceptron of the given widths.
 
     Weights are drawn from `generator` alone, never from torch's global one; biases are zero; the last layer's
     weights are multiplied by `last_scale`.
@@ -17,11 +35,16 @@ def dense_network(sizes: Sequence[int], *, generator: torch.Generator, last_scal
     layers: list[nn.Module] = []
     for index, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         linear = nn.Linear(fan_in, fan_out)
-        nn.init.xavier_uniform_(linear.weight, generator=generator)
+        if form.gain is None:
+            nn.init.xavier_uniform_(linear.weight, generator=generator)
+        else:
+            nn.init.orthogonal_(linear.weight, form.gain, generator=generator)
         nn.init.zeros_(linear.bias)
         layers.append(linear)
         if index < len(sizes) - 2:
-            layers.append(nn.SiLU())
+            if form.layer_norm:
+                layers.append(nn.LayerNorm(fan_out))
+            layers.append(nn.SiLU() if form.activation == "silu" else nn.ELU())
     with torch.no_grad():
         linear.weight.mul_(last_scale)
     return nn.Sequential(*layers)
