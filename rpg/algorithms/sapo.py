@@ -115,7 +115,7 @@ class SAPO(ShortHorizonAlgorithm[SAPOConfig]):
 
     def optimizer(self, name: str) -> torch.optim.Optimizer:
         parameters, decay = self.modules[name].parameters(), self.config.weight_decay
-        return torch.optim.AdamW(parameters, lr=self._rates[name], betas=BETAS, weight_decay=decay)
+        return torch.optim.AdamW(parameters, lr=self._rates[name], betas=BETAS, weight_decay=decay, fused=True)
 
     def window_length(self) -> int:
         return self.config.window

@@ -115,7 +115,7 @@ class ShortHorizonAlgorithm(Algorithm[ShortConfig]):
 
     def optimizer(self, name: str) -> torch.optim.Optimizer:
         """The optimiser of the module `name`."""
-        return torch.optim.Adam(self.modules[name].parameters(), lr=self._rates[name], betas=BETAS)
+        return torch.optim.Adam(self.modules[name].parameters(), lr=self._rates[name], betas=BETAS, fused=True)
 
     @abstractmethod
     def window_length(self) -> int:

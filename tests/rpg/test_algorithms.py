@@ -11,6 +11,7 @@ import torch
 
 from rpg.algorithms import CONFIGS, build_algorithm, config_from_dict
 from rpg.algorithms.adam import AdamConfig, MultistartConfig
+from rpg.algorithms.ahac import AHACConfig
 from rpg.algorithms.cem import CEMConfig
 from rpg.algorithms.mixture import MixtureConfig
 from rpg.algorithms.mppi import MPPIConfig
@@ -64,6 +65,7 @@ SMALL = {
     "mixture": MixtureConfig(num_latents=3, policy="mlp", policy_hidden=(8,)),
     "shac": SHACConfig(window=3, policy_hidden=(8,), value_hidden=(8,), value_epochs=2),
     "sapo": SAPOConfig(window=3, policy_hidden=(8,), value_hidden=(8,), value_epochs=2),
+    "ahac": AHACConfig(window_start=2, window_min=1, policy_hidden=(8,), value_hidden=(8,), value_epochs=5),
     "ppo": PPOConfig(policy_hidden=(8,), epochs=2),
     "sac": SACConfig(policy_hidden=(8,), random_iterations=1, gradient_steps=4, batch_size=16),
 }

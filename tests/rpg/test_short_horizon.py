@@ -216,7 +216,7 @@ def test_the_actors_gradient_and_the_targets_of_a_window(kind):
     z, start = torch.zeros(6, dtype=torch.int64), env.reset(3)
     for first, length in ((0, 2), (2, 2), (4, 1)):  # the last ends with the episode, without a value
         policy = copy.deepcopy(algorithm.policy)
-        alpha = float(algorithm.log_alpha.exp()) if kind is SAPOConfig else 0.0
+        alpha = float(algorithm.log_alpha.detach().exp()) if kind is SAPOConfig else 0.0
         random = algorithm.generator.get_state()
         window, _, _ = algorithm.rolled_out(start, first)
         algorithm.generator.set_state(random)
@@ -317,12 +317,12 @@ def test_the_entropy_bonus_and_the_loss_of_alpha_against_numbers():
     loss = algorithm.tune_alpha(torch.tensor([[0.4, 0.8], [0.0, -0.4]]), 0)  # mean 0.2
     assert loss == pytest.approx(0.5 * 1.0 * (0.2 + 1.0))
     assert float(algorithm.log_alpha.grad) == pytest.approx(0.5, abs=1e-4)  # 0.6, clipped
-    assert float(algorithm.log_alpha) == pytest.approx(math.log(0.5) - 0.02, abs=1e-4)  # Adam's first step is its rate
+    assert float(algorithm.log_alpha.detach()) == pytest.approx(math.log(0.5) - 0.02, abs=1e-4)  # Adam's first step is its rate
 
     algorithm = build_algorithm(ENV, SAPOConfig(target_entropy=-1.5), check_environment(ENV))  # Hbar = -3
     assert algorithm.bonus(torch.tensor([0.0, 3.0])).tolist() == pytest.approx([0.5, 1.0])
     assert algorithm.tune_alpha(torch.tensor([[-4.0]]), 0) == pytest.approx(1.0 * 3.0 * (-4.0 + 3.0))
-    assert float(algorithm.log_alpha) == pytest.approx(0.02, abs=1e-4)  # below the target alpha rises
+    assert float(algorithm.log_alpha.detach()) == pytest.approx(0.02, abs=1e-4)  # below the target alpha rises
 
     plain = build_algorithm(ENV, SAPOConfig(target_entropy=-1.5, normalize_entropy=False), check_environment(ENV))
     assert plain.bonus(torch.tensor([0.4])).tolist() == pytest.approx([0.4])
@@ -341,7 +341,6 @@ def test_the_horizon_takes_the_dual_steps(published, sign):
     algorithm.adapt(torch.tensor([1.0, 3.0]), 0.5)  # the third step was not reached, and stays
     assert algorithm.multipliers.tolist() == [-0.5, -0.5, 0.5, 0, 0, 0]
     assert algorithm.length == pytest.approx(3.5 + sign * (0.75 - 0.5))
-    assert algorithm.window_length() == (3 if published else 3)
     for stiffness in (100.0, -100.0):  # within the limits
         algorithm.adapt(torch.tensor([stiffness] * 2), 0.5)
         assert algorithm.length == (6 if (stiffness > 0) == published else 2)
@@ -383,14 +382,12 @@ def test_stiffness_comes_from_the_environment_or_from_its_gradient():
     assert not action_response(torch.ones(4, 2), action, signs).any()
 
 
-def test_windows_grow_in_smooth_dynamics_and_shrink_in_stiff_ones():
-    for stiff, longer in ((0.1, True), (10.0, False)):
-        env = Stiff(stiff=stiff, horizon=12)
-        config = small(AHACConfig, window=4, stiffness_limit=8.0, multiplier_rate=0.05, iterations=12, value_epochs=5)
-        history = Trainer(env, config).train().history
-        assert history[0].terms["window"] == 4
-        assert (history[-1].terms["window"] > 6) == longer
-        assert (history[-1].terms["window"] < 3) == (not longer)
+@pytest.mark.parametrize(("stiff", "longer"), [(0.1, True), (3.0, False)])
+def test_windows_grow_in_smooth_dynamics_and_shrink_in_stiff_ones(stiff, longer):
+    env = Stiff(stiff=stiff, horizon=12)
+    config = small(AHACConfig, window=4, stiffness_limit=8.0, multiplier_rate=0.04, iterations=12, value_epochs=1)
+    window = Trainer(env, config).train().history[-1].terms["window"]
+    assert window >= 6 if longer else window < 3
 
 
 def test_critics_stop_once_their_loss_has_settled():
@@ -404,33 +401,37 @@ def test_critics_stop_once_their_loss_has_settled():
 # Known values -------------------------------------------------------------------------------------------------
 
 
-def riccati(horizon: int) -> float:
-    """p_0, the optimum's cost p_0 x^2 of `Line`: p_t = 0.81 q - (0.45 q)^2 / (0.25 q + 0.1), q = 1 + p_{t+1}, p_T = 0."""
-    p = 0.0
-    for _ in range(horizon):
-        q = 1 + p
-        p = 0.81 * q - (0.45 * q) ** 2 / (0.25 * q + 0.1)
-    return p
+def riccati(steps: int) -> float:
+    """p of the least cost p x^2 of `Line` with so many steps to go: p = 0.81 q - (0.45 q)^2 / (0.25 q + 0.1), q = 1 + the p of
+    one step fewer."""
+    if steps == 0:
+        return 0.0
+    q = 1 + riccati(steps - 1)
+    return 0.81 * q - (0.45 * q) ** 2 / (0.25 * q + 0.1)
 
 
 @ALL
 def test_they_find_the_optimum_of_a_linear_quadratic_problem(kind):
-    """Within 5% of the optimal cost, where standing still costs ten times as much; the critics know the value of the start."""
-    env = Line(num_envs=32, horizon=6, spread=0.3)
-    options = {"alpha_start": 1e-3, "alpha_learning_rate": 0.0} if kind is SAPOConfig else {}
+    """The cost is within 8% of the least, where standing still costs eleven times as much. The critics know, within a quarter,
+    the cost of each start under the actor, p x^2 and what the noise of the actions adds."""
+    env = Line(num_envs=32, horizon=6, spread=0.15)  # the best actions are far from +-1
+    options = {"alpha_start": 1e-6, "alpha_learning_rate": 0.0} if kind is SAPOConfig else {}
     config = small(
-        kind, window=3, iterations=60, discount=1.0, policy_hidden=(16,), value_hidden=(16,), value_epochs=5,
-        policy_learning_rate=0.02, value_learning_rate=0.01, **options,
+        kind, iterations=120, discount=1.0, std_start=0.02, policy_hidden=(32, 32), policy_learning_rate=0.01,
+        value_hidden=(32, 32), value_learning_rate=0.01, value_epochs=3, **options,
     )  # fmt: skip
     trainer = Trainer(env, config)
     trainer.train()
     (evaluation,) = trainer.evaluate()
     start = env.reset(evaluation.seed)
-    best = -riccati(6) * float(start.square().mean())
-    assert evaluation.episode_return == pytest.approx(best, rel=0.05)
-    print(kind.__name__, evaluation.episode_return, best)
-    values = trainer.algorithm.critics.frozen(start.unsqueeze(0), 0)[:, 0]
-    print((values.mean(0) + riccati(6) * start.square().squeeze(-1)).abs().mean() , best, trainer.algorithm.policy.std(1.0))
+    assert evaluation.episode_return == pytest.approx(-riccati(6) * float(start.square().mean()), rel=0.08)
+
+    policy, z = trainer.algorithm.policy, torch.zeros(32, dtype=torch.int64)
+    variance = float(policy.mean_and_std(start, z, 0)[1].detach().square().mean())
+    noise = sum(0.25 * (1 + riccati(steps)) + 0.1 for steps in range(6)) * variance
+    known = -riccati(6) * start.square().squeeze(-1) - noise
+    for values in trainer.algorithm.critics.frozen(start.unsqueeze(0), 0)[:, 0]:
+        assert float((values - known).abs().mean()) < 0.25 * float(known.abs().mean())
 
 
 # Runs -------------------------------------------------------------------------------------------------------
