@@ -7,6 +7,7 @@ from typing import Any
 
 from rpg import AlgorithmConfig, Schedule
 from rpg.algorithms.adam import AdamConfig, MultistartConfig
+from rpg.algorithms.ahac import AHACConfig
 from rpg.algorithms.cem import CEMConfig
 from rpg.algorithms.mixture import MixtureConfig
 from rpg.algorithms.mppi import MPPIConfig
@@ -31,6 +32,7 @@ def baselines(rpg: RPGConfig) -> Mapping[str, AlgorithmConfig]:
         "mppi": MPPIConfig(iterations=iterations, noise=Schedule(1.0, 0.03)),
         "shac": SHACConfig(iterations=iterations),
         "sapo": SAPOConfig(iterations=iterations),
+        "ahac": AHACConfig(iterations=iterations),
         "ppo": PPOConfig(iterations=iterations, learning_rate=0.003),
         "sac": SACConfig(iterations=iterations),
     }

@@ -539,12 +539,12 @@ def test_errors_name_argument_value_and_allowed(kind, arguments, words):
 @ALL
 @pytest.mark.parametrize("wall", [False, True])
 def test_they_learn(kind, wall):
-    """Without a wall they reach the goal; with one they end behind it, which still beats standing still."""
+    """Without a wall they reach the goal; with one they end in front of it. Standing still returns -20."""
     env = (PointMassWall if wall else PointMass)(num_envs=16, horizon=20)
-    trainer = Trainer(env, kind(iterations=20 if wall else 30, window=10, value_epochs=2, value_minibatches=2))
-    history = trainer.train().history
+    length = {"window_start": 10} if kind is AHACConfig else {"window": 10}
+    trainer = Trainer(env, kind(iterations=20 if wall else 30, value_epochs=4, value_minibatches=2, **length))
+    trainer.train()
     (evaluation,) = trainer.evaluate()
-    assert history[0].return_mean == pytest.approx(-20, abs=2)  # that of standing still
     if wall:
         assert evaluation.episode_return > -16
     else:
