@@ -126,6 +126,7 @@ class AHAC(ShortHorizonAlgorithm[AHACConfig]):
         row |= self.fit_critics(window, targets, iteration, settled=config.value_settled)
 
         assert window.stiffness is not None
+        self.check_finite("stiffness", window.stiffness.sum(0), iteration)
         stiffness = window.stiffness.mean(1)
         self.adapt(stiffness, self.decayed(config.multiplier_rate, iteration))
         return targets, {**row, "stiffness": float(stiffness.mean())}

@@ -1,5 +1,6 @@
 """The actor of SHAC, SAPO and AHAC: a tanh-squashed Gaussian, its std a parameter or a function of the state."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -40,7 +41,7 @@ class WindowActor(MLPPolicy):
         )
         self.timed = bool(getattr(env, "finite_horizon", True))
         self.std_of_state = std_of_state
-        self.log_std_start = float(torch.tensor(std_start).log())
+        self.log_std_start = math.log(std_start)
         if not std_of_state:
             self.learn_std(env.action_dim, std_start)
 
@@ -58,6 +59,8 @@ class WindowActor(MLPPolicy):
     def means(self, latent: Tensor, steps: range, like: Tensor) -> MeanAt:
         return lambda observation, step: self.mean(observation, latent, step)
 
-    def forward(self, observation: Tensor, latent: Tensor, step: int, std: float, noise: Tensor) -> ActionSample:
+    def forward(
+        self, observation: Tensor, latent: Tensor, step: int | Tensor, std: Tensor | float, noise: Tensor
+    ) -> ActionSample:
         """A sample with the actor's own std; the argument `std` is ignored."""
         return squashed_sample(*self.mean_and_std(observation, latent, step), noise)

@@ -390,6 +390,17 @@ def test_windows_grow_in_smooth_dynamics_and_shrink_in_stiff_ones(stiff, longer)
     assert window >= 6 if longer else window < 3
 
 
+def test_stiffness_that_is_not_finite_names_the_environments():
+    class Unstable(Stiff):
+        def step(self, state, action):
+            state, reward, info = super().step(state, action)
+            info["stiffness"][[1, 4]] = math.inf
+            return state, reward, info
+
+    with pytest.raises(FloatingPointError, match=r"iteration 0: the stiffness .* environments \[1, 4\]"):
+        Trainer(Unstable(), small(AHACConfig)).train()
+
+
 def test_critics_stop_once_their_loss_has_settled():
     env = Line(horizon=8)
     for settled, passes in ((1e9, 5), (1e-12, 40)):
