@@ -127,7 +127,7 @@ class AHAC(ShortHorizonAlgorithm[AHACConfig]):
 
         assert window.stiffness is not None
         self.check_finite("stiffness", window.stiffness.sum(0), iteration)
-        stiffness = window.stiffness.mean(1)
+        stiffness = (window.stiffness * window.counted).sum(1) / window.counted.sum(1).clamp_min(1)
         self.adapt(stiffness, self.decayed(config.multiplier_rate, iteration))
         return targets, {**row, "stiffness": float(stiffness.mean())}
 

@@ -126,7 +126,7 @@ class SAPO(ShortHorizonAlgorithm[SAPOConfig]):
         values = values_after(self.critics, window)
         objective = window_objective(window, soft, values.mean(0), discount=config.discount)
         row = self.improve_actor(objective, window, iteration)
-        row |= {"alpha": alpha, "alpha_loss": self.tune_alpha(window.entropies, iteration)}
+        row |= {"alpha": alpha, "alpha_loss": self.tune_alpha(window.entropies[window.counted], iteration)}
 
         targets = td_lambda_targets(
             soft.detach(), values.detach().amin(0), discount=config.discount, trace=config.trace, ended=window.ended

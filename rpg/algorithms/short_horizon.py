@@ -142,9 +142,12 @@ class ShortHorizonAlgorithm(Algorithm[ShortConfig]):
         windows, targets, gradients, rows = [], [], [], []
         while step < env.horizon:
             window, state, info = self.rolled_out(state, step)
+            step += len(window.rewards)
+            if not bool(window.counted.any()):  # all episodes have ended early
+                break
             self.check_finite("reward", window.rewards.sum(0), iteration)
             wanted, row = self.learn(window, iteration)
-            state, step = detached(state), step + len(window.rewards)
+            state = detached(state)
             gradients.append(window.action_gradients())
             targets.append(wanted)
             windows.append(detached(window))
@@ -152,7 +155,8 @@ class ShortHorizonAlgorithm(Algorithm[ShortConfig]):
         check_last_info(info, env.num_envs)
 
         # The running scales change between batches of episodes only.
-        seen, earned = torch.cat([window.observations for window in windows]), torch.cat(targets)
+        counted = torch.cat([window.counted for window in windows])
+        seen, earned = torch.cat([window.observations for window in windows])[counted], torch.cat(targets)[counted]
         self.policy.observe(seen)
         for critics in self.critic_ensembles():
             critics.observe(seen, earned if self.config.scale_values else None)
@@ -164,9 +168,9 @@ class ShortHorizonAlgorithm(Algorithm[ShortConfig]):
             return_best=float(returns.mean()),
             success=float(success.double().mean()),
             distinct_outcomes=int(info["outcome"][success].unique().numel()),
-            simulator_steps=env.num_envs * env.horizon,
+            simulator_steps=env.num_envs * step,
             objective=mean.pop("objective"),
-            action_entropy=float(torch.cat([window.entropies for window in windows]).mean()),
+            action_entropy=float(torch.cat([window.entropies for window in windows])[counted].mean()),
             grad_norm=mean.pop("grad_norm"),
             gradient_snr=signal_to_noise(torch.cat(gradients), self._latent),
             latent_probs=(1.0,),
@@ -209,7 +213,8 @@ class ShortHorizonAlgorithm(Algorithm[ShortConfig]):
         With `settled` they end as soon as the losses of the last five passes changed by less than that from pass to pass, on
         average.
         """
-        rows, wanted = self.critics.rows(window.observations.detach(), window.first), targets.flatten()
+        counted = window.counted.flatten()
+        rows, wanted = self.critics.rows(window.observations.detach(), window.first)[counted], targets.flatten()[counted]
         losses: list[float] = []
         for _ in range(self.config.value_epochs):
             order, batch_losses = torch.randperm(len(rows), generator=self.generator).to(rows.device), []

@@ -33,6 +33,8 @@ class Window:
     """(H, B) bool: whether the episode ended for good with this step, so that nothing more can be earned."""
     truncated: Tensor
     """(H, B) bool: whether a time limit cut it off, so that what was still to come is the value of the state after."""
+    counted: Tensor
+    """(H, B) bool: whether the step belongs to an episode, rather than to the time after its end."""
     stiffness: Tensor | None
     """(H, B) how stiff the dynamics were, if that was asked for; detached."""
     noise: Tensor
@@ -69,8 +71,9 @@ def rolled_out_window(
     Entropies are -log pi of the actions taken or, with `entropy_noise` (H, B, A), of a second sample. With `probe` (H, B, O),
     random signs, the stiffness is the info's "stiffness" (B,) or, where there is none, `action_response`.
 
-    An episode ends for good with its last step, or is cut off there if the environment's `finite_horizon` is False, and ends
-    for good earlier where an info has "terminated" (B,) bool. Episodes do not restart within a window.
+    An episode ends for good with its last step, or is cut off there if the environment's `finite_horizon` is False. It ends
+    earlier where an info has "terminated" or "truncated" (B,) bool; "running" (B,) bool says whether it had not yet ended
+    before the step. Episodes do not restart within a window.
     """
     finite = bool(getattr(env, "finite_horizon", True))
     latent = torch.zeros(env.num_envs, dtype=torch.int64, device=noise.device)
@@ -81,8 +84,9 @@ def rolled_out_window(
         sample = squashed_sample(mean, std, noise[index])
         state, reward, info = env.step(state, sample.action)
         after = env.observe(state)
-        last = torch.full_like(reward, step + 1 == env.horizon, dtype=torch.bool)
-        terminated = info.get("terminated", torch.zeros_like(last)) | (last & finite)
+        never = torch.zeros_like(reward, dtype=torch.bool)
+        last = never if step + 1 < env.horizon else ~never
+        terminated = info.get("terminated", never) | (last & finite)
         log_prob = sample.log_prob
         if entropy_noise is not None:
             log_prob = squashed_log_prob(mean + std * entropy_noise[index], std, entropy_noise[index])
@@ -92,7 +96,8 @@ def rolled_out_window(
             "rewards": reward,
             "entropies": -log_prob,
             "terminated": terminated,
-            "truncated": last & ~terminated,
+            "truncated": (info.get("truncated", never) | last) & ~terminated,
+            "counted": info.get("running", ~never),
             "stds": std.expand_as(mean),
         }
         if probe is not None:
@@ -122,12 +127,12 @@ def action_response(after: Tensor, action: Tensor, probe: Tensor) -> Tensor:
 def values_after(critics: ValueEnsemble, window: Window) -> Tensor:
     """(C, H, B) the critics' values of the states after each step, differentiable in these states.
 
-    They are 0 where an episode ended for good, and where the state has failed: not finite, or larger than any state can be.
+    They are 0 where an episode has ended for good, and where the state has failed: not finite, or larger than any state can be.
     """
     usable = window.after.detach().isfinite().all(-1) & (window.after.detach().abs() <= LARGEST_OBSERVATION).all(-1)
     seen = torch.where(usable.unsqueeze(-1), window.after, torch.zeros_like(window.after))
     values = critics.frozen(seen, window.first + 1)
-    return torch.where(usable & ~window.terminated, values, torch.zeros_like(values))
+    return torch.where(usable & window.counted & ~window.terminated, values, torch.zeros_like(values))
 
 
 def window_objective(window: Window, rewards: Tensor, values: Tensor, *, discount: float) -> Tensor:
@@ -137,6 +142,7 @@ def window_objective(window: Window, rewards: Tensor, values: Tensor, *, discoun
     those at the ends count. Where an episode ends within the window, J is the sum over its pieces, each with its own V, and the
     powers of the discount begin anew.
     """
+    rewards = torch.where(window.counted, rewards, torch.zeros_like(rewards))
     total, factor = torch.zeros_like(rewards[0]), torch.ones_like(rewards[0])
     for step in range(len(rewards)):
         total = total + factor * rewards[step]

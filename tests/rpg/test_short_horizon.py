@@ -152,8 +152,8 @@ def test_learning_rates_fall_linearly(kind):
 
 
 def bare_window(rewards, after, terminated, truncated) -> Window:
-    empty = torch.zeros_like(rewards)
-    return Window(0, after, after, rewards, empty, terminated, truncated, None, empty, empty)
+    empty, counted = torch.zeros_like(rewards), torch.ones_like(rewards, dtype=torch.bool)
+    return Window(0, after, after, rewards, empty, terminated, truncated, counted, None, empty, empty)
 
 
 def test_an_objective_with_ends_is_the_sum_of_its_pieces():
@@ -202,6 +202,49 @@ def test_the_end_of_an_episode_is_as_the_environment_says(kind):
     window, _, _ = build_algorithm(env, small(kind), check_environment(env)).rolled_out(env.reset(0), 0)
     torch.testing.assert_close(window.terminated, window.after.squeeze(-1) < 0)
     assert 0 < window.terminated.sum() < window.terminated.numel()
+
+
+class Cut(Line):
+    """Environment 0 is cut off after the second step, environment 1 ends for good after the third; they then stay."""
+
+    def reset(self, seed=None):
+        return super().reset(seed), torch.zeros(self.num_envs, dtype=torch.int64)
+
+    def observe(self, state):
+        return state[0]
+
+    def step(self, state, action):
+        x, count = state
+        ends = torch.tensor([2, 3, 9, 9, 9, 9])
+        running, ended = count < ends, count + 1 == ends
+        new, reward, info = super().step(x, action)
+        new, reward = torch.where(running.unsqueeze(1), new, x), torch.where(running, reward, torch.zeros_like(reward))
+        cut = torch.arange(self.num_envs) == 0
+        flags = {"running": running, "terminated": ended & ~cut, "truncated": ended & cut}
+        return (new, count + 1), reward, {**info, **flags}
+
+
+@ALL
+def test_steps_after_an_episodes_end_do_not_count(kind):
+    env = Cut()
+    algorithm = build_algorithm(env, small(kind, window=5, discount=0.9, trace=0.5), check_environment(env))
+    window, _, _ = algorithm.rolled_out(env.reset(0), 0)
+    assert window.counted.sum(0).tolist() == [2, 3, 5, 5, 5, 5]
+    assert window.truncated.nonzero().tolist()[0] == [1, 0]
+    (values,) = values_after(KnownValues(-1.0), window)  # x^2
+    assert values[1, 0] > 0
+    assert not values[2:, 0].any()
+    assert not values[2:, 1].any()
+    objective = window_objective(window, window.rewards + 7 * (~window.counted), values, discount=0.9)
+    r, x = window.rewards, window.after.squeeze(-1)
+    torch.testing.assert_close(5 * objective[0], r[0, 0] + 0.9 * r[1, 0] + 0.81 * x[1, 0].square())
+    torch.testing.assert_close(5 * objective[1], r[0, 1] + 0.9 * r[1, 1] + 0.81 * r[2, 1])
+
+    fitted = []
+    algorithm.critics.row_loss = lambda rows, targets: fitted.append(targets) or rows.new_zeros((), requires_grad=True)
+    targets, _ = algorithm.learn(window, 0)
+    per_pass = int(window.counted.sum())
+    assert torch.cat(fitted)[:per_pass].sort().values.tolist() == targets[window.counted].sort().values.tolist()
 
 
 @ALL
