@@ -13,17 +13,22 @@ from rpg.algorithms.shac import SHACConfig
 from rpg.protocol import Environment, ProtocolError, VideoEnvironment, check_environment
 from rpg.settings_checks import SettingError
 from rpg.training.checkpoint import Checkpoint, CheckpointError, CheckpointMismatch, load_checkpoint
+from rpg.training.continuation import Branch
 from rpg.training.evaluation import LatentEvaluation, evaluate_latents
 from rpg.training.metrics import IterationMetrics, read_metrics
 from rpg.training.modes import Mode, distinct_modes, expected_success, policy_success
 from rpg.training.plots import plot_run
+from rpg.training.run_lock import RunLock, RunLockedError
 from rpg.training.schedules import Schedule
-from rpg.training.trainer import Trainer, TrainingResult
+from rpg.training.termination import Terminated
+from rpg.training.trained_policy import TrainedPolicy, load_policy
+from rpg.training.trainer import StopTraining, Trainer, TrainingResult
 
 __all__ = [
     "CONFIGS",
     "AdamConfig",
     "AlgorithmConfig",
+    "Branch",
     "CEMConfig",
     "Checkpoint",
     "CheckpointError",
@@ -39,11 +44,16 @@ __all__ = [
     "PPOConfig",
     "ProtocolError",
     "RPGConfig",
+    "RunLock",
+    "RunLockedError",
     "SACConfig",
     "SAPOConfig",
     "SHACConfig",
     "Schedule",
     "SettingError",
+    "StopTraining",
+    "Terminated",
+    "TrainedPolicy",
     "Trainer",
     "TrainingResult",
     "VideoEnvironment",
@@ -53,6 +63,7 @@ __all__ = [
     "evaluate_latents",
     "expected_success",
     "load_checkpoint",
+    "load_policy",
     "plot_run",
     "policy_success",
     "read_metrics",

@@ -155,6 +155,9 @@ class Adam(Algorithm[AdamConfig]):
         best = starts[0] if self._running is None else self._running.argmax()
         return starts.unsqueeze(0), one_hot(best, self.config.num_starts).to(self.like)
 
+    def action_std(self, iteration: int) -> float:
+        return self.config.noise
+
     def extra_state(self) -> dict[str, Any]:
         return {"running": self._running}
 

@@ -89,7 +89,7 @@ class CEM(Algorithm[CEMConfig]):
         success = torch.cat([trajectory.success for trajectory in trajectories])
         outcome = torch.cat([trajectory.outcome for trajectory in trajectories])
 
-        std = (self._weights.square() @ self._std.square()).sqrt()
+        std = self.action_std(iteration)
         entropy = squashed_entropy(std, self.policy.table[0].unsqueeze(1) + noise)
 
         # The Gaussian moves to the elites.
@@ -114,6 +114,10 @@ class CEM(Algorithm[CEMConfig]):
     def candidates(self) -> tuple[Tensor, Tensor]:
         """The mean only."""
         return torch.zeros(1, 1, dtype=torch.int64, device=self.like.device), self.like.new_ones(1)
+
+    def action_std(self, iteration: int) -> Tensor:
+        """(T, A) of each step's marginal distribution."""
+        return (self._weights.square() @ self._std.square()).sqrt()
 
     def extra_state(self) -> dict[str, Any]:
         return {"mean": self._mean, "std": self._std}

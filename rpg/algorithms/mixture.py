@@ -150,6 +150,9 @@ class Mixture(Algorithm[MixtureConfig]):
             terms={"reward_term": float(reward.detach().mean()), "std": std, "alpha_z": alpha_z},
         )
 
+    def action_std(self, iteration: int) -> float:
+        return self.config.std.value(self.progress(iteration))
+
     def candidates(self) -> tuple[Tensor, Tensor]:
         """Every component."""
         probs = self.weights().detach().exp()

@@ -83,7 +83,7 @@ class MPPI(Algorithm[MPPIConfig]):
         success = torch.cat([trajectory.success for trajectory in trajectories])
         outcome = torch.cat([trajectory.outcome for trajectory in trajectories])
 
-        step_std = std * self._weights.norm(dim=1, keepdim=True).expand(-1, env.action_dim)
+        step_std = self.action_std(iteration).expand(-1, env.action_dim)
         entropy = squashed_entropy(step_std, self.policy.table[0].unsqueeze(1) + noise)
 
         # The sequence moves to the weighted mean.
@@ -110,3 +110,7 @@ class MPPI(Algorithm[MPPIConfig]):
     def candidates(self) -> tuple[Tensor, Tensor]:
         """The sequence only."""
         return torch.zeros(1, 1, dtype=torch.int64, device=self.like.device), self.like.new_ones(1)
+
+    def action_std(self, iteration: int) -> Tensor:
+        """(T, 1) of each step's marginal distribution."""
+        return self.config.noise.value(self.progress(iteration)) * self._weights.norm(dim=1, keepdim=True)

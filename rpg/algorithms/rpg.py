@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
 from rpg.models.action_policy import POLICY_LEARNING_RATES, PolicyName, configured_policy, log_tanh_slope
-from rpg.models.latent import LatentKind, configured_prior
+from rpg.models.latent import LatentKind, LatentPrior, configured_prior
 from rpg.models.posterior import Posterior, PosteriorInput, configured_posterior
 from rpg.models.value import ValueFunction
 from rpg.protocol import Environment
@@ -170,6 +170,8 @@ class RPGConfig(AlgorithmConfig):
 
 class RPG(Algorithm[RPGConfig]):
     """The Reparameterized Policy Gradient; see the module's docstring."""
+
+    prior: LatentPrior
 
     def __init__(self, env: Environment, config: RPGConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
@@ -418,6 +420,9 @@ class RPG(Algorithm[RPGConfig]):
             self.stepped("value", iteration=iteration, limit=self.config.grad_clip)
             losses.append(float(loss.detach()))
         return losses[0]
+
+    def action_std(self, iteration: int) -> float:
+        return self.config.std.value(self.progress(iteration))
 
     def candidates(self) -> tuple[Tensor, Tensor]:
         with torch.no_grad():

@@ -111,15 +111,17 @@ class SoftActor(MLPPolicy):
         super().__init__(space, env.horizon, env.observation_dim, outputs, hidden=config.policy_hidden, generator=generator)
         self.log_std_start = math.log(config.std_start)
 
-    def mean_and_std(self, observation: Tensor, latent: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    def mean_and_std(self, observation: Tensor, latent: Tensor, step: int | Tensor) -> tuple[Tensor, Tensor]:
         """Both before squashing, (B, A)."""
         mean, log_std = super().mean(observation, latent, step).chunk(2, dim=-1)
         return mean, (self.log_std_start + log_std).clamp(-5, 2).exp()
 
-    def mean(self, observation: Tensor, latent: Tensor, step: int) -> Tensor:
+    def mean(self, observation: Tensor, latent: Tensor, step: int | Tensor) -> Tensor:
         return self.mean_and_std(observation, latent, step)[0]
 
-    def forward(self, observation: Tensor, latent: Tensor, step: int, std: float, noise: Tensor) -> ActionSample:
+    def forward(
+        self, observation: Tensor, latent: Tensor, step: int | Tensor, std: Tensor | float, noise: Tensor
+    ) -> ActionSample:
         """A sample with the actor's own std; the argument `std` is ignored."""
         return squashed_sample(*self.mean_and_std(observation, latent, step), noise)
 
@@ -304,6 +306,9 @@ class SAPO(Algorithm[SAPOConfig]):
                     losses.append(float(loss.detach()))
         first = losses[: len(losses) // config.value_epochs]
         return sum(first) / len(first)
+
+    def action_std(self, iteration: int) -> float:
+        return self.config.std_start  # its own std is learned
 
     def candidates(self) -> tuple[Tensor, Tensor]:
         return self._latent[:1].unsqueeze(0), self.like.new_ones(1)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, NotFiniteError
-from rpg.models.action_policy import ActionPolicy
+from rpg.models.action_policy import ActionPolicy, ActionSample
 from rpg.models.latent import LatentSpace
 from rpg.protocol import Environment
 from rpg.settings_checks import SettingError, check_fraction, check_int, check_not_negative, check_positive
@@ -107,16 +107,30 @@ class SACConfig(SB3Config):
         check_fraction("target_rate", self.target_rate)
 
 
-class MeanAction(ActionPolicy):
-    """The library's deterministic policy as an `ActionPolicy`, with one latent."""
+class LibraryPolicy(ActionPolicy):
+    """The library's policy as an `ActionPolicy`, with one latent."""
 
-    def __init__(self, network: nn.Module, act: Callable[[Tensor], Tensor], features: Callable[[Tensor, int], Tensor]) -> None:
+    def __init__(
+        self, network: nn.Module, act: Callable[[Tensor, Tensor], Tensor], features: Callable[[Tensor, int | Tensor], Tensor]
+    ) -> None:
+        """`act` gives actions (B, A) from features and standard normal noise (B, A), of which zeros mean the mode."""
         super().__init__(LatentSpace(True, 1))
         self.network, self._act, self._features = network, act, features
 
-    def mean(self, observation: Tensor, latent: Tensor, step: int) -> Tensor:
+    def mean(self, observation: Tensor, latent: Tensor, step: int | Tensor) -> Tensor:
+        return self._before_squashing(self._act(self._features(observation, step), observation.new_zeros(()))).to(observation)
+
+    def forward(
+        self, observation: Tensor, latent: Tensor, step: int | Tensor, std: Tensor | float, noise: Tensor
+    ) -> ActionSample:
+        """A sample with the library's own std; its log density is not known here (NaN)."""
+        action = self._act(self._features(observation, step), noise.float()).to(observation)
+        return ActionSample(action, torch.full_like(action[:, 0], torch.nan), self._before_squashing(action))
+
+    @staticmethod
+    def _before_squashing(action: Tensor) -> Tensor:
         limit = 1 - 1e-6  # beyond it atanh is not finite in single precision
-        return torch.atanh(self._act(self._features(observation, step)).clamp(-limit, limit)).to(observation)
+        return torch.atanh(action.clamp(-limit, limit))
 
 
 Config = TypeVar("Config", bound=SB3Config)
@@ -137,7 +151,6 @@ class SB3(Algorithm[Config]):
             ) from error
         if env.num_envs * env.horizon < 2:
             raise SettingError(f"algorithm was given {config.algorithm!r}; allowed with 2 steps an iteration or more")
-        self._with_time = vector_env.with_time
         self.vector_env = vector_env.VectorEnv(env, self.episode_seed)
         self.normalizer = sb3.common.vec_env.VecNormalize(
             self.vector_env,
@@ -175,6 +188,7 @@ class SB3(Algorithm[Config]):
         self.vector_env.start(iteration)
         model.num_timesteps = iteration * steps
         model._last_obs = None  # so that `learn` begins with a reset
+        model.lr_schedule = lambda remaining: self.config.learning_rate * self.step_scale
         model.logger.name_to_value.clear()
         with self._seeded():
             model.learn(steps, reset_num_timesteps=False)
@@ -214,10 +228,18 @@ class SB3(Algorithm[Config]):
         observations = {"observations": self.normalizer.obs_rms} if self.config.normalize_observations else {}
         return {**observations, "returns": self.normalizer.ret_rms}
 
-    def _features(self, observation: Tensor, step: int) -> Tensor:
-        """(B, O + 1) the networks' input for `observation` (B, O)."""
-        seen = self.normalizer.normalize_obs(self._with_time(observation, step, self.env.horizon))
-        return torch.as_tensor(seen, device=self.like.device)
+    def _features(self, observation: Tensor, step: int | Tensor) -> Tensor:
+        """(B, O + 1) the networks' input for `observation` (B, O) at `step`, a number or (B,)."""
+        time = torch.as_tensor(2 * step / self.env.horizon - 1).to(observation).expand(len(observation))
+        seen = torch.cat([observation, time.unsqueeze(1)], dim=1)
+        if self.config.normalize_observations:
+            statistics, limit = self.normalizer.obs_rms, self.normalizer.clip_obs
+            mean, variance = (torch.as_tensor(value).to(seen) for value in (statistics.mean, statistics.var))
+            seen = ((seen - mean) / (variance + self.normalizer.epsilon).sqrt()).clamp(-limit, limit)
+        return seen.float()
+
+    def action_std(self, iteration: int) -> float:
+        return 1.0  # the library's own is used
 
     @contextmanager
     def _seeded(self) -> Iterator[None]:
@@ -242,7 +264,12 @@ class PPO(SB3[PPOConfig]):
     def __init__(self, env: Environment, config: PPOConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         network = self.model.policy
-        self.policy = MeanAction(network, lambda seen: network._predict(seen, deterministic=True), self._features)
+
+        def act(seen: Tensor, noise: Tensor) -> Tensor:
+            mean = network.action_net(network.mlp_extractor.forward_actor(seen))
+            return (mean + network.log_std.exp() * noise).clamp(-1, 1)
+
+        self.policy = LibraryPolicy(network, act, self._features)
         self.modules["policy"] = self.policy
         self.optimizers["policy"] = network.optimizer
 
@@ -273,7 +300,12 @@ class SAC(SB3[SACConfig]):
     def __init__(self, env: Environment, config: SACConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         model = self.model
-        self.policy = MeanAction(model.actor, lambda seen: model.actor(seen, deterministic=True), self._features)
+
+        def act(seen: Tensor, noise: Tensor) -> Tensor:
+            mean, log_std, _ = model.actor.get_action_dist_params(seen)
+            return torch.tanh(mean + log_std.exp() * noise)
+
+        self.policy = LibraryPolicy(model.actor, act, self._features)
         self.modules = {"policy": self.policy, "values": model.critic, "target values": model.critic_target}
         self.optimizers = {"policy": model.actor.optimizer, "values": model.critic.optimizer}
 

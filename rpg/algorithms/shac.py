@@ -244,5 +244,8 @@ class SHAC(Algorithm[SHACConfig]):
         first = losses[: len(losses) // config.value_epochs]
         return sum(first) / len(first)
 
+    def action_std(self, iteration: int) -> float:
+        return self.config.std_start  # its own std is learned
+
     def candidates(self) -> tuple[Tensor, Tensor]:
         return self._latent[:1].unsqueeze(0), self.like.new_ones(1)

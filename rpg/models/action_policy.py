@@ -64,11 +64,14 @@ def squashed_entropy(std: Tensor, u: Tensor) -> float:
     return float((gaussian + log_tanh_slope(u).sum(-1).mean()).detach())
 
 
-def time_features(step: int, horizon: int, like: Tensor) -> Tensor:
-    """(B, 5) time features: linear, and two harmonics; smooth, so that a gradient can shift events in time."""
-    angles = [2 * math.pi * harmonic * step / horizon for harmonic in HARMONICS]
-    time = [2 * step / horizon - 1, *map(math.sin, angles), *map(math.cos, angles)]
-    return like.new_tensor(time).expand(like.shape[0], -1)
+def time_features(step: int | Tensor, horizon: int, like: Tensor) -> Tensor:
+    """(..., 5) features of the times `step` (...,), for a number (B, 5) as `like` (B, ...): linear, and two harmonics; smooth,
+    so that a gradient can shift events in time."""
+    if isinstance(step, int):
+        return time_features(like.new_tensor(float(step)), horizon, like).expand(like.shape[0], -1)
+    share = step.to(like).unsqueeze(-1) / horizon
+    angles = [2 * math.pi * harmonic * share for harmonic in HARMONICS]
+    return torch.cat([2 * share - 1, *map(torch.sin, angles), *map(torch.cos, angles)], dim=-1)
 
 
 TIME_FEATURES = 1 + 2 * len(HARMONICS)
@@ -86,20 +89,22 @@ class ActionPolicy(nn.Module, ABC):
         self.log_std: nn.Parameter | None = None
 
     @abstractmethod
-    def mean(self, observation: Tensor, latent: Tensor, step: int) -> Tensor:
-        """(B, A) mean before squashing, of `observation` (B, O), `latent` (B,) int64 or (B, D), `step` in
-        0..T-1.
+    def mean(self, observation: Tensor, latent: Tensor, step: int | Tensor) -> Tensor:
+        """(..., A) mean before squashing, of `observation` (..., O), `latent` (...,) int64 or (..., D), and `step` (...,) in
+        0..T-1, or one number for all of a batch (B,).
         """
 
     def learn_std(self, action_dim: int, start: float) -> None:
         """Make the std a parameter, independent of the state, with the initial value `start`."""
         self.log_std = nn.Parameter(torch.full((action_dim,), math.log(start)))
 
-    def std(self, given: float) -> Tensor | float:
+    def std(self, given: Tensor | float) -> Tensor | float:
         """The learned std (A,), or `given` if it is not learned."""
         return given if self.log_std is None else held(self.log_std, -4.6, 0.7).exp()
 
-    def forward(self, observation: Tensor, latent: Tensor, step: int, std: float, noise: Tensor) -> ActionSample:
+    def forward(
+        self, observation: Tensor, latent: Tensor, step: int | Tensor, std: Tensor | float, noise: Tensor
+    ) -> ActionSample:
         """A sample with `std` > 0 and `noise` (B, A), standard normal; zero noise gives the mean action."""
         return squashed_sample(self.mean(observation, latent, step), self.std(std), noise)
 
@@ -139,7 +144,7 @@ class OpenLoopTable(ActionPolicy):
             weights @ (scale * torch.randn(num_latents, weights.shape[1], action_dim, generator=generator))
         )
 
-    def mean(self, observation: Tensor, latent: Tensor, step: int) -> Tensor:
+    def mean(self, observation: Tensor, latent: Tensor, step: int | Tensor) -> Tensor:
         return self.table[latent, step]
 
 
@@ -172,7 +177,7 @@ class MLPPolicy(ActionPolicy):
         sizes = (width + space.size + TIME_FEATURES, *hidden, action_dim)
         self.network = dense_network(sizes, generator=generator, last_scale=last_scale)
 
-    def mean(self, observation: Tensor, latent: Tensor, step: int) -> Tensor:
+    def mean(self, observation: Tensor, latent: Tensor, step: int | Tensor) -> Tensor:
         seen = self.normalizer(observation)
         if self.encoder is not None:
             seen = self.encoder(seen)

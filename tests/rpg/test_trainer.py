@@ -197,7 +197,7 @@ def test_modes_are_counted_by_outcome():
     assert policy_success(e) == 0.0
     assert expected_success(e) == pytest.approx(0.6)
     failed = distinct_modes([replace(x, success=0.0) for x in e])
-    assert [(m.latent, m.success) for m in failed] == [(3, 0.0)]
+    assert [(m.latent, m.success) for m in failed] == [(3, 0.0), (2, 0.0)]  # where no latent succeeds, what they did
 
 
 def test_check_environment_names_what_is_wrong():
