@@ -230,7 +230,7 @@ class SB3(Algorithm[Config]):
 
     def _features(self, observation: Tensor, step: int | Tensor) -> Tensor:
         """(B, O + 1) the networks' input for `observation` (B, O) at `step`, a number or (B,)."""
-        time = torch.as_tensor(2 * step / self.env.horizon - 1).to(observation).expand(len(observation))
+        time = torch.as_tensor(2 * step / self.env.horizon - 1).to(observation).expand(observation.shape[0])
         seen = torch.cat([observation, time.unsqueeze(1)], dim=1)
         if self.config.normalize_observations:
             statistics, limit = self.normalizer.obs_rms, self.normalizer.clip_obs

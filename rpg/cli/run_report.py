@@ -21,7 +21,14 @@ def run_result(trainer: Trainer, evaluations: list[LatentEvaluation], modes: lis
         "config": trainer.config.to_dict(),
         "iterations": trainer.iteration,
         "simulator_steps": trainer.history[-1].simulator_steps if trainer.history else 0,
+        "evaluation_steps": trainer.record.evaluation_steps,
         "seconds": trainer.history[-1].seconds if trainer.history else 0.0,
+        "events": [text for _, text in trainer.record.events],
+        "best": {
+            "score": trainer.record.best_score,
+            "by": trainer.record.best_by,
+            "iterations": trainer.record.best_iteration,
+        },
         "policy_success": policy_success(evaluations),
         "expected_success": expected_success(evaluations),
         "modes": [

@@ -83,6 +83,9 @@ class ActionPolicy(nn.Module, ABC):
     The std is an argument of each call or, after `learn_std`, a parameter per action dimension.
     """
 
+    uses_time = True
+    """Whether the mean depends on the step."""
+
     def __init__(self, space: LatentSpace) -> None:
         super().__init__()
         self.space = space

@@ -114,8 +114,9 @@ class TrainedPolicy:
         """Actions in [-1, 1], (B, A) or (A,).
 
         `z` is one latent for all, of `latent_shape`, or one for each observation, (B, *latent_shape); of a sequence it is the
-        whole sequence. It may be left out if there is one latent only. `t` is the step in 0..T-1, a number or (B,). Without
-        `deterministic` actions are drawn as in the last iteration of training, with `generator` on the CPU.
+        whole sequence. It may be left out if there is one latent only. `t` is the step in 0..T-1, a number or (B,); it
+        may be left out if the policy does not depend on it. Without `deterministic` actions are drawn as in the last iteration
+        of training, with `generator` on the CPU.
         """
         seen = self._observations(observation)
         steps = self._steps(t, len(seen))
@@ -189,6 +190,8 @@ class TrainedPolicy:
 
     def _steps(self, given: Array | int | None, batch: int) -> Tensor:
         """(B,) int64."""
+        if given is None and not self._policy.uses_time:
+            return torch.zeros(batch, dtype=torch.int64, device=self._device)
         if given is None:
             raise ValueError(
                 f"t is missing; expected the step of the episode, 0 to {self.horizon - 1}, as actions depend on it"
