@@ -109,7 +109,7 @@ def trained(env: Environment, config: AlgorithmConfig) -> dict[str, Any]:
         raise KeyboardInterrupt
     history, every = result.history, max(1, len(result.history) // CURVE_POINTS)
     return {
-        "evaluations": trainer.evaluate(),
+        "evaluations": list(result.evaluations),
         "returns": [row.return_mean for row in history],
         "curve": [(row.simulator_steps, row.return_mean) for row in history[::every]],
         "gradient_snr": sum(row.gradient_snr for row in history) / len(history),

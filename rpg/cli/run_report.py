@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from rpg.training.trainer import Trainer
 RESULT_NAME = "result.json"
 
 
-def run_result(trainer: Trainer, evaluations: list[LatentEvaluation], modes: list[Mode]) -> dict[str, Any]:
+def run_result(trainer: Trainer, evaluations: Sequence[LatentEvaluation], modes: Sequence[Mode]) -> dict[str, Any]:
     """The results of a run as plain values: its policy's success without noise, and its distinct modes."""
     return {
         **trainer.identity,
