@@ -196,6 +196,12 @@ class Algorithm(ABC, Generic[Config]):
         self.generator.set_state(state["generator"])
         self.restore_extra_state(copied(state["extra"]))
 
+    def restore_for_use(self, state: dict[str, Any]) -> None:
+        """The part of `restore` that acting and drawing latents need, without optimisers, generators and the environment."""
+        for name, module in self.modules.items():
+            module.load_state_dict(state[name])
+        self.restore_extra_state(copied(state["extra"]))
+
     def try_differently(self, iteration: int, attempt: int) -> None:
         """Let `iteration`, which failed `attempt` times from the state at hand, draw other noise, latents and episodes."""
         self.attempt = attempt

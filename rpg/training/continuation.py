@@ -30,11 +30,15 @@ class Branch:
 
 def apply_checkpoint(algorithm: Algorithm, checkpoint: Checkpoint) -> None:
     """Bring `algorithm` to the state of `checkpoint`."""
-    record = checkpoint.record
     algorithm.restore(checkpoint.state)
+    set_schedules(algorithm, checkpoint.record)
+    algorithm.step_scale = checkpoint.record.step_scale
+    algorithm.try_differently(checkpoint.iteration, checkpoint.record.attempt)
+
+
+def set_schedules(algorithm: Algorithm, record: RunRecord) -> None:
+    """Let the schedules of `algorithm` begin and end where `record` says."""
     algorithm.schedule_start, algorithm.schedule_iterations = record.schedule_start, record.schedule_iterations
-    algorithm.step_scale = record.step_scale
-    algorithm.try_differently(checkpoint.iteration, record.attempt)
 
 
 def extended(checkpoint: Checkpoint, config: AlgorithmConfig) -> Checkpoint:

@@ -19,7 +19,7 @@ from rpg.algorithms.algorithm import Algorithm
 from rpg.models.action_policy import ActionPolicy
 from rpg.protocol import Environment
 from rpg.training.checkpoint import Checkpoint, CheckpointError, checkpoint_path, load_checkpoint
-from rpg.training.continuation import apply_checkpoint
+from rpg.training.continuation import set_schedules
 
 Array = Tensor | NDArray[Any]
 
@@ -259,7 +259,8 @@ def policy_of(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Tra
     """The policy of a checkpoint, built without the environment."""
     shape = EnvironmentShape.from_dict(checkpoint.environment)
     algorithm = build_algorithm(shape, config_from_dict(checkpoint.config), shape.observe(None).to(device))
-    apply_checkpoint(algorithm, checkpoint)
+    algorithm.restore_for_use(checkpoint.state)
+    set_schedules(algorithm, checkpoint.record)
     return TrainedPolicy(algorithm, shape, checkpoint.iteration)
 
 
