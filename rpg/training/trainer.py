@@ -284,7 +284,12 @@ class Trainer:
         if len(self.history) < checkpoint.iteration:
             found = f"{len(self.history)} iterations; expected the checkpoint's {checkpoint.iteration}"
             raise CheckpointMismatch(f"{file.parent / METRICS_NAME} holds {found}")
-        self._restore(branched(checkpoint, self.algorithm, branch, identity=self.identity, environment=environment))
+        first = branched(checkpoint, self.algorithm, branch, identity=self.identity, environment=environment)
+        try:
+            self._restore(first)
+        except (KeyError, RuntimeError, ValueError) as error:  # what else depends on the settings, such as a replay buffer
+            reason = f"{' '.join(str(error).split())} ({first.record.events[-1][1]})"
+            raise CheckpointMismatch(f"'{branch.source}' cannot be branched with these settings: {reason}") from error
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         apply_checkpoint(self.algorithm, checkpoint)

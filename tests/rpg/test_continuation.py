@@ -139,6 +139,14 @@ def test_a_branch_has_its_own_settings_and_the_parents_history(tmp_path):
     assert same(straight, resumed)
 
 
+def test_a_branch_may_have_another_number_of_environments(tmp_path):
+    Trainer(ENV, CONFIG, run_dir=tmp_path / "parent").train()
+    longer = replace(CONFIG, iterations=8)
+    more = Trainer(PointMassWall(num_envs=12, horizon=6), longer, run_dir=tmp_path / "more", branch=Branch(tmp_path / "parent"))
+    assert more.train().history[-1].simulator_steps == 6 * 48 + 2 * 72
+    assert rpg.load_policy(tmp_path / "more").shape.num_envs == 12
+
+
 def test_a_branch_holds_the_schedules_or_restarts_them(tmp_path):
     Trainer(ENV, CONFIG, run_dir=tmp_path / "parent").train()
     config = replace(CONFIG, iterations=11, std=Schedule(0.5, 0.2))
