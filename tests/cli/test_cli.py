@@ -347,6 +347,8 @@ class Wall(PointMassWall):
 class WallWithTrap(Wall):
     """Gives NaN in the third iteration of seed 0 as it is drawn first."""
 
+    sprung = False
+
     def reset(self, seed=None):
         object.__setattr__(self, "sprung", seed == 2)
         return super().reset(seed)
