@@ -38,6 +38,8 @@ class RunRecord:
     """Number of completed iterations at the best score."""
     best_by: str = ""
     """Which of the two scores that is: "evaluation" or "running return"."""
+    evaluation_interval: int | None = None
+    """Iterations from one held-out evaluation to the next; None for none."""
     evaluation_steps: int = 0
     """Environment steps of evaluations."""
     attempt: int = 0

@@ -82,6 +82,7 @@ def branched(
         schedule_iterations=length,
         schedule_start=start,
         running_return=record.running_return,
+        evaluation_interval=record.evaluation_interval,
         evaluation_steps=record.evaluation_steps,
         attempt=record.attempt,
         step_scale=record.step_scale,
@@ -90,14 +91,16 @@ def branched(
     return Checkpoint(done, checkpoint.seconds, config.to_dict(), identity, environment, state, record)
 
 
-def failed(checkpoint: Checkpoint, error: FloatingPointError) -> Checkpoint:
-    """The same state, from which the next iteration, which failed, is tried with other seeds and half the learning rates."""
+def failed(checkpoint: Checkpoint, error: FloatingPointError, seconds: float) -> Checkpoint:
+    """The same state, from which the next iteration, which failed after so many seconds, is tried with other seeds and half the
+    learning rates."""
     record = checkpoint.record
     attempt, scale = record.attempt + 1, record.step_scale / 2
     reason = " ".join(str(error).split())
     text = f"{reason}; attempt {attempt + 1} with other seeds and learning rates times {scale:.3g}"
     events = record.with_event(checkpoint.iteration, text)
-    return replace(checkpoint, record=replace(record, attempt=attempt, step_scale=scale, events=events))
+    record = replace(record, attempt=attempt, step_scale=scale, events=events)
+    return replace(checkpoint, seconds=checkpoint.seconds + seconds, record=record)
 
 
 def shape_difference(old: Any, new: Any, name: str = "") -> str:

@@ -1,5 +1,6 @@
 """The training loop around every algorithm: iterations, metrics, checkpoints, evaluation, interruption and continuation."""
 
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -66,8 +67,8 @@ class Trainer:
     `run_dir` receives metrics.jsonl, tensorboard/, checkpoint.pt (every `checkpoint_interval` iterations, every
     `checkpoint_seconds`, and at the end) and best.pt, the checkpoint with the best score so far; None keeps everything in
     memory. The score is the return of the most probable latent on held-out first states, measured every `evaluation_interval`
-    iterations, or the running mean of the batches' returns if that is None. `identity` names what is optimised (the task, its
-    version).
+    iterations, or the running mean of the batches' returns if that is None (of a run that goes on: the interval that it had).
+    `identity` names what is optimised (the task, its version).
 
     With `resume` the run in `run_dir` continues, bit-identical to one without a break if the environment is deterministic. Its
     settings must be the same, but for the number of iterations. With `branch` a run in a new `run_dir` begins where another one
@@ -107,7 +108,7 @@ class Trainer:
         self.env, self.config, self.run_dir = env, config, run_dir
         self.identity = dict(identity or {})
         self.checkpoint_interval, self.checkpoint_seconds = checkpoint_interval, checkpoint_seconds
-        self.evaluation_interval, self.retries = evaluation_interval, retries
+        self.retries = retries
         self.lock = None if run_dir is None else RunLock(run_dir)
         """Held while the run trains; whoever writes to the folder afterwards may hold it longer."""
         like = check_environment(env)
@@ -121,7 +122,7 @@ class Trainer:
             identity=self.identity,
             environment=self._shape.to_dict(),
             state=self.algorithm.state(),
-            record=RunRecord(schedule_iterations=config.iterations),
+            record=RunRecord(schedule_iterations=config.iterations, evaluation_interval=evaluation_interval),
         )
         self._best: Checkpoint | None = None  # where it has not been written yet
         self._is_new_branch = branch is not None  # of which nothing has been written yet
@@ -131,6 +132,9 @@ class Trainer:
             self._continue(run_dir)
         elif branch is not None:
             self._begin_branch(branch)
+        if evaluation_interval is not None:
+            record = replace(self.record, evaluation_interval=evaluation_interval)
+            self._last_whole = replace(self._last_whole, record=record)
 
     @property
     def iteration(self) -> int:
@@ -204,13 +208,13 @@ class Trainer:
         try:
             report = self.algorithm.iterate(self.iteration)
         except FloatingPointError as error:
-            self._restore(failed(before, error))
+            self._restore(failed(before, error, time.perf_counter() - began))
             if self.record.attempt - self._attempts_before > self.retries:
                 raise
             warnings.warn(self.record.events[-1][1], RuntimeWarning, stacklevel=4)
             return False
         evaluation: dict[str, float] = {}
-        if self.evaluation_interval is not None and (self.iteration + 1) % self.evaluation_interval == 0:
+        if record.evaluation_interval is not None and (self.iteration + 1) % record.evaluation_interval == 0:
             evaluation, steps = self._held_out()
             record = replace(record, evaluation_steps=record.evaluation_steps + steps)
         so_far = self.history[-1].simulator_steps if self.history else 0
@@ -259,10 +263,10 @@ class Trainer:
         old, new = record.running_return, metrics.return_mean
         record = replace(record, running_return=new if old is None else old + RUNNING_RATE * (new - old))
         by, score = "running return", record.running_return
-        if self.evaluation_interval is not None:
+        if record.evaluation_interval is not None:
             by, score = "evaluation", metrics.evaluation.get("return")
         first = record.best_score is None or record.best_by != by
-        if score is None or not (first or score > (record.best_score or 0.0)):
+        if score is None or not math.isfinite(score) or not (first or score > (record.best_score or 0.0)):
             return record, False
         return replace(record, best_score=score, best_iteration=self.iteration + 1, best_by=by), True
 

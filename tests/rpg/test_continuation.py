@@ -311,7 +311,7 @@ def test_evaluations_on_held_out_states_are_in_the_metrics_and_change_nothing(tm
     # a broken run counts the same steps
     broken = tmp_path / "broken"
     Trainer(ENV, CONFIG, run_dir=broken, evaluation_interval=2).train(lambda row: row.iteration == 2)
-    resumed = Trainer(ENV, CONFIG, run_dir=broken, evaluation_interval=2, resume=True).train()
+    resumed = Trainer(ENV, CONFIG, run_dir=broken, resume=True).train()  # with the interval that it had
     assert without_time(resumed.history) == without_time(history)
 
 
