@@ -33,14 +33,20 @@ class EnvironmentShape:
     action_dim: int
     observation_dim: int
     observation_points: tuple[int, int] | None
+    finite_horizon: bool
     dtype: str
 
     @classmethod
     def of(cls, env: Environment, like: Tensor) -> "EnvironmentShape":
         """The shape of `env`, whose observations are like `like`."""
-        points = getattr(env, "observation_points", None)
         return cls(
-            env.num_envs, env.horizon, env.action_dim, env.observation_dim, points, str(like.dtype).removeprefix("torch.")
+            num_envs=env.num_envs,
+            horizon=env.horizon,
+            action_dim=env.action_dim,
+            observation_dim=env.observation_dim,
+            observation_points=getattr(env, "observation_points", None),
+            finite_horizon=getattr(env, "finite_horizon", True),
+            dtype=str(like.dtype).removeprefix("torch."),
         )
 
     @classmethod
