@@ -1,4 +1,4 @@
-"""Optimisers for differentiable environments. They know an environment only by `rpg.protocol.Environment`."""
+"""Optimisers for environments, differentiable or not. They know an environment only by `rpg.protocol`."""
 
 from rpg.algorithms import CONFIGS, config_from_dict
 from rpg.algorithms.adam import AdamConfig, MultistartConfig
@@ -10,7 +10,19 @@ from rpg.algorithms.rpg import RPGConfig
 from rpg.algorithms.sapo import SAPOConfig
 from rpg.algorithms.sb3 import PPOConfig, SACConfig
 from rpg.algorithms.shac import SHACConfig
-from rpg.protocol import Environment, ProtocolError, VideoEnvironment, check_environment
+from rpg.environments.fixed_horizon import from_fixed_horizon
+from rpg.environments.gymnasium_environment import from_gymnasium
+from rpg.protocol import (
+    Box,
+    DictSpace,
+    Environment,
+    EnvironmentSpec,
+    FixedHorizonEnvironment,
+    ProtocolError,
+    Step,
+    VideoEnvironment,
+    check_environment,
+)
 from rpg.settings_checks import SettingError
 from rpg.training.checkpoint import Checkpoint, CheckpointError, CheckpointMismatch, load_checkpoint
 from rpg.training.evaluation import LatentEvaluation, evaluate_latents
@@ -24,11 +36,15 @@ __all__ = [
     "CONFIGS",
     "AdamConfig",
     "AlgorithmConfig",
+    "Box",
     "CEMConfig",
     "Checkpoint",
     "CheckpointError",
     "CheckpointMismatch",
+    "DictSpace",
     "Environment",
+    "EnvironmentSpec",
+    "FixedHorizonEnvironment",
     "IterationMetrics",
     "LatentEvaluation",
     "MPPIConfig",
@@ -44,6 +60,7 @@ __all__ = [
     "SHACConfig",
     "Schedule",
     "SettingError",
+    "Step",
     "Trainer",
     "TrainingResult",
     "VideoEnvironment",
@@ -52,6 +69,8 @@ __all__ = [
     "distinct_modes",
     "evaluate_latents",
     "expected_success",
+    "from_fixed_horizon",
+    "from_gymnasium",
     "load_checkpoint",
     "plot_run",
     "policy_success",

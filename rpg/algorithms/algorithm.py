@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rpg.models.action_policy import ActionPolicy
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import SettingError, check_choice, check_int
 from rpg.training.gradient_estimators import clipped_gradient_norm
 from rpg.training.metrics import IterationReport
@@ -69,10 +69,12 @@ class Algorithm(ABC, Generic[Config]):
     changes between iterations belongs into `extra_state`. A resumed run is then bit-identical.
     """
 
+    needs_gradients: ClassVar[bool] = False
+    """Whether rewards must be differentiable with respect to actions."""
     policy: ActionPolicy
     """The policy to be evaluated: actions given observation, latent and time."""
 
-    def __init__(self, env: Environment, config: Config, like: Tensor) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, config: Config, like: Tensor) -> None:
         """`like` is an observation (B, O), whose dtype and device the models adopt."""
         self.env, self.config, self.like = env, config, like
         self.generator = torch.Generator().manual_seed(config.seed)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, NotFiniteError
 from rpg.models.action_policy import ActionPolicy
 from rpg.models.latent import LatentSpace
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import SettingError, check_fraction, check_int, check_not_negative, check_positive
 from rpg.training.metrics import IterationReport
 
@@ -125,7 +125,7 @@ Config = TypeVar("Config", bound=SB3Config)
 class SB3(Algorithm[Config]):
     """The parts that PPO and SAC share."""
 
-    def __init__(self, env: Environment, config: Config, like: Tensor) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, config: Config, like: Tensor) -> None:
         super().__init__(env, config, like)
         try:
             sb3 = importlib.import_module("stable_baselines3")
@@ -182,13 +182,14 @@ class SB3(Algorithm[Config]):
         for name, module in self.modules.items():
             if not all(bool(value.isfinite().all()) for value in module.state_dict().values()):
                 raise NotFiniteError(f"iteration {iteration}: the {name} is not finite")
-        returns, info = self.vector_env.last_returns, self.vector_env.last_info
+        returns, end = self.vector_env.last_returns, self.vector_env.last_end
+        assert end is not None
         logged = {key.removeprefix("train/"): float(value) for key, value in model.logger.name_to_value.items()}
         return IterationReport(
             return_mean=float(returns.mean()),
             return_best=float(returns.mean()),
-            success=float(info["success"].double().mean()),
-            distinct_outcomes=int(info["outcome"][info["success"]].unique().numel()),
+            success=float(end.success.double().mean()),
+            distinct_outcomes=int(end.outcome[end.success].unique().numel()),
             simulator_steps=steps,
             objective=float(returns.mean()) / env.horizon,
             action_entropy=entropy,
@@ -239,7 +240,7 @@ class SB3(Algorithm[Config]):
 class PPO(SB3[PPOConfig]):
     """Proximal policy optimisation. Its Gaussian is not squashed: actions are clipped."""
 
-    def __init__(self, env: Environment, config: PPOConfig, like: Tensor) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, config: PPOConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         network = self.model.policy
         self.policy = MeanAction(network, lambda seen: network._predict(seen, deterministic=True), self._features)
@@ -270,7 +271,7 @@ class PPO(SB3[PPOConfig]):
 class SAC(SB3[SACConfig]):
     """The soft actor-critic. Its replay buffer is as large as the run, so its contents are never overwritten."""
 
-    def __init__(self, env: Environment, config: SACConfig, like: Tensor) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, config: SACConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         model = self.model
         self.policy = MeanAction(model.actor, lambda seen: model.actor(seen, deterministic=True), self._features)

@@ -15,7 +15,7 @@ from rpg.cli.progress import TrainingProgress
 from rpg.cli.run_report import RESULT_NAME, run_result, write_result
 from rpg.cli.run_settings import new_run, parsed_settings, resumed_run
 from rpg.cli.task_lookup import built_environment, setting_errors, task_class
-from rpg.protocol import Environment, VideoEnvironment
+from rpg.protocol import VideoEnvironment
 from rpg.settings_checks import SettingError
 from rpg.training.checkpoint import CHECKPOINT_NAME
 from rpg.training.modes import Mode
@@ -67,7 +67,8 @@ def optimize(
     leaves a usable run: --resume continues from its last complete iteration.
 
     Args:
-        task: A registered task (see `diffsim-rpg tasks`), or one of your own: module:Class or path/to/file.py:Class.
+        task: A registered task (see `diffsim-rpg tasks`), one of your own: module:Class or path/to/file.py:Class, or one of
+            Gymnasium's: gymnasium:Hopper-v5.
         settings: Settings of the algorithm.
         out: Folder of the run.
         resume: Continue the run in the folder, with its settings.
@@ -92,7 +93,7 @@ def optimize(
     with setting_errors():
         trainer = Trainer(environment, config, run_dir=out, identity=run.identity, resume=resume)
     console.print(
-        f"{run.identity['task']}: {run.num_envs} environments, horizon {environment.horizon}, {config.algorithm}, "
+        f"{run.identity['task']}: {run.num_envs} environments, horizon {trainer.env.horizon}, {config.algorithm}, "
         f"seed {config.seed} -> {out}"
     )
     with TrainingProgress(console, iterations=config.iterations, done=trainer.iteration) as progress:
@@ -108,7 +109,7 @@ def optimize(
     return 0
 
 
-def report(trainer: Trainer, environment: Environment, out: Path, console: Console, *, video: bool) -> list[Mode]:
+def report(trainer: Trainer, environment: Any, out: Path, console: Console, *, video: bool) -> list[Mode]:
     """Evaluate the run and write result.json, the plot and, if the environment can draw one, the video; the distinct modes."""
     with console.status("evaluating every latent ..."):
         evaluations = trainer.evaluate()

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rpg.models.action_policy import ActionPolicy
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.training.rollout import Trajectory, rolled_out
 
 EVALUATION_SEED = 2**31 - 1
@@ -48,7 +48,7 @@ class LatentEvaluation:
 
 @torch.no_grad()
 def evaluate_latents(
-    env: Environment, policy: ActionPolicy, latents: Tensor, probs: Tensor, *, seed: int = EVALUATION_SEED
+    env: FixedHorizonEnvironment, policy: ActionPolicy, latents: Tensor, probs: Tensor, *, seed: int = EVALUATION_SEED
 ) -> list[LatentEvaluation]:
     """Run the mean actions of each of `latents` (S, N) or (S, N, D), with the environments divided among them; N evaluations.
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rpg.algorithms import build_algorithm
 from rpg.algorithms.algorithm import AlgorithmConfig
-from rpg.protocol import Environment, check_environment
+from rpg.environments.whole_episodes import whole_episodes
+from rpg.protocol import Environment, FixedHorizonEnvironment, check_environment
 from rpg.training.checkpoint import CHECKPOINT_NAME, Checkpoint, load_checkpoint, save_checkpoint
 from rpg.training.evaluation import LatentEvaluation, evaluate_latents
 from rpg.training.metrics import IterationMetrics, MetricsWriter, read_metrics
@@ -40,7 +41,7 @@ class Trainer:
 
     def __init__(
         self,
-        env: Environment,
+        env: Environment | FixedHorizonEnvironment,
         config: AlgorithmConfig,
         *,
         run_dir: Path | None = None,
@@ -52,7 +53,7 @@ class Trainer:
             raise ValueError("resume was given True with run_dir None; allowed with a run_dir only")
         if run_dir is not None and not resume and (run_dir / CHECKPOINT_NAME).exists():
             raise FileExistsError(f"{run_dir} already holds a run; give resume=True or another run_dir")
-        self.env, self.config, self.run_dir = env, config, run_dir
+        self.env, self.config, self.run_dir = whole_episodes(env), config, run_dir
         self.identity = dict(identity or {})
         self.checkpoint_interval = checkpoint_interval
         self.algorithm = build_algorithm(env, config, check_environment(env))
