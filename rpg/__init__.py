@@ -6,9 +6,10 @@ from rpg.algorithms.algorithm import AlgorithmConfig, NotFiniteError
 from rpg.algorithms.cem import CEMConfig
 from rpg.algorithms.mixture import MixtureConfig
 from rpg.algorithms.mppi import MPPIConfig
+from rpg.algorithms.ppo import PPOConfig
 from rpg.algorithms.rpg import RPGConfig
+from rpg.algorithms.sac import SACConfig
 from rpg.algorithms.sapo import SAPOConfig
-from rpg.algorithms.sb3 import PPOConfig, SACConfig
 from rpg.algorithms.shac import SHACConfig
 from rpg.environments.fixed_horizon import from_fixed_horizon
 from rpg.environments.gymnasium_environment import from_gymnasium

@@ -10,9 +10,10 @@ from rpg.algorithms.adam import AdamConfig, MultistartConfig
 from rpg.algorithms.cem import CEMConfig
 from rpg.algorithms.mixture import MixtureConfig
 from rpg.algorithms.mppi import MPPIConfig
+from rpg.algorithms.ppo import PPOConfig
 from rpg.algorithms.rpg import RPGConfig
+from rpg.algorithms.sac import SACConfig
 from rpg.algorithms.sapo import SAPOConfig
-from rpg.algorithms.sb3 import PPOConfig, SACConfig
 from rpg.algorithms.shac import SHACConfig
 
 
@@ -32,5 +33,5 @@ def baselines(rpg: RPGConfig) -> Mapping[str, AlgorithmConfig]:
         "shac": SHACConfig(iterations=iterations),
         "sapo": SAPOConfig(iterations=iterations),
         "ppo": PPOConfig(iterations=iterations, learning_rate=0.003),
-        "sac": SACConfig(iterations=iterations),
+        "sac": SACConfig(iterations=iterations, hidden=(64, 64), learning_rate=0.001),
     }

@@ -9,9 +9,10 @@ from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig
 from rpg.algorithms.cem import CEM, CEMConfig
 from rpg.algorithms.mixture import Mixture, MixtureConfig
 from rpg.algorithms.mppi import MPPI, MPPIConfig
+from rpg.algorithms.ppo import PPO, PPOConfig
 from rpg.algorithms.rpg import RPG, RPGConfig
+from rpg.algorithms.sac import SAC, SACConfig
 from rpg.algorithms.sapo import SAPO, SAPOConfig
-from rpg.algorithms.sb3 import PPO, SAC, PPOConfig, SACConfig
 from rpg.algorithms.shac import SHAC, SHACConfig
 from rpg.environments.whole_episodes import whole_episodes
 from rpg.protocol import Environment, FixedHorizonEnvironment

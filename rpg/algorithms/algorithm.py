@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -98,6 +99,12 @@ class Algorithm(ABC, Generic[Config]):
 
     def restore_extra_state(self, state: dict[str, Any]) -> None:
         """The inverse of `extra_state`."""
+
+    def attach(self, run_dir: Path) -> None:
+        """Called before the run starts or goes on: what is too large for a checkpoint may be kept in files of this folder."""
+
+    def flush(self) -> None:
+        """Called before a checkpoint is saved: write what those files lack."""
 
     # Shared pieces ------------------------------------------------------------------------------------------
 

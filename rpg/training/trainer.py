@@ -57,6 +57,8 @@ class Trainer:
         self.identity = dict(identity or {})
         self.checkpoint_interval = checkpoint_interval
         self.algorithm = build_algorithm(env, config, check_environment(env))
+        if run_dir is not None:
+            self.algorithm.attach(run_dir)
         self._config_dict = config.to_dict()
         self.iteration = 0
         self.history: list[IterationMetrics] = []
@@ -144,4 +146,5 @@ class Trainer:
 
     def _save(self) -> None:
         if self.run_dir is not None and self._last_whole.iteration > 0:
+            self.algorithm.flush()
             save_checkpoint(self.run_dir / CHECKPOINT_NAME, self._last_whole)
