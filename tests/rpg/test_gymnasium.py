@@ -1,10 +1,15 @@
 """Environments of Gymnasium: spaces, ends, resets one by one, and states as values."""
 
+import json
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 import rpg
+from rpg.cli.main import main
 from rpg.cli.task_lookup import built_environment, task_class, task_name
 from rpg.environments.gymnasium_environment import environment_seeds
 from rpg.protocol import Box, DictSpace, ProtocolError, check_environment
@@ -187,3 +192,34 @@ def test_whole_episode_algorithms_and_the_command_line_take_it():
     assert result.history[-1].terms["pathwise_share"] == 0.0
     with pytest.raises(rpg.SettingError, match="'adam', which needs gradients"):
         Trainer(env, rpg.AdamConfig())
+
+
+def test_the_documented_examples_run():
+    text = (Path(rpg.__file__).parent.parent / "docs" / "environments.md").read_text()
+    scope: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(block, scope)
+    env = scope["Reach"]()
+    state, first = env.reset(3)
+    assert torch.equal(env.reset(3)[1], first)
+    step = env.step(state, torch.full((8, 1), 0.5))
+    restored, seen = env.restore(env.snapshot(step.state))
+    assert torch.equal(seen, step.observation)
+    where = torch.arange(8) < 3
+    a, b = (env.reset(state=each, where=where)[1] for each in (step.state, restored))
+    assert torch.equal(a, b)
+    assert torch.equal(a[3:], seen[3:])
+    assert scope["streaming"].history[-1].terms["episodes"] >= 8
+    assert len(scope["pathwise"].history) == 3
+
+
+@pytest.mark.slow
+def test_the_command_line_trains_sac(tmp_path, capsys):
+    arguments = ["optimize", "gymnasium:Pendulum-v1", "--algo", "sac", "--iterations", "2", "--num-envs", "2"]
+    options = ["--set", "steps=40", "random_steps=40", "hidden=16,16", "--out", str(tmp_path)]
+    assert main([*arguments, *options]) == 0
+    assert "gymnasium:Pendulum-v1: 2 environments, horizon 200, sac" in capsys.readouterr().out
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["simulator_steps"] == 160
+    assert (tmp_path / "replay" / "reward.bin").stat().st_size == 4 * 160
+    assert main([*arguments, *options, "--resume"]) == 0
