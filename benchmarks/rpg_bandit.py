@@ -15,7 +15,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks.rpg.methods import baselines
+from benchmarks.rpg.methods import SAC, baselines
 from benchmarks.rpg.runs import Experiment, Options, main
 from rpg import RPGConfig, Schedule
 from rpg.algorithms.sac import SACConfig
@@ -44,7 +44,7 @@ EXPERIMENT = Experiment(
         "reinforce": RPG.reinforce(),
         "rpg_beta0": replace(RPG, beta=Schedule.constant(0.0)),
         **baselines(RPG),
-        "sac": SACConfig(iterations=UPDATES, updates=8, hidden=(64, 64), learning_rate=0.001),
+        "sac": SACConfig(iterations=UPDATES, **SAC, updates=8),
     },
     judged=("rpg", "gaussian", "reinforce", "rpg_beta0"),
     score=found_peak,

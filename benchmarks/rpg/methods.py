@@ -16,6 +16,9 @@ from rpg.algorithms.sac import SACConfig
 from rpg.algorithms.sapo import SAPOConfig
 from rpg.algorithms.shac import SHACConfig
 
+SAC: dict[str, Any] = {"hidden": (64, 64), "learning_rate": 0.001, "normalize_observations": True}
+"""Networks as small as those of the others."""
+
 
 def baselines(rpg: RPGConfig) -> Mapping[str, AlgorithmConfig]:
     """One batch of episodes an iteration and as many iterations as ``rpg``; what settings they share are ``rpg``'s."""
@@ -33,5 +36,5 @@ def baselines(rpg: RPGConfig) -> Mapping[str, AlgorithmConfig]:
         "shac": SHACConfig(iterations=iterations),
         "sapo": SAPOConfig(iterations=iterations),
         "ppo": PPOConfig(iterations=iterations, learning_rate=0.003),
-        "sac": SACConfig(iterations=iterations, hidden=(64, 64), learning_rate=0.001),
+        "sac": SACConfig(iterations=iterations, **SAC, updates=4),
     }

@@ -22,8 +22,9 @@ from torch import Tensor
 from rpg.algorithms.streaming import StreamingAlgorithm, StreamingConfig
 from rpg.models.action_policy import ActionPolicy, ActionSample, squashed_sample
 from rpg.models.latent import LatentSpace
+from rpg.models.network_input import NetworkInput
 from rpg.models.stacked_network import StackedNetwork
-from rpg.protocol import FixedHorizonEnvironment, flat_size
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import check_fraction, check_int, check_positive
 from rpg.training.collector import Choice, Situation
 
@@ -65,10 +66,10 @@ class SACConfig(StreamingConfig):
 class SquashedGaussian(ActionPolicy):
     """The actor: mean and std of u as functions of the network's input."""
 
-    def __init__(self, sizes: tuple[int, ...], action_dim: int, algorithm: "SAC") -> None:
+    def __init__(self, inputs: NetworkInput, hidden: tuple[int, ...], action_dim: int, *, generator: torch.Generator) -> None:
         super().__init__(LatentSpace(True, 1))
-        self.network = StackedNetwork(1, (*sizes, 2 * action_dim), generator=algorithm.generator)
-        self._input = algorithm.network_input
+        self.inputs = inputs
+        self.network = StackedNetwork(1, (inputs.width, *hidden, 2 * action_dim), generator=generator)
 
     def mean_and_log_std(self, data: Tensor) -> tuple[Tensor, Tensor]:
         """(N, A) each, for inputs (N, O)."""
@@ -80,9 +81,9 @@ class SquashedGaussian(ActionPolicy):
         mean, log_std = self.mean_and_log_std(data)
         return squashed_sample(mean, log_std.exp(), noise)
 
-    def mean(self, observation: Tensor, latent: Tensor, step: int) -> Tensor:
-        age = torch.full((len(observation),), step, device=observation.device)
-        return self.mean_and_log_std(self._input(observation, age))[0]
+    def mean(self, observation: Tensor, latent: Tensor, step: int | Tensor) -> Tensor:
+        age = torch.as_tensor(step, device=observation.device).expand(len(observation))
+        return self.mean_and_log_std(self.inputs(observation, age))[0]
 
 
 class SAC(StreamingAlgorithm[SACConfig]):
@@ -92,10 +93,9 @@ class SAC(StreamingAlgorithm[SACConfig]):
 
     def __init__(self, env: FixedHorizonEnvironment, config: SACConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
-        spec = self.spec
-        width = flat_size(spec.observation) + int(spec.finite_horizon)
-        self.policy = SquashedGaussian((width, *config.hidden), spec.action_dim, self)
-        self.critics = StackedNetwork(2, (width + spec.action_dim, *config.hidden, 1), generator=self.generator)
+        action_dim, hidden = self.spec.action_dim, config.hidden
+        self.policy = SquashedGaussian(self.inputs, hidden, action_dim, generator=self.generator)
+        self.critics = StackedNetwork(2, (self.inputs.width + action_dim, *hidden, 1), generator=self.generator)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
         self.modules = {"policy": self.policy, "critics": self.critics, "target critics": self.target_critics}
         self.log_alpha = torch.zeros((), dtype=like.dtype, device=like.device)
@@ -108,19 +108,19 @@ class SAC(StreamingAlgorithm[SACConfig]):
             for name in ("policy", "critics")
         }
         self._alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=config.learning_rate, fused=True)
-        self._entropy = (-1.0 if config.target_entropy is None else config.target_entropy) * spec.action_dim
+        self._entropy = (-1.0 if config.target_entropy is None else config.target_entropy) * action_dim
 
     @torch.no_grad()
     def choose(self, situation: Situation) -> Choice:
         noise = self.standard_normal(self.env.num_envs, self.spec.action_dim)
-        sample = self.policy.sampled(self.network_input(situation.observation, situation.age), noise)
+        sample = self.policy.sampled(self.inputs(situation.observation, situation.age), noise)
         return Choice(sample.action, sample.log_prob)
 
     def update(self, iteration: int) -> dict[str, float]:
         config = self.config
         batch = self.buffer.sample(config.batch_size, self.generator)
-        now = self.network_input(batch.observation, batch.age)
-        after = self.network_input(batch.next_observation, batch.age + 1)
+        now = self.inputs(batch.observation, batch.age)
+        after = self.inputs(batch.next_observation, batch.age + 1)
         noise, noise_after = self.standard_normal(2, config.batch_size, self.spec.action_dim)
         alpha = self.log_alpha.exp()
         sample = self.policy.sampled(now, noise)

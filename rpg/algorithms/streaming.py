@@ -15,7 +15,8 @@ from torch import Tensor
 
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, NotFiniteError
 from rpg.environments.fixed_horizon import general
-from rpg.protocol import FixedHorizonEnvironment, Observation, flattened
+from rpg.models.network_input import NetworkInput
+from rpg.protocol import FixedHorizonEnvironment, Observation
 from rpg.settings_checks import SettingError, check_fraction, check_int, check_positive
 from rpg.training.collector import Choice, Collector, Episodes, Situation
 from rpg.training.metrics import IterationReport
@@ -40,6 +41,8 @@ class StreamingConfig(AlgorithmConfig):
     """Steps that the replay buffer holds, over all environments."""
     discount: float = 0.99
     """Discount per step."""
+    normalize_observations: bool = False
+    """Whether observations are normalised to mean 0 and standard deviation 1, by running statistics."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,6 +81,8 @@ class StreamingAlgorithm(Algorithm[Config]):
         count = env.num_envs
         self.collector = Collector(self.environment, draw_latent=self._draw_latent)
         self.buffer = ReplayBuffer(config.buffer_size, num_envs=count, slack=self._steps * count)
+        self.inputs = NetworkInput(self.spec, normalize=config.normalize_observations).to(like)
+        """To be a part of the policy, which is saved."""
         self._last_return = 0.0  # of the episodes that ended last; a slow one may take several iterations
 
     @abstractmethod
@@ -107,6 +112,7 @@ class StreamingAlgorithm(Algorithm[Config]):
                 if not math.isfinite(float(transitions.reward.sum())):
                     self.check_finite("reward", transitions.reward, iteration)
                 self.buffer.add(transitions)
+                self.inputs.observe(transitions.observation)
                 log_probs += float(choice.log_prob.mean())
                 ended += [] if episodes is None else [episodes]
             if self.buffer.total >= config.random_steps:
@@ -145,14 +151,6 @@ class StreamingAlgorithm(Algorithm[Config]):
         drawn = torch.rand(self.env.num_envs, self.spec.action_dim, generator=self.generator)
         action = (2 * drawn - 1).to(self.like)
         return Choice(action, torch.full_like(action[:, 0], -self.spec.action_dim * math.log(2)))
-
-    def network_input(self, observation: Observation, age: Tensor) -> Tensor:
-        """(N, O) the joined observation or, where values depend on the time, (N, O + 1) with the age from -1 to 1."""
-        seen = flattened(observation)
-        if not self.spec.finite_horizon:
-            return seen
-        assert self.spec.time_limit is not None
-        return torch.cat([seen, (2 * age / self.spec.time_limit - 1).to(seen).unsqueeze(1)], dim=1)
 
     def candidates(self) -> tuple[Tensor, Tensor]:
         """There is one latent only."""

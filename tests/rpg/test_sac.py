@@ -155,6 +155,25 @@ def test_the_known_soft_optimum_of_one_step(terminates):
     assert float(found[1]) == pytest.approx(expected - 0.5, abs=0.3)
 
 
+def test_observations_are_normalised_and_the_policy_stands_alone():
+    class Far(PointMassWall):
+        def observe(self, state):
+            return 1000 + 50 * super().observe(state)
+
+    env = Far(num_envs=8, horizon=6)
+    trainer = Trainer(env, replace(SMALL, normalize_observations=True))
+    trainer.train()
+    seen = trainer.algorithm.buffer.recent(8 * 6 * 4).observation
+    normal = trainer.algorithm.policy.inputs(seen, torch.zeros(len(seen)))
+    assert normal.shape == (192, 5)
+    assert float(normal[:, :4].mean(0).abs().max()) < 1e-3
+    torch.testing.assert_close(normal[:, 1:4].std(0), torch.ones(3), atol=0.05, rtol=0)
+    policy, alone = trainer.algorithm.policy, copy.deepcopy(trainer.algorithm.policy)
+    latent = torch.zeros(2, dtype=torch.int64)
+    assert torch.equal(alone.mean(seen[:2], latent, 3), policy.mean(seen[:2], latent, torch.tensor([3, 3])))
+    assert not torch.equal(alone.mean(seen[:2], latent, 3), alone.mean(seen[:2], latent, 4))
+
+
 def test_settings_that_do_not_fit():
     env = Choice()
     env.spec = replace(env.spec, time_limit=None)
