@@ -16,17 +16,22 @@ class StackedNetwork(nn.Module):
 
     def __init__(self, count: int, sizes: Sequence[int], *, generator: torch.Generator) -> None:
         super().__init__()
-        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for fan_in, fan_out in pairwise(sizes):
-            limit = 1 / math.sqrt(fan_in)
-            self.weights.append(nn.Parameter(limit * (2 * torch.rand(count, fan_in, fan_out, generator=generator) - 1)))
-            self.biases.append(nn.Parameter(limit * (2 * torch.rand(count, 1, fan_out, generator=generator) - 1)))
+        for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+            for name, rows in (("weight", fan_in), ("bias", 1)):
+                drawn = (2 * torch.rand(count, rows, fan_out, generator=generator) - 1) / math.sqrt(fan_in)
+                self.register_parameter(f"{name}{layer}", nn.Parameter(drawn))
+
+    def layers(self) -> list[tuple[Tensor, Tensor]]:
+        """The weights (N, fan-in, fan-out) and biases (N, 1, fan-out) of each layer."""
+        parameters = iter(self._parameters.values())  # in the order of registration; an nn.ParameterList is slow to walk
+        return list(zip(parameters, parameters, strict=True))  # type: ignore[arg-type]
 
     def forward(self, data: Tensor, *, frozen: bool = False) -> Tensor:
         """(N, B, out); with `frozen`, differentiable in `data` but not in the parameters, which saves a third of backward."""
-        hidden = data.expand(self.weights[0].shape[0], *data.shape)
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            if layer > 0:
+        layers = self.layers()
+        hidden = data.expand(len(layers[0][0]), *data.shape)
+        for number, (weight, bias) in enumerate(layers):
+            if number > 0:
                 hidden = hidden.relu()
             hidden = torch.baddbmm(bias.detach(), hidden, weight.detach()) if frozen else torch.baddbmm(bias, hidden, weight)
         return hidden

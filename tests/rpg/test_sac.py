@@ -27,10 +27,10 @@ def test_stacked_networks_are_so_many_networks():
     out = stacked(data)
     for n in range(2):
         hidden = data
-        for layer, (weight, bias) in enumerate(zip(stacked.weights, stacked.biases, strict=True)):
+        for layer, (weight, bias) in enumerate(stacked.layers()):
             hidden = functional.linear(hidden.relu() if layer else hidden, weight[n].t(), bias[n, 0])
         torch.testing.assert_close(out[n], hidden)
-    assert all(float(p.detach().abs().max()) <= 1 / math.sqrt(p.shape[1]) for p in stacked.weights)
+    assert all(float(w.detach().abs().max()) <= 1 / math.sqrt(w.shape[1]) for w, _ in stacked.layers())
     frozen = stacked(data, frozen=True)
     assert torch.equal(frozen, out)
     frozen.sum().backward()
