@@ -208,6 +208,7 @@ class FixedHorizonEnvironment(Protocol):
     Optional attributes:
         differentiable (bool): whether gradients flow from `reward` and `observe(state)` back to every earlier `action`; True if
             it is missing. Where no gradient flows to some action dimension, RPG estimates it by the score function instead.
+        finite_horizon (bool): whether the horizon is part of the problem, as in `EnvironmentSpec`; True if it is missing.
         outcome_names, outcome_radius, observation_points: as in `EnvironmentSpec`.
 
     The command line builds an environment as `Class(num_envs=...)`, with `mesh=path` if the user names a mesh. It uses, if

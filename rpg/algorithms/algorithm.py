@@ -100,8 +100,10 @@ class Algorithm(ABC, Generic[Config]):
     def restore_extra_state(self, state: dict[str, Any]) -> None:
         """The inverse of `extra_state`."""
 
-    def attach(self, run_dir: Path) -> None:
-        """Called before the run starts or goes on: what is too large for a checkpoint may be kept in files of this folder."""
+    def attach(self, run_dir: Path, *, source: Path | None = None) -> None:
+        """Called before the run starts or goes on: what is too large for a checkpoint may be kept in files of this folder.
+        `source` is the folder of the run that a new one branches from.
+        """
 
     def flush(self) -> None:
         """Called before a checkpoint is saved: write what those files lack."""

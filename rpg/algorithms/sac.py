@@ -69,6 +69,7 @@ class SquashedGaussian(ActionPolicy):
     def __init__(self, inputs: NetworkInput, hidden: tuple[int, ...], action_dim: int, *, generator: torch.Generator) -> None:
         super().__init__(LatentSpace(True, 1))
         self.inputs = inputs
+        self.uses_time = inputs.horizon is not None
         self.network = StackedNetwork(1, (inputs.width, *hidden, 2 * action_dim), generator=generator)
 
     def mean_and_log_std(self, data: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,6 +81,13 @@ class SquashedGaussian(ActionPolicy):
         """A differentiable sample for inputs (N, O) and standard normal `noise` (N, A)."""
         mean, log_std = self.mean_and_log_std(data)
         return squashed_sample(mean, log_std.exp(), noise)
+
+    def forward(
+        self, observation: Tensor, latent: Tensor, step: int | Tensor, std: Tensor | float, noise: Tensor
+    ) -> ActionSample:
+        """A sample with the actor's own std; the argument `std` is ignored."""
+        age = torch.as_tensor(step, device=observation.device).expand(len(observation))
+        return self.sampled(self.inputs(observation, age), noise)
 
     def mean(self, observation: Tensor, latent: Tensor, step: int | Tensor) -> Tensor:
         age = torch.as_tensor(step, device=observation.device).expand(len(observation))

@@ -152,17 +152,26 @@ class StreamingAlgorithm(Algorithm[Config]):
         action = (2 * drawn - 1).to(self.like)
         return Choice(action, torch.full_like(action[:, 0], -self.spec.action_dim * math.log(2)))
 
+    def action_std(self, iteration: int) -> float:
+        """Not used: a streaming policy has a std of its own."""
+        return 1.0
+
     def candidates(self) -> tuple[Tensor, Tensor]:
         """There is one latent only."""
         return torch.zeros(1, 1, dtype=torch.int64, device=self.like.device), self.like.new_ones(1)
 
     # What a checkpoint needs --------------------------------------------------------------------------------------
 
-    def attach(self, run_dir: Path) -> None:
-        self.buffer.attach(run_dir)
+    def attach(self, run_dir: Path, *, source: Path | None = None) -> None:
+        self.buffer.attach(run_dir, source=source)
 
     def flush(self) -> None:
         self.buffer.flush()
+
+    def restore_for_use(self, state: dict[str, Any]) -> None:
+        """The part of `restore` that acting needs, without buffer, environment, optimisers and generators."""
+        for name, module in self.modules.items():
+            module.load_state_dict(state[name])
 
     def extra_state(self) -> dict[str, Any]:
         return {"collector": self.collector.state(), "buffer": self.buffer.state(), "last_return": self._last_return}

@@ -45,7 +45,7 @@ class FixedHorizonState(NamedTuple):
 
 @dataclass(frozen=True)
 class FixedHorizon:
-    """The environment `wrapped` in the general form. The horizon terminates an episode.
+    """The environment `wrapped` in the general form. The horizon terminates an episode, or only truncates it.
 
     Episodes may be reset one by one if the wrapped state is made of tensors (B, ...). A snapshot holds the seeds and what was
     done since all episodes began together, and is restored by doing it again.
@@ -100,8 +100,10 @@ class FixedHorizon:
         inner, reward, info = self.wrapped.step(state.inner, action)
         ages = state.ages + 1
         ended = (ages >= self.wrapped.horizon).to(reward.device)
+        never = torch.zeros_like(ended)
+        terminated, truncated = (ended, never) if self.spec.finite_horizon else (never, ended)
         following = state._replace(inner=inner, ages=ages, history=(*state.history, action.detach()))
-        return Step(following, self.wrapped.observe(inner), reward, ended, torch.zeros_like(ended), info)
+        return Step(following, self.wrapped.observe(inner), reward, terminated, truncated, info)
 
     def snapshot(self, state: FixedHorizonState) -> dict[str, Any]:
         history = [{"draws": list(each)} if isinstance(each, Draws) else each for each in state.history]
@@ -130,7 +132,7 @@ def from_fixed_horizon(env: FixedHorizonEnvironment) -> FixedHorizon:
         action=Box((env.action_dim,), -1.0, 1.0, dtype),
         time_limit=env.horizon,
         differentiable=getattr(env, "differentiable", True),
-        finite_horizon=True,
+        finite_horizon=getattr(env, "finite_horizon", True),
         outcome_names=getattr(env, "outcome_names", ()),
         outcome_radius=getattr(env, "outcome_radius", None),
         observation_points=getattr(env, "observation_points", None),

@@ -44,7 +44,7 @@ class WholeEpisodes:
         spec = environment.spec
         self.environment = environment
         self.num_envs, self.action_dim = environment.num_envs, spec.action_dim
-        self.differentiable = spec.differentiable
+        self.differentiable, self.finite_horizon = spec.differentiable, spec.finite_horizon
         self.outcome_names, self.outcome_radius = spec.outcome_names, spec.outcome_radius
         self.observation_points = spec.observation_points
 

@@ -3,6 +3,7 @@ saved to files that are only ever appended to."""
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -132,9 +133,12 @@ class ReplayBuffer:
 
     # Files --------------------------------------------------------------------------------------------------------
 
-    def attach(self, run_dir: Path) -> None:
-        """Keep the steps in files of `run_dir`/replay from now on, one for each quantity, without end."""
+    def attach(self, run_dir: Path, *, source: Path | None = None) -> None:
+        """Keep the steps in files of `run_dir`/replay from now on, one for each quantity, without end; begin with a copy of
+        those of the run in `source`."""
         self._folder = run_dir / FOLDER_NAME
+        if source is not None and (source / FOLDER_NAME).exists():
+            shutil.copytree(source / FOLDER_NAME, self._folder, dirs_exist_ok=True)
 
     def flush(self) -> None:
         """Append what has been added since the last time to the files; what they hold beyond that is cut off."""

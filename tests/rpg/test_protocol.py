@@ -206,6 +206,11 @@ def test_a_fixed_horizon_environment_in_the_general_form_is_the_same():
         state = step.state
         ends.append((step.terminated.tolist(), step.truncated.any().item()))
     assert ends == [([False] * 4, False)] * 4 + [([True] * 4, False)]
+    # unless it is said to be none of the problem's
+    cut = from_fixed_horizon(type("Cut", (PointMassWall,), {"finite_horizon": False})(num_envs=4, horizon=1))
+    step = cut.step(cut.reset(3)[0], torch.zeros(4, 2))
+    assert (bool(step.terminated.any()), bool(step.truncated.all())) == (False, True)
+    assert not WholeEpisodes(cut).finite_horizon
 
 
 def test_a_reset_of_one_does_not_change_the_draws_of_another():

@@ -175,6 +175,11 @@ def test_files_are_only_appended_to_and_restored_bit_for_bit(tmp_path, capacity)
     third.flush()
     assert len((tmp_path / "replay" / "reward.bin").read_bytes()) == 16 * 4
 
+    branch = ReplayBuffer(capacity, num_envs=2, slack=4)
+    branch.attach(tmp_path / "branch", source=tmp_path)
+    branch.restore(saved)
+    assert_same(branch, reference)
+
     (tmp_path / "replay" / "age.bin").write_bytes(b"")
     with pytest.raises(FileNotFoundError, match=r"age\.bin holds fewer than the checkpoint's 14 steps"):
         ReplayBuffer.restore(attached(capacity, tmp_path), saved)
