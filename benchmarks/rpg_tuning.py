@@ -14,7 +14,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks.rpg.methods import baselines
+from benchmarks.rpg.methods import SAC, baselines
 from benchmarks.rpg.runs import Experiment, Options, main
 from benchmarks.rpg_wall import TABLE
 from rpg import AlgorithmConfig, Schedule
@@ -28,7 +28,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     "shac": ({}, {"std_start": 1.0}, {"window": 40, "std_start": 0.6, "policy_learning_rate": 0.01}),
     "sapo": ({}, {"alpha_start": 1.0, "target_entropy": 0.2}, {"window": 40, "alpha_start": 1.0, "alpha_learning_rate": 0.005}),
     "ppo": ({}, {"learning_rate": 0.003}, {"learning_rate": 0.0003}),
-    "sac": ({}, {"learning_rate": 0.003}, {"discount": 1.0}),
+    "sac": (SAC, {**SAC, "learning_rate": 0.003}, {**SAC, "discount": 1.0}),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Optimisers for differentiable environments. They know an environment only by `rpg.protocol.Environment`."""
+"""Optimisers for environments, differentiable or not. They know an environment only by `rpg.protocol`."""
 
 from rpg.algorithms import CONFIGS, config_from_dict
 from rpg.algorithms.adam import AdamConfig, MultistartConfig
@@ -6,11 +6,24 @@ from rpg.algorithms.algorithm import AlgorithmConfig, NotFiniteError
 from rpg.algorithms.cem import CEMConfig
 from rpg.algorithms.mixture import MixtureConfig
 from rpg.algorithms.mppi import MPPIConfig
+from rpg.algorithms.ppo import PPOConfig
 from rpg.algorithms.rpg import RPGConfig
+from rpg.algorithms.sac import SACConfig
 from rpg.algorithms.sapo import SAPOConfig
-from rpg.algorithms.sb3 import PPOConfig, SACConfig
 from rpg.algorithms.shac import SHACConfig
-from rpg.protocol import Environment, ProtocolError, VideoEnvironment, check_environment
+from rpg.environments.fixed_horizon import from_fixed_horizon
+from rpg.environments.gymnasium_environment import from_gymnasium
+from rpg.protocol import (
+    Box,
+    DictSpace,
+    Environment,
+    EnvironmentSpec,
+    FixedHorizonEnvironment,
+    ProtocolError,
+    Step,
+    VideoEnvironment,
+    check_environment,
+)
 from rpg.settings_checks import SettingError
 from rpg.training.checkpoint import Checkpoint, CheckpointError, CheckpointMismatch, load_checkpoint
 from rpg.training.continuation import Branch
@@ -28,12 +41,16 @@ __all__ = [
     "CONFIGS",
     "AdamConfig",
     "AlgorithmConfig",
+    "Box",
     "Branch",
     "CEMConfig",
     "Checkpoint",
     "CheckpointError",
     "CheckpointMismatch",
+    "DictSpace",
     "Environment",
+    "EnvironmentSpec",
+    "FixedHorizonEnvironment",
     "IterationMetrics",
     "LatentEvaluation",
     "MPPIConfig",
@@ -51,6 +68,7 @@ __all__ = [
     "SHACConfig",
     "Schedule",
     "SettingError",
+    "Step",
     "StopTraining",
     "Terminated",
     "TrainedPolicy",
@@ -62,6 +80,8 @@ __all__ = [
     "distinct_modes",
     "evaluate_latents",
     "expected_success",
+    "from_fixed_horizon",
+    "from_gymnasium",
     "load_checkpoint",
     "load_policy",
     "plot_run",

@@ -10,10 +10,14 @@ from rpg.algorithms.adam import AdamConfig, MultistartConfig
 from rpg.algorithms.cem import CEMConfig
 from rpg.algorithms.mixture import MixtureConfig
 from rpg.algorithms.mppi import MPPIConfig
+from rpg.algorithms.ppo import PPOConfig
 from rpg.algorithms.rpg import RPGConfig
+from rpg.algorithms.sac import SACConfig
 from rpg.algorithms.sapo import SAPOConfig
-from rpg.algorithms.sb3 import PPOConfig, SACConfig
 from rpg.algorithms.shac import SHACConfig
+
+SAC: dict[str, Any] = {"hidden": (64, 64), "learning_rate": 0.001, "normalize_observations": True}
+"""Networks as small as those of the others."""
 
 
 def baselines(rpg: RPGConfig) -> Mapping[str, AlgorithmConfig]:
@@ -32,5 +36,5 @@ def baselines(rpg: RPGConfig) -> Mapping[str, AlgorithmConfig]:
         "shac": SHACConfig(iterations=iterations),
         "sapo": SAPOConfig(iterations=iterations),
         "ppo": PPOConfig(iterations=iterations, learning_rate=0.003),
-        "sac": SACConfig(iterations=iterations),
+        "sac": SACConfig(iterations=iterations, **SAC, updates=4),
     }

@@ -18,7 +18,7 @@ from rich.table import Table
 from benchmarks.rpg.seeds import CURVE_POINTS, train_seeds
 from rpg import (
     AlgorithmConfig,
-    Environment,
+    FixedHorizonEnvironment,
     RPGConfig,
     Trainer,
     distinct_modes,
@@ -60,14 +60,14 @@ class Experiment:
     """What a module `benchmarks.rpg_*` defines as EXPERIMENT."""
 
     name: str
-    environment: Callable[[], Environment]
+    environment: Callable[[], FixedHorizonEnvironment]
     methods: Mapping[str, AlgorithmConfig]
     """By name; all spend the same simulator steps."""
     judged: tuple[str, ...]
     """The methods that have an acceptance number."""
     score: Callable[[dict[str, Any]], float]
     """What a run scored, from its result: 1 or 0 for success, or a number of goals."""
-    at_once: Callable[[int], Environment] | None = None
+    at_once: Callable[[int], FixedHorizonEnvironment] | None = None
     """n episodes of an environment without randomness, whose seeds are trained at once where they can be."""
     counts: bool = False
     """Whether the score is a number of things instead of success."""
@@ -101,7 +101,7 @@ def run_jobs(module: str, method: str, seeds: Sequence[int], iterations: int | N
     return [judged(experiment, method, seed, run, names) for seed, run in zip(seeds, runs, strict=True)]
 
 
-def trained(env: Environment, config: AlgorithmConfig) -> dict[str, Any]:
+def trained(env: FixedHorizonEnvironment, config: AlgorithmConfig) -> dict[str, Any]:
     """One run, as `benchmarks.rpg.seeds.train_seeds` reports it."""
     trainer = Trainer(env, config)
     result = trainer.train()

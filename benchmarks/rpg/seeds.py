@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rpg import Environment, RPGConfig
+from rpg import FixedHorizonEnvironment, RPGConfig
 from rpg.algorithms.rpg import RPG
 from rpg.protocol import check_environment
 from rpg.training.evaluation import evaluate_latents
@@ -84,7 +84,7 @@ class Method(nn.Module):
 
 
 def train_seeds(
-    environment: Callable[[int], Environment], config: RPGConfig, seeds: Sequence[int], *, num_envs: int
+    environment: Callable[[int], FixedHorizonEnvironment], config: RPGConfig, seeds: Sequence[int], *, num_envs: int
 ) -> list[dict[str, Any]]:
     """One run a seed: its ``evaluations``, ``curve`` of (steps, mean return), ``returns`` of every iteration, ``gradient_snr``
     and ``seconds`` (its share).

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from rpg.models.action_policy import ActionPolicy
 from rpg.models.latent import LatentPrior
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import SettingError, check_choice, check_int
 from rpg.training.gradient_estimators import clipped_gradient_norm
 from rpg.training.metrics import IterationReport
@@ -70,12 +71,14 @@ class Algorithm(ABC, Generic[Config]):
     changes between iterations belongs into `extra_state`. A resumed run is then bit-identical.
     """
 
+    needs_gradients: ClassVar[bool] = False
+    """Whether rewards must be differentiable with respect to actions."""
     policy: ActionPolicy
     """The policy to be evaluated: actions given observation, latent and time."""
     prior: LatentPrior | None = None
     """pi(z|s1), if the algorithm has one; otherwise latents have the probabilities of `candidates`."""
 
-    def __init__(self, env: Environment, config: Config, like: Tensor) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, config: Config, like: Tensor) -> None:
         """`like` is an observation (B, O), whose dtype and device the models adopt."""
         self.env, self.config, self.like = env, config, like
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -103,6 +106,14 @@ class Algorithm(ABC, Generic[Config]):
 
     def restore_extra_state(self, state: dict[str, Any]) -> None:
         """The inverse of `extra_state`."""
+
+    def attach(self, run_dir: Path, *, source: Path | None = None) -> None:
+        """Called before the run starts or goes on: what is too large for a checkpoint may be kept in files of this folder.
+        `source` is the folder of the run that a new one branches from.
+        """
+
+    def flush(self) -> None:
+        """Called before a checkpoint is saved: write what those files lack."""
 
     # The policy in use --------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig
 from rpg.models.action_policy import OpenLoopTable, knot_weights, squashed_entropy
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import SettingError, check_fraction, check_int, check_not_negative, check_positive
 from rpg.training.metrics import IterationReport
 from rpg.training.rollout import rolled_out
@@ -54,7 +54,7 @@ class CEM(Algorithm[CEMConfig]):
 
     policy: OpenLoopTable
 
-    def __init__(self, env: Environment, config: CEMConfig, like: Tensor) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, config: CEMConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         population = config.batches * env.num_envs
         self._elites = max(2, round(config.elite_fraction * population))

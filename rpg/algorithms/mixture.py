@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
 from rpg.models.action_policy import POLICY_LEARNING_RATES, PolicyName, configured_policy
 from rpg.models.latent import LatentSpace
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import check_choice, check_int, check_positive, check_scale, check_weight
 from rpg.training.gradient_estimators import pathwise_loss, score_function_loss, signal_to_noise
 from rpg.training.metrics import IterationReport
@@ -80,7 +80,9 @@ class Weights(nn.Module):
 class Mixture(Algorithm[MixtureConfig]):
     """A mixture of Gaussian policies; see the module's docstring."""
 
-    def __init__(self, env: Environment, config: MixtureConfig, like: Tensor) -> None:
+    needs_gradients = True
+
+    def __init__(self, env: FixedHorizonEnvironment, config: MixtureConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         self.policy = configured_policy(
             config.policy,

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig
 from rpg.models.action_policy import OpenLoopTable, knot_weights, squashed_entropy
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import SettingError, check_fraction, check_int, check_positive, check_scale
 from rpg.training.metrics import IterationReport
 from rpg.training.rollout import rolled_out
@@ -53,7 +53,7 @@ class MPPI(Algorithm[MPPIConfig]):
 
     policy: OpenLoopTable
 
-    def __init__(self, env: Environment, config: MPPIConfig, like: Tensor) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, config: MPPIConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         if config.batches * env.num_envs < 2:
             raise SettingError(f"batches was given {config.batches}; allowed with 1 environment are whole numbers >= 2")

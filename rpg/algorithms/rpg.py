@@ -24,7 +24,7 @@ from rpg.models.action_policy import POLICY_LEARNING_RATES, PolicyName, configur
 from rpg.models.latent import LatentKind, LatentPrior, configured_prior
 from rpg.models.posterior import Posterior, PosteriorInput, configured_posterior
 from rpg.models.value import ValueFunction
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import check_choice, check_int, check_positive, check_scale, check_weight
 from rpg.training.gradient_estimators import (
     advantages,
@@ -173,7 +173,7 @@ class RPG(Algorithm[RPGConfig]):
 
     prior: LatentPrior
 
-    def __init__(self, env: Environment, config: RPGConfig, like: Tensor) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, config: RPGConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         points = getattr(env, "observation_points", None)
         self.prior = configured_prior(

@@ -30,7 +30,7 @@ from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
 from rpg.models.action_policy import ActionSample, MLPPolicy, squashed_sample
 from rpg.models.latent import LatentSpace
 from rpg.models.value import ValueFunction, td_lambda_targets
-from rpg.protocol import Environment, check_last_info
+from rpg.protocol import FixedHorizonEnvironment, episode_end
 from rpg.settings_checks import check_fraction, check_int, check_positive, check_scale
 from rpg.training.gradient_estimators import pathwise_loss, signal_to_noise
 from rpg.training.metrics import IterationReport
@@ -106,7 +106,7 @@ class SAPOConfig(AlgorithmConfig):
 class SoftActor(MLPPolicy):
     """A tanh-squashed Gaussian whose mean and std are both functions of the observation and the time."""
 
-    def __init__(self, env: Environment, config: SAPOConfig, generator: torch.Generator) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, config: SAPOConfig, generator: torch.Generator) -> None:
         space, outputs = LatentSpace(True, 1), 2 * env.action_dim
         super().__init__(space, env.horizon, env.observation_dim, outputs, hidden=config.policy_hidden, generator=generator)
         self.log_std_start = math.log(config.std_start)
@@ -146,9 +146,10 @@ class Window:
 class SAPO(Algorithm[SAPOConfig]):
     """Soft Analytic Policy Optimization; see the module's docstring."""
 
+    needs_gradients = True
     policy: SoftActor
 
-    def __init__(self, env: Environment, config: SAPOConfig, like: Tensor) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, config: SAPOConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         self.policy = SoftActor(env, config, self.generator)
         self.critics = [
@@ -193,7 +194,6 @@ class SAPO(Algorithm[SAPOConfig]):
             gradients.append(gradient)
             row = {"objective": objective, "grad_norm": grad_norm, "value_loss": loss, "alpha_loss": alpha_loss}
             rows.append({**row, "alpha": alpha, "std": float(window.stds.detach().mean())})
-        check_last_info(info, env.num_envs)
 
         # The running scales change between batches of episodes only. The outputs of the critics do not change.
         seen, earned = torch.cat(observations), torch.cat(targets)
@@ -201,13 +201,13 @@ class SAPO(Algorithm[SAPOConfig]):
         for critic in self.critics:
             critic.observe(seen, earned, keep_outputs=True)
 
-        returns, success = torch.cat(rewards).sum(0), info["success"]
+        returns, end = torch.cat(rewards).sum(0), episode_end(info, self.like)
         mean = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
         return IterationReport(
             return_mean=float(returns.mean()),
             return_best=float(returns.mean()),
-            success=float(success.double().mean()),
-            distinct_outcomes=int(info["outcome"][success].unique().numel()),
+            success=float(end.success.double().mean()),
+            distinct_outcomes=int(end.outcome[end.success].unique().numel()),
             simulator_steps=env.num_envs * env.horizon,
             objective=mean["objective"],
             action_entropy=float(torch.cat(entropies).mean()),

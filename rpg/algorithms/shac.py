@@ -25,7 +25,7 @@ from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
 from rpg.models.action_policy import MLPPolicy
 from rpg.models.latent import LatentSpace
 from rpg.models.value import ValueFunction, td_lambda_targets
-from rpg.protocol import Environment, ProtocolError, check_last_info
+from rpg.protocol import FixedHorizonEnvironment, ProtocolError, episode_end
 from rpg.settings_checks import check_fraction, check_int, check_positive, check_scale
 from rpg.training.gradient_estimators import pathwise_loss, signal_to_noise
 from rpg.training.metrics import IterationReport
@@ -101,9 +101,10 @@ class Window:
 class SHAC(Algorithm[SHACConfig]):
     """Short-Horizon Actor-Critic; see the module's docstring."""
 
+    needs_gradients = True
     policy: MLPPolicy
 
-    def __init__(self, env: Environment, config: SHACConfig, like: Tensor) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, config: SHACConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         space = LatentSpace(True, 1)  # one latent: no latent
         self.policy = MLPPolicy(
@@ -145,7 +146,6 @@ class SHAC(Algorithm[SHACConfig]):
             targets.append(wanted)
             gradients.append(gradient)
             rows.append({"objective": objective, "grad_norm": grad_norm, "value_loss": loss, "std": std})
-        check_last_info(info, env.num_envs)
 
         # The running scales change between batches of episodes only. The outputs of both critics do not change.
         seen, earned = torch.cat(observations), torch.cat(targets)
@@ -153,13 +153,13 @@ class SHAC(Algorithm[SHACConfig]):
         for critic in (self.critic, self.target):
             critic.observe(seen, earned, keep_outputs=True)
 
-        returns, success = torch.cat(rewards).sum(0), info["success"]
+        returns, end = torch.cat(rewards).sum(0), episode_end(info, self.like)
         mean = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
         return IterationReport(
             return_mean=float(returns.mean()),
             return_best=float(returns.mean()),
-            success=float(success.double().mean()),
-            distinct_outcomes=int(info["outcome"][success].unique().numel()),
+            success=float(end.success.double().mean()),
+            distinct_outcomes=int(end.outcome[end.success].unique().numel()),
             simulator_steps=env.num_envs * env.horizon,
             objective=mean["objective"],
             action_entropy=float(-torch.cat(log_probs).mean()),

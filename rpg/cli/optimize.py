@@ -16,7 +16,7 @@ from rpg.cli.progress import TrainingProgress
 from rpg.cli.run_report import RESULT_NAME, run_result, write_result
 from rpg.cli.run_settings import RunSettings, branched_run, new_run, parsed_settings, resumed_run
 from rpg.cli.task_lookup import built_environment, setting_errors, task_class
-from rpg.protocol import Environment, VideoEnvironment
+from rpg.protocol import VideoEnvironment
 from rpg.settings_checks import SettingError
 from rpg.training.checkpoint import CHECKPOINT_NAME
 from rpg.training.continuation import Branch
@@ -76,7 +76,8 @@ def optimize(
     Ctrl-C and SIGTERM leave a usable run: --resume continues from its last complete iteration.
 
     Args:
-        task: A registered task (see `diffsim-rpg tasks`), or one of your own: module:Class or path/to/file.py:Class.
+        task: A registered task (see `diffsim-rpg tasks`), one of your own: module:Class or path/to/file.py:Class, or one of
+            Gymnasium's: gymnasium:Hopper-v5.
         settings: Settings of the algorithm.
         out: Folder of the run.
         resume: Continue the run in the folder, with its settings; --iterations may be more, to extend it.
@@ -115,7 +116,7 @@ def optimize(
             retries=retries,
         )
     console.print(
-        f"{run.identity['task']}: {run.num_envs} environments, horizon {environment.horizon}, {config.algorithm}, "
+        f"{run.identity['task']}: {run.num_envs} environments, horizon {trainer.env.horizon}, {config.algorithm}, "
         f"seed {config.seed} -> {out}"
     )
     assert trainer.lock is not None
@@ -145,7 +146,7 @@ def optimize(
 
 def report(
     trainer: Trainer,
-    environment: Environment,
+    environment: Any,
     out: Path,
     console: Console,
     *,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rpg.models.action_policy import ActionPolicy
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.training.rollout import Trajectory, rolled_out
 
 EVALUATION_SEED = 2**31 - 1
@@ -53,7 +53,7 @@ class LatentEvaluation:
 
 @torch.no_grad()
 def evaluate_latents(
-    env: Environment, policy: ActionPolicy, latents: Tensor, probs: Tensor, *, seed: int = EVALUATION_SEED
+    env: FixedHorizonEnvironment, policy: ActionPolicy, latents: Tensor, probs: Tensor, *, seed: int = EVALUATION_SEED
 ) -> list[LatentEvaluation]:
     """Run the mean actions of each of `latents` (S, N) or (S, N, D) in all environments; N evaluations.
 
@@ -70,7 +70,7 @@ def evaluate_latents(
     return evaluations
 
 
-def evaluation_steps(env: Environment, evaluations: Sequence[LatentEvaluation]) -> int:
+def evaluation_steps(env: FixedHorizonEnvironment, evaluations: Sequence[LatentEvaluation]) -> int:
     """Environment steps that `evaluations` took."""
     return len(evaluations) * env.num_envs * env.horizon
 

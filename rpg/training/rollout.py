@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rpg.models.action_policy import ActionPolicy
-from rpg.protocol import Environment, ProtocolError, check_last_info
+from rpg.protocol import FixedHorizonEnvironment, ProtocolError, episode_end
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def latent_steps(latent: Tensor, steps: Tensor, horizon: int) -> Tensor:
 
 
 def rolled_out(
-    env: Environment,
+    env: FixedHorizonEnvironment,
     policy: ActionPolicy,
     latent: Tensor,
     *,
@@ -93,16 +93,15 @@ def rolled_out(
         if window is not None and (step + 1) % window == 0 and step + 1 < horizon:
             state = detached(state)
             observation = env.observe(state)
-    check_last_info(info, env.num_envs)
-    features = info.get("outcome_features")
+    end = episode_end(info, observation)
     return Trajectory(
         observations=torch.stack(observations),
         actions=torch.stack(actions),
         log_probs=torch.stack(log_probs),
         rewards=torch.stack(rewards),
-        success=info["success"].detach(),
-        outcome=info["outcome"].detach(),
-        outcome_features=None if features is None else features.detach(),
+        success=end.success,
+        outcome=end.outcome,
+        outcome_features=end.features,
     )
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rpg.algorithms import build_algorithm, config_from_dict
 from rpg.algorithms.algorithm import Algorithm
 from rpg.models.action_policy import ActionPolicy
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.training.checkpoint import Checkpoint, CheckpointError, checkpoint_path, load_checkpoint
 from rpg.training.continuation import set_schedules
 
@@ -37,7 +37,7 @@ class EnvironmentShape:
     dtype: str
 
     @classmethod
-    def of(cls, env: Environment, like: Tensor) -> "EnvironmentShape":
+    def of(cls, env: FixedHorizonEnvironment, like: Tensor) -> "EnvironmentShape":
         """The shape of `env`, whose observations are like `like`."""
         return cls(
             num_envs=env.num_envs,

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from rpg.algorithms import build_algorithm
 from rpg.algorithms.algorithm import AlgorithmConfig
-from rpg.protocol import Environment, check_environment
+from rpg.environments.whole_episodes import whole_episodes
+from rpg.protocol import Environment, FixedHorizonEnvironment, check_environment
 from rpg.settings_checks import check_int, check_positive
 from rpg.training.checkpoint import (
     BEST_NAME,
@@ -84,7 +85,7 @@ class Trainer:
 
     def __init__(
         self,
-        env: Environment,
+        env: Environment | FixedHorizonEnvironment,
         config: AlgorithmConfig,
         *,
         run_dir: Path | None = None,
@@ -105,7 +106,7 @@ class Trainer:
         check_int("retries", retries, at_least=0)
         if evaluation_interval is not None:
             check_int("evaluation_interval", evaluation_interval, at_least=1)
-        self.env, self.config, self.run_dir = env, config, run_dir
+        self.env, self.config, self.run_dir = whole_episodes(env), config, run_dir
         self.identity = dict(identity or {})
         self.checkpoint_interval, self.checkpoint_seconds = checkpoint_interval, checkpoint_seconds
         self.retries = retries
@@ -113,8 +114,10 @@ class Trainer:
         """Held while the run trains; whoever writes to the folder afterwards may hold it longer."""
         like = check_environment(env)
         self.algorithm = build_algorithm(env, config, like)
+        if run_dir is not None and branch is None:
+            self.algorithm.attach(run_dir)
         self.history: list[IterationMetrics] = []
-        self._shape = EnvironmentShape.of(env, like)
+        self._shape = EnvironmentShape.of(self.env, like)
         self._last_whole = Checkpoint(
             iteration=0,
             seconds=0.0,
@@ -290,6 +293,8 @@ class Trainer:
             raise CheckpointMismatch(f"{file.parent / METRICS_NAME} holds {found}")
         first = branched(checkpoint, self.algorithm, branch, identity=self.identity, environment=environment)
         try:
+            if self.run_dir is not None:
+                self.algorithm.attach(self.run_dir, source=file.parent)
             self._restore(first)
         except (KeyError, RuntimeError, ValueError) as error:  # what else depends on the settings, such as a replay buffer
             reason = f"{' '.join(str(error).split())} ({first.record.events[-1][1]})"
@@ -308,6 +313,7 @@ class Trainer:
     def _save(self) -> None:
         if self.run_dir is None or self.iteration == 0:
             return
+        self.algorithm.flush()
         if self._best is not None:
             save_checkpoint(self.run_dir / BEST_NAME, self._best)
             self._best = None

@@ -14,7 +14,6 @@ from rpg import CONFIGS, RPGConfig, Trainer
 from rpg.environments.wall import PointMassWall
 
 ROOT = Path(__file__).parents[2]
-NEEDS_SB3 = ("ppo", "sac")
 SMALL = RPGConfig(num_latents=3, iterations=3, policy="mlp", policy_hidden=(8,), posterior_hidden=(8,), seed=1)
 VARIANTS = {
     "mlp": SMALL,
@@ -51,8 +50,10 @@ def config_of(name: str):
         return replace(SMALL, policy="points")
     if name in ("gaussian", "reinforce"):
         return getattr(replace(SMALL, policy="table"), name)()
-    if name in NEEDS_SB3:
+    if name == "ppo":
         pytest.importorskip("stable_baselines3")
+    if name == "sac":
+        return rpg.SACConfig(iterations=2, hidden=(8,), random_steps=16, batch_size=16)
     return replace(CONFIGS[name](algorithm=name), iterations=2)
 
 
@@ -205,6 +206,28 @@ def test_a_policy_without_time_needs_none(tmp_path, monkeypatch):
     policy = rpg.load_policy(tmp_path)
     monkeypatch.setattr(type(policy.algorithm.policy), "uses_time", False)
     assert torch.equal(policy.act(torch.zeros(3, 4), 0), policy.act(torch.zeros(3, 4), 0, 0))
+
+
+class Endless(PointMassWall):
+    """The horizon only cuts episodes off, and values do not depend on the time."""
+
+    finite_horizon = False
+
+
+@pytest.mark.parametrize("general", [True, False])
+def test_where_the_time_does_not_matter_none_is_needed(tmp_path, general):
+    env = Endless(num_envs=8, horizon=6)
+    trainer = Trainer(rpg.from_fixed_horizon(env) if general else env, config_of("sac"), run_dir=tmp_path)
+    trainer.train()
+    policy, seen = rpg.load_policy(tmp_path), torch.ones(5, 4)
+    with torch.no_grad():
+        mean, _ = trainer.algorithm.policy.mean_and_log_std(seen)  # of the observation alone
+    torch.testing.assert_close(policy.act(seen), torch.tanh(mean))
+    assert torch.equal(policy.act(seen, t=3), policy.act(seen))
+    policy.export(tmp_path / "policy.pt2")
+    exported = torch.export.load(tmp_path / "policy.pt2").module()
+    zeros = torch.zeros(5, dtype=torch.int64)
+    torch.testing.assert_close(exported(seen, zeros, zeros), policy.act(seen))
 
 
 def test_it_does_not_change_with_further_training(tmp_path):
