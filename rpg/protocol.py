@@ -95,8 +95,8 @@ def flat_size(space: Space) -> int:
 def flattened(observation: Observation) -> Tensor:
     """(B, O) all tensors of an observation side by side, in the space's order."""
     if isinstance(observation, dict):
-        return torch.cat([each.flatten(1) for each in observation.values()], dim=1)
-    return observation if observation.ndim == 2 else observation.flatten(1)
+        return torch.cat([each.reshape(len(each), -1) for each in observation.values()], dim=1)
+    return observation if observation.ndim == 2 else observation.reshape(len(observation), -1)
 
 
 # Environments -----------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ class StreamingAlgorithm(Algorithm[Config]):
             raise SettingError(f"{given}; allowed are divisors of the {self._steps} steps of an iteration")
         count = env.num_envs
         self.collector = Collector(self.environment, draw_latent=self._draw_latent)
-        self.buffer = ReplayBuffer(config.buffer_size, num_envs=count, slack=self._steps * count)
+        self.buffer = ReplayBuffer(config.buffer_size, num_envs=count, slack=self._steps * count, device=like.device)
         self.inputs = NetworkInput(self.spec, normalize=config.normalize_observations).to(like)
         """To be a part of the policy, which is saved."""
         self._last_return = 0.0  # of the episodes that ended last; a slow one may take several iterations

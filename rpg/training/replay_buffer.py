@@ -55,9 +55,11 @@ class ReplayBuffer:
     reads it again. Without a folder, `restore` can go back by `slack` steps at most.
     """
 
-    def __init__(self, capacity: int, *, num_envs: int, slack: int) -> None:
-        """`slack` is the number of steps that may be undone; both are rounded up to whole steps of all environments."""
-        self.num_envs = num_envs
+    def __init__(self, capacity: int, *, num_envs: int, slack: int, device: torch.device | str = "cpu") -> None:
+        """`slack` is the number of steps that may be undone; both are rounded up to whole steps of all environments. What is
+        drawn comes to `device`; the buffer itself is in the CPU's memory.
+        """
+        self.num_envs, self.device = num_envs, torch.device(device)
         self.capacity = -(-capacity // num_envs) * num_envs
         self._rows = self.capacity + -(-slack // num_envs) * num_envs
         self.total = 0
@@ -76,7 +78,7 @@ class ReplayBuffer:
         """Append one step of every environment, (B, ...), detached."""
         flat = _flat(transitions)
         if not self._columns:
-            self._columns = {name: each.new_empty(self._rows, *each.shape[1:]) for name, each in flat.items()}
+            self._columns = {name: torch.empty(self._rows, *each.shape[1:], dtype=each.dtype) for name, each in flat.items()}
         if self._folder is not None and self.total + self.num_envs - self._flushed > self._rows:
             self.flush()  # before it is overwritten
         first = self.total % self._rows
@@ -121,7 +123,7 @@ class ReplayBuffer:
 
     def _at(self, place: Tensor) -> Transitions:
         row = (place % self._rows).flatten()
-        drawn = {name: each.index_select(0, row) for name, each in self._columns.items()}
+        drawn = {name: each.index_select(0, row).to(self.device) for name, each in self._columns.items()}
         if place.ndim > 1:
             drawn = {name: each.unflatten(0, place.shape) for name, each in drawn.items()}
         return _unflat(drawn)
