@@ -92,7 +92,7 @@ def trained(name: str, method: str, seed: int, options: Options) -> dict[str, An
         "rpg": {},
         "one_latent": {"algo": "gaussian"},
         "rpg_beta0": {"beta": 0.0},
-        "rpg_no_spread": {"table_spread": RPGConfig.table_spread},
+        "rpg_no_spread": {"start_spread": RPGConfig.start_spread},
     }
     config: AlgorithmConfig
     if method == "multistart":  # a start an environment

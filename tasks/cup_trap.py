@@ -34,8 +34,8 @@ class CupTrap(Task):
         {
             "iterations": 150,
             "num_latents": 16,
-            "table_spread": 1.0,  # different starts: from one alone, most latents enter the cup before p_phi has learnt
-            "table_knots": 5,
+            "start_spread": 1.0,  # different starts: from one alone, most latents enter the cup before p_phi has learnt
+            "start_knots": 5,
             "beta": (1.0, 0.0, 0.2, 0.6),
             "posterior_stride": 2,
             "alpha_z": (0.3, 0.0, 0.4, 0.9),  # a route that is found late is still trained

@@ -124,8 +124,13 @@ class Algorithm(ABC, Generic[Config]):
         return 0.0
 
     @torch.no_grad()
-    def sample_latent(self, observation: Tensor, generator: torch.Generator) -> Tensor:
-        """(S, B) or (S, B, D) draws from pi(z|s1), with first observations (B, O)."""
+    def sample_latent(
+        self, observation: Tensor, generator: torch.Generator, member: int = 0, before: Tensor | None = None
+    ) -> Tensor:
+        """(S, B) or (S, B, D) draws from pi(z|s1), with first observations (B, O); of a chain those of one member (1, B, ...),
+        with the observations at its start and the member before."""
+        if self.prior is not None and self.prior.chain:
+            return self.prior.sample_member(member, observation, before, generator).unsqueeze(0)
         if self.prior is not None:
             return self.prior.sample(observation, generator)
         latents, probs = self.candidates()
@@ -133,10 +138,12 @@ class Algorithm(ABC, Generic[Config]):
         return latents[:, drawn.to(latents.device)]
 
     @torch.no_grad()
-    def latent_log_prob(self, latent: Tensor, observation: Tensor) -> Tensor:
-        """(B,) log pi(z|s1) of `latent` (S, B) or (S, B, D)."""
+    def latent_log_prob(self, latent: Tensor, observation: Tensor, member: int = 0, before: Tensor | None = None) -> Tensor:
+        """(B,) log pi(z|s1) of `latent` (S, B) or (S, B, D), of a chain that of one member (1, B, ...)."""
+        if self.prior is not None and self.prior.chain:
+            return self.prior.member_log_prob(member, latent[0], observation, before)
         if self.prior is not None:
-            return self.prior.log_prob(latent, observation).detach()
+            return self.prior.log_prob(latent, observation).sum(0)
         return self.candidates()[1].log()[latent[0]]
 
     # Shared pieces ------------------------------------------------------------------------------------------

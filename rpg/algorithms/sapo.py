@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
-from rpg.models.action_policy import ActionSample, MLPPolicy, squashed_sample
+from rpg.models.action_policy import ActionSample, MeanAt, MLPPolicy, squashed_sample
 from rpg.models.latent import LatentSpace
 from rpg.models.value import ValueFunction, td_lambda_targets
 from rpg.protocol import FixedHorizonEnvironment, episode_end
@@ -118,6 +118,9 @@ class SoftActor(MLPPolicy):
 
     def mean(self, observation: Tensor, latent: Tensor, step: int | Tensor) -> Tensor:
         return self.mean_and_std(observation, latent, step)[0]
+
+    def means(self, latent: Tensor, steps: range, like: Tensor) -> MeanAt:
+        return lambda observation, step: self.mean(observation, latent, step)
 
     def forward(
         self, observation: Tensor, latent: Tensor, step: int | Tensor, std: Tensor | float, noise: Tensor

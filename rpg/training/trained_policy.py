@@ -20,6 +20,7 @@ from rpg.models.action_policy import ActionPolicy
 from rpg.protocol import FixedHorizonEnvironment
 from rpg.training.checkpoint import Checkpoint, CheckpointError, checkpoint_path, load_checkpoint
 from rpg.training.continuation import set_schedules
+from rpg.training.objective import member_starts
 
 Array = Tensor | NDArray[Any]
 
@@ -89,7 +90,9 @@ class TrainedPolicy:
         """Number of iterations that it was trained for."""
         self._policy: ActionPolicy = algorithm.policy
         self._space = algorithm.policy.space
-        self._segments = 1 if algorithm.prior is None else algorithm.prior.segments
+        self._chain = algorithm.prior is not None and algorithm.prior.chain
+        # of a chain one member at a time is given and drawn
+        self._segments = 1 if algorithm.prior is None or self._chain else algorithm.prior.segments
         self._device = algorithm.like.device
 
     @property
@@ -107,6 +110,12 @@ class TrainedPolicy:
         """Shape of one z: () for one of K, (D,) for D numbers, and (S,) or (S, D) for a sequence of S."""
         return (() if self._segments == 1 else (self._segments,)) + (() if self._space.categorical else (self._space.size,))
 
+    @property
+    def draw_steps(self) -> tuple[int, ...]:
+        """The steps at which a z is drawn: 0, and for a chain those at which its further members begin."""
+        segments = self.algorithm.prior.segments if self._chain and self.algorithm.prior is not None else 1
+        return tuple(member_starts(segments, self.horizon))
+
     @torch.no_grad()
     def act(
         self,
@@ -120,9 +129,9 @@ class TrainedPolicy:
         """Actions in [-1, 1], (B, A) or (A,).
 
         `z` is one latent for all, of `latent_shape`, or one for each observation, (B, *latent_shape); of a sequence it is the
-        whole sequence. It may be left out if there is one latent only. `t` is the step in 0..T-1, a number or (B,); it
-        may be left out if the policy does not depend on it. Without `deterministic` actions are drawn as in the last iteration
-        of training, with `generator` on the CPU.
+        whole sequence, of a chain the member that t falls into. It may be left out if there is one latent only. `t` is the step
+        in 0..T-1, a number or (B,); it may be left out if the policy does not depend on it. Without `deterministic` actions are
+        drawn as in the last iteration of training, with `generator` on the CPU.
         """
         seen = self._observations(observation)
         steps = self._steps(t, len(seen))
@@ -134,25 +143,38 @@ class TrainedPolicy:
         return _like(action, observation)
 
     @torch.no_grad()
-    def sample_latent(self, observation: Array, generator: torch.Generator | None = None) -> Any:
-        """(B, *latent_shape) draws of z for episodes that begin with `observation` (B, O), with `generator` on the CPU."""
+    def sample_latent(
+        self,
+        observation: Array,
+        generator: torch.Generator | None = None,
+        *,
+        t: int = 0,
+        before: Array | int | None = None,
+    ) -> Any:
+        """(B, *latent_shape) draws of z for episodes that begin with `observation` (B, O), with `generator` on the CPU. Of a
+        chain, draws of the member that begins at step `t` of `draw_steps` with `observation`, after the member `before`.
+        """
         seen = self._observations(observation)
-        drawn = self.algorithm.sample_latent(seen, _generator(generator)).movedim(0, 1)
+        member, last = self._member(t, before, len(seen))
+        drawn = self.algorithm.sample_latent(seen, _generator(generator), member, last).movedim(0, 1)
         return _like(drawn.squeeze(1) if self._segments == 1 else drawn, observation)
 
     @torch.no_grad()
-    def latent_log_prob(self, z: Array | int, observation: Array) -> Any:
-        """(B,) log pi(z|s1), a density if z is continuous; `z` as in `act`."""
+    def latent_log_prob(self, z: Array | int, observation: Array, *, t: int = 0, before: Array | int | None = None) -> Any:
+        """(B,) log pi(z|s1), a density if z is continuous; `z` as in `act`, `t` and `before` as in `sample_latent`."""
         seen = self._observations(observation)
-        return _like(self.algorithm.latent_log_prob(self._latents(z, len(seen)), seen), observation)
+        member, last = self._member(t, before, len(seen))
+        return _like(self.algorithm.latent_log_prob(self._latents(z, len(seen)), seen, member, last), observation)
 
     @torch.no_grad()
-    def latent_probs(self, observation: Array) -> Any:
-        """(B, K) the probability of each z, given the first `observation` (B, O)."""
+    def latent_probs(self, observation: Array, *, t: int = 0, before: Array | int | None = None) -> Any:
+        """(B, K) the probability of each z, given the first `observation` (B, O); `t` and `before` as in `sample_latent`."""
         if self.num_latents is None or self._segments > 1:
             raise ValueError(f"z has shape {self.latent_shape} and no list of values; use latent_log_prob")
         seen = self._observations(observation)
-        each = [self.algorithm.latent_log_prob(seen.new_full((1, len(seen)), z).long(), seen) for z in range(self.num_latents)]
+        member, last = self._member(t, before, len(seen))
+        values = [seen.new_full((1, len(seen)), z).long() for z in range(self.num_latents)]
+        each = [self.algorithm.latent_log_prob(z, seen, member, last) for z in values]
         return _like(torch.stack(each, dim=1).exp(), observation)
 
     def export(self, path: Path | str) -> None:
@@ -210,6 +232,18 @@ class TrainedPolicy:
         if bool(((steps < 0) | (steps >= self.horizon)).any()):
             raise ValueError(f"t has values from {int(steps.min())} to {int(steps.max())}; allowed are 0 to {self.horizon - 1}")
         return steps.to(self._device, torch.int64).expand(batch)
+
+    def _member(self, t: int, before: Array | int | None, batch: int) -> tuple[int, Tensor | None]:
+        """The number of the member that begins at `t`, and the member before it, (B, ...)."""
+        if t not in self.draw_steps:
+            raise ValueError(
+                f"t was given {t}; allowed are the steps at which z is drawn, {', '.join(map(str, self.draw_steps))}"
+            )
+        if (before is None) != (t == 0):
+            raise ValueError(
+                f"before was {'not ' if before is None else ''}given at t = {t}; expected from the second member on"
+            )
+        return self.draw_steps.index(t), None if before is None else self._latents(before, batch)[0]
 
     def _latents(self, given: Array | int | None, batch: int) -> Tensor:
         """(S, B) int64 or (S, B, D)."""
