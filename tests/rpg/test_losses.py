@@ -111,7 +111,9 @@ def test_the_command_line_ends_with_143(tmp_path):
     command += ["--num-envs", "4", "--num-latents", "2", "--iterations", "1000000", "--policy", "table"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     metrics, until = tmp_path / "run" / "metrics.jsonl", time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < until and not (metrics.exists() and metrics.read_text()):
+    while (
+        process.poll() is None and time.monotonic() < until and not (metrics.exists() and metrics.read_text().count("\n") > 1)
+    ):
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)
