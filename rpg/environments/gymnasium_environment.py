@@ -79,6 +79,7 @@ class GymnasiumEnvironment:
         seeds = environment_seeds(seed, count) if seed is not None else [None] * count
         for n in np.flatnonzero(mask):
             starts[n] = Start(seeds[n], None if seeds[n] is not None else self._generator_state(int(n)))
+        self._latest = None
         observation, _info = self.vector.reset(seed=seeds, options={"reset_mask": mask})
         offsets = np.where(mask, state.length, state.offsets)
         actions, oldest = state.actions, int(offsets.min())
@@ -102,6 +103,7 @@ class GymnasiumEnvironment:
         given = action.detach().cpu().numpy().astype(np.float32)
         actions = state.actions if len(state.actions) == state.length else state.actions[: state.length]
         actions.append(given)
+        self._latest = None  # an interruption leaves the simulators somewhere
         observation, reward, terminated, truncated, info = self._stepped(given, state.ended)
         seen, success = self._tensors(observation), _success(info, state.success)
         if state.ended.any():  # what has ended keeps its final observation
@@ -132,7 +134,7 @@ class GymnasiumEnvironment:
         """Bring the simulators to `state`, unless they are there."""
         if self._latest is state:
             return
-        envs = self._simulators()
+        envs, self._latest = self._simulators(), None
         for n, (env, start, offset) in enumerate(zip(envs, state.starts, state.offsets, strict=True)):
             if start.generator is not None:
                 env.unwrapped.np_random.bit_generator.state = _numbers(start.generator)

@@ -136,6 +136,28 @@ def test_a_checkpoint_can_hold_a_snapshot(tmp_path):
     env.restore(torch.load(tmp_path / "snapshot.pt", weights_only=True))
 
 
+def test_an_interrupted_step_is_played_again():
+    class Interrupted(Counter):
+        stop = -1
+
+        def step(self, action):
+            result = super().step(action)
+            Interrupted.stop -= 1
+            if Interrupted.stop == 0:
+                raise KeyboardInterrupt
+            return result
+
+    env = rpg.from_gymnasium(Interrupted, 3)
+    state, _ = env.reset(0)
+    action = torch.full((3, 2), -1.0)
+    expected = env.step(state, action).observation["inner/count"]
+    state, _ = env.reset(0)
+    Interrupted.stop = 2
+    with pytest.raises(KeyboardInterrupt):
+        env.step(state, action)
+    assert torch.equal(env.step(state, action).observation["inner/count"], expected)
+
+
 @pytest.mark.parametrize("name", ["Hopper-v5", "HalfCheetah-v5"])
 def test_mujoco_goes_on_bit_for_bit(name):
     pytest.importorskip("mujoco")
