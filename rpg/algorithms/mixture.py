@@ -4,8 +4,9 @@ An iteration draws a component z for each environment, rolls out T steps, and ta
 
     E[ R/T ] + alpha_z H(weights)
 
-(R in units of the returns' running spread) for the components through the simulator (pathwise) and for the weights by REINFORCE. This is the Reparameterized Policy
-Gradient with beta = 0: comparing the two shows the effect of the posterior p_phi.
+(R in units of the returns' running spread) for the components through the simulator (pathwise) and for the weights by
+REINFORCE. This is the Reparameterized Policy Gradient with beta = 0 from similar starts: comparing the two shows what the
+posterior p_phi and different starts bring.
 """
 
 from dataclasses import dataclass, field

@@ -98,8 +98,8 @@ class RPGConfig(AlgorithmConfig):
     value_updates: int = 8
     """Gradient steps of that value per iteration."""
     policy: PolicyName = "table"
-    """Open-loop action sequences, such with a network that corrects them by what it observes, a closed-loop network, or one with
-    a point-set encoder."""
+    """Open-loop action sequences, such sequences with a network that corrects them by what it observes, a network alone, or one
+    with a point-set encoder."""
     start_spread: float = 1.0
     """Standard deviation, before squashing, of the actions that latents start from. Near 0 all start alike and get the same
     gradients; near 1 they start with different motions. A single latent of a table then starts with a random one."""

@@ -164,7 +164,7 @@ def random_sequences(
 
 
 class OpenLoopTable(ActionPolicy):
-    """One action sequence for each of K latents, (K, T, A), independent of the observation; they start as `random_sequences`."""
+    """One action sequence for each of K latents, (K, T, A), independent of the observation; all start as `random_sequences`."""
 
     def __init__(
         self,
