@@ -35,7 +35,7 @@ from rpg.training.evaluation import (
 from rpg.training.metrics import METRICS_NAME, IterationMetrics, MetricsWriter, read_metrics
 from rpg.training.modes import Mode, distinct_modes, expected_success
 from rpg.training.run_lock import RunLock
-from rpg.training.termination import terminable
+from rpg.training.termination import shielded, terminable
 from rpg.training.trained_policy import EnvironmentShape, TrainedPolicy, policy_of
 
 RUNNING_RATE = 0.1
@@ -199,10 +199,11 @@ class Trainer:
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            self._restore(self._last_whole)
-            self._save()
-            if writer is not None:
-                writer.close()
+            with shielded():
+                self._restore(self._last_whole)
+                self._save()
+                if writer is not None:
+                    writer.close()
         return interrupted, stopped
 
     def _complete_iteration(self, writer: MetricsWriter | None) -> bool:
@@ -238,14 +239,15 @@ class Trainer:
         whole = replace(
             before, iteration=self.iteration + 1, seconds=metrics.seconds, state=self.algorithm.state(), record=record
         )
-        if writer is not None:
-            writer.write(metrics)
-        self.history.append(metrics)
-        self._last_whole = whole
-        if is_best:
-            self._best = whole
-        if self.iteration % self.checkpoint_interval == 0 or time.monotonic() - self._saved_at >= self.checkpoint_seconds:
-            self._save()
+        with shielded():
+            if writer is not None:
+                writer.write(metrics)
+            self.history.append(metrics)
+            self._last_whole = whole
+            if is_best:
+                self._best = whole
+            if self.iteration % self.checkpoint_interval == 0 or time.monotonic() - self._saved_at >= self.checkpoint_seconds:
+                self._save()
         return True
 
     def _held_out(self) -> tuple[dict[str, float], int]:

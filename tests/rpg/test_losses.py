@@ -15,6 +15,7 @@ from rpg import RPGConfig, Trainer, load_checkpoint
 from rpg.environments.wall import PointMassWall
 from rpg.training import trainer as trainer_module
 from rpg.training.run_lock import LOCK_NAME, RunLock, RunLockedError
+from rpg.training.termination import shielded, terminable
 
 ROOT = Path(__file__).parents[2]
 ENV = PointMassWall(num_envs=4, horizon=3)
@@ -121,6 +122,21 @@ def test_the_command_line_ends_with_143(tmp_path):
     assert "terminated after iteration" in out
     assert "--resume" in out
     assert load_checkpoint(tmp_path / "run" / "checkpoint.pt").iteration >= 1
+
+
+@pytest.mark.parametrize(("number", "kind"), [(signal.SIGTERM, rpg.Terminated), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_signal_waits_for_the_end_of_a_shielded_block(number, kind):
+    done = []
+    with pytest.raises(kind), terminable():
+        with shielded():
+            with shielded():
+                os.kill(os.getpid(), number)
+                done.append("inner")
+            done.append("outer")
+        done.append("after")
+    assert done == ["inner", "outer"]
+    with terminable(), shielded():
+        pass  # nothing was left behind
 
 
 def test_two_trainers_of_one_process(tmp_path):
