@@ -64,9 +64,9 @@ class ReplayBuffer:
         self.relabels: list[Relabel] = []
         slack = -(-slack // num_envs) * num_envs
         size = self.capacity + slack
-        self._steps = RingStorage(size, slack=slack)
-        self._finals = RingStorage(size, slack=slack)  # next observations
-        self._links = RingStorage(size, slack=slack)  # of each step but the newest: its row in `_finals`, or -1
+        self._steps = RingStorage("steps", size, slack=slack)
+        self._finals = RingStorage("finals", size, slack=slack)  # next observations
+        self._links = RingStorage("links", size, slack=slack)  # of each step but the newest: its row in `_finals`, or -1
         self._newest: dict[str, Tensor] = {}  # next observations (B, ...) of the newest steps
 
     def __len__(self) -> int:
@@ -168,7 +168,8 @@ class ReplayBuffer:
         folder = run_dir / FOLDER_NAME
         if source is not None and (source / FOLDER_NAME).exists():
             shutil.copytree(source / FOLDER_NAME, folder, dirs_exist_ok=True)
-        self._steps.folder, self._links.folder, self._finals.folder = folder / "steps", folder / "links", folder / "finals"
+        for ring in (self._steps, self._links, self._finals):
+            ring.folder = folder
 
     def flush(self) -> None:
         """Append what has been added since the last time to the files; what they hold beyond that is cut off."""

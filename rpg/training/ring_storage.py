@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_LAYOUT_NAME = "layout.json"
-
 
 class RingStorage:
     """The last `size` of the rows added so far, in the CPU's memory. A row is a tensor for each name, and never changes.
@@ -18,8 +16,9 @@ class RingStorage:
     them. The last `slack` rows can be taken back without a folder.
     """
 
-    def __init__(self, size: int, *, slack: int) -> None:
-        self.size, self.slack = size, slack
+    def __init__(self, name: str, size: int, *, slack: int) -> None:
+        """`name` is what the names of its files begin with."""
+        self.name, self.size, self.slack = name, size, slack
         self.total = 0
         """Number of rows added so far."""
         self.folder: Path | None = None
@@ -52,7 +51,7 @@ class RingStorage:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         layout = {name: [str(each.dtype), list(each.shape[1:])] for name, each in self.columns.items()}
-        (self.folder / _LAYOUT_NAME).write_text(json.dumps(layout) + "\n")
+        (self.folder / f"{self.name}.json").write_text(json.dumps(layout) + "\n")
         rows = torch.arange(self._flushed, self.total) % self.size
         for name, each in self.columns.items():
             path = self._path(name)
@@ -79,7 +78,7 @@ class RingStorage:
     def _read(self, total: int) -> None:
         if self.folder is None:
             raise FileNotFoundError(f"the replay buffer's first {total} steps are gone: it is not attached to a folder")
-        layout = self.folder / _LAYOUT_NAME
+        layout = self.folder / f"{self.name}.json"
         if not layout.exists():
             raise FileNotFoundError(f"no replay buffer at {layout}")
         first = max(0, total - self.size)
@@ -99,7 +98,7 @@ class RingStorage:
 
     def _path(self, name: str) -> Path:
         assert self.folder is not None
-        return self.folder / f"{name.replace('/', '.')}.bin"
+        return self.folder / f"{self.name}.{name.replace('/', '.')}.bin"
 
 
 def _row_bytes(column: Tensor) -> int:

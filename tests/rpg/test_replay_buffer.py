@@ -144,11 +144,11 @@ def test_files_are_only_appended_to_and_restored_bit_for_bit(tmp_path, capacity)
         buffer.add(step_of(number))
     buffer.flush()
     saved = buffer.state()
-    files = sorted((tmp_path / "replay").glob("*/*.bin"))
+    files = sorted((tmp_path / "replay").glob("*.bin"))
     assert len(files) == 13
     before = {path: path.read_bytes() for path in files}
     assert (
-        before[tmp_path / "replay" / "steps" / "reward.bin"]
+        before[tmp_path / "replay" / "steps.reward.bin"]
         == torch.tensor([x + 10.0 * n for n in range(7) for x in (0, 1)]).numpy().tobytes()
     )
 
@@ -174,14 +174,14 @@ def test_files_are_only_appended_to_and_restored_bit_for_bit(tmp_path, capacity)
     assert_same(third, reference)
     third.add(step_of(99))
     third.flush()
-    assert len((tmp_path / "replay" / "steps" / "reward.bin").read_bytes()) == 16 * 4
+    assert len((tmp_path / "replay" / "steps.reward.bin").read_bytes()) == 16 * 4
 
     branch = ReplayBuffer(capacity, num_envs=2, slack=4)
     branch.attach(tmp_path / "branch", source=tmp_path)
     branch.restore(saved)
     assert_same(branch, reference)
 
-    (tmp_path / "replay" / "steps" / "age.bin").write_bytes(b"")
+    (tmp_path / "replay" / "steps.age.bin").write_bytes(b"")
     with pytest.raises(FileNotFoundError, match=r"age\.bin holds fewer than the checkpoint's 14 rows"):
         ReplayBuffer.restore(attached(capacity, tmp_path), saved)
 
