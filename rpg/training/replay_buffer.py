@@ -1,21 +1,19 @@
 """The memory of streaming algorithms: steps of B environments in a ring, drawn one by one or as segments of episodes, and
 saved to files that are only ever appended to."""
 
-import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from rpg.protocol import Observation
+from rpg.training.ring_storage import RingStorage
 
 FOLDER_NAME = "replay"
-_LAYOUT_NAME = "layout.json"
+_NEXT, _NEXT_PREFIX = "next_observation", "next_"
 
 
 class Transitions(NamedTuple):
@@ -51,8 +49,10 @@ class ReplayBuffer:
     """The last `capacity` steps of `num_envs` environments.
 
     `relabels` are applied to the rewards of all that is drawn, in this order: a novelty bonus, a learned reward. What is stored
-    never changes, so a file can be appended to: after `attach(folder)`, `flush` writes what has been added since, and `restore`
+    never changes, so files can be appended to: after `attach(folder)`, `flush` writes what has been added since, and `restore`
     reads it again. Without a folder, `restore` can go back by `slack` steps at most.
+
+    A next observation is stored only where it differs from the observation of the environment's next step, at ends of episodes.
     """
 
     def __init__(self, capacity: int, *, num_envs: int, slack: int, device: torch.device | str = "cpu") -> None:
@@ -61,35 +61,45 @@ class ReplayBuffer:
         """
         self.num_envs, self.device = num_envs, torch.device(device)
         self.capacity = -(-capacity // num_envs) * num_envs
-        self._rows = self.capacity + -(-slack // num_envs) * num_envs
-        self.total = 0
-        """Steps added so far, those that were overwritten included; row n of all is at n modulo the number of rows."""
         self.relabels: list[Relabel] = []
-        self._columns: dict[str, Tensor] = {}
-        self._folder: Path | None = None
-        self._flushed = 0
+        slack = -(-slack // num_envs) * num_envs
+        size = self.capacity + slack
+        self._steps = RingStorage("steps", size, slack=slack)
+        self._finals = RingStorage("finals", size, slack=slack)  # next observations
+        self._links = RingStorage("links", size, slack=slack)  # of each step but the newest: its row in `_finals`, or -1
+        self._newest: dict[str, Tensor] = {}  # next observations (B, ...) of the newest steps
 
     def __len__(self) -> int:
         return min(self.total, self.capacity)
+
+    @property
+    def total(self) -> int:
+        """Steps added so far, those that were overwritten included."""
+        return self._steps.total
 
     # Adding and drawing -------------------------------------------------------------------------------------------
 
     def add(self, transitions: Transitions) -> None:
         """Append one step of every environment, (B, ...), detached."""
         flat = _flat(transitions)
-        if not self._columns:
-            self._columns = {name: torch.empty(self._rows, *each.shape[1:], dtype=each.dtype) for name, each in flat.items()}
-        if self._folder is not None and self.total + self.num_envs - self._flushed > self._rows:
-            self.flush()  # before it is overwritten
-        first = self.total % self._rows
-        for name, each in flat.items():
-            self._columns[name][first : first + self.num_envs] = each
-        self.total += self.num_envs
+        following = {name: flat.pop(name) for name in list(flat) if name.startswith(_NEXT)}
+        if self._newest:
+            same = [
+                (flat[name.removeprefix(_NEXT_PREFIX)] == each).view(self.num_envs, -1) for name, each in self._newest.items()
+            ]
+            changed = ~torch.cat(same, dim=1).all(1).cpu()
+            links = torch.full((self.num_envs,), -1)
+            if bool(changed.any()):
+                links = torch.where(changed, self._finals.total - 1 + changed.cumsum(0), links)
+                self._finals.append({name: each[changed.to(each.device)] for name, each in self._newest.items()})
+            self._links.append({"final": links})
+        self._steps.append(flat)
+        self._newest = following
 
     def sample(self, count: int, generator: torch.Generator) -> Transitions:
         """`count` steps (N,), drawn uniformly with replacement."""
         place = torch.randint(len(self), (count,), generator=generator) + (self.total - len(self))
-        return self._relabelled(self._at(place))
+        return self._at(place)
 
     def segments(self, length: int, count: int, generator: torch.Generator) -> Transitions:
         """`count` runs of `length` successive steps of one episode, (K, N), uniformly among all there are.
@@ -108,98 +118,77 @@ class ReplayBuffer:
             if not len(starts):
                 raise ValueError(f"length was given {length}; allowed are lengths that an episode in the buffer reaches")
             found = starts[torch.randint(len(starts), (count,), generator=generator)]
-        place = found[:count] + torch.arange(length).unsqueeze(1) * self.num_envs
-        return self._relabelled(self._at(place))
+        return self._at(found[:count] + torch.arange(length).unsqueeze(1) * self.num_envs)
 
     def recent(self, count: int) -> Transitions:
         """The last `count` steps, (N,), oldest first, or all if there are fewer."""
-        return self._relabelled(self._at(torch.arange(self.total - min(count, len(self)), self.total)))
+        return self._at(torch.arange(self.total - min(count, len(self)), self.total))
 
     def _whole(self, place: Tensor, length: int) -> Tensor:
         """Whether the segments from `place` on stay within their episodes."""
-        episode = self._columns["episode"]
         last = place + (length - 1) * self.num_envs
-        return episode[place % self._rows] == episode[last % self._rows]
+        first, end = (self._steps.at(each, ["episode"])["episode"] for each in (place, last))
+        return first == end
 
     def _at(self, place: Tensor) -> Transitions:
-        row = (place % self._rows).flatten()
-        drawn = {name: each.index_select(0, row).to(self.device) for name, each in self._columns.items()}
-        if place.ndim > 1:
-            drawn = {name: each.unflatten(0, place.shape) for name, each in drawn.items()}
-        return _unflat(drawn)
-
-    def _relabelled(self, drawn: Transitions) -> Transitions:
+        """The steps `place` (...), with their rewards relabelled."""
+        flat = place.flatten()
+        drawn = {**self._steps.at(flat), **self._following(flat)}
+        drawn = {name: each.to(self.device).unflatten(0, place.shape) for name, each in drawn.items()}
+        transitions = _unflat(drawn)
         for relabel in self.relabels:
-            drawn = drawn._replace(reward=relabel(drawn))
-        return drawn
+            transitions = transitions._replace(reward=relabel(transitions))
+        return transitions
+
+    def _following(self, place: Tensor) -> dict[str, Tensor]:
+        """The next observations of the steps `place` (n,)."""
+        after = place + self.num_envs
+        newest = after >= self.total
+        names = {name.removeprefix(_NEXT_PREFIX): name for name in self._newest}
+        found = self._steps.at(torch.where(newest, place, after), list(names))
+        following = {names[name]: each for name, each in found.items()}
+        if bool(newest.any()):
+            rows = (after - self.total)[newest]
+            for name, each in following.items():
+                each[newest] = self._newest[name].cpu()[rows]
+        if self._finals.total > 0:
+            links = self._links.at(torch.where(newest, self.total - 2 * self.num_envs, place))["final"]
+            ended = (links >= 0) & ~newest
+            if bool(ended.any()):
+                for name, each in self._finals.at(links[ended]).items():
+                    following[name][ended] = each
+        return following
 
     # Files --------------------------------------------------------------------------------------------------------
 
     def attach(self, run_dir: Path, *, source: Path | None = None) -> None:
         """Keep the steps in files of `run_dir`/replay from now on, one for each quantity, without end; begin with a copy of
-        those of the run in `source`."""
-        self._folder = run_dir / FOLDER_NAME
+        those of the run in `source`.
+        """
+        folder = run_dir / FOLDER_NAME
         if source is not None and (source / FOLDER_NAME).exists():
-            shutil.copytree(source / FOLDER_NAME, self._folder, dirs_exist_ok=True)
+            shutil.copytree(source / FOLDER_NAME, folder, dirs_exist_ok=True)
+        for ring in (self._steps, self._links, self._finals):
+            ring.folder = folder
 
     def flush(self) -> None:
         """Append what has been added since the last time to the files; what they hold beyond that is cut off."""
-        if self._folder is None or not self._columns:
-            return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        layout = {name: [str(each.dtype), list(each.shape[1:])] for name, each in self._columns.items()}
-        (self._folder / _LAYOUT_NAME).write_text(json.dumps(layout) + "\n")
-        rows = torch.arange(self._flushed, self.total) % self._rows
-        for name, each in self._columns.items():
-            path = self._path(name)
-            with path.open("r+b" if path.exists() else "w+b") as file:
-                file.truncate(self._flushed * _row_bytes(each))
-                file.seek(0, os.SEEK_END)
-                for part in rows.split(65536):
-                    file.write(each[part].numpy().tobytes())
-                file.flush()
-                os.fsync(file.fileno())
-        self._flushed = self.total
+        for ring in (self._steps, self._links, self._finals):
+            ring.flush()
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds: the number of steps; the steps are in the files or, for a short while, in memory."""
-        return {"total": self.total}
+        """What a checkpoint holds; the steps are in the files or, for a short while, in memory."""
+        return {"total": self.total, "finals": self._finals.total, "newest": dict(self._newest)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to `state`, in memory if it is recent, else from the files.
 
         Raises FileNotFoundError, naming it, if a file lacks steps.
         """
-        total = int(state["total"])
-        recent = 0 <= self.total - total <= self._rows - self.capacity
-        if total > 0 and not (recent and self._columns):
-            self._read(total)
-        self.total = total
-        self._flushed = min(self._flushed, total)
-
-    def _read(self, total: int) -> None:
-        if self._folder is None:
-            raise FileNotFoundError(f"the replay buffer's steps before {total} are gone: it is not attached to a folder")
-        path = self._folder / _LAYOUT_NAME
-        if not path.exists():
-            raise FileNotFoundError(f"no replay buffer at {path}")
-        first = max(0, total - self._rows)
-        rows = torch.arange(first, total) % self._rows
-        for name, (dtype, shape) in json.loads(path.read_text()).items():
-            column = torch.empty(self._rows, *shape, dtype=getattr(torch, dtype.removeprefix("torch.")))
-            size, file = _row_bytes(column), self._path(name)
-            if not file.exists() or file.stat().st_size < total * size:
-                raise FileNotFoundError(f"{file} holds fewer than the checkpoint's {total} steps")
-            with file.open("rb") as opened:
-                opened.seek(first * size)
-                data = np.frombuffer(bytearray(opened.read((total - first) * size)), dtype=column.numpy().dtype)
-            column[rows] = torch.from_numpy(data.reshape(total - first, *shape))
-            self._columns[name] = column
-        self._flushed = total
-
-    def _path(self, name: str) -> Path:
-        assert self._folder is not None
-        return self._folder / f"{name.replace('/', '.')}.bin"
+        self._steps.restore(state["total"])
+        self._links.restore(max(0, state["total"] - self.num_envs))
+        self._finals.restore(state["finals"])
+        self._newest = dict(state["newest"])
 
 
 def _flat(transitions: Transitions) -> dict[str, Tensor]:
@@ -220,7 +209,3 @@ def _unflat(flat: dict[str, Tensor]) -> Transitions:
         else:
             values[own] = each
     return Transitions(**values)
-
-
-def _row_bytes(column: Tensor) -> int:
-    return column.element_size() * int(np.prod(column.shape[1:], dtype=np.int64))

@@ -243,5 +243,5 @@ def test_the_command_line_trains_sac(tmp_path, capsys):
     assert "gymnasium:Pendulum-v1: 2 environments, horizon 200, sac" in capsys.readouterr().out
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["simulator_steps"] == 160
-    assert (tmp_path / "replay" / "reward.bin").stat().st_size == 4 * 160
+    assert (tmp_path / "replay" / "steps.reward.bin").stat().st_size == 4 * 160
     assert main([*arguments, *options, "--resume"]) == 0

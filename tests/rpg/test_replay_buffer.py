@@ -65,6 +65,7 @@ def test_collecting_resets_and_draws_anew_where_an_episode_ends_and_only_there()
     # observations are those before and after each step: at an end the final one, not that of the next episode
     assert torch.equal(by_env["observation"][..., 1], by_env["age"].float())
     assert torch.equal(by_env["next_observation"][..., 1], by_env["age"].float() + 1)
+    assert buffer._finals.total == 10  # only these are stored, but for that of the newest step
     assert torch.equal(by_env["log_prob"], by_env["age"] + 0.25)
     # an episode's number is its own
     pairs = {(int(e), int(o[0]), int(o[2])) for e, o in zip(everything.episode, everything.observation, strict=True)}
@@ -144,10 +145,10 @@ def test_files_are_only_appended_to_and_restored_bit_for_bit(tmp_path, capacity)
     buffer.flush()
     saved = buffer.state()
     files = sorted((tmp_path / "replay").glob("*.bin"))
-    assert len(files) == 12
+    assert len(files) == 13
     before = {path: path.read_bytes() for path in files}
     assert (
-        before[tmp_path / "replay" / "reward.bin"]
+        before[tmp_path / "replay" / "steps.reward.bin"]
         == torch.tensor([x + 10.0 * n for n in range(7) for x in (0, 1)]).numpy().tobytes()
     )
 
@@ -173,15 +174,15 @@ def test_files_are_only_appended_to_and_restored_bit_for_bit(tmp_path, capacity)
     assert_same(third, reference)
     third.add(step_of(99))
     third.flush()
-    assert len((tmp_path / "replay" / "reward.bin").read_bytes()) == 16 * 4
+    assert len((tmp_path / "replay" / "steps.reward.bin").read_bytes()) == 16 * 4
 
     branch = ReplayBuffer(capacity, num_envs=2, slack=4)
     branch.attach(tmp_path / "branch", source=tmp_path)
     branch.restore(saved)
     assert_same(branch, reference)
 
-    (tmp_path / "replay" / "age.bin").write_bytes(b"")
-    with pytest.raises(FileNotFoundError, match=r"age\.bin holds fewer than the checkpoint's 14 steps"):
+    (tmp_path / "replay" / "steps.age.bin").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"age\.bin holds fewer than the checkpoint's 14 rows"):
         ReplayBuffer.restore(attached(capacity, tmp_path), saved)
 
 

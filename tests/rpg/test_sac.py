@@ -203,8 +203,10 @@ def test_gymnasium_run_resumes_bit_for_bit_in_the_middle_of_an_episode(tmp_path)
     for a, b in zip(resumed.algorithm.policy.parameters(), whole.algorithm.policy.parameters(), strict=True):
         assert torch.equal(a, b)
     for name in ("broken", "whole"):
-        assert (tmp_path / name / "replay" / "reward.bin").stat().st_size == 4 * 30 * 2 * 4
-    assert (tmp_path / "broken/replay/action.bin").read_bytes() == (tmp_path / "whole/replay/action.bin").read_bytes()
+        assert (tmp_path / name / "replay" / "steps.reward.bin").stat().st_size == 4 * 30 * 2 * 4
+    assert (tmp_path / "broken/replay/steps.action.bin").read_bytes() == (
+        tmp_path / "whole/replay/steps.action.bin"
+    ).read_bytes()
 
 
 @pytest.mark.slow
