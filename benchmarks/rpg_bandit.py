@@ -22,7 +22,7 @@ from rpg.algorithms.sac import SACConfig
 from rpg.environments.bandit import Bandit
 
 UPDATES = 1500
-RPG = RPGConfig(iterations=UPDATES, std=Schedule(0.2, 0.03), policy_learning_rate=0.03)
+RPG = RPGConfig(iterations=UPDATES)
 
 
 def found_peak(result: dict[str, Any]) -> float:

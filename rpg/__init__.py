@@ -33,6 +33,7 @@ from rpg.training.modes import Mode, distinct_modes, expected_success, policy_su
 from rpg.training.plots import plot_run
 from rpg.training.run_lock import RunLock, RunLockedError
 from rpg.training.schedules import Schedule
+from rpg.training.seed_batch import SeedRun, train_seeds
 from rpg.training.termination import Terminated
 from rpg.training.trained_policy import TrainedPolicy, load_policy
 from rpg.training.trainer import StopTraining, Trainer, TrainingResult
@@ -67,6 +68,7 @@ __all__ = [
     "SAPOConfig",
     "SHACConfig",
     "Schedule",
+    "SeedRun",
     "SettingError",
     "Step",
     "StopTraining",
@@ -87,4 +89,5 @@ __all__ = [
     "plot_run",
     "policy_success",
     "read_metrics",
+    "train_seeds",
 ]

@@ -122,20 +122,19 @@ def test_rigid_speed_compares_equals_and_prints_one_json_object_last():
 def test_seeds_at_once_are_single_runs(baseline):
     from dataclasses import replace
 
-    from benchmarks.rpg.seeds import train_seeds
     from benchmarks.rpg_bandit import RPG, pulls_at_once
-    from rpg import Trainer
+    from rpg import Trainer, train_seeds
 
     config = {"rpg": RPG, "gaussian": RPG.gaussian(), "reinforce": RPG.reinforce()}[baseline]
     config = replace(config, iterations=30)
     for seed, run in zip((3, 5), train_seeds(pulls_at_once, config, (3, 5), num_envs=16), strict=True):
         trainer = Trainer(pulls_at_once(16), replace(config, seed=seed))
         result = trainer.train()
-        assert run["returns"] == pytest.approx([row.return_mean for row in result.history], abs=1e-4)
+        assert list(run.returns) == pytest.approx([row.return_mean for row in result.history], abs=1e-4)
         expected = trainer.evaluate()
-        assert [e.probability for e in run["evaluations"]] == pytest.approx([e.probability for e in expected], abs=1e-4)
-        assert [e.episode_return for e in run["evaluations"]] == pytest.approx([e.episode_return for e in expected], abs=1e-3)
-        assert run["simulator_steps"] == result.history[-1].simulator_steps
+        assert [e.probability for e in run.evaluations] == pytest.approx([e.probability for e in expected], abs=1e-4)
+        assert [e.episode_return for e in run.evaluations] == pytest.approx([e.episode_return for e in expected], abs=1e-3)
+        assert run.simulator_steps == result.history[-1].simulator_steps
 
 
 @pytest.mark.slow

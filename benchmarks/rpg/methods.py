@@ -27,7 +27,11 @@ def baselines(rpg: RPGConfig) -> Mapping[str, AlgorithmConfig]:
     step: dict[str, Any] = {} if rate is None else {"learning_rate": rate}
     return {
         "mixture": MixtureConfig(
-            iterations=iterations, policy_learning_rate=rate, std=rpg.std, num_latents=rpg.num_latents, alpha_z=rpg.alpha_z
+            iterations=iterations,
+            policy_learning_rate=rate,
+            std=rpg.std,
+            num_latents=rpg.num_latents or MixtureConfig.num_latents,
+            alpha_z=rpg.alpha_z,
         ),
         "adam": AdamConfig(iterations=iterations, **step),
         "multistart": MultistartConfig(iterations=iterations, **step),

@@ -15,7 +15,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rpg.seeds import CURVE_POINTS, train_seeds
 from rpg import (
     AlgorithmConfig,
     FixedHorizonEnvironment,
@@ -24,7 +23,10 @@ from rpg import (
     distinct_modes,
     expected_success,
     policy_success,
+    train_seeds,
 )
+
+CURVE_POINTS = 100
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def run_jobs(module: str, method: str, seeds: Sequence[int], iterations: int | N
     config, env = configured(experiment, method, iterations), experiment.environment()
     if experiment.at_once is not None and vectorised(experiment, method):
         assert isinstance(config, RPGConfig)
-        runs = train_seeds(experiment.at_once, config, seeds, num_envs=env.num_envs)
+        runs = trained_at_once(experiment.at_once, config, seeds, num_envs=env.num_envs)
     else:
         runs = [trained(env, replace(config, seed=seed)) for seed in seeds]
     names = getattr(env, "outcome_names", ())
@@ -102,7 +104,7 @@ def run_jobs(module: str, method: str, seeds: Sequence[int], iterations: int | N
 
 
 def trained(env: FixedHorizonEnvironment, config: AlgorithmConfig) -> dict[str, Any]:
-    """One run, as `benchmarks.rpg.seeds.train_seeds` reports it."""
+    """One run in plain numbers."""
     trainer = Trainer(env, config)
     result = trainer.train()
     if result.interrupted:
@@ -116,6 +118,24 @@ def trained(env: FixedHorizonEnvironment, config: AlgorithmConfig) -> dict[str, 
         "simulator_steps": history[-1].simulator_steps,
         "seconds": history[-1].seconds,
     }
+
+
+def trained_at_once(
+    environment: Callable[[int], Any], config: RPGConfig, seeds: Sequence[int], *, num_envs: int
+) -> list[dict[str, Any]]:
+    """A run for each seed, all trained at once, as `trained`."""
+    every, found = max(1, config.iterations // CURVE_POINTS), []
+    for run in train_seeds(environment, config, seeds, num_envs=num_envs, snr_interval=every):
+        steps_each = run.simulator_steps // config.iterations
+        found.append({
+            "evaluations": run.evaluations,
+            "returns": list(run.returns),
+            "curve": [((i + 1) * steps_each, run.returns[i]) for i in range(0, config.iterations, every)],
+            "gradient_snr": run.gradient_snr,
+            "simulator_steps": run.simulator_steps,
+            "seconds": run.seconds,
+        })  # fmt: skip
+    return found
 
 
 def judged(experiment: Experiment, method: str, seed: int, run: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -254,11 +254,10 @@ class MLPPolicy(ActionPolicy):
         if self.encoder is not None:
             encode = self._seen
         else:
-            normalizer, scale = self.normalizer, self.normalizer.scale()
-            shift, limit = normalizer.mean / scale, normalizer.limit
+            mean, inverse, limit = self.normalizer.mean, 1 / self.normalizer.scale(), self.normalizer.limit
 
             def encode(observation: Tensor) -> Tensor:
-                return (observation / scale - shift).clamp(-limit, limit)
+                return ((observation - mean) * inverse).clamp(-limit, limit)
 
         by_seen, layers = by_seen.T, parts.unbind(0)
         return lambda observation, step: rest(torch.addmm(layers[step - steps.start], encode(observation), by_seen))

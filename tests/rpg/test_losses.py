@@ -127,13 +127,18 @@ def test_the_command_line_ends_with_143(tmp_path):
 @pytest.mark.parametrize(("number", "kind"), [(signal.SIGTERM, rpg.Terminated), (signal.SIGINT, KeyboardInterrupt)])
 def test_a_signal_waits_for_the_end_of_a_shielded_block(number, kind):
     done = []
-    with pytest.raises(kind), terminable():
-        with shielded():
+
+    def work():
+        with terminable():
             with shielded():
-                os.kill(os.getpid(), number)
-                done.append("inner")
-            done.append("outer")
-        done.append("after")
+                with shielded():
+                    os.kill(os.getpid(), number)
+                    done.append("inner")
+                done.append("outer")
+            done.append("after")
+
+    with pytest.raises(kind):
+        work()
     assert done == ["inner", "outer"]
     with terminable(), shielded():
         pass  # nothing was left behind
