@@ -14,7 +14,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks.rpg.methods import baselines
+from benchmarks.rpg.methods import SAC, baselines
 from benchmarks.rpg.runs import Experiment, Options, main
 from benchmarks.rpg_wall import TABLE
 from rpg import AlgorithmConfig, Schedule
@@ -29,7 +29,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     "sapo": ({}, {"alpha_start": 0.1}, {"window": 40, "alpha_learning_rate": 0.005}),
     "ahac": ({}, {"std_start": 1.0}, {"stiffness_limit": 3.0}),
     "ppo": ({}, {"learning_rate": 0.003}, {"learning_rate": 0.0003}),
-    "sac": ({}, {"learning_rate": 0.003}, {"discount": 1.0}),
+    "sac": (SAC, {**SAC, "learning_rate": 0.003}, {**SAC, "discount": 1.0}),
 }  # fmt: skip
 
 

@@ -11,10 +11,14 @@ from rpg.algorithms.ahac import AHACConfig
 from rpg.algorithms.cem import CEMConfig
 from rpg.algorithms.mixture import MixtureConfig
 from rpg.algorithms.mppi import MPPIConfig
+from rpg.algorithms.ppo import PPOConfig
 from rpg.algorithms.rpg import RPGConfig
+from rpg.algorithms.sac import SACConfig
 from rpg.algorithms.sapo import SAPOConfig
-from rpg.algorithms.sb3 import PPOConfig, SACConfig
 from rpg.algorithms.shac import SHACConfig
+
+SAC: dict[str, Any] = {"hidden": (64, 64), "learning_rate": 0.001, "normalize_observations": True}
+"""Networks as small as those of the others."""
 
 
 def baselines(rpg: RPGConfig) -> Mapping[str, AlgorithmConfig]:
@@ -24,7 +28,11 @@ def baselines(rpg: RPGConfig) -> Mapping[str, AlgorithmConfig]:
     step: dict[str, Any] = {} if rate is None else {"learning_rate": rate}
     return {
         "mixture": MixtureConfig(
-            iterations=iterations, policy_learning_rate=rate, std=rpg.std, num_latents=rpg.num_latents, alpha_z=rpg.alpha_z
+            iterations=iterations,
+            policy_learning_rate=rate,
+            std=rpg.std,
+            num_latents=rpg.num_latents or MixtureConfig.num_latents,
+            alpha_z=rpg.alpha_z,
         ),
         "adam": AdamConfig(iterations=iterations, **step),
         "multistart": MultistartConfig(iterations=iterations, **step),
@@ -34,5 +42,5 @@ def baselines(rpg: RPGConfig) -> Mapping[str, AlgorithmConfig]:
         "sapo": SAPOConfig(iterations=iterations),
         "ahac": AHACConfig(iterations=iterations),
         "ppo": PPOConfig(iterations=iterations, learning_rate=0.003),
-        "sac": SACConfig(iterations=iterations),
+        "sac": SACConfig(iterations=iterations, **SAC, updates=4),
     }

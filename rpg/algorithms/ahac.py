@@ -36,7 +36,7 @@ from torch import Tensor
 from rpg.algorithms.short_horizon import ShortHorizonAlgorithm, ShortHorizonConfig
 from rpg.models.network import NetworkForm
 from rpg.models.value import td_lambda_targets
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import check_int, check_positive
 from rpg.training.windows import Window, values_after, window_objective
 
@@ -106,7 +106,7 @@ class AHAC(ShortHorizonAlgorithm[AHACConfig]):
     critic_count = 2
     measures_stiffness = True
 
-    def __init__(self, env: Environment, config: AHACConfig, like: Tensor) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, config: AHACConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         self.length = float(config.window_start)  # H
         self.multipliers = torch.zeros(config.window_max, dtype=torch.float64)  # lambda

@@ -4,8 +4,9 @@ An iteration draws a component z for each environment, rolls out T steps, and ta
 
     E[ R/T ] + alpha_z H(weights)
 
-(R in units of the returns' running spread) for the components through the simulator (pathwise) and for the weights by REINFORCE. This is the Reparameterized Policy
-Gradient with beta = 0: comparing the two shows the effect of the posterior p_phi.
+(R in units of the returns' running spread) for the components through the simulator (pathwise) and for the weights by
+REINFORCE. This is the Reparameterized Policy Gradient with beta = 0 from similar starts: comparing the two shows what the
+posterior p_phi and different starts bring.
 """
 
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
 from rpg.models.action_policy import PolicyName, configured_policy
 from rpg.models.latent import LatentSpace, stratified_draws
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import check_choice, check_int, check_positive, check_scale, check_weight
 from rpg.training.gradient_estimators import pathwise_loss, score_function_loss, signal_to_noise
 from rpg.training.metrics import IterationReport
@@ -81,7 +82,9 @@ class Weights(nn.Module):
 class Mixture(Algorithm[MixtureConfig]):
     """A mixture of Gaussian policies; see the module's docstring."""
 
-    def __init__(self, env: Environment, config: MixtureConfig, like: Tensor) -> None:
+    needs_gradients = True
+
+    def __init__(self, env: FixedHorizonEnvironment, config: MixtureConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         self.policy = configured_policy(
             config.policy,
@@ -161,6 +164,9 @@ class Mixture(Algorithm[MixtureConfig]):
                 "alpha_z": alpha_z,
             },
         )
+
+    def action_std(self, iteration: int) -> float:
+        return self.config.std.value(self.progress(iteration))
 
     def candidates(self) -> tuple[Tensor, Tensor]:
         """Every component."""

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
 from rpg.models.action_policy import PolicyName, configured_policy, log_tanh_slope
-from rpg.models.latent import LatentKind, configured_prior, frequent
+from rpg.models.latent import LatentKind, LatentPrior, configured_prior, frequent
 from rpg.models.posterior import Posterior, PosteriorInput, configured_posterior
 from rpg.models.value import ValueFunction
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import check_choice, check_int, check_positive, check_scale, check_weight
 from rpg.training.gradient_estimators import (
     MixingMoments,
@@ -98,8 +98,8 @@ class RPGConfig(AlgorithmConfig):
     value_updates: int = 8
     """Gradient steps of that value per iteration."""
     policy: PolicyName = "table"
-    """Open-loop action sequences, such with a network that corrects them by what it observes, a closed-loop network, or one with
-    a point-set encoder."""
+    """Open-loop action sequences, such sequences with a network that corrects them by what it observes, a network alone, or one
+    with a point-set encoder."""
     start_spread: float = 1.0
     """Standard deviation, before squashing, of the actions that latents start from. Near 0 all start alike and get the same
     gradients; near 1 they start with different motions. A single latent of a table then starts with a random one."""
@@ -181,7 +181,9 @@ class RPGConfig(AlgorithmConfig):
 class RPG(Algorithm[RPGConfig]):
     """The Reparameterized Policy Gradient; see the module's docstring."""
 
-    def __init__(self, env: Environment, config: RPGConfig, like: Tensor) -> None:
+    prior: LatentPrior
+
+    def __init__(self, env: FixedHorizonEnvironment, config: RPGConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         points = getattr(env, "observation_points", None)
         num_latents = config.num_latents
@@ -458,6 +460,9 @@ class RPG(Algorithm[RPGConfig]):
             self.stepped("value", iteration=iteration, limit=self.config.grad_clip)
             losses.append(float(loss.detach()))
         return losses[0]
+
+    def action_std(self, iteration: int) -> float:
+        return self.config.std.value(self.progress(iteration))
 
     def candidates(self) -> tuple[Tensor, Tensor]:
         if self._sequences is not None:

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from rpg.algorithms.short_horizon import BETAS, ShortHorizonAlgorithm, ShortHorizonConfig
 from rpg.models.network import NetworkForm
 from rpg.models.value import td_lambda_targets
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import check_choice, check_int, check_not_negative, check_positive
 from rpg.training.windows import Window, values_after, window_objective
 
@@ -105,7 +105,7 @@ class SAPO(ShortHorizonAlgorithm[SAPOConfig]):
     std_of_state = True
     second_sample = True
 
-    def __init__(self, env: Environment, config: SAPOConfig, like: Tensor) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, config: SAPOConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         self.log_alpha = nn.Parameter(torch.tensor(math.log(config.alpha_start), dtype=like.dtype, device=like.device))
         self.modules["alpha"] = nn.ParameterDict({"log": self.log_alpha})

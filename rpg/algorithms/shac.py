@@ -34,7 +34,7 @@ from torch import Tensor
 from rpg.algorithms.short_horizon import ShortHorizonAlgorithm, ShortHorizonConfig
 from rpg.models.network import NetworkForm
 from rpg.models.value import ValueEnsemble, td_lambda_targets
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import check_choice, check_fraction, check_int
 from rpg.training.windows import Window, values_after, window_objective
 
@@ -88,7 +88,7 @@ class SHAC(ShortHorizonAlgorithm[SHACConfig]):
     form = NetworkForm("elu", layer_norm=True, gain=math.sqrt(2))
     critic_count = 1
 
-    def __init__(self, env: Environment, config: SHACConfig, like: Tensor) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, config: SHACConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         self.target = copy.deepcopy(self.critics)  # V'
         self.modules["target"] = self.target

@@ -16,7 +16,7 @@ from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
 from rpg.models.network import NetworkForm
 from rpg.models.value import ValueEnsemble
 from rpg.models.window_actor import WindowActor
-from rpg.protocol import Environment, ProtocolError, check_last_info
+from rpg.protocol import FixedHorizonEnvironment, ProtocolError, episode_end
 from rpg.settings_checks import check_fraction, check_int, check_positive
 from rpg.training.gradient_estimators import pathwise_loss, signal_to_noise
 from rpg.training.metrics import IterationReport
@@ -75,6 +75,7 @@ ShortConfig = TypeVar("ShortConfig", bound=ShortHorizonConfig)
 class ShortHorizonAlgorithm(Algorithm[ShortConfig]):
     """An actor and its critics, trained window by window."""
 
+    needs_gradients = True
     policy: WindowActor
     form: NetworkForm
     """Of the actor and the critics."""
@@ -87,7 +88,7 @@ class ShortHorizonAlgorithm(Algorithm[ShortConfig]):
     measures_stiffness = False
     """Whether windows tell how stiff the dynamics were."""
 
-    def __init__(self, env: Environment, config: ShortConfig, like: Tensor) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, config: ShortConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         self.policy = WindowActor(
             env,
@@ -152,7 +153,6 @@ class ShortHorizonAlgorithm(Algorithm[ShortConfig]):
             targets.append(wanted)
             windows.append(detached(window))
             rows.append({**row, "std": float(window.stds.detach().mean())})
-        check_last_info(info, env.num_envs)
 
         # The running scales change between batches of episodes only.
         counted = torch.cat([window.counted for window in windows])
@@ -161,13 +161,13 @@ class ShortHorizonAlgorithm(Algorithm[ShortConfig]):
         for critics in self.critic_ensembles():
             critics.observe(seen, earned if self.config.scale_values else None)
 
-        returns, success = torch.cat([window.rewards for window in windows]).sum(0), info["success"]
+        returns, end = torch.cat([window.rewards for window in windows]).sum(0), episode_end(info, self.like)
         mean = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
         return IterationReport(
             return_mean=float(returns.mean()),
             return_best=float(returns.mean()),
-            success=float(success.double().mean()),
-            distinct_outcomes=int(info["outcome"][success].unique().numel()),
+            success=float(end.success.double().mean()),
+            distinct_outcomes=int(end.outcome[end.success].unique().numel()),
             simulator_steps=env.num_envs * step,
             objective=mean.pop("objective"),
             action_entropy=float(torch.cat([window.entropies for window in windows])[counted].mean()),
@@ -228,6 +228,9 @@ class ShortHorizonAlgorithm(Algorithm[ShortConfig]):
             if settled is not None and len(losses) >= 5 and abs(losses[-1] - losses[-5]) / 4 < settled:
                 break
         return {"value_loss": losses[0], "value_passes": float(len(losses))}
+
+    def action_std(self, iteration: int) -> float:
+        return self.config.std_start  # its own std is learned
 
     def candidates(self) -> tuple[Tensor, Tensor]:
         return self._latent[:1].unsqueeze(0), self.like.new_ones(1)

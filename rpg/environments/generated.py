@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -79,12 +80,12 @@ def doors(generator: torch.Generator) -> Layout:
     width = 0.25
     while True:
         centres = sorted(uniform(generator, -0.9, 0.9, count).tolist())
-        spaced = all(b - a > width + 0.3 for a, b in zip(centres, centres[1:], strict=False))
+        spaced = all(b - a > width + 0.3 for a, b in pairwise(centres))
         if spaced and all(abs(c) > 0.25 for c in centres):
             break
     edges = [-ARENA, *[c + side * (0.5 * width + RADIUS) for c in centres for side in (-1, 1)], ARENA]
     ends = tuple((edges[i], height, edges[i + 1], height) for i in range(0, len(edges), 2))
-    gates = tuple(0.5 * (a + b) for a, b in zip(centres, centres[1:], strict=False))
+    gates = tuple(0.5 * (a + b) for a, b in pairwise(centres))
     return Layout(ends, gates, height, tuple(f"door {n}" for n in range(count)))
 
 

@@ -90,6 +90,9 @@ class ActionPolicy(nn.Module, ABC):
     The std is an argument of each call or, after `learn_std`, a parameter per action dimension.
     """
 
+    uses_time = True
+    """Whether the mean depends on the step."""
+
     def __init__(self, space: LatentSpace) -> None:
         super().__init__()
         self.space = space
@@ -124,11 +127,13 @@ class ActionPolicy(nn.Module, ABC):
         """Make the std a parameter, independent of the state, with the initial value `start`."""
         self.log_std = nn.Parameter(torch.full((action_dim,), math.log(start)))
 
-    def std(self, given: float) -> Tensor | float:
+    def std(self, given: Tensor | float) -> Tensor | float:
         """The learned std (A,), or `given` if it is not learned."""
         return given if self.log_std is None else held(self.log_std, -4.6, 0.7).exp()
 
-    def forward(self, observation: Tensor, latent: Tensor, step: int, std: float, noise: Tensor) -> ActionSample:
+    def forward(
+        self, observation: Tensor, latent: Tensor, step: int | Tensor, std: Tensor | float, noise: Tensor
+    ) -> ActionSample:
         """A sample with `std` > 0 and `noise` (B, A), standard normal; zero noise gives the mean action."""
         return squashed_sample(self.mean(observation, latent, step), self.std(std), noise)
 
@@ -159,7 +164,7 @@ def random_sequences(
 
 
 class OpenLoopTable(ActionPolicy):
-    """One action sequence for each of K latents, (K, T, A), independent of the observation; they start as `random_sequences`."""
+    """One action sequence for each of K latents, (K, T, A), independent of the observation; all start as `random_sequences`."""
 
     def __init__(
         self,
@@ -250,11 +255,10 @@ class MLPPolicy(ActionPolicy):
         if self.encoder is not None:
             encode = self._seen
         else:
-            normalizer, scale = self.normalizer, self.normalizer.scale()
-            shift, limit = normalizer.mean / scale, normalizer.limit
+            mean, inverse, limit = self.normalizer.mean, 1 / self.normalizer.scale(), self.normalizer.limit
 
             def encode(observation: Tensor) -> Tensor:
-                return (observation / scale - shift).clamp(-limit, limit)
+                return ((observation - mean) * inverse).clamp(-limit, limit)
 
         by_seen, layers = by_seen.T, parts.unbind(0)
         return lambda observation, step: rest(torch.addmm(layers[step - steps.start], encode(observation), by_seen))

@@ -9,7 +9,7 @@ from torch import Tensor
 from rpg.models.action_policy import ActionSample, MeanAt, MLPPolicy, squashed_sample
 from rpg.models.latent import LatentSpace
 from rpg.models.network import NetworkForm
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 
 
 class WindowActor(MLPPolicy):
@@ -21,7 +21,7 @@ class WindowActor(MLPPolicy):
 
     def __init__(
         self,
-        env: Environment,
+        env: FixedHorizonEnvironment,
         *,
         hidden: Sequence[int],
         form: NetworkForm,
@@ -40,6 +40,7 @@ class WindowActor(MLPPolicy):
             form=form,
         )
         self.timed = bool(getattr(env, "finite_horizon", True))
+        self.uses_time = self.timed
         self.std_of_state = std_of_state
         self.log_std_start = math.log(std_start)
         if not std_of_state:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rpg.models.action_policy import ActionPolicy, squashed_log_prob
-from rpg.protocol import Environment, ProtocolError, check_last_info
+from rpg.protocol import FixedHorizonEnvironment, ProtocolError, episode_end
 from rpg.training.objective import member_starts
 
 DrawMember = Callable[[int, Tensor, Tensor | None], Tensor]
@@ -71,7 +71,7 @@ def latent_steps(latent: Tensor, steps: Tensor, horizon: int) -> Tensor:
 
 
 def rolled_out(
-    env: Environment,
+    env: FixedHorizonEnvironment,
     policy: ActionPolicy,
     latent: Tensor | DrawMember,
     *,
@@ -118,16 +118,15 @@ def rolled_out(
             if window is not None and (step + 1) % window == 0 and step + 1 < horizon:
                 state = detached(state)
                 observation = env.observe(state)
-    check_last_info(info, env.num_envs)
-    features = info.get("outcome_features")
+    end = episode_end(info, observation)
     return Trajectory(
         observations=torch.stack(observations),
         actions=torch.stack(actions),
         log_probs=squashed_log_prob(torch.stack(before_squashing), spread, noise) if log_probs else None,
         rewards=torch.stack(rewards),
-        success=info["success"].detach(),
-        outcome=info["outcome"].detach(),
-        outcome_features=None if features is None else features.detach(),
+        success=end.success,
+        outcome=end.outcome,
+        outcome_features=end.features,
         latent=torch.stack(members),
     )
 

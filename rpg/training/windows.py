@@ -9,7 +9,7 @@ from torch import Tensor
 from rpg.models.action_policy import squashed_log_prob, squashed_sample
 from rpg.models.value import ValueEnsemble
 from rpg.models.window_actor import WindowActor
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 
 LARGEST_OBSERVATION = 1e6
 """A state with a larger entry has failed, and its value is 0."""
@@ -56,7 +56,7 @@ class Window:
 
 
 def rolled_out_window(
-    env: Environment,
+    env: FixedHorizonEnvironment,
     actor: WindowActor,
     state: Any,
     steps: range,

@@ -14,7 +14,7 @@ from rpg.algorithms.sapo import SAPOConfig
 from rpg.algorithms.shac import SHACConfig
 from rpg.environments.wall import PointMassWall
 from rpg.models.value import td_lambda_targets
-from rpg.protocol import ProtocolError, check_environment
+from rpg.protocol import Box, EnvironmentSpec, ProtocolError, Step, check_environment
 from rpg.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
 from rpg.training.trainer import Trainer
 from rpg.training.windows import Window, action_response, values_after, window_objective
@@ -245,6 +245,43 @@ def test_steps_after_an_episodes_end_do_not_count(kind):
     targets, _ = algorithm.learn(window, 0)
     per_pass = int(window.counted.sum())
     assert torch.cat(fitted)[:per_pass].sort().values.tolist() == targets[window.counted].sort().values.tolist()
+
+
+class Leaving:
+    """`Line` in the general form, with a time limit of 5 that only truncates. An episode ends for good at |x| > 0.5."""
+
+    num_envs = 6
+    spec = EnvironmentSpec(
+        observation=Box((1,), dtype=torch.float64), action=Box((1,), -1.0, 1.0), time_limit=5, differentiable=True
+    )
+
+    def reset(self, seed=None, *, state=None, where=None):
+        x = torch.linspace(0.0, 0.6, self.num_envs, dtype=torch.float64).unsqueeze(1)
+        return (x, 0), x
+
+    def step(self, state, action):
+        x = 1.1 * state[0] + 0.01 * action
+        terminated = x.squeeze(-1).abs() > 0.5
+        truncated = ~terminated & (state[1] + 1 == 5)
+        stiffness = torch.full((self.num_envs,), 3.0 + state[1], dtype=torch.float64)
+        return Step((x, state[1] + 1), x, -x.square().sum(-1), terminated, truncated, {"stiffness": stiffness})
+
+
+@ALL
+def test_episodes_of_the_general_form_end_as_they_say(kind):
+    env = Leaving()
+    algorithm = build_algorithm(env, small(kind, window=5), check_environment(env))
+    window, _, _ = algorithm.rolled_out(algorithm.env.reset(0), 0)
+    left = window.after.squeeze(-1).abs() > 0.5
+    assert window.terminated.any(0).tolist() == left.any(0).tolist()
+    assert 0 < left.any(0).sum() < 6
+    assert torch.equal(window.counted.sum(0), 5 - left.sum(0) + left.any(0).long())
+    assert torch.equal(window.truncated[-1] & window.counted[-1], ~left.any(0))
+    if kind is AHACConfig:
+        assert window.stiffness[:, 0].tolist() == [3, 4, 5, 6, 7]
+    report = algorithm.iterate(0)
+    assert report.simulator_steps == 30
+    assert math.isfinite(report.terms["value_loss"])
 
 
 @ALL

@@ -196,7 +196,7 @@ def test_modes_are_counted_by_outcome():
     assert policy_success(e) == 0.0
     assert expected_success(e) == pytest.approx(0.6)
     failed = distinct_modes([replace(x, success=0.0) for x in e])
-    assert [(m.latent, m.success) for m in failed] == [(3, 0.0)]
+    assert [(m.latent, m.success) for m in failed] == [(3, 0.0), (2, 0.0)]  # where no latent succeeds, what they did
 
 
 def test_check_environment_names_what_is_wrong():
@@ -211,11 +211,11 @@ def test_check_environment_names_what_is_wrong():
 
     class Mute(PointMassWall):
         def step(self, state, action):
-            state, reward, info = super().step(state, action)
-            return state, reward, {"success": info["success"]}
+            state, reward, _info = super().step(state, action)
+            return state, reward, {"distance": 3.0}  # success and outcome are optional, and anything else is let through
 
-    with pytest.raises(ValueError, match="'outcome' among them"):
-        Trainer(Mute(num_envs=8, horizon=6), CONFIG).train()
+    result = Trainer(Mute(num_envs=8, horizon=6), CONFIG).train()
+    assert [(mode.success, mode.outcome) for mode in result.modes] == [(0.0, -1)]
 
 
 def test_double_precision_environment():
@@ -233,7 +233,7 @@ def test_rpg_goes_round_the_wall_where_one_gaussian_stays_behind_it():
     solved = Trainer(env, config)
     solved.train()
     evaluations = solved.evaluate()
-    assert sum(evaluation.success == 1.0 for evaluation in evaluations) >= 2
+    assert sum(evaluation.succeeded for evaluation in evaluations) >= 2
     stuck = Trainer(env, config.gaussian())
     stuck.train()
     assert policy_success(stuck.evaluate()) == 0.0
