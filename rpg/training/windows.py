@@ -78,6 +78,8 @@ def rolled_out_window(
     finite = bool(getattr(env, "finite_horizon", True))
     latent = torch.zeros(env.num_envs, dtype=torch.int64, device=noise.device)
     observation, info = env.observe(state), dict[str, Tensor]()
+    scale, variance = actor.normalizer.scale(), actor.normalizer.variance
+    units = torch.where(variance > scale.square() / 2, scale, torch.ones_like(scale))  # what has not varied keeps its own units
     rows: dict[str, list[Tensor]] = {}
     for index, step in enumerate(steps):
         mean, std = actor.mean_and_std(observation, latent, step)
@@ -102,8 +104,7 @@ def rolled_out_window(
         }
         if probe is not None:
             given = info.get("stiffness")
-            scaled = after / actor.normalizer.scale()
-            row["stiffness"] = action_response(scaled, sample.action, probe[index]) if given is None else given.detach()
+            row["stiffness"] = action_response(after / units, sample.action, probe[index]) if given is None else given.detach()
         for name, value in row.items():
             rows.setdefault(name, []).append(value)
         observation = after

@@ -454,6 +454,10 @@ def test_stiffness_comes_from_the_environment_or_from_its_gradient():
     torch.testing.assert_close(window.stiffness, torch.full((3, 6), 2.0, dtype=torch.float64))
     assert not window.stiffness.requires_grad
     window.rewards.sum().backward()  # the graph is still there
+    algorithm = build_algorithm(line, config, check_environment(line))
+    algorithm.policy.observe(torch.full((9, 1), 7.0, dtype=torch.float64))  # it has not varied yet
+    window, _, _ = algorithm.rolled_out(line.reset(0), 0)
+    torch.testing.assert_close(window.stiffness, torch.full((3, 6), 0.5, dtype=torch.float64))
 
     action = torch.zeros(4, 2, dtype=torch.float64, requires_grad=True)
     matrix = torch.tensor([[3.0, 0.0], [0.0, 4.0]], dtype=torch.float64)
