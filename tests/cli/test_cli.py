@@ -377,7 +377,7 @@ def test_runs_are_extended_and_branched(tmp_path, capsys):
     assert optimize(wall, "--branch-from", run, "--restart-schedules", *options, "--out", branch) == 0
     rows = read_metrics(branch)
     assert [row.return_mean for row in rows[:5]] == [row.return_mean for row in read_metrics(run)]
-    assert rows[5].events[0].startswith(f"branched from {run} after iteration 5: beta 1.0,0.0,0.3,0.8 -> 0.5,0.0,0.3,0.8, ")
+    assert rows[5].events[0].startswith(f"branched from {run} after iteration 5: beta 0.3,0.0,0.3,0.8 -> 0.5,0.0,0.3,0.8, ")
     assert [row.terms["std"] for row in rows[5:]] == pytest.approx([0.2, 0.15, 0.1])
     assert result_of(branch)["config"]["policy_learning_rate"] == 0.02
 
