@@ -123,6 +123,7 @@ class Mixture(Algorithm[MixtureConfig]):
         )
         self.check_finite("reward", trajectory.rewards.sum(0), iteration)
         self.check_differentiable(trajectory.rewards)
+        assert trajectory.log_probs is not None
 
         # One gradient step: the components pathwise, the weights by REINFORCE on the reward and the entropy term -alpha_z log
         # pi(z).

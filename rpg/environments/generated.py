@@ -27,7 +27,7 @@ TOLERANCE = 0.1  # m to the goal that count as success
 ARENA = 1.5  # m, how far from the origin the point gets
 
 
-def generated_problem(seed: int, *, num_envs: int = 32, dtype: torch.dtype = torch.float32) -> GeneratedProblem:
+def generated_problem(seed: int, *, num_envs: int = 32, dtype: torch.dtype = torch.float32) -> PointAmongWalls | Goals | Peaks:
     """The problem of that seed; seeds count on through the families, every other one of a point among walls in closed loop."""
     generator = torch.Generator().manual_seed(seed)
     family = FAMILIES[seed % len(FAMILIES)]

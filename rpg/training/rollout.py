@@ -97,7 +97,8 @@ def rolled_out(
     spread = policy.std(std)
     shifts = (spread * noise).unbind(0)
     segments = len(latent) if isinstance(latent, Tensor) else segments
-    starts, members = [*member_starts(segments, horizon), horizon], []
+    starts = [*member_starts(segments, horizon), horizon]
+    members: list[Tensor] = []
     for number in range(segments):
         first, last = starts[number], starts[number + 1]
         if isinstance(latent, Tensor):

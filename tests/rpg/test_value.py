@@ -126,7 +126,7 @@ def test_networks_have_the_form_asked_for():
     network = dense_network((6, 16, 8, 1), generator=generator, form=NORMED)
     kinds = [type(layer).__name__ for layer in network]
     assert kinds == ["Linear", "LayerNorm", "ELU", "Linear", "LayerNorm", "ELU", "Linear"]
-    for layer, (fan_in, fan_out) in zip(network[::3], pairwise((6, 16, 8, 1)), strict=True):
+    for layer, (fan_in, fan_out) in zip(list(network)[::3], pairwise((6, 16, 8, 1)), strict=True):
         weight = layer.weight.detach() if fan_out < fan_in else layer.weight.detach().T
         torch.testing.assert_close(weight @ weight.T, 2 * torch.eye(len(weight)), atol=1e-5, rtol=1e-5)
         assert not layer.bias.any()
