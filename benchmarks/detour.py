@@ -70,10 +70,11 @@ def run_single(method: str, seed: int, options: Options) -> dict[str, Any]:
     torch.set_num_threads(1)
     config = task_config(Detour, seed=seed, iterations=options.iterations, **METHODS[method])
     trainer = Trainer(Detour(options.num_envs), config)
-    if trainer.train().interrupted:
+    done = trainer.train()
+    if done.interrupted:
         raise KeyboardInterrupt
-    evaluations = trainer.evaluate()
-    result = run_result(trainer, evaluations, trainer.modes(evaluations))
+    evaluations = done.evaluations
+    result = run_result(trainer, evaluations, done.modes)
     return {
         "method": method,
         "seed": seed,

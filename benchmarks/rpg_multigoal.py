@@ -20,7 +20,7 @@ from benchmarks.rpg.runs import Experiment, Options, main
 from rpg import RPGConfig, Schedule
 from rpg.environments.multigoal import MultiGoal
 
-RPG = RPGConfig(iterations=150, beta=Schedule(1.0, 0.1, 0.3, 0.8), alpha_z=Schedule(0.3, 0.1, 0.3, 0.8), posterior_stride=3)
+RPG = RPGConfig(iterations=150)
 
 
 def goals_covered(result: dict[str, Any]) -> float:

@@ -92,7 +92,7 @@ def trained(name: str, method: str, seed: int, options: Options) -> dict[str, An
         "rpg": {},
         "one_latent": {"algo": "gaussian"},
         "rpg_beta0": {"beta": 0.0},
-        "rpg_no_spread": {"table_spread": RPGConfig.table_spread},
+        "rpg_no_spread": {"start_spread": RPGConfig.start_spread},
     }
     config: AlgorithmConfig
     if method == "multistart":  # a start an environment
@@ -106,10 +106,10 @@ def trained(name: str, method: str, seed: int, options: Options) -> dict[str, An
         config = default.gaussian() if method == "gaussian_default" else default
     task = kind(options.num_envs)
     trainer = Trainer(task, config)
-    if trainer.train().interrupted:
+    done = trainer.train()
+    if done.interrupted:
         raise KeyboardInterrupt
-    evaluations = trainer.evaluate()
-    modes = trainer.modes(evaluations)
+    evaluations, modes = done.evaluations, done.modes
     if options.images is not None and method == "rpg" and seed == 0:
         options.images.mkdir(parents=True, exist_ok=True)
         task.write_video(modes, options.images / f"{name}.mp4")

@@ -14,7 +14,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks.rpg.methods import baselines
+from benchmarks.rpg.methods import SAC, baselines
 from benchmarks.rpg.runs import Experiment, Options, main
 from benchmarks.rpg_wall import TABLE
 from rpg import AlgorithmConfig, Schedule
@@ -26,9 +26,10 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
     "cem": ({}, {"min_std": 0.02, "elite_fraction": 0.1}, {"knots": 5}, {"smoothing": 0.5}),
     "mppi": ({}, {"noise": Schedule(1.0, 0.03)}, {"noise_knots": 5}, {"temperature": 0.1, "noise": Schedule(1.0, 0.03)}),
     "shac": ({}, {"std_start": 1.0}, {"window": 40, "std_start": 0.6, "policy_learning_rate": 0.01}),
-    "sapo": ({}, {"alpha_start": 1.0, "target_entropy": 0.2}, {"window": 40, "alpha_start": 1.0, "alpha_learning_rate": 0.005}),
+    "sapo": ({}, {"alpha_start": 0.1}, {"window": 40, "alpha_learning_rate": 0.005}),
+    "ahac": ({}, {"std_start": 1.0}, {"stiffness_limit": 3.0}),
     "ppo": ({}, {"learning_rate": 0.003}, {"learning_rate": 0.0003}),
-    "sac": ({}, {"learning_rate": 0.003}, {"discount": 1.0}),
+    "sac": (SAC, {**SAC, "learning_rate": 0.003}, {**SAC, "discount": 1.0}),
 }  # fmt: skip
 
 

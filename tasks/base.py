@@ -145,6 +145,9 @@ class Task:
         observations = (*episode.observations, self.observation(state).detach())
         with torch.no_grad():
             success = self.success(state)
+            if success.dtype != torch.bool or success.shape != (self.num_envs,):
+                given = f"{success.dtype} of shape {tuple(success.shape)}"
+                raise ds.InputError(f"success() of task {type(self).__name__} gave {given}; allowed is torch.bool (B,)")
             outcome = torch.where(success, self.outcome(torch.stack(observations)), -1)
         return Episode(state, observations), reward, {"success": success, "outcome": outcome}
 

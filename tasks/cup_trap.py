@@ -30,18 +30,7 @@ class CupTrap(Task):
     dt, substeps = 5e-3, 10
     tool_speed = 1.5
     outcome_names = ("past the cup's left", "past the cup's right")
-    optimizer_settings = MappingProxyType(
-        {
-            "iterations": 150,
-            "num_latents": 16,
-            "table_spread": 1.0,  # different starts: from one alone, most latents enter the cup before p_phi has learnt
-            "table_knots": 5,
-            "beta": (1.0, 0.0, 0.2, 0.6),
-            "posterior_stride": 2,
-            "alpha_z": (0.3, 0.0, 0.4, 0.9),  # a route that is found late is still trained
-            "latent_learning_rate": 0.1,
-        }
-    )
+    optimizer_settings = MappingProxyType({"iterations": 150, "posterior_stride": 2})
 
     def scene(self) -> ds.Scene:
         joints = [ds.Joint(axis, "prismatic", axis=direction) for axis, direction in (("x", (1, 0, 0)), ("y", (0, 1, 0)))]

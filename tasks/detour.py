@@ -30,16 +30,7 @@ class Detour(Task):
     dt, substeps = 8e-3, 8
     tool_speed = 1.0
     outcome_names = ("the duck's left", "the duck's right")
-    optimizer_settings = MappingProxyType(
-        {
-            "policy": "table",
-            "iterations": 90,
-            "beta": (1.0, 0.0, 0.2, 0.6),
-            "alpha_z": (0.3, 0.0, 0.4, 0.9),
-            "latent_learning_rate": 0.05,
-            "posterior_stride": 2,
-        }
-    )
+    optimizer_settings = MappingProxyType({"iterations": 90, "posterior_stride": 2})
     default_mesh = asset("duck.obj")
 
     def scene(self) -> ds.Scene:

@@ -31,15 +31,7 @@ class ThreeWayPush(Task):
     tool_speed = 0.5
     goals = ThreeGoals((0.0, 0.0), radius=0.25)
     outcome_names = tuple(f"the pad {name}" for name in goals.names)
-    optimizer_settings = MappingProxyType(
-        {
-            "iterations": 50,
-            "num_latents": 6,
-            "beta": (1.0, 0.0, 0.2, 0.6),
-            "alpha_z": (0.3, 0.3),  # to the end: the goals are equal, and all should stay in training
-            "posterior_stride": 2,
-        }
-    )
+    optimizer_settings = MappingProxyType({"iterations": 50, "posterior_stride": 2})
 
     def scene(self) -> ds.Scene:
         ring = ds.RigidBody("ring", ds.Torus(MAJOR, MINOR), (0.0, 0.0, MINOR + 0.004), mass=0.2, color=(0.95, 0.6, 0.15))

@@ -31,15 +31,7 @@ class TripleMove(Task):
     tool_speed = 0.8
     goals = ThreeGoals(CENTER, radius=0.3)
     outcome_names = tuple(f"the goal {name}" for name in goals.names)
-    optimizer_settings = MappingProxyType(
-        {
-            "iterations": 70,
-            "num_latents": 6,
-            "beta": (1.0, 0.0, 0.2, 0.6),
-            "alpha_z": (0.3, 0.3),  # to the end: the goals are equal, and all should stay in training
-            "posterior_stride": 2,
-        }
-    )
+    optimizer_settings = MappingProxyType({"iterations": 70, "posterior_stride": 2})
 
     def scene(self) -> ds.Scene:
         puck = ds.SoftBody(

@@ -50,6 +50,38 @@ def test_rpg_tasks_sums_up_what_is_there(tmp_path):
 
 
 @pytest.mark.slow
+def test_rpg_sac_runs_both_and_sums_up(tmp_path):
+    """Random steps of both, other runs as if they had been made before; the last line is one JSON object."""
+    for seed, last in ((1, -150.0), (2, -100.0)):
+        run = {"problem": "hopper", "method": "ours", "seed": seed, "cpu_seconds": 1.0, "done": seed > 0}
+        run["curve"] = [[10000 * n, 900.0 + 100 * n + last] for n in range(1, 11)]
+        (tmp_path / f"hopper-ours-{seed}.json").write_text(json.dumps(run))
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.rpg_sac",
+        "--problems",
+        "pendulum",
+        "--seeds",
+        "1",
+        "--steps",
+        "1000",
+        "--json",
+    ]
+    command += ["--steps", "1000", "--out", str(tmp_path), "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    assert set(result) == {*(f"{p}_{m}" for p in ("pendulum", "hopper", "cheetah") for m in ("ours", "sb3")), "speed"}
+    assert result["cheetah_sb3"] is None
+    for method in ("ours", "sb3"):
+        assert result[f"pendulum_{method}"]["steps"] == 1000
+        assert -2000 < result[f"pendulum_{method}"]["mean"] < 0
+    hopper = result["hopper_ours"]
+    assert (hopper["seeds"], hopper["mean"], hopper["solved_after"]) == (2, 1725.0, [30000, 20000])
+
+
+@pytest.mark.slow
 def test_soft_speed_compares_equals():
     """The textbook's implementation and ours give the same positions and gradient; what is timed is the same physics."""
     from benchmarks.soft_speed import Worker, agree, interleaved
@@ -90,20 +122,19 @@ def test_rigid_speed_compares_equals_and_prints_one_json_object_last():
 def test_seeds_at_once_are_single_runs(baseline):
     from dataclasses import replace
 
-    from benchmarks.rpg.seeds import train_seeds
     from benchmarks.rpg_bandit import RPG, pulls_at_once
-    from rpg import Trainer
+    from rpg import Trainer, train_seeds
 
     config = {"rpg": RPG, "gaussian": RPG.gaussian(), "reinforce": RPG.reinforce()}[baseline]
     config = replace(config, iterations=30)
     for seed, run in zip((3, 5), train_seeds(pulls_at_once, config, (3, 5), num_envs=16), strict=True):
         trainer = Trainer(pulls_at_once(16), replace(config, seed=seed))
         result = trainer.train()
-        assert run["returns"] == pytest.approx([row.return_mean for row in result.history], abs=1e-4)
+        assert list(run.returns) == pytest.approx([row.return_mean for row in result.history], abs=1e-4)
         expected = trainer.evaluate()
-        assert [e.probability for e in run["evaluations"]] == pytest.approx([e.probability for e in expected], abs=1e-4)
-        assert [e.episode_return for e in run["evaluations"]] == pytest.approx([e.episode_return for e in expected], abs=1e-3)
-        assert run["simulator_steps"] == result.history[-1].simulator_steps
+        assert [e.probability for e in run.evaluations] == pytest.approx([e.probability for e in expected], abs=1e-4)
+        assert [e.episode_return for e in run.evaluations] == pytest.approx([e.episode_return for e in expected], abs=1e-3)
+        assert run.simulator_steps == result.history[-1].simulator_steps
 
 
 @pytest.mark.slow

@@ -7,13 +7,18 @@ from typing import Any
 
 from rpg import AlgorithmConfig, Schedule
 from rpg.algorithms.adam import AdamConfig, MultistartConfig
+from rpg.algorithms.ahac import AHACConfig
 from rpg.algorithms.cem import CEMConfig
 from rpg.algorithms.mixture import MixtureConfig
 from rpg.algorithms.mppi import MPPIConfig
+from rpg.algorithms.ppo import PPOConfig
 from rpg.algorithms.rpg import RPGConfig
+from rpg.algorithms.sac import SACConfig
 from rpg.algorithms.sapo import SAPOConfig
-from rpg.algorithms.sb3 import PPOConfig, SACConfig
 from rpg.algorithms.shac import SHACConfig
+
+SAC: dict[str, Any] = {"hidden": (64, 64), "learning_rate": 0.001, "normalize_observations": True}
+"""Networks as small as those of the others."""
 
 
 def baselines(rpg: RPGConfig) -> Mapping[str, AlgorithmConfig]:
@@ -23,7 +28,11 @@ def baselines(rpg: RPGConfig) -> Mapping[str, AlgorithmConfig]:
     step: dict[str, Any] = {} if rate is None else {"learning_rate": rate}
     return {
         "mixture": MixtureConfig(
-            iterations=iterations, policy_learning_rate=rate, std=rpg.std, num_latents=rpg.num_latents, alpha_z=rpg.alpha_z
+            iterations=iterations,
+            policy_learning_rate=rate,
+            std=rpg.std,
+            num_latents=rpg.num_latents or MixtureConfig.num_latents,
+            alpha_z=rpg.alpha_z,
         ),
         "adam": AdamConfig(iterations=iterations, **step),
         "multistart": MultistartConfig(iterations=iterations, **step),
@@ -31,6 +40,7 @@ def baselines(rpg: RPGConfig) -> Mapping[str, AlgorithmConfig]:
         "mppi": MPPIConfig(iterations=iterations, noise=Schedule(1.0, 0.03)),
         "shac": SHACConfig(iterations=iterations),
         "sapo": SAPOConfig(iterations=iterations),
+        "ahac": AHACConfig(iterations=iterations),
         "ppo": PPOConfig(iterations=iterations, learning_rate=0.003),
-        "sac": SACConfig(iterations=iterations),
+        "sac": SACConfig(iterations=iterations, **SAC, updates=4),
     }

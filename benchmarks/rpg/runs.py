@@ -15,16 +15,18 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.rpg.seeds import CURVE_POINTS, train_seeds
 from rpg import (
     AlgorithmConfig,
-    Environment,
+    FixedHorizonEnvironment,
     RPGConfig,
     Trainer,
     distinct_modes,
     expected_success,
     policy_success,
+    train_seeds,
 )
+
+CURVE_POINTS = 100
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,14 @@ class Experiment:
     """What a module `benchmarks.rpg_*` defines as EXPERIMENT."""
 
     name: str
-    environment: Callable[[], Environment]
+    environment: Callable[[], FixedHorizonEnvironment]
     methods: Mapping[str, AlgorithmConfig]
     """By name; all spend the same simulator steps."""
     judged: tuple[str, ...]
     """The methods that have an acceptance number."""
     score: Callable[[dict[str, Any]], float]
     """What a run scored, from its result: 1 or 0 for success, or a number of goals."""
-    at_once: Callable[[int], Environment] | None = None
+    at_once: Callable[[int], FixedHorizonEnvironment] | None = None
     """n episodes of an environment without randomness, whose seeds are trained at once where they can be."""
     counts: bool = False
     """Whether the score is a number of things instead of success."""
@@ -94,28 +96,46 @@ def run_jobs(module: str, method: str, seeds: Sequence[int], iterations: int | N
     config, env = configured(experiment, method, iterations), experiment.environment()
     if experiment.at_once is not None and vectorised(experiment, method):
         assert isinstance(config, RPGConfig)
-        runs = train_seeds(experiment.at_once, config, seeds, num_envs=env.num_envs)
+        runs = trained_at_once(experiment.at_once, config, seeds, num_envs=env.num_envs)
     else:
         runs = [trained(env, replace(config, seed=seed)) for seed in seeds]
     names = getattr(env, "outcome_names", ())
     return [judged(experiment, method, seed, run, names) for seed, run in zip(seeds, runs, strict=True)]
 
 
-def trained(env: Environment, config: AlgorithmConfig) -> dict[str, Any]:
-    """One run, as `benchmarks.rpg.seeds.train_seeds` reports it."""
+def trained(env: FixedHorizonEnvironment, config: AlgorithmConfig) -> dict[str, Any]:
+    """One run in plain numbers."""
     trainer = Trainer(env, config)
     result = trainer.train()
     if result.interrupted:
         raise KeyboardInterrupt
     history, every = result.history, max(1, len(result.history) // CURVE_POINTS)
     return {
-        "evaluations": trainer.evaluate(),
+        "evaluations": list(result.evaluations),
         "returns": [row.return_mean for row in history],
         "curve": [(row.simulator_steps, row.return_mean) for row in history[::every]],
         "gradient_snr": sum(row.gradient_snr for row in history) / len(history),
         "simulator_steps": history[-1].simulator_steps,
         "seconds": history[-1].seconds,
     }
+
+
+def trained_at_once(
+    environment: Callable[[int], Any], config: RPGConfig, seeds: Sequence[int], *, num_envs: int
+) -> list[dict[str, Any]]:
+    """A run for each seed, all trained at once, as `trained`."""
+    every, found = max(1, config.iterations // CURVE_POINTS), []
+    for run in train_seeds(environment, config, seeds, num_envs=num_envs, snr_interval=every):
+        steps_each = run.simulator_steps // config.iterations
+        found.append({
+            "evaluations": run.evaluations,
+            "returns": list(run.returns),
+            "curve": [((i + 1) * steps_each, run.returns[i]) for i in range(0, config.iterations, every)],
+            "gradient_snr": run.gradient_snr,
+            "simulator_steps": run.simulator_steps,
+            "seconds": run.seconds,
+        })  # fmt: skip
+    return found
 
 
 def judged(experiment: Experiment, method: str, seed: int, run: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -1,19 +1,26 @@
-"""All algorithms by name. Each is one file: its settings first, then the algorithm."""
+"""All algorithms by name. Each is one file: its settings first, then the algorithm.
+
+SHAC, SAPO and AHAC share `rpg.algorithms.short_horizon`.
+"""
 
 from typing import Any
 
 from torch import Tensor
 
 from rpg.algorithms.adam import Adam, AdamConfig, MultistartConfig
+from rpg.algorithms.ahac import AHAC, AHACConfig
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig
 from rpg.algorithms.cem import CEM, CEMConfig
 from rpg.algorithms.mixture import Mixture, MixtureConfig
 from rpg.algorithms.mppi import MPPI, MPPIConfig
+from rpg.algorithms.ppo import PPO, PPOConfig
 from rpg.algorithms.rpg import RPG, RPGConfig
+from rpg.algorithms.sac import SAC, SACConfig
 from rpg.algorithms.sapo import SAPO, SAPOConfig
-from rpg.algorithms.sb3 import PPO, SAC, PPOConfig, SACConfig
 from rpg.algorithms.shac import SHAC, SHACConfig
-from rpg.protocol import Environment
+from rpg.environments.whole_episodes import whole_episodes
+from rpg.protocol import Environment, FixedHorizonEnvironment
+from rpg.settings_checks import SettingError
 
 _CLASSES: dict[type[AlgorithmConfig], type[Algorithm]] = {
     RPGConfig: RPG,
@@ -26,14 +33,23 @@ _CLASSES: dict[type[AlgorithmConfig], type[Algorithm]] = {
     SACConfig: SAC,
     SHACConfig: SHAC,
     SAPOConfig: SAPO,
+    AHACConfig: AHAC,
 }
 CONFIGS: dict[str, type[AlgorithmConfig]] = {name: config for config in _CLASSES for name in config.names}
 """The class of an algorithm's settings, by the algorithm's name."""
 
 
-def build_algorithm(env: Environment, config: AlgorithmConfig, like: Tensor) -> Algorithm:
-    """The algorithm with the settings `config`; `like` is an observation (B, O), whose dtype and device it adopts."""
-    return _CLASSES[type(config)](env, config, like)
+def build_algorithm(env: Environment | FixedHorizonEnvironment, config: AlgorithmConfig, like: Tensor) -> Algorithm:
+    """The algorithm with the settings `config`; `like` is an observation (B, O), whose dtype and device it adopts.
+
+    Raises SettingError if it needs gradients and `env` declares that it has none.
+    """
+    kind, whole = _CLASSES[type(config)], whole_episodes(env)
+    if kind.needs_gradients and not getattr(whole, "differentiable", True):
+        others = ", ".join(repr(name) for other, own in _CLASSES.items() if not own.needs_gradients for name in other.names)
+        given = f"algorithm was given {config.algorithm!r}, which needs gradients"
+        raise SettingError(f"{given}; allowed where the environment declares differentiable = False are {others}")
+    return kind(whole, config, like)
 
 
 def config_from_dict(values: dict[str, Any]) -> AlgorithmConfig:

@@ -14,7 +14,7 @@ from torch.nn.functional import one_hot
 
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
 from rpg.models.action_policy import OpenLoopTable, knot_weights, squashed_entropy
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import SettingError, check_fraction, check_int, check_not_negative, check_positive, check_scale
 from rpg.training.gradient_estimators import signal_to_noise
 from rpg.training.metrics import IterationReport
@@ -77,9 +77,10 @@ class MultistartConfig(AdamConfig):
 class Adam(Algorithm[AdamConfig]):
     """One or several action sequences, optimised by Adam; see the module's docstring."""
 
+    needs_gradients = True
     policy: OpenLoopTable
 
-    def __init__(self, env: Environment, config: AdamConfig, like: Tensor) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, config: AdamConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         if config.num_starts > env.num_envs:
             raise SettingError(
@@ -154,6 +155,9 @@ class Adam(Algorithm[AdamConfig]):
         starts = torch.arange(self.config.num_starts, device=self.like.device)
         best = starts[0] if self._running is None else self._running.argmax()
         return starts.unsqueeze(0), one_hot(best, self.config.num_starts).to(self.like)
+
+    def action_std(self, iteration: int) -> float:
+        return self.config.noise
 
     def extra_state(self) -> dict[str, Any]:
         return {"running": self._running}

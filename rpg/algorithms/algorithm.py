@@ -3,13 +3,15 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from rpg.models.action_policy import ActionPolicy
-from rpg.protocol import Environment
+from rpg.models.latent import LatentPrior
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import SettingError, check_choice, check_int
 from rpg.training.gradient_estimators import clipped_gradient_norm
 from rpg.training.metrics import IterationReport
@@ -69,15 +71,23 @@ class Algorithm(ABC, Generic[Config]):
     changes between iterations belongs into `extra_state`. A resumed run is then bit-identical.
     """
 
+    needs_gradients: ClassVar[bool] = False
+    """Whether rewards must be differentiable with respect to actions."""
     policy: ActionPolicy
     """The policy to be evaluated: actions given observation, latent and time."""
+    prior: LatentPrior | None = None
+    """pi(z|s1), if the algorithm has one; otherwise latents have the probabilities of `candidates`."""
 
-    def __init__(self, env: Environment, config: Config, like: Tensor) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, config: Config, like: Tensor) -> None:
         """`like` is an observation (B, O), whose dtype and device the models adopt."""
         self.env, self.config, self.like = env, config, like
         self.generator = torch.Generator().manual_seed(config.seed)
         self.modules: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
+        # set by the trainer: where schedules begin and how long they are, how often the iteration at hand was tried before,
+        # and the factor on all learning rates
+        self.schedule_start, self.schedule_iterations = 0, config.iterations
+        self.attempt, self.step_scale = 0, 1.0
 
     @abstractmethod
     def iterate(self, iteration: int) -> IterationReport:
@@ -97,15 +107,54 @@ class Algorithm(ABC, Generic[Config]):
     def restore_extra_state(self, state: dict[str, Any]) -> None:
         """The inverse of `extra_state`."""
 
+    def attach(self, run_dir: Path, *, source: Path | None = None) -> None:
+        """Called before the run starts or goes on: what is too large for a checkpoint may be kept in files of this folder.
+        `source` is the folder of the run that a new one branches from.
+        """
+
+    def flush(self) -> None:
+        """Called before a checkpoint is saved: write what those files lack."""
+
+    # The policy in use --------------------------------------------------------------------------------------
+
+    def action_std(self, iteration: int) -> Tensor | float:
+        """Std before squashing of the actions drawn in `iteration`, a number, (T, A) or (T, 1); 0 if they are not random. A
+        policy may have its own instead (`ActionPolicy.std`).
+        """
+        return 0.0
+
+    @torch.no_grad()
+    def sample_latent(
+        self, observation: Tensor, generator: torch.Generator, member: int = 0, before: Tensor | None = None
+    ) -> Tensor:
+        """(S, B) or (S, B, D) draws from pi(z|s1), with first observations (B, O); of a chain those of one member (1, B, ...),
+        with the observations at its start and the member before."""
+        if self.prior is not None and self.prior.chain:
+            return self.prior.sample_member(member, observation, before, generator).unsqueeze(0)
+        if self.prior is not None:
+            return self.prior.sample(observation, generator)
+        latents, probs = self.candidates()
+        drawn = torch.multinomial(probs.cpu(), len(observation), replacement=True, generator=generator)
+        return latents[:, drawn.to(latents.device)]
+
+    @torch.no_grad()
+    def latent_log_prob(self, latent: Tensor, observation: Tensor, member: int = 0, before: Tensor | None = None) -> Tensor:
+        """(B,) log pi(z|s1) of `latent` (S, B) or (S, B, D), of a chain that of one member (1, B, ...)."""
+        if self.prior is not None and self.prior.chain:
+            return self.prior.member_log_prob(member, latent[0], observation, before)
+        if self.prior is not None:
+            return self.prior.log_prob(latent, observation).sum(0)
+        return self.candidates()[1].log()[latent[0]]
+
     # Shared pieces ------------------------------------------------------------------------------------------
 
     def progress(self, iteration: int) -> float:
-        """Fraction of the run, 0 to 1."""
-        return iteration / max(1, self.config.iterations - 1)
+        """Fraction of the schedules, 0 to 1: of the run, unless it was extended."""
+        return min(1.0, (iteration - self.schedule_start) / max(1, self.schedule_iterations - 1))
 
     def episode_seed(self, iteration: int) -> int:
-        """Seed of the environment's episodes, different for each run and iteration."""
-        return (self.config.seed * 1_000_003 + iteration) % (2**31 - 1)
+        """Seed of the environment's episodes, different for each run, iteration and attempt."""
+        return (self.config.seed * 1_000_003 + iteration + self.attempt * 715_827_883) % (2**31 - 2)
 
     def standard_normal(self, *shape: int) -> Tensor:
         """Standard normal noise, drawn on the CPU so that a seed gives the same numbers on every device."""
@@ -124,8 +173,17 @@ class Algorithm(ABC, Generic[Config]):
         if not math.isfinite(norm):
             where = f" in environments {bad}" if bad else ""
             raise NotFiniteError(f"iteration {iteration}: the gradient of the {name} is not finite{where}")
-        self.optimizers[name].step()
+        self.step(self.optimizers[name])
         return norm
+
+    def step(self, optimizer: torch.optim.Optimizer) -> None:
+        """One step of `optimizer`, with its learning rates times `step_scale`."""
+        rates = [group["lr"] for group in optimizer.param_groups]
+        for group in optimizer.param_groups:
+            group["lr"] *= self.step_scale
+        optimizer.step()
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
 
     def check_finite(self, what: str, values: Tensor, iteration: int) -> None:
         """Raise NotFiniteError if `values` (B, ...) are not finite, naming the environments."""
@@ -155,6 +213,18 @@ class Algorithm(ABC, Generic[Config]):
                 self.optimizers[name].load_state_dict(copied(state[name + "_optimizer"]))
         self.generator.set_state(state["generator"])
         self.restore_extra_state(copied(state["extra"]))
+
+    def restore_for_use(self, state: dict[str, Any]) -> None:
+        """The part of `restore` that acting and drawing latents need, without optimisers, generators and the environment."""
+        for name, module in self.modules.items():
+            module.load_state_dict(state[name])
+        self.restore_extra_state(copied(state["extra"]))
+
+    def try_differently(self, iteration: int, attempt: int) -> None:
+        """Let `iteration`, which failed `attempt` times from the state at hand, draw other noise, latents and episodes."""
+        self.attempt = attempt
+        if attempt > 0:  # apart from all seeds of episodes
+            self.generator.manual_seed(self.episode_seed(iteration) + 2**32)
 
 
 def copied(state: Any) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig
 from rpg.models.action_policy import OpenLoopTable, knot_weights, squashed_entropy
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import SettingError, check_fraction, check_int, check_not_negative, check_positive
 from rpg.training.metrics import IterationReport
 from rpg.training.rollout import rolled_out
@@ -54,7 +54,7 @@ class CEM(Algorithm[CEMConfig]):
 
     policy: OpenLoopTable
 
-    def __init__(self, env: Environment, config: CEMConfig, like: Tensor) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, config: CEMConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         population = config.batches * env.num_envs
         self._elites = max(2, round(config.elite_fraction * population))
@@ -89,7 +89,7 @@ class CEM(Algorithm[CEMConfig]):
         success = torch.cat([trajectory.success for trajectory in trajectories])
         outcome = torch.cat([trajectory.outcome for trajectory in trajectories])
 
-        std = (self._weights.square() @ self._std.square()).sqrt()
+        std = self.action_std(iteration)
         entropy = squashed_entropy(std, self.policy.table[0].unsqueeze(1) + noise)
 
         # The Gaussian moves to the elites.
@@ -114,6 +114,10 @@ class CEM(Algorithm[CEMConfig]):
     def candidates(self) -> tuple[Tensor, Tensor]:
         """The mean only."""
         return torch.zeros(1, 1, dtype=torch.int64, device=self.like.device), self.like.new_ones(1)
+
+    def action_std(self, iteration: int) -> Tensor:
+        """(T, A) of each step's marginal distribution."""
+        return (self._weights.square() @ self._std.square()).sqrt()
 
     def extra_state(self) -> dict[str, Any]:
         return {"mean": self._mean, "std": self._std}

@@ -4,30 +4,32 @@ An iteration draws a component z for each environment, rolls out T steps, and ta
 
     E[ R/T ] + alpha_z H(weights)
 
-for the components through the simulator (pathwise) and for the weights by REINFORCE. This is the Reparameterized Policy
-Gradient with beta = 0: comparing the two shows the effect of the posterior p_phi.
+(R in units of the returns' running spread) for the components through the simulator (pathwise) and for the weights by
+REINFORCE. This is the Reparameterized Policy Gradient with beta = 0 from similar starts: comparing the two shows what the
+posterior p_phi and different starts bring.
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar, get_args
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor, nn
 
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
-from rpg.models.action_policy import POLICY_LEARNING_RATES, PolicyName, configured_policy
-from rpg.models.latent import LatentSpace
-from rpg.protocol import Environment
+from rpg.models.action_policy import PolicyName, configured_policy
+from rpg.models.latent import LatentSpace, stratified_draws
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import check_choice, check_int, check_positive, check_scale, check_weight
 from rpg.training.gradient_estimators import pathwise_loss, score_function_loss, signal_to_noise
 from rpg.training.metrics import IterationReport
+from rpg.training.return_scale import ReturnScale
 from rpg.training.rollout import rolled_out
 from rpg.training.schedules import Schedule
 
 
 @dataclass(frozen=True)
 class MixtureConfig(AlgorithmConfig):
-    """Settings of the mixture, named as those of RPG. Their defaults assume rewards of order 1 per step."""
+    """Settings of the mixture, named as those of RPG."""
 
     names: ClassVar[tuple[str, ...]] = ("mixture",)
 
@@ -80,7 +82,9 @@ class Weights(nn.Module):
 class Mixture(Algorithm[MixtureConfig]):
     """A mixture of Gaussian policies; see the module's docstring."""
 
-    def __init__(self, env: Environment, config: MixtureConfig, like: Tensor) -> None:
+    needs_gradients = True
+
+    def __init__(self, env: FixedHorizonEnvironment, config: MixtureConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         self.policy = configured_policy(
             config.policy,
@@ -93,12 +97,14 @@ class Mixture(Algorithm[MixtureConfig]):
             generator=self.generator,
         ).to(like)
         self.weights = Weights(config.num_latents).to(like)
-        self._rate = config.policy_learning_rate or POLICY_LEARNING_RATES[config.policy]
-        self.modules = {"policy": self.policy, "weights": self.weights}
+        self.scale = ReturnScale()
+        self.modules = {"policy": self.policy, "weights": self.weights, "scale": self.scale}
         self.optimizers = {
-            "policy": torch.optim.Adam(self.policy.parameters(), lr=self._rate),
+            "policy": torch.optim.Adam(self.policy.parameter_groups(config.policy_learning_rate)),
             "weights": torch.optim.Adam(self.weights.parameters(), lr=config.latent_learning_rate),
         }
+        self._baseline: Tensor | None = None  # mean objective of the last batch: the draws depend on each other
+        self._rates = [group["lr"] for group in self.optimizers["policy"].param_groups]
 
     def iterate(self, iteration: int) -> IterationReport:
         env, config = self.env, self.config
@@ -109,26 +115,31 @@ class Mixture(Algorithm[MixtureConfig]):
         # episode with respect to its actions.
         log_weights = self.weights()
         probs = log_weights.detach().exp()
-        drawn = torch.multinomial(probs.cpu(), env.num_envs, replacement=True, generator=self.generator)
-        component = drawn.to(self.like.device)
         noise = self.standard_normal(env.horizon, env.num_envs, env.action_dim).requires_grad_()
+        drawn = stratified_draws(probs.cpu().expand(env.num_envs, -1), self.generator)
+        component = drawn.to(self.like.device)
         trajectory = rolled_out(
             env, self.policy, component.unsqueeze(0), state=env.reset(self.episode_seed(iteration)), std=std, noise=noise
         )
         self.check_finite("reward", trajectory.rewards.sum(0), iteration)
         self.check_differentiable(trajectory.rewards)
+        assert trajectory.log_probs is not None
 
         # One gradient step: the components pathwise, the weights by REINFORCE on the reward and the entropy term -alpha_z log
         # pi(z).
         self.zero_grad()
-        reward = trajectory.rewards.mean(0)
+        self.scale.update(trajectory.rewards.mean(0))
+        reward = trajectory.rewards.mean(0) / self.scale.value
         log_prob = log_weights[component]
         objective = reward.detach() - alpha_z * log_prob.detach()
-        score_function_loss(objective, log_prob).backward()
+        score_function_loss(objective, log_prob, self._baseline).backward()
+        self._baseline = objective.mean()
         with torch.autograd.set_multithreading_enabled(False):  # a simulator's backward may need this thread
             pathwise_loss(reward).backward()
         assert noise.grad is not None
-        self.optimizers["policy"].param_groups[0]["lr"] = self._rate * config.policy_rate_decay.value(progress)
+        decay = config.policy_rate_decay.value(progress)
+        for group, rate in zip(self.optimizers["policy"].param_groups, self._rates, strict=True):
+            group["lr"] = rate * decay
         bad = bad_indices(noise.grad.permute(1, 0, 2))
         grad_norm = self.stepped("policy", iteration=iteration, limit=config.grad_clip, bad=bad)
         self.stepped("weights", iteration=iteration, limit=config.grad_clip)
@@ -147,10 +158,24 @@ class Mixture(Algorithm[MixtureConfig]):
             grad_norm=grad_norm,
             gradient_snr=signal_to_noise(noise.grad, component.unique(return_inverse=True)[1]),
             latent_probs=tuple(probs.tolist()),
-            terms={"reward_term": float(reward.detach().mean()), "std": std, "alpha_z": alpha_z},
+            terms={
+                "reward_term": float(reward.detach().mean()),
+                "return_scale": self.scale.value,
+                "std": std,
+                "alpha_z": alpha_z,
+            },
         )
+
+    def action_std(self, iteration: int) -> float:
+        return self.config.std.value(self.progress(iteration))
 
     def candidates(self) -> tuple[Tensor, Tensor]:
         """Every component."""
         probs = self.weights().detach().exp()
         return torch.arange(len(probs), device=probs.device).unsqueeze(0), probs
+
+    def extra_state(self) -> dict[str, Any]:
+        return {"baseline": self._baseline}
+
+    def restore_extra_state(self, state: dict[str, Any]) -> None:
+        self._baseline = state["baseline"]

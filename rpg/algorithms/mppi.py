@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig
 from rpg.models.action_policy import OpenLoopTable, knot_weights, squashed_entropy
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import SettingError, check_fraction, check_int, check_positive, check_scale
 from rpg.training.metrics import IterationReport
 from rpg.training.rollout import rolled_out
@@ -53,7 +53,7 @@ class MPPI(Algorithm[MPPIConfig]):
 
     policy: OpenLoopTable
 
-    def __init__(self, env: Environment, config: MPPIConfig, like: Tensor) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, config: MPPIConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         if config.batches * env.num_envs < 2:
             raise SettingError(f"batches was given {config.batches}; allowed with 1 environment are whole numbers >= 2")
@@ -83,7 +83,7 @@ class MPPI(Algorithm[MPPIConfig]):
         success = torch.cat([trajectory.success for trajectory in trajectories])
         outcome = torch.cat([trajectory.outcome for trajectory in trajectories])
 
-        step_std = std * self._weights.norm(dim=1, keepdim=True).expand(-1, env.action_dim)
+        step_std = self.action_std(iteration).expand(-1, env.action_dim)
         entropy = squashed_entropy(step_std, self.policy.table[0].unsqueeze(1) + noise)
 
         # The sequence moves to the weighted mean.
@@ -110,3 +110,7 @@ class MPPI(Algorithm[MPPIConfig]):
     def candidates(self) -> tuple[Tensor, Tensor]:
         """The sequence only."""
         return torch.zeros(1, 1, dtype=torch.int64, device=self.like.device), self.like.new_ones(1)
+
+    def action_std(self, iteration: int) -> Tensor:
+        """(T, 1) of each step's marginal distribution."""
+        return self.config.noise.value(self.progress(iteration)) * self._weights.norm(dim=1, keepdim=True)

@@ -1,18 +1,17 @@
 """The Reparameterized Policy Gradient (Huang et al., ICML 2023), top to bottom.
 
-An iteration draws a latent z for each environment, rolls out T steps, and takes one gradient step on the
-bound
+An iteration draws a latent z for each environment, rolls out T steps, and takes one gradient step on
 
-    E[ R/T + beta log p_phi(z|tau) - alpha log pi(a|s,z) - alpha_z log pi(z|s1) ]
+    E[ R/T + beta (log p_phi(z|tau) - log pi(z|s1)) - alpha log pi(a|s,z) + alpha_z (log p0(z) - log pi(z|s1)) ]
 
 for pi(a|s,z) through the simulator (pathwise), by the score function where the simulator gives no gradient, or by the mix of
-both with the least variance, and for pi(z|s1) by REINFORCE. Then p_phi is trained to infer z from tau.
+both with the least error, and for pi(z|s1) by REINFORCE. Then p_phi is trained to infer z from tau. R is in units of the
+returns' running spread. `rpg/training/objective.py` has the terms.
 
 With one latent there is nothing to infer, and this is the plain Gaussian policy gradient: `RPGConfig.gaussian()` (pathwise)
 and `RPGConfig.reinforce()` (score function) are the baselines.
 """
 
-import math
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, get_args
 
@@ -20,24 +19,27 @@ import torch
 from torch import Tensor, nn
 
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
-from rpg.models.action_policy import POLICY_LEARNING_RATES, PolicyName, configured_policy, log_tanh_slope
-from rpg.models.latent import LatentKind, configured_prior
+from rpg.models.action_policy import PolicyName, configured_policy, log_tanh_slope
+from rpg.models.latent import LatentKind, LatentPrior, configured_prior, frequent
 from rpg.models.posterior import Posterior, PosteriorInput, configured_posterior
 from rpg.models.value import ValueFunction
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import check_choice, check_int, check_positive, check_scale, check_weight
 from rpg.training.gradient_estimators import (
+    MixingMoments,
     advantages,
     latent_groups,
+    mixing_moments,
     pathwise_loss,
-    pathwise_weight,
     repeated_groups,
     score_function_loss,
     signal_to_noise,
     to_go,
 )
 from rpg.training.metrics import IterationReport
-from rpg.training.objective import BoundTerms, BoundWeights, bound_terms
+from rpg.training.multiplier import Multiplier
+from rpg.training.objective import BoundTerms, BoundWeights, bound_terms, member_starts
+from rpg.training.return_scale import ReturnScale
 from rpg.training.rollout import Trajectory, latent_at, latent_steps, rolled_out
 from rpg.training.schedules import Schedule
 
@@ -46,38 +48,46 @@ ActionGradient = Literal["pathwise", "score", "mixed"]
 
 @dataclass(frozen=True)
 class RPGConfig(AlgorithmConfig):
-    """Settings of the Reparameterized Policy Gradient. They assume rewards of order 1 per step.
+    """Settings of the Reparameterized Policy Gradient.
 
-    The most important setting is `beta` relative to the range of the reward: too small, and all latents converge to one
-    optimum; too large, and they maximise their differences instead of the reward.
+    Returns are measured in units of their spread, so no setting depends on the reward's. The most important one is `beta`: too
+    small, and latents converge to one optimum; too large, and they maximise their differences instead of the reward.
     """
 
     names: ClassVar[tuple[str, ...]] = ("rpg", "gaussian", "reinforce")
 
-    num_latents: int = 8
-    """K, the number of latents, each of which can learn a solution; of a mixture, the number of components."""
+    num_latents: int | None = None
+    """K, the number of latents, each of which can learn a solution; of a mixture, the number of components. None: one for each
+    environment, at most 64, if all gradients are pathwise; else, since the score function compares episodes of a latent, and
+    for mixtures, one for every four environments, at most 8."""
     latent: LatentKind = "categorical"
     """pi(z|s1): learned softmax, one Gaussian, a mixture of Gaussians, or a softmax over running returns."""
     latent_dim: int = 2
     """Dimensions of a continuous latent."""
     latent_segments: int = 1
     """S: a sequence of S latents, drawn at the start, each used for T/S steps."""
+    latent_chain: bool = False
+    """Whether each member of a sequence is drawn when its turn comes, given the state then and the member before."""
     latent_hidden: tuple[int, ...] = ()
     """Hidden widths of a network from s1 to pi(z|s1); empty means that pi(z) does not depend on s1."""
-    beta: Schedule = field(default_factory=lambda: Schedule(1.0, 0.0, 0.3, 0.8))
-    """Weight of log p_phi(z|tau), the bonus for latents whose z can be inferred from the trajectory."""
+    normalize_returns: bool = True
+    """Whether returns are divided by the running spread of R/T; without, settings depend on the reward's scale."""
+    beta: Schedule = field(default_factory=lambda: Schedule(0.3, 0.0, 0.3, 0.8))
+    """Weight of the information that a trajectory has about its latent: the bonus for latents that can be told apart."""
     alpha: Schedule = field(default_factory=lambda: Schedule.constant(0.0))
     """Weight of the action entropy; with a fixed std its only effect is to keep tanh from saturating."""
     target_entropy: float | None = None
-    """Entropy of an action, nats per dimension, that alpha is adapted to, from alpha's start; None follows the schedule."""
-    alpha_z: Schedule = field(default_factory=lambda: Schedule(0.3, 0.0, 0.3, 0.8))
-    """Weight of the latent entropy, which keeps all latents in use while they are being improved."""
-    std: Schedule = field(default_factory=lambda: Schedule(0.3, 0.1))
+    """Entropy of an action, nats per dimension, that alpha is adapted to, from alpha's start or, if that is 0, from 0.1; None
+    follows the schedule."""
+    alpha_z: Schedule = field(default_factory=lambda: Schedule(1.0, 0.0, 0.6, 1.0))
+    """Weight of pi(z|s1)'s divergence from equally probable choices or N(0, 1): keeps all latents in use while they are being
+    improved."""
+    std: Schedule = field(default_factory=lambda: Schedule(0.1, 0.01))
     """Standard deviation of the action before squashing; if it is learned, its initial value."""
     learn_std: bool = False
     """Whether the std is learned; then alpha must be above 0, or the std vanishes."""
     action_gradient: ActionGradient = "pathwise"
-    """Gradient of the actions: through the simulator, by the score function, or the mix with the least variance, per
+    """Gradient of the actions: through the simulator, by the score function, or the mix with the least error, per
     dimension. Pathwise falls back to the score function for dimensions that have never had a gradient from the simulator."""
     window: int | None = None
     """Steps after which the gradient is cut and a learned value takes over (SHAC, Xu et al. 2022); None for whole episodes."""
@@ -88,17 +98,21 @@ class RPGConfig(AlgorithmConfig):
     value_updates: int = 8
     """Gradient steps of that value per iteration."""
     policy: PolicyName = "table"
-    """An open-loop action table, a closed-loop network, or one with a point-set encoder."""
-    table_spread: float = 0.01
-    """Standard deviation, before squashing, of the actions that a table starts from. Near 0 all latents start alike and get
-    the same gradients; near 1 they start with different motions. A single latent then starts with a random one."""
-    table_knots: int | None = None
-    """Number of knots of a table's start: random values at knots, interpolated linearly; None draws each step
-    independently."""
+    """Open-loop action sequences, such sequences with a network that corrects them by what it observes, a network alone, or one
+    with a point-set encoder."""
+    start_spread: float = 1.0
+    """Standard deviation, before squashing, of the actions that latents start from. Near 0 all start alike and get the same
+    gradients; near 1 they start with different motions. A single latent of a table then starts with a random one."""
+    start_knots: int | None = 6
+    """Number of knots of the start of a table or a feedback policy: random values at knots, interpolated linearly; None draws
+    each step independently."""
     policy_hidden: tuple[int, ...] = (64, 64)
     """Hidden widths of the closed-loop policy."""
     policy_learning_rate: float | None = None
-    """Adam step of the policy; None means 0.1 for the table and 0.01 for the network."""
+    """Adam step of the policy; None means 0.1 for a table and 0.01 for a network."""
+    feedback_ramp: Schedule = field(default_factory=lambda: Schedule(0.0, 1.0, 0.2, 0.4))
+    """Factor on the Adam step of a feedback policy's network: first the sequences part ways, which one network for all of them
+    could not follow, then it learns to correct them."""
     policy_rate_decay: Schedule = field(default_factory=lambda: Schedule(1.0, 0.1, 0.6, 1.0))
     """Factor on the policy's Adam step: large steps find a solution, small ones at the end make it precise."""
     latent_learning_rate: float = 0.03
@@ -122,20 +136,20 @@ class RPGConfig(AlgorithmConfig):
         check_choice("latent", self.latent, get_args(LatentKind))
         check_choice("action_gradient", self.action_gradient, get_args(ActionGradient))
         check_choice("posterior_input", self.posterior_input, get_args(PosteriorInput))
-        for name in (
-            "num_latents", "latent_dim", "latent_segments", "posterior_stride", "posterior_updates", "value_updates"
-        ):  # fmt: skip
+        for name in ("latent_dim", "latent_segments", "posterior_stride", "posterior_updates", "value_updates"):
             check_int(name, getattr(self, name), at_least=1)
-        check_positive("table_spread", self.table_spread)
-        if self.table_knots is not None:
-            check_int("table_knots", self.table_knots, at_least=1)
+        if self.num_latents is not None:
+            check_int("num_latents", self.num_latents, at_least=1)
+        check_positive("start_spread", self.start_spread)
+        if self.start_knots is not None:
+            check_int("start_knots", self.start_knots, at_least=1)
         if self.window is not None:
             check_int("window", self.window, at_least=1)
         rates = ("policy", "latent", "posterior", "value")
         for name in (*(f"{rate}_learning_rate" for rate in rates), "grad_clip"):
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
-        for name in ("beta", "alpha", "alpha_z"):
+        for name in ("beta", "alpha", "alpha_z", "feedback_ramp"):
             check_weight(name, getattr(self, name))
         for name in ("std", "policy_rate_decay"):
             check_scale(name, getattr(self, name))
@@ -144,41 +158,44 @@ class RPGConfig(AlgorithmConfig):
                 check_int(name, width, at_least=1)
         if self.target_entropy is not None and not self.learn_std:
             raise ValueError("target_entropy was given with learn_std False; allowed with learn_std True")
-        if self.policy == "table" and self.latent in ("gaussian", "mixture"):
-            raise ValueError(f"policy was given 'table' with latent {self.latent!r}; allowed are 'mlp' and 'points'")
+        if self.policy in ("table", "feedback") and self.latent in ("gaussian", "mixture"):
+            raise ValueError(f"policy was given {self.policy!r} with latent {self.latent!r}; allowed are 'mlp' and 'points'")
         if self.algorithm != "rpg" and self.num_latents != 1:
             raise ValueError(f"num_latents was given {self.num_latents}; allowed with algorithm={self.algorithm!r} is 1")
 
-    @property
-    def policy_step(self) -> float:
-        """The policy's learning rate, whether given or the default of its kind."""
-        if self.policy_learning_rate is not None:
-            return self.policy_learning_rate
-        return POLICY_LEARNING_RATES[self.policy]
-
     def gaussian(self) -> "RPGConfig":
-        """The one-Gaussian baseline of this run: one latent, hence no posterior, no bonus; all else equal."""
+        """The one-Gaussian baseline of this run: one latent, hence no posterior and no bonus, from actions near 0; all else
+        equal."""
         zero = Schedule.constant(0.0)
         return replace(
-            self, algorithm="gaussian", latent="categorical", num_latents=1, latent_segments=1, beta=zero, alpha_z=zero
-        )
+            self, algorithm="gaussian", latent="categorical", num_latents=1, latent_segments=1, latent_chain=False,
+            start_spread=0.01, beta=zero, alpha_z=zero,
+        )  # fmt: skip
 
     def reinforce(self) -> "RPGConfig":
-        """The one-Gaussian baseline with the score-function gradient: no gradient of the simulator is used."""
-        return replace(self.gaussian(), algorithm="reinforce", action_gradient="score", window=None)
+        """The one-Gaussian baseline with the score-function gradient, which needs noise to learn from: no gradient of the
+        simulator is used."""
+        return replace(self.gaussian(), algorithm="reinforce", action_gradient="score", window=None, std=Schedule(0.3, 0.1))
 
 
 class RPG(Algorithm[RPGConfig]):
     """The Reparameterized Policy Gradient; see the module's docstring."""
 
-    def __init__(self, env: Environment, config: RPGConfig, like: Tensor) -> None:
+    prior: LatentPrior
+
+    def __init__(self, env: FixedHorizonEnvironment, config: RPGConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         points = getattr(env, "observation_points", None)
+        num_latents = config.num_latents
+        if num_latents is None:
+            alone = config.action_gradient == "pathwise" and config.latent != "mixture"
+            num_latents = min(env.num_envs, 64) if alone else max(1, min(env.num_envs // 4, 8))
         self.prior = configured_prior(
             config.latent,
-            num_latents=config.num_latents,
+            num_latents=num_latents,
             dim=config.latent_dim,
             segments=config.latent_segments,
+            chain=config.latent_chain,
             observation_dim=env.observation_dim,
             hidden=config.latent_hidden,
             generator=self.generator,
@@ -192,16 +209,18 @@ class RPG(Algorithm[RPGConfig]):
             hidden=config.policy_hidden,
             points=points,
             generator=self.generator,
-            table_spread=config.table_spread,
-            table_knots=config.table_knots,
+            start_spread=config.start_spread,
+            start_knots=config.start_knots,
         )
         if config.learn_std:
             self.policy.learn_std(env.action_dim, config.std.start)
         self.policy.to(like)
-        self._add("policy", self.policy, config.policy_step)
+        self.modules["policy"] = self.policy
+        self.optimizers["policy"] = torch.optim.Adam(self.policy.parameter_groups(config.policy_learning_rate), fused=True)
+        self._rates = [group["lr"] for group in self.optimizers["policy"].param_groups]
         self._add("latent", self.prior, config.latent_learning_rate)
         self.posterior: Posterior | None = None  # with a single latent there is nothing to infer
-        if config.num_latents > 1 or not self.prior.space.categorical:
+        if num_latents > 1 or not self.prior.space.categorical:
             self.posterior = configured_posterior(
                 config.posterior_input,
                 space=self.prior.space,
@@ -222,7 +241,12 @@ class RPG(Algorithm[RPGConfig]):
                 generator=self.generator,
             ).to(like)
             self._add("value", self.value, config.value_learning_rate)
-        self._log_alpha = math.log(max(config.alpha.start, 1e-4))
+        self.scale = ReturnScale()
+        self.modules["scale"] = self.scale
+        self._alpha = Multiplier(config.alpha.start or 0.1)
+        self._baseline: Tensor | None = None  # (S, 1) mean objective of the last batch, what z is judged against
+        self._mixing: MixingMoments | None = None
+        self._sequences: Tensor | None = None  # (S, B, ...) the last batch's, of a chain
         # action dimensions that have had a nonzero gradient from the simulator so far
         self._driven = torch.zeros(env.action_dim, dtype=torch.bool)
 
@@ -235,7 +259,7 @@ class RPG(Algorithm[RPGConfig]):
         env, config = self.env, self.config
         progress = self.progress(iteration)
         std = config.std.value(progress)
-        alpha = config.alpha.value(progress) if config.target_entropy is None else math.exp(self._log_alpha)
+        alpha = config.alpha.value(progress) if config.target_entropy is None else self._alpha.value
         weights = BoundWeights(beta=config.beta.value(progress), alpha=alpha, alpha_z=config.alpha_z.value(progress))
 
         # A latent for each environment, and the noise that makes actions functions of the parameters. The noise requires a
@@ -243,45 +267,58 @@ class RPG(Algorithm[RPGConfig]):
         state = env.reset(self.episode_seed(iteration))
         with torch.no_grad():
             first = env.observe(state)
-        latent = self.prior.sample(first, self.generator)
         noise = self.standard_normal(env.horizon, env.num_envs, env.action_dim).requires_grad_()
-        probs, latent_entropy = self.prior.probs(first).detach(), self.prior.entropy(first).detach()
 
-        # The episodes, and the terms of the bound.
+        # The episodes, and the terms of the objective.
         trajectory = rolled_out(
             env,
             self.policy,
-            latent,
+            self._draw_member if self.prior.chain else self.prior.sample(first, self.generator),
+            segments=self.prior.segments,
             state=state,
             std=std,
             noise=noise,
             window=config.window,
             differentiable=config.action_gradient != "score",
+            log_probs=alpha > 0 or config.learn_std,
         )
+        latent = trajectory.latent
         self.check_finite("reward", trajectory.rewards.sum(0), iteration)
+        if config.normalize_returns:
+            self.scale.update(trajectory.rewards.mean(0))
         steps = trajectory.sampled_steps(config.posterior_stride)
         seen = trajectory.features(steps, with_actions=config.posterior_input == "state_actions")
         seen_latent = latent_steps(latent, steps, env.horizon)
-        latent_log_prob = self.prior.log_prob(latent, first)
+        bonus = self.posterior is not None and weights.beta > 0
+        starts = trajectory.member_observations() if self.prior.chain else first
+        latent_log_prob = self.prior.log_prob(latent, starts)
         terms = bound_terms(
-            rewards=trajectory.rewards,
+            rewards=trajectory.rewards / self.scale.value,
             action_log_probs=trajectory.log_probs,
             latent_log_prob=latent_log_prob,
-            posterior_log_prob=None if self.posterior is None else self.posterior.log_prob(seen, seen_latent),
+            latent_reference=self.prior.reference_log_prob(latent),
+            posterior_log_prob=self.posterior.log_prob(seen, seen_latent) if bonus and self.posterior else None,
             posterior_steps=steps,
         )
         for name, term in terms.named().items():
             self.check_finite(f"{name} term", term, iteration)
 
-        # One step on the bound: pi(z|s1) by REINFORCE, pi(a|s,z) by its own estimator.
+        # One step on it: pi(z|s1) by REINFORCE, pi(a|s,z) by its own estimator.
         self.zero_grad()
-        bound = terms.total(weights).detach()
+        objective = terms.still_to_come(weights)
         if latent_log_prob.requires_grad:
-            score_function_loss(bound, latent_log_prob).backward()
-        action_gradient, driven = self._estimate_policy_gradient(trajectory, terms, weights, latent, noise, std)
-        self.optimizers["policy"].param_groups[0]["lr"] = config.policy_step * config.policy_rate_decay.value(progress)
+            stratified = self.prior.space.categorical  # draws that depend on each other need a baseline from elsewhere
+            score_function_loss(objective, latent_log_prob, self._baseline if stratified else None).backward()
+        self._baseline = objective.mean(-1, keepdim=True)
+        action_gradient, driven = self._estimate_policy_gradient(trajectory, terms, weights, noise, std)
+        decay, ramp = config.policy_rate_decay.value(progress), config.feedback_ramp.value(progress)
+        for group, rate in zip(self.optimizers["policy"].param_groups, self._rates, strict=True):
+            feedback = config.policy == "feedback" and group["name"] == "network"
+            group["lr"] = rate * decay * (ramp if feedback else 1.0)
         bad = bad_indices(noise.grad.permute(1, 0, 2)) if noise.grad is not None else []
         grad_norm = self.stepped("policy", iteration=iteration, limit=config.grad_clip, bad=bad)
+        with torch.no_grad():
+            probs, latent_entropy = self.prior.probs(first), float(self.prior.entropy(latent, starts))
         if "latent" in self.optimizers:
             self.stepped("latent", iteration=iteration, limit=config.grad_clip)
 
@@ -293,28 +330,33 @@ class RPG(Algorithm[RPGConfig]):
             earned = to_go(terms.steps(weights))
             losses["value_loss"] = self._fit_value(self.value, trajectory, latent, earned, iteration)
         self.policy.observe(trajectory.observations)
-        self.prior.observe(first, latent, bound, progress)
+        rewards_to_go = to_go(trajectory.rewards)[member_starts(len(latent), env.horizon)]
+        self.prior.observe(starts, latent, rewards_to_go, progress)
+        if self.prior.chain:
+            self._sequences = latent
         named = {name: float(term.detach().mean()) for name, term in terms.named().items()}
         if config.target_entropy is not None:
-            lack = config.target_entropy - named["action_entropy"] / env.action_dim
-            self._log_alpha = min(max(self._log_alpha + 0.05 * max(-1.0, min(1.0, lack)), -12.0), 3.0)
+            self._alpha.update(config.target_entropy - named["action_entropy"] / env.action_dim)
 
         groups = latent_groups(latent)
+        sizes = torch.bincount(groups)
+        by_latent = torch.zeros(len(sizes)).to(self.like).index_add(0, groups, trajectory.returns) / sizes
         return IterationReport(
             return_mean=float(trajectory.returns.mean()),
-            return_best=max(float(trajectory.returns[groups == g].mean()) for g in groups.unique()),
+            return_best=float(by_latent.max()),
             success=float(trajectory.success.double().mean()),
             distinct_outcomes=trajectory.distinct_outcomes(),
             simulator_steps=env.num_envs * env.horizon,
-            objective=float(bound.mean()),
-            action_entropy=named["action_entropy"],
-            latent_entropy=float(latent_entropy),
+            objective=float(objective[0].mean()),
+            action_entropy=named.get("action_entropy", 0.0),
+            latent_entropy=latent_entropy,
             grad_norm=grad_norm,
             gradient_snr=signal_to_noise(action_gradient, repeated_groups(groups)),
             latent_probs=tuple(probs.tolist()),
             terms={
                 **{f"{name}_term": value for name, value in named.items()},
                 **losses,
+                "return_scale": self.scale.value,
                 "pathwise_share": driven,
                 "std": float(torch.as_tensor(self.policy.std(std)).detach().mean()),
                 "beta": weights.beta,
@@ -323,21 +365,19 @@ class RPG(Algorithm[RPGConfig]):
             },
         )
 
+    def _draw_member(self, member: int, observation: Tensor, before: Tensor | None) -> Tensor:
+        """A member of a chain of latents."""
+        return self.prior.sample_member(member, observation.detach(), before, self.generator)
+
     def _estimate_policy_gradient(
-        self,
-        trajectory: Trajectory,
-        terms: BoundTerms,
-        weights: BoundWeights,
-        latent: Tensor,
-        noise: Tensor,
-        std: float,
+        self, trajectory: Trajectory, terms: BoundTerms, weights: BoundWeights, noise: Tensor, std: float
     ) -> tuple[Tensor, float]:
-        """Put the estimate of the bound's gradient into `grad` of the policy's parameters.
+        """Put the estimate of the objective's gradient into `grad` of the policy's parameters.
 
         Returns the estimated gradient of each episode with respect to its actions before squashing, (T, B, A), and the share
         of the action dimensions whose gradient is pathwise.
         """
-        env, config = self.env, self.config
+        env, config, latent = self.env, self.config, trajectory.latent
         scale = torch.as_tensor(self.policy.std(std)).detach()
         steps = terms.steps(weights)
         pathwise = torch.zeros_like(noise)
@@ -346,8 +386,9 @@ class RPG(Algorithm[RPGConfig]):
             objective = steps.sum(0)
             if self.value is not None:
                 objective = objective + self._window_values(self.value, trajectory, latent)
-            with torch.autograd.set_multithreading_enabled(False):  # a simulator's backward may need this thread
-                pathwise_loss(objective).backward()
+            if objective.requires_grad:
+                with torch.autograd.set_multithreading_enabled(False):  # a simulator's backward may need this thread
+                    pathwise_loss(objective).backward()
             if noise.grad is not None:
                 pathwise = -env.num_envs * noise.grad / scale
             if config.action_gradient == "pathwise" and bool(self._driven.all()):
@@ -357,24 +398,25 @@ class RPG(Algorithm[RPGConfig]):
         groups = latent_groups(latent)
         gain = advantages(to_go(steps), groups).unsqueeze(-1)
         score = gain * noise.detach() / scale
-        driven = self._driven.to(noise)
+        share = self._driven.to(noise)
         if config.action_gradient == "mixed":
-            share = pathwise_weight(pathwise, score, repeated_groups(groups)) * driven
-        else:
-            share = driven if config.action_gradient == "pathwise" else torch.zeros_like(driven)
+            moments = mixing_moments(pathwise, score, repeated_groups(groups))
+            self._mixing = moments.averaged(self._mixing, 0.1)
+            share = share * self._mixing.pathwise_weight()
+        elif config.action_gradient == "score":
+            share = torch.zeros_like(share)
 
         # The chain rule at the visited states: the policy's gradient is that of sum_t gradient_t . u(s_t,z).
         self.optimizers["policy"].zero_grad()
-        surrogate = noise.new_zeros(())
-        for step in range(env.horizon):
-            mean = self.policy.mean(trajectory.observations[step].detach(), latent_at(latent, step, env.horizon), step)
-            spread = torch.as_tensor(self.policy.std(std))
-            u = mean + spread * noise[step].detach()
-            z = (u.detach() - mean) / spread
-            log_density = -0.5 * z.square() - spread.log() - log_tanh_slope(u.detach())
-            path = pathwise[step] * u + weights.alpha / env.horizon * spread.log()
-            surrogate = surrogate + (share * path + (1 - share) * gain[step] * log_density).sum()
-        (-surrogate / env.num_envs).backward()
+        times = torch.arange(env.horizon, device=noise.device)
+        latents = latent_steps(latent, times, env.horizon)
+        mean = self.policy.mean(trajectory.observations[:-1].detach(), latents, times.unsqueeze(1).expand(latents.shape[:2]))
+        spread = torch.as_tensor(self.policy.std(std))
+        u = mean + spread * noise.detach()
+        z = (u.detach() - mean) / spread
+        log_density = -0.5 * z.square() - spread.log() - log_tanh_slope(u.detach())
+        path = pathwise * u + weights.alpha / env.horizon * spread.log()
+        (-(share * path + (1 - share) * gain * log_density).sum() / env.num_envs).backward()
         return share * pathwise + (1 - share) * score, float(share.mean())
 
     def _note_driven(self, trajectory: Trajectory, noise: Tensor) -> None:
@@ -419,14 +461,27 @@ class RPG(Algorithm[RPGConfig]):
             losses.append(float(loss.detach()))
         return losses[0]
 
+    def action_std(self, iteration: int) -> float:
+        return self.config.std.value(self.progress(iteration))
+
     def candidates(self) -> tuple[Tensor, Tensor]:
+        if self._sequences is not None:
+            return frequent(self._sequences, 32)
         with torch.no_grad():
             first = self.env.observe(self.env.reset(self.config.seed))
             return self.prior.candidates(first, 32, torch.Generator().manual_seed(self.config.seed))
 
     def extra_state(self) -> dict[str, Any]:
-        return {"log_alpha": self._log_alpha, "driven": self._driven.tolist()}
+        return {
+            "alpha": self._alpha.state(),
+            "driven": self._driven.tolist(),
+            "baseline": self._baseline,
+            "mixing": None if self._mixing is None else list(self._mixing),
+            "sequences": self._sequences,
+        }
 
     def restore_extra_state(self, state: dict[str, Any]) -> None:
-        self._log_alpha = state["log_alpha"]
+        self._alpha.restore(state["alpha"])
         self._driven = torch.tensor(state["driven"], dtype=torch.bool)
+        self._baseline, self._sequences = state["baseline"], state["sequences"]
+        self._mixing = None if state["mixing"] is None else MixingMoments(*state["mixing"])

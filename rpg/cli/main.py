@@ -13,7 +13,7 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a sub-command; returns the process's exit code (0 done, 1 physics or optimisation failed, 2 wrong input, 130
-    interrupted)."""
+    interrupted, 143 terminated)."""
     from rpg.algorithms.algorithm import NotFiniteError
     from rpg.cli.optimize import optimize
     from rpg.cli.render import render
@@ -21,12 +21,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from rpg.protocol import ProtocolError
     from rpg.settings_checks import SettingError
     from rpg.training.checkpoint import CheckpointError, CheckpointMismatch
+    from rpg.training.run_lock import RunLockedError
 
     errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     mistakes = (
         CheckpointError,
         CheckpointMismatch,
         ProtocolError,
+        RunLockedError,
         SettingError,
         FileExistsError,
         FileNotFoundError,

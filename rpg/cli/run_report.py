@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,21 @@ from rpg.training.trainer import Trainer
 RESULT_NAME = "result.json"
 
 
-def run_result(trainer: Trainer, evaluations: list[LatentEvaluation], modes: list[Mode]) -> dict[str, Any]:
+def run_result(trainer: Trainer, evaluations: Sequence[LatentEvaluation], modes: Sequence[Mode]) -> dict[str, Any]:
     """The results of a run as plain values: its policy's success without noise, and its distinct modes."""
     return {
         **trainer.identity,
         "config": trainer.config.to_dict(),
         "iterations": trainer.iteration,
         "simulator_steps": trainer.history[-1].simulator_steps if trainer.history else 0,
+        "evaluation_steps": trainer.record.evaluation_steps,
         "seconds": trainer.history[-1].seconds if trainer.history else 0.0,
+        "events": [text for _, text in trainer.record.events],
+        "best": {
+            "score": trainer.record.best_score,
+            "by": trainer.record.best_by,
+            "iterations": trainer.record.best_iteration,
+        },
         "policy_success": policy_success(evaluations),
         "expected_success": expected_success(evaluations),
         "modes": [

@@ -14,7 +14,7 @@ from rpg.algorithms.algorithm import AlgorithmConfig
 from rpg.algorithms.rpg import RPGConfig
 from rpg.cli.task_lookup import task_name
 from rpg.settings_checks import SettingError
-from rpg.training.checkpoint import CHECKPOINT_NAME, load_checkpoint
+from rpg.training.checkpoint import CHECKPOINT_NAME, checkpoint_path, load_checkpoint
 from rpg.training.schedules import Schedule
 
 DEFAULT_NUM_ENVS = 32
@@ -38,18 +38,24 @@ def new_run(task: type[Any], *, mesh: Path | None, num_envs: int | None, **optio
     Raises:
         SettingError: a setting is wrong.
     """
-    if num_envs is not None and num_envs < 1:
-        raise SettingError(f"num_envs must be at least 1, got {num_envs}")
     identity = {
         "task": task_name(task),
         "mesh": mesh_identity(mesh),
-        "num_envs": str(DEFAULT_NUM_ENVS if num_envs is None else num_envs),
+        "num_envs": str(_checked_num_envs(DEFAULT_NUM_ENVS if num_envs is None else num_envs)),
     }
     return RunSettings(task_config(task, **options), identity)
 
 
-def resumed_run(folder: Path, task: type[Any], *, mesh: Path | None, num_envs: int | None, **options: Any) -> RunSettings:
-    """Settings of the run in ``folder``; options from the user must agree with them.
+def resumed_run(
+    folder: Path,
+    task: type[Any],
+    *,
+    mesh: Path | None,
+    num_envs: int | None,
+    iterations: int | None = None,
+    **options: Any,
+) -> RunSettings:
+    """Settings of the run in ``folder``; options from the user must agree with them, but for the number of iterations.
 
     Raises:
         SettingError: there is no run, it is another task's, or an option that was given differs from the run's.
@@ -59,6 +65,8 @@ def resumed_run(folder: Path, task: type[Any], *, mesh: Path | None, num_envs: i
         raise SettingError(f"--resume: there is no {CHECKPOINT_NAME} in '{folder}'; start without --resume")
     checkpoint = load_checkpoint(folder / CHECKPOINT_NAME)
     config, identity = config_from_dict(checkpoint.config), checkpoint.identity
+    if iterations is not None:
+        config = _changed(config, iterations=iterations)
     given = {"task": task_name(task), "mesh": mesh_identity(mesh), "num_envs": num_envs, **options}
     own = {
         **identity,
@@ -75,6 +83,32 @@ def resumed_run(folder: Path, task: type[Any], *, mesh: Path | None, num_envs: i
         if str(wanted) != str(own[name]):
             raise SettingError(f"--resume: the run in '{folder}' has {name} {own[name]}, this command {name} {value}")
     return RunSettings(config, identity)
+
+
+def branched_run(source: Path, task: type[Any], *, mesh: Path | None, num_envs: int | None, **options: Any) -> RunSettings:
+    """Settings of a branch of the run in ``source`` (a folder or a checkpoint file): that run's, but for what is given.
+
+    Raises:
+        SettingError: it is another task's run, or a setting is wrong.
+        FileNotFoundError, CheckpointError: there is no run, or its checkpoint cannot be read.
+    """
+    checkpoint = load_checkpoint(checkpoint_path(source))
+    config, identity = config_from_dict(checkpoint.config), dict(checkpoint.identity)
+    if identity["task"] != task_name(task):
+        raise SettingError(f"--branch-from: the run in '{source}' has task {identity['task']}, this command {task_name(task)}")
+    identity["mesh"] = mesh_identity(mesh)
+    if num_envs is not None:
+        identity["num_envs"] = str(_checked_num_envs(num_envs))
+    given = {name: value for name, value in options.items() if value is not None}
+    algo = given.pop("algo", config.algorithm)
+    if algo != config.algorithm:
+        raise SettingError(f"--branch-from: the run in '{source}' has algo {config.algorithm}, this command {algo}")
+    beta = given.pop("beta", None)
+    if beta is not None:
+        if not isinstance(config, RPGConfig):
+            raise SettingError(f"beta was given {beta!r}; algorithm '{algo}' has no such setting")
+        given["beta"] = replace(config.beta, start=float(beta)) if isinstance(beta, int | float) else beta
+    return RunSettings(_changed(config, **given), identity)
 
 
 def parsed_settings(texts: Sequence[str]) -> dict[str, Any]:
@@ -138,6 +172,27 @@ def task_config(
         return baselines[name]() if name in baselines else config
     except (TypeError, ValueError) as error:
         raise SettingError(str(error)) from error
+
+
+def _changed(config: AlgorithmConfig, **settings: Any) -> AlgorithmConfig:
+    """`config` with other settings; a SettingError if one is wrong or the algorithm does not have it."""
+    for name, value in settings.items():
+        if not hasattr(config, name):
+            raise SettingError(f"{name} was given {value!r}; algorithm '{config.algorithm}' has no such setting")
+    try:
+        changed: dict[str, Any] = {
+            name: _schedule(value) if isinstance(getattr(config, name), Schedule) and not isinstance(value, Schedule) else value
+            for name, value in settings.items()
+        }
+        return replace(config, **changed)
+    except (TypeError, ValueError) as error:
+        raise SettingError(str(error)) from error
+
+
+def _checked_num_envs(given: int) -> int:
+    if given < 1:
+        raise SettingError(f"num_envs must be at least 1, got {given}")
+    return given
 
 
 def _schedule(value: Any) -> Schedule:

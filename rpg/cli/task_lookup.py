@@ -19,11 +19,14 @@ from typing import Any
 from rich.console import Console
 
 from rpg.algorithms import CONFIGS
-from rpg.protocol import Environment
+from rpg.environments.gymnasium_environment import from_gymnasium
+from rpg.protocol import Environment, FixedHorizonEnvironment
 from rpg.settings_checks import SettingError
 
 ENTRY_POINT_GROUP = "rpg.tasks"
 """An entry point of this group loads a function of no arguments that returns the package's environment classes by name."""
+GYMNASIUM = "gymnasium"
+"""Environments registered with Gymnasium are named with this prefix, as in "gymnasium:Hopper-v5"."""
 
 
 def registered_tasks() -> dict[str, type[Any]]:
@@ -43,7 +46,8 @@ def registered_tasks() -> dict[str, type[Any]]:
 
 
 def task_class(reference: str) -> type[Any]:
-    """The environment class that `reference` names: a registered task, ``module:Class``, or ``path/to/file.py:Class``.
+    """The environment class that `reference` names: a registered task, ``module:Class``, ``path/to/file.py:Class``, or
+    ``gymnasium:id``.
 
     Modules are looked up in the current directory first.
 
@@ -60,14 +64,28 @@ def task_class(reference: str) -> type[Any]:
                 f"unknown task '{reference}'; tasks: {', '.join(tasks)}{hint} (your own: module:Class or path/to/file.py:Class)"
             )
         return tasks[reference]
+    if source == GYMNASIUM:
+        return gymnasium_task(name)
     module = _loaded_file(source) if source.endswith(".py") else _loaded_module(source)
     found = getattr(module, name, None)
     if not inspect.isclass(found):
         own = [n for n, value in vars(module).items() if inspect.isclass(value) and value.__module__ == module.__name__]
         raise SettingError(f"unknown task '{name}' in '{source}'; classes there: {', '.join(sorted(own)) or 'none'}")
-    if missing := [method for method in ("reset", "observe", "step") if not callable(getattr(found, method, None))]:
+    needed = ("reset", "step", "snapshot", "restore") if hasattr(found, "snapshot") else ("reset", "observe", "step")
+    if missing := [method for method in needed if not callable(getattr(found, method, None))]:
         raise SettingError(f"'{reference}' is no environment: it lacks {', '.join(missing)} (rpg.protocol.Environment)")
     return found
+
+
+def gymnasium_task(name: str) -> type[Any]:
+    """A class whose instances are the environments that Gymnasium knows by `name`."""
+
+    class GymnasiumTask:
+        def __new__(cls, num_envs: int) -> Any:
+            return from_gymnasium(name, num_envs)
+
+    GymnasiumTask.name = f"{GYMNASIUM}:{name}"  # type: ignore[attr-defined]
+    return GymnasiumTask
 
 
 def task_name(task: type[Any]) -> str:
@@ -76,7 +94,7 @@ def task_name(task: type[Any]) -> str:
     return name if isinstance(name, str) and name else task.__name__
 
 
-def built_environment(task: type[Any], num_envs: int, *, mesh: Path | None) -> Environment:
+def built_environment(task: type[Any], num_envs: int, *, mesh: Path | None) -> Environment | FixedHorizonEnvironment:
     """An instance of `task`, with `mesh` if one is given.
 
     Raises:

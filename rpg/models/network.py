@@ -3,13 +3,31 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 
-def dense_network(sizes: Sequence[int], *, generator: torch.Generator, last_scale: float = 1.0) -> nn.Sequential:
-    """A multilayer perceptron of the given widths, smooth (SiLU) because pathwise gradients pass through it.
+class NetworkForm(NamedTuple):
+    """What is between a multilayer perceptron's layers, and what its weights start from."""
+
+    activation: Literal["silu", "elu"] = "silu"
+    """Both are smooth, because pathwise gradients pass through them."""
+    layer_norm: bool = False
+    """Whether hidden layers are normalised (LayerNorm) before the activation."""
+    gain: float | None = None
+    """Gain of orthogonal first weights; None draws them by Xavier's uniform rule."""
+
+
+PLAIN = NetworkForm()
+"""SiLU alone."""
+
+
+def dense_network(
+    sizes: Sequence[int], *, generator: torch.Generator, last_scale: float = 1.0, form: NetworkForm = PLAIN
+) -> nn.Sequential:
+    """A multilayer perceptron of the given widths.
 
     Weights are drawn from `generator` alone, never from torch's global one; biases are zero; the last layer's
     weights are multiplied by `last_scale`.
@@ -17,11 +35,16 @@ def dense_network(sizes: Sequence[int], *, generator: torch.Generator, last_scal
     layers: list[nn.Module] = []
     for index, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         linear = nn.Linear(fan_in, fan_out)
-        nn.init.xavier_uniform_(linear.weight, generator=generator)
+        if form.gain is None:
+            nn.init.xavier_uniform_(linear.weight, generator=generator)
+        else:
+            nn.init.orthogonal_(linear.weight, form.gain, generator=generator)
         nn.init.zeros_(linear.bias)
         layers.append(linear)
         if index < len(sizes) - 2:
-            layers.append(nn.SiLU())
+            if form.layer_norm:
+                layers.append(nn.LayerNorm(fan_out))
+            layers.append(nn.SiLU() if form.activation == "silu" else nn.ELU())
     with torch.no_grad():
         linear.weight.mul_(last_scale)
     return nn.Sequential(*layers)
@@ -64,9 +87,10 @@ class RunningNormalizer(nn.Module):
     """x -> (x - mean) / std, with the mean and the std of all data passed to `update` so far.
 
     The statistics are buffers, so they are checkpointed, and they change only in `update`, so a rollout sees one fixed affine
-    map. Before the first update it is the identity, to 0.02%. A feature that hardly varies (less than `relative_floor` of the
-    root-mean-square std) is not blown up to unit variance. With `points` (N, D) the first N x D features are a set of points
-    and share D statistics, so that the result does not depend on their order.
+    map. Before the first update it is the identity. Each feature has its own scale, whatever the others' are: one of metres
+    does not hide one of millimetres. Only what varies by less than `rounding` of its own size is not blown up. With `points`
+    (N, D) the first N x D features are a set of points and share D statistics, so that the result does not depend on their
+    order.
     """
 
     count: Tensor
@@ -74,11 +98,11 @@ class RunningNormalizer(nn.Module):
     variance: Tensor
 
     def __init__(
-        self, size: int, *, points: tuple[int, int] | None = None, relative_floor: float = 0.02, limit: float = 10.0
+        self, size: int, *, points: tuple[int, int] | None = None, rounding: float = 1e-5, limit: float = 10.0
     ) -> None:
         super().__init__()
         self.points = points
-        self.relative_floor = relative_floor
+        self.rounding = rounding
         self.limit = limit
         self.register_buffer("count", torch.zeros(()))
         self.register_buffer("mean", torch.zeros(size))
@@ -102,7 +126,11 @@ class RunningNormalizer(nn.Module):
         self.mean.add_(weight * shift)
         self.count.add_(new)
 
+    def scale(self) -> Tensor:
+        """(size,) what a deviation from the mean is divided by."""
+        floor = (self.rounding * self.mean).square() + 1e-16
+        return (self.variance + floor).sqrt()
+
     def forward(self, data: Tensor) -> Tensor:
         """Normalised `data` (..., size), clamped to +-`limit`."""
-        floor = self.relative_floor**2 * self.variance.mean() + 1e-12
-        return ((data - self.mean) / (self.variance + floor).sqrt()).clamp(-self.limit, self.limit)
+        return ((data - self.mean) / self.scale()).clamp(-self.limit, self.limit)

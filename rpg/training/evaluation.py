@@ -1,5 +1,6 @@
-"""Evaluation of every candidate (a latent, a start, a component) without noise."""
+"""Evaluation of every candidate (a latent, a start, a component) without noise, all on the same first states."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,11 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rpg.models.action_policy import ActionPolicy
-from rpg.protocol import Environment
+from rpg.protocol import FixedHorizonEnvironment
 from rpg.training.rollout import Trajectory, rolled_out
 
 EVALUATION_SEED = 2**31 - 1
-"""A seed that training does not use."""
+"""Seed of the final evaluation's episodes, which training does not use."""
+HELD_OUT_SEED = 2**31 - 2
+"""Seed of the evaluations during a run, by which the best checkpoint is chosen: neither training nor the final one uses it."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,15 @@ class LatentEvaluation:
     episode_return: float
     """Mean sum of rewards."""
     success: float
-    """Fraction of its episodes that succeeded."""
+    """Fraction of its episodes that succeeded; 0 if the environment has no notion of success."""
     outcome: int
-    """The most frequent label among its successful episodes, or among all if none succeeded."""
+    """The most frequent label among its successful episodes, or among all if none succeeded; -1 for none."""
     outcome_features: NDArray[np.float64] | None
     """(F,) the outcome features of the recorded episode, if the environment has them."""
+    shown_return: float
+    """Sum of rewards of the recorded episode: the best one with that outcome."""
     actions: NDArray[np.float64]
-    """(T, A), of the recorded episode: the best one with that outcome."""
+    """(T, A), of the recorded episode."""
     observations: NDArray[np.float64]
     """(T+1, O), of the recorded episode."""
     environment: int
@@ -48,28 +53,37 @@ class LatentEvaluation:
 
 @torch.no_grad()
 def evaluate_latents(
-    env: Environment, policy: ActionPolicy, latents: Tensor, probs: Tensor, *, seed: int = EVALUATION_SEED
+    env: FixedHorizonEnvironment, policy: ActionPolicy, latents: Tensor, probs: Tensor, *, seed: int = EVALUATION_SEED
 ) -> list[LatentEvaluation]:
-    """Run the mean actions of each of `latents` (S, N) or (S, N, D), with the environments divided among them; N evaluations.
+    """Run the mean actions of each of `latents` (S, N) or (S, N, D) in all environments; N evaluations.
 
-    `probs` (N,) are their probabilities. More latents than environments take several rounds from the same seed.
+    `probs` (N,) are their probabilities. Every latent gets the B first states of `seed`, so they differ by what they do and
+    not by where they start. This takes N x B x T environment steps.
     """
-    count, num_envs = latents.shape[1], env.num_envs
     like = env.observe(env.reset(seed))
-    noise = like.new_zeros(env.horizon, num_envs, env.action_dim)
-    evaluations: list[LatentEvaluation] = []
-    for first in range(0, count, num_envs):
-        batch = range(first, min(first + num_envs, count))
-        chosen = first + torch.arange(num_envs, device=like.device) % len(batch)
-        trajectory = rolled_out(env, policy, latents[:, chosen], state=env.reset(seed), std=1.0, noise=noise)
-        evaluations += [_evaluation(n, float(probs[n]), trajectory, (chosen == n).nonzero().squeeze(1), seed) for n in batch]
+    noise = like.new_zeros(env.horizon, env.num_envs, env.action_dim)
+    evaluations = []
+    for n, probability in enumerate(probs.tolist()):
+        latent = latents[:, n : n + 1].expand(-1, env.num_envs, *latents.shape[2:])
+        trajectory = rolled_out(env, policy, latent, state=env.reset(seed), std=1.0, noise=noise)
+        evaluations.append(_evaluation(n, probability, trajectory, seed))
     return evaluations
 
 
-def _evaluation(latent: int, probability: float, trajectory: Trajectory, envs: Tensor, seed: int) -> LatentEvaluation:
-    """Summarise the episodes `envs` (n,), all with this latent."""
+def evaluation_steps(env: FixedHorizonEnvironment, evaluations: Sequence[LatentEvaluation]) -> int:
+    """Environment steps that `evaluations` took."""
+    return len(evaluations) * env.num_envs * env.horizon
+
+
+def chosen_latent(evaluations: Sequence[LatentEvaluation]) -> LatentEvaluation:
+    """The most probable latent, which a run is judged by."""
+    return max(evaluations, key=lambda e: e.probability)
+
+
+def _evaluation(latent: int, probability: float, trajectory: Trajectory, seed: int) -> LatentEvaluation:
+    """Summarise the episodes, all with this latent."""
     returns, success, outcome = trajectory.rewards.sum(0), trajectory.success, trajectory.outcome
-    counted = envs[success[envs]] if bool(success[envs].any()) else envs
+    counted = (success if bool(success.any()) else torch.ones_like(success)).nonzero().squeeze(1)
     label = int(outcome[counted].mode().values)
     shown = counted[outcome[counted] == label]
     best = int(shown[returns[shown].argmax()])
@@ -77,10 +91,11 @@ def _evaluation(latent: int, probability: float, trajectory: Trajectory, envs: T
     return LatentEvaluation(
         latent=latent,
         probability=probability,
-        episode_return=float(returns[envs].mean()),
-        success=float(success[envs].double().mean()),
+        episode_return=float(returns.mean()),
+        success=float(success.double().mean()),
         outcome=label,
         outcome_features=None if features is None else features[best].double().cpu().numpy(),
+        shown_return=float(returns[best]),
         actions=trajectory.actions[:, best].double().cpu().numpy(),
         observations=trajectory.observations[:, best].double().cpu().numpy(),
         environment=best,

@@ -1,10 +1,11 @@
 """Estimators of the gradient of an expectation, as surrogate losses whose gradient is minus the estimate; their
-signal-to-noise ratio; and the weight that mixes two of them with the least variance.
+signal-to-noise ratio; and the weight that mixes two of them with the least error.
 
 Means and variances are taken over groups of episodes, those with the same latent: `groups` (B,) int64.
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,16 +16,20 @@ def pathwise_loss(value: Tensor) -> Tensor:
     return -value.mean()
 
 
-def score_function_loss(value: Tensor, log_prob: Tensor) -> Tensor:
-    """() REINFORCE loss for the parameters of `log_prob` (B,); the baseline is the mean of `value` (B,).
+def score_function_loss(value: Tensor, log_prob: Tensor, baseline: Tensor | None = None) -> Tensor:
+    """() REINFORCE loss for the parameters of `log_prob` (B,) or (S, B), with `value` of the same shape.
 
-        grad E[f] = E[(f - b) grad log pi],   b = mean of f over the batch
+        grad E[f] = E[(f - b) grad log pi]
 
-    The mean contains the sample's own value, which shrinks the estimate by (B-1)/B; dividing by B-1 (equal to
-    a leave-one-out baseline) makes it unbiased.
+    Without a `baseline` b () or (S, 1), it is the mean of `value` over the batch. That contains the sample's own value, which
+    shrinks the estimate by (B-1)/B; dividing by B-1 (equal to a leave-one-out baseline) makes it unbiased for independent
+    draws. For draws that depend on each other, as stratified ones, b must come from elsewhere, as from the batch before.
     """
-    advantage = value.detach() - value.detach().mean()
-    return -(advantage * log_prob).sum() / max(1, value.shape[0] - 1)
+    value, batch = value.detach(), value.shape[-1]
+    if baseline is not None:
+        return -((value - baseline) * log_prob).sum() / batch
+    advantage = value - value.mean(-1, keepdim=True)
+    return -(advantage * log_prob).sum() / max(1, batch - 1)
 
 
 def to_go(steps: Tensor) -> Tensor:
@@ -58,11 +63,19 @@ def advantages(value: Tensor, groups: Tensor) -> Tensor:
     return value - torch.where(sizes > 1, own, others)
 
 
-def group_spread(gradients: Tensor, groups: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Signal and noise of per-episode `gradients` (T, B, A), each (A,), summed over time and groups: the noise is the
-    variance of the group's mean, the signal |mean|^2 minus the noise's expected contribution to it. Also the number of groups
-    with at least two episodes; the others are left out.
-    """
+class GroupMoments(NamedTuple):
+    """Of the groups' mean gradients, by action dimension, summed over time and groups; (A,) each."""
+
+    square: Tensor
+    """|mean|^2, to which the noise contributes as well."""
+    noise: Tensor
+    """Variance of the mean."""
+    groups: int
+    """Number of groups with at least two episodes; the others are left out."""
+
+
+def group_moments(gradients: Tensor, groups: Tensor) -> GroupMoments:
+    """Moments of per-episode `gradients` (T, B, A), each episode's (A,) at each step."""
     sizes = torch.bincount(groups)
     index = groups.view(1, -1, 1).expand_as(gradients)
     shape = (len(gradients), len(sizes), gradients.shape[-1])
@@ -72,30 +85,51 @@ def group_spread(gradients: Tensor, groups: Tensor) -> tuple[Tensor, Tensor, int
     variance = gradients.new_zeros(shape).scatter_add(1, index, deviation.square())
     variance = variance / ((counts - 1).clamp_min(1) * counts)
     used = sizes > 1
-    noise = variance[:, used].sum((0, 1))
-    signal = mean[:, used].square().sum((0, 1)) - noise
-    return signal.clamp_min(0), noise, int(used.sum())
+    return GroupMoments(mean[:, used].square().sum((0, 1)), variance[:, used].sum((0, 1)), int(used.sum()))
 
 
 def signal_to_noise(gradients: Tensor, groups: Tensor) -> float:
     """sqrt(signal / noise) of the batch's mean gradient, from per-episode `gradients` (T, B, A) with respect to the actions;
     0 for pure noise, or if no group has two episodes.
     """
-    signal, noise, used = group_spread(gradients.detach(), groups)
+    square, noise, used = group_moments(gradients.detach(), groups)
     if used == 0 or float(noise.sum()) == 0:
         return 0.0
-    return float((signal.sum() / noise.sum()).sqrt())
+    return float(((square - noise).clamp_min(0).sum() / noise.sum()).sqrt())
 
 
-def pathwise_weight(pathwise: Tensor, score: Tensor, groups: Tensor) -> Tensor:
-    """(A,) weight of the pathwise estimate that gives its mix with the score function's the least variance, Var_s / (Var_s +
-    Var_p), for each action dimension (alpha-order gradients, Suh et al. 2022); 0 where the pathwise gradient is always 0.
-    Both estimates are (T, B, A). The variances are estimated from this batch, so the mix has a bias of order 1/B.
-    """
-    _, noise_p, _ = group_spread(pathwise, groups)
-    _, noise_s, _ = group_spread(score, groups)
-    weight = noise_s / (noise_s + noise_p).clamp_min(torch.finfo(noise_s.dtype).tiny)
-    return torch.where((pathwise == 0).all(1).all(0), torch.zeros_like(weight), weight)
+class MixingMoments(NamedTuple):
+    """What the weight of a mix follows from, by action dimension; (A,) each."""
+
+    pathwise: Tensor
+    """Variance of the pathwise estimate."""
+    score: Tensor
+    """Variance of the score function's."""
+    bias: Tensor
+    """Square of the difference of their expectations, an unbiased estimate that may be negative."""
+
+    def averaged(self, before: "MixingMoments | None", rate: float) -> "MixingMoments":
+        """A running mean, in which these have the weight `rate`."""
+        if before is None:
+            return self
+        return MixingMoments(*(torch.lerp(old, new, rate) for old, new in zip(before, self, strict=True)))
+
+    def pathwise_weight(self) -> Tensor:
+        """(A,) weight w of the pathwise estimate that gives w p + (1 - w) s the least mean squared error, with p's bias
+        against s, which has none: Var_s / (Var_s + Var_p + bias^2).
+
+        The variances alone would trust an estimate that misses a jump of the reward, since it hardly varies (Suh et al. 2022,
+        "Do differentiable simulators give better policy gradients?", who bound the bias instead)."""
+        total = self.score + self.pathwise + self.bias.clamp_min(0)
+        return self.score / total.clamp_min(torch.finfo(total.dtype).tiny)
+
+
+def mixing_moments(pathwise: Tensor, score: Tensor, groups: Tensor) -> MixingMoments:
+    """Of per-episode estimates of the same gradient, (T, B, A) each."""
+    difference = group_moments(pathwise - score, groups)
+    return MixingMoments(
+        group_moments(pathwise, groups).noise, group_moments(score, groups).noise, difference.square - difference.noise
+    )
 
 
 def clipped_gradient_norm(parameters: Iterable[Tensor], limit: float) -> float:

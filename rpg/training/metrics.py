@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,16 @@ class IterationMetrics(IterationReport):
     iteration: int = 0
     """Counted from 0."""
     seconds: float = 0.0
-    """Wall time of the run so far, resumed parts included."""
+    """Wall time of the run so far, resumed parts and evaluations included."""
+    evaluation: dict[str, float] = field(default_factory=dict)
+    """Of an evaluation after this iteration, on first states held out from training: "return" (of the most probable latent),
+    "return_best", "success" and "expected_success" (where the environment has a notion of success), "modes" (their number)."""
+    evaluation_steps: int = 0
+    """Environment steps of the run's evaluations so far, which `simulator_steps` does not count."""
+    step_scale: float = 1.0
+    """Factor on all learning rates: below 1 after an iteration that was not finite."""
+    events: tuple[str, ...] = ()
+    """What happened to the run just before this iteration, a line each: extended, branched, or tried again."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -58,7 +68,7 @@ class IterationMetrics(IterationReport):
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "IterationMetrics":
         """The inverse of `to_dict`."""
-        return cls(**{**values, "latent_probs": tuple(values["latent_probs"])})
+        return cls(**{**values, "latent_probs": tuple(values["latent_probs"]), "events": tuple(values["events"])})
 
 
 def read_metrics(run_dir: Path) -> list[IterationMetrics]:
@@ -78,37 +88,45 @@ def read_metrics(run_dir: Path) -> list[IterationMetrics]:
 class MetricsWriter:
     """Appends one JSON line per iteration, flushed at once, and the same scalars to TensorBoard.
 
-    Opening it for iteration n keeps the lines of the iterations 0..n-1 and removes later ones. Raises ValueError if some of
-    those are missing.
+    Opening it writes `kept`, the metrics of the iterations before `first_iteration`, in place of what the file holds. With
+    `copied` they are another run's, and TensorBoard gets them too. Raises ValueError if some of them are missing.
     """
 
-    def __init__(self, run_dir: Path, *, first_iteration: int = 0) -> None:
+    def __init__(
+        self, run_dir: Path, kept: Sequence[IterationMetrics] = (), *, first_iteration: int = 0, copied: bool = False
+    ) -> None:
         from torch.utils.tensorboard import SummaryWriter  # takes a second: not at import
 
-        self.kept = [row for row in read_metrics(run_dir) if row.iteration < first_iteration]
-        if [row.iteration for row in self.kept] != list(range(first_iteration)):
-            path, found = run_dir / METRICS_NAME, len(self.kept)
-            raise ValueError(f"{path} holds {found} iterations; expected the checkpoint's {first_iteration}")
-        run_dir.mkdir(parents=True, exist_ok=True)
         path, partial = run_dir / METRICS_NAME, run_dir / (METRICS_NAME + ".tmp")
-        partial.write_text("".join(_json_line(row) for row in self.kept))
+        if [row.iteration for row in kept] != list(range(first_iteration)):
+            raise ValueError(f"{path} holds {len(kept)} iterations; expected the checkpoint's {first_iteration}")
+        run_dir.mkdir(parents=True, exist_ok=True)
+        partial.write_text("".join(_json_line(row) for row in kept))
         os.replace(partial, path)
         self._file = path.open("a")
         self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=first_iteration)
+        for row in kept if copied else ():
+            self._draw(row)
 
     def write(self, metrics: IterationMetrics) -> None:
         """Append one iteration."""
         self._file.write(_json_line(metrics))
         self._file.flush()
-        values = metrics.to_dict()
-        for name, value in {**values, **values["terms"]}.items():
-            if isinstance(value, int | float) and name != "iteration":
-                self._board.add_scalar(name, value, metrics.iteration)
+        self._draw(metrics)
 
     def close(self) -> None:
         """Flush and close both files."""
         self._file.close()
         self._board.close()
+
+    def _draw(self, metrics: IterationMetrics) -> None:
+        values = metrics.to_dict()
+        evaluation = {f"evaluation/{name}": value for name, value in metrics.evaluation.items()}
+        for name, value in {**values, **values["terms"], **evaluation}.items():
+            if isinstance(value, int | float) and name != "iteration":
+                self._board.add_scalar(name, value, metrics.iteration)
+        for text in metrics.events:
+            self._board.add_text("events", text, metrics.iteration)
 
 
 def _json_line(metrics: IterationMetrics) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from rpg.training.evaluation import LatentEvaluation
+from rpg.training.evaluation import LatentEvaluation, chosen_latent
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,18 @@ class Mode:
     """The environment's name for it."""
     latent: int
     """The representative: the latent with the highest return."""
+    latents: tuple[int, ...]
+    """All latents with this outcome."""
     probability: float
-    """Sum of pi(z) over the latents with this outcome."""
+    """Sum of pi(z) over them."""
     episode_return: float
     """The representative's mean sum of rewards."""
     success: float
     """Fraction of the representative's episodes that succeeded."""
+    shown_return: float
+    """Sum of rewards of the recorded episode: the representative's best with this outcome."""
     actions: NDArray[np.float64]
-    """(T, A), the representative's best episode."""
+    """(T, A), of the recorded episode."""
     observations: NDArray[np.float64]
     """(T+1, O), of the same episode."""
     environment: int
@@ -42,31 +46,27 @@ def distinct_modes(
     outcome_names: Sequence[str] = (),
     outcome_radius: float | None = None,
 ) -> list[Mode]:
-    """One mode for each distinct successful outcome, best return first; if none succeeded, the best latent's failed
-    one.
+    """One mode for each distinct outcome of the latents that succeed, best return first. If none does, as in an
+    environment without a notion of success, one for each distinct outcome of all latents.
 
     Outcomes are the same if their labels are. Without labels (-1) they are the same if the outcome features are in one
     cluster of average-linkage clustering with radius `outcome_radius`. The probability of a successful mode does not include
     latents that fail.
     """
-    pool = [e for e in evaluations if e.succeeded]
-    if not pool:
-        best = max(evaluations, key=lambda e: e.episode_return)
-        pool = [e for e in evaluations if e.outcome == best.outcome]
-        groups = [pool]
-    else:
-        groups = _labelled(pool) + _clustered([e for e in pool if e.outcome < 0], outcome_radius)
+    pool = [e for e in evaluations if e.succeeded] or list(evaluations)
     modes = []
-    for members in groups:
+    for members in _labelled(pool) + _clustered([e for e in pool if e.outcome < 0], outcome_radius):
         best = max(members, key=lambda e: e.episode_return)
         modes.append(
             Mode(
                 outcome=best.outcome,
                 name=_name(best.outcome, outcome_names),
                 latent=best.latent,
+                latents=tuple(e.latent for e in members),
                 probability=float(sum(e.probability for e in members)),
                 episode_return=best.episode_return,
                 success=best.success,
+                shown_return=best.shown_return,
                 actions=best.actions,
                 observations=best.observations,
                 environment=best.environment,
@@ -78,7 +78,7 @@ def distinct_modes(
 
 def policy_success(evaluations: Sequence[LatentEvaluation]) -> float:
     """Success of the most probable latent without noise, by which a run is judged."""
-    return max(evaluations, key=lambda e: e.probability).success
+    return chosen_latent(evaluations).success
 
 
 def expected_success(evaluations: Sequence[LatentEvaluation]) -> float:

@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 import numpy as np
-from matplotlib import pyplot
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from rpg.training.evaluation import LatentEvaluation
 from rpg.training.metrics import IterationMetrics
@@ -30,16 +28,18 @@ def plot_run(
 ) -> None:
     """Write a PNG of four panels: return, success, pi(z) over the run, and the modes at its end.
 
-    Latents are coloured by the outcome of their noiseless episode, grey where it failed. Raises ValueError if `history` is
+    Latents are coloured by the mode they belong to, grey where they failed. Raises ValueError if `history` is
     empty.
     """
     if not history:
         raise ValueError("history was given 0 iterations; expected at least 1")
-    with pyplot.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure, axes = pyplot.subplots(2, 2, figsize=(11, 7), layout="constrained")
+    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(11, 7), layout="constrained")
+        FigureCanvasAgg(figure)  # a figure of its own: pyplot's backend and figures are the user's
+        axes = figure.subplots(2, 2)
         if title:
             figure.suptitle(title, fontsize=12)
-        colours = {mode.outcome: _COLOURS[i % len(_COLOURS)] for i, mode in enumerate(modes) if mode.success >= 0.5}
+        colours = {z: _COLOURS[i % len(_COLOURS)] for i, mode in enumerate(modes) if mode.success >= 0.5 for z in mode.latents}
         _plot_return(axes[0, 0], history)
         _plot_success(axes[0, 1], history)
         _plot_latents(axes[1, 0], history, evaluations, modes, colours)
@@ -49,7 +49,6 @@ def plot_run(
             axis.ticklabel_format(axis="x", style="sci", scilimits=(0, 4), useMathText=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=120)
-        pyplot.close(figure)
 
 
 def _column(history: Sequence[IterationMetrics], name: str) -> np.ndarray:
@@ -99,13 +98,9 @@ def _plot_latents(
     if len(history) == 1:  # an area needs two points
         probs = np.repeat(probs, 2, axis=0)
     steps = np.linspace(0, history[-1].simulator_steps, len(probs))
-    ranks = {mode.outcome: rank for rank, mode in enumerate(modes)}
-
-    def rank(evaluation: LatentEvaluation) -> tuple[bool, int, int]:
-        return (not evaluation.succeeded, ranks.get(evaluation.outcome, len(ranks)), evaluation.latent)
-
-    ordered = sorted(evaluations, key=rank)
-    shades = [colours.get(e.outcome, _FAILED) if e.succeeded else _FAILED for e in ordered]
+    ranks = {z: rank for rank, mode in enumerate(modes) for z in mode.latents}
+    ordered = sorted(evaluations, key=lambda e: (e.latent not in colours, ranks.get(e.latent, len(modes)), e.latent))
+    shades = [colours.get(e.latent, _FAILED) for e in ordered]
     axis.stackplot(
         steps,
         *(probs[:, e.latent] for e in ordered),
@@ -138,7 +133,7 @@ def _plot_modes(axis: Any, modes: Sequence[Mode], colours: dict[int, str]) -> No
     axis.barh(
         positions,
         [m.probability for m in modes],
-        color=[colours.get(m.outcome, _FAILED) for m in modes],
+        color=[colours.get(m.latent, _FAILED) for m in modes],
         height=0.6,
     )
     for position, mode in zip(positions, modes, strict=True):
@@ -149,4 +144,4 @@ def _plot_modes(axis: Any, modes: Sequence[Mode], colours: dict[int, str]) -> No
     axis.set_xlim(0, 1)
     axis.set_xlabel("probability under π(z)")
     solved = sum(mode.success >= 0.5 for mode in modes)
-    axis.set_title(f"distinct solutions: {solved}" + ("" if solved else " (best failure shown)"), loc="left")
+    axis.set_title(f"distinct solutions: {solved}" + ("" if solved else " (failures shown)"), loc="left")

@@ -1,14 +1,18 @@
 """Rollouts: one batch of episodes under a policy, each member of the latent sequence used for its share of the steps."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rpg.models.action_policy import ActionPolicy
-from rpg.protocol import Environment, ProtocolError, check_last_info
+from rpg.models.action_policy import ActionPolicy, squashed_log_prob
+from rpg.protocol import FixedHorizonEnvironment, ProtocolError, episode_end
+from rpg.training.objective import member_starts
+
+DrawMember = Callable[[int, Tensor, Tensor | None], Tensor]
+"""Draws a member of a chain of latents (B, ...) from its number, the observation (B, O) and the member before."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +23,8 @@ class Trajectory:
     """(T+1, B, O), including those of the first state."""
     actions: Tensor
     """(T, B, A) in [-1, 1]."""
-    log_probs: Tensor
-    """(T, B) log pi(a|s,z)."""
+    log_probs: Tensor | None
+    """(T, B) log pi(a|s,z), if asked for."""
     rewards: Tensor
     """(T, B)."""
     success: Tensor
@@ -29,6 +33,12 @@ class Trajectory:
     """(B,) int64, -1 for none."""
     outcome_features: Tensor | None
     """(B, F) the episodes' outcome features, for clustering, if the environment has them."""
+    latent: Tensor
+    """(S, B) or (S, B, D)."""
+
+    def member_observations(self) -> Tensor:
+        """(S, B, O) the observations at the first step of each member of the latent, detached."""
+        return self.observations.detach()[member_starts(len(self.latent), len(self.rewards))]
 
     def sampled_steps(self, stride: int) -> Tensor:
         """(T',) int64: every `stride`-th step, counted back from the last."""
@@ -61,48 +71,64 @@ def latent_steps(latent: Tensor, steps: Tensor, horizon: int) -> Tensor:
 
 
 def rolled_out(
-    env: Environment,
+    env: FixedHorizonEnvironment,
     policy: ActionPolicy,
-    latent: Tensor,
+    latent: Tensor | DrawMember,
     *,
     state: Any,
     std: float,
     noise: Tensor,
+    segments: int = 1,
     window: int | None = None,
     differentiable: bool = True,
+    log_probs: bool = True,
 ) -> Trajectory:
     """Run T steps from `state`, which `reset` returned, with `latent` (S, B, ...) and `noise` (T, B, A); zero noise gives
     mean actions.
 
-    With `window`, states are detached every so many steps: gradients flow within windows only. Without `differentiable`,
-    actions are detached.
+    A `latent` that is a function draws each of `segments` members when its turn comes. With `window`, states are detached
+    every so many steps: gradients flow within windows only. Without `differentiable`, actions are detached; without
+    `log_probs`, their density is not computed.
     """
     observation = env.observe(state)
-    observations, actions, log_probs, rewards = [observation], [], [], []
+    observations, before_squashing, actions, rewards = [observation], [], [], []
     info: dict[str, Tensor] = {}
     horizon = len(noise)
-    for step, step_noise in enumerate(noise.unbind(0)):
-        sample = policy(observation, latent_at(latent, step, horizon), step, std, step_noise)
-        action = sample.action if differentiable else sample.action.detach()
-        state, reward, info = env.step(state, action)
-        observation = env.observe(state)
-        observations.append(observation)
-        actions.append(action)
-        log_probs.append(sample.log_prob)
-        rewards.append(reward)
-        if window is not None and (step + 1) % window == 0 and step + 1 < horizon:
-            state = detached(state)
+    spread = policy.std(std)
+    shifts = (spread * noise).unbind(0)
+    segments = len(latent) if isinstance(latent, Tensor) else segments
+    starts = [*member_starts(segments, horizon), horizon]
+    members: list[Tensor] = []
+    for number in range(segments):
+        first, last = starts[number], starts[number + 1]
+        if isinstance(latent, Tensor):
+            member = latent[number]
+        else:
+            member = latent(number, observation, members[-1] if members else None)
+        members.append(member)
+        mean_at = policy.means(member, range(first, last), observation)
+        for step in range(first, last):
+            u = mean_at(observation, step) + shifts[step]
+            action = torch.tanh(u) if differentiable else torch.tanh(u).detach()
+            state, reward, info = env.step(state, action)
             observation = env.observe(state)
-    check_last_info(info, env.num_envs)
-    features = info.get("outcome_features")
+            observations.append(observation)
+            before_squashing.append(u)
+            actions.append(action)
+            rewards.append(reward)
+            if window is not None and (step + 1) % window == 0 and step + 1 < horizon:
+                state = detached(state)
+                observation = env.observe(state)
+    end = episode_end(info, observation)
     return Trajectory(
         observations=torch.stack(observations),
         actions=torch.stack(actions),
-        log_probs=torch.stack(log_probs),
+        log_probs=squashed_log_prob(torch.stack(before_squashing), spread, noise) if log_probs else None,
         rewards=torch.stack(rewards),
-        success=info["success"].detach(),
-        outcome=info["outcome"].detach(),
-        outcome_features=None if features is None else features.detach(),
+        success=end.success,
+        outcome=end.outcome,
+        outcome_features=end.features,
+        latent=torch.stack(members),
     )
 
 

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from rpg.algorithms.algorithm import NotFiniteError
-from rpg.protocol import Environment, check_last_info
+from rpg.protocol import EpisodeEnd, FixedHorizonEnvironment, episode_end
 
 
 def with_time(observation: Tensor, step: int, horizon: int) -> NDArray[np.float32]:
@@ -30,7 +30,7 @@ class VectorEnv(VecEnv):
     reset with `seeds(n)`. An info of the last step holds "success", "outcome" and "terminal_observation".
     """
 
-    def __init__(self, env: Environment, seeds: Callable[[int], int]) -> None:
+    def __init__(self, env: FixedHorizonEnvironment, seeds: Callable[[int], int]) -> None:
         self.env, self.seeds = env, seeds
         observations = spaces.Box(-np.inf, np.inf, (env.observation_dim + 1,), np.float32)
         super().__init__(env.num_envs, observations, spaces.Box(-1.0, 1.0, (env.action_dim,), np.float32))
@@ -42,8 +42,8 @@ class VectorEnv(VecEnv):
         """(B,) sums of its rewards so far."""
         self.last_returns = self.returns
         """(B,) sums of rewards of the previous batch."""
-        self.last_info: dict[str, Tensor] = {}
-        """The info of the previous batch's last step."""
+        self.last_end: EpisodeEnd | None = None
+        """What the info of the previous batch's last step says."""
         self._state: Any = None
         self._observation: Tensor | None = None
         self._actions: NDArray[np.float32] | None = None
@@ -86,9 +86,9 @@ class VectorEnv(VecEnv):
         done = self.step_count == self.env.horizon
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         if done:
-            check_last_info(info, self.num_envs)
-            self.last_returns, self.last_info = self.returns, info
-            success, outcome = info["success"].tolist(), info["outcome"].tolist()
+            end = episode_end(info, reward)
+            self.last_returns, self.last_end = self.returns, end
+            success, outcome = end.success.tolist(), end.outcome.tolist()
             for n, row in enumerate(infos):
                 row.update(success=success[n], outcome=outcome[n], terminal_observation=seen[n])
             self.start(self.batch + 1)

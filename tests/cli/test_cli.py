@@ -12,6 +12,7 @@ import trimesh
 
 from rpg.cli.main import main
 from rpg.cli.progress import TrainingProgress
+from rpg.environments.wall import PointMassWall
 from rpg.training.metrics import read_metrics
 from tasks import Task, find_task
 
@@ -112,7 +113,19 @@ def test_a_run_leaves_everything(tiny, tmp_path, capsys):
     out = tmp_path / "run"
     assert optimize(f"{tiny}:Tiny", "--num-envs", 4, "--out", out) == 0
     names = {path.name for path in out.iterdir()}
-    assert names == {*("metrics.jsonl", "tensorboard", "checkpoint.pt", "result.json", "plot.png", "modes.mp4", "modes.png")}
+    assert names == {
+        *(
+            "metrics.jsonl",
+            "tensorboard",
+            "checkpoint.pt",
+            "best.pt",
+            "result.json",
+            "plot.png",
+            "modes.mp4",
+            "modes.png",
+            ".lock",
+        )
+    }
     assert [row.iteration for row in read_metrics(out)] == [0, 1, 2]
     result = json.loads((out / "result.json").read_text())
     assert result["task"] == "Tiny"
@@ -193,8 +206,8 @@ def test_interrupted_within_an_iteration_keeps_the_whole_ones(tiny, tmp_path, ca
     assert optimize(f"{tiny}:Tiny", "--resume", "--no-video", "--out", run) == 0
     assert len(read_metrics(run)) == 3
     capsys.readouterr()
-    code = optimize(f"{tiny}:Tiny", "--resume", "--iterations", 6, "--out", run)
-    assert_refused(capsys, code, "has iterations 3", "iterations 6")
+    code = optimize(f"{tiny}:Tiny", "--resume", "--iterations", 2, "--out", run)
+    assert_refused(capsys, code, "iterations was given 2", "3 done")
 
 
 def test_interrupted_before_the_first_iteration_leaves_the_folder_free(tiny, tmp_path, capsys, monkeypatch):
@@ -322,6 +335,80 @@ def test_a_module_in_the_current_directory_and_no_video(tmp_path, capsys, monkey
     trimesh.creation.box().export(mesh)
     code = optimize("wall_package.walls:Wall", "--mesh", mesh, *other)
     assert_refused(capsys, code, "'Wall' takes no mesh", mesh)
+
+
+class Wall(PointMassWall):
+    """For the command line."""
+
+    def __init__(self, num_envs):
+        super().__init__(num_envs=num_envs, horizon=3)
+
+
+class WallWithTrap(Wall):
+    """Gives NaN in the third iteration of seed 0 as it is drawn first."""
+
+    sprung = False
+
+    def reset(self, seed=None):
+        object.__setattr__(self, "sprung", seed == 2)
+        return super().reset(seed)
+
+    def step(self, state, action):
+        state, reward, info = super().step(state, action)
+        return state, reward * torch.nan if self.sprung else reward, info
+
+
+def result_of(run: Path) -> dict:
+    return json.loads((run / "result.json").read_text())
+
+
+def test_runs_are_extended_and_branched(tmp_path, capsys):
+    wall, run, branch = f"{__file__}:Wall", tmp_path / "run", tmp_path / "branch"
+    small = ("--num-envs", 4, "--num-latents", 2)
+    assert optimize(wall, *small, "--iterations", 3, "--evaluate-every", 2, "--out", run) == 0
+    assert result_of(run)["best"]["by"] == "evaluation"
+    assert result_of(run)["evaluation_steps"] == 2 * 4 * 3
+    assert optimize(wall, "--iterations", 5, "--resume", "--out", run) == 0
+    assert [row.iteration for row in read_metrics(run)] == list(range(5))
+    assert result_of(run)["events"] == ["iterations changed from 3 to 5"]
+    assert result_of(run)["config"]["iterations"] == 5
+
+    options = ("--iterations", 8, "--beta", 0.5, "--set", "policy_learning_rate=0.02", "std=0.2,0.1")
+    assert optimize(wall, "--branch-from", run, "--restart-schedules", *options, "--out", branch) == 0
+    rows = read_metrics(branch)
+    assert [row.return_mean for row in rows[:5]] == [row.return_mean for row in read_metrics(run)]
+    assert rows[5].events[0].startswith(f"branched from {run} after iteration 5: beta 0.3,0.0,0.3,0.8 -> 0.5,0.0,0.3,0.8, ")
+    assert [row.terms["std"] for row in rows[5:]] == pytest.approx([0.2, 0.15, 0.1])
+    assert result_of(branch)["config"]["policy_learning_rate"] == 0.02
+
+    other = ("--out", tmp_path / "other")
+    capsys.readouterr()
+    refused = optimize(wall, "--branch-from", run, "--num-latents", 3, *other)
+    assert_refused(capsys, refused, "cannot be branched", "num_latents 2 -> 3")
+    assert_refused(capsys, optimize(wall, "--branch-from", run, "--algo", "cem", *other), "has algo rpg", "cem")
+    assert_refused(capsys, optimize(wall, "--branch-from", run, "--set", "noise=1", *other), "noise", "no such setting")
+    assert_refused(capsys, optimize("Detour", "--branch-from", run, *other), "has task Wall", "Detour")
+    assert_refused(capsys, optimize(wall, "--branch-from", run, "--resume", "--out", run), "--resume", "--branch-from")
+    assert_refused(capsys, optimize(wall, "--restart-schedules", *other), "--restart-schedules", "--branch-from")
+    assert_refused(capsys, optimize(wall, "--branch-from", tmp_path / "none", *other), "no checkpoint at", "none")
+    assert_refused(capsys, optimize(wall, "--evaluate-every", 0, *other), "evaluation_interval", ">= 1")
+
+
+def test_nan_stops_a_run_which_is_resumed_past_it_or_is_tried_again(tmp_path, capsys):
+    trap, run = f"{__file__}:WallWithTrap", tmp_path / "run"
+    small = ("--num-envs", 4, "--num-latents", 2, "--iterations", 4)
+    assert optimize(trap, *small, "--out", run) == 1
+    captured = capsys.readouterr()
+    assert captured.err.strip() == "optimisation failed: iteration 2: the reward is not finite in environments [0, 1, 2, 3]"
+    assert "--resume goes past the failure" in captured.out
+    with pytest.warns(RuntimeWarning, match="iteration 2: the reward is not finite"):
+        assert optimize(trap, "--resume", "--out", run) == 0
+    assert [row.step_scale for row in read_metrics(run)] == pytest.approx([1, 1, 0.5, 0.5 * 2**0.1])
+    with pytest.warns(RuntimeWarning, match="iteration 2: the reward is not finite"):
+        assert optimize(trap, *small, "--on-nan", "retry:2", "--out", tmp_path / "again") == 0
+    assert "iteration 2: the reward is not finite" in result_of(tmp_path / "again")["events"][0]
+    capsys.readouterr()
+    assert_refused(capsys, optimize(trap, "--on-nan", "skip", "--out", tmp_path / "other"), "--on-nan", "'skip'", "retry:N")
 
 
 def test_an_installation_without_entry_points_is_named(tmp_path, capsys, monkeypatch):

@@ -24,7 +24,7 @@ from rpg.training.schedules import Schedule
         ({"std": Schedule(0.3, 0.0)}, ("std.end", "0.0", "> 0")),
         ({"beta": Schedule(-1.0, 0.0)}, ("beta", "-1.0", ">= 0")),
         ({"posterior_hidden": (64, 0)}, ("posterior_hidden", "0", ">= 1")),
-        ({"algorithm": "gaussian"}, ("num_latents", "8", "1")),
+        ({"algorithm": "gaussian"}, ("num_latents", "None", "1")),
         ({"seed": 1.5}, ("seed", "1.5", ">= 0")),
     ],
 )
@@ -64,18 +64,25 @@ def test_gaussian_is_the_same_run_with_one_latent():
     config = RPGConfig(policy="mlp", seed=4)
     baseline = config.gaussian()
     assert baseline.num_latents == 1
-    changed = {"algorithm": "rpg", "num_latents": 8, "beta": config.beta, "alpha_z": config.alpha_z}
-    assert replace(baseline, **changed) == config
+    names = ("algorithm", "num_latents", "start_spread", "beta", "alpha_z")
+    assert replace(baseline, **{name: getattr(config, name) for name in names}) == config
 
 
 def test_running_normalizer_matches_all_the_data():
     data = torch.randn(300, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 2.0, 0.5]) + 5
-    normalizer = RunningNormalizer(3, relative_floor=0.0)
+    normalizer = RunningNormalizer(3)
     torch.testing.assert_close(normalizer(data[:2]), data[:2].clamp(-10, 10))
     for part in data.split([10, 90, 200]):
         normalizer.update(part)
     torch.testing.assert_close(normalizer.mean, data.mean(0))
     torch.testing.assert_close(normalizer.variance, data.var(0, correction=0))
-    constant = RunningNormalizer(2)
-    constant.update(torch.stack([torch.linspace(0, 1, 9), torch.full((9,), 0.5) + 1e-6 * torch.randn(9)], -1))
-    assert constant(torch.tensor([0.5, 0.5 + 1e-5])).abs().max() < 0.01
+
+
+def test_features_of_any_scale_are_normalised_alike_and_rounding_is_not_blown_up():
+    generator = torch.Generator().manual_seed(0)
+    data = torch.randn(200, 3, generator=generator) * torch.tensor([1e-4, 1.0, 1e4])
+    data = torch.cat([data, torch.full((200, 1), 0.5) + 1e-7 * torch.randn(200, 1, generator=generator)], -1)
+    normalizer = RunningNormalizer(4)
+    normalizer.update(data)
+    torch.testing.assert_close(normalizer(data).std(0)[:3], torch.ones(3), rtol=0.05, atol=0)
+    assert float(normalizer(data)[:, 3].abs().max()) < 0.1

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from rpg.algorithms import build_algorithm
 from rpg.algorithms.rpg import RPGConfig
+from rpg.environments.bandit import bandit_reward
 from rpg.environments.wall import PointMassWall
 from rpg.protocol import check_environment
 from rpg.training.gradient_estimators import signal_to_noise
@@ -63,8 +64,9 @@ class Bandit:
 def estimates(env: Bandit, count: int, *, alpha: float, **settings) -> tuple[Tensor, Tensor, list]:
     """(count, 4) estimated gradients by mean and log std, the exact one, and the reports."""
     config = replace(
-        ONE_LATENT, learn_std=True, std=Schedule.constant(0.2), alpha=Schedule.constant(alpha), **STILL, **settings
-    )
+        ONE_LATENT, learn_std=True, std=Schedule.constant(0.2), alpha=Schedule.constant(alpha), normalize_returns=False,
+        **STILL, **settings,
+    )  # fmt: skip
     algorithm = build_algorithm(env, config, check_environment(env))
     with torch.no_grad():
         algorithm.policy.table.copy_(torch.tensor([[[0.1, 0.25]]]))
@@ -89,7 +91,7 @@ def test_pathwise_score_and_mixed_gradients_are_the_exact_one_on_average(alpha):
     variance = {}
     for kind in ("pathwise", "score", "mixed"):
         grads, exact, reports = estimates(Bandit(), 200, alpha=alpha, action_gradient=kind)
-        # the mix's weight is of the same batch: a bias of order 1/B
+        # the mix's weight is of the same batches: a bias of order 1/B
         assert_unbiased(grads, exact, bias=0.02 if kind == "mixed" else 0.0)
         variance[kind] = grads.var(0)
     assert 0.05 < reports[-1].terms["pathwise_share"] < 0.95
@@ -97,7 +99,7 @@ def test_pathwise_score_and_mixed_gradients_are_the_exact_one_on_average(alpha):
     if alpha == 0:  # each estimator is the better one somewhere
         assert by_mean["pathwise"][0] < by_mean["score"][0]
         assert by_mean["score"][1] < by_mean["pathwise"][1]
-    assert (by_mean["mixed"] < 1.25 * torch.minimum(by_mean["pathwise"], by_mean["score"])).all()
+    assert (by_mean["mixed"] < 1.6 * torch.minimum(by_mean["pathwise"], by_mean["score"])).all()
 
 
 @pytest.mark.slow
@@ -132,7 +134,7 @@ class Line:
 
 def test_a_window_cuts_the_gradient_and_ends_in_the_value():
     env = Line()
-    config = replace(ONE_LATENT, policy="mlp", policy_hidden=(8,), window=4, **STILL)
+    config = replace(ONE_LATENT, policy="mlp", policy_hidden=(8,), window=4, normalize_returns=False, **STILL)
     algorithm = build_algorithm(env, config, check_environment(env))
     policy, value = copy.deepcopy(algorithm.policy), copy.deepcopy(algorithm.value)
     drawn = []
@@ -145,7 +147,7 @@ def test_a_window_cuts_the_gradient_and_ends_in_the_value():
         if t == 4:
             total = total + value(x, z, 4)
             x = x.detach()
-        a = torch.tanh(policy.mean(x, z, t) + 0.3 * drawn[0][t].detach())
+        a = torch.tanh(policy.mean(x, z, t) + 0.1 * drawn[0][t].detach())
         x = 0.9 * x + 0.5 * a
         total = total - (x.square() + 0.1 * a.square()).sum(-1) / 6
     expected = torch.autograd.grad(-total.mean(), list(policy.parameters()))
@@ -170,18 +172,54 @@ def test_a_window_of_a_whole_episode_is_no_window():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pathwise", "score"])
-def test_a_learned_std_meets_its_entropy_target(kind):
+@pytest.mark.parametrize("target", [-1.0, 0.4])
+def test_a_learned_std_meets_its_entropy_target_within_a_run_of_the_usual_length(kind, target):
     env = Bandit()
     env.spike = 0.0
     config = replace(
-        ONE_LATENT, iterations=300, learn_std=True, target_entropy=-1.0, alpha=Schedule.constant(0.01),
-        policy_learning_rate=0.03, action_gradient=kind,
+        ONE_LATENT, learn_std=True, target_entropy=target, std=Schedule.constant(0.3), policy_learning_rate=0.03,
+        action_gradient=kind,
     )  # fmt: skip
     history = Trainer(env, config).train().history
     entropies = [row.action_entropy / env.action_dim for row in history]
-    assert entropies[0] > 0
-    assert sum(entropies[-20:]) / 20 == pytest.approx(-1.0, abs=0.15)  # alpha swings slowly about its place
-    assert history[-1].terms["alpha"] > 3 * min(row.terms["alpha"] for row in history)  # it was driven both ways
+    assert abs(entropies[0] - target) > 0.2
+    assert sum(entropies[-20:]) / 20 == pytest.approx(target, abs=0.1)
+
+
+class Cliff(Bandit):
+    """One step, one action: the hill of the bandit up to its cliff."""
+
+    action_dim = 1
+
+    def step(self, state, action):
+        label = torch.zeros(self.num_envs, dtype=torch.int64)
+        return state, bandit_reward(action.squeeze(-1)), {"success": label.bool(), "outcome": label}
+
+
+@pytest.mark.parametrize(("arm", "std"), [(0.80, 0.2), (0.86, 0.1)])
+def test_a_mixed_gradient_sees_a_jump_that_the_pathwise_one_misses(arm, std):
+    """Suh et al. 2022: where the reward jumps, the pathwise estimate is biased and has little variance."""
+    env = Cliff()
+    mean = math.atanh(arm)
+    nodes = torch.linspace(-9, 9, 400_001, dtype=torch.float64)
+    density = torch.exp(-0.5 * nodes.square()) / math.sqrt(2 * math.pi) * (nodes[1] - nodes[0])
+    exact = float((density * bandit_reward(torch.tanh(mean + std * nodes)) * nodes).sum() / std)
+    found = {}
+    for kind in ("pathwise", "mixed"):
+        config = replace(
+            ONE_LATENT, std=Schedule.constant(std), action_gradient=kind, normalize_returns=False, **STILL
+        )  # fmt: skip
+        algorithm = build_algorithm(env, config, check_environment(env))
+        with torch.no_grad():
+            algorithm.policy.table.fill_(mean)
+        grads = []
+        for iteration in range(60):
+            algorithm.iterate(iteration)
+            grads.append(-float(algorithm.policy.table.grad))
+        found[kind] = sum(grads) / len(grads)
+    assert exact < -0.1
+    assert found["pathwise"] > 0.0
+    assert found["mixed"] == pytest.approx(exact, rel=0.15)
 
 
 def test_signal_to_noise():

@@ -30,6 +30,7 @@ def drawn(kind: str, *, segments: int = 1, dim: int = 2, hidden: tuple[int, ...]
         num_latents=4,
         dim=dim,
         segments=segments,
+        chain=False,
         observation_dim=3,
         hidden=hidden,
         generator=generator(seed),
@@ -61,13 +62,13 @@ def test_draws_are_reproducible_and_of_the_stated_shape(kind, segments, hidden):
     assert not draws.requires_grad
     assert torch.equal(draws, prior.sample(observation, generator(5)))
     assert not torch.equal(draws, prior.sample(observation, generator(6)))
-    assert prior.log_prob(draws, observation).shape == (50,)
-    assert prior.entropy(observation).shape == ()
+    assert prior.log_prob(draws, observation).shape == (segments, 50)
+    assert prior.entropy(draws, observation).shape == ()
     assert float(prior.probs(observation).sum().detach()) == pytest.approx(1.0)
     parts = [
         drawn(kind, segments=segments, hidden=hidden).log_prob(draws[:, n : n + 1], observation[n : n + 1]) for n in range(3)
     ]
-    torch.testing.assert_close(torch.cat(parts), prior.log_prob(draws, observation)[:3])
+    torch.testing.assert_close(torch.cat(parts, dim=1), prior.log_prob(draws, observation)[:, :3])
 
 
 @pytest.mark.parametrize("kind", ["categorical", "returns"])
@@ -77,12 +78,12 @@ def test_choices_come_up_as_often_as_log_prob_says(kind, segments):
     observation = first(count)
     draws = prior.sample(observation, generator())
     grid = torch.cartesian_prod(*[torch.arange(4)] * segments).view(-1, segments).T
-    probs = prior.log_prob(grid, first(grid.shape[1])).exp().detach()
+    probs = prior.log_prob(grid, first(grid.shape[1])).sum(0).exp().detach()
     assert float(probs.sum()) == pytest.approx(1.0)
     number = (draws * 4 ** torch.arange(segments - 1, -1, -1).unsqueeze(-1)).sum(0)
     frequency = torch.bincount(number, minlength=4**segments) / count
     assert bool(((frequency - probs).abs() < 4 * (probs * (1 - probs) / count).sqrt() + 1e-9).all())
-    assert float(prior.entropy(observation).detach()) == pytest.approx(-float((probs * probs.log()).sum()))
+    assert float(prior.entropy(draws, observation).detach()) == pytest.approx(-float((probs * probs.log()).sum()))
 
 
 def test_conditional_choices_come_up_as_often_as_log_prob_says():
@@ -91,7 +92,7 @@ def test_conditional_choices_come_up_as_often_as_log_prob_says():
     draws = prior.sample(observation, generator())[0]
     for row in range(2):
         frequency = torch.bincount(draws[row::2], minlength=4) / 50_000
-        probs = prior.log_prob(torch.arange(4)[None], first(2)[row].expand(4, -1)).exp().detach()
+        probs = prior.log_prob(torch.arange(4)[None], first(2)[row].expand(4, -1))[0].exp().detach()
         torch.testing.assert_close(frequency.double(), probs, atol=0.01, rtol=0)
 
 
@@ -99,7 +100,7 @@ def test_conditional_choices_come_up_as_often_as_log_prob_says():
 def test_density_integrates_to_one(kind):
     prior = drawn(kind, dim=1)
     z = torch.linspace(-30, 30, 60_001, dtype=DOUBLE)
-    density = prior.log_prob(z.view(1, -1, 1), first(len(z))).exp().detach()
+    density = prior.log_prob(z.view(1, -1, 1), first(len(z)))[0].exp().detach()
     assert float(density.sum() * (z[1] - z[0])) == pytest.approx(1.0, abs=1e-9)
     # ... and the draws follow it: the empirical distribution function, within Kolmogorov's 0.1% bound.
     draws = prior.sample(first(20_000), generator()).flatten().sort().values
@@ -113,26 +114,26 @@ def test_density_integrates_to_one(kind):
 def test_density_matches_torch(kind, segments):
     prior = drawn(kind, segments=segments, dim=3)
     z = torch.randn(segments, 40, 3, dtype=DOUBLE, generator=generator(3))
-    expected = sum(reference(prior, s).log_prob(z[s]) for s in range(segments))
+    expected = torch.stack([reference(prior, s).log_prob(z[s]) for s in range(segments)])
     torch.testing.assert_close(prior.log_prob(z, first(40)), expected)
 
 
 def test_entropies_of_continuous_priors():
     gaussian = drawn("gaussian", segments=2, dim=3)
     exact = sum(reference(gaussian, s).component_distribution.entropy().squeeze() for s in range(2))
-    torch.testing.assert_close(gaussian.entropy(first(5)), exact)
+    torch.testing.assert_close(gaussian.entropy(torch.zeros(2, 5, 3), first(5)), exact)
 
     mixture = drawn("mixture", segments=2)
     observation = first(100_000)
-    sampled = -mixture.log_prob(mixture.sample(observation, generator()), observation).detach()
-    bound = float(mixture.entropy(observation).detach())
+    sampled = -mixture.log_prob(mixture.sample(observation, generator()), observation).sum(0).detach()
+    bound = float(mixture.entropy(torch.zeros(2, 1, 2), observation).detach())
     assert bound > float(sampled.mean()) + 4 * float(sampled.std()) / math.sqrt(len(sampled))
     with torch.no_grad():  # components far apart: the bound is then the entropy
         values = mixture.parameters_of.constant.view(2, 4, 5)
         values[..., 1] = torch.arange(4.0) * 100
         values[..., 3:] = -1.0
-    sampled = -mixture.log_prob(mixture.sample(observation, generator()), observation).detach()
-    assert float(mixture.entropy(observation).detach()) == pytest.approx(float(sampled.mean()), abs=0.02)
+    sampled = -mixture.log_prob(mixture.sample(observation, generator()), observation).sum(0).detach()
+    assert float(mixture.entropy(torch.zeros(2, 1, 2), observation).detach()) == pytest.approx(float(sampled.mean()), abs=0.02)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -146,8 +147,8 @@ def test_a_sequence_adds_up_its_members(kind):
     both = other.clone()
     both[0] = draws[0]
     torch.testing.assert_close(
-        prior.log_prob(draws, observation) + prior.log_prob(other, observation),
-        prior.log_prob(mixed, observation) + prior.log_prob(both, observation),
+        prior.log_prob(draws, observation).sum(0) + prior.log_prob(other, observation).sum(0),
+        prior.log_prob(mixed, observation).sum(0) + prior.log_prob(both, observation).sum(0),
     )
 
 
@@ -186,11 +187,11 @@ def test_best_latent_can_depend_on_the_first_state(hidden):
         latent = prior.sample(observation, numbers)
         value = (latent[0] == (observation[:, 0] > 0)).float()
         optimizer.zero_grad()
-        score_function_loss(value, prior.log_prob(latent, observation)).backward()
+        score_function_loss(value.unsqueeze(0), prior.log_prob(latent, observation)).backward()
         optimizer.step()
         prior.observe(observation, latent, value, 0.0)
     ends = torch.tensor([[-1.0], [1.0]])
-    right = prior.log_prob(torch.tensor([[0, 1]]), ends).exp()
+    right = prior.log_prob(torch.tensor([[0, 1]]), ends)[0].exp()
     assert bool((right > 0.9).all()) == bool(hidden)
 
 
@@ -201,7 +202,7 @@ def test_a_parameter_out_of_its_bounds_comes_back():
     z = torch.zeros(1, 1, 1, dtype=DOUBLE) + 0.5  # 74 standard deviations off: it wants to widen
     prior.log_prob(z, first(1)).sum().backward()
     assert float(prior.parameters_of.constant.grad[2]) > 0
-    torch.testing.assert_close(prior.log_prob(z, first(1)), Normal(0.0, math.exp(-5)).log_prob(z.flatten()))
+    torch.testing.assert_close(prior.log_prob(z, first(1))[0], Normal(0.0, math.exp(-5)).log_prob(z.flatten()))
 
     policy = OpenLoopTable(1, 1, 1, generator=generator())
     policy.learn_std(1, 1e-3)
@@ -215,7 +216,7 @@ def test_a_parameter_out_of_its_bounds_comes_back():
 
 
 def seen(prior: ReturnsPrior, choice: int, value: float, progress: float = 0.0) -> None:
-    prior.observe(first(2), torch.full((1, 2), choice), torch.full((2,), value), progress)
+    prior.observe(first(2), torch.full((1, 2), choice), torch.full((1, 2), value), progress)
 
 
 def test_returns_prior_prefers_the_better_and_cools_down():
@@ -262,7 +263,7 @@ def test_an_untried_choice_counts_as_the_best():
 def test_returns_prior_of_a_sequence_credits_each_member():
     prior = ReturnsPrior(2, segments=2)
     latent = torch.tensor([[0, 0, 1, 1], [0, 1, 0, 1]])
-    prior.observe(first(4), latent, torch.tensor([1.0, 2.0, 3.0, 6.0]), 0.0)
+    prior.observe(first(4), latent, torch.tensor([1.0, 2.0, 3.0, 6.0]).expand(2, 4), 0.0)
     torch.testing.assert_close(prior.returns, torch.tensor([[1.5, 4.5], [2.0, 4.0]]))
 
 
@@ -296,7 +297,7 @@ def test_candidates_of_a_sequence_are_its_commonest_draws(kind):
     assert latents.unique(dim=1).shape == (2, 6)
     assert probs.tolist() == sorted(probs.tolist(), reverse=True)
     assert float(probs.sum()) <= 1 + 1e-9
-    exact = prior.log_prob(latents, first(6)).exp().detach()
+    exact = prior.log_prob(latents, first(6)).sum(0).exp().detach()
     torch.testing.assert_close(probs.double(), exact, atol=0.12, rtol=0)
 
 
@@ -307,7 +308,7 @@ def test_candidates_of_a_continuous_latent_are_draws_densest_first(kind, segment
     latents, probs = prior.candidates(first(5), 12, generator())
     assert latents.shape == (segments, 12, 2)
     torch.testing.assert_close(probs, torch.full((12,), 1 / 12, dtype=DOUBLE))
-    density = prior.log_prob(latents, first(12)).tolist()
+    density = prior.log_prob(latents, first(12)).sum(0).tolist()
     assert density == sorted(density, reverse=True)
     assert torch.equal(latents, prior.candidates(first(5), 12, generator())[0])
 

@@ -20,7 +20,7 @@ from rpg.environments.maze import (
     visited_cells,
     wall_segments,
 )
-from rpg.protocol import check_environment, check_last_info
+from rpg.protocol import check_environment, check_info
 from rpg.training.trainer import Trainer
 
 
@@ -72,7 +72,7 @@ def test_every_room_is_reached_by_its_shortest_path():
     state = env.reset(0)
     for action in actions:
         state, _, info = env.step(state, action)
-    check_last_info(info, env.num_envs)
+    check_info(info, env.num_envs)
     expected = torch.tensor(list(paths)) + 0.5
     torch.testing.assert_close(state["position"], expected, atol=1e-4, rtol=0)
     for row, rooms in zip(info["outcome_features"], paths.values(), strict=True):

@@ -244,4 +244,5 @@ def test_a_policy_of_point_sets_learns():
     result = trainer.train()
     assert result.history[-1].success > result.history[0].success + 0.5
     assert all(mode.success == 1.0 and mode.name in Herd.outcome_names for mode in result.modes)
-    assert result.history[-1].terms["posterior_loss"] < result.history[0].terms["posterior_loss"]
+    losses = [row.terms["posterior_loss"] for row in result.history]
+    assert min(losses) < losses[0] - 0.2

@@ -35,11 +35,11 @@ def test_a_smooth_start_moves_a_body_farther_than_one_drawn_anew_in_each_step():
 def test_the_settings_reach_the_table():
     env = PointMassWall(num_envs=4, horizon=10)
     like = env.observe(env.reset(0))
-    wide = RPG(env, RPGConfig(table_spread=1.0, table_knots=2), like).policy.table.detach()
-    narrow = RPG(env, RPGConfig(), like).policy.table.detach()
+    wide = RPG(env, RPGConfig(start_knots=2), like).policy.table.detach()
+    narrow = RPG(env, RPGConfig(start_spread=0.01), like).policy.table.detach()
     assert float(narrow.abs().max()) < 0.05
     assert float(wide.std()) > 0.5
     torch.testing.assert_close(wide.diff(n=2, dim=1), torch.zeros_like(wide[:, 2:]), atol=1e-6, rtol=0.0)
-    for bad in ({"table_spread": 0.0}, {"table_knots": 0}):
+    for bad in ({"start_spread": 0.0}, {"start_knots": 0}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             RPGConfig(**bad)

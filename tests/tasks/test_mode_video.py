@@ -48,7 +48,7 @@ class Wind(Task):
 @pytest.fixture(scope="module")
 def trained():
     task = Wind(2)  # an episode for each latent
-    trainer = Trainer(task, RPGConfig(iterations=2, num_latents=2, table_spread=1.0))
+    trainer = Trainer(task, RPGConfig(iterations=2, num_latents=2, start_spread=1.0))
     trainer.train()
     return task, trainer.modes()
 

@@ -62,6 +62,12 @@ def test_a_task_without_steps_is_refused():
         check_environment(task)
 
 
+def test_success_that_is_no_truth_value_is_refused_in_the_first_step():
+    task = type("Hazy", (Slide,), {"success": lambda self, state: torch.ones(state.num_envs)})(2)
+    with pytest.raises(ds.InputError, match=r"success\(\) of task Hazy gave torch.float32 .*; allowed is torch.bool \(B,\)"):
+        check_environment(task)
+
+
 def test_a_task_speaks_the_optimisers_protocol():
     task = Slide(4)
     check_environment(task)
