@@ -22,7 +22,7 @@ from rpg.algorithms.sac import SACConfig
 from rpg.environments.bandit import Bandit
 
 UPDATES = 1500
-RPG = RPGConfig(iterations=UPDATES)
+RPG = RPGConfig(iterations=UPDATES, policy="table")  # there is nothing to observe
 
 
 def found_peak(result: dict[str, Any]) -> float:

@@ -42,7 +42,7 @@ METHODS: Mapping[str, AlgorithmConfig] = {
     "gaussian": RPG.gaussian(),
 }
 ABLATIONS: Mapping[str, AlgorithmConfig] = {
-    "feedback": replace(RPG, policy="feedback"),
+    "table": replace(RPG, policy="table"),
     "no_bonus": replace(RPG, beta=Schedule.constant(0.0)),
     "no_spread": replace(RPG, start_spread=0.01),
     "eight_latents": replace(RPG, num_latents=8),

@@ -20,7 +20,7 @@ from benchmarks.rpg.runs import Experiment, Options, main
 from rpg import RPGConfig, Schedule
 from rpg.environments.wall import PointMassWall
 
-TABLE = RPGConfig(iterations=150)  # of 32 episodes of 40 steps
+TABLE = RPGConfig(iterations=150, policy="table")  # of 32 episodes of 40 steps
 MLP = replace(TABLE, policy="mlp")
 NO_BONUS = Schedule.constant(0.0)
 

@@ -46,7 +46,7 @@ def pouring_scene(particles: int) -> ds.Scene:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--particles", type=int, default=2500)
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=160)
     parser.add_argument("--video", default="pour_liquid.mp4")
     options = parser.parse_args()
 

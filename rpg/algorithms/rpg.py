@@ -97,7 +97,7 @@ class RPGConfig(AlgorithmConfig):
     """Adam step of that value."""
     value_updates: int = 8
     """Gradient steps of that value per iteration."""
-    policy: PolicyName = "table"
+    policy: PolicyName = "feedback"
     """Open-loop action sequences, such sequences with a network that corrects them by what it observes, a network alone, or one
     with a point-set encoder."""
     start_spread: float = 1.0

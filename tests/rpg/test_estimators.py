@@ -20,7 +20,7 @@ from rpg.training.gradient_estimators import signal_to_noise
 from rpg.training.schedules import Schedule
 from rpg.training.trainer import Trainer
 
-ONE_LATENT = RPGConfig(num_latents=1).gaussian()
+ONE_LATENT = RPGConfig(num_latents=1, policy="table").gaussian()
 STILL = {"policy_learning_rate": 1e-30, "grad_clip": 1e9}  # the gradient stays, the policy does too
 
 

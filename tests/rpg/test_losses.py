@@ -126,6 +126,8 @@ def test_the_command_line_ends_with_143(tmp_path):
 
 @pytest.mark.parametrize(("number", "kind"), [(signal.SIGTERM, rpg.Terminated), (signal.SIGINT, KeyboardInterrupt)])
 def test_a_signal_waits_for_the_end_of_a_shielded_block(number, kind):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a background job
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     done = []
 
     def work():

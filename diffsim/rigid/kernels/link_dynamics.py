@@ -66,6 +66,9 @@ class Composite(NamedTuple):
     torque: Any
 
 
+FREE_SLIDES = 3  # of a free joint, before its turns
+
+
 def dynamics_stage(real, *, screws: bool, polarised: bool, free: int = -1) -> SimpleNamespace:
     """``equations`` and ``power_adjoint``; with or without the code for dofs that turn and slide at once, and with
     polarised bias forces or those at v. ``free`` is the number of the free joint's kind."""
@@ -150,7 +153,7 @@ def dynamics_stage(real, *, screws: bool, polarised: bool, free: int = -1) -> Si
     def free_entries(m: ti.template(), at: ti.template(), matrix, first, body: ti.template()):
         """What `entries` gives for the dofs of a free joint, three slides along the world's axes and three turns that nothing
         carries: most of it vanishes. And minus their bias forces."""
-        h, dofs, turns = m.reals[SceneConstants.dt], m.integers[Header.dofs], first + 3
+        h, dofs, turns = m.reals[SceneConstants.dt], m.integers[Header.dofs], first + FREE_SLIDES
         for n in ti.static(range(3)):
             m.work[at.vector + first + n] = -body.force[n]
             m.work[matrix + (first + n) * dofs + first + n] = body.mass
