@@ -7,8 +7,8 @@ environment. Settings were chosen on seeds below 1000. Of each method are report
 
 - covered: the mean number of distinct outcomes that its candidates reach without noise in at least half of their episodes;
 - chosen: the mean normalised return of the solution that it would be asked to play, its candidate with the best evaluation,
-  on other first states and pushes than those it was chosen on. 0 is the one-Gaussian baseline's, 1 the best of all methods';
-  where these are equal, all that reach it have 1. Below -1 counts as -1.
+  on other first states and pushes than those it was chosen on. 1 is the best of all methods', 0 the one-Gaussian baseline's or,
+  where that is nearly the best itself, a twentieth of the best's size below it. Below -1 counts as -1.
 
 "closed_loop" is about the problems with random starts and pushes, in which open-loop restarts cannot react.
 Results are written as they come, to runs/benchmarks/rpg_generated, and kept with --resume.
@@ -131,17 +131,15 @@ def results_of(options: Options, methods: tuple[str, ...], console: Console) -> 
 
 
 def normalised(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The results with their "chosen" return, 0 for the gaussian's and 1 for the best of the problem's."""
+    """The results with their "chosen" return: how far below the best of the problem's, see the module's docstring."""
     found = []
     for problem in sorted({result["problem"] for result in results}):
         own = [result for result in results if result["problem"] == problem]
         low = next(result["return"] for result in own if result["method"] == "gaussian")
         high = max(result["return"] for result in own)
         for result in own:
-            gap = high - low
-            even = gap < 1e-3 * max(1.0, abs(high))
-            chosen = float(high - result["return"] < 1e-3 * max(1.0, abs(high))) if even else (result["return"] - low) / gap
-            found.append({**result, "chosen": max(chosen, -1.0)})
+            gap = max(high - low, 0.05 * max(1.0, abs(high)))
+            found.append({**result, "chosen": max(1.0 - (high - result["return"]) / gap, -1.0)})
     return found
 
 
