@@ -15,6 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 
+def write_result(path: Path, result: dict[str, Any]) -> None:
+    """Write a file of JSON and move it to its place, so that what is there is always whole."""
+    partial = path.with_suffix(".tmp")
+    partial.write_text(json.dumps(result) + "\n")
+    partial.replace(path)
+
+
 def run_job(module: str, single: str, arguments: Sequence[str], *, out: Path, resume: bool) -> dict[str, Any]:
     """What ``python -m module --single single arguments`` prints on its last line, or with ``resume`` what an earlier one
     left in ``out``.
@@ -29,9 +36,7 @@ def run_job(module: str, single: str, arguments: Sequence[str], *, out: Path, re
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{single} failed:\n{done.stderr[-2000:]}")
-        partial = path.with_suffix(".tmp")
-        partial.write_text(done.stdout.strip().splitlines()[-1] + "\n")
-        partial.replace(path)
+        write_result(path, json.loads(done.stdout.strip().splitlines()[-1]))
     return json.loads(path.read_text())
 
 

@@ -28,7 +28,7 @@ from typing import Any
 import tyro
 from rich.console import Console
 
-from benchmarks.processes import print_table
+from benchmarks.processes import print_table, write_result
 from rpg import AlgorithmConfig, CEMConfig, MixtureConfig, MultistartConfig, RPGConfig, Schedule
 
 ENVIRONMENTS, ITERATIONS = 32, 150
@@ -84,7 +84,7 @@ def run(method: str, problem: int) -> dict[str, Any]:
     env = generated_problem(problem, num_envs=ENVIRONMENTS)
     trainer = Trainer(env, {**METHODS, **ABLATIONS}[method])
     result = trainer.train()
-    evaluations = trainer.evaluate()
+    evaluations = result.evaluations
     best = max(evaluations, key=lambda each: each.episode_return)
     latents, _ = trainer.algorithm.candidates()
     with torch.no_grad():
@@ -119,9 +119,7 @@ def results_of(options: Options, methods: tuple[str, ...], console: Console) -> 
         try:
             for count, future in enumerate(as_completed(futures), 1):
                 path, result = paths[futures[future]], future.result()
-                partial = path.with_suffix(".tmp")
-                partial.write_text(json.dumps(result) + "\n")
-                partial.replace(path)
+                write_result(path, result)
                 covered, score = len(result["outcomes"]), result["return"]
                 console.print(f"{count}/{len(missing)} {path.stem}: {covered} outcomes, return {score:.3f}", highlight=False)
         except BaseException:

@@ -28,6 +28,7 @@ import torch
 import tyro
 
 import rpg
+from benchmarks.processes import write_result
 from rpg.algorithms import build_algorithm
 from rpg.algorithms.sac import SACConfig
 from rpg.environments.whole_episodes import whole_episodes
@@ -102,10 +103,8 @@ class Record:
         print(f"{self.path.stem}: {steps} steps, return {value:.1f}", flush=True)
 
     def write(self) -> None:
-        partial = self.path.with_suffix(".tmp")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(self.values) + "\n")
-        partial.replace(self.path)
+        write_result(self.path, self.values)
 
 
 def run_ours(problem: Problem, steps: int, seed: int, record: Record, folder: Path) -> None:

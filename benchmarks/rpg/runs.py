@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.processes import write_result
 from rpg import (
     AlgorithmConfig,
     FixedHorizonEnvironment,
@@ -194,9 +195,7 @@ def run_all(module: str, options: Options, console: Console) -> dict[str, list[d
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for result in [result for future in done for result in future.result()]:
                     path = out / f"{result['method']}-{result['seed']}.json"
-                    partial = path.with_suffix(".tmp")
-                    partial.write_text(json.dumps(result) + "\n")
-                    partial.replace(path)
+                    write_result(path, result)
                     results[result["method"]][result["seed"]] = result
                     console.print(
                         f"{result['method']} seed {result['seed']}: score {result['score']:g}, "

@@ -289,7 +289,9 @@ class RPG(Algorithm[RPGConfig]):
         steps = trajectory.sampled_steps(config.posterior_stride)
         seen = trajectory.features(steps, with_actions=config.posterior_input == "state_actions")
         seen_latent = latent_steps(latent, steps, env.horizon)
-        bonus = self.posterior is not None and weights.beta > 0
+        guess = None  # log p_phi(z|tau), where it counts
+        if self.posterior is not None and weights.beta > 0:
+            guess = self.posterior.log_prob(seen, seen_latent)
         starts = trajectory.member_observations() if self.prior.chain else first
         latent_log_prob = self.prior.log_prob(latent, starts)
         terms = bound_terms(
@@ -297,10 +299,11 @@ class RPG(Algorithm[RPGConfig]):
             action_log_probs=trajectory.log_probs,
             latent_log_prob=latent_log_prob,
             latent_reference=self.prior.reference_log_prob(latent),
-            posterior_log_prob=self.posterior.log_prob(seen, seen_latent) if bonus and self.posterior else None,
+            posterior_log_prob=guess,
             posterior_steps=steps,
         )
-        for name, term in terms.named().items():
+        by_name = {name: term.detach() for name, term in terms.named().items()}
+        for name, term in by_name.items():
             self.check_finite(f"{name} term", term, iteration)
 
         # One step on it: pi(z|s1) by REINFORCE, pi(a|s,z) by its own estimator.
@@ -334,7 +337,7 @@ class RPG(Algorithm[RPGConfig]):
         self.prior.observe(starts, latent, rewards_to_go, progress)
         if self.prior.chain:
             self._sequences = latent
-        named = {name: float(term.detach().mean()) for name, term in terms.named().items()}
+        named = {name: float(term.mean()) for name, term in by_name.items()}
         if config.target_entropy is not None:
             self._alpha.update(config.target_entropy - named["action_entropy"] / env.action_dim)
 

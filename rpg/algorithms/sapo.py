@@ -26,16 +26,16 @@ logarithm clamped to [-5, 2], AdamW with betas (0.7, 0.95), gradient norms of at
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from rpg.algorithms.short_horizon import BETAS, ShortHorizonAlgorithm, ShortHorizonConfig
+from rpg.algorithms.short_horizon import BETAS, OfficialTask, ShortHorizonAlgorithm, ShortHorizonConfig, official_settings
 from rpg.models.network import NetworkForm
 from rpg.models.value import td_lambda_targets
 from rpg.protocol import FixedHorizonEnvironment
-from rpg.settings_checks import check_choice, check_int, check_not_negative, check_positive
+from rpg.settings_checks import check_int, check_not_negative, check_positive
 from rpg.training.windows import Window, values_after, window_objective
 
 
@@ -78,23 +78,12 @@ class SAPOConfig(ShortHorizonConfig):
             raise ValueError("target_entropy was given 0.0; allowed with normalize_entropy are numbers other than 0")
 
     @classmethod
-    def official(cls, task: Literal["AntRun", "other"] = "AntRun", **changes: Any) -> "SAPOConfig":
+    def official(cls, task: OfficialTask = "AntRun", **changes: Any) -> "SAPOConfig":
         """The official values, for the ant or for the other tasks of Rewarped, with `changes`.
 
         They go with 64 or 32 environments and 2000 to 6000 windows; set `iterations` to that number times 32 over the horizon.
         """
-        check_choice("task", task, ("AntRun", "other"))
-        ant = task == "AntRun"
-        values: dict[str, Any] = {
-            "window": 32,
-            "policy_hidden": (128, 64, 32) if ant else (512, 256),
-            "value_hidden": (64, 64) if ant else (256, 256),
-            "policy_learning_rate": 2e-3,
-            "value_learning_rate": 5e-4,
-            "alpha_learning_rate": 5e-3,
-            "scale_values": False,
-        }
-        return cls(**{**values, **changes})
+        return cls(**{**official_settings(task), "alpha_learning_rate": 5e-3, **changes})
 
 
 class SAPO(ShortHorizonAlgorithm[SAPOConfig]):

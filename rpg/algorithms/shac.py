@@ -27,15 +27,15 @@ fall linearly to 1e-5, 16 passes of 4 minibatches for the critic. Where this dif
 import copy
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from torch import Tensor
 
-from rpg.algorithms.short_horizon import ShortHorizonAlgorithm, ShortHorizonConfig
+from rpg.algorithms.short_horizon import OfficialTask, ShortHorizonAlgorithm, ShortHorizonConfig, official_settings
 from rpg.models.network import NetworkForm
 from rpg.models.value import ValueEnsemble, td_lambda_targets
 from rpg.protocol import FixedHorizonEnvironment
-from rpg.settings_checks import check_choice, check_fraction, check_int
+from rpg.settings_checks import check_fraction, check_int
 from rpg.training.windows import Window, values_after, window_objective
 
 
@@ -63,23 +63,13 @@ class SHACConfig(ShortHorizonConfig):
         check_fraction("target_rate", self.target_rate)
 
     @classmethod
-    def official(cls, task: Literal["AntRun", "other"] = "AntRun", **changes: Any) -> "SHACConfig":
+    def official(cls, task: OfficialTask = "AntRun", **changes: Any) -> "SHACConfig":
         """The official values, for the ant or for the other tasks of Rewarped (arXiv:2412.12089), with `changes`.
 
         They go with 64 or 32 environments and 2000 to 6000 windows; set `iterations` to that number times 32 over the horizon.
         """
-        check_choice("task", task, ("AntRun", "other"))
-        ant = task == "AntRun"
-        values: dict[str, Any] = {
-            "window": 32,
-            "policy_hidden": (128, 64, 32) if ant else (512, 256),
-            "value_hidden": (64, 64) if ant else (256, 256),
-            "policy_learning_rate": 2e-3,
-            "value_learning_rate": 2e-3 if ant else 5e-4,
-            "target_rate": 1 - 0.2 if ant else 1 - 0.995,
-            "scale_values": False,
-        }
-        return cls(**{**values, **changes})
+        own = {"value_learning_rate": 2e-3, "target_rate": 1 - 0.2} if task == "AntRun" else {"target_rate": 1 - 0.995}
+        return cls(**{**official_settings(task), **own, **changes})
 
 
 class SHAC(ShortHorizonAlgorithm[SHACConfig]):

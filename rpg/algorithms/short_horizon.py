@@ -7,7 +7,7 @@ is one batch of whole episodes.
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from rpg.models.network import NetworkForm
 from rpg.models.value import ValueEnsemble
 from rpg.models.window_actor import WindowActor
 from rpg.protocol import FixedHorizonEnvironment, ProtocolError, episode_end
-from rpg.settings_checks import check_fraction, check_int, check_positive
+from rpg.settings_checks import check_choice, check_fraction, check_int, check_positive
 from rpg.training.gradient_estimators import pathwise_loss, signal_to_noise
 from rpg.training.metrics import IterationReport
 from rpg.training.rollout import detached
@@ -67,6 +67,23 @@ class ShortHorizonConfig(AlgorithmConfig):
         for name in ("policy_hidden", "value_hidden"):
             for width in getattr(self, name):
                 check_int(name, width, at_least=1)
+
+
+OfficialTask = Literal["AntRun", "other"]
+
+
+def official_settings(task: OfficialTask) -> dict[str, Any]:
+    """What the official settings of SHAC and SAPO have in common: for the ant, or for the other tasks of Rewarped."""
+    check_choice("task", task, get_args(OfficialTask))
+    ant = task == "AntRun"
+    return {
+        "window": 32,
+        "policy_hidden": (128, 64, 32) if ant else (512, 256),
+        "value_hidden": (64, 64) if ant else (256, 256),
+        "policy_learning_rate": 2e-3,
+        "value_learning_rate": 5e-4,
+        "scale_values": False,
+    }
 
 
 ShortConfig = TypeVar("ShortConfig", bound=ShortHorizonConfig)

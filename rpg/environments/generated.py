@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rpg.environments.seeding import episode_generator
+
 FAMILIES = ("doors", "walls", "cup", "goals", "bandit")
 RADIUS = 0.08  # of the walls, m
 ACCELERATION, DRAG = 5.0, 4.0  # m/s^2 at a full action, 1/s
@@ -142,8 +144,7 @@ class PointAmongWalls(GeneratedProblem):
         return self.layout.names
 
     def reset(self, seed: int | None = None) -> dict[str, Any]:
-        generator = torch.Generator()
-        generator.seed() if seed is None else generator.manual_seed(seed)
+        generator = episode_generator(seed)
         spread, push = (0.1, 0.1) if self.closed_loop else (0.02, 0.0)
         position = spread * torch.randn(self.num_envs, 2, generator=generator)
         pushes = push * torch.randn(self.horizon, self.num_envs, 2, generator=generator)
@@ -241,8 +242,7 @@ class Goals(GeneratedProblem):
         return tuple(f"goal {n}" for n in range(len(self.places)))
 
     def reset(self, seed: int | None = None) -> Tensor:
-        generator = torch.Generator()
-        generator.seed() if seed is None else generator.manual_seed(seed)
+        generator = episode_generator(seed)
         return 0.1 * torch.randn(self.num_envs, 2, generator=generator).to(self.dtype)
 
     def observe(self, state: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from rpg.environments.seeding import episode_generator
 from rpg.settings_checks import check_choice
 
 MazeReward = Literal["none", "goal", "distance"]
@@ -180,8 +181,7 @@ class Maze:
         return _farthest_room(self.start)
 
     def reset(self, seed: int | None = None) -> Any:
-        generator = torch.Generator()
-        generator.seed() if seed is None else generator.manual_seed(seed)
+        generator = episode_generator(seed)
         noise = self.spread * torch.randn(self.num_envs, 2, generator=generator)
         position = torch.tensor(self.start) + 0.5 + noise.clamp(-DOOR / 2, DOOR / 2)
         state = {"position": position.to(self.dtype), "visited": torch.zeros(self.num_envs, ROOMS**2, dtype=torch.bool)}

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rpg.environments.seeding import episode_generator
+
 
 class MultiGoalState(NamedTuple):
     """Position (B, 2), m; step, number of steps taken."""
@@ -38,8 +40,7 @@ class MultiGoal:
 
     def reset(self, seed: int | None = None) -> MultiGoalState:
         """Positions normally distributed about the origin."""
-        generator = torch.Generator()
-        generator.seed() if seed is None else generator.manual_seed(seed)
+        generator = episode_generator(seed)
         return MultiGoalState(self.spread * torch.randn(self.num_envs, 2, generator=generator).to(self.dtype), 0)
 
     def observe(self, state: MultiGoalState) -> Tensor:

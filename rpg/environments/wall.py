@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rpg.environments.seeding import episode_generator
+
 
 @dataclass(frozen=True)
 class PointMassWall:
@@ -42,8 +44,7 @@ class PointMassWall:
     tolerance = 0.1
 
     def reset(self, seed: int | None = None) -> Any:
-        generator = torch.Generator()
-        generator.seed() if seed is None else generator.manual_seed(seed)
+        generator = episode_generator(seed)
         position = self.spread * torch.randn(self.num_envs, 2, generator=generator).to(self.dtype)
         return {
             "position": position,

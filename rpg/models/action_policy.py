@@ -163,6 +163,12 @@ def random_sequences(
     return weights @ (scale * torch.randn(count, weights.shape[1], action_dim, generator=generator))
 
 
+def sequence_means(table: Tensor, latent: Tensor, steps: range) -> MeanAt:
+    """Those of the rows `latent` (B,) of action sequences `table` (N, T, A), all steps taken at once."""
+    values = table[:, steps.start : steps.stop].transpose(0, 1)[:, latent].unbind(0)
+    return lambda observation, step: values[step - steps.start]
+
+
 class OpenLoopTable(ActionPolicy):
     """One action sequence for each of K latents, (K, T, A), independent of the observation; all start as `random_sequences`."""
 
@@ -183,8 +189,7 @@ class OpenLoopTable(ActionPolicy):
         return self.table[latent, step]
 
     def means(self, latent: Tensor, steps: range, like: Tensor) -> MeanAt:
-        values = self.table[:, steps.start : steps.stop].transpose(0, 1)[:, latent].unbind(0)
-        return lambda observation, step: values[step - steps.start]
+        return sequence_means(self.table, latent, steps)
 
 
 class MLPPolicy(ActionPolicy):
@@ -289,20 +294,16 @@ class FeedbackPolicy(MLPPolicy):
         generator: torch.Generator,
         scale: float,
         knots: int | None,
-        points: tuple[int, int] | None = None,
     ) -> None:
-        super().__init__(
-            space, horizon, observation_dim, action_dim, hidden=hidden, generator=generator, last_scale=0.0, points=points
-        )
+        super().__init__(space, horizon, observation_dim, action_dim, hidden=hidden, generator=generator, last_scale=0.0)
         self.table = nn.Parameter(random_sequences(space.size, horizon, action_dim, scale, knots, generator))
 
     def mean(self, observation: Tensor, latent: Tensor, step: int | Tensor) -> Tensor:
         return self.table[latent, step] + super().mean(observation, latent, step)
 
     def means(self, latent: Tensor, steps: range, like: Tensor) -> MeanAt:
-        values = self.table[:, steps.start : steps.stop].transpose(0, 1)[:, latent].unbind(0)
-        correction = super().means(latent, steps, like)
-        return lambda observation, step: values[step - steps.start] + correction(observation, step)
+        sequence, correction = sequence_means(self.table, latent, steps), super().means(latent, steps, like)
+        return lambda observation, step: sequence(observation, step) + correction(observation, step)
 
 
 def configured_policy(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rpg.algorithms.rpg import RPG, RPGConfig
-from rpg.models.action_policy import TABLE_RATE, MeanAt, squashed_sample
+from rpg.models.action_policy import TABLE_RATE, MeanAt, sequence_means
 from rpg.models.latent import stratified_draws
 from rpg.protocol import FixedHorizonEnvironment, check_environment
 from rpg.settings_checks import SettingError
@@ -243,8 +243,4 @@ class _LongTable(nn.Module):
         return given
 
     def means(self, latent: Tensor, steps: range, like: Tensor) -> MeanAt:
-        values = self.table[:, steps.start : steps.stop].transpose(0, 1)[:, latent].unbind(0)
-        return lambda observation, step: values[step - steps.start]
-
-    def forward(self, observation: Tensor, latent: Tensor, step: int, std: float, noise: Tensor) -> Any:
-        return squashed_sample(self.table[latent, step], std, noise)
+        return sequence_means(self.table, latent, steps)
