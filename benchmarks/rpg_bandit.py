@@ -3,8 +3,8 @@
     python -m benchmarks.rpg_bandit --seeds 20 --json      RPG, one Gaussian (pathwise and REINFORCE), RPG without the bonus
     python -m benchmarks.rpg_bandit --seeds 20 --all       the other baselines, too
 
-A run succeeds if the mean reward of its last 20 batches is above 0.9: the hill is worth 0.5, the peak 1.1. 1,500 updates of
-128 pulls.
+A run succeeds if the reward of the action it would be asked to play is above 0.9: the hill is worth 0.5, the peak 1.1.
+1,500 updates of 128 pulls.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ RPG = RPGConfig(iterations=UPDATES, policy="table")  # there is nothing to obser
 
 
 def found_peak(result: dict[str, Any]) -> float:
-    """1 if the mean reward is above 0.9."""
-    return float(result["return_final"] > 0.9)
+    """1 if the chosen solution's reward is above 0.9."""
+    return float(result["return"] > 0.9)
 
 
 def pulls_at_once(count: int) -> Bandit:
@@ -43,7 +43,7 @@ EXPERIMENT = Experiment(
         "gaussian": RPG.gaussian(),
         "reinforce": RPG.reinforce(),
         "rpg_beta0": replace(RPG, beta=Schedule.constant(0.0)),
-        **baselines(RPG),
+        **baselines(RPG, num_envs=Bandit().num_envs),
         "sac": SACConfig(iterations=UPDATES, **SAC, updates=8),
     },
     judged=("rpg", "gaussian", "reinforce", "rpg_beta0"),

@@ -37,7 +37,7 @@ EXPERIMENT = Experiment(
         "gaussian": RPG.gaussian(),
         "rpg_beta0": replace(RPG, beta=Schedule.constant(0.0)),
         "reinforce": RPG.reinforce(),
-        **baselines(RPG),
+        **baselines(RPG, num_envs=MultiGoal().num_envs),
     },
     judged=("rpg", "gaussian"),
     score=goals_covered,

@@ -1,6 +1,6 @@
 """Settings of the baselines, tried on the wall: what `benchmarks/rpg/methods.py` uses came out of this.
 
-    python -m benchmarks.rpg_tuning --seeds 2
+    python -m benchmarks.rpg_tuning --seeds 2 --first 0
 
 Three or four settings each, the first the method's defaults, as many as RPG's own were given. The score is the success of the
 noiseless episodes.
@@ -35,7 +35,8 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
 
 def variants() -> dict[str, AlgorithmConfig]:
     """Every setting of every method, by the method's name and a number."""
-    own = {name: type(config)(iterations=config.iterations) for name, config in baselines(TABLE).items()}
+    chosen = baselines(TABLE, num_envs=PointMassWall().num_envs)
+    own = {name: type(config)(iterations=config.iterations) for name, config in chosen.items()}
     return {
         f"{name}_{number}": replace(own[name], **changes)
         for name, several in VARIANTS.items()

@@ -41,7 +41,7 @@ EXPERIMENT = Experiment(
         "rpg_beta0_table": replace(TABLE, beta=NO_BONUS),
         "rpg_beta0_mlp": replace(MLP, beta=NO_BONUS),
         "reinforce_mlp": MLP.reinforce(),
-        **baselines(TABLE),
+        **baselines(TABLE, num_envs=PointMassWall().num_envs),
     },
     judged=("rpg_table", "rpg_mlp", "gaussian_table", "gaussian_mlp", "rpg_beta0_table", "rpg_beta0_mlp"),
     score=got_round,

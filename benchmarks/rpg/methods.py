@@ -21,8 +21,9 @@ SAC: dict[str, Any] = {"hidden": (64, 64), "learning_rate": 0.001, "normalize_ob
 """Networks as small as those of the others."""
 
 
-def baselines(rpg: RPGConfig) -> Mapping[str, AlgorithmConfig]:
-    """One batch of episodes an iteration and as many iterations as ``rpg``; what settings they share are ``rpg``'s."""
+def baselines(rpg: RPGConfig, *, num_envs: int) -> Mapping[str, AlgorithmConfig]:
+    """One batch of ``num_envs`` episodes an iteration and as many iterations as ``rpg``, with its settings where they share
+    them. Restarts have a start for each environment, as RPG has a latent for each."""
     iterations = rpg.iterations
     rate = rpg.policy_learning_rate if rpg.policy == "table" else None
     step: dict[str, Any] = {} if rate is None else {"learning_rate": rate}
@@ -35,7 +36,7 @@ def baselines(rpg: RPGConfig) -> Mapping[str, AlgorithmConfig]:
             alpha_z=rpg.alpha_z,
         ),
         "adam": AdamConfig(iterations=iterations, **step),
-        "multistart": MultistartConfig(iterations=iterations, **step),
+        "multistart": MultistartConfig(iterations=iterations, num_starts=num_envs, **step),
         "cem": CEMConfig(iterations=iterations, min_std=0.02, elite_fraction=0.1),
         "mppi": MPPIConfig(iterations=iterations, noise=Schedule(1.0, 0.03)),
         "shac": SHACConfig(iterations=iterations),

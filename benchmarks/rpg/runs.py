@@ -26,6 +26,7 @@ from rpg import (
     policy_success,
     train_seeds,
 )
+from rpg.training.evaluation import chosen_latent
 
 CURVE_POINTS = 100
 
@@ -35,7 +36,9 @@ class Options:
     """What to run."""
 
     seeds: int = 20
-    """Seeds of each method, 0, 1, ..."""
+    """Seeds of each method."""
+    first: int = 100
+    """The first of them; settings were chosen on seeds below 100."""
     json: bool = False
     """Print one JSON object on the last line."""
     methods: tuple[str, ...] = ()
@@ -97,7 +100,9 @@ def run_jobs(module: str, method: str, seeds: Sequence[int], iterations: int | N
     config, env = configured(experiment, method, iterations), experiment.environment()
     if experiment.at_once is not None and vectorised(experiment, method):
         assert isinstance(config, RPGConfig)
+        alone = trained(env, replace(config, seed=seeds[0]))["seconds"]  # of a run like any other method's
         runs = trained_at_once(experiment.at_once, config, seeds, num_envs=env.num_envs)
+        runs = [{**run, "seconds": alone} for run in runs]
     else:
         runs = [trained(env, replace(config, seed=seed)) for seed in seeds]
     names = getattr(env, "outcome_names", ())
@@ -117,6 +122,7 @@ def trained(env: FixedHorizonEnvironment, config: AlgorithmConfig) -> dict[str, 
         "curve": [(row.simulator_steps, row.return_mean) for row in history[::every]],
         "gradient_snr": sum(row.gradient_snr for row in history) / len(history),
         "simulator_steps": history[-1].simulator_steps,
+        "backward_steps": history[-1].backward_steps,
         "seconds": history[-1].seconds,
     }
 
@@ -134,7 +140,7 @@ def trained_at_once(
             "curve": [((i + 1) * steps_each, run.returns[i]) for i in range(0, config.iterations, every)],
             "gradient_snr": run.gradient_snr,
             "simulator_steps": run.simulator_steps,
-            "seconds": run.seconds,
+            "backward_steps": run.backward_steps,
         })  # fmt: skip
     return found
 
@@ -142,6 +148,7 @@ def trained_at_once(
 def judged(experiment: Experiment, method: str, seed: int, run: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """What is kept of a run."""
     evaluations, returns = run["evaluations"], run["returns"][-20:]
+    chosen = chosen_latent(evaluations)
     modes = [mode for mode in distinct_modes(evaluations, outcome_names=names) if mode.success >= 0.5]
     result = {
         "method": method,
@@ -150,8 +157,9 @@ def judged(experiment: Experiment, method: str, seed: int, run: dict[str, Any], 
         "expected_success": expected_success(evaluations),
         "outcomes": sorted({e.outcome for e in evaluations if e.succeeded}),
         "modes": [(mode.name, mode.probability) for mode in modes],
-        "return_final": sum(returns) / len(returns),
-        **{key: run[key] for key in ("curve", "gradient_snr", "simulator_steps", "seconds")},
+        "return": chosen.episode_return,
+        "return_with_noise": sum(returns) / len(returns),
+        **{key: run[key] for key in ("curve", "gradient_snr", "simulator_steps", "backward_steps", "seconds")},
     }
     return {**result, "score": experiment.score(result)}
 
@@ -177,7 +185,7 @@ def run_all(module: str, options: Options, console: Console) -> dict[str, list[d
         ordered = [method for method in experiment.methods if results.get(method)]
         return {method: [results[method][seed] for seed in sorted(results[method])] for method in ordered}
     missing: list[tuple[str, int]] = []
-    for seed in range(options.seeds):  # seed by seed, so that an early look compares all methods
+    for seed in range(options.first, options.first + options.seeds):  # seed by seed, so that an early look compares all methods
         for method in chosen:
             path = out / f"{method}-{seed}.json"
             if options.resume and path.exists():
@@ -199,7 +207,7 @@ def run_all(module: str, options: Options, console: Console) -> dict[str, list[d
                     results[result["method"]][result["seed"]] = result
                     console.print(
                         f"{result['method']} seed {result['seed']}: score {result['score']:g}, "
-                        f"return {result['return_final']:.3f}, {result['seconds']:.0f} s"
+                        f"return {result['return']:.3f}, {result['seconds']:.0f} s"
                     )
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -207,7 +215,7 @@ def run_all(module: str, options: Options, console: Console) -> dict[str, list[d
     return {method: [own[seed] for seed in sorted(own)] for method, own in results.items()}
 
 
-HEADINGS = ("method", "seeds", "score", "success", "distinct", "return", "SNR", "steps", "s a run")
+HEADINGS = ("method", "seeds", "score", "success", "distinct", "return", "SNR", "steps", "with backward", "s a run")
 
 
 def table_rows(results: Mapping[str, list[dict[str, Any]]], *, counts: bool) -> list[tuple[str, ...]]:
@@ -221,7 +229,7 @@ def table_rows(results: Mapping[str, list[dict[str, Any]]], *, counts: bool) -> 
         def column(key: str, own: list[dict[str, Any]] = own) -> list[float]:
             return [float(result[key]) for result in own]
 
-        returns = column("return_final")
+        returns = column("return")
         mean = sum(returns) / count
         spread = (sum((r - mean) ** 2 for r in returns) / count) ** 0.5
         rows.append(
@@ -236,6 +244,7 @@ def table_rows(results: Mapping[str, list[dict[str, Any]]], *, counts: bool) -> 
                 f"{mean:.3f} ± {spread:.3f}",
                 "no noise" if max(column("gradient_snr")) > 1e3 else f"{sum(column('gradient_snr')) / count:.2f}",
                 f"{own[0]['simulator_steps']}",
+                f"{own[0]['backward_steps']}",
                 f"{sum(column('seconds')) / count:.1f}",
             )
         )

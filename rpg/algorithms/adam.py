@@ -142,6 +142,7 @@ class Adam(Algorithm[AdamConfig]):
             success=float(trajectory.success.double().mean()),
             distinct_outcomes=trajectory.distinct_outcomes(),
             simulator_steps=env.num_envs * env.horizon,
+            backward_steps=env.num_envs * env.horizon,
             objective=float(objective.detach().mean()),
             action_entropy=entropy,
             grad_norm=float(norms.norm()),

@@ -152,6 +152,7 @@ class Mixture(Algorithm[MixtureConfig]):
             success=float(trajectory.success.double().mean()),
             distinct_outcomes=trajectory.distinct_outcomes(),
             simulator_steps=env.num_envs * env.horizon,
+            backward_steps=env.num_envs * env.horizon,
             objective=float(objective.mean()),
             action_entropy=-float(trajectory.log_probs.detach().mean()),
             latent_entropy=-float(probs @ log_weights.detach()),

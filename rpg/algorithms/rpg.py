@@ -350,6 +350,7 @@ class RPG(Algorithm[RPGConfig]):
             success=float(trajectory.success.double().mean()),
             distinct_outcomes=trajectory.distinct_outcomes(),
             simulator_steps=env.num_envs * env.horizon,
+            backward_steps=0 if config.action_gradient == "score" else env.num_envs * env.horizon,
             objective=float(objective[0].mean()),
             action_entropy=named.get("action_entropy", 0.0),
             latent_entropy=latent_entropy,

@@ -186,6 +186,7 @@ class ShortHorizonAlgorithm(Algorithm[ShortConfig]):
             success=float(end.success.double().mean()),
             distinct_outcomes=int(end.outcome[end.success].unique().numel()),
             simulator_steps=env.num_envs * step,
+            backward_steps=env.num_envs * step,
             objective=mean.pop("objective"),
             action_entropy=float(torch.cat([window.entropies for window in windows])[counted].mean()),
             grad_norm=mean.pop("grad_norm"),

@@ -27,6 +27,8 @@ class IterationReport:
     """Number of distinct outcome labels among the successful episodes."""
     simulator_steps: int
     """Environment steps: of this iteration in a report, of the run so far in its metrics."""
+    backward_steps: int = 0
+    """Of these, the steps whose gradients were computed too, which cost several times as much; counted in the same way."""
     objective: float = 0.0
     """Mean of the objective, such as the weighted bound."""
     action_entropy: float = 0.0

@@ -37,6 +37,7 @@ class SeedRun:
     gradient_snr: float
     """Signal-to-noise ratio of the action gradients, a mean over iterations looked at."""
     simulator_steps: int
+    backward_steps: int
     seconds: float
     """Its share of the wall time."""
 
@@ -157,6 +158,7 @@ def train_seeds(
             returns=tuple(own.tolist()),
             gradient_snr=sum(row[index] for row in snr) / len(snr),
             simulator_steps=config.iterations * num_envs * horizon,
+            backward_steps=0 if score else config.iterations * num_envs * horizon,
             seconds=seconds,
         )
         for index, (seed, run, own) in enumerate(zip(seeds, runs, table, strict=True))

@@ -221,9 +221,15 @@ class Trainer:
         if record.evaluation_interval is not None and (self.iteration + 1) % record.evaluation_interval == 0:
             evaluation, steps = self._held_out()
             record = replace(record, evaluation_steps=record.evaluation_steps + steps)
-        so_far = self.history[-1].simulator_steps if self.history else 0
+        so_far, backward = (self.history[-1].simulator_steps, self.history[-1].backward_steps) if self.history else (0, 0)
         metrics = IterationMetrics(
-            **vars(replace(report, simulator_steps=so_far + report.simulator_steps)),
+            **vars(
+                replace(
+                    report,
+                    simulator_steps=so_far + report.simulator_steps,
+                    backward_steps=backward + report.backward_steps,
+                )
+            ),
             iteration=self.iteration,
             seconds=before.seconds + time.perf_counter() - began,
             evaluation=evaluation,
