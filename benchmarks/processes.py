@@ -50,12 +50,21 @@ def run_jobs(job: Callable[[str], dict[str, Any]], singles: Sequence[str], *, jo
             raise
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console, path: Path | None) -> None:
-    """On the console, and as Markdown in the file if there is one."""
+def write_table(path: Path, name: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """As Markdown, between the lines ``<!-- name -->`` and ``<!-- end -->`` of the file if it has them; else as the file."""
+    lines = ["| " + " | ".join(row) + " |" for row in (headings, ("---",) * len(headings), *rows)]
+    table = "\n".join(lines) + "\n"
+    before, begin, after = (path.read_text() if path.exists() else "").partition(f"<!-- {name} -->\n")
+    if begin:
+        table = before + begin + table + "<!-- end -->" + after.partition("<!-- end -->")[2]
+    path.write_text(table)
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console, path: Path | None, name: str) -> None:
+    """On the console, and in the file if there is one (`write_table`)."""
     table = Table(*headings)
     for row in rows:
         table.add_row(*row)
     console.print(table)
     if path is not None:
-        lines = ["| " + " | ".join(row) + " |" for row in (headings, ("---",) * len(headings), *rows)]
-        path.write_text("\n".join(lines) + "\n")
+        write_table(path, name, headings, rows)

@@ -69,7 +69,7 @@ class Options:
     jobs: int = os.cpu_count() or 1
     """Runs at the same time."""
     table: Path | None = None
-    """Markdown file for the tables."""
+    """Markdown file for the table, in which it replaces an earlier one."""
 
 
 def run(method: str, problem: int) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def main() -> None:
     results = normalised(results_of(options, methods, console))
     families = sorted({(result["family"], result["closed_loop"]) for result in results})
     named = [f"{family}, closed loop" if closed else family for family, closed in families]
-    print_table(("covered; chosen", "all", *named, "s a run"), rows(results, methods), console, options.table)
+    print_table(("covered; chosen", "all", *named, "s a run"), rows(results, methods), console, options.table, "rpg_generated")
     if options.json:
         print(json.dumps(summary(results, methods)), flush=True)
 

@@ -19,16 +19,16 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import tyro
+from rich.console import Console
 
 import rpg
-from benchmarks.processes import write_result
+from benchmarks.processes import print_table, write_result
 from rpg.algorithms import build_algorithm
 from rpg.algorithms.sac import SACConfig
 from rpg.environments.whole_episodes import whole_episodes
@@ -79,7 +79,7 @@ class Options:
     """Run nothing."""
     out: Path = Path("runs/benchmarks/rpg_sac")
     table: Path | None = None
-    """Markdown file for the tables."""
+    """Markdown file for the tables, in which they replace earlier ones."""
     json: bool = False
     """Print one JSON object on the last line."""
 
@@ -236,27 +236,32 @@ def summary(out: Path) -> dict[str, Any]:
     return {**found, "speed": json.loads(path.read_text()) if path.exists() else None}
 
 
-def tables(found: dict[str, Any]) -> Sequence[str]:
-    """Markdown lines."""
-    lines = [
-        "| problem | method | seeds | steps | return | single seeds | solved | CPU s a run |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+RETURN_HEADINGS = ("problem", "method", "seeds", "steps", "return", "single seeds", "solved", "CPU s a run")
+SPEED_HEADINGS = ("problem", "ours, ms a step", "stable-baselines3", "ratio")
+
+
+def return_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Of the table of returns."""
+    rows: list[tuple[str, ...]] = []
     for name, problem in PROBLEMS.items():
         for method in METHODS:
             own = found[f"{name}_{method}"]
             if own is None:
-                lines.append(f"| {problem.environment} | {method} | 0 | not run | | | | |")
+                rows.append((problem.environment, method, "0", "not run", "", "", "", ""))
                 continue
             singles = ", ".join(f"{each:.0f}" for each in own["scores"])
             solved = f"{own['solved']}/{own['seeds']} at {problem.good:.0f}"
             cells = (problem.environment, method, own["seeds"], own["steps"], f"{own['mean']:.0f} ± {own['spread']:.0f}")
-            lines.append("| " + " | ".join(map(str, (*cells, singles, solved, round(own["cpu_seconds"])))) + " |")
-    if found["speed"]:
-        lines += ["", "| problem | ours, ms a step | stable-baselines3 | ratio |", "|---|---|---|---|"]
-        for name, own in found["speed"].items():
-            lines.append(f"| {PROBLEMS[name].environment} | {own['ours']:.2f} | {own['sb3']:.2f} | {own['ratio']:.2f} |")
-    return lines
+            rows.append(tuple(map(str, (*cells, singles, solved, round(own["cpu_seconds"])))))
+    return rows
+
+
+def speed_rows(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Of the table of times."""
+    return [
+        (PROBLEMS[name].environment, f"{own['ours']:.2f}", f"{own['sb3']:.2f}", f"{own['ratio']:.2f}")
+        for name, own in (found["speed"] or {}).items()
+    ]
 
 
 def main(options: Options) -> int:
@@ -277,10 +282,10 @@ def main(options: Options) -> int:
                 for method in options.methods:
                     run(name, method, seed, options)
     found = summary(options.out)
-    lines = tables(found)
-    print("\n".join(lines))
-    if options.table is not None:
-        options.table.write_text("\n".join(lines) + "\n")
+    console = Console(highlight=False, soft_wrap=True)
+    print_table(RETURN_HEADINGS, return_rows(found), console, options.table, "rpg_sac")
+    if found["speed"]:
+        print_table(SPEED_HEADINGS, speed_rows(found), console, options.table, "rpg_sac_speed")
     if options.json:
         print(json.dumps(found))
     return 0

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.processes import write_result
+from benchmarks.processes import print_table, write_result
 from rpg import (
     AlgorithmConfig,
     FixedHorizonEnvironment,
@@ -56,7 +55,7 @@ class Options:
     iterations: int | None = None
     """Fewer iterations than the experiment asks for, to try the script itself."""
     table: Path | None = None
-    """Markdown file for the table."""
+    """Markdown file for the table, in which it replaces an earlier one."""
     plot: Path | None = None
     """PNG file for the learning curves."""
 
@@ -283,14 +282,7 @@ def main(module: str, options: Options, summary: Callable[[dict[str, list[dict[s
     console = Console(highlight=False, soft_wrap=True)
     experiment: Experiment = importlib.import_module(module).EXPERIMENT
     results = run_all(module, options, console)
-    rows = table_rows(results, counts=experiment.counts)
-    table = Table(*HEADINGS)
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-    if options.table is not None:
-        lines = [HEADINGS, ("--", *("--:" for _ in HEADINGS[1:])), *rows]
-        options.table.write_text("".join(f"| {' | '.join(line)} |\n" for line in lines))
+    print_table(HEADINGS, table_rows(results, counts=experiment.counts), console, options.table, experiment.name)
     if options.plot is not None:
         plot_curves(options.plot, results, title=experiment.name)
     if options.json:

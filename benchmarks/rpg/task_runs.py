@@ -80,7 +80,7 @@ class Options:
     jobs: int = os.cpu_count() or 1
     """Runs at the same time."""
     table: Path | None = None
-    """Markdown file for the table."""
+    """Markdown file for the table, in which it replaces an earlier one."""
     images: Path | None = None
     """Folder for the last frame of the modes of RPG's first seed, as <task>.png."""
     iterations: int | None = None
@@ -195,5 +195,5 @@ def main(module: str, options: Options, names: Sequence[str]) -> list[dict[str, 
             raise SystemExit(f"--tasks was given '{name}'; allowed are {', '.join(names)}")
     console = Console(stderr=True, highlight=False)
     results = results_of(options, module, options.tasks or names, console)
-    processes.print_table(HEADINGS, summary_rows(results), console, options.table)
+    processes.print_table(HEADINGS, summary_rows(results), console, options.table, module.rpartition(".")[2])
     return results
