@@ -2,13 +2,15 @@
 
     python -m benchmarks.shape_losses [--points 1000 10000] [--table FILE] [--json]
 
-Two clouds of points fill overlapping cubes of 0.2 m; grids have 64^3 nodes of 1/64 m. The CPU time is the
-least of some runs, the memory what forward + backward add to the process's at most (Linux). geomloss, which stores
-whole matrices without KeOps, is measured beside them if it is installed, up to 5,000 points. docs/losses.md has the table.
+Two clouds of points fill overlapping cubes of 0.2 m; grids have 64^3 nodes of 1/64 m. The CPU time is the least of some runs,
+the memory what forward + backward add to the process's at most (glibc on Linux). geomloss, which stores whole matrices without
+KeOps, is measured beside them if it is installed, up to 5,000 points. docs/losses.md has the table.
 """
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import importlib.util
 import json
 import time
@@ -108,6 +110,8 @@ def measure(name: str, points: int) -> dict[str, float]:
     LOSSES[name](y)(x).sum().backward()  # what is loaded and cached at the first call
     x, y = clouds(points)
     loss = LOSSES[name](y)
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # so that freed memory, used again, counts too
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew
     before = memory("VmRSS")
     times: list[float] = []

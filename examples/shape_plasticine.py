@@ -11,7 +11,7 @@ import argparse
 import torch
 
 import diffsim as ds
-from tasks.losses import ShapeTarget, earth_mover, incremental_iou, soft_iou
+from tasks.losses import ShapeTarget, earth_mover
 
 STEPS, SPEED = 12, 0.4  # control steps of a stroke, and the finger's largest speed in m/s
 
@@ -27,8 +27,8 @@ def plasticine_scene(particles: int) -> ds.Scene:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--particles", type=int, default=600)
-    parser.add_argument("--iterations", type=int, default=40)
+    parser.add_argument("--particles", type=int, default=400)
+    parser.add_argument("--iterations", type=int, default=30)
     options = parser.parse_args()
 
     sim = ds.Simulator(plasticine_scene(options.particles), dt=5e-4, substeps=40)
@@ -36,20 +36,22 @@ def main() -> None:
     stroke = torch.tensor([0.9, -0.7]).repeat(STEPS, 1, 1)  # aside, and down
     with torch.no_grad():
         target = ShapeTarget.from_state(sim, sim.rollout(start, SPEED * stroke)[-1], "block")
-        own, first = soft_iou(target.mass, target.mass), soft_iou(target.grid.deposit(start.x), target.mass)
+        untouched = float(earth_mover(start.x, target.points))
 
     plan = torch.tensor([0.0, -0.3]).repeat(STEPS, 1, 1).requires_grad_()  # at first: straight down
-    optimizer = torch.optim.Adam([plan], lr=0.05)
+    optimizer = torch.optim.Adam([plan], lr=0.08)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, options.iterations)
     for iteration in range(options.iterations):
         x = sim.rollout(start, SPEED * plan.clamp(-1.0, 1.0))[-1].x
         loss = earth_mover(x, target.points).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        schedule.step()
         if iteration % 5 == 0 or iteration == options.iterations - 1:
-            score = incremental_iou(soft_iou(target.grid.deposit(x.detach()), target.mass), first, own)
-            rms = 1000.0 * float(loss.detach().clamp(min=0.0).sqrt())
-            print(f"iteration {iteration:3d}  off by {rms:6.2f} mm (root mean square)  score {float(score):.3f}")
+            square = max(float(loss.detach()), 0.0)
+            score = 1.0 - square / untouched  # 0 for the block as it was, 1 for the target
+            print(f"iteration {iteration:3d}  off by {1000.0 * square**0.5:6.2f} mm (root mean square)  score {score:6.3f}")
 
 
 if __name__ == "__main__":
