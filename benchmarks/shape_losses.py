@@ -129,7 +129,7 @@ def left_out(name: str, points: int) -> bool:
 
 
 def seconds(value: float) -> str:
-    return f"{1000.0 * value:.2g} ms" if value < 1.0 else f"{value:.2g} s"
+    return f"{1000.0 * value:.3g} ms" if value < 1.0 else f"{value:.2g} s"
 
 
 def main() -> None:
