@@ -28,7 +28,7 @@ from tasks.losses import (
 )
 
 GRID = MassGrid((-0.1, -0.1, -0.1), 0.05, (13, 13, 13))
-EXACTLY = {"blur": 0.2, "iterations": 40}  # Sinkhorn's potentials have converged
+EXACTLY = {"blur": 0.4, "iterations": 25}  # Sinkhorn's potentials have converged
 
 
 @pytest.fixture(autouse=True)
@@ -361,7 +361,7 @@ def test_target_of_a_state():
     assert target.mass.shape == (2, *target.grid.nodes)
     assert not target.points.requires_grad
     # a target for each environment: the second one's is elsewhere
-    assert float(signed_distance_loss(x.flip(0), target).min()) > 0.03
+    assert float(signed_distance_loss(x.detach().flip(0), target).min()) > 0.03
     with pytest.raises(ds.InputError, match="no soft body 'paste'"):
         ShapeTarget.from_state(sim, state, "paste")
     with pytest.raises(ds.InputError, match="x must have a batch of 2"):
