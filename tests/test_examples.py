@@ -22,6 +22,7 @@ SHORT = {
     "pour_liquid.py": ["--particles", "600"],
     "cut_dough.py": ["--particles", "1000", "--steps", "60"],
     "panda_grasp.py": ["--steps", "40"],
+    "shape_plasticine.py": ["--particles", "300", "--iterations", "12"],
 }
 
 
@@ -77,6 +78,13 @@ def test_cut_dough_parts_it_and_leaves_a_video(tmp_path):
     assert float(found[1]) > 8.0
     assert min(int(found[2]), int(found[3])) > 400
     assert len(iio.imread(tmp_path / "cut_dough.mp4", plugin="pyav")) == 61
+
+
+def test_shape_plasticine_comes_nearer_to_its_target(tmp_path):
+    output = run_example("shape_plasticine.py", *SHORT["shape_plasticine.py"], cwd=tmp_path)
+    found = [float(value) for value in re.findall(r"off by +([\d.]+) mm", output)]
+    assert found[0] > 10.0
+    assert found[-1] < 0.6 * found[0]
 
 
 @pytest.mark.robot_models

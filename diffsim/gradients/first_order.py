@@ -23,8 +23,9 @@ class _FirstDerivative(Function):
     @staticmethod
     def backward(ctx: Any, *bars: Tensor) -> None:
         raise InputError(
-            "diffsim's steps have first derivatives only; a gradient through a step was differentiated once more, as "
-            "torch.autograd.functional.hessian does. Difference gradients instead, or leave the step out with detach()"
+            "diffsim's steps have first derivatives only, and so do some losses of tasks.losses; a gradient through one was "
+            "differentiated once more, as torch.autograd.functional.hessian does. Difference gradients instead, or leave the "
+            "step out with detach()"
         )
 
 
