@@ -1,6 +1,5 @@
 """A video shows the episodes that were judged, whatever the task's step does."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -21,6 +20,7 @@ class Wind(Task):
 
     horizon, dt, substeps = 4, 2e-3, 5
     outcome_names = ("there",)
+    action_dim = 2
 
     def scene(self):
         block = ds.SoftBody("block", ds.Box((0.06, 0.06, 0.06)), (0.3, 0.3, 0.061), particles=30)
@@ -32,17 +32,13 @@ class Wind(Task):
         """The action (B, 2) has a component more than the simulator's: the wind, which only this method knows."""
         state = episode.state
         wind = 2.0 * action[:, None, 1:] * state.v.new_tensor([0.0, 1.0, 0.0])
-        return super().step(replace(episode, state=state.replace(v=state.v + wind)), action[:, :1])
+        return super().step(episode.replace(state=state.replace(v=state.v + wind)), action[:, :1])
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.action_dim = 2
+    def reward(self, step):
+        return step.after.x[..., 1].mean(dim=1)
 
-    def reward(self, state, action):
-        return state.x[..., 1].mean(dim=1)
-
-    def success(self, state):
-        return torch.ones(state.num_envs, dtype=torch.bool)
+    def success(self, episode):
+        return torch.ones(episode.num_envs, dtype=torch.bool)
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +52,9 @@ def trained():
 def test_the_replay_is_the_judged_episode(trained):
     task, modes = trained
     for mode in modes:
-        states, rewards = replayed_episode(task, mode)
+        episodes, rewards = replayed_episode(task, mode)
         assert float(rewards.sum()) == pytest.approx(mode.episode_return, rel=1e-7)
-        observed = torch.cat([task.observation(state) for state in states]).double()
+        observed = torch.cat([task.observation(episode) for episode in episodes]).double()
         assert np.array_equal(observed.numpy(), mode.observations)
 
 
@@ -74,7 +70,7 @@ def test_a_task_with_its_own_step_renders(trained, tmp_path: Path):
 
 def test_frames_in_between_end_at_the_states(trained):
     task, modes = trained
-    before, after = replayed_episode(task, modes[0])[0][-2:]
+    before, after = (episode.state for episode in replayed_episode(task, modes[0])[0][-2:])
     drawn = in_between(before, after, 1.0)
     for name in ("x", "q", "tool_position"):
         assert torch.equal(getattr(drawn, name), getattr(after, name))
