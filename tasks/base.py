@@ -240,9 +240,10 @@ class Task:
         after, steps = self.sim.step(before, controls, episode.parameters), episode.steps + 1
         if self._ends_early:
             after, steps = _kept(episode.ended, before, after), torch.where(episode.ended, episode.steps, steps)
-        following = episode.replace(state=after, steps=steps)
+        following = Episode(after, steps, episode.ended, episode.parameters, episode.values, episode.observations)
         with torch.no_grad():
-            following = following.replace(observations=(*episode.observations, self._features(following)))
+            observations = (*episode.observations, self._features(following))
+            following = Episode(after, steps, episode.ended, episode.parameters, episode.values, observations)
             success = checks.check_labels(self, "success", self.success(following), torch.bool, self.num_envs)
             outcome = checks.check_labels(self, "outcome", self.outcome(following), torch.int64, self.num_envs)
             if self._ends_early:
@@ -250,11 +251,12 @@ class Task:
                 success = success & ~failure
                 following = following.replace(ended=episode.ended | failure | (success & self.ends_on_success))
         reward = self._reward(Transition(before, action, after, following), success)
-        running, terminated = self._always, self._never
+        running, terminated, truncated = self._always, self._never, steps >= self.horizon
         if self._ends_early:
             running, terminated = ~episode.ended, following.ended & ~episode.ended
+            truncated = truncated & running & ~terminated
             reward = torch.where(running, reward, self._zeros)
-        ends = {"running": running, "terminated": terminated, "truncated": running & ~terminated & (steps >= self.horizon)}
+        ends = {"running": running, "terminated": terminated, "truncated": truncated}
         return following, reward, {"success": success, "outcome": outcome, **ends}
 
     def _features(self, episode: Episode) -> Tensor:
