@@ -25,10 +25,13 @@ MISTAKES = {
         r"reward\(\) of task Mistake gave torch.float32 of shape \(\); allowed is torch.float32 of shape \(2,\)",
     ),
     "reward a number": ({"reward": lambda self, step: 1.0}, r"reward\(\) of task Mistake gave a float; allowed is"),
-    "reward forgotten": ({"reward": lambda self, step: None}, r"reward\(\) of task Mistake gave None \(is a return missing\?\)"),
+    "reward forgotten": (
+        {"reward": lambda self, step: None},
+        r"reward\(\) of task Mistake gave None \(is a return missing\?\)",
+    ),
     "observation of one axis": (
         {"observation": lambda self, episode: episode.state.q[:, 0]},
-        r"observation\(\) of task Mistake gave torch.float32 of shape \(2,\); allowed is floating point of shape \(2, features\)",
+        r"observation\(\) of task Mistake gave torch.float32 of shape \(2,\); allowed is .* of shape \(2, features\)",
     ),
     "randomize returns nothing": (
         {"randomize": lambda self, generator: None},
@@ -72,9 +75,13 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line(mistake):
     members, message = MISTAKES[mistake]
-    with pytest.raises(ds.InputError, match=message) as caught:
+
+    def first_step():
         task = type("Mistake", (Ball,), members)(2)
         task.step(task.reset(0), torch.zeros(2, 2, requires_grad=True))
+
+    with pytest.raises(ds.InputError, match=message) as caught:
+        first_step()
     assert "\n" not in str(caught.value)
 
 

@@ -27,7 +27,7 @@ class Many(Task):
     constant = 3
     shared: ClassVar[int] = 4
     _hidden: int = 5
-    names: dict[str, int] = {}
+    names: dict[str, int] = {}  # noqa: RUF012
     count: int = 1
     ratio: float = 2
     file: Path | None = None
