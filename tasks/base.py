@@ -101,8 +101,8 @@ class Task:
 
         self.sim = ds.Simulator(self.scene(), num_envs=num_envs, dt=self.dt, substeps=self.substeps, dtype=dtype, device=device)
         self.num_envs = num_envs
-        width, self._drive = joined(owner.__name__, self.actions(), self.sim)
-        self.action_dim: int = getattr(owner, "action_dim", width)
+        self._drive_width, self._drive = joined(owner.__name__, self.actions(), self.sim)
+        self.action_dim: int = getattr(owner, "action_dim", self._drive_width)
         self._always = torch.ones(num_envs, dtype=torch.bool, device=self.sim.device)
         self._never, self._zeros = ~self._always, torch.zeros(num_envs, dtype=dtype, device=self.sim.device)
         self._watch()
@@ -167,6 +167,9 @@ class Task:
     def controls(self, state: ds.State, action: Tensor) -> Tensor:
         """The simulator's action (B, sim.action_dim), m/s, rad/s and so on, for ``action`` (B, A) in [-1, 1]: that of
         `actions`."""
+        if action.ndim != 2 or action.shape[1] != self._drive_width:
+            allowed = f"({self.num_envs}, {self._drive_width})"
+            raise ds.InputError(f"action of task {type(self).__name__} has shape {tuple(action.shape)}; allowed is {allowed}")
         return self._drive(state, action)
 
     def camera(self) -> Camera | None:

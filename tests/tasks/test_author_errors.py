@@ -85,6 +85,12 @@ def test_a_mistake_is_one_line(mistake):
     assert "\n" not in str(caught.value)
 
 
+def test_an_action_of_another_width_is_one_line():
+    task = Ball(2)
+    with pytest.raises(ds.InputError, match=r"action of task Ball has shape \(2, 3\); allowed is \(2, 2\)"):
+        task.step(task.reset(0), torch.zeros(2, 3))
+
+
 def test_a_task_may_say_that_its_reward_is_not_differentiable():
     made = type("Lists", (Ball,), {"differentiable": False, "reward": MISTAKES["reward of lists"][0]["reward"]})(2)
     _, reward, _ = made.step(made.reset(0), torch.zeros(2, 2, requires_grad=True))
