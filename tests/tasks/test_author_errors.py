@@ -1,6 +1,7 @@
 """Every mistake of an author is one line that names the class and the method, what it gave and what is allowed."""
 
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from tests.tasks.ball import Ball
 
 pytestmark = pytest.mark.slow
 
-MISTAKES = {
+MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "reward detached": (
         {"reward": lambda self, step: 1.0 - self.distance(step.episode).detach()},
         r"reward\(\) of task Mistake gave a tensor without a gradient; allowed is .*differentiable = False",

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ GUIDE = (Path(__file__).parents[2] / "docs" / "authoring.md").read_text()
 def test_the_example_is_a_whole_task(capsys, monkeypatch):
     monkeypatch.setattr(registry, "_tasks", dict(registry._tasks))
     example, variants = re.findall(r"```python\n(.*?)```", GUIDE, flags=re.DOTALL)
-    space = {"__name__": "__main__"}
+    space: dict[str, Any] = {"__name__": "__main__"}
     exec(example, space)
     assert "largest growth" in capsys.readouterr().out
     gradient = space["actions"].grad

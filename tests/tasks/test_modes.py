@@ -5,7 +5,7 @@ import torch
 
 import diffsim as ds
 from rpg import RPGConfig, Trainer, from_fixed_horizon
-from rpg.protocol import ProtocolError, check_environment
+from rpg.protocol import Box, ProtocolError, check_environment
 from tasks import Detour
 from tests.tasks.ball import Ball, played
 
@@ -76,6 +76,7 @@ def test_images_come_from_the_tasks_camera_in_the_general_form():
     assert bool((task.observe(moved) != image).any())
     assert task.differentiable is False
     env = from_fixed_horizon(task)
+    assert isinstance(env.spec.observation, Box)
     assert env.spec.observation.is_image
     check_environment(env)
     with pytest.raises(ProtocolError, match=r"gives images; expected vectors, or rpg\.from_fixed_horizon\(environment\)"):

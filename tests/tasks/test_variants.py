@@ -8,7 +8,7 @@ import torch
 import trimesh
 
 import diffsim as ds
-from rpg import RPGConfig, Trainer, VideoEnvironment
+from rpg import RPGConfig, Trainer, VideoEnvironment, from_fixed_horizon
 from rpg.protocol import check_environment
 from tasks import Detour, Variants
 from tasks.mode_video import replayed_episode
@@ -62,6 +62,19 @@ def test_meshes_with_other_numbers_of_particles_run_in_one_batch(tmp_path):
     _, reward, _ = task.step(task.reset(0), action)
     reward.sum().backward()
     assert action.grad.any(dim=1).all()
+
+
+def test_single_environments_are_reset_in_the_general_form():
+    env = from_fixed_horizon(Variants(Ball, 3, STARTS, horizon=4))
+    state, first = env.reset(0)
+    state = env.step(state, torch.ones(3, 2)).state
+    moved = env.wrapped.observe(state.inner)
+    where = torch.tensor([False, True, True])
+    state, observation = env.reset(state=state, where=where)
+    assert state.ages.tolist() == [1, 0, 0]
+    assert torch.equal(observation[0], moved[0])
+    assert torch.equal(observation[1:, :4], first[1:, :4])  # at the start again, with goals of their own
+    assert not torch.equal(observation[1:, 4:], first[1:, 4:])
 
 
 def test_variants_that_do_not_fit_are_one_line():
