@@ -23,7 +23,7 @@ class PushToGoal(Task):
     """
 
     horizon, dt, substeps, tool_speed = 20, 2e-3, 15, 0.8
-    goal = (0.6, 0.45)
+    goal: tuple[float, float] = (0.6, 0.45)  # annotated: a parameter, PushToGoal(goal=(0.55, 0.4))
 
     def scene(self):
         plasticine = ds.ElastoPlastic(youngs_modulus=2e4, poissons_ratio=0.3, yield_stress=2e3)
@@ -35,14 +35,14 @@ class PushToGoal(Task):
         centre = state.x[..., :2].mean(dim=1)
         return ((centre - centre.new_tensor(self.goal)).square().sum(dim=1) + 1e-6).sqrt()
 
-    def reward(self, state, action):
-        gap = (state.tool_position[:, 0] - state.x.mean(dim=1)).square().sum(dim=1)
-        return 1.0 - self.distance(state) / 0.2 - gap
+    def reward(self, step):
+        gap = (step.after.tool_position[:, 0] - step.after.x.mean(dim=1)).square().sum(dim=1)
+        return 1.0 - self.distance(step.after) / 0.2 - gap
 
-    def success(self, state):
-        return self.distance(state) < 0.05
+    def success(self, episode):
+        return self.distance(episode.state) < 0.05
 
-    def markers(self):
+    def markers(self, episode, environment):
         return (GroundMarker(center=self.goal, radius=0.06, color=(0.2, 0.75, 0.35), width=0.01),)
 
 
@@ -56,19 +56,20 @@ def main() -> None:
     actions = torch.zeros(task.horizon, 1, task.action_dim, requires_grad=True)
     optimizer = torch.optim.Adam([actions], lr=0.05)
     for iteration in range(options.iterations):
-        episode, total, states = task.reset(), torch.zeros(1), []
+        episode, total, episodes = task.reset(), torch.zeros(1), []
         for action in actions:
             episode, reward, info = task.step(episode, torch.tanh(action))
             total = total + reward
-            states.append(episode.state.detach())
+            episodes.append(episode.detach())
         optimizer.zero_grad()
         (-total.sum()).backward()  # through the simulator, every contact on the way included
+        torch.nn.utils.clip_grad_norm_([actions], 5.0)  # where contact begins, a gradient can be a hundred times as large
         optimizer.step()
         distance = task.distance(episode.state).item()
         print(f"iteration {iteration:3d}  return {total.item():6.2f}  distance {distance:.3f} m  {info['success'].tolist()}")
 
     renderer = SceneRenderer(task.sim.scene)
-    write_video(options.video, (renderer.frame(state, markers=task.markers()) for state in states), fps=12)
+    write_video(options.video, (renderer.frame(e.state, markers=task.markers(e, 0)) for e in episodes), fps=12)
     print(f"wrote {options.video}")
 
 

@@ -10,6 +10,8 @@ from torch import Tensor
 import diffsim as ds
 from diffsim.render import Camera, GroundMarker
 from tasks.base import Task
+from tasks.episode import Episode, Transition
+from tasks.goal_markers import goal_markers
 from tasks.registry import register
 
 MOUTH, BOTTOM, GOAL = 0.1, 0.6, 1.0  # along x, m; the ball starts at 0
@@ -62,31 +64,28 @@ class CupTrap(Task):
             contact=ds.ContactModel(stiffness=1e3, smoothing=8e-3),
         )
 
-    def randomize(self, state: ds.State, generator: torch.Generator) -> ds.State:
-        shift = 0.01 * (2.0 * torch.rand(state.num_envs, 2, generator=generator) - 1.0)
-        return state.replace(q=state.q + shift.to(state.q))
+    def randomize(self, generator: torch.Generator) -> Episode:
+        state = self.sim.reset()
+        return self.episode(state.replace(q=state.q + self.uniform(generator, 2, low=-0.01, high=0.01)))
 
     def distance(self, state: ds.State) -> Tensor:
         """Distance of the ball's centre to the goal, m, (B,)."""
         to_goal = state.q - state.q.new_tensor([GOAL, 0.0])
         return (to_goal.square().sum(dim=1) + 1e-6).sqrt()
 
-    def reward(self, state: ds.State, action: Tensor) -> Tensor:
-        return 1.0 - self.distance(state) / GOAL
+    def reward(self, step: Transition) -> Tensor:
+        return 1.0 - self.distance(step.after) / GOAL
 
-    def success(self, state: ds.State) -> Tensor:
-        return self.distance(state) < 0.08
+    def success(self, episode: Episode) -> Tensor:
+        return self.distance(episode.state) < 0.08
 
-    def outcome(self, observations: Tensor) -> Tensor:
-        beside_cup = (observations[..., 0] - BOTTOM).abs().argmin(dim=0, keepdim=True)
-        return (observations[..., 1].gather(0, beside_cup)[0] < 0.0).long()
+    def outcome(self, episode: Episode) -> Tensor:
+        x, y = episode.history[..., :2].unbind(2)
+        aside = y.gather(0, (x - BOTTOM).abs().argmin(dim=0, keepdim=True))[0]
+        return torch.where(aside.abs() > HALF_WIDTH - RADIUS, (aside < 0.0).long(), -1)
 
     def camera(self) -> Camera:
         return Camera(position=(0.5, -1.1, 1.6), target=(0.5, 0.04, 0.0), vertical_fov_degrees=33)
 
-    def markers(self) -> tuple[GroundMarker, ...]:
-        green = (0.2, 0.75, 0.35)
-        return (
-            GroundMarker(center=(GOAL, 0.0), radius=0.08, color=green, opacity=0.25),
-            GroundMarker(center=(GOAL, 0.0), radius=0.08, color=green, width=0.012),
-        )
+    def markers(self, episode: Episode, environment: int) -> tuple[GroundMarker, ...]:
+        return goal_markers((GOAL, 0.0), 0.08)

@@ -6,11 +6,14 @@ from types import MappingProxyType
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 import diffsim as ds
 from diffsim.render import Camera, GroundMarker
 from tasks.asset_files import asset
 from tasks.base import Task
+from tasks.episode import Episode, Transition
+from tasks.goal_markers import goal_markers
 from tasks.registry import register
 
 START, WALL_X, GOAL, MIDDLE = 0.25, 0.6, 0.95, 0.7
@@ -24,6 +27,9 @@ class Detour(Task):
         optimum in front of the wall, and there are two distinct routes round it, on the duck's left and right.
     Randomisation: the duck and the finger start together, up to 1 cm off the middle of the lane.
     Success: at the end the duck's centre is within 8 cm of the goal, on the ground plane.
+
+    Attributes:
+        goal_spread: how far the goal, drawn anew in each episode, may lie from its place along x and y, m.
     """
 
     horizon = 25
@@ -31,7 +37,8 @@ class Detour(Task):
     tool_speed = 1.0
     outcome_names = ("the duck's left", "the duck's right")
     optimizer_settings = MappingProxyType({"iterations": 90, "posterior_stride": 2})
-    default_mesh = asset("duck.obj")
+    mesh = asset("duck.obj")
+    goal_spread: float = 0.0
 
     def scene(self) -> ds.Scene:
         shape = ds.TriangleMesh.from_file(self.mesh or "", size=0.28)
@@ -65,36 +72,35 @@ class Detour(Task):
             grid_spacing=0.05,
         )
 
-    def randomize(self, state: ds.State, generator: torch.Generator) -> ds.State:
-        shift = torch.zeros(state.num_envs, 1, 3).to(state.x)
-        shift[:, 0, :2] = 0.01 * (2.0 * torch.rand(state.num_envs, 2, generator=generator) - 1.0).to(state.x)
-        return state.replace(x=state.x + shift, tool_position=state.tool_position + shift)
+    def randomize(self, generator: torch.Generator) -> Episode:
+        state = self.sim.reset()
+        shift = pad(self.uniform(generator, 1, 2, low=-0.01, high=0.01), (0, 1))
+        goal = state.x.new_tensor([GOAL, MIDDLE]) + self.goal_spread * self.uniform(generator, 2)
+        return self.episode(state.replace(x=state.x + shift, tool_position=state.tool_position + shift), goal=goal)
 
-    def distance(self, state: ds.State) -> Tensor:
+    def observation(self, episode: Episode) -> Tensor:
+        return super().observation(episode if self.goal_spread else episode.replace(values={}))
+
+    def distance(self, episode: Episode) -> Tensor:
         """Distance of the duck's centre to the goal on the ground plane, m, (B,)."""
-        to_goal = state.x[..., :2].mean(dim=1) - state.x.new_tensor([GOAL, MIDDLE])
+        to_goal = episode.state.x[..., :2].mean(dim=1) - episode["goal"]
         return (to_goal.square().sum(dim=1) + 1e-6).sqrt()
 
-    def reward(self, state: ds.State, action: Tensor) -> Tensor:
-        progress = 1.0 - self.distance(state) / (GOAL - START)
-        gap = state.tool_position[:, 0, :2] - state.x[..., :2].mean(dim=1)
+    def reward(self, step: Transition) -> Tensor:
+        progress = 1.0 - self.distance(step.episode) / (GOAL - START)
+        gap = step.after.tool_position[:, 0, :2] - step.after.x[..., :2].mean(dim=1)
         return progress - 0.25 * (gap / 0.15).square().sum(dim=1)
 
-    def success(self, state: ds.State) -> Tensor:
-        return self.distance(state) < 0.08
+    def success(self, episode: Episode) -> Tensor:
+        return self.distance(episode) < 0.08
 
-    def outcome(self, observations: Tensor) -> Tensor:
-        x, y = observations[..., 0], observations[..., 1]
-        beside_wall = (x - WALL_X).abs().argmin(dim=0, keepdim=True)
-        return (y.gather(0, beside_wall)[0] < MIDDLE).long()
+    def outcome(self, episode: Episode) -> Tensor:
+        x, y = episode.history[..., :2].unbind(2)
+        beside_wall = y.gather(0, (x - WALL_X).abs().argmin(dim=0, keepdim=True))[0]
+        return torch.where(x.amax(dim=0) > WALL_X, (beside_wall < MIDDLE).long(), -1)
 
     def camera(self) -> Camera:
         return Camera(position=(2.05, 0.7, 1.4), target=(0.57, 0.7, 0.08), vertical_fov_degrees=32)
 
-    def markers(self) -> tuple[GroundMarker, ...]:
-        green = (0.2, 0.75, 0.35)
-        goal = (GOAL, MIDDLE)
-        return (
-            GroundMarker(center=goal, radius=0.1, color=green, opacity=0.25),
-            GroundMarker(center=goal, radius=0.1, color=green, width=0.012),
-        )
+    def markers(self, episode: Episode, environment: int) -> tuple[GroundMarker, ...]:
+        return goal_markers(episode["goal"][environment].tolist(), 0.1)

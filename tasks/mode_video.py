@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -12,15 +13,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import diffsim as ds
-from diffsim.render import SceneRenderer, caption, side_by_side, write_png, write_video
+from diffsim.render import Camera, SceneRenderer, caption, side_by_side, write_png, write_video
+from tasks.episode import Episode
 
 if TYPE_CHECKING:
     from tasks.base import Task
+    from tasks.variants import Variants
 
 MAX_PANELS = 4
 FRAMES_PER_STEP = 4
 FRAMES_PER_SECOND = 30
 HELD_FRAMES = 20  # the last frame stays, so that the outcome can be seen
+AGREEMENT = 1e-4  # of two returns, relative to the sum of the rewards' sizes: rounding, no more
 
 
 class RecordedMode(Protocol):
@@ -32,6 +36,10 @@ class RecordedMode(Protocol):
 
     @property
     def episode_return(self) -> float: ...
+
+    @property
+    def shown_return(self) -> float:
+        """Sum of rewards of the recorded episode."""
 
     @property
     def success(self) -> float:
@@ -55,20 +63,30 @@ class RecordedMode(Protocol):
 
 
 @torch.no_grad()
-def replayed_episode(task: Task, mode: RecordedMode) -> tuple[list[ds.State], Tensor]:
-    """The mode's episode once more, by the task's own `reset` and `step`: T + 1 states of one environment, and T rewards.
+def replayed_episode(task: Task | Variants, mode: RecordedMode) -> tuple[list[Episode], Tensor]:
+    """The mode's episode once more, by the task's own `reset` and `step`: T + 1 episodes of one environment, and T rewards.
 
-    The other environments of the batch do nothing meanwhile (action 0).
+    The other environments of the batch do nothing meanwhile (action 0). Warns, with both numbers, if the rewards do not add up
+    to the mode's return.
     """
+    task, environment, seed = task.located(mode.environment, mode.seed)
     actions = torch.zeros(len(mode.actions), task.num_envs, task.action_dim, dtype=task.sim.dtype)
-    actions[:, mode.environment] = torch.from_numpy(mode.actions).to(task.sim.dtype)
-    episode = task.reset(mode.seed)
-    states, rewards = [episode.state[mode.environment]], []
+    actions[:, environment] = torch.from_numpy(mode.actions).to(task.sim.dtype)
+    episode = task.reset(seed)
+    episodes, rewards = [episode.environment(environment)], []
     for action in actions.to(task.sim.device):
         episode, reward, _ = task.step(episode, action)
-        states.append(episode.state[mode.environment])
-        rewards.append(reward[mode.environment])
-    return states, torch.stack(rewards)
+        episodes.append(episode.environment(environment))
+        rewards.append(reward[environment])
+    played = torch.stack(rewards)
+    total = float(played.double().sum())
+    if not abs(total - mode.shown_return) <= AGREEMENT * max(1.0, float(played.double().abs().sum())):
+        warnings.warn(
+            f"the replay of '{mode.name}' has a return of {total:.6g}, the run stored {mode.shown_return:.6g}: the task, its "
+            "parameters or the number of threads have changed since, and the video shows another episode than was judged",
+            stacklevel=2,
+        )
+    return episodes, played
 
 
 def in_between(before: ds.State, after: ds.State, fraction: float) -> ds.State:
@@ -87,40 +105,54 @@ def in_between(before: ds.State, after: ds.State, fraction: float) -> ds.State:
     )
 
 
-def write_modes_video(task: Task, modes: Sequence[RecordedMode], path: Path) -> None:
+def write_modes_video(
+    task: Task | Variants,
+    modes: Sequence[RecordedMode],
+    path: Path,
+    *,
+    camera: Camera | None = None,
+    size: tuple[int, int] | None = None,
+) -> None:
     """One MP4 with a captioned panel for each mode, and beside it a PNG of the last frame.
 
     A control step's end is drawn as it was; frames between two of them are interpolated.
+
+    Args:
+        camera: in place of the task's.
+        size: width and height of a panel, pixels.
     """
     modes = modes[:MAX_PANELS]
-    panel_width = 640 if len(modes) == 1 else 480
-    renderer = SceneRenderer(task.sim.scene, camera=task.camera(), width=panel_width, height=360)
-    markers = task.markers()
-    episodes = [replayed_episode(task, mode)[0] for mode in modes]
-    titles = [
-        (
-            mode.name if mode.success > 0.0 else "no success",
-            f"return {mode.episode_return:.1f}, success {mode.success:.0%}, pi(z) {mode.probability:.0%}",
-        )
-        for mode in modes
-    ]
-
-    def drawn(states: Sequence[ds.State]) -> np.ndarray:
-        panels = [
-            caption(renderer.frame(state, markers=markers), title, detail, top=True)
-            for state, (title, detail) in zip(states, titles, strict=True)
-        ]
-        return side_by_side(panels)
+    width, height = size or (640 if len(modes) == 1 else 480, 360)
+    panels = [_Panel(task, mode, camera, width, height) for mode in modes]
 
     def frames() -> Iterator[np.ndarray]:
-        frame = drawn([states[0] for states in episodes])
+        frame = side_by_side([panel.drawn(0, 1.0) for panel in panels])
         yield frame
-        for step in range(len(episodes[0]) - 1):
+        for step in range(1, len(panels[0].episodes)):
             for part in range(1, FRAMES_PER_STEP + 1):
-                frame = drawn([in_between(states[step], states[step + 1], part / FRAMES_PER_STEP) for states in episodes])
+                frame = side_by_side([panel.drawn(step, part / FRAMES_PER_STEP) for panel in panels])
                 yield frame
         write_png(path.with_suffix(".png"), frame)
         for _ in range(HELD_FRAMES):
             yield frame
 
     write_video(path, frames(), fps=FRAMES_PER_SECOND)
+
+
+class _Panel:
+    """A mode's episode and its picture."""
+
+    def __init__(self, task: Task | Variants, mode: RecordedMode, camera: Camera | None, width: int, height: int) -> None:
+        self.episodes, _ = replayed_episode(task, mode)
+        self._task: Task = task.located(mode.environment, mode.seed)[0]
+        camera = camera or self._task.camera()
+        self._renderer = SceneRenderer(self._task.sim.scene, camera=camera, width=width, height=height)
+        self._title = mode.name if mode.success > 0.0 else "no success"
+        self._detail = f"return {mode.episode_return:.1f}, success {mode.success:.0%}, pi(z) {mode.probability:.0%}"
+
+    def drawn(self, step: int, fraction: float) -> np.ndarray:
+        """The captioned picture at a fraction of a control step."""
+        episode = self.episodes[step]
+        state = episode.state if fraction == 1.0 else in_between(self.episodes[step - 1].state, episode.state, fraction)
+        picture = self._renderer.frame(state, markers=self._task.markers(episode, 0))
+        return caption(picture, self._title, self._detail, top=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from diffsim.render import GroundMarker
+from tasks.goal_markers import goal_markers
 
 # In radians from +x; videos look along +y.
 ANGLES = {"ahead": math.pi / 2, "left": 7 * math.pi / 6, "right": -math.pi / 6}
@@ -28,6 +29,11 @@ class ThreeGoals:
         to_goals = position[:, None] - position.new_tensor(self.points)
         return (to_goals.square().sum(dim=2) + 1e-6).sqrt()
 
+    def nearest(self, position: Tensor) -> Tensor:
+        """Number of the goal that ``position`` (B, 2) is closest to, int64 (B,); -1 if it is not even half-way to one."""
+        nearest = self.distances(position).min(dim=1)
+        return torch.where(nearest.values < 0.5 * self.radius, nearest.indices, -1)
+
     def reward(self, position: Tensor) -> Tensor:
         """0 at the centre and 1 at each goal, (B,): decreases with a smooth minimum of the distances to the goals."""
         width = 0.1 * self.radius
@@ -36,6 +42,4 @@ class ThreeGoals:
 
     def markers(self, radius: float) -> tuple[GroundMarker, ...]:
         """Discs of ``radius`` for a video, one colour for each goal."""
-        discs = [GroundMarker(center=p, radius=radius, color=c, opacity=0.3) for p, c in zip(self.points, COLORS, strict=True)]
-        rings = [GroundMarker(center=p, radius=radius, color=c, width=0.01) for p, c in zip(self.points, COLORS, strict=True)]
-        return (*discs, *rings)
+        return tuple(mark for p, c in zip(self.points, COLORS, strict=True) for mark in goal_markers(p, radius, c))

@@ -10,6 +10,7 @@ from torch import Tensor
 import diffsim as ds
 from diffsim.render import Camera, GroundMarker
 from tasks.base import Task
+from tasks.episode import Episode, Transition
 from tasks.registry import register
 from tasks.three_goals import ThreeGoals
 
@@ -52,28 +53,29 @@ class ThreeWayPush(Task):
             contact=ds.ContactModel(stiffness=2e3, smoothing=1.5e-3),
         )
 
-    def randomize(self, state: ds.State, generator: torch.Generator) -> ds.State:
-        shift = 5e-3 * (2.0 * torch.rand(state.num_envs, 4, generator=generator) - 1.0).to(state.q)
+    def randomize(self, generator: torch.Generator) -> Episode:
+        state, shift = self.sim.reset(), self.uniform(generator, 4, low=-5e-3, high=5e-3)
         q = state.q.clone()
         q[:, :2] += shift[:, :2]
         q[:, 7:] += shift[:, 2:]
-        return state.replace(q=q)
+        return self.episode(state.replace(q=q))
 
-    def observation(self, state: ds.State) -> Tensor:
+    def observation(self, episode: Episode) -> Tensor:
         """Positions of the ring and the finger, then their velocities, x and y each; the ring's rotation does not matter."""
+        state = episode.state
         return torch.cat([state.q[:, :2], state.q[:, 7:], state.qd[:, :2], state.qd[:, 6:]], dim=1)
 
-    def reward(self, state: ds.State, action: Tensor) -> Tensor:
-        return self.goals.reward(state.q[:, :2])
+    def reward(self, step: Transition) -> Tensor:
+        return self.goals.reward(step.after.q[:, :2])
 
-    def success(self, state: ds.State) -> Tensor:
-        return self.goals.distances(state.q[:, :2]).amin(dim=1) < 0.05
+    def success(self, episode: Episode) -> Tensor:
+        return self.goals.distances(episode.state.q[:, :2]).amin(dim=1) < 0.05
 
-    def outcome(self, observations: Tensor) -> Tensor:
-        return self.goals.distances(observations[-1, :, :2]).argmin(dim=1)
+    def outcome(self, episode: Episode) -> Tensor:
+        return self.goals.nearest(episode.state.q[:, :2])
 
     def camera(self) -> Camera:
         return Camera(position=(0.0, -0.85, 0.85), target=(0.0, 0.04, 0.0), vertical_fov_degrees=38)
 
-    def markers(self) -> tuple[GroundMarker, ...]:
+    def markers(self, episode: Episode, environment: int) -> tuple[GroundMarker, ...]:
         return self.goals.markers(radius=0.05)

@@ -6,10 +6,12 @@ from types import MappingProxyType
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 import diffsim as ds
 from diffsim.render import Camera, GroundMarker
 from tasks.base import Task
+from tasks.episode import Episode, Transition
 from tasks.registry import register
 from tasks.three_goals import ThreeGoals
 
@@ -56,24 +58,24 @@ class TripleMove(Task):
             grid_spacing=0.05,
         )
 
-    def randomize(self, state: ds.State, generator: torch.Generator) -> ds.State:
-        shift = torch.zeros(state.num_envs, 1, 3).to(state.x)
-        shift[:, 0, :2] = 0.01 * (2.0 * torch.rand(state.num_envs, 2, generator=generator) - 1.0).to(state.x)
-        return state.replace(x=state.x + shift, tool_position=state.tool_position + shift)
+    def randomize(self, generator: torch.Generator) -> Episode:
+        state = self.sim.reset()
+        shift = pad(self.uniform(generator, 1, 2, low=-0.01, high=0.01), (0, 1))
+        return self.episode(state.replace(x=state.x + shift, tool_position=state.tool_position + shift))
 
-    def reward(self, state: ds.State, action: Tensor) -> Tensor:
-        center = state.x[..., :2].mean(dim=1)
-        gap = state.tool_position[:, 0, :2] - center
+    def reward(self, step: Transition) -> Tensor:
+        center = step.after.x[..., :2].mean(dim=1)
+        gap = step.after.tool_position[:, 0, :2] - center
         return self.goals.reward(center) - 0.25 * (gap / 0.15).square().sum(dim=1)
 
-    def success(self, state: ds.State) -> Tensor:
-        return self.goals.distances(state.x[..., :2].mean(dim=1)).amin(dim=1) < 0.06
+    def success(self, episode: Episode) -> Tensor:
+        return self.goals.distances(episode.state.x[..., :2].mean(dim=1)).amin(dim=1) < 0.06
 
-    def outcome(self, observations: Tensor) -> Tensor:
-        return self.goals.distances(observations[-1, :, :2]).argmin(dim=1)
+    def outcome(self, episode: Episode) -> Tensor:
+        return self.goals.nearest(episode.state.x[..., :2].mean(dim=1))
 
     def camera(self) -> Camera:
         return Camera(position=(0.6, -0.75, 1.35), target=(0.6, 0.7, 0.12), vertical_fov_degrees=35)
 
-    def markers(self) -> tuple[GroundMarker, ...]:
+    def markers(self, episode: Episode, environment: int) -> tuple[GroundMarker, ...]:
         return self.goals.markers(radius=0.06)

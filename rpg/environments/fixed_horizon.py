@@ -45,7 +45,8 @@ class FixedHorizonState(NamedTuple):
 
 @dataclass(frozen=True)
 class FixedHorizon:
-    """The environment `wrapped` in the general form. The horizon terminates an episode, or only truncates it.
+    """The environment `wrapped` in the general form. The horizon terminates an episode, or only truncates it; an info may end
+    one earlier.
 
     Episodes may be reset one by one if the wrapped state is made of tensors (B, ...). A snapshot holds the seeds and what was
     done since all episodes began together, and is restored by doing it again.
@@ -99,9 +100,10 @@ class FixedHorizon:
     def step(self, state: FixedHorizonState, action: Tensor) -> Step:
         inner, reward, info = self.wrapped.step(state.inner, action)
         ages = state.ages + 1
-        ended = (ages >= self.wrapped.horizon).to(reward.device)
-        never = torch.zeros_like(ended)
-        terminated, truncated = (ended, never) if self.spec.finite_horizon else (never, ended)
+        last = (ages >= self.wrapped.horizon).to(reward.device)
+        never = torch.zeros_like(last)
+        terminated = info.get("terminated", never) | (last if self.spec.finite_horizon else never)
+        truncated = (info.get("truncated", never) | last) & ~terminated
         following = state._replace(inner=inner, ages=ages, history=(*state.history, action.detach()))
         return Step(following, self.wrapped.observe(inner), reward, terminated, truncated, info)
 
@@ -124,12 +126,14 @@ class FixedHorizon:
 
 
 def from_fixed_horizon(env: FixedHorizonEnvironment) -> FixedHorizon:
-    """`env` as a general `Environment`. Its observations give the dtype."""
+    """`env` as a general `Environment`. Its observations give the dtype, and may be images (`observation_shape`)."""
     with torch.no_grad():
         dtype = env.observe(env.reset(0)).dtype
+    shape = getattr(env, "observation_shape", None)
+    seen = Box((env.observation_dim,), dtype=dtype) if shape is None else Box(tuple(shape), 0, 255, dtype)
     spec = EnvironmentSpec(
-        observation=Box((env.observation_dim,), dtype=dtype),
-        action=Box((env.action_dim,), -1.0, 1.0, dtype),
+        observation=seen,
+        action=Box((env.action_dim,), -1.0, 1.0, torch.float32 if seen.is_image else dtype),
         time_limit=env.horizon,
         differentiable=getattr(env, "differentiable", True),
         finite_horizon=getattr(env, "finite_horizon", True),
@@ -154,10 +158,12 @@ def batch_seed(seed: int, number: int) -> int:
 
 def merged(where: Tensor, new: Any, old: Any) -> Any:
     """`new` in the environments `where` (B,) bool, `old` elsewhere: tensors (B, ...), or dataclasses, tuples, lists and dicts
-    of them. Other parts must be equal.
+    of them, or states with a method of this name, `new.merged(where, old)`. Other parts must be equal.
 
     Raises ProtocolError if that is not so.
     """
+    if hasattr(new, "merged"):
+        return new.merged(where, old)
     if isinstance(new, Tensor) and isinstance(old, Tensor) and new.ndim > 0 and new.shape == old.shape:
         if len(new) == len(where):
             return torch.where(where.to(new.device).view(-1, *[1] * (new.ndim - 1)), new, old)

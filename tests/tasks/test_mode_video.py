@@ -1,5 +1,6 @@
 """A video shows the episodes that were judged, whatever the task's step does."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ class Wind(Task):
 
     horizon, dt, substeps = 4, 2e-3, 5
     outcome_names = ("there",)
+    action_dim = 2
 
     def scene(self):
         block = ds.SoftBody("block", ds.Box((0.06, 0.06, 0.06)), (0.3, 0.3, 0.061), particles=30)
@@ -32,17 +34,13 @@ class Wind(Task):
         """The action (B, 2) has a component more than the simulator's: the wind, which only this method knows."""
         state = episode.state
         wind = 2.0 * action[:, None, 1:] * state.v.new_tensor([0.0, 1.0, 0.0])
-        return super().step(replace(episode, state=state.replace(v=state.v + wind)), action[:, :1])
+        return super().step(episode.replace(state=state.replace(v=state.v + wind)), action[:, :1])
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.action_dim = 2
+    def reward(self, step):
+        return step.after.x[..., 1].mean(dim=1)
 
-    def reward(self, state, action):
-        return state.x[..., 1].mean(dim=1)
-
-    def success(self, state):
-        return torch.ones(state.num_envs, dtype=torch.bool)
+    def success(self, episode):
+        return torch.ones(episode.num_envs, dtype=torch.bool)
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +54,21 @@ def trained():
 def test_the_replay_is_the_judged_episode(trained):
     task, modes = trained
     for mode in modes:
-        states, rewards = replayed_episode(task, mode)
+        episodes, rewards = replayed_episode(task, mode)
         assert float(rewards.sum()) == pytest.approx(mode.episode_return, rel=1e-7)
-        observed = torch.cat([task.observation(state) for state in states]).double()
+        observed = torch.cat([task.observation(episode) for episode in episodes]).double()
         assert np.array_equal(observed.numpy(), mode.observations)
+
+
+def test_a_replay_that_does_not_agree_says_so_with_both_numbers(trained):
+    task, modes = trained
+    stored = replace(modes[0], shown_return=modes[0].shown_return + 0.01)
+    numbers = f"{modes[0].shown_return:.6g}, the run stored {stored.shown_return:.6g}"
+    with pytest.warns(UserWarning, match=f"the replay of '.*' has a return of {numbers}: the task, its"):
+        replayed_episode(task, stored)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        replayed_episode(task, modes[0])
 
 
 def test_a_task_with_its_own_step_renders(trained, tmp_path: Path):
@@ -74,7 +83,7 @@ def test_a_task_with_its_own_step_renders(trained, tmp_path: Path):
 
 def test_frames_in_between_end_at_the_states(trained):
     task, modes = trained
-    before, after = replayed_episode(task, modes[0])[0][-2:]
+    before, after = (episode.state for episode in replayed_episode(task, modes[0])[0][-2:])
     drawn = in_between(before, after, 1.0)
     for name in ("x", "q", "tool_position"):
         assert torch.equal(getattr(drawn, name), getattr(after, name))

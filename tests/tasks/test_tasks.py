@@ -30,15 +30,15 @@ class Slide(Task):
         ball = ds.Tool("ball", ds.Sphere(0.05), (0.2, 0.3, 0.06), control=("x",))
         return ds.Scene((block,), tools=(ball,), upper=(0.6, 0.6, 0.4), grid_spacing=0.05)
 
-    def randomize(self, state, generator):
-        speed = torch.rand(state.num_envs, 1, 1, generator=generator, dtype=state.x.dtype)
-        return state.replace(v=state.v + speed)
+    def randomize(self, generator):
+        state = self.sim.reset()
+        return self.episode(state.replace(v=state.v + self.uniform(generator, 1, 1, low=0.0, high=1.0)))
 
-    def reward(self, state, action):
-        return state.x[..., 0].mean(dim=1)
+    def reward(self, step):
+        return step.after.x[..., 0].mean(dim=1)
 
-    def success(self, state):
-        return state.x[..., 0].mean(dim=1) > 0.301
+    def success(self, episode):
+        return episode.state.x[..., 0].mean(dim=1) > 0.301
 
 
 def test_episodes_follow_the_seed():
@@ -63,8 +63,10 @@ def test_a_task_without_steps_is_refused():
 
 
 def test_success_that_is_no_truth_value_is_refused_in_the_first_step():
-    task = type("Hazy", (Slide,), {"success": lambda self, state: torch.ones(state.num_envs)})(2)
-    with pytest.raises(ds.InputError, match=r"success\(\) of task Hazy gave torch.float32 .*; allowed is torch.bool \(B,\)"):
+    task = type("Hazy", (Slide,), {"success": lambda self, episode: torch.ones(episode.num_envs)})(2)
+    with pytest.raises(
+        ds.InputError, match=r"success\(\) of task Hazy gave torch.float32 .*; allowed is torch.bool of shape \(2,\)"
+    ):
         check_environment(task)
 
 
@@ -77,7 +79,10 @@ def test_a_task_speaks_the_optimisers_protocol():
         episode, reward, info = task.step(episode, action)
     assert reward.shape == (4,)
     assert info["success"].dtype == torch.bool
-    assert info["outcome"].tolist() == [0 if success else -1 for success in info["success"].tolist()]
+    assert info["outcome"].tolist() == [0] * 4
+    assert info["truncated"].tolist() == [True] * 4
+    assert info["running"].tolist() == [True] * 4
+    assert not info["terminated"].any()
     assert len(episode.observations) == task.horizon + 1
     assert episode.observations[0].shape == (4, task.observation_dim)
     reward.sum().backward()
@@ -158,7 +163,21 @@ def test_detour_names_the_way_taken():
     path = torch.zeros(4, 2, task.observation_dim)
     path[:, :, 0] = torch.tensor([0.25, 0.5, 0.61, 0.95])[:, None]
     path[:, :, 1] = torch.tensor([[0.7, 0.7], [1.0, 0.4], [1.1, 0.3], [0.7, 0.7]])
-    assert [task.outcome_names[label] for label in task.outcome(path).tolist()] == [
-        "the duck's left",
-        "the duck's right",
-    ]
+    ways = task.outcome(task.reset(0).replace(observations=tuple(path))).tolist()
+    assert [task.outcome_names[label] for label in ways] == ["the duck's left", "the duck's right"]
+    before_the_wall = task.reset(0).replace(observations=tuple(path[:2]))
+    assert task.outcome(before_the_wall).tolist() == [-1, -1]
+
+
+def test_detours_goal_may_differ_by_environment():
+    task = Detour(3, goal_spread=0.1)
+    assert task.observation_dim == Detour(3).observation_dim + 2
+    episode = task.reset(7)
+    goals = episode["goal"]
+    assert len(goals.unique(dim=0)) == 3
+    assert torch.equal(task.observe(episode)[:, -2:], goals)
+    assert torch.equal(Detour(1, goal_spread=0.1).reset(7)["goal"][0], goals[0])
+    centres = [task.markers(episode, environment)[0].center for environment in range(3)]
+    assert centres == [tuple(goal) for goal in goals.tolist()]
+    still = torch.zeros(3, 2)
+    assert task.step(episode, still)[1].unique().numel() == 3
