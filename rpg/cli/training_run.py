@@ -10,7 +10,7 @@ from rpg.cli.progress import TrainingProgress
 from rpg.cli.run_command import RunCommand
 from rpg.cli.run_options import camera_of
 from rpg.cli.run_report import VIDEO_FAILED, print_files, print_modes, summary, try_video, write_report
-from rpg.cli.wandb_log import WandbLog
+from rpg.cli.wandb_log import WandbLog, wandb_module
 from rpg.runs.environment_parameters import given_parameters
 from rpg.runs.run_folder import check_writable, discard_unless_begun, new_run_folder
 from rpg.runs.run_result import read_result, task_entries, write_result
@@ -31,6 +31,8 @@ INTERRUPTED = 130
 def train(command: RunCommand) -> int:
     """Train, and write everything to the run's folder; the exit code."""
     options, config = command.options, command.settings.config
+    if options.wandb is not None:
+        wandb_module()
     folder = options.out or new_run_folder(task_name(command.task), config.algorithm, config.seed)
     check_writable(folder)
     lock = RunLock(folder)
