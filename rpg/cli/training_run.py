@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +118,10 @@ def _trained_run(command: RunCommand, folder: Path, lock: RunLock) -> int:
 
 
 def _trained_result(trainer: Trainer, out: Output, log: WandbLog | None) -> TrainingResult:
-    with TrainingProgress(out.console, iterations=trainer.config.iterations, done=trainer.iteration) as progress:
+    with (
+        _reported_once(),
+        TrainingProgress(out.console, iterations=trainer.config.iterations, done=trainer.iteration) as progress,
+    ):
 
         def update(metrics: IterationMetrics) -> None:
             progress.update(metrics)
@@ -123,6 +129,22 @@ def _trained_result(trainer: Trainer, out: Output, log: WandbLog | None) -> Trai
                 log.write(metrics)
 
         return trainer.train(update)
+
+
+@contextmanager
+def _reported_once() -> Iterator[None]:
+    """A file that TensorBoard's thread cannot write is an error of the next iteration; the thread shall not print it, too."""
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not issubclass(arguments.exc_type, OSError):
+            before(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _try_rendering(environment: Any, command: RunCommand, out: Output) -> None:

@@ -130,4 +130,6 @@ def test_a_tasks_parameters_are_set_kept_and_part_of_the_run(tmp_path, capsys):
     a.write_text("changed")
     assert_refused(capsys, optimize(WALL, "--resume", "--out", out), "task.mesh")
     no_default = WALL.replace(":Wall", ":Incompressible")
-    assert_refused(capsys, optimize(no_default, "--out", tmp_path / "x"), "parameters of Incompressible need defaults", "horizon")
+    assert_refused(
+        capsys, optimize(no_default, "--out", tmp_path / "x"), "parameters of Incompressible need defaults", "horizon"
+    )

@@ -59,7 +59,14 @@ def test_help_of_a_task_has_its_settings_and_parameters(capsys):
         return capsys.readouterr().out
 
     words = told("optimize", WALL)
-    for option in ("--seed INT", "--num-latents {None}|INT", "--beta START [END [BEGIN FINISH]]", "--task.half-width", "--out", "--algo"):
+    for option in (
+        "--seed INT",
+        "--num-latents {None}|INT",
+        "--beta START [END [BEGIN FINISH]]",
+        "--task.half-width",
+        "--out",
+        "--algo",
+    ):
         assert option in words
     assert "Half of the wall's width, m. (default: 0.5)" in " ".join(words.replace("│", " ").split())
     words = told("optimize", WALL, "--algo", "cem")
@@ -82,9 +89,7 @@ def test_a_package_adds_a_command(capsys, monkeypatch):
     assert "check-task" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
-)
+@pytest.mark.parametrize(("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")])
 def test_a_signal_while_modules_are_imported_is_one_line(tmp_path, number, code, word):
     (tmp_path / "slow.py").write_text(f"open({str(tmp_path / 'began')!r}, 'w').close()\nimport time\ntime.sleep(60)\n")
     running = process("optimize", f"{tmp_path / 'slow.py'}:Task", cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
@@ -106,7 +111,9 @@ def test_a_reader_that_goes_away_is_no_traceback():
 
 
 def test_errors_are_json_too(tmp_path):
-    code, out, err = finished("optimize", "nowhere.py:Task", "--json", "--quiet", cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    code, out, err = finished(
+        "optimize", "nowhere.py:Task", "--json", "--quiet", cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
     assert (code, err) == (2, "error: task file 'nowhere.py' does not exist\n")
     assert json.loads(out) == {"error": "task file 'nowhere.py' does not exist", "exit_code": 2}
 
