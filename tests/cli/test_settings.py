@@ -91,7 +91,7 @@ def test_settings_from_python():
 )
 def test_wrong_values_are_one_line(tmp_path, capsys, monkeypatch, arguments, words):
     monkeypatch.setitem(__import__("sys").modules, "wandb", None)  # as if it were not installed
-    assert_refused(capsys, optimize(WALL, *SMALL[:2], *arguments, "--quiet", "--out", tmp_path / "run"), *words)
+    assert_refused(capsys, optimize(WALL, *arguments, "--quiet", "--out", tmp_path / "run"), *words)
     assert not (tmp_path / "run").exists()
 
 
