@@ -18,10 +18,10 @@ from diffsim.scene.validation import check_parameter
 from tasks import author_checks as checks
 from tasks.action_spaces import ActionSpace, AllControls, joined
 from tasks.episode import Episode, Transition
-from tasks.mode_video import RecordedMode, write_modes_video
+from tasks.mode_video import RecordedMode, View, write_modes_video
 from tasks.observation_modes import ObservationMode, ParticlePoints, Pictures
 from tasks.return_gradients import return_gradients
-from tasks.task_parameters import given_parameters
+from tasks.task_parameters import given_parameters, task_parameters
 
 RewardMode = Literal["dense", "sparse", "normalised"]
 
@@ -286,7 +286,7 @@ class Task:
         modes: Sequence[RecordedMode],
         path: Path,
         *,
-        camera: Camera | None = None,
+        camera: View | None = None,
         size: tuple[int, int] | None = None,
     ) -> None:
         """Write an MP4 of a run's distinct solutions side by side, and a PNG of its last frame beside it; see
@@ -308,6 +308,11 @@ class Task:
     def located(self, environment: int, seed: int) -> tuple[Task, int, int]:
         """The task that an environment of ``reset(seed)`` runs in, its index there, and the seed to reset that task with."""
         return self, environment, seed
+
+    @classmethod
+    def parameter_type(cls) -> type:
+        """`task_parameters` of the class, by which the command line knows what can be set."""
+        return task_parameters(cls)
 
     # Copies in other processes -----------------------------------------------------------------------------------
 

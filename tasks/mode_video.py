@@ -24,6 +24,8 @@ MAX_PANELS = 4
 FRAMES_PER_STEP = 4
 FRAMES_PER_SECOND = 30
 HELD_FRAMES = 20  # the last frame stays, so that the outcome can be seen
+Point = tuple[float, float, float]
+View = Camera | tuple[Point, Point] | tuple[Point, Point, float]
 AGREEMENT = 1e-4  # of two returns, relative to the sum of the rewards' sizes: rounding, no more
 
 
@@ -110,7 +112,7 @@ def write_modes_video(
     modes: Sequence[RecordedMode],
     path: Path,
     *,
-    camera: Camera | None = None,
+    camera: View | None = None,
     size: tuple[int, int] | None = None,
 ) -> None:
     """One MP4 with a captioned panel for each mode, and beside it a PNG of the last frame.
@@ -118,11 +120,13 @@ def write_modes_video(
     A control step's end is drawn as it was; frames between two of them are interpolated.
 
     Args:
-        camera: in place of the task's.
+        camera: in place of the task's: a Camera, or (position, target) or (position, target, vertical opening angle in degrees).
         size: width and height of a panel, pixels.
     """
     modes = modes[:MAX_PANELS]
     width, height = size or (640 if len(modes) == 1 else 480, 360)
+    if isinstance(camera, tuple):
+        camera = Camera(*camera)
     panels = [_Panel(task, mode, camera, width, height) for mode in modes]
 
     def frames() -> Iterator[np.ndarray]:

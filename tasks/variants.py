@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 import diffsim as ds
-from diffsim.render import Camera
 from tasks.base import Task
 from tasks.episode import Episode
-from tasks.mode_video import RecordedMode, write_modes_video
+from tasks.mode_video import RecordedMode, View, write_modes_video
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ class Variants:
         modes: Sequence[RecordedMode],
         path: Path,
         *,
-        camera: Camera | None = None,
+        camera: View | None = None,
         size: tuple[int, int] | None = None,
     ) -> None:
         """As `Task.write_video`; each mode is shown in the variant that it was recorded in."""
