@@ -128,9 +128,15 @@ def spellings(value: Any) -> list[str]:
     elif isinstance(value, np.ndarray):
         found += [str(value.shape), str(value.dtype), str(value.tolist())]
     elif isinstance(value, tuple | list):
-        found += [repr(tuple(value)), repr(list(value)), *(repr(each) for each in value), *(type(each).__name__ for each in value)]
+        found += [
+            repr(tuple(value)),
+            repr(list(value)),
+            *(repr(each) for each in value),
+            *(type(each).__name__ for each in value),
+        ]
     elif isinstance(value, Mapping):
-        found += [text for pair in value.items() for each in pair for text in spellings(each)]
+        found += [text for given in value.values() for text in spellings(given)]
+        found += [text for key in value for text in spellings(key)] * (len(value) == 1)
     return found
 
 

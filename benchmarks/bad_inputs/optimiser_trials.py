@@ -1,4 +1,4 @@
-"""Wrong settings of every algorithm, and wrong arguments to schedules, spaces, environments, the trainer, policies and tasks."""
+"""Wrong settings of every algorithm, and wrong arguments to spaces, environments, the trainer, policies and tasks."""
 
 from __future__ import annotations
 
@@ -65,64 +65,155 @@ def _wrong(name: str, hint: Any) -> list[Any]:
 
 
 def _training() -> Iterator[Row]:
-    yield trials("Schedule", rpg.Schedule, {"start": 1.0, "end": 0.0}, start=["1", NAN, None, True], end=["0", INF],
-                 begin=[-0.1, "0", NAN], finish=[1.5, None])  # fmt: skip
+    yield trials(
+        "Schedule",
+        rpg.Schedule,
+        {"start": 1.0, "end": 0.0},
+        start=["1", NAN, None, True],
+        end=["0", INF],
+        begin=[-0.1, "0", NAN],
+        finish=[1.5, None],
+    )
     yield trials("Schedule.constant", rpg.Schedule.constant, {"value": 1.0}, value=["1", NAN])
     yield trials(
-        "RPGConfig sizes", lambda num_latents: rpg.Trainer(Maze(num_envs=4), rpg.RPGConfig(num_latents=num_latents)),
-        {"num_latents": 2}, num_latents=[Named(10**6, given="GB"), Named(10**5, given="GB")],
-    )  # fmt: skip
+        "RPGConfig sizes",
+        lambda num_latents: rpg.Trainer(Maze(num_envs=4), rpg.RPGConfig(num_latents=num_latents)),
+        {"num_latents": 2},
+        num_latents=[Named(10**6, given="GB"), Named(10**5, given="GB")],
+    )
     run = {"env": Lazy(lambda: Bandit(num_envs=4)), "config": rpg.RPGConfig(iterations=1)}
     yield trials(
-        "Trainer", rpg.Trainer, run,
-        env=["maze", None, Named(3, "environment", "int")], config=[{}, None, "rpg", rpg.RPGConfig],
-        run_dir=[3, Named(str(folder() / "ball.obj"), given="ball.obj")], identity=["Detour", {"task": 3}, 3], resume=["yes", 1],
-        branch=["runs/a", 3], checkpoint_interval=[0, 1.5, True, None], checkpoint_seconds=[0.0, "60", NAN, True],
-        evaluation_interval=[0, "1", True], retries=[-1, "1", True],
-    )  # fmt: skip
-    yield trials("Trainer.train", lambda on_iteration: None if on_iteration is None else rpg.Trainer(Bandit(num_envs=4), rpg.RPGConfig(
-        iterations=1)).train(on_iteration), {"on_iteration": None}, on_iteration=[3, "print"])  # fmt: skip
-    yield trials("config_from_dict", rpg.config_from_dict, {"values": {"algorithm": "rpg"}},
-                 values=[{"algorithm": "sarsa"}, {"algorithm": "rpg", "beta_": 1}, None, "rpg", {"algorithm": "rpg", "beta": {"a": 1}},
-                         {"algorithm": "rpg", "beta": 1.0}])  # fmt: skip
+        "Trainer",
+        rpg.Trainer,
+        run,
+        env=["maze", None, Named(3, "environment", "int")],
+        config=[{}, None, "rpg", rpg.RPGConfig],
+        run_dir=[3, Named(str(folder() / "ball.obj"), given="ball.obj")],
+        identity=["Detour", {"task": 3}, 3],
+        resume=["yes", 1],
+        branch=["runs/a", 3],
+        checkpoint_interval=[0, 1.5, True, None],
+        checkpoint_seconds=[0.0, "60", NAN, True],
+        evaluation_interval=[0, "1", True],
+        retries=[-1, "1", True],
+    )
+    yield trials(
+        "Trainer.train",
+        lambda on_iteration: (
+            None if on_iteration is None else rpg.Trainer(Bandit(num_envs=4), rpg.RPGConfig(iterations=1)).train(on_iteration)
+        ),
+        {"on_iteration": None},
+        on_iteration=[3, "print"],
+    )
+    yield trials(
+        "config_from_dict",
+        rpg.config_from_dict,
+        {"values": {"algorithm": "rpg"}},
+        values=[
+            {"algorithm": "sarsa"},
+            {"algorithm": "rpg", "beta_": 1},
+            None,
+            "rpg",
+            {"algorithm": "rpg", "beta": {"a": 1}},
+            {"algorithm": "rpg", "beta": 1.0},
+        ],
+    )
     yield trials("Branch", rpg.Branch, {"source": folder()}, source=[3, None])
     none = Named(folder() / "none", "checkpoint", "none")
     for name, load in (("load_policy", rpg.load_policy), ("load_checkpoint", rpg.load_checkpoint)):
-        yield trials(name, lambda path, load=load: None if path is folder else load(path), {"path": folder},
-                     path=[none, Named(folder() / "empty.obj", "checkpoint", "empty.obj"), 3, None])  # fmt: skip
-    yield trials("read_metrics", lambda run_dir: None if run_dir is folder else rpg.read_metrics(run_dir), {"run_dir": folder},
-                 run_dir=[Named(folder() / "none", "metrics", "none"), 3])  # fmt: skip
-    yield trials("plot_run", lambda history: None if history is folder else rpg.plot_run(history, folder() / "a.png"),
-                 {"history": folder}, history=[Named([], given="0"), 3, ["a"]])  # fmt: skip
-    seeds = {"environment": lambda n: Bandit(num_envs=n), "config": rpg.RPGConfig(iterations=1, policy="table", num_latents=2),
-             "seeds": (0, 1), "num_envs": 4}  # fmt: skip
-    yield trials("train_seeds", lambda **given: rpg.train_seeds(**{**seeds, **given}) if given else None, {},
-                 environment=[3], config=[{}, rpg.PPOConfig()], seeds=[(), 3, ("a",)], num_envs=[0, "4"], snr_interval=[0, 1.5])  # fmt: skip
+        yield trials(
+            name,
+            lambda path, load=load: None if path is folder else load(path),
+            {"path": folder},
+            path=[none, Named(folder() / "empty.obj", "checkpoint", "empty.obj"), 3, None],
+        )
+    yield trials(
+        "read_metrics",
+        lambda run_dir: None if run_dir is folder else rpg.read_metrics(run_dir),
+        {"run_dir": folder},
+        run_dir=[Named(folder() / "none", "metrics", "none"), 3],
+    )
+    yield trials(
+        "plot_run",
+        lambda history: None if history is folder else rpg.plot_run(history, folder() / "a.png"),
+        {"history": folder},
+        history=[Named([], given="0"), 3, ["a"]],
+    )
+    seeds = {
+        "environment": lambda n: Bandit(num_envs=n),
+        "config": rpg.RPGConfig(iterations=1, policy="table", num_latents=2),
+        "seeds": (0, 1),
+        "num_envs": 4,
+    }
+    yield trials(
+        "train_seeds",
+        lambda **given: rpg.train_seeds(**{**seeds, **given}) if given else None,
+        {},
+        environment=[3],
+        config=[{}, rpg.PPOConfig()],
+        seeds=[(), 3, ("a",)],
+        num_envs=[0, "4"],
+        snr_interval=[0, 1.5],
+    )
 
 
 def _protocol() -> Iterator[Row]:
-    yield trials("Box", rpg.Box, {"shape": (2,)}, shape=[2, (-1,), "2", (1.5,), None], low=["a", 2.0 + INF, NAN, (1.0, 2.0, 3.0)],
-                 high=[-INF, "b", None], dtype=["float32", None])  # fmt: skip
+    yield trials(
+        "Box",
+        rpg.Box,
+        {"shape": (2,)},
+        shape=[2, (-1,), "2", (1.5,), None],
+        low=["a", 2.0 + INF, NAN, (1.0, 2.0, 3.0)],
+        high=[-INF, "b", None],
+        dtype=["float32", None],
+    )
     box = rpg.Box((2,), -1.0, 1.0)
     yield trials("DictSpace", rpg.DictSpace, {"boxes": {"a": box}}, boxes=[{}, {"a": 3}, box, None, {3: box}])
     yield trials(
-        "EnvironmentSpec", rpg.EnvironmentSpec, {"observation": box, "action": box},
-        observation=["box", None, 3], action=[rpg.Box((2,)), rpg.Box((1, 2), -1, 1), 3, None], time_limit=[0, 1.5, "10", True],
-        differentiable=["yes", 1], finite_horizon=[1, "no", Named(True, given="True")], outcome_names=[3, (1, 2)],
-        outcome_radius=["1", -1.0, NAN], observation_points=[3, (0, 2), (1.5, 2)],
-    )  # fmt: skip
-    yield trials("check_environment", lambda env, seed=0: rpg.check_environment(env, seed=seed), {"env": Lazy(Bandit)},
-                 env=[Named(3, "environment", "int"), Named(None, "environment", "NoneType")], seed=["a", -1, 1.5])  # fmt: skip
-    yield trials("from_fixed_horizon", rpg.from_fixed_horizon, {"env": Lazy(Bandit)},
-                 env=[Named(3, "environment", "int"), Named(None, "environment", "NoneType")])  # fmt: skip
-    yield trials("from_gymnasium", lambda **given: None if not given else rpg.from_gymnasium(**{"env": "Pendulum-v1", **given}), {},
-                 env=["Nothing-v0", 3, None], num_envs=[0, "2", True], time_limit=[0, "5"], dtype=["float32"])  # fmt: skip
+        "EnvironmentSpec",
+        rpg.EnvironmentSpec,
+        {"observation": box, "action": box},
+        observation=["box", None, 3],
+        action=[rpg.Box((2,)), rpg.Box((1, 2), -1, 1), 3, None],
+        time_limit=[0, 1.5, "10", True],
+        differentiable=["yes", 1],
+        finite_horizon=[1, "no", Named(True, given="True")],
+        outcome_names=[3, (1, 2)],
+        outcome_radius=["1", -1.0, NAN],
+        observation_points=[3, (0, 2), (1.5, 2)],
+    )
+    yield trials(
+        "check_environment",
+        lambda env, seed=0: rpg.check_environment(env, seed=seed),
+        {"env": Lazy(Bandit)},
+        env=[Named(3, "environment", "int"), Named(None, "environment", "NoneType")],
+        seed=["a", -1, 1.5],
+    )
+    yield trials(
+        "from_fixed_horizon",
+        rpg.from_fixed_horizon,
+        {"env": Lazy(Bandit)},
+        env=[Named(3, "environment", "int"), Named(None, "environment", "NoneType")],
+    )
+    yield trials(
+        "from_gymnasium",
+        lambda **given: None if not given else rpg.from_gymnasium(**{"env": "Pendulum-v1", **given}),
+        {},
+        env=["Nothing-v0", 3, None],
+        num_envs=[0, "2", True],
+        time_limit=[0, "5"],
+        dtype=["float32"],
+    )
     seen = torch.zeros(1, 1)
     yield trials(
-        "TrainedPolicy.act", lambda **given: policy().act(**{"observation": seen, "z": 0, "t": 0, **given}), {},
-        observation=[None, torch.zeros(1, 5), [0.0], torch.full((1, 1), NAN)], z=[99, "first", 0.5], t=[99, -1, 0.5, "now"],
+        "TrainedPolicy.act",
+        lambda **given: policy().act(**{"observation": seen, "z": 0, "t": 0, **given}),
+        {},
+        observation=[None, torch.zeros(1, 5), [0.0], torch.full((1, 1), NAN)],
+        z=[99, "first", 0.5],
+        t=[99, -1, 0.5, "now"],
         deterministic=["yes"],
-    )  # fmt: skip
+    )
     yield trials("distinct_modes", rpg.distinct_modes, {"evaluations": []}, evaluations=[3, ["a"]], outcome_radius=["1", -1.0])
 
 
@@ -143,11 +234,20 @@ def _tasks() -> Iterator[Row]:
             wrong["mesh"] = ["none.obj"]
         yield trials(kind.__name__, kind, {}, **wrong)
     yield trials("find_task", tasks.find_task, {"name": "Detour"}, name=[Named("Detou", "task", "Detou"), 3, None])
-    yield trials("register", lambda name, task=None: tasks.register(name)(tasks.Detour if task is None else task), {"name": "Detour"},
-                 name=[3, ""], task=[Named(3, "register", "3"), Named(dict, "register", "dict")])  # fmt: skip
+    yield trials(
+        "register",
+        lambda name, task=None: tasks.register(name)(tasks.Detour if task is None else task),
+        {"name": "Detour"},
+        name=[3, ""],
+        task=[Named(3, "register", "3"), Named(dict, "register", "dict")],
+    )
     yield trials("Task.reset", lambda seed: None if seed == 0 else _task().reset(seed), {"seed": 0}, seed=["a", 1.5, 2**70])
-    yield trials("Task.step", lambda action: None if action is folder else _task().step(_task().reset(0), action), {"action": folder},
-                 action=[None, np.zeros((1, 2)), torch.zeros(1, 9), torch.full((1, 2), NAN)])  # fmt: skip
+    yield trials(
+        "Task.step",
+        lambda action: None if action is folder else _task().step(_task().reset(0), action),
+        {"action": folder},
+        action=[None, np.zeros((1, 2)), torch.zeros(1, 9), torch.full((1, 2), NAN)],
+    )
 
 
 @cache

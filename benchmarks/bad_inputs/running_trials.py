@@ -13,8 +13,17 @@ import diffsim as ds
 from benchmarks.bad_inputs.judging import Lazy, Named, trials
 from benchmarks.bad_inputs.scene_trials import INF, NAN, VECTORS, Row, ball, body, folder, link
 from diffsim.render import (
-    Camera, ColoredMesh, GroundMarker, ParticleCloud, SceneRenderer, caption, side_by_side, write_gif, write_png, write_video,
-)  # fmt: skip
+    Camera,
+    ColoredMesh,
+    GroundMarker,
+    ParticleCloud,
+    SceneRenderer,
+    caption,
+    side_by_side,
+    write_gif,
+    write_png,
+    write_video,
+)
 
 FRAME = np.zeros((32, 32, 3), dtype=np.uint8)
 
@@ -64,13 +73,13 @@ def step(sim: ds.Simulator, action: Any = None, parameters: Any = None, wrenches
 
 
 def stepped(state: Any, action: Any) -> Any:
-    """A step of any state, or none."""
-    return None if state is right_state and isinstance(action, torch.Tensor) and action.shape == (1, 4) else soft().step(
-        soft().reset() if state is right_state else state, action
-    )  # fmt: skip
+    """A step of any state under any action; with right arguments nothing is computed."""
+    if state is RIGHT and action is RIGHT:
+        return None
+    return soft().step(soft().reset() if state is RIGHT else state, torch.zeros(1, 4) if action is RIGHT else action)
 
 
-right_state = object()
+RIGHT = object()
 
 
 def table() -> Iterator[Row]:
@@ -84,132 +93,309 @@ def table() -> Iterator[Row]:
 
 def _simulators() -> Iterator[Row]:
     yield trials(
-        "Simulator", ds.Simulator, {"scene": Lazy(soft_scene)},
-        scene=["scene", None], num_envs=[0, "2", 1.5, True, -1, Named(10**9, given="GB")],
-        dt=["1e-3", 0.0, NAN, 1e-30, True, None, 1e3], substeps=[0, 1.5, True, Named(10**9, given="GB")],
-        dtype=["float32", torch.int64, torch.float16, None], device=["gpu", None, 3], integrator=["rk4", None],
-    )  # fmt: skip
-    yield trials("Simulator rigid", ds.Simulator, {"scene": Lazy(rigid_scene)}, num_envs=[Named(10**9, given="GB")], dt=[1e-30, "1"])
-    yield trials("Simulator.contact", lambda contact: setattr(rigid(), "contact", contact), {"contact": ds.ContactModel()},
-                 contact=["smooth", None])  # fmt: skip
-    yield trials("Simulator.particle_slice", lambda body: soft().particle_slice(body), {"body": "jelly"}, body=["duck", 3, None])
+        "Simulator",
+        ds.Simulator,
+        {"scene": Lazy(soft_scene)},
+        scene=["scene", None],
+        num_envs=[0, "2", 1.5, True, -1, Named(10**9, given="GB")],
+        dt=["1e-3", 0.0, NAN, 1e-30, True, None, 1e3],
+        substeps=[0, 1.5, True, Named(10**9, given="GB")],
+        dtype=["float32", torch.int64, torch.float16, None],
+        device=["gpu", None, 3],
+        integrator=["rk4", None],
+    )
+    yield trials(
+        "Simulator rigid", ds.Simulator, {"scene": Lazy(rigid_scene)}, num_envs=[Named(10**9, given="GB")], dt=[1e-30, "1"]
+    )
+    yield trials(
+        "Simulator.contact",
+        lambda contact: setattr(rigid(), "contact", contact),
+        {"contact": ds.ContactModel()},
+        contact=["smooth", None],
+    )
+    yield trials(
+        "Simulator.particle_slice", lambda body: soft().particle_slice(body), {"body": "jelly"}, body=["duck", 3, None]
+    )
     yield trials("Simulator.tool_index", lambda tool: soft().tool_index(tool), {"tool": "finger"}, tool=["hand", 3, ["finger"]])
     yield trials("Simulator.link_index", lambda link: rigid().link_index(link), {"link": "ball"}, link=["hand", 3, ["ball"]])
-    yield trials("Simulator.links", lambda state: None if state is right_state else rigid().links(state),
-                 {"state": right_state}, state=[None, 3])  # fmt: skip
+    yield trials(
+        "Simulator.links", lambda state: None if state is RIGHT else rigid().links(state), {"state": RIGHT}, state=[None, 3]
+    )
 
 
 def _steps() -> Iterator[Row]:
-    actions = [np.zeros((1, 4)), None, 3.0, torch.zeros(4), torch.zeros(2, 4), torch.full((1, 4), NAN), torch.zeros(1, 4).double()]
-    yield trials("step", stepped, {"state": right_state, "action": torch.zeros(1, 4)},
-                 state=[None, 3, {"x": 1}], action=actions)  # fmt: skip
+    actions = [
+        np.zeros((1, 4)),
+        None,
+        3.0,
+        torch.zeros(4),
+        torch.zeros(2, 4),
+        torch.full((1, 4), NAN),
+        torch.zeros(1, 4).double(),
+    ]
+    yield trials("step", stepped, {"state": RIGHT, "action": RIGHT}, state=[None, 3, {"x": 1}], action=actions)
     nan = torch.full((1, 1, 3), NAN)
     yield trials(
-        "step of a state", lambda **fields: step(soft(), **fields), {},
-        x=[None, torch.zeros(1, 3), nan.expand(1, 33, 3)], v=[torch.zeros(1, 2, 3)], F=[torch.zeros(1, 1, 3)],
-        tool_position=[nan, torch.zeros(1, 2, 3), None], tool_rotation=[torch.zeros(1, 1, 4), torch.full((1, 1, 4), NAN)],
-        time_step=[torch.zeros(1), 3, torch.zeros(2, dtype=torch.int64), torch.zeros(1, 1, dtype=torch.int64)],
-        parameters=[{"duck.mass": torch.zeros(())}, {"jelly.density": 5.0}, {"jelly.density": torch.tensor(-1.0)}, [1.0], 3,
-                    {"gravity": torch.zeros(2)}, {"jelly.poissons_ratio": torch.tensor(0.7)},
-                    {"finger.friction": torch.tensor(1e9)}],
+        "step of a state",
+        lambda **fields: step(soft(), **fields),
+        {},
+        x=[None, torch.zeros(1, 3), nan.expand(1, 33, 3)],
+        v=[torch.zeros(1, 2, 3)],
+        F=[torch.zeros(1, 1, 3)],
+        tool_position=[nan, torch.zeros(1, 2, 3), None],
+        tool_rotation=[torch.zeros(1, 1, 4), torch.full((1, 1, 4), NAN)],
+        time_step=[torch.zeros(1), 3, torch.zeros(1, 1, dtype=torch.int64)],
+        parameters=[
+            {"duck.mass": torch.zeros(())},
+            {"jelly.density": 5.0},
+            {"jelly.density": torch.tensor(-1.0)},
+            [1.0],
+            3,
+            {"gravity": torch.zeros(2)},
+            {"jelly.poissons_ratio": torch.tensor(0.7)},
+            {"finger.friction": torch.tensor(1e9)},
+        ],
         wrenches=[{"jelly": ds.Wrench()}],
-    )  # fmt: skip
+    )
     yield trials(
-        "step of rigid bodies", lambda **fields: step(rigid(), **fields), {},
-        q=[torch.full((1, 8), NAN), torch.zeros(1, 8), None, torch.zeros(1, 3)], qd=[torch.zeros(1, 8), torch.full((1, 7), INF)],
+        "step of rigid bodies",
+        lambda **fields: step(rigid(), **fields),
+        {},
+        q=[torch.full((1, 8), NAN), torch.zeros(1, 8), None, torch.zeros(1, 3)],
+        qd=[torch.zeros(1, 8), torch.full((1, 7), INF)],
         parameters=[{"ball.friction": torch.tensor(1e9)}, {"ball.mass": torch.tensor(-1.0)}, {3: torch.tensor(1.0)}],
-        wrenches=[{"duck": ds.Wrench()}, {"ball": 3.0}, {"ball": ds.Wrench(force=(0.0, NAN, 0.0))}, 3,
-                  {"ball": ds.Wrench(force="123")}],
-    )  # fmt: skip
-    rows = [torch.zeros(1, 4), np.zeros((1, 1, 4)), torch.full((2, 1, 4), NAN), None]
-    yield trials("rollout", lambda actions: soft().rollout(soft().reset(), actions), {"actions": torch.zeros(0, 1, 4)}, actions=rows)
-    yield trials("rollout state", lambda state: soft().rollout(soft().reset() if state is right_state else state, torch.zeros(0, 1, 4)),
-                 {"state": right_state}, state=[None, 3])  # fmt: skip
+        wrenches=[
+            {"duck": ds.Wrench()},
+            {"ball": 3.0},
+            {"ball": ds.Wrench(force=torch.full((3,), NAN))},
+            3,
+            {"ball": ds.Wrench(force=torch.zeros(5))},
+        ],
+    )
+    rows = [torch.zeros(1, 4), np.zeros((1, 1, 4)), Named(torch.full((2, 1, 4), NAN), "action"), None]
+    yield trials(
+        "rollout", lambda actions: soft().rollout(soft().reset(), actions), {"actions": torch.zeros(0, 1, 4)}, actions=rows
+    )
+    yield trials(
+        "rollout state",
+        lambda state: soft().rollout(soft().reset() if state is RIGHT else state, torch.zeros(0, 1, 4)),
+        {"state": RIGHT},
+        state=[None, 3],
+    )
     yield trials(
         "windowed_rollout",
         lambda window, observe: soft().windowed_rollout(soft().reset(), torch.zeros(0, 1, 4), observe, window=window),
-        {"window": 2, "observe": lambda state: state.x}, window=[0, 1.5, "2", True, None], observe=[None, "x"],
-    )  # fmt: skip
+        {"window": 2, "observe": lambda state: state.x},
+        window=[0, 1.5, "2", True, None],
+        observe=[None, "x"],
+    )
     fields = lambda **changes: soft().reset().replace(**changes)  # noqa: E731
-    yield trials("State.replace", fields, {}, velocity=[torch.zeros(1)], x=[None, 3, np.zeros((1, 30, 3))], time_step=[1.5])
+    yield trials(
+        "State.replace",
+        fields,
+        {},
+        velocity=[Named(torch.zeros(1), given="velocity")],
+        x=[None, 3, np.zeros((1, 30, 3))],
+        time_step=[1.5],
+    )
     yield trials("State[]", lambda index: soft().reset()[index], {"index": 0}, index=[7, "first", 1.5, None])
-    yield trials("State.stack", lambda states: ds.State.stack([soft().reset()] if states is right_state else states),
-                 {"states": right_state}, states=[[], [3], None])  # fmt: skip
-    yield trials("State.load", lambda path: None if path is right_state else ds.State.load(path), {"path": right_state},
-                 path=[Named("none.pt", "state file", "none.pt"), Named(folder() / "empty.obj", "saved", "empty.obj"), 3])  # fmt: skip
+    yield trials(
+        "State.stack",
+        lambda states: ds.State.stack([soft().reset()] if states is RIGHT else states),
+        {"states": RIGHT},
+        states=[[], [3], None],
+    )
+    yield trials(
+        "State.load",
+        lambda path: None if path is RIGHT else ds.State.load(path),
+        {"path": RIGHT},
+        path=[
+            Named("none.pt", "state file", "none.pt"),
+            Named(folder() / "noise.glb", "saved", "noise.glb"),
+            Named(folder() / "empty.obj", "saved", "empty.obj"),
+            3,
+        ],
+    )
     yield trials("Wrench", ds.Wrench, {}, force=["123", (0.0, 1.0), None, (NAN, 0.0, 0.0)], torque=[1.0, "abc"])
 
 
 def _robots() -> Iterator[Row]:
     yield trials(
-        "EndEffector", ds.EndEffector, {"simulator": Lazy(rigid), "link": "robot.arm"},
-        simulator=["robot", None], link=["hand", 3], joints=[("elbow",), "robot.hinge", 3, ("robot.hinge",) * 2],
-        point=VECTORS[:2], damping=["1", 0.0, True], iterations=[0, 1.5, True],
-    )  # fmt: skip
+        "EndEffector",
+        ds.EndEffector,
+        {"simulator": Lazy(rigid), "link": "robot.arm"},
+        simulator=["robot", None],
+        link=["hand", 3],
+        joints=[("elbow",), 3, ("robot.hinge",) * 2],
+        point=VECTORS[:2],
+        damping=["1", 0.0, True],
+        iterations=[0, 1.5, True],
+    )
     state = lambda: rigid().reset()  # noqa: E731
-    yield trials("EndEffector.solve", lambda position, rotation=None: None if position is right_state else hand().solve(
-        state(), torch.zeros(1, 3) if position is None else position, rotation), {"position": right_state},
-        position=[(0.0, 0.0, 0.0), torch.zeros(3), torch.full((1, 3), NAN)])  # fmt: skip
-    yield trials("EndEffector.solve turned", lambda rotation: None if rotation is right_state else hand().solve(
-        state(), torch.zeros(1, 3), rotation), {"rotation": right_state},
-        rotation=[torch.zeros(1, 4), torch.zeros(1, 3), "up"])  # fmt: skip
-    yield trials("EndEffector.action_for", lambda targets, kind="position": hand().action_for(targets, kind),
-                 {"targets": torch.zeros(1, 1)}, targets=[torch.zeros(1, 5), (0.0,), None], kind=["torque"])  # fmt: skip
+    yield trials(
+        "EndEffector.solve",
+        lambda position, rotation=None: (
+            None if position is RIGHT else hand().solve(state(), torch.zeros(1, 3) if position is None else position, rotation)
+        ),
+        {"position": RIGHT},
+        position=[(0.0, 0.0, 0.0), torch.zeros(3), torch.full((1, 3), NAN)],
+    )
+    yield trials(
+        "EndEffector.solve turned",
+        lambda rotation: None if rotation is RIGHT else hand().solve(state(), torch.zeros(1, 3), rotation),
+        {"rotation": RIGHT},
+        rotation=[torch.zeros(1, 4), torch.zeros(1, 3), "up"],
+    )
+    yield trials(
+        "EndEffector.action_for",
+        lambda targets, kind="position": hand().action_for(targets, kind),
+        {"targets": torch.zeros(1, 1)},
+        targets=[torch.zeros(1, 5), (0.0,), None],
+        kind=["torque"],
+    )
 
 
 def _checks() -> Iterator[Row]:
     square = lambda x: x.square().sum()  # noqa: E731
     double = torch.zeros(2, dtype=torch.float64)
     yield trials(
-        "gradcheck", ds.gradcheck, {"function": square, "inputs": {"x": double}},
-        function=[None, Named(lambda x: x, given="(2,)")], inputs=[{"x": torch.zeros(2)}, {}, double, {"x": 1.0}],
-        directions=[0, "3"], steps=[(), (0.0,)], tolerance=["1e-6", -1.0], seed=["a"],
-    )  # fmt: skip
-    report = lambda **changes: None if not changes else ds.gradient_report(  # noqa: E731
-        **{"simulator": soft(), "state": soft().reset(), "actions": torch.zeros(0, 1, 4), "objective": lambda s: s[0].x.sum(), **changes}
-    )  # fmt: skip
-    yield trials("gradient_report", report, {}, simulator=[3], actions=[None, torch.zeros(1, 4)], objective=[3.0, None], state=[None])
+        "gradcheck",
+        ds.gradcheck,
+        {"function": square, "inputs": {"x": double}},
+        function=[None, Named(lambda x: x, given="(2,)")],
+        inputs=[{"x": torch.zeros(2)}, {}, double, {"x": 1.0}],
+        directions=[0, "3"],
+        steps=[(), (0.0,)],
+        tolerance=["1e-6", -1.0],
+        seed=["a"],
+    )
+    report = lambda **changes: (
+        None
+        if not changes
+        else ds.gradient_report(  # noqa: E731
+            **{
+                "simulator": soft(),
+                "state": soft().reset(),
+                "actions": torch.zeros(0, 1, 4),
+                "objective": lambda s: s[0].x.sum(),
+                **changes,
+            }
+        )
+    )
+    yield trials(
+        "gradient_report", report, {}, simulator=[3], actions=[None, torch.zeros(1, 4)], objective=[3.0, None], state=[None]
+    )
     model = ds.ContactModel(stiffness=1e3, smoothing=1e-2)
     yield trials(
-        "SmoothingSchedule", ds.SmoothingSchedule, {"coarse": model, "fine": model, "iterations": 10},
-        coarse=["soft", None], fine=[Named(ds.ContactModel(), given="None")], iterations=[0, 1.5, True, "10"],
-    )  # fmt: skip
-    yield trials("SmoothingSchedule.at", ds.SmoothingSchedule(model, model, 10).at, {"iteration": 1}, iteration=["1", None, NAN])
+        "SmoothingSchedule",
+        ds.SmoothingSchedule,
+        {"coarse": model, "fine": model, "iterations": 10},
+        coarse=["soft", None],
+        fine=[Named(ds.ContactModel(), given="None")],
+        iterations=[0, 1.5, True, "10"],
+    )
+    yield trials(
+        "SmoothingSchedule.at", ds.SmoothingSchedule(model, model, 10).at, {"iteration": 1}, iteration=["1", None, NAN]
+    )
 
 
 def _pictures() -> Iterator[Row]:
     eye = {"position": (0.0, -2.0, 1.0), "target": (0.0, 0.0, 0.0)}
     yield trials(
-        "Camera", Camera, eye, position=["123", (0.0, 1.0), None, (NAN, 0.0, 0.0), "eye", (0.0, 0.0, 0.0)], target=["abc", 3],
-        vertical_fov_degrees=["32", 0.0, 180.0, NAN, True, None], up=[(0.0, 0.0, 0.0), "up"], near=["0", 0.0, -1.0, NAN],
-    )  # fmt: skip
-    yield trials("Camera.framing", Camera.framing, {"points": np.eye(3), "aspect": 1.0},
-                 points=[np.zeros((0, 3)), "all", np.full((2, 3), NAN)], aspect=[0.0, "4:3", NAN], margin=[1.0, "0"],
-                 elevation_degrees=["high", 90.0])  # fmt: skip
+        "Camera",
+        Camera,
+        eye,
+        position=["123", (0.0, 1.0), None, (NAN, 0.0, 0.0), "eye", (0.0, 0.0, 0.0)],
+        target=["abc", 3],
+        vertical_fov_degrees=["32", 0.0, 180.0, NAN, True, None],
+        up=[(0.0, 0.0, 0.0), "up"],
+        near=["0", 0.0, -1.0, NAN],
+    )
     yield trials(
-        "SceneRenderer", SceneRenderer, {"scene": Lazy(soft_scene)},
-        scene=["scene", None], camera=["front"], width=[0, "640", 1.5, 100000, True], height=[0, None],
-        colors=[{"duck": (1.0, 0.0, 0.0)}, {"jelly": "red"}, {"jelly": (2.0, 0.0, 0.0)}, "red"], supersampling=[0, 9, True],
-    )  # fmt: skip
+        "Camera.framing",
+        Camera.framing,
+        {"points": np.eye(3), "aspect": 1.0},
+        points=[np.zeros((0, 3)), "all", np.full((2, 3), NAN)],
+        aspect=[0.0, "4:3", NAN],
+        margin=[1.0, "0"],
+        elevation_degrees=["high", 90.0],
+    )
+    yield trials(
+        "SceneRenderer",
+        SceneRenderer,
+        {"scene": Lazy(soft_scene)},
+        scene=["scene", None],
+        camera=["front"],
+        width=[0, "640", 1.5, 100000, True],
+        height=[0, None],
+        colors=[{"duck": (1.0, 0.0, 0.0)}, {"jelly": "red"}, {"jelly": (2.0, 0.0, 0.0)}, "red"],
+        supersampling=[0, 9, True],
+    )
     frame = lambda **changes: None if not changes else renderer().frame(**{"state": soft().reset(), **changes})  # noqa: E731
     yield trials(
-        "SceneRenderer.frame", frame, {},
-        state=[None, 3], environment=[7, "0", 0.5], mode=["points", None], markers=[("x",), 3],
-    )  # fmt: skip
-    yield trials("GroundMarker", GroundMarker, {"center": (0.0, 0.0), "radius": 0.1, "color": (1.0, 0.0, 0.0)},
-                 center=[(0.0,), "12", None], radius=["1", 0.0, NAN], color=["red", (2.0, 0.0, 0.0)], width=[-1.0, "1"],
-                 opacity=[2.0, "1"])  # fmt: skip
-    yield trials("ColoredMesh", ColoredMesh, {"vertices": np.eye(3), "faces": np.array([[0, 1, 2]]), "color": (1.0, 0.0, 0.0)},
-                 vertices=["mesh", np.zeros((3, 2))], faces=[np.array([[0, 1, 9]]), "f"], color=["red", (2.0, 0.0, 0.0)])  # fmt: skip
-    yield trials("ParticleCloud", ParticleCloud, {"positions": np.eye(3), "radius": 0.1, "color": (1.0, 0.0, 0.0)},
-                 positions=["all", np.zeros(3)], radius=["1", 0.0, NAN, True], color=["red"])  # fmt: skip
+        "SceneRenderer.frame",
+        frame,
+        {},
+        state=[None, 3],
+        environment=[7, "0", 0.5],
+        mode=["points", None],
+        markers=[("x",), 3],
+    )
+    yield trials(
+        "GroundMarker",
+        GroundMarker,
+        {"center": (0.0, 0.0), "radius": 0.1, "color": (1.0, 0.0, 0.0)},
+        center=[(0.0,), "12", None],
+        radius=["1", 0.0, NAN],
+        color=["red", (2.0, 0.0, 0.0)],
+        width=[-1.0, "1"],
+        opacity=[2.0, "1"],
+    )
+    yield trials(
+        "ColoredMesh",
+        ColoredMesh,
+        {"vertices": np.eye(3), "faces": np.array([[0, 1, 2]]), "color": (1.0, 0.0, 0.0)},
+        vertices=["mesh", np.zeros((3, 2))],
+        faces=[Named(np.array([[0, 1, 9]]), given="9"), "f"],
+        color=["red", (2.0, 0.0, 0.0)],
+    )
+    yield trials(
+        "ParticleCloud",
+        ParticleCloud,
+        {"positions": np.eye(3), "radius": 0.1, "color": (1.0, 0.0, 0.0)},
+        positions=["all", np.zeros(3)],
+        radius=["1", 0.0, NAN, True],
+        color=["red"],
+    )
     path = {"path": folder() / "made.mp4"}
-    yield trials("write_video", write_video, {**path, "frames": [FRAME] * 2},
-                 path=["a.avi", "/nowhere/a.mp4", 3, None], frames=[[], [FRAME, FRAME[:16]], ["frame"], None, 3],
-                 fps=[0.0, "30", NAN, INF, True])  # fmt: skip
-    yield trials("write_png", write_png, {"path": folder() / "made.png", "frame": FRAME}, path=["/nowhere/a.png", 3],
-                 frame=[None, np.zeros((3, 3))])  # fmt: skip
-    yield trials("write_gif", write_gif, {"path": folder() / "made.gif", "frames": [FRAME]}, frames=[[], ["a"], 3], fps=[0.0, "15"],
-                 path=["/nowhere/a.gif"])  # fmt: skip
+    yield trials(
+        "write_video",
+        write_video,
+        {**path, "frames": [FRAME] * 2},
+        path=["a.avi", "/nowhere/a.mp4", 3, None],
+        frames=[[], Named([FRAME, FRAME[:16]], given="(16, 32, 3)"), Named(["frame"], "frame"), None, 3],
+        fps=[0.0, "30", NAN, INF, True],
+    )
+    yield trials(
+        "write_png",
+        write_png,
+        {"path": folder() / "made.png", "frame": FRAME},
+        path=["/nowhere/a.png", 3],
+        frame=[None, np.zeros((3, 3))],
+    )
+    yield trials(
+        "write_gif",
+        write_gif,
+        {"path": folder() / "made.gif", "frames": [FRAME]},
+        frames=[[], Named(["a"], "frame"), 3],
+        fps=[0.0, "15"],
+        path=["/nowhere/a.gif"],
+    )
     yield trials("caption", caption, {"frame": FRAME, "text": "a"}, frame=[None], text=[3, None], subtext=[3])
-    yield trials("side_by_side", side_by_side, {"frames": [FRAME]}, frames=[[], [FRAME, FRAME[:16]], 3], separator=[-1, "4", 1.5])
+    yield trials(
+        "side_by_side",
+        side_by_side,
+        {"frames": [FRAME]},
+        frames=[[], Named([FRAME, FRAME[:16]], given="16"), 3],
+        separator=[-1, "4", 1.5],
+    )

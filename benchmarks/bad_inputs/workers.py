@@ -54,8 +54,11 @@ def results(seconds: float, only: str = "") -> Iterator[tuple[Trial, Verdict]]:
 
 def _work(answers: Connection, wanted: Sequence[int], only: str) -> None:
     os.environ.setdefault("DIFFSIM_NUM_THREADS", "1")
+    import logging
+
     import torch
 
+    logging.lastResort = None  # warnings of the right calls
     torch.set_num_threads(1)
     right, trials = all_trials()
     failed = ""

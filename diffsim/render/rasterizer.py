@@ -53,7 +53,7 @@ class Rasterizer:
             ("height", height, 8192),
             ("supersampling", supersampling, 4),
         ):
-            if not (isinstance(value, int) and 1 <= value <= most):
+            if isinstance(value, bool) or not (isinstance(value, int) and 1 <= value <= most):
                 raise InputError(f"Rasterizer: {name} must be an integer in [1, {most}], got {value!r}")
         self.width, self.height, self.samples = width, height, supersampling
         shape = (height * supersampling, width * supersampling)
