@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class Simulator:
     """Differentiable simulator of a batch of environments with the same scene.
 
     ``state = sim.step(state, action)`` is one autograd node for ``substeps`` substeps; gradients flow to the state and to the
-    action, the first derivatives only. Memory for a rollout of T steps is T states. One soft environment on several threads is
+    action, the first derivatives only. Simulators pickle. Memory for a rollout of T steps is T states. One soft environment on several threads is
     that on one thread up to rounding (a relative 1e-12 in f64, 1e-4 in f32): each thread's share of the grid is summed.
 
     Args:
@@ -102,6 +103,12 @@ class Simulator:
         self._tool_radius = torch.tensor(radius, dtype=dtype, device=self.device)
         thickness = [2.0 * (min(tool.shape.core) + tool.shape.radius) for tool in scene.tools]  # type: ignore[attr-defined]
         self._tool_reach = torch.tensor(thickness, dtype=dtype, device=self.device).clamp(max=scene.grid_spacing)
+
+    def __reduce__(self) -> tuple[Callable[..., Simulator], tuple[Any, ...]]:
+        """Pickled are the scene and the settings; a loaded simulator starts the compiler in its own process, and compiles on its
+        first step."""
+        names = ("num_envs", "dt", "substeps", "dtype", "device", "integrator")
+        return _rebuilt, (self.scene, {name: getattr(self, name) for name in names}, self.contact)
 
     def _warn_of_fast_tools(self, motion: ColliderMotion) -> None:
         """Once for each tool that moves more than a cell or its thickness in a substep: it can pass a body unnoticed."""
@@ -193,6 +200,7 @@ class Simulator:
 
     def reset(self) -> State:
         """The scene as declared, in every environment."""
+        check_process()
         batch, count = self.num_envs, self.num_particles
         rest = self._soft.rest if self._soft else np.zeros((0, 3))
         velocities = [np.tile(body.velocity, (len(body.rest_particles), 1)) for body in self.scene.soft_bodies]
@@ -446,3 +454,11 @@ class Simulator:
         check_state(state)
         self._checks.check_action(action, state.num_envs, self.action_dim)
         self._checks.check(state)
+
+
+def _rebuilt(scene: Scene, settings: dict[str, Any], contact: ContactModel) -> Simulator:
+    """A simulator that was pickled."""
+    simulator = Simulator(scene, **settings)
+    if contact != simulator.contact:
+        simulator.contact = contact
+    return simulator

@@ -46,6 +46,7 @@ class State:
             has all velocities in the world's frame.
         time_step: control steps since ``reset``, int64 (B,).
 
+    States pickle, without the autograd graph, and ``torch.load`` reads them with ``weights_only``.
     A stack (`State.stack`) has one more axis in front of all these.
     """
 
@@ -59,6 +60,10 @@ class State:
     q: Tensor
     qd: Tensor
     time_step: Tensor
+
+    def __getstate__(self) -> dict[str, Tensor]:
+        """Pickled are the values, cut from the autograd graph."""
+        return self.detach().tensors()
 
     @property
     def num_envs(self) -> int:
@@ -178,3 +183,6 @@ class State:
             raise InputError(f"state file '{path}' does not exist") from error
         except Exception as error:  # torch.load raises whatever the bytes make it raise
             raise InputError(f"'{path}' is not a saved State: {' '.join(str(error).split())[:200]}") from error
+
+
+torch.serialization.add_safe_globals([State])  # a record of tensors: torch.load may make one from a file

@@ -44,6 +44,7 @@ def _settings(config: type[rpg.AlgorithmConfig]) -> Row:
     """Every field of an algorithm's settings with values of a wrong type, and with numbers no user means."""
     hints = get_type_hints(config)
     wrong = {field.name: _wrong(field.name, hints[field.name]) for field in fields(config)}
+    wrong["seed"].append(2**70)
     return trials(config.__name__, config, {}, **{name: values for name, values in wrong.items() if values})
 
 
@@ -74,19 +75,19 @@ def _training() -> Iterator[Row]:
         begin=[-0.1, "0", NAN],
         finish=[1.5, None],
     )
-    yield trials("Schedule.constant", rpg.Schedule.constant, {"value": 1.0}, value=["1", NAN])
+    yield trials("Schedule.constant", rpg.Schedule.constant, {"value": 1.0}, value=[Named("1", "start"), Named(NAN, "start")])
     yield trials(
         "RPGConfig sizes",
         lambda num_latents: rpg.Trainer(Maze(num_envs=4), rpg.RPGConfig(num_latents=num_latents)),
         {"num_latents": 2},
-        num_latents=[Named(10**6, given="GB"), Named(10**5, given="GB")],
+        num_latents=[10**6, 10**5],
     )
     run = {"env": Lazy(lambda: Bandit(num_envs=4)), "config": rpg.RPGConfig(iterations=1)}
     yield trials(
         "Trainer",
         rpg.Trainer,
         run,
-        env=["maze", None, Named(3, "environment", "int")],
+        env=[Named("maze", "environment", "str"), Named(None, "environment", "NoneType"), Named(3, "environment", "int")],
         config=[{}, None, "rpg", rpg.RPGConfig],
         run_dir=[3, Named(str(folder() / "ball.obj"), given="ball.obj")],
         identity=["Detour", {"task": 3}, 3],
@@ -110,12 +111,12 @@ def _training() -> Iterator[Row]:
         rpg.config_from_dict,
         {"values": {"algorithm": "rpg"}},
         values=[
-            {"algorithm": "sarsa"},
-            {"algorithm": "rpg", "beta_": 1},
+            Named({"algorithm": "sarsa"}, "algorithm"),
+            Named({"algorithm": "rpg", "beta_": 1}, "config", "beta_"),
             None,
             "rpg",
-            {"algorithm": "rpg", "beta": {"a": 1}},
-            {"algorithm": "rpg", "beta": 1.0},
+            Named({"algorithm": "rpg", "beta": {"a": 1}}, "beta", "a"),
+            Named({"algorithm": "rpg", "beta": 1.0}, "beta", "1.0"),
         ],
     )
     yield trials("Branch", rpg.Branch, {"source": folder()}, source=[3, None])
@@ -135,7 +136,7 @@ def _training() -> Iterator[Row]:
     )
     yield trials(
         "plot_run",
-        lambda history: None if history is folder else rpg.plot_run(history, folder() / "a.png"),
+        lambda history: None if history is folder else rpg.plot_run(folder() / "a.png", history, [], []),
         {"history": folder},
         history=[Named([], given="0"), 3, ["a"]],
     )
@@ -163,7 +164,7 @@ def _protocol() -> Iterator[Row]:
         rpg.Box,
         {"shape": (2,)},
         shape=[2, (-1,), "2", (1.5,), None],
-        low=["a", 2.0 + INF, NAN, (1.0, 2.0, 3.0)],
+        low=["a", INF, NAN, Named((1.0, 2.0, 3.0), given="(3,)")],
         high=[-INF, "b", None],
         dtype=["float32", None],
     )
@@ -173,11 +174,11 @@ def _protocol() -> Iterator[Row]:
         "EnvironmentSpec",
         rpg.EnvironmentSpec,
         {"observation": box, "action": box},
-        observation=["box", None, 3],
-        action=[rpg.Box((2,)), rpg.Box((1, 2), -1, 1), 3, None],
+        observation=[Named("box", given="str"), Named(None, given="NoneType"), Named(3, given="int")],
+        action=[Named(rpg.Box((2,)), given="inf"), rpg.Box((1, 2), -1, 1), 3, None],
         time_limit=[0, 1.5, "10", True],
         differentiable=["yes", 1],
-        finite_horizon=[1, "no", Named(True, given="True")],
+        finite_horizon=[1, "no", True],
         outcome_names=[3, (1, 2)],
         outcome_radius=["1", -1.0, NAN],
         observation_points=[3, (0, 2), (1.5, 2)],
@@ -199,7 +200,7 @@ def _protocol() -> Iterator[Row]:
         "from_gymnasium",
         lambda **given: None if not given else rpg.from_gymnasium(**{"env": "Pendulum-v1", **given}),
         {},
-        env=["Nothing-v0", 3, None],
+        env=[Named("Nothing-v0", "Gymnasium"), Named(3, given="int"), Named(None, given="NoneType")],
         num_envs=[0, "2", True],
         time_limit=[0, "5"],
         dtype=["float32"],
@@ -209,9 +210,9 @@ def _protocol() -> Iterator[Row]:
         "TrainedPolicy.act",
         lambda **given: policy().act(**{"observation": seen, "z": 0, "t": 0, **given}),
         {},
-        observation=[None, torch.zeros(1, 5), [0.0], torch.full((1, 1), NAN)],
-        z=[99, "first", 0.5],
-        t=[99, -1, 0.5, "now"],
+        observation=[Named(None, given="NoneType"), torch.zeros(1, 5), [0.0], torch.full((1, 1), NAN)],
+        z=[99, "first", Named(0.5, given="torch.float32")],
+        t=[99, -1, Named(0.5, given="torch.float32"), "now"],
         deterministic=["yes"],
     )
     yield trials("distinct_modes", rpg.distinct_modes, {"evaluations": []}, evaluations=[3, ["a"]], outcome_radius=["1", -1.0])

@@ -82,6 +82,11 @@ def stepped(state: Any, action: Any) -> Any:
 RIGHT = object()
 
 
+def seen(states: list[ds.State]) -> torch.Tensor:
+    """An objective."""
+    return states[0].x.sum()
+
+
 def table() -> Iterator[Row]:
     """The rows."""
     yield from _simulators()
@@ -146,14 +151,19 @@ def _steps() -> Iterator[Row]:
         tool_rotation=[torch.zeros(1, 1, 4), torch.full((1, 1, 4), NAN)],
         time_step=[torch.zeros(1), 3, torch.zeros(1, 1, dtype=torch.int64)],
         parameters=[
-            {"duck.mass": torch.zeros(())},
-            {"jelly.density": 5.0},
-            {"jelly.density": torch.tensor(-1.0)},
+            *(
+                Named(given, "parameter", said)
+                for given, said in (
+                    ({"duck.mass": torch.zeros(())}, "duck.mass"),
+                    ({"jelly.density": 5.0}, "5.0"),
+                    ({"jelly.density": torch.tensor(-1.0)}, "-1.0"),
+                    ({"gravity": torch.zeros(2)}, "(2,)"),
+                    ({"jelly.poissons_ratio": torch.tensor(0.75)}, "0.75"),
+                    ({"finger.friction": torch.tensor(1e9)}, "1000000000.0"),
+                )
+            ),
             [1.0],
             3,
-            {"gravity": torch.zeros(2)},
-            {"jelly.poissons_ratio": torch.tensor(0.7)},
-            {"finger.friction": torch.tensor(1e9)},
         ],
         wrenches=[{"jelly": ds.Wrench()}],
     )
@@ -163,7 +173,11 @@ def _steps() -> Iterator[Row]:
         {},
         q=[torch.full((1, 8), NAN), torch.zeros(1, 8), None, torch.zeros(1, 3)],
         qd=[torch.zeros(1, 8), torch.full((1, 7), INF)],
-        parameters=[{"ball.friction": torch.tensor(1e9)}, {"ball.mass": torch.tensor(-1.0)}, {3: torch.tensor(1.0)}],
+        parameters=[
+            Named({"ball.friction": torch.tensor(1e9)}, "parameter", "1000000000.0"),
+            Named({"ball.mass": torch.tensor(-1.0)}, "parameter", "-1.0"),
+            Named({3: torch.tensor(1.0)}, "parameter", "3"),
+        ],
         wrenches=[
             {"duck": ds.Wrench()},
             {"ball": 3.0},
@@ -195,7 +209,7 @@ def _steps() -> Iterator[Row]:
         fields,
         {},
         velocity=[Named(torch.zeros(1), given="velocity")],
-        x=[None, 3, np.zeros((1, 30, 3))],
+        x=[None, 3, Named(np.zeros((1, 30, 3)), given="array")],
         time_step=[1.5],
     )
     yield trials("State[]", lambda index: soft().reset()[index], {"index": 0}, index=[7, "first", 1.5, None])
@@ -269,19 +283,11 @@ def _checks() -> Iterator[Row]:
         tolerance=["1e-6", -1.0],
         seed=["a"],
     )
-    report = lambda **changes: (
-        None
-        if not changes
-        else ds.gradient_report(  # noqa: E731
-            **{
-                "simulator": soft(),
-                "state": soft().reset(),
-                "actions": torch.zeros(0, 1, 4),
-                "objective": lambda s: s[0].x.sum(),
-                **changes,
-            }
-        )
-    )
+
+    def report(**changes: Any) -> Any:
+        right = {"simulator": soft(), "state": soft().reset(), "actions": torch.zeros(0, 1, 4), "objective": seen}
+        return ds.gradient_report(**{**right, **changes}) if changes else None
+
     yield trials(
         "gradient_report", report, {}, simulator=[3], actions=[None, torch.zeros(1, 4)], objective=[3.0, None], state=[None]
     )

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import torch
 
+from rpg.settings_checks import checked_path
+
 CHECKPOINT_NAME, BEST_NAME = "checkpoint.pt", "best.pt"
 _FORMAT = 3
 
@@ -104,11 +106,12 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     os.replace(partial, path)
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint onto the CPU, without running code from the file.
 
     Raises FileNotFoundError or CheckpointError, in one line.
     """
+    path = checked_path("path", path)
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:

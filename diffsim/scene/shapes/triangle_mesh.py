@@ -175,7 +175,7 @@ class TriangleMesh(Shape):
         Raises:
             InputError: the file is missing, of an unknown kind, unreadable, empty, or not watertight.
         """
-        path = file_path("path", path)
+        path = file_path("mesh: path", path)
         if size is not None:
             check_length("size", size)
         shape = cls.__new__(cls)
