@@ -40,8 +40,9 @@ class Simulator:
     """Differentiable simulator of a batch of environments with the same scene.
 
     ``state = sim.step(state, action)`` is one autograd node for ``substeps`` substeps; gradients flow to the state and to the
-    action, the first derivatives only. Simulators pickle. Memory for a rollout of T steps is T states. One soft environment on several threads is
+    action, the first derivatives only. Memory for a rollout of T steps is T states. One soft environment on several threads is
     that on one thread up to rounding (a relative 1e-12 in f64, 1e-4 in f32): each thread's share of the grid is summed.
+    Simulators pickle, and may be made and used on any thread.
 
     Args:
         scene: what is simulated.
@@ -51,8 +52,7 @@ class Simulator:
         dtype: ``torch.float32`` or ``torch.float64`` (for gradient checks).
         integrator: of rigid bodies and articulations: ``"midpoint"``, of second order, under which spins keep their energy, or
             ``"euler"``, of first order, which is MuJoCo's (docs/rigid.md).
-        device: ``"cpu"`` or ``"cuda"``: where the states live. One a process. CUDA has not been tried on a device yet; it needs
-            ``torch.autograd.set_multithreading_enabled(False)`` round ``backward()``.
+        device: ``"cpu"`` or ``"cuda"``: where the states live. One a process. CUDA has not been tried on a device yet.
 
     Raises:
         InputError: an argument is wrong.
@@ -105,8 +105,7 @@ class Simulator:
         self._tool_reach = torch.tensor(thickness, dtype=dtype, device=self.device).clamp(max=scene.grid_spacing)
 
     def __reduce__(self) -> tuple[Callable[..., Simulator], tuple[Any, ...]]:
-        """Pickled are the scene and the settings; a loaded simulator starts the compiler in its own process, and compiles on its
-        first step."""
+        """Pickled are the scene and the settings; a loaded simulator starts the compiler in its own process."""
         names = ("num_envs", "dt", "substeps", "dtype", "device", "integrator")
         return _rebuilt, (self.scene, {name: getattr(self, name) for name in names}, self.contact)
 

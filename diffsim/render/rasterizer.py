@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from diffsim import runtime
+from diffsim.compiler import one_at_a_time
 from diffsim.errors import InputError
 from diffsim.render.camera import Camera
 from diffsim.render.geometry import Color, ColoredMesh, GroundPlane, ParticleCloud
@@ -63,6 +64,7 @@ class Rasterizer:
         self._sky_maps = np.empty((SKY_DIRECTIONS, SKY_MAP_SIZE, SKY_MAP_SIZE), dtype=np.float32)
         self._sky_directions = hemisphere(SKY_DIRECTIONS)
 
+    @one_at_a_time
     def render(
         self,
         camera: Camera,
