@@ -20,8 +20,8 @@ DOCSTRING_HEADINGS = ("Task:", "Randomisation:", "Success:")
 def register(name: str) -> Callable[[TaskClass], TaskClass]:
     """Class decorator that registers a task as ``name``.
 
-    Raises: InputError: the name is empty, the class is not a Task, its docstring lacks one of the headings "Task:", "Randomisation:" and
-    "Success:", or the name is taken.
+    Raises: InputError: the name is empty, the class is not a Task, its docstring lacks one of the headings "Task:",
+    "Randomisation:" and "Success:", or the name is taken.
     """
 
     if not isinstance(name, str) or not name.strip():
