@@ -38,7 +38,7 @@ def check_int(name: str, given: object, *, at_least: int, at_most: int | None = 
     """Raise ValueError unless `given` is a whole number >= `at_least`, and <= `at_most`."""
     whole = isinstance(given, int) and not isinstance(given, bool)
     if not whole or given < at_least or (at_most is not None and given > at_most):  # type: ignore[operator]
-        allowed = f">= {at_least}" if at_most is None else f"from {at_least} to {at_most}"
+        allowed = f">= {at_least}" if at_most is None else f">= {at_least} and <= {at_most}"
         raise ValueError(f"{name} was given {given!r}; allowed are whole numbers {allowed}")
 
 

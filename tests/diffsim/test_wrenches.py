@@ -262,7 +262,7 @@ def test_wrong_wrenches_are_refused():
         sim.step(state, action, wrenches={"box": ds.Wrench()})
     with refused("no link 'world'"):
         sim.step(state, action, wrenches={"world": ds.Wrench()})
-    with refused("must be a diffsim.Wrench, got Tensor"):
+    with refused("must be a diffsim.Wrench, got tensor"):
         sim.step(state, action, wrenches={"arm.l0": torch.zeros(2, 3, dtype=F64)})  # type: ignore[dict-item]
     for value, words in (
         (torch.zeros(3), ("float64", "float32")),
