@@ -155,8 +155,12 @@ def _materials() -> Iterator[Row]:
 
 
 def _bodies() -> Iterator[Row]:
-    surface = {"friction": ["0.5", -0.1, NAN, 1e9, True, None], "restitution": [1.5, "0", True], "stiffness": [0.0, "1", NAN]}
-    placed = {"name": NAMES, "shape": [0.1, None, "sphere"], "position": VECTORS, "rotation": ROTATIONS}
+    surface: dict[str, list[Any]] = {
+        "friction": ["0.5", -0.1, NAN, 1e9, True, None],
+        "restitution": [1.5, "0", True],
+        "stiffness": [0.0, "1", NAN],
+    }
+    placed: dict[str, list[Any]] = {"name": NAMES, "shape": [0.1, None, "sphere"], "position": VECTORS, "rotation": ROTATIONS}
     right = {"name": "thing", "shape": ds.Sphere(0.1), "position": (0.5, 0.5, 0.5)}
     yield trials(
         "SoftBody",

@@ -47,7 +47,9 @@ class EndEffector:
         iterations: int = 30,
     ):
         if not isinstance(simulator, Simulator):
-            raise InputError(f"EndEffector: simulator must be a diffsim.Simulator, got {simulator!r}")
+            raise InputError(
+                f"EndEffector: simulator must be a diffsim.Simulator, got {type(simulator).__name__} {simulator!r}"
+            )
         self.link_index = simulator.link_index(link)
         self.damping = number("EndEffector", "damping", damping, 1e-9)
         check_count("EndEffector: iterations", iterations, 1)
@@ -251,7 +253,7 @@ class EndEffector:
     def _check(self, state: State, name: str, value: Tensor, *shapes: tuple[int, ...]) -> None:
         allowed = [(state.num_envs, *shape) for shape in shapes]
         if not isinstance(value, Tensor) or tuple(value.shape) not in allowed or value.dtype != self._simulator.dtype:
-            found = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+            found = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else f"{type(value).__name__} {value!r}"
             raise InputError(f"{name} must be {self._simulator.dtype} of shape {' or '.join(map(str, allowed))}, got {found}")
         if not torch.isfinite(value).all():
             raise InputError(f"{name} must be finite, got {value.detach().tolist()}")

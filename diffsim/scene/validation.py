@@ -237,7 +237,7 @@ def check_parameter(name: str, value: Tensor, default: Tensor, num_envs: int) ->
         InputError: it is something else.
     """
     if not isinstance(value, Tensor):
-        raise InputError(f"parameter '{name}' must be a torch tensor, got {value!r} ({type(value).__name__})")
+        raise InputError(f"parameter '{name}' must be a torch tensor, got {type(value).__name__} {value!r}")
     single = tuple(default.shape)
     if tuple(value.shape) not in (single, (num_envs, *single)):
         raise InputError(f"parameter '{name}' must have shape {single} or {(num_envs, *single)}, got {tuple(value.shape)}")

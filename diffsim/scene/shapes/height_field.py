@@ -170,7 +170,7 @@ class HeightField(Shape):
         if heights.ndim != 2 or min(heights.shape) < 2 or not np.isfinite(heights).all():
             raise InputError(f"heights must be (nx, ny) finite numbers, nx and ny at least 2, got {given}")
         heights.setflags(write=False)
-        steps = (self.spacing,) if np.ndim(self.spacing) == 0 else numbers_of(self.spacing)
+        steps: Any = (self.spacing,) if np.ndim(self.spacing) == 0 else numbers_of(self.spacing)
         if len(steps) not in (1, 2):
             raise InputError(f"spacing must be one length or two, got {self.spacing!r}")
         for step in steps:
