@@ -58,7 +58,7 @@ def _work(answers: Connection, wanted: Sequence[int], only: str) -> None:
 
     import torch
 
-    logging.lastResort = None  # warnings of the right calls
+    logging.getLogger().addHandler(logging.NullHandler())  # warnings of the right calls
     torch.set_num_threads(1)
     right, trials = all_trials()
     failed = ""
