@@ -6,6 +6,7 @@ from diffsim.errors import InputError, SimulationError
 from diffsim.gradients.gradcheck import DirectionCheck, GradientError, gradcheck
 from diffsim.gradients.gradient_report import GradientReport, Jump, gradient_report
 from diffsim.gradients.smoothing_schedule import SmoothingSchedule
+from diffsim.hidden_packages import warn_of_hidden_packages
 from diffsim.rigid.joints import JointType, register_joint
 from diffsim.rigid.link_info import LinkInfo
 from diffsim.rigid.rigid_dynamics import Links
@@ -46,6 +47,8 @@ try:
     __version__ = metadata.version("diffsim-rpg")  # as pyproject.toml has it
 except metadata.PackageNotFoundError:  # the source tree is on the path without being installed
     __version__ = "0+unknown"
+
+warn_of_hidden_packages()
 
 __all__ = [
     "Actuator",

@@ -4,7 +4,7 @@ Kernel files write ``from diffsim.compiler import ti``. The compiler is imported
 which is when a simulator or a renderer defines its kernels: importing diffsim starts nothing.
 
 ``DIFFSIM_COMPILER`` is ``taichi`` (the default) or ``quadrants`` (1.3.3 or later, a package of that name). Quadrants needs no
-libX11 and starts and launches kernels on any thread. What differs between the two, and every use of their private modules,
+libX11. What differs between the two, and every use of their private modules,
 stands in this file.
 """
 
@@ -15,7 +15,7 @@ import importlib
 import os
 import threading
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, wraps
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -40,11 +40,6 @@ def name() -> str:
     if chosen not in COMPILERS:
         raise InputError(f"DIFFSIM_COMPILER must be one of {', '.join(COMPILERS)}, got '{chosen}'")
     return chosen
-
-
-def any_thread() -> bool:
-    """Whether the compiler starts and launches kernels on every thread, or on the main thread alone."""
-    return name() == "quadrants"
 
 
 @cache
@@ -99,11 +94,10 @@ _process = 0  # where the compiler was started
 
 def after_start() -> None:
     """Note the process that the compiler has started in; and do what it would do on the first launch, and must do on the thread
-    that started it."""
+    that started it: later launches may then be on any thread."""
     global _process
     _process = os.getpid()
-    if any_thread():
-        _private("lang.impl").get_runtime().materialize()
+    _private("lang.impl").get_runtime().materialize()
 
 
 def check_process() -> None:
@@ -117,6 +111,17 @@ def check_process() -> None:
             "this process was forked after a Simulator was made, and the kernels' threads stayed in its parent; start it "
             "with multiprocessing.get_context('spawn'), or make the first Simulator after the fork"
         )
+
+
+def one_at_a_time(function: Function) -> Function:
+    """Let threads run ``function``, which launches kernels on memory that is kept between launches, one after the other."""
+
+    @wraps(function)
+    def exclusive(*args: Any, **keywords: Any) -> Any:
+        with lock:
+            return function(*args, **keywords)
+
+    return exclusive  # type: ignore[return-value]
 
 
 def compile_time(function: Function) -> Function:
@@ -172,7 +177,7 @@ def kernel_options(*, flow_analysis: bool = True, subexpressions: bool = True) -
     cache.
 
     Raises:
-        InputError: a kernel is to be compiled off the main thread, where Taichi cannot, or as `check_process`.
+        InputError: as `check_process`.
     """
 
     check_process()
@@ -194,14 +199,6 @@ def kernel_options(*, flow_analysis: bool = True, subexpressions: bool = True) -
             setattr(owner, attribute, ours)
         try:
             yield
-        except RuntimeError as error:
-            if "main_thread_id" not in str(error):
-                raise
-            raise InputError(
-                f"a kernel was launched for the first time on the thread '{threading.current_thread().name}', but Taichi "
-                "compiles on the main thread only; make the first step and backward() there, or use "
-                "DIFFSIM_COMPILER=quadrants, which runs on any thread"
-            ) from error
         finally:
             config.real_matrix_scalarize, config.cfg_optimization, config.opt_level = saved
             for (owner, attribute, _ours), theirs in zip(patches, replaced, strict=True):

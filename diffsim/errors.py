@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 
 class InputError(ValueError):
     """A wrong argument. One line: names the argument, what was given and what is allowed."""
+
+    def __init__(self, message: str):
+        super().__init__(re.sub(r"\s*\n\s*", " ", message))  # arrays are printed in several
 
 
 class SimulationError(FloatingPointError):

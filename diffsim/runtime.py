@@ -11,7 +11,6 @@ import contextlib
 import io
 import logging
 import os
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -31,8 +30,8 @@ def start(device: str = "cpu") -> None:
     """Start the compiler unless it runs already.
 
     Raises:
-        InputError: the device is not "cpu" or "cuda" or is not there, the compiler runs on the other one, this is not
-            the main thread, which Taichi asks for, or as `diffsim.compiler.module` and `diffsim.compiler.check_process`.
+        InputError: the device is not "cpu" or "cuda" or is not there, the compiler runs on the other one, or as
+            `diffsim.compiler.module` and `diffsim.compiler.check_process`.
     """
     device = str(device)
     if device not in ("cpu", "cuda"):
@@ -50,11 +49,6 @@ def _start(device: str) -> None:
         raise InputError(f"device must be '{_started}', where this process's kernels run already; got '{device}'")
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("device 'cuda' is not available: torch finds no CUDA device; allowed here: 'cpu'")
-    if not compiler.any_thread() and threading.current_thread() is not threading.main_thread():
-        raise InputError(
-            "the first Simulator must be made on the main thread: Taichi cannot start on another "
-            "(DIFFSIM_COMPILER=quadrants can)"
-        )
     ti = compiler.module()
     threads = num_threads()
     with contextlib.redirect_stdout(io.StringIO()):  # "Starting on arch=x64" has no switch of its own
@@ -70,26 +64,6 @@ def _start(device: str) -> None:
     # leaving without it, some processes never write the kernels they compiled to the cache (Taichi 1.7.4)
     atexit.register(ti.reset)
     _started, _threads = device, threads
-
-
-def check_launching_thread() -> None:
-    """Kernels are about to be launched, in backward().
-
-    Raises:
-        InputError: this is not the main thread, which Taichi asks for.
-    """
-    thread = threading.current_thread()
-    if compiler.any_thread() or thread is threading.main_thread():
-        return
-    if isinstance(thread, threading._DummyThread):  # not one of Python's: torch made it
-        raise InputError(
-            "backward() ran on a thread of torch's, where Taichi cannot launch kernels; put it under "
-            "`with torch.autograd.set_multithreading_enabled(False):`, or use DIFFSIM_COMPILER=quadrants"
-        )
-    raise InputError(
-        f"backward() was called on the thread '{thread.name}', but Taichi launches kernels on the main thread only; call it "
-        "there, or use DIFFSIM_COMPILER=quadrants, which runs on any thread"
-    )
 
 
 def num_threads() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,10 +18,17 @@ from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
 from diffsim.errors import InputError
 from diffsim.rigid.link_info import LinkInfo
 from diffsim.rigid.rigid_dynamics import Links, RigidDynamics
-from diffsim.rigid.time_stepping import INTEGRATORS
 from diffsim.rigid.wrenches import Wrench
 from diffsim.scene.contact_model import ContactModel
+from diffsim.scene.overlaps import warn_of_overlaps
 from diffsim.scene.scene import Scene
+from diffsim.scene.validation import check_callable, check_mapping, check_positive_integer
+from diffsim.simulator_checks import (
+    StateChecks,
+    check_finite,
+    check_settings,
+    check_state,
+)
 from diffsim.soft.soft_dynamics import SoftDynamics
 from diffsim.state import State
 from diffsim.tool_motion import ColliderMotion, ToolKinematics
@@ -34,6 +42,7 @@ class Simulator:
     ``state = sim.step(state, action)`` is one autograd node for ``substeps`` substeps; gradients flow to the state and to the
     action, the first derivatives only. Memory for a rollout of T steps is T states. One soft environment on several threads is
     that on one thread up to rounding (a relative 1e-12 in f64, 1e-4 in f32): each thread's share of the grid is summed.
+    Simulators pickle, and may be made and used on any thread.
 
     Args:
         scene: what is simulated.
@@ -43,8 +52,7 @@ class Simulator:
         dtype: ``torch.float32`` or ``torch.float64`` (for gradient checks).
         integrator: of rigid bodies and articulations: ``"midpoint"``, of second order, under which spins keep their energy, or
             ``"euler"``, of first order, which is MuJoCo's (docs/rigid.md).
-        device: ``"cpu"`` or ``"cuda"``: where the states live. One a process. CUDA has not been tried on a device yet; it needs
-            ``torch.autograd.set_multithreading_enabled(False)`` round ``backward()``.
+        device: ``"cpu"`` or ``"cuda"``: where the states live. One a process. CUDA has not been tried on a device yet.
 
     Raises:
         InputError: an argument is wrong.
@@ -61,17 +69,7 @@ class Simulator:
         device: str = "cpu",
         integrator: str = "midpoint",
     ):
-        if not isinstance(scene, Scene):
-            raise InputError(f"scene must be a diffsim.Scene, got {type(scene).__name__}")
-        for name, value in (("num_envs", num_envs), ("substeps", substeps)):
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} must be a positive integer, got {value!r}")
-        if not (np.isfinite(dt) and dt > 0.0):
-            raise InputError(f"dt must be a positive number of seconds, got {dt!r}")
-        if dtype not in (torch.float32, torch.float64):
-            raise InputError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
-        if integrator not in INTEGRATORS:
-            raise InputError(f"integrator must be one of {', '.join(INTEGRATORS)}, got {integrator!r}")
+        check_settings(scene, num_envs, dt, substeps, dtype, integrator)
         runtime.start(device)
         self.scene = scene
         self.num_envs = num_envs
@@ -89,11 +87,27 @@ class Simulator:
             CoupledSolver(scene, self._soft.solver, self._rigid.solver, dt=dt) if self._soft and self._rigid else None
         )
         self._kinematics = ToolKinematics(scene, dt=dt, substeps=substeps, dtype=dtype, device=self.device)
+        links = [info for info in self.link_infos if info.joint.type.rotates]
+        self._checks = StateChecks(
+            particles=self.num_particles,
+            tools=len(scene.tools),
+            coordinates=self._rigid.model.coordinates if self._rigid else 0,
+            dofs=self._rigid.model.dofs if self._rigid else 0,
+            quaternions=[info.coordinates.stop - 4 for info in links],
+            dtype=dtype,
+            device=self.device,
+        )
+        warn_of_overlaps(scene)
         self._fast_tools: set[str] = set()
         radius = [np.linalg.norm(tool.shape.core) + tool.shape.radius for tool in scene.tools]  # type: ignore[attr-defined]
         self._tool_radius = torch.tensor(radius, dtype=dtype, device=self.device)
         thickness = [2.0 * (min(tool.shape.core) + tool.shape.radius) for tool in scene.tools]  # type: ignore[attr-defined]
         self._tool_reach = torch.tensor(thickness, dtype=dtype, device=self.device).clamp(max=scene.grid_spacing)
+
+    def __reduce__(self) -> tuple[Callable[..., Simulator], tuple[Any, ...]]:
+        """Pickled are the scene and the settings; a loaded simulator starts the compiler in its own process."""
+        names = ("num_envs", "dt", "substeps", "dtype", "device", "integrator")
+        return _rebuilt, (self.scene, {name: getattr(self, name) for name in names}, self.contact)
 
     def _warn_of_fast_tools(self, motion: ColliderMotion) -> None:
         """Once for each tool that moves more than a cell or its thickness in a substep: it can pass a body unnoticed."""
@@ -185,6 +199,7 @@ class Simulator:
 
     def reset(self) -> State:
         """The scene as declared, in every environment."""
+        check_process()
         batch, count = self.num_envs, self.num_particles
         rest = self._soft.rest if self._soft else np.zeros((0, 3))
         velocities = [np.tile(body.velocity, (len(body.rest_particles), 1)) for body in self.scene.soft_bodies]
@@ -224,6 +239,7 @@ class Simulator:
 
     def _overrides(self, parameters: Mapping[str, Tensor] | None) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Those that the soft and those that the rigid solver takes."""
+        check_mapping("parameters", parameters)
         known = self._defaults()
         for name in parameters or {}:
             if name not in known:
@@ -257,10 +273,12 @@ class Simulator:
         """
         if self._rigid is None:
             raise InputError("the scene has no rigid bodies or articulations, and so no links")
+        self._checks.check(state)
         return self._rigid.links(state.q, state.qd)
 
     def _loads(self, wrenches: Mapping[str, Wrench] | None, num_envs: int, steps: int | None = None) -> Tensor | None:
         """Rows of external wrenches (steps, B, ...), or None without any; of one step where ``steps`` is None."""
+        check_mapping("wrenches", wrenches)
         if not wrenches:
             return None
         if self._rigid is None:
@@ -336,7 +354,7 @@ class Simulator:
         Raises:
             InputError: ``actions`` has the wrong shape, or as `step`.
         """
-        self._check_shape(state, actions)
+        self._check_all(state, actions)
         return self._advance_through(state, actions, parameters, self._loads(wrenches, state.num_envs, len(actions)))
 
     def _advance_through(
@@ -363,7 +381,7 @@ class Simulator:
     ) -> list[State]:
         """All control steps in one launch, as one autograd node."""
         self._check(state, actions[0])
-        self._check_actions(actions)
+        check_finite(actions)
         controls = actions if loads is None else torch.cat([actions, loads], dim=2)
         states_q, states_qd = rigid.rollout(state.time_step, state.q, state.qd, controls, self._overrides(parameters)[1])
         steps = torch.arange(1, len(actions) + 1, device=state.time_step.device)
@@ -400,9 +418,9 @@ class Simulator:
         Raises:
             InputError: ``window`` is not a positive integer, or as `rollout`.
         """
-        if not isinstance(window, int) or window < 1:
-            raise InputError(f"window must be a positive integer, got {window!r}")
-        self._check_shape(state, actions)
+        check_positive_integer("window", window)
+        check_callable("observe", observe)
+        self._check_all(state, actions)
         if not len(actions):
             return state, observe(state).unsqueeze(0)[:0]
         names, values = list(parameters or {}), list((parameters or {}).values())
@@ -425,51 +443,21 @@ class Simulator:
             state = State(**dict(zip(fields, tensors, strict=True)))
         return state, torch.cat(observations)
 
-    def _check_shape(self, state: State, actions: Tensor) -> None:
-        if not isinstance(actions, Tensor):
-            raise InputError(f"actions must be a torch tensor, got {type(actions).__name__}")
-        if actions.ndim != 3 or tuple(actions.shape[1:]) != (state.num_envs, self.action_dim):
-            raise InputError(
-                f"actions must have shape (steps, {state.num_envs}, {self.action_dim}), got {tuple(actions.shape)}"
-            )
+    def _check_all(self, state: State, actions: Tensor) -> None:
+        check_process()  # first: after a fork torch's operations can hang too
+        check_state(state)
+        self._checks.check_actions(actions, state.num_envs, self.action_dim)
 
     def _check(self, state: State, action: Tensor) -> None:
-        check_process()  # first: after a fork torch's operations can hang too
-        if not isinstance(action, Tensor):
-            raise InputError(f"action must be a torch tensor, got {type(action).__name__}")
-        expected = (state.num_envs, self.action_dim)
-        if tuple(action.shape) != expected:
-            raise InputError(f"action must have shape {expected} (environments, action_dim), got {tuple(action.shape)}")
-        if action.device.type != self.device:
-            raise InputError(f"action must be on the {self.device}, got {action.device}")
-        if action.dtype != self.dtype:
-            raise InputError(f"action must be {self.dtype}, got {action.dtype}")
-        self._check_actions(action[None])
-        batch, count, tools = state.num_envs, self.num_particles, len(self.scene.tools)
-        shapes = {
-            "x": (batch, count, 3),
-            "v": (batch, count, 3),
-            "C": (batch, count, 3, 3),
-            "F": (batch, count, 3, 3),
-            "internal_variable": (batch, count),
-            "tool_position": (batch, tools, 3),
-            "tool_rotation": (batch, tools, 4),
-            "q": (batch, self._rigid.model.coordinates if self._rigid else 0),
-            "qd": (batch, self._rigid.model.dofs if self._rigid else 0),
-        }
-        for name, shape in shapes.items():
-            tensor = getattr(state, name)
-            if tuple(tensor.shape) != shape or tensor.dtype != self.dtype or tensor.device.type != self.device:
-                raise InputError(
-                    f"state.{name} must be {self.dtype} of shape {shape} on the {self.device}, "
-                    f"got {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}"
-                )
-        for name in ("q", "qd"):
-            if not torch.isfinite(getattr(state, name)).all():
-                raise InputError(f"state.{name} must be finite, got {getattr(state, name).tolist()}")
+        check_process()
+        check_state(state)
+        self._checks.check_action(action, state.num_envs, self.action_dim)
+        self._checks.check(state)
 
-    @staticmethod
-    def _check_actions(actions: Tensor) -> None:
-        if not torch.isfinite(actions).all():
-            step, environment = torch.nonzero(~torch.isfinite(actions).all(dim=2))[0].tolist()
-            raise InputError(f"action must be finite, got {actions[step, environment].tolist()} in environment {environment}")
+
+def _rebuilt(scene: Scene, settings: dict[str, Any], contact: ContactModel) -> Simulator:
+    """A simulator that was pickled."""
+    simulator = Simulator(scene, **settings)
+    if contact != simulator.contact:
+        simulator.contact = contact
+    return simulator

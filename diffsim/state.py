@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +46,7 @@ class State:
             has all velocities in the world's frame.
         time_step: control steps since ``reset``, int64 (B,).
 
+    States pickle, without the autograd graph, and ``torch.load`` reads them with ``weights_only``.
     A stack (`State.stack`) has one more axis in front of all these.
     """
 
@@ -58,6 +60,10 @@ class State:
     q: Tensor
     qd: Tensor
     time_step: Tensor
+
+    def __getstate__(self) -> dict[str, Tensor]:
+        """Pickled are the values, cut from the autograd graph."""
+        return self.detach().tensors()
 
     @property
     def num_envs(self) -> int:
@@ -83,7 +89,15 @@ class State:
         return State(**{name: function(tensor) for name, tensor in self.tensors().items()})
 
     def replace(self, **changes: Tensor) -> State:
-        """A new state with some fields replaced."""
+        """A new state with some fields replaced.
+
+        Raises:
+            InputError: a value is no tensor.
+            TypeError: there is no such field.
+        """
+        for name, value in changes.items():
+            if not isinstance(value, Tensor):
+                raise InputError(f"{name} must be a torch tensor, got {value!r}")
         return replace(self, **changes)
 
     def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> State:
@@ -97,6 +111,8 @@ class State:
             if not -count <= index < count:
                 raise InputError(f"environment index must lie in [0, {count}), got {index}")
             index = [index]
+        if index is None or isinstance(index, str | float):
+            raise InputError(f"index must choose environments, as 0, 2:5, [0, 3] or a tensor do, got {index!r}")
         before = (slice(None),) * (self.time_step.ndim - 1)  # the axes of a stack
         return self.map(lambda tensor: tensor[(*before, index)])
 
@@ -130,8 +146,10 @@ class State:
         Raises:
             InputError: there are no states.
         """
+        if not isinstance(states, list | tuple) or not all(isinstance(state, State) for state in states):
+            raise InputError(f"states must be a list of State, got {states!r}")
         if not states:
-            raise InputError("states must hold at least one State, got none")
+            raise InputError("states must hold at least one State, got []")
         return State(**{f.name: torch.stack([getattr(s, f.name) for s in states]) for f in fields(State)})
 
     def unstack(self) -> list[State]:
@@ -156,10 +174,15 @@ class State:
         Raises:
             InputError: the file is not a saved State.
         """
+        if not isinstance(path, str | PathLike):
+            raise InputError(f"path must be a state file's, got {path!r}")
         try:
             tensors = torch.load(path, map_location=device, weights_only=True)
             return State(**tensors)
         except FileNotFoundError as error:
             raise InputError(f"state file '{path}' does not exist") from error
         except Exception as error:  # torch.load raises whatever the bytes make it raise
-            raise InputError(f"'{path}' is not a saved State: {str(error).splitlines()[0]}") from error
+            raise InputError(f"'{path}' is not a saved State: {' '.join(str(error).split())[:200]}") from error
+
+
+torch.serialization.add_safe_globals([State])  # a record of tensors: torch.load may make one from a file

@@ -39,8 +39,16 @@ class Box:
     dtype: torch.dtype = torch.float32
 
     def __post_init__(self) -> None:
+        if not isinstance(self.shape, tuple | list | torch.Size) or not all(_is_int(size) and size >= 0 for size in self.shape):
+            raise ProtocolError(f"Box.shape is {self.shape!r}; expected a tuple of whole numbers, as (3,)")
+        object.__setattr__(self, "shape", tuple(self.shape))
+        if not isinstance(self.dtype, torch.dtype):
+            raise ProtocolError(f"Box.dtype is {self.dtype!r}; expected a torch.dtype, as torch.float32")
         for name in ("low", "high"):
-            bound = torch.as_tensor(getattr(self, name), dtype=torch.float64)
+            try:
+                bound = torch.as_tensor(getattr(self, name), dtype=torch.float64)
+            except (TypeError, ValueError, RuntimeError):
+                raise ProtocolError(f"Box.{name} is {getattr(self, name)!r}; expected numbers") from None
             try:
                 object.__setattr__(self, name, bound.expand(self.shape))
             except RuntimeError:
@@ -64,6 +72,12 @@ class DictSpace:
     """Several boxes by name, such as an image and joint angles."""
 
     boxes: Mapping[str, Box]
+
+    def __post_init__(self) -> None:
+        boxes = self.boxes
+        named = isinstance(boxes, Mapping) and all(isinstance(n, str) and isinstance(b, Box) for n, b in boxes.items())
+        if not named or not boxes:
+            raise ProtocolError(f"DictSpace.boxes is {boxes!r}; expected an rpg.Box for each of some names")
 
 
 Space = Box | DictSpace
@@ -131,12 +145,24 @@ class EnvironmentSpec:
         if not bool((self.action.low.isfinite() & self.action.high.isfinite()).all()):
             given = f"{self.action.low.tolist()}, {self.action.high.tolist()}"
             raise ProtocolError(f"spec.action has the bounds {given}; expected finite ones")
+        for name in ("differentiable", "finite_horizon"):
+            if not isinstance(getattr(self, name), bool):
+                raise ProtocolError(f"spec.{name} is {getattr(self, name)!r}; expected True or False")
+        names = self.outcome_names
+        if not isinstance(names, Sequence) or isinstance(names, str) or not all(isinstance(name, str) for name in names):
+            raise ProtocolError(f"spec.outcome_names is {names!r}; expected a tuple of words")
+        radius = self.outcome_radius
+        if radius is not None and not (isinstance(radius, int | float) and 0.0 < radius < math.inf):
+            raise ProtocolError(f"spec.outcome_radius is {radius!r}; expected a positive number or None")
+        points = self.observation_points
+        if points is not None and not (
+            isinstance(points, tuple) and len(points) == 2 and all(_is_int(n) and n > 0 for n in points)
+        ):
+            raise ProtocolError(f"spec.observation_points is {points!r}; expected two positive whole numbers (N, D) or None")
         if self.time_limit is not None:
             _check_positive_int("spec.time_limit", self.time_limit)
         elif self.finite_horizon:
             raise ProtocolError("spec.finite_horizon is True with time_limit None; expected a time_limit")
-        if not isinstance(self.differentiable, bool):
-            raise ProtocolError(f"spec.differentiable is {self.differentiable!r}; expected True or False")
 
     @property
     def action_dim(self) -> int:
@@ -337,6 +363,8 @@ def check_environment(env: Any, *, seed: int = 0) -> Tensor:
     reward. Raises ProtocolError, in one line that names what was given and what is expected. Warns if a fixed-horizon
     environment that does not say whether it is differentiable gives no gradient.
     """
+    if not _is_int(seed) or seed < 0:
+        raise ProtocolError(f"seed is {seed!r}; expected a whole number >= 0")
     if is_environment(env):
         return _check_general(env, seed)
     if getattr(env, "observation_shape", None) is not None:
@@ -422,6 +450,10 @@ def _check_reward(reward: object, like: Tensor, num_envs: int) -> None:
     if reward.dtype != like.dtype or reward.device != like.device:
         given, expected = f"{reward.dtype} on {reward.device}", f"{like.dtype} on {like.device}"
         raise ProtocolError(f"reward is {given}; expected {expected}, like the observation")
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _check_positive_int(name: str, value: object) -> None:

@@ -312,7 +312,7 @@ class Task:
     @classmethod
     def parameter_type(cls) -> type:
         """`task_parameters` of the class, by which the command line knows what can be set."""
-        return task_parameters(cls)
+        return task_parameters(cls)  # type: ignore[arg-type]  # mypy doubts that classes can be hashed
 
     # Copies in other processes -----------------------------------------------------------------------------------
 

@@ -120,7 +120,8 @@ def write_modes_video(
     A control step's end is drawn as it was; frames between two of them are interpolated.
 
     Args:
-        camera: in place of the task's: a Camera, or (position, target) or (position, target, vertical opening angle in degrees).
+        camera: in place of the task's: a Camera, (position, target), or
+            (position, target, vertical opening angle in degrees).
         size: width and height of a panel, pixels.
     """
     modes = modes[:MAX_PANELS]

@@ -20,9 +20,12 @@ DOCSTRING_HEADINGS = ("Task:", "Randomisation:", "Success:")
 def register(name: str) -> Callable[[TaskClass], TaskClass]:
     """Class decorator that registers a task as ``name``.
 
-    Raises: InputError: the class is not a Task, its docstring lacks one of the headings "Task:", "Randomisation:" and
-    "Success:", or the name is taken.
+    Raises: InputError: the name is empty, the class is not a Task, its docstring lacks one of the headings "Task:",
+    "Randomisation:" and "Success:", or the name is taken.
     """
+
+    if not isinstance(name, str) or not name.strip():
+        raise InputError(f"register: name must be a non-empty string, got {name!r}")
 
     def decorate(task: TaskClass) -> TaskClass:
         if not (inspect.isclass(task) and issubclass(task, Task)):
@@ -59,6 +62,8 @@ def find_task(name: str) -> type[Task]:
     Raises:
         InputError: there is none; the message lists the names and the nearest one.
     """
+    if not isinstance(name, str):
+        raise InputError(f"name must be a task's, got {name!r}")
     if name not in _tasks:
         near = difflib.get_close_matches(name, _tasks, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""

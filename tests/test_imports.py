@@ -1,6 +1,7 @@
 """The house's rules: imports point one way, no cycles, no module without end, no Taichi at import."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -77,3 +78,15 @@ def test_every_package_is_installed():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     found = {module_name(path) for path in MODULES if path.name == "__init__.py"}
     assert set(listed) - {"tasks.assets"} == found  # assets are data, installed as a package
+
+
+def test_a_file_that_hides_a_package_is_named(tmp_path):
+    (tmp_path / "tasks.py").write_text("mine = 1\n")
+    (tmp_path / "script.py").write_text("import diffsim, tasks\nassert tasks.mine == 1\n")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"'{tmp_path / 'tasks.py'}' hides the package 'tasks'" in done.stderr
+    assert "'rpg'" not in done.stderr

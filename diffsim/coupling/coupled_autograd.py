@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor
 from torch.autograd import Function
 
+from diffsim.compiler import one_at_a_time
 from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
 from diffsim.gradients.first_order import first_derivatives_only
-from diffsim.runtime import check_launching_thread
 from diffsim.state import Particles
 
 
@@ -21,6 +21,7 @@ class CoupledStep(Function):
     """Soft inputs, rigid inputs, controls, q, v, and the particles -> q, v and the particles one control step later."""
 
     @staticmethod
+    @one_at_a_time
     def forward(ctx: Any, solver: CoupledSolver, time_step: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         inputs, (q, v, *particles) = Inputs(*(tensor.detach() for tensor in tensors[:3])), tensors[3:]
         after, new_q, new_v, sizes = solver.advance(Particles(*particles), q, v, inputs, time_step)
@@ -30,10 +31,10 @@ class CoupledStep(Function):
 
     @staticmethod
     @first_derivatives_only
+    @one_at_a_time
     def backward(
         ctx: Any, saved: tuple[Tensor, ...], q_bar: Tensor, v_bar: Tensor, *particle_bars: Tensor
     ) -> tuple[Tensor | None, ...]:
-        check_launching_thread()
         ctx.solver.rigid.check_contact(ctx.contact)
         time_step, sizes, *tensors = saved
         inputs, (q, v, *particles) = Inputs(*tensors[:3]), tensors[3:]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from diffsim.errors import InputError
+from diffsim.scene.validation import check_callable, check_count, check_positive_integer, number, numbers_of
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,26 @@ def gradcheck(
         InputError: an input is not float64, or the function's value is not a finite scalar.
         GradientError: names the input that disagrees, and both derivatives.
     """
+    check_callable("function", function)
+    if not isinstance(inputs, Mapping) or not inputs:
+        raise InputError(f"inputs must be float64 tensors by name, at least one, got {inputs!r}")
+    check_positive_integer("directions", directions)
+    if not numbers_of(steps) or min(numbers_of(steps)) <= 0.0:
+        raise InputError(f"steps must be positive numbers, at least one, got {steps!r}")
+    number("gradcheck", "tolerance", tolerance, 0.0)
+    check_count("seed", seed, 0)
     for name, tensor in inputs.items():
+        if not isinstance(tensor, Tensor):
+            raise InputError(f"inputs['{name}'] must be a float64 tensor, got {tensor!r}")
         if tensor.dtype != torch.float64:
             raise InputError(f"gradcheck needs float64 inputs; '{name}' is {tensor.dtype}")
     generator = torch.Generator().manual_seed(seed)
     leaves = {name: tensor.detach().clone().requires_grad_() for name, tensor in inputs.items()}
     value = function(**leaves)
     if value.ndim != 0 or not torch.isfinite(value):
-        raise InputError(f"gradcheck needs a finite scalar, the function returned {value.detach()}")
+        raise InputError(
+            f"gradcheck needs a finite scalar, the function returned {value.tolist()} of shape {tuple(value.shape)}"
+        )
     gradients = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
     plain = {name: leaf.detach() for name, leaf in leaves.items()}
 

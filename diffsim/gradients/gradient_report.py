@@ -11,7 +11,9 @@ from torch import Tensor
 
 from diffsim.errors import InputError
 from diffsim.rigid.wrenches import Wrench
+from diffsim.scene.validation import check_callable
 from diffsim.simulator import Simulator
+from diffsim.simulator_checks import check_state
 from diffsim.state import Particles, State
 
 FIELDS = (*Particles._fields, "tool_position", "tool_rotation", "q", "qd")
@@ -160,6 +162,12 @@ def gradient_report(
     Raises:
         InputError: the objective is not a scalar tensor that depends on the states, or as `Simulator.rollout`.
     """
+    if not isinstance(simulator, Simulator):
+        raise InputError(f"simulator must be a diffsim.Simulator, got {simulator!r}")
+    check_state(state)
+    check_callable("objective", objective)
+    if not isinstance(actions, Tensor):
+        raise InputError(f"actions must be a torch tensor, got {actions!r}")
     if actions.ndim != 3:
         shape = (state.num_envs, simulator.action_dim)
         raise InputError(f"actions must have shape (steps, {shape[0]}, {shape[1]}), got {tuple(actions.shape)}")

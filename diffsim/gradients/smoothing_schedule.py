@@ -7,6 +7,7 @@ from typing import Any
 
 from diffsim.errors import InputError
 from diffsim.scene.contact_model import ContactModel
+from diffsim.scene.validation import check_count, number
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,11 @@ class SmoothingSchedule:
                     f"SmoothingSchedule: coarse and fine must both give a {name}, or both leave it open, got "
                     f"{getattr(self.coarse, name)} and {getattr(self.fine, name)}"
                 )
-        if not isinstance(self.iterations, int) or self.iterations < 1:
-            raise InputError(f"SmoothingSchedule: iterations must be a positive integer, got {self.iterations!r}")
+        check_count("SmoothingSchedule: iterations", self.iterations, 1)
 
     def at(self, iteration: int) -> ContactModel:
         """The contact model of an iteration, from 0; before the first it is ``coarse``, after the last ``fine``."""
+        number("SmoothingSchedule", "iteration", iteration)
         if iteration <= 0:
             return self.coarse
         if iteration >= self.iterations:

@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from diffsim.errors import InputError
+from diffsim.render.geometry import table
+from diffsim.scene.validation import number, vector
 
 Vector3 = tuple[float, float, float]
 
@@ -33,12 +35,9 @@ class Camera:
 
     def __post_init__(self) -> None:
         for name in ("position", "target", "up"):
-            value = np.asarray(getattr(self, name), dtype=float)
-            if value.shape != (3,) or not np.isfinite(value).all():
-                raise InputError(f"Camera: {name} must be 3 finite numbers, got {getattr(self, name)!r}")
-            object.__setattr__(self, name, tuple(value.tolist()))
-        if not 1.0 <= self.vertical_fov_degrees <= 150.0:
-            raise InputError(f"Camera: vertical_fov_degrees must lie in [1, 150], got {self.vertical_fov_degrees}")
+            object.__setattr__(self, name, vector("Camera", name, getattr(self, name)))
+        number("Camera", "vertical_fov_degrees", self.vertical_fov_degrees, 1.0, 150.0)
+        number("Camera", "near", self.near, 1e-9)
         forward = np.subtract(self.target, self.position)
         if np.linalg.norm(np.cross(forward, self.up)) <= 1e-9 * np.linalg.norm(forward):
             raise InputError(
@@ -100,7 +99,13 @@ class Camera:
             elevation_degrees: how high the eye stands over the horizon.
             margin: part of the image's half size left free on each side.
         """
-        points = np.asarray(points, dtype=float)
+        points = table("Camera.framing", "points", points, np.float64)
+        if not len(points) or not np.isfinite(points).all():
+            raise InputError(f"Camera.framing: points must be finite and at least one, got {points.tolist()}")
+        number("Camera.framing", "aspect", aspect, 1e-3, 1e3)
+        number("Camera.framing", "azimuth_degrees", azimuth_degrees)
+        number("Camera.framing", "elevation_degrees", elevation_degrees, -89.9, 89.9)
+        number("Camera.framing", "margin", margin, 0.0, 0.99)
         azimuth, elevation = math.radians(azimuth_degrees), math.radians(elevation_degrees)
         away = np.array(
             [

@@ -8,19 +8,32 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffsim.errors import InputError
+from diffsim.scene.validation import check_length, number, rgb, vector
 
 Color = tuple[float, float, float]
 
 
-def _table(owner: str, name: str, value: object, dtype: type) -> np.ndarray:
-    array: np.ndarray = np.asarray(value, dtype=dtype)
+def table(owner: str, name: str, value: object, dtype: type) -> np.ndarray:
+    """``value`` as an array (count, 3).
+
+    Raises:
+        InputError: it is something else.
+    """
+    array = _array(owner, name, value, dtype)
     if array.ndim != 2 or array.shape[1] != 3:
         raise InputError(f"{owner}: {name} must have shape (count, 3), got {array.shape}")
     return array
 
 
+def _array(owner: str, name: str, value: object, dtype: type) -> np.ndarray:
+    try:
+        return np.asarray(value, dtype=dtype)
+    except (TypeError, ValueError):
+        raise InputError(f"{owner}: {name} must be an array of numbers, got {value!r}") from None
+
+
 def _colors(owner: str, value: object, count: int) -> np.ndarray:
-    array = np.asarray(value, dtype=np.float32)
+    array = _array(owner, "color", value, np.float32)
     if array.shape not in ((3,), (count, 3)):
         raise InputError(f"{owner}: color must have shape (3,) or ({count}, 3), got {array.shape}")
     if not ((array >= 0.0) & (array <= 1.0)).all():
@@ -49,8 +62,8 @@ class ColoredMesh:
     normals: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        vertices = _table("ColoredMesh", "vertices", self.vertices, np.float64)
-        faces = _table("ColoredMesh", "faces", self.faces, np.int64)
+        vertices = table("ColoredMesh", "vertices", self.vertices, np.float64)
+        faces = table("ColoredMesh", "faces", self.faces, np.int64)
         if len(faces) and not (faces.min() >= 0 and faces.max() < len(vertices)):
             raise InputError(
                 f"ColoredMesh: faces must index {len(vertices)} vertices, got indices from {faces.min()} to {faces.max()}"
@@ -89,11 +102,10 @@ class ParticleCloud:
     color: np.ndarray | Color = (0.8, 0.8, 0.8)
 
     def __post_init__(self) -> None:
-        positions = _table("ParticleCloud", "positions", self.positions, np.float64)
+        positions = table("ParticleCloud", "positions", self.positions, np.float64)
         object.__setattr__(self, "positions", positions)
         object.__setattr__(self, "color", _colors("ParticleCloud", self.color, len(positions)))
-        if not (np.isfinite(self.radius) and self.radius > 0.0):
-            raise InputError(f"ParticleCloud: radius must be positive, got {self.radius!r}")
+        check_length("ParticleCloud: radius", self.radius)
 
 
 @dataclass(frozen=True)
@@ -113,6 +125,14 @@ class GroundMarker:
     color: Color = (0.16, 0.62, 0.38)
     width: float | None = None
     opacity: float = 0.9
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "center", vector("GroundMarker", "center", self.center, 2))
+        check_length("GroundMarker: radius", self.radius)
+        object.__setattr__(self, "color", rgb("GroundMarker", "color", self.color))
+        if self.width is not None:
+            check_length("GroundMarker: width", self.width)
+        number("GroundMarker", "opacity", self.opacity, 0.0, 1.0)
 
 
 @dataclass(frozen=True)

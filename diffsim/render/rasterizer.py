@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from diffsim import runtime
+from diffsim.compiler import one_at_a_time
 from diffsim.errors import InputError
 from diffsim.render.camera import Camera
 from diffsim.render.geometry import Color, ColoredMesh, GroundPlane, ParticleCloud
@@ -53,7 +54,7 @@ class Rasterizer:
             ("height", height, 8192),
             ("supersampling", supersampling, 4),
         ):
-            if not (isinstance(value, int) and 1 <= value <= most):
+            if isinstance(value, bool) or not (isinstance(value, int) and 1 <= value <= most):
                 raise InputError(f"Rasterizer: {name} must be an integer in [1, {most}], got {value!r}")
         self.width, self.height, self.samples = width, height, supersampling
         shape = (height * supersampling, width * supersampling)
@@ -63,6 +64,7 @@ class Rasterizer:
         self._sky_maps = np.empty((SKY_DIRECTIONS, SKY_MAP_SIZE, SKY_MAP_SIZE), dtype=np.float32)
         self._sky_directions = hemisphere(SKY_DIRECTIONS)
 
+    @one_at_a_time
     def render(
         self,
         camera: Camera,

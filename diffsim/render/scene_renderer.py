@@ -19,6 +19,7 @@ from diffsim.render.surfaces import rigid_surface, soft_surface, vertex_colors
 from diffsim.scene.bodies import SoftBody, Tool
 from diffsim.scene.rotations import rotation_matrix
 from diffsim.scene.scene import Scene
+from diffsim.scene.validation import instance, members, rgb
 from diffsim.state import State
 
 BODY_COLORS: tuple[Color, ...] = (
@@ -64,9 +65,14 @@ class SceneRenderer:
         colors: Mapping[str, Color] | None = None,
         supersampling: int = 2,
     ):
+        instance("SceneRenderer", "scene", scene, Scene, "a diffsim.Scene")
+        if camera is not None:
+            instance("SceneRenderer", "camera", camera, Camera, "a diffsim.render.Camera or None")
+        if colors is not None and not isinstance(colors, Mapping):
+            raise InputError(f"SceneRenderer: colors must be colours by name, got {colors!r}")
         self.scene = scene
         self._rasterizer = Rasterizer(width, height, supersampling)
-        colors = dict(colors or {})
+        colors = {name: rgb("SceneRenderer", f"colors['{name}']", value) for name, value in (colors or {}).items()}  # type: ignore[misc]
         names = [thing.name for thing in (*scene.soft_bodies, *scene.tools)] + RigidParts.names(scene)
         for name in colors:
             if name not in names:
@@ -125,6 +131,10 @@ class SceneRenderer:
         """
         if mode not in ("surface", "particles"):
             raise InputError(f"mode must be 'surface' or 'particles', got {mode!r}")
+        instance("frame", "state", state, State, "a diffsim.State")
+        if isinstance(environment, bool) or not isinstance(environment, int | np.integer):
+            raise InputError(f"environment must be an integer, got {environment!r}")
+        members("frame", "markers", markers, GroundMarker)
         if not -state.num_envs <= environment < state.num_envs:
             raise InputError(f"environment must lie in [0, {state.num_envs}), got {environment}")
         x, position, rotation, q = (

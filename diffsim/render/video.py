@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from diffsim.errors import InputError
+from diffsim.scene.validation import check_count, file_path, is_number
 
 INK, FADED, PAPER = (32, 36, 44), (104, 112, 124), (255, 255, 255)
 
@@ -26,22 +27,23 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 30.
     Raises:
         InputError: ``path`` cannot be written, does not end in .mp4, or there are no frames.
     """
-    target = Path(path)
+    target = file_path("path", path)
     if target.suffix.lower() != ".mp4":
-        raise InputError(f"video '{path}' must end in .mp4")
-    if not fps > 0.0:
-        raise InputError(f"fps must be positive, got {fps!r}")
+        raise InputError(f"path of a video must end in .mp4, got '{path}'")
+    _check_rate(fps)
+    if not isinstance(frames, Iterable):
+        raise InputError(f"frames must be pictures in a row, got {frames!r}")
     stream = iter(frames)
     try:
         first = next(stream)
     except StopIteration:
-        raise InputError(f"video '{path}' has no frames") from None
+        raise InputError(f"video '{path}' has no frames: frames was empty, got []") from None
     height, width = (size - size % 2 for size in _checked(first).shape[:2])
 
     def write(temporary: Path) -> None:
         # the index stands first (faststart), so that a browser plays the file while it loads
-        with iio.imopen(temporary, "w", plugin="pyav", options={"movflags": "faststart"}) as writer:
-            output: Any = writer
+        opened: Any = iio.imopen  # its annotations lack the plugin's options
+        with opened(temporary, "w", plugin="pyav", options={"movflags": "faststart"}) as output:
             output.init_video_stream("libx264", fps=fps, pixel_format="yuv420p")
             for frame in chain([first], stream):
                 if _checked(frame).shape != first.shape:
@@ -53,13 +55,14 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 30.
 
 def write_png(path: str | Path, frame: np.ndarray) -> None:
     """Write one frame as PNG. Raises InputError where ``path`` cannot be written."""
-    _write_whole(Path(path), lambda temporary: Image.fromarray(_checked(frame)).save(temporary, format="PNG"))
+    _write_whole(file_path("path", path), lambda temporary: Image.fromarray(_checked(frame)).save(temporary, format="PNG"))
 
 
 def write_gif(path: str | Path, frames: Sequence[np.ndarray], fps: float = 15.0) -> None:
     """Write a looping GIF with one palette. Raises InputError where ``path`` cannot be written."""
-    if len(frames) == 0:
-        raise InputError(f"GIF '{path}' has no frames")
+    target = file_path("path", path)
+    _check_frames(frames)
+    _check_rate(fps)
     sample = Image.fromarray(np.concatenate([_checked(frame) for frame in frames[:: max(1, len(frames) // 4)]]))
     palette = sample.quantize(255)
     images = [Image.fromarray(_checked(frame)).quantize(palette=palette) for frame in frames]
@@ -68,11 +71,14 @@ def write_gif(path: str | Path, frames: Sequence[np.ndarray], fps: float = 15.0)
         duration = max(20, round(1000.0 / fps))
         images[0].save(temporary, format="GIF", save_all=True, append_images=images[1:], duration=duration, loop=0)
 
-    _write_whole(Path(path), write)
+    _write_whole(target, write)
 
 
 def caption(frame: np.ndarray, text: str, subtext: str = "", *, top: bool = False) -> np.ndarray:
     """The frame with a line of text and a smaller one below it on a light plate in its lower (upper) left."""
+    for name, line in (("text", text), ("subtext", subtext)):
+        if not isinstance(line, str):
+            raise InputError(f"caption: {name} must be text, got {line!r}")
     height, width = _checked(frame).shape[:2]
     size = max(11, round(height / 19))
     lines = [(text, size, INK, True)] + ([(subtext, max(9, round(0.74 * size)), FADED, False)] if subtext else [])
@@ -95,11 +101,11 @@ def caption(frame: np.ndarray, text: str, subtext: str = "", *, top: bool = Fals
 
 def side_by_side(frames: Sequence[np.ndarray], separator: int = 4) -> np.ndarray:
     """Frames of one height in a row, with thin white separators."""
-    if len(frames) == 0:
-        raise InputError("side_by_side needs at least one frame")
+    _check_frames(frames)
+    check_count("separator", separator, 0)
     heights = {_checked(frame).shape[0] for frame in frames}
     if len(heights) > 1:
-        raise InputError(f"side_by_side: all frames must have one height, got {sorted(heights)}")
+        raise InputError(f"frames must all have one height, got {sorted(heights)}")
     bar = np.full((heights.pop(), separator, 3), 255, dtype=np.uint8)
     parts = [part for frame in frames for part in (bar, frame)][1:]
     return np.concatenate(parts, axis=1)
@@ -113,11 +119,22 @@ def _font(size: int, bold: bool) -> Any:
     return ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / name), size)
 
 
+def _check_rate(fps: float) -> None:
+    if not is_number(fps) or not 1e-3 <= fps <= 1e4:
+        raise InputError(f"fps must be a positive number of frames a second, got {fps!r}")
+
+
+def _check_frames(frames: Sequence[np.ndarray]) -> None:
+    if not isinstance(frames, Sequence) or not len(frames):
+        raise InputError(f"frames must hold at least one picture, got {frames!r}")
+
+
 def _checked(frame: np.ndarray) -> np.ndarray:
     if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
         raise InputError(
-            f"a frame must be a uint8 array (H, W, 3), got {getattr(frame, 'dtype', type(frame).__name__)} "
-            f"{getattr(frame, 'shape', '')}"
+            f"a frame must be a uint8 array (H, W, 3), got {frame.dtype} {frame.shape}"
+            if isinstance(frame, np.ndarray)
+            else f"a frame must be a uint8 array (H, W, 3), got {frame!r}"
         )
     return frame
 
@@ -128,11 +145,11 @@ def _write_whole(target: Path, write: Callable[[Path], None]) -> None:
     try:
         temporary.touch()
     except OSError as error:
-        raise InputError(f"cannot write '{target}': {error.strerror}") from error
+        raise InputError(f"path: cannot write '{target}': {error.strerror}") from error
     try:
         write(temporary)
         temporary.replace(target)
     except OSError as error:
-        raise InputError(f"cannot write '{target}': {error.strerror or error}") from error
+        raise InputError(f"path: cannot write '{target}': {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -11,15 +11,16 @@ from typing import Any
 from torch import Tensor
 from torch.autograd import Function
 
+from diffsim.compiler import one_at_a_time
 from diffsim.gradients.first_order import first_derivatives_only
 from diffsim.rigid.multibody_solver import RigidSolver
-from diffsim.runtime import check_launching_thread
 
 
 class RigidRollout(Function):
     """q, v, controls, inputs -> all states of T control steps, those before the first included."""
 
     @staticmethod
+    @one_at_a_time
     def forward(
         ctx: Any, solver: RigidSolver, time_step: Tensor, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -30,8 +31,8 @@ class RigidRollout(Function):
 
     @staticmethod
     @first_derivatives_only
+    @one_at_a_time
     def backward(ctx: Any, saved: tuple[Tensor, ...], *bars: Tensor) -> tuple[Tensor | None, ...]:
-        check_launching_thread()
         ctx.solver.check_contact(ctx.contact)
         time_step, states_q, states_v, controls, inputs = saved
         q_bar, v_bar, controls_bar, inputs_bar = ctx.solver.adjoint(states_q, states_v, controls, inputs, time_step, *bars)
@@ -49,6 +50,7 @@ class LinkPoses(Function):
     """q, v, inputs -> poses and motions of the links (B, links, 18), see `diffsim/rigid/kernels/link_poses.py`."""
 
     @staticmethod
+    @one_at_a_time
     def forward(ctx: Any, solver: RigidSolver, q: Tensor, v: Tensor, inputs: Tensor) -> Tensor:
         ctx.solver = solver
         ctx.save_for_backward(q, v, inputs)
@@ -56,8 +58,8 @@ class LinkPoses(Function):
 
     @staticmethod
     @first_derivatives_only
+    @one_at_a_time
     def backward(ctx: Any, saved: tuple[Tensor, ...], *bars: Tensor) -> tuple[Tensor | None, ...]:
-        check_launching_thread()
         q_bar, v_bar = ctx.solver.poses_adjoint(*saved, *bars)
         return None, q_bar, v_bar, None
 

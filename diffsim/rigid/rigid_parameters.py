@@ -14,7 +14,7 @@ from torch import Tensor
 from diffsim.errors import InputError
 from diffsim.rigid.rigid_model import RigidModel
 from diffsim.scene.scene import Scene
-from diffsim.scene.validation import check_parameter
+from diffsim.scene.validation import LARGEST_FRICTION, check_parameter
 from diffsim.tool_motion import ColliderMotion
 
 LINK_FIELDS = ("mass", "center", "inertia")
@@ -98,7 +98,7 @@ class RigidPhysics:
     def _add_geometries(self, prefix: str, numbers: list[int], *, scaled: bool = True) -> None:
         for field in GEOMETRY_FIELDS if scaled else GEOMETRY_FIELDS[:3]:
             if numbers:
-                high = 1.0 if field == "restitution" else math.inf
+                high = {"restitution": 1.0, "friction": LARGEST_FRICTION}.get(field, math.inf)
                 low = LEAST if field in ("stiffness", "scale") else 0.0
                 columns = tuple(self._layout.geometry(number, field) for number in numbers)
                 self._places[f"{prefix}.{field}"] = _Place(columns, low, high)

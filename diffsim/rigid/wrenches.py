@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffsim.errors import InputError
 from diffsim.rigid.rigid_records import ExternalWrench
+from diffsim.scene.validation import vector
 
 NOTHING = (0.0, 0.0, 0.0)
 
@@ -30,6 +31,11 @@ class Wrench:
     force: Tensor | Sequence[float] = NOTHING
     torque: Tensor | Sequence[float] = NOTHING
 
+    def __post_init__(self) -> None:
+        for name in ("force", "torque"):
+            if not isinstance(getattr(self, name), Tensor):
+                object.__setattr__(self, name, vector("Wrench", name, getattr(self, name)))
+
     def in_step(self, step: int) -> Wrench:
         """That of one control step of a rollout."""
         parts = (self.force, self.torque)
@@ -47,7 +53,7 @@ def wrench_rows(names: Sequence[str], wrenches: Mapping[str, Wrench], like: Tens
         if name not in names:
             raise InputError(f"wrenches: there is no link '{name}' to act on; links: {', '.join(names) or 'none'}")
         if not isinstance(wrench, Wrench):
-            raise InputError(f"wrenches['{name}'] must be a diffsim.Wrench, got {type(wrench).__name__}")
+            raise InputError(f"wrenches['{name}'] must be a diffsim.Wrench, got {wrench!r}")
     shape = (1 if steps is None else steps, num_envs)
     nothing = like.new_zeros((*shape, ExternalWrench.SIZE))
     parts = []
@@ -63,10 +69,7 @@ def wrench_rows(names: Sequence[str], wrenches: Mapping[str, Wrench], like: Tens
 
 def _checked(owner: str, value: Tensor | Sequence[float], like: Tensor, num_envs: int, steps: int | None) -> Tensor:
     if not isinstance(value, Tensor):
-        try:
-            value = torch.tensor([float(number) for number in value], dtype=like.dtype, device=like.device)
-        except (TypeError, ValueError):
-            raise InputError(f"{owner} must be three numbers or a torch tensor, got {value!r}") from None
+        value = torch.tensor(value, dtype=like.dtype, device=like.device)
     allowed = [(3,), (num_envs, 3)] + ([] if steps is None else [(steps, num_envs, 3)])
     if tuple(value.shape) not in allowed:
         raise InputError(f"{owner} must have shape {' or '.join(map(str, allowed))}, got {tuple(value.shape)}")

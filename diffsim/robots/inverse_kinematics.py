@@ -13,7 +13,7 @@ from diffsim.rigid.rigid_records import SLIDE
 from diffsim.scene.articulation import Actuator
 from diffsim.scene.rotations import quaternion_to_matrix, rotation_vectors
 from diffsim.scene.scene import Vector3
-from diffsim.scene.validation import number, vector
+from diffsim.scene.validation import check_count, number, vector
 from diffsim.simulator import Simulator
 from diffsim.state import State
 
@@ -47,11 +47,12 @@ class EndEffector:
         iterations: int = 30,
     ):
         if not isinstance(simulator, Simulator):
-            raise InputError(f"EndEffector: simulator must be a diffsim.Simulator, got {type(simulator).__name__}")
+            raise InputError(
+                f"EndEffector: simulator must be a diffsim.Simulator, got {type(simulator).__name__} {simulator!r}"
+            )
         self.link_index = simulator.link_index(link)
         self.damping = number("EndEffector", "damping", damping, 1e-9)
-        if not isinstance(iterations, int) or iterations < 1:
-            raise InputError(f"EndEffector: iterations must be a positive integer, got {iterations!r}")
+        check_count("EndEffector: iterations", iterations, 1)
         self.iterations = iterations
         self._simulator = simulator
         self._like: dict[str, Any] = {"dtype": simulator.dtype, "device": simulator.device}
@@ -92,7 +93,11 @@ class EndEffector:
         articulation = self._articulation
         names = {self._simulator.link_infos[i].joint.name: i for i in above}
         chosen = []
+        if not isinstance(joints, str | Sequence):
+            raise InputError(f"EndEffector: joints must be names of joints, got {joints!r}")
         for name in (joints,) if isinstance(joints, str) else joints:
+            if not isinstance(name, str):
+                raise InputError(f"EndEffector: joints must be names of joints, got {name!r}")
             joint = name.removeprefix(f"{articulation}.")
             if joint not in names:
                 raise InputError(
@@ -189,6 +194,8 @@ class EndEffector:
         """
         if kind not in ("position", "velocity"):
             raise InputError(f"kind must be 'position' or 'velocity', got {kind!r}")
+        if not isinstance(targets, Tensor):
+            raise InputError(f"targets must be a torch tensor (environments, {len(self.joints)}), got {targets!r}")
         if targets.ndim != 2 or targets.shape[1] != len(self.joints):
             raise InputError(f"targets must have shape (environments, {len(self.joints)}), got {tuple(targets.shape)}")
         places, factors = self._actuators(kind)
@@ -246,7 +253,7 @@ class EndEffector:
     def _check(self, state: State, name: str, value: Tensor, *shapes: tuple[int, ...]) -> None:
         allowed = [(state.num_envs, *shape) for shape in shapes]
         if not isinstance(value, Tensor) or tuple(value.shape) not in allowed or value.dtype != self._simulator.dtype:
-            found = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            found = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else f"{type(value).__name__} {value!r}"
             raise InputError(f"{name} must be {self._simulator.dtype} of shape {' or '.join(map(str, allowed))}, got {found}")
         if not torch.isfinite(value).all():
             raise InputError(f"{name} must be finite, got {value.detach().tolist()}")

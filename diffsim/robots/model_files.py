@@ -8,15 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 
 from diffsim.errors import InputError
+from diffsim.memory import check_memory
 from diffsim.rigid.joints import joint_kind
 from diffsim.robots.mujoco_import import DECOMPOSITIONS, Notes, Shapes, label, note_unsupported, read_actuators, reflected
 from diffsim.robots.package_paths import LEAST_MOMENT, PathLike, native, read_mesh, several_groups, urdf_text
 from diffsim.scene.articulation import Actuator, Articulation, Inertia, Joint, Link, Quaternion, Vector3
 from diffsim.scene.rotations import rotation_matrix
+from diffsim.scene.validation import checked_name, choice, file_path, flag, members, unit, vector
 
 NO_MASS = 1e-14  # kg; see `diffsim.robots.package_paths.COMPILER_DEFAULTS`
 KINDS = ("free", "ball", "prismatic", "revolute")  # in the order of mujoco.mjtJoint
@@ -61,7 +64,7 @@ def load_articulation(
     Raises:
         InputError: the file or one that it names is missing or wrong, an argument is, or mujoco is not installed.
     """
-    file = Path(path)
+    file = file_path("path", path)
     if file.suffix.lower() not in (".xml", ".urdf"):
         hint = "; expand it to a URDF with xacro first" if file.suffix.lower() == ".xacro" else ""
         raise InputError(f"path: a model file ends in .xml (MJCF) or .urdf, got '{path}'{hint}")
@@ -69,8 +72,16 @@ def load_articulation(
         raise InputError(f"path: model file '{path}' does not exist")
     if fixed_base is not None and not isinstance(fixed_base, bool):
         raise InputError(f"fixed_base must be True, False or None, got {fixed_base!r}")
-    if decompose not in DECOMPOSITIONS:
-        raise InputError(f"decompose must be one of {', '.join(DECOMPOSITIONS)}, got {decompose!r}")
+    owner = "load_articulation"
+    choice(owner, "decompose", decompose, DECOMPOSITIONS)
+    flag(owner, "visuals", visuals)
+    flag(owner, "self_collisions", self_collisions)
+    if package_paths is not None and not isinstance(package_paths, Mapping):
+        raise InputError(f"package_paths must be folders by the packages' names, got {package_paths!r}")
+    actuators = members(owner, "actuators", actuators, Actuator)
+    if name is not None:
+        checked_name(owner, name, dots=False)
+    position, rotation = vector(owner, "position", position), unit(owner, "rotation", rotation, 4)  # type: ignore[assignment]
     mujoco = _mujoco()
     file = file.resolve()
     urdf = file.suffix.lower() == ".urdf" or _is_urdf(file)
@@ -133,6 +144,7 @@ def _compile(
             for mesh in spec.meshes:
                 mesh.file = str(files[mesh.file])
         else:
+            _check_replicas(file)
             spec = mujoco.MjSpec.from_file(str(file))
         spec.compiler.fusestatic = False  # names of links stay
         bodies = list(_depth_first(spec.worldbody))
@@ -157,7 +169,38 @@ def _compile(
     except ValueError as error:
         raise InputError(f"model file '{file}': {_line(error)}") from error
     title = spec.modelname
-    return model, title if title not in ("", "MuJoCo Model") else file.stem
+    title = title if title not in ("", "MuJoCo Model") else file.stem
+    return model, title.strip().replace(".", "_")  # a dot divides it from its links' names
+
+
+def _check_replicas(file: Path) -> None:
+    """That the file's <replicate> elements make no more than this machine can hold.
+
+    Raises:
+        InputError: they do.
+    """
+    try:
+        root = ElementTree.parse(file).getroot()
+    except (ElementTree.ParseError, UnicodeDecodeError):  # MuJoCo says where
+        return
+    joints, most = _replicated(root)
+    if most > 1:
+        needed = 2.0 * (6.0 * joints) ** 2 * 4.0  # mass matrices of free joints
+        check_memory(f"path: model file '{file}': replicate count={most:g}", needed, f"the mass matrix of {joints:.3g} joints")
+
+
+def _replicated(element: ElementTree.Element) -> tuple[float, float]:
+    """Joints below an element, each as often as it is repeated, and the largest count of a <replicate>."""
+    found = [_replicated(child) for child in element]
+    joints = sum(count for count, _ in found) + (element.tag in ("joint", "freejoint"))
+    most = max([most for _, most in found], default=1.0)
+    if element.tag != "replicate":
+        return joints, most
+    try:
+        count = float(element.get("count", "1"))
+    except ValueError:
+        return joints, most
+    return joints * count, max(most, count)
 
 
 def _depth_first(body: Any) -> Iterator[Any]:

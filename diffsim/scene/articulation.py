@@ -16,8 +16,20 @@ from diffsim.errors import InputError
 from diffsim.rigid.joints import JointType, joint_kind, joint_kinds
 from diffsim.scene.rotations import Quaternion
 from diffsim.scene.shapes import Shape
-from diffsim.scene.shapes.shape import check_count
-from diffsim.scene.validation import interval, members, number, text, unit, vector
+from diffsim.scene.validation import (
+    LARGEST_FRICTION,
+    check_count,
+    checked_name,
+    choice,
+    flag,
+    instance,
+    interval,
+    members,
+    number,
+    rgb,
+    unit,
+    vector,
+)
 
 Vector3 = tuple[float, float, float]
 Limits = tuple[float, float]
@@ -89,20 +101,21 @@ class Geometry:
 
     def __post_init__(self) -> None:
         owner = "Geometry"
-        if not isinstance(self.shape, Shape):
-            raise InputError(f"{owner}: shape must be a diffsim shape, got {self.shape!r}")
+        instance(owner, "shape", self.shape, Shape, "a diffsim shape")
         object.__setattr__(self, "position", vector(owner, "position", self.position))
         object.__setattr__(self, "rotation", unit(owner, "rotation", self.rotation, 4))
-        object.__setattr__(self, "friction", number(owner, "friction", self.friction, 0.0))
+        object.__setattr__(self, "friction", number(owner, "friction", self.friction, 0.0, LARGEST_FRICTION))
         object.__setattr__(self, "restitution", number(owner, "restitution", self.restitution, 0.0, 1.0))
         if self.stiffness is not None:
             object.__setattr__(self, "stiffness", number(owner, "stiffness", self.stiffness, 1e-9))
         if self.contact_points is not None:
             check_count(f"{owner}: contact_points", self.contact_points, 1)
         if self.color is not None:
-            object.__setattr__(self, "color", vector(owner, "color", self.color))
+            object.__setattr__(self, "color", rgb(owner, "color", self.color))
+        for name in ("collides", "visible"):
+            object.__setattr__(self, name, flag(owner, name, getattr(self, name)))
         for name in ("collision_group", "collision_mask"):
-            if not isinstance(getattr(self, name), int | np.integer):
+            if not isinstance(getattr(self, name), int | np.integer) or isinstance(getattr(self, name), bool):
                 raise InputError(f"{owner}: {name} must be an integer, got {getattr(self, name)!r}")
 
 
@@ -151,9 +164,8 @@ class Joint:
 
     def __post_init__(self) -> None:
         owner = f"Joint '{self.name}'"
-        text("Joint", "name", self.name)
-        if not isinstance(self.kind, str) or self.kind not in joint_kinds():
-            raise InputError(f"{owner}: kind must be one of {', '.join(joint_kinds())}, got {self.kind!r}")
+        checked_name("Joint", self.name)
+        choice(owner, "kind", self.kind, joint_kinds())
         kind = self.type
         object.__setattr__(self, "axis", unit(owner, "axis", self.axis, 3))
         if kind.has_second_axis:
@@ -252,16 +264,17 @@ class Link:
 
     def __post_init__(self) -> None:
         owner = f"Link '{self.name}'"
-        text("Link", "name", self.name)
-        if not isinstance(self.joint, Joint):
-            raise InputError(f"{owner}: joint must be a diffsim.Joint, got {self.joint!r}")
+        checked_name("Link", self.name)
+        instance(owner, "joint", self.joint, Joint, "a diffsim.Joint")
+        if self.parent is not None and (not isinstance(self.parent, str) or not self.parent):
+            raise InputError(f"{owner}: parent must be a link's name or None, got {self.parent!r}")
         if self.parent is not None and self.joint.type.root_only:
             kind = self.joint.kind
             raise InputError(f"{owner}: a {kind} joint belongs on a root link, but the link's parent is '{self.parent}'")
         object.__setattr__(self, "position", vector(owner, "position", self.position))
         object.__setattr__(self, "rotation", unit(owner, "rotation", self.rotation, 4))
-        if self.inertia is not None and not isinstance(self.inertia, Inertia):
-            raise InputError(f"{owner}: inertia must be a diffsim.Inertia, got {self.inertia!r}")
+        if self.inertia is not None:
+            instance(owner, "inertia", self.inertia, Inertia, "a diffsim.Inertia or None")
         object.__setattr__(self, "geometries", members(owner, "geometries", self.geometries, Geometry))
 
 
@@ -300,14 +313,15 @@ class Actuator:
 
     def __post_init__(self) -> None:
         owner = f"Actuator '{self.name}'"
-        if self.kind not in ACTUATORS:
-            raise InputError(f"{owner}: kind must be one of {', '.join(ACTUATORS)}, got {self.kind!r}")
-        text("Actuator", "name", self.name)
+        checked_name("Actuator", self.name)
+        choice(owner, "kind", self.kind, ACTUATORS)
         if not isinstance(self.joints, str | Mapping) or not self.joints:
             raise InputError(f"{owner}: joints must be a joint's name, or coefficients by name, got {self.joints!r}")
         joints = {self.joints: 1.0} if isinstance(self.joints, str) else dict(self.joints)
         for joint, coefficient in joints.items():
-            number(owner, f"coefficient of joint '{joint}'", coefficient)
+            if not isinstance(joint, str):
+                raise InputError(f"{owner}: joints must name joints, got {joint!r}")
+            number(owner, f"joints['{joint}']", coefficient)
         object.__setattr__(self, "joints", joints)
         object.__setattr__(self, "gain", number(owner, "gain", self.gain))
         object.__setattr__(self, "damping", number(owner, "damping", self.damping, 0.0))
@@ -345,7 +359,8 @@ class Articulation:
 
     def __post_init__(self) -> None:
         owner = f"Articulation '{self.name}'"
-        text("Articulation", "name", self.name)
+        checked_name("Articulation", self.name, dots=False)
+        object.__setattr__(self, "self_collisions", flag(owner, "self_collisions", self.self_collisions))
         object.__setattr__(self, "links", members(owner, "links", self.links, Link))
         object.__setattr__(self, "actuators", members(owner, "actuators", self.actuators, Actuator))
         if not self.links:

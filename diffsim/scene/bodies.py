@@ -12,8 +12,7 @@ from diffsim.scene.articulation import Articulation, Geometry, Inertia, Joint, L
 from diffsim.scene.materials import Material
 from diffsim.scene.rotations import Quaternion, quaternion_of, rotation_matrix
 from diffsim.scene.shapes import Plane, RoundedBox, Shape
-from diffsim.scene.shapes.shape import check_count
-from diffsim.scene.validation import number, unit, vector
+from diffsim.scene.validation import LARGEST_FRICTION, check_count, checked_name, flag, instance, number, rgb, unit, vector
 from diffsim.soft.laws.elastic import Elastic
 
 Vector3 = tuple[float, float, float]
@@ -23,7 +22,7 @@ TOOL_AXES = ("x", "y", "z", "rx", "ry", "rz")
 
 def _check_surface(thing: RigidBody | Obstacle | Tool | Ground, owner: str) -> None:
     """Check what a surface is like in contact."""
-    object.__setattr__(thing, "friction", number(owner, "friction", thing.friction, 0.0))
+    object.__setattr__(thing, "friction", number(owner, "friction", thing.friction, 0.0, LARGEST_FRICTION))
     object.__setattr__(thing, "restitution", number(owner, "restitution", thing.restitution, 0.0, 1.0))
     if thing.stiffness is not None:
         object.__setattr__(thing, "stiffness", number(owner, "stiffness", thing.stiffness, 1e-9))
@@ -40,8 +39,8 @@ class PlacedShape:
 
     def __post_init__(self) -> None:
         owner = f"{type(self).__name__} '{self.name}'"
-        if not isinstance(self.shape, Shape):
-            raise InputError(f"{owner}: shape must be a diffsim shape, got {self.shape!r}")
+        checked_name(type(self).__name__, self.name, dots=False)
+        instance(owner, "shape", self.shape, Shape, "a diffsim shape")
         object.__setattr__(self, "position", vector(owner, "position", self.position))
         object.__setattr__(self, "rotation", unit(owner, "rotation", self.rotation, 4))
 
@@ -72,10 +71,8 @@ class SoftBody(PlacedShape):
         super().__post_init__()
         owner = f"SoftBody '{self.name}'"
         object.__setattr__(self, "velocity", vector(owner, "velocity", self.velocity))
-        if not isinstance(self.material, Material):
-            raise InputError(f"{owner}: material must be a diffsim material, got {self.material!r}")
-        if not isinstance(self.particles, int) or self.particles < 1:
-            raise InputError(f"{owner}: particles must be a positive integer, got {self.particles!r}")
+        instance(owner, "material", self.material, Material, "a diffsim material")
+        check_count(f"{owner}: particles", self.particles, 1)
 
     @cached_property
     def rest_particles(self) -> np.ndarray:
@@ -93,15 +90,15 @@ class RigidBody(PlacedShape):
         rotation: unit quaternion (w, x, y, z).
         velocity: initial velocity of the shape's origin in the world's frame, m/s.
         angular_velocity: initial angular velocity in the world's frame, rad/s.
-        density: kg/m^3, uniform; or
-        mass: kg, in its place.
+        density: kg/m^3, uniform. None: 1000, or what ``mass`` makes it.
+        mass: kg, in the density's place.
         friction, restitution, stiffness, contact_points, color: as of `Geometry`.
     """
 
     _: KW_ONLY
     velocity: Vector3 = (0.0, 0.0, 0.0)
     angular_velocity: Vector3 = (0.0, 0.0, 0.0)
-    density: float = 1000.0
+    density: float | None = None
     mass: float | None = None
     friction: float = 0.5
     restitution: float = 0.0
@@ -114,10 +111,15 @@ class RigidBody(PlacedShape):
         owner = f"RigidBody '{self.name}'"
         for name in ("velocity", "angular_velocity"):
             object.__setattr__(self, name, vector(owner, name, getattr(self, name)))
-        object.__setattr__(self, "density", number(owner, "density", self.density, 1e-9))
+        if self.density is not None and self.mass is not None:
+            raise InputError(f"{owner}: density must be left out where mass={self.mass!r} is given, got {self.density!r}")
+        if self.density is not None:
+            object.__setattr__(self, "density", number(owner, "density", self.density, 1e-9))
         if self.mass is not None:
             object.__setattr__(self, "mass", number(owner, "mass", self.mass, 1e-12))
         _check_surface(self, owner)
+        if self.color is not None:
+            object.__setattr__(self, "color", rgb(owner, "color", self.color))
         if not self.shape.bounded:
             raise InputError(f"{owner}: shape must enclose a volume, got {self.shape!r}")
 
@@ -125,7 +127,7 @@ class RigidBody(PlacedShape):
     def articulation(self) -> Articulation:
         """The body as the solver takes it."""
         volume, center, matrix = self.shape.mass_properties()
-        density = self.density if self.mass is None else self.mass / volume
+        density = self.mass / volume if self.mass is not None else 1000.0 if self.density is None else self.density
         moments, axes = np.linalg.eigh(density * matrix)
         axes = axes * np.sign(np.linalg.det(axes))
         geometry = Geometry(
@@ -147,7 +149,7 @@ class _Collider(PlacedShape):
     def __post_init__(self) -> None:
         super().__post_init__()
         owner = f"{type(self).__name__} '{self.name}'"
-        object.__setattr__(self, "friction", number(owner, "friction", self.friction, 0.0))
+        object.__setattr__(self, "friction", number(owner, "friction", self.friction, 0.0, LARGEST_FRICTION))
 
 
 @dataclass(frozen=True)
@@ -209,10 +211,13 @@ class Tool(_Collider):
         _check_surface(self, f"Tool '{self.name}'")
         if not isinstance(self.shape, RoundedBox):
             raise InputError(f"Tool '{self.name}': shape must be Sphere, Capsule or Box, got {self.shape!r}")
-        control = tuple(self.control)
+        control = tuple(self.control) if isinstance(self.control, tuple | list) else ()
         if not control or len(set(control)) != len(control) or not set(control) <= set(TOOL_AXES):
             raise InputError(f"Tool '{self.name}': control must be distinct axes out of {TOOL_AXES}, got {self.control!r}")
         object.__setattr__(self, "control", control)
+        object.__setattr__(
+            self, "stops_at_obstacles", flag(f"Tool '{self.name}'", "stops_at_obstacles", self.stops_at_obstacles)
+        )
 
     @property
     def geometry(self) -> Geometry:

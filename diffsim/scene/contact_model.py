@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import KW_ONLY, dataclass
 
 from diffsim.errors import InputError
-from diffsim.scene.validation import number
+from diffsim.scene.validation import choice, number
 
 IMPACTS = ("auto", "smooth", "event")
 
@@ -45,8 +45,7 @@ class ContactModel:
     event_speed: float = 0.05
 
     def __post_init__(self) -> None:
-        if self.impact not in IMPACTS:
-            raise InputError(f"ContactModel: impact must be one of {', '.join(IMPACTS)}, got {self.impact!r}")
+        choice("ContactModel", "impact", self.impact, IMPACTS)
         for name in ("stiffness", "smoothing", "slip_speed", "restitution_speed", "event_speed"):
             value = getattr(self, name)
             if value is not None or name not in ("stiffness", "smoothing"):

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 from torch import Tensor
 
 from diffsim.errors import InputError
+from diffsim.scene.validation import is_number
 
 Range = tuple[float, float, str]  # least value, first value too large, and both in words
 POSITIVE: Range = (5e-324, math.inf, "a positive number")
@@ -49,13 +50,16 @@ class Material(ABC):
     def __post_init__(self) -> None:
         for name, value in self.parameters.items():
             low, high, allowed = self.ranges[name]
-            if not (math.isfinite(value) and low <= value < high):
+            if not (is_number(value) and low <= value < high):
                 raise InputError(f"{type(self).__name__}: {name} must be {allowed}, got {value!r}")
+        for item in fields(self):
+            if is_number(getattr(self, item.name)):
+                object.__setattr__(self, item.name, float(getattr(self, item.name)))
 
     @property
     def parameters(self) -> dict[str, float]:
         """The parameters by name."""
-        return {item.name: float(getattr(self, item.name)) for item in fields(self)}
+        return {item.name: getattr(self, item.name) for item in fields(self)}
 
     @property
     def ranges(self) -> Mapping[str, Range]:

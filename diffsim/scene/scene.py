@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
@@ -11,7 +10,7 @@ from diffsim.errors import InputError
 from diffsim.scene.articulation import Articulation, Geometry
 from diffsim.scene.bodies import Ground, Obstacle, PlacedShape, RigidBody, SoftBody, Tool
 from diffsim.scene.contact_model import ContactModel
-from diffsim.scene.validation import members, vector
+from diffsim.scene.validation import instance, is_number, members, vector
 
 Vector3 = tuple[float, float, float]
 
@@ -62,8 +61,9 @@ class Scene:
             raise InputError(
                 "Scene: soft_bodies, rigid_bodies or articulations must hold at least one thing that moves, got none"
             )
-        if not isinstance(self.contact, ContactModel):
-            raise InputError(f"Scene: contact must be a diffsim.ContactModel, got {self.contact!r}")
+        instance("Scene", "contact", self.contact, ContactModel, "a diffsim.ContactModel")
+        if self.ground is not None:
+            instance("Scene", "ground", self.ground, Ground, "a diffsim.Ground or None")
         for name in ("lower", "upper", "gravity"):
             object.__setattr__(self, name, vector("Scene", name, getattr(self, name)))
         placed: tuple[PlacedShape, ...] = (*self.soft_bodies, *self.tools, *self.obstacles, *self.rigid_bodies)
@@ -77,7 +77,7 @@ class Scene:
         lower, upper = np.asarray(self.lower), np.asarray(self.upper)
         if not (upper > lower).all():
             raise InputError(f"Scene: upper must exceed lower on every axis, got lower={self.lower}, upper={self.upper}")
-        if not (math.isfinite(self.grid_spacing) and 0.0 < self.grid_spacing <= float((upper - lower).min()) / 2.0):
+        if not (is_number(self.grid_spacing) and 0.0 < self.grid_spacing <= float((upper - lower).min()) / 2.0):
             raise InputError(
                 f"Scene: grid_spacing must be positive and at most half the smallest domain edge "
                 f"({(upper - lower).min() / 2.0:g}), got {self.grid_spacing!r}"

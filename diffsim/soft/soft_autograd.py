@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor
 from torch.autograd import Function
 
+from diffsim.compiler import one_at_a_time
 from diffsim.gradients.first_order import first_derivatives_only
-from diffsim.runtime import check_launching_thread
 from diffsim.soft.mpm_solver import MPMSolver
 from diffsim.state import Particles
 
@@ -22,6 +22,7 @@ class SoftStep(Function):
     what drives the step, in rows (`diffsim/soft/soft_records.py`)."""
 
     @staticmethod
+    @one_at_a_time
     def forward(ctx: Any, solver: MPMSolver, time_step: Tensor, inputs: Tensor, *particles: Tensor) -> tuple[Tensor, ...]:
         after, box_nodes = solver.advance(Particles(*particles), inputs, time_step)
         ctx.solver = solver
@@ -30,8 +31,8 @@ class SoftStep(Function):
 
     @staticmethod
     @first_derivatives_only
+    @one_at_a_time
     def backward(ctx: Any, saved: tuple[Tensor, ...], *output_bars: Tensor) -> tuple[Tensor | None, ...]:
-        check_launching_thread()
         time_step, box_nodes, inputs, *particles = saved
         particle_bars, inputs_bar = ctx.solver.adjoint(
             Particles(*particles), inputs, time_step, box_nodes, Particles(*output_bars)

@@ -13,11 +13,13 @@ from torch import Tensor
 
 from diffsim.errors import InputError
 from diffsim.records import Record
-from diffsim.scene.materials import NOT_NEGATIVE
+from diffsim.scene.materials import Range
 from diffsim.scene.scene import Scene
-from diffsim.scene.validation import check_parameter
+from diffsim.scene.validation import LARGEST_FRICTION, check_parameter
 from diffsim.soft.soft_records import LAW_PARAMETERS, BodyInputs, InputLayout, WorldInputs
 from diffsim.tool_motion import ColliderMotion
+
+FRICTION: Range = (0.0, LARGEST_FRICTION, f"in [0, {LARGEST_FRICTION:g})")
 
 
 class SoftInputs:
@@ -79,7 +81,7 @@ class SoftInputs:
         for name, value in overrides.items():
             check_parameter(name, value, self.defaults[name], num_envs)
             if name != "gravity":
-                low, high, allowed = self._ranges.get(name, NOT_NEGATIVE)
+                low, high, allowed = self._ranges.get(name, FRICTION)
                 if bool((value < low).any()) or bool((value >= high).any()):
                     raise InputError(f"parameter '{name}' must be {allowed}, got {value.detach().tolist()}")
         return dict(overrides)

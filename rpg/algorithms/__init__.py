@@ -58,8 +58,10 @@ SUMMARIES = {
 def build_algorithm(env: Environment | FixedHorizonEnvironment, config: AlgorithmConfig, like: Tensor) -> Algorithm:
     """The algorithm with the settings `config`; `like` is an observation (B, O), whose dtype and device it adopts.
 
-    Raises SettingError if it needs gradients and `env` declares that it has none.
+    Raises SettingError if there are no such settings, or it needs gradients and `env` declares that it has none.
     """
+    if type(config) not in _CLASSES:
+        raise SettingError(f"config was given {config!r}; allowed are the settings of an algorithm, as rpg.RPGConfig()")
     kind, whole = _CLASSES[type(config)], whole_episodes(env)
     if kind.needs_gradients and not getattr(whole, "differentiable", True):
         others = ", ".join(repr(name) for other, own in _CLASSES.items() if not own.needs_gradients for name in other.names)
@@ -70,6 +72,8 @@ def build_algorithm(env: Environment | FixedHorizonEnvironment, config: Algorith
 
 def config_from_dict(values: dict[str, Any]) -> AlgorithmConfig:
     """The inverse of `AlgorithmConfig.to_dict`. Raises ValueError on an unknown algorithm or setting."""
+    if not isinstance(values, dict):
+        raise ValueError(f"values was given {values!r}; allowed are settings by name")
     name = values.get("algorithm")
     if name not in CONFIGS:
         raise ValueError(f"algorithm was given {name!r}; allowed are {', '.join(CONFIGS)}")

@@ -15,7 +15,15 @@ from torch.nn.functional import one_hot
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
 from rpg.models.action_policy import OpenLoopTable, knot_weights, squashed_entropy
 from rpg.protocol import FixedHorizonEnvironment
-from rpg.settings_checks import SettingError, check_fraction, check_int, check_not_negative, check_positive, check_scale
+from rpg.settings_checks import (
+    MOST_LATENTS,
+    SettingError,
+    check_fraction,
+    check_int,
+    check_not_negative,
+    check_positive,
+    check_scale,
+)
 from rpg.training.gradient_estimators import signal_to_noise
 from rpg.training.metrics import IterationReport
 from rpg.training.rollout import rolled_out
@@ -47,7 +55,7 @@ class AdamConfig(AlgorithmConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_int("num_starts", self.num_starts, at_least=1)
+        check_int("num_starts", self.num_starts, at_least=1, at_most=MOST_LATENTS)
         if self.algorithm == "adam" and self.num_starts != 1:
             raise ValueError(f"num_starts was given {self.num_starts}; allowed with algorithm='adam' is 1")
         check_not_negative("start_spread", self.start_spread)

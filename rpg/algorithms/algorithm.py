@@ -3,8 +3,9 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,18 @@ from torch import Tensor, nn
 from rpg.models.action_policy import ActionPolicy
 from rpg.models.latent import LatentPrior
 from rpg.protocol import FixedHorizonEnvironment
-from rpg.settings_checks import SettingError, check_choice, check_int
+from rpg.settings_checks import (
+    LARGEST_RATE,
+    LARGEST_SEED,
+    SettingError,
+    check_bool,
+    check_choice,
+    check_int,
+    check_number,
+    check_positive,
+    check_widths,
+    is_number,
+)
 from rpg.training.gradient_estimators import clipped_gradient_norm
 from rpg.training.metrics import IterationReport
 from rpg.training.schedules import Schedule
@@ -39,9 +51,11 @@ class AlgorithmConfig:
     def __post_init__(self) -> None:
         if not self.algorithm:
             object.__setattr__(self, "algorithm", self.names[0])
+        for name, hint in _hints(type(self)).items():  # type: ignore[arg-type]
+            _check_type(name, getattr(self, name), hint)
         check_choice("algorithm", self.algorithm, self.names)
         check_int("iterations", self.iterations, at_least=1)
-        check_int("seed", self.seed, at_least=0, at_most=2**63 - 1)
+        check_int("seed", self.seed, at_least=0, at_most=LARGEST_SEED)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts, for JSON and checkpoints."""
@@ -54,10 +68,46 @@ class AlgorithmConfig:
         for name in values:
             if name not in names:
                 raise ValueError(f"config was given {name!r}; allowed are {', '.join(sorted(names))}")
-        converted: dict[str, Any] = {
-            name: Schedule(**v) if isinstance(v, dict) else tuple(v) if isinstance(v, list) else v for name, v in values.items()
-        }
-        return cls(**converted)
+        return cls(**{name: _from_plain(name, value) for name, value in values.items()})
+
+
+def _from_plain(name: str, value: Any) -> Any:
+    """A setting from its plain value (`AlgorithmConfig.to_dict`)."""
+    if isinstance(value, dict):
+        if unknown := value.keys() - {f.name for f in fields(Schedule)}:
+            raise ValueError(f"{name} was given {value!r}; a schedule has no {', '.join(map(repr, sorted(map(str, unknown))))}")
+        return Schedule(**value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    """The types of a class's fields."""
+    hints = get_type_hints(kind)
+    return {f.name: hints[f.name] for f in fields(kind)}
+
+
+def _check_type(name: str, value: object, hint: Any) -> None:
+    """Raise ValueError unless a setting has its type, and is a number that can be meant; `check_int` is for whole ones."""
+    kinds = get_args(hint)
+    if type(None) in kinds:
+        if value is not None:
+            _check_type(name, value, kinds[0])
+    elif get_origin(hint) is Literal:
+        check_choice(name, value, kinds)
+    elif hint is Schedule:
+        if not isinstance(value, Schedule):
+            example = "rpg.Schedule(0.3, 0.0) and rpg.Schedule.constant(0.3)"
+            raise ValueError(f"{name} was given {value!r}; allowed are schedules, as {example}")
+    elif get_origin(hint) is tuple:
+        check_widths(name, value)
+    elif hint is bool:
+        check_bool(name, value)
+    elif hint is float and name.endswith("_rate") and is_number(value):
+        if value > LARGEST_RATE:  # type: ignore[operator]
+            check_positive(name, value, at_most=LARGEST_RATE)  # type: ignore[arg-type]
+    elif hint is float:
+        check_number(name, value)
 
 
 Config = TypeVar("Config", bound=AlgorithmConfig)

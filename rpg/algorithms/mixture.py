@@ -19,7 +19,7 @@ from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig, bad_indices
 from rpg.models.action_policy import PolicyName, configured_policy
 from rpg.models.latent import LatentSpace, stratified_draws
 from rpg.protocol import FixedHorizonEnvironment
-from rpg.settings_checks import check_choice, check_int, check_positive, check_scale, check_weight
+from rpg.settings_checks import MOST_LATENTS, check_choice, check_int, check_positive, check_scale, check_weight
 from rpg.training.gradient_estimators import pathwise_loss, score_function_loss, signal_to_noise
 from rpg.training.metrics import IterationReport
 from rpg.training.return_scale import ReturnScale
@@ -54,13 +54,11 @@ class MixtureConfig(AlgorithmConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_int("num_latents", self.num_latents, at_least=1)
+        check_int("num_latents", self.num_latents, at_least=1, at_most=MOST_LATENTS)
         check_choice("policy", self.policy, get_args(PolicyName))
         check_weight("alpha_z", self.alpha_z)
         check_scale("std", self.std)
         check_scale("policy_rate_decay", self.policy_rate_decay)
-        for width in self.policy_hidden:
-            check_int("policy_hidden", width, at_least=1)
         if self.policy_learning_rate is not None:
             check_positive("policy_learning_rate", self.policy_learning_rate)
         check_positive("latent_learning_rate", self.latent_learning_rate)

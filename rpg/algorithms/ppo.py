@@ -60,8 +60,6 @@ class PPOConfig(AlgorithmConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for width in self.policy_hidden:
-            check_int("policy_hidden", width, at_least=1)
         check_int("epochs", self.epochs, at_least=1)
         check_int("minibatches", self.minibatches, at_least=1)
         for name in ("learning_rate", "start_std", "clip_range", "grad_clip"):

@@ -24,7 +24,7 @@ from rpg.models.latent import LatentKind, LatentPrior, configured_prior, frequen
 from rpg.models.posterior import Posterior, PosteriorInput, configured_posterior
 from rpg.models.value import ValueFunction
 from rpg.protocol import FixedHorizonEnvironment
-from rpg.settings_checks import check_choice, check_int, check_positive, check_scale, check_weight
+from rpg.settings_checks import MOST_LATENTS, check_choice, check_int, check_positive, check_scale, check_weight
 from rpg.training.gradient_estimators import (
     MixingMoments,
     advantages,
@@ -139,7 +139,7 @@ class RPGConfig(AlgorithmConfig):
         for name in ("latent_dim", "latent_segments", "posterior_stride", "posterior_updates", "value_updates"):
             check_int(name, getattr(self, name), at_least=1)
         if self.num_latents is not None:
-            check_int("num_latents", self.num_latents, at_least=1)
+            check_int("num_latents", self.num_latents, at_least=1, at_most=MOST_LATENTS)
         check_positive("start_spread", self.start_spread)
         if self.start_knots is not None:
             check_int("start_knots", self.start_knots, at_least=1)
@@ -153,9 +153,6 @@ class RPGConfig(AlgorithmConfig):
             check_weight(name, getattr(self, name))
         for name in ("std", "policy_rate_decay"):
             check_scale(name, getattr(self, name))
-        for name in ("policy_hidden", "posterior_hidden", "value_hidden", "latent_hidden"):
-            for width in getattr(self, name):
-                check_int(name, width, at_least=1)
         if self.target_entropy is not None and not self.learn_std:
             raise ValueError("target_entropy was given with learn_std False; allowed with learn_std True")
         if self.policy in ("table", "feedback") and self.latent in ("gaussian", "mixture"):

@@ -25,7 +25,7 @@ from rpg.models.latent import LatentSpace
 from rpg.models.network_input import NetworkInput
 from rpg.models.stacked_network import StackedNetwork
 from rpg.protocol import FixedHorizonEnvironment
-from rpg.settings_checks import check_fraction, check_int, check_positive
+from rpg.settings_checks import check_fraction, check_positive
 from rpg.training.collector import Choice, Situation
 
 LOG_STD_RANGE = (-20.0, 2.0)
@@ -50,8 +50,6 @@ class SACConfig(StreamingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for width in self.hidden:
-            check_int("hidden", width, at_least=1)
         check_positive("learning_rate", self.learning_rate)
         check_fraction("target_rate", self.target_rate)
         if self.target_entropy is not None and not -math.inf < self.target_entropy < math.log(2):

@@ -64,9 +64,6 @@ class ShortHorizonConfig(AlgorithmConfig):
             check_fraction(name, getattr(self, name))
         for name in ("std_start", "policy_learning_rate", "value_learning_rate", "final_learning_rate", "grad_clip"):
             check_positive(name, getattr(self, name))
-        for name in ("policy_hidden", "value_hidden"):
-            for width in getattr(self, name):
-                check_int(name, width, at_least=1)
 
 
 OfficialTask = Literal["AntRun", "other"]

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rpg.settings_checks import check_batch
+
 
 def bandit_reward(x: Tensor) -> Tensor:
     """r(x), elementwise."""
@@ -30,6 +32,9 @@ class Bandit:
     action_dim: int = 1
     observation_dim: int = 1
     outcome_names: Sequence[str] = ("hill", "peak")
+
+    def __post_init__(self) -> None:
+        check_batch(self.num_envs, self.dtype)
 
     def reset(self, seed: int | None = None) -> Tensor:
         """(B, 1) zeros: nothing is random."""

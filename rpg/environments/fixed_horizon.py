@@ -127,6 +127,8 @@ class FixedHorizon:
 
 def from_fixed_horizon(env: FixedHorizonEnvironment) -> FixedHorizon:
     """`env` as a general `Environment`. Its observations give the dtype, and may be images (`observation_shape`)."""
+    if is_environment(env):
+        raise ProtocolError(f"environment is a {type(env).__name__}, an rpg.Environment already; expected a fixed horizon")
     with torch.no_grad():
         dtype = env.observe(env.reset(0)).dtype
     shape = getattr(env, "observation_shape", None)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from rpg.environments.seeding import episode_generator
+from rpg.settings_checks import LARGEST_SEED, check_batch, check_int
 
 FAMILIES = ("doors", "walls", "cup", "goals", "bandit")
 RADIUS = 0.08  # of the walls, m
@@ -31,6 +32,7 @@ ARENA = 1.5  # m, how far from the origin the point gets
 
 def generated_problem(seed: int, *, num_envs: int = 32, dtype: torch.dtype = torch.float32) -> PointAmongWalls | Goals | Peaks:
     """The problem of that seed; seeds count on through the families, every other one of a point among walls in closed loop."""
+    check_int("seed", seed, at_least=0, at_most=LARGEST_SEED)
     generator = torch.Generator().manual_seed(seed)
     family = FAMILIES[seed % len(FAMILIES)]
     if family == "bandit":
@@ -52,6 +54,9 @@ class GeneratedProblem:
     dtype: torch.dtype
     closed_loop: bool = False
     """Whether starts and pushes are random."""
+
+    def __post_init__(self) -> None:
+        check_batch(self.num_envs, self.dtype)
 
 
 def uniform(generator: torch.Generator, low: float, high: float, *shape: int) -> Any:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rpg.protocol import Box, DictSpace, EnvironmentSpec, Observation, ProtocolError, Space, Step, mapped
-from rpg.settings_checks import SettingError, check_int
+from rpg.settings_checks import SettingError, check_batch, check_int
 
 SUCCESS_KEYS = ("success", "is_success")
 """Names that environments use in their info for whether an episode has reached its goal."""
@@ -239,6 +239,9 @@ def from_gymnasium(
         return GymnasiumEnvironment(env, _spec(env, limit, dtype))
     count = 1 if num_envs is None else num_envs
     check_int("num_envs", count, at_least=1)
+    if time_limit is not None:
+        check_int("time_limit", time_limit, at_least=1)
+    check_batch(count, dtype)
     limits = {} if time_limit is None else {"max_episode_steps": time_limit}
     if isinstance(env, gymnasium.Env):
         if count > 1 and env.spec is None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rpg.environments.seeding import episode_generator
-from rpg.settings_checks import check_choice
+from rpg.settings_checks import check_batch, check_choice, is_number
 
 MazeReward = Literal["none", "goal", "distance"]
 Room = tuple[int, int]
@@ -170,9 +170,11 @@ class Maze:
 
     def __post_init__(self) -> None:
         check_choice("reward", self.reward, get_args(MazeReward))
-        if not 0 < self.stride < 1:
+        check_batch(self.num_envs, self.dtype)
+        if not is_number(self.stride) or not 0 < self.stride < 1:
             raise ValueError(f"stride was given {self.stride!r}; allowed are numbers > 0 and < 1")
-        if not all(isinstance(n, int) and 0 <= n < ROOMS for n in self.start):
+        pair = isinstance(self.start, tuple | list) and len(self.start) == 2
+        if not pair or not all(isinstance(n, int) and 0 <= n < ROOMS for n in self.start):
             raise ValueError(f"start was given {self.start!r}; allowed are two whole numbers from 0 to {ROOMS - 1}")
 
     @property

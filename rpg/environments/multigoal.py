@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rpg.environments.seeding import episode_generator
+from rpg.settings_checks import check_batch
 
 
 class MultiGoalState(NamedTuple):
@@ -33,6 +34,9 @@ class MultiGoal:
     action_dim: int = 2
     observation_dim: int = 2
     outcome_names: Sequence[str] = ("east", "north", "west", "south")
+
+    def __post_init__(self) -> None:
+        check_batch(self.num_envs, self.dtype)
 
     def goals(self) -> Tensor:
         """(4, 2), m."""

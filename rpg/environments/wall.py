@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rpg.environments.seeding import episode_generator
+from rpg.settings_checks import check_batch
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class PointMassWall:
     wall = 0.5
     radius = 0.1
     tolerance = 0.1
+
+    def __post_init__(self) -> None:
+        check_batch(self.num_envs, self.dtype)
 
     def reset(self, seed: int | None = None) -> Any:
         generator = episode_generator(seed)

@@ -80,8 +80,8 @@ def check_resumed(folder: Path, task: type[Any], old: RunSettings, new: RunSetti
 
 
 def task_config(task: type[Any], algo: str | None = None, **settings: Any) -> AlgorithmConfig:
-    """The algorithm's settings for a task: the defaults, overridden by the task's, overridden by `settings`, in which None means
-    not given. A schedule is given whole, as a tuple, or as a number (see `adjusted_schedule`).
+    """The algorithm's settings for a task: the defaults, overridden by the task's, overridden by `settings`, in which None
+    means not given. A schedule is given whole, as a tuple, or as a number (see `adjusted_schedule`).
 
     A task's settings are those of RPG; another algorithm uses the ones that it has, too.
 
@@ -127,8 +127,8 @@ def changed_config(config: AlgorithmConfig, settings: Mapping[str, Any]) -> Algo
 
 
 def adjusted_schedule(old: Schedule, numbers: tuple[float, ...] | list[float]) -> Schedule:
-    """`old` with another start, with another start and end, or all four: start, end, begin, finish. A constant that gets another
-    start stays constant.
+    """`old` with another start, with another start and end, or all four: start, end, begin, finish. A constant that gets
+    another start stays constant.
 
     Raises:
         ValueError: there are three numbers or none, or they are no schedule.

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 
+from rpg.settings_checks import checked_path
 from rpg.training.whole_files import whole_file
 
 CHECKPOINT_NAME, BEST_NAME = "checkpoint.pt", "best.pt"
@@ -103,11 +104,12 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         os.fsync(file.fileno())
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint onto the CPU, without running code from the file.
 
     Raises FileNotFoundError or CheckpointError, in one line.
     """
+    path = checked_path("path", path)
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:

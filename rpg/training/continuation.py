@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig
+from rpg.settings_checks import check_bool, checked_path
 from rpg.training.checkpoint import Checkpoint, CheckpointMismatch, RunRecord
 
 RECOVERY = 2.0 ** (1 / 10)
@@ -26,6 +27,10 @@ class Branch:
 
     source: Path
     restart_schedules: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", checked_path("source", self.source))
+        check_bool("restart_schedules", self.restart_schedules)
 
 
 def apply_checkpoint(algorithm: Algorithm, checkpoint: Checkpoint) -> None:

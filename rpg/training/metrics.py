@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rpg.settings_checks import checked_path
 from rpg.training.whole_files import whole_file
 
 METRICS_NAME, TENSORBOARD = "metrics.jsonl", "tensorboard"
@@ -75,9 +76,15 @@ class IterationMetrics(IterationReport):
         return cls(**{**values, "latent_probs": tuple(values["latent_probs"]), "events": tuple(values["events"])})
 
 
-def read_metrics(run_dir: Path) -> list[IterationMetrics]:
-    """The metrics of a run, up to the first incomplete line; none if there is no file."""
-    path = run_dir / METRICS_NAME
+def read_metrics(run_dir: Path | str) -> list[IterationMetrics]:
+    """The metrics of a run, up to the first incomplete line; none if there is no file in its folder.
+
+    Raises FileNotFoundError if there is no such folder.
+    """
+    folder = checked_path("run_dir", run_dir)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no run, and no metrics, at {folder}")
+    path = folder / METRICS_NAME
     rows: list[IterationMetrics] = []
     if not path.exists():
         return rows

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 
+from rpg.settings_checks import check_positive
 from rpg.training.evaluation import LatentEvaluation, chosen_latent
 
 
@@ -53,6 +54,10 @@ def distinct_modes(
     cluster of average-linkage clustering with radius `outcome_radius`. The probability of a successful mode does not include
     latents that fail.
     """
+    if not isinstance(evaluations, list | tuple) or not all(isinstance(e, LatentEvaluation) for e in evaluations):
+        raise ValueError(f"evaluations was given {evaluations!r}; expected a list of rpg.LatentEvaluation")
+    if outcome_radius is not None:
+        check_positive("outcome_radius", outcome_radius)
     pool = [e for e in evaluations if e.succeeded] or list(evaluations)
     modes = []
     for members in _labelled(pool) + _clustered([e for e in pool if e.outcome < 0], outcome_radius):

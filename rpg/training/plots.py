@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from rpg.settings_checks import checked_path
 from rpg.training.evaluation import LatentEvaluation
 from rpg.training.metrics import IterationMetrics
 from rpg.training.modes import Mode
@@ -31,6 +32,9 @@ def plot_run(
     Latents are coloured by the mode they belong to, grey where they failed. Raises ValueError if `history` is
     empty.
     """
+    path = checked_path("path", path)
+    if not isinstance(history, list | tuple) or not all(isinstance(each, IterationMetrics) for each in history):
+        raise ValueError(f"history was given {history!r}; expected a list of rpg.IterationMetrics")
     if not history:
         raise ValueError("history was given 0 iterations; expected at least 1")
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):

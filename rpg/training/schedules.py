@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from rpg.settings_checks import is_number
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -17,6 +19,9 @@ class Schedule:
     """Fraction of the run at which the change is complete."""
 
     def __post_init__(self) -> None:
+        for name in ("start", "end", "begin", "finish"):
+            if not is_number(getattr(self, name)):
+                raise ValueError(f"Schedule.{name} was given {getattr(self, name)!r}; allowed are finite numbers")
         if not 0.0 <= self.begin <= self.finish <= 1.0:
             given = f"begin={self.begin}, finish={self.finish}"
             raise ValueError(f"Schedule was given {given}; allowed is 0 <= begin <= finish <= 1")

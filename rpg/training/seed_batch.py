@@ -17,7 +17,7 @@ from rpg.algorithms.rpg import RPG, RPGConfig
 from rpg.models.action_policy import TABLE_RATE, MeanAt, sequence_means
 from rpg.models.latent import stratified_draws
 from rpg.protocol import FixedHorizonEnvironment, check_environment
-from rpg.settings_checks import SettingError
+from rpg.settings_checks import LARGEST_SEED, SettingError, check_function, check_int
 from rpg.training.evaluation import LatentEvaluation, evaluate_latents
 from rpg.training.gradient_estimators import advantages, repeated_groups, score_function_loss, signal_to_noise, to_go
 from rpg.training.objective import BoundWeights, bound_terms
@@ -55,6 +55,15 @@ def train_seeds(
 
     Raises SettingError if the configuration is beyond what stands in the module's docstring.
     """
+    check_function("environment", environment)
+    if not isinstance(config, RPGConfig):
+        raise SettingError(f"config was given {config!r}; allowed is an rpg.RPGConfig")
+    if not isinstance(seeds, Sequence) or isinstance(seeds, str) or not len(seeds):
+        raise SettingError(f"seeds was given {seeds!r}; allowed are whole numbers, at least one")
+    for seed in seeds:
+        check_int("seeds", seed, at_least=0, at_most=LARGEST_SEED)
+    check_int("num_envs", num_envs, at_least=1)
+    check_int("snr_interval", snr_interval, at_least=1)
     _check(config)
     began, count = time.perf_counter(), len(seeds)
     single, env = environment(num_envs), environment(num_envs * count)

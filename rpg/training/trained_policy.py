@@ -18,6 +18,7 @@ from rpg.algorithms import build_algorithm, config_from_dict
 from rpg.algorithms.algorithm import Algorithm
 from rpg.models.action_policy import ActionPolicy
 from rpg.protocol import FixedHorizonEnvironment
+from rpg.settings_checks import check_bool, checked_path
 from rpg.training.checkpoint import Checkpoint, CheckpointError, checkpoint_path, load_checkpoint
 from rpg.training.continuation import set_schedules
 from rpg.training.objective import member_starts
@@ -133,6 +134,7 @@ class TrainedPolicy:
         in 0..T-1, a number or (B,); it may be left out if the policy does not depend on it. Without `deterministic` actions are
         drawn as in the last iteration of training, with `generator` on the CPU.
         """
+        check_bool("deterministic", deterministic)
         seen = self._observations(observation)
         steps = self._steps(t, len(seen))
         latent = member_at(self._latents(z, len(seen)), steps, self.horizon)
@@ -214,6 +216,8 @@ class TrainedPolicy:
             raise ValueError(f"observation has shape {tuple(seen.shape)}; expected (B, {width}) or ({width},)")
         if not seen.is_floating_point():
             raise ValueError(f"observation has dtype {seen.dtype}; expected a floating dtype, such as {self.shape.dtype}")
+        if not bool(seen.isfinite().all()):
+            raise ValueError(f"observation is not finite: {seen.tolist()}; expected finite numbers")
         return seen.reshape(-1, width).to(self._device, self.shape.torch_dtype)
 
     def _steps(self, given: Array | int | None, batch: int) -> Tensor:
@@ -224,7 +228,7 @@ class TrainedPolicy:
             raise ValueError(
                 f"t is missing; expected the step of the episode, 0 to {self.horizon - 1}, as actions depend on it"
             )
-        steps = torch.as_tensor(given)
+        steps = _tensor("t", given)
         if steps.is_floating_point() or steps.is_complex() or steps.dtype == torch.bool:
             raise ValueError(f"t has dtype {steps.dtype}; expected whole numbers")
         if tuple(steps.shape) not in ((), (batch,)):
@@ -253,7 +257,7 @@ class TrainedPolicy:
                 return torch.zeros(self._segments, batch, dtype=torch.int64, device=self._device)
             kind = f"0 to {space.size - 1}" if space.categorical else f"{space.size} numbers"
             raise ValueError(f"z is missing; expected a latent of shape {shape}, {kind}, as from sample_latent(observation)")
-        z = torch.as_tensor(given)
+        z = _tensor("z", given)
         if z.shape not in (shape, (batch, *shape)):
             raise ValueError(f"z has shape {tuple(z.shape)}; expected {shape} or {(batch, *shape)}")
         if space.categorical:
@@ -286,7 +290,7 @@ def load_policy(
 
     Raises FileNotFoundError or CheckpointError, in one line.
     """
-    file = checkpoint_path(Path(path), which)
+    file = checkpoint_path(checked_path("path", path), which)
     checkpoint = load_checkpoint(file)
     try:
         return policy_of(checkpoint, device)
@@ -309,6 +313,13 @@ def member_at(latent: Tensor, steps: Tensor, horizon: int) -> Tensor:
     if len(latent) == 1:
         return latent[0]
     return latent[steps * len(latent) // horizon, torch.arange(latent.shape[1], device=latent.device)]
+
+
+def _tensor(name: str, given: Any) -> Tensor:
+    try:
+        return torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{name} was given {given!r}; expected a number, a tensor or an array") from None
 
 
 def _generator(given: torch.Generator | None) -> torch.Generator:

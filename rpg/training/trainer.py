@@ -12,7 +12,7 @@ from rpg.algorithms import build_algorithm
 from rpg.algorithms.algorithm import AlgorithmConfig
 from rpg.environments.whole_episodes import whole_episodes
 from rpg.protocol import Environment, FixedHorizonEnvironment, check_environment
-from rpg.settings_checks import check_int, check_positive
+from rpg.settings_checks import SettingError, check_bool, check_function, check_int, check_positive, checked_path
 from rpg.training.checkpoint import (
     BEST_NAME,
     CHECKPOINT_NAME,
@@ -62,6 +62,11 @@ class TrainingResult:
     """Whether the callback ended it early."""
 
 
+def _is_plain(identity: object) -> bool:
+    """Whether it is a dictionary of words."""
+    return isinstance(identity, dict) and all(isinstance(each, str) for pair in identity.items() for each in pair)
+
+
 class Trainer:
     """Trains one environment with the algorithm of `config`.
 
@@ -88,7 +93,7 @@ class Trainer:
         env: Environment | FixedHorizonEnvironment,
         config: AlgorithmConfig,
         *,
-        run_dir: Path | None = None,
+        run_dir: Path | str | None = None,
         identity: dict[str, str] | None = None,
         resume: bool = False,
         branch: Branch | None = None,
@@ -97,6 +102,16 @@ class Trainer:
         evaluation_interval: int | None = None,
         retries: int = 0,
     ) -> None:
+        if not isinstance(config, AlgorithmConfig):
+            raise SettingError(f"config was given {config!r}; allowed are the settings of an algorithm, as rpg.RPGConfig()")
+        run_dir = None if run_dir is None else checked_path("run_dir", run_dir)
+        if run_dir is not None and run_dir.exists() and not run_dir.is_dir():
+            raise FileExistsError(f"run_dir was given '{run_dir}', which is a file; allowed are folders, new or there")
+        if identity is not None and not _is_plain(identity):
+            raise ValueError(f"identity was given {identity!r}; allowed are words by name")
+        check_bool("resume", resume)
+        if branch is not None and not isinstance(branch, Branch):
+            raise ValueError(f"branch was given {branch!r}; allowed is an rpg.Branch")
         if resume and (run_dir is None or branch is not None):
             raise ValueError("resume was given True without a run_dir or with a branch; allowed with a run_dir only")
         if run_dir is not None and not resume and (run_dir / CHECKPOINT_NAME).exists():
@@ -157,6 +172,8 @@ class Trainer:
         loss or a gradient that is not finite saves the same checkpoint and raises NotFiniteError, and so does a
         FloatingPointError of the environment. Raises RunLockedError if another process is writing to `run_dir`.
         """
+        if on_iteration is not None:
+            check_function("on_iteration", on_iteration)
         with self.lock or nullcontext(), terminable():
             self._check_file()
             interrupted, stopped = self._iterate(on_iteration)

@@ -172,7 +172,7 @@ def test_bad_simulators_and_actions():
         sim.step(state, [[0.0] * 9] * 2)
     with refused("action must be finite", "inf", "environment 0"):
         sim.step(state, torch.full((2, 9), float("inf")))
-    with refused("scene", "str"):
+    with refused("scene", "'scene'"):
         ds.Simulator("scene")
     with refused("action", "torch.float32", "torch.float64"):
         sim.step(state, torch.zeros(2, 9, dtype=torch.float64))

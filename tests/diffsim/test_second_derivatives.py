@@ -22,6 +22,10 @@ def stepped(sim: ds.Simulator, action: torch.Tensor) -> torch.Tensor:
     return seen(sim.step(sim.reset(), action))
 
 
+def rolled(sim: ds.Simulator, action: torch.Tensor) -> torch.Tensor:
+    return seen(sim.rollout(sim.reset(), action.expand(3, 1, -1))[-1])
+
+
 def windowed(sim: ds.Simulator, action: torch.Tensor) -> torch.Tensor:
     return sim.windowed_rollout(sim.reset(), action.expand(3, 1, -1), seen, window=2)[1]
 
@@ -31,7 +35,7 @@ LOSSES: dict[str, Loss] = {"linear": torch.sum, "quadratic": lambda values: valu
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("run", [stepped, windowed])
+@pytest.mark.parametrize("run", [stepped, rolled, windowed])
 @pytest.mark.parametrize("make", [soft, rigid, coupled])
 def test_a_hessian_is_refused(make, run, loss):
     sim = make()

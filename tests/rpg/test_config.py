@@ -19,13 +19,13 @@ from rpg.training.schedules import Schedule
         ({"iterations": -3}, ("iterations", "-3", ">= 1")),
         ({"policy": "lstm"}, ("policy", "'lstm'", "'table'", "'mlp'")),
         ({"algorithm": "ppo"}, ("algorithm", "'ppo'", "'rpg'")),
-        ({"grad_clip": float("nan")}, ("grad_clip", "nan", "> 0")),
+        ({"grad_clip": float("nan")}, ("grad_clip", "nan", "finite numbers")),
         ({"policy_learning_rate": -1.0}, ("policy_learning_rate", "-1.0", "> 0")),
         ({"std": Schedule(0.3, 0.0)}, ("std.end", "0.0", "> 0")),
         ({"beta": Schedule(-1.0, 0.0)}, ("beta", "-1.0", ">= 0")),
         ({"posterior_hidden": (64, 0)}, ("posterior_hidden", "0", ">= 1")),
         ({"algorithm": "gaussian"}, ("num_latents", "None", "1")),
-        ({"seed": 1.5}, ("seed", "1.5", ">= 0")),
+        ({"seed": 1.5}, ("seed", "1.5", "whole numbers")),
     ],
 )
 def test_errors_name_argument_value_and_allowed(arguments, words):

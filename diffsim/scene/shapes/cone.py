@@ -13,7 +13,8 @@ from diffsim.errors import InputError
 from diffsim.records import Record, field
 from diffsim.scene.shapes.contact_balls import ContactPoints
 from diffsim.scene.shapes.revolution import revolved, revolved_mass_properties, wheels
-from diffsim.scene.shapes.shape import Shape, check_length
+from diffsim.scene.shapes.shape import Shape
+from diffsim.scene.validation import check_length, is_number
 
 
 class ConeNumbers(Record):
@@ -83,10 +84,10 @@ class Cone(Shape):
     def __post_init__(self) -> None:
         check_length("half_length", self.half_length)
         check_length("radius", self.radius)
-        if not 0.0 <= self.top_radius <= self.radius:
+        if not is_number(self.top_radius) or not 0.0 <= self.top_radius <= self.radius:
             raise InputError(f"top_radius must lie between 0 and radius={self.radius}, got {self.top_radius!r}")
         most = min(self.half_length, self._normal[0] * self.radius / (1.0 + self._normal[1]))
-        if not 0.0 <= self.rounding < most:
+        if not is_number(self.rounding) or not 0.0 <= self.rounding < most:
             raise InputError(f"rounding must be at least 0 and less than {most:g}, got {self.rounding!r}")
 
     @property

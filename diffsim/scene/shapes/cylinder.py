@@ -11,7 +11,8 @@ from diffsim.errors import InputError
 from diffsim.records import Record, field
 from diffsim.scene.shapes.contact_balls import ContactPoints
 from diffsim.scene.shapes.revolution import revolved, wheels
-from diffsim.scene.shapes.shape import Shape, check_length
+from diffsim.scene.shapes.shape import Shape
+from diffsim.scene.validation import check_length, is_number
 
 
 class CylinderNumbers(Record):
@@ -53,7 +54,7 @@ class Cylinder(Shape):
         check_length("half_length", self.half_length)
         check_length("radius", self.radius)
         least = min(self.half_length, self.radius)
-        if not 0.0 <= self.rounding <= least:
+        if not is_number(self.rounding) or not 0.0 <= self.rounding <= least:
             raise InputError(
                 f"rounding must lie between 0 and the smaller of half_length and radius, {least}, got {self.rounding!r}"
             )

@@ -26,8 +26,8 @@ from diffsim.compiler import ti
 from diffsim.records import Record, field
 from diffsim.scene.meshes.inscribed_balls import inscribed_radii
 from diffsim.scene.shapes.contact_balls import ContactPoints
-from diffsim.scene.shapes.shape import Shape, check_count, check_length
-from diffsim.scene.validation import vector
+from diffsim.scene.shapes.shape import Shape
+from diffsim.scene.validation import check_count, check_length, vector
 
 ROUNDS = 40  # at most, of Newton's method; fewer than ten are usual
 TINY = 1e-12  # coordinates count as at least so many least semi-axes: the closest point to the middle is on one side of it

@@ -25,7 +25,8 @@ from scipy.linalg import solve_banded
 from diffsim.compiler import ti
 from diffsim.errors import InputError
 from diffsim.records import Record, field
-from diffsim.scene.shapes.shape import Shape, check_length
+from diffsim.scene.shapes.shape import Shape
+from diffsim.scene.validation import check_length, numbers_of
 
 ROUNDS = 40  # at most, of Newton's method; about five are usual
 PICTURE_CELLS = 200  # along an edge of a picture, about
@@ -161,17 +162,21 @@ class HeightField(Shape):
     bounded = False
 
     def __post_init__(self) -> None:
-        heights = np.array(self.heights, dtype=float)
+        try:
+            heights = np.array(self.heights, dtype=float)
+        except (TypeError, ValueError):
+            raise InputError(f"heights must be (nx, ny) finite numbers, got {self.heights!r}") from None
+        given = f"shape {heights.shape}" if heights.ndim else repr(self.heights)
         if heights.ndim != 2 or min(heights.shape) < 2 or not np.isfinite(heights).all():
-            raise InputError(f"heights must be (nx, ny) finite numbers, nx and ny at least 2, got shape {heights.shape}")
+            raise InputError(f"heights must be (nx, ny) finite numbers, nx and ny at least 2, got {given}")
         heights.setflags(write=False)
-        steps = np.asarray(self.spacing, dtype=float).ravel().tolist()
+        steps: Any = (self.spacing,) if np.ndim(self.spacing) == 0 else numbers_of(self.spacing)
         if len(steps) not in (1, 2):
             raise InputError(f"spacing must be one length or two, got {self.spacing!r}")
         for step in steps:
             check_length("spacing", step)
         object.__setattr__(self, "heights", heights)
-        object.__setattr__(self, "spacing", (steps[0], steps[-1]))
+        object.__setattr__(self, "spacing", (float(steps[0]), float(steps[-1])))
 
     def __repr__(self) -> str:
         return f"HeightField({self.heights.shape[0]} x {self.heights.shape[1]} heights, spacing={self.spacing})"

@@ -7,7 +7,7 @@ import numpy as np
 
 from diffsim.compiler import ti
 from diffsim.scene.shapes.contact_balls import ContactPoints
-from diffsim.scene.shapes.shape import check_count
+from diffsim.scene.validation import check_count
 
 MOST_WHEELS = 8  # between the rims, unless more are asked for
 

@@ -17,7 +17,8 @@ from diffsim.compiler import ti
 from diffsim.errors import InputError
 from diffsim.records import Record, field
 from diffsim.scene.shapes.contact_balls import ContactPoints
-from diffsim.scene.shapes.shape import Shape, check_count, check_length
+from diffsim.scene.shapes.shape import Shape
+from diffsim.scene.validation import check_count, check_length, is_number, vector
 
 SHARP_EDGE = 0.04  # radius of the contact balls of a sharp box, of its smallest half extent
 
@@ -261,11 +262,10 @@ class Box(RoundedBox):
     """Box of outer ``half_extents`` (metres), its edges rounded by ``rounding``."""
 
     def __init__(self, half_extents: tuple[float, float, float], rounding: float = 0.0):
-        if len(half_extents) != 3:
-            raise InputError(f"half_extents must be three lengths, got {half_extents!r}")
-        for extent in half_extents:
+        extents = vector("Box", "half_extents", half_extents)
+        for extent in extents:
             check_length("half_extents", extent)
-        if not 0.0 <= rounding <= min(half_extents):
-            raise InputError(f"rounding must lie between 0 and the smallest half extent {min(half_extents)}, got {rounding}")
-        core = tuple(float(extent) - rounding for extent in half_extents)
+        if not is_number(rounding) or not 0.0 <= rounding <= min(extents):
+            raise InputError(f"rounding must lie between 0 and the smallest half extent {min(extents)}, got {rounding!r}")
+        core = tuple(extent - rounding for extent in extents)
         super().__init__(core=core, radius=float(rounding))  # type: ignore[arg-type]

@@ -12,26 +12,6 @@ from diffsim.errors import InputError
 from diffsim.scene.shapes.contact_balls import ContactPoints
 
 
-def check_length(name: str, value: float) -> None:
-    """That a number is a positive length.
-
-    Raises:
-        InputError: it is not.
-    """
-    if not (np.isfinite(value) and value > 0.0):
-        raise InputError(f"{name} must be a positive number of metres, got {value!r}")
-
-
-def check_count(name: str, value: int, least: int) -> None:
-    """That a number is an integer, at least ``least``.
-
-    Raises:
-        InputError: it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InputError(f"{name} must be an integer >= {least}, got {value!r}")
-
-
 class Shape:
     """What a body or a collider looks like, centred in its own frame.
 

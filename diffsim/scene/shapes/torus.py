@@ -11,7 +11,8 @@ from diffsim.errors import InputError
 from diffsim.records import Record, field
 from diffsim.scene.shapes.contact_balls import ContactPoints
 from diffsim.scene.shapes.revolution import revolved
-from diffsim.scene.shapes.shape import Shape, check_count, check_length
+from diffsim.scene.shapes.shape import Shape
+from diffsim.scene.validation import check_count, check_length
 
 
 class TorusNumbers(Record):

@@ -23,7 +23,8 @@ from diffsim.scene.meshes.mesh_distance import (
 )
 from diffsim.scene.meshes.mesh_files import load_solid
 from diffsim.scene.shapes.contact_balls import ContactPoints
-from diffsim.scene.shapes.shape import Shape, check_count, check_length
+from diffsim.scene.shapes.shape import Shape
+from diffsim.scene.validation import check_count, check_length, checked_name, file_path, is_number, numbers_of
 
 logger = logging.getLogger(__name__)
 
@@ -148,11 +149,9 @@ class TriangleMesh(Shape):
     sampled = True
 
     def __init__(self, vertices: np.ndarray, faces: np.ndarray, name: str = "mesh", scale: float | Sequence[float] = 1.0):
-        self.name = name
-        try:
-            factors = np.broadcast_to(np.asarray(scale, dtype=float), 3)
-        except (TypeError, ValueError):
-            factors = np.zeros(3)
+        self.name = checked_name("TriangleMesh", name)
+        single = (scale,) if is_number(scale) else numbers_of(scale)
+        factors = np.broadcast_to(np.asarray(single, dtype=float), 3) if len(single) in (1, 3) else np.zeros(3)
         if not np.isfinite(factors).all() or (factors == 0.0).any():
             raise InputError(f"mesh '{name}': scale must be one or three numbers other than zero, got {scale!r}")
         self.mesh = solid_mesh(vertices, faces, name, factors)
@@ -176,6 +175,7 @@ class TriangleMesh(Shape):
         Raises:
             InputError: the file is missing, of an unknown kind, unreadable, empty, or not watertight.
         """
+        path = file_path("mesh: path", path)
         if size is not None:
             check_length("size", size)
         shape = cls.__new__(cls)

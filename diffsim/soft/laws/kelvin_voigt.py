@@ -93,7 +93,7 @@ class KelvinVoigt(Material):
     @property
     def parameters(self) -> dict[str, float]:
         """The elastic material's parameters and the viscosities by name."""
-        own = {"shear_viscosity": float(self.shear_viscosity), "bulk_viscosity": float(self.bulk_viscosity)}
+        own = {"shear_viscosity": self.shear_viscosity, "bulk_viscosity": self.bulk_viscosity}
         return {**self.elastic.parameters, **own}
 
     @property

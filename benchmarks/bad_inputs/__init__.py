@@ -1,0 +1,1 @@
+"""Wrong arguments to every public constructor and function: how they are refused."""
