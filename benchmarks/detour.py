@@ -62,8 +62,8 @@ def run_single(method: str, seed: int, options: Options) -> dict[str, Any]:
     """
     import torch
 
-    from rpg.cli.run_report import run_result
-    from rpg.cli.run_settings import task_config
+    from rpg.runs.run_result import run_result
+    from rpg.runs.run_settings import task_config
     from rpg.training.trainer import Trainer
     from tasks import Detour
 

@@ -81,8 +81,8 @@ def trained(name: str, method: str, seed: int, options: Options) -> dict[str, An
     from rpg.algorithms.adam import MultistartConfig
     from rpg.algorithms.algorithm import AlgorithmConfig
     from rpg.algorithms.rpg import RPGConfig
-    from rpg.cli.run_report import run_result
-    from rpg.cli.run_settings import task_config
+    from rpg.runs.run_result import run_result
+    from rpg.runs.run_settings import task_config
     from rpg.training.trainer import Trainer
     from tasks import find_task
 

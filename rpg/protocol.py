@@ -212,9 +212,11 @@ class FixedHorizonEnvironment(Protocol):
         finite_horizon (bool): whether the horizon is part of the problem, as in `EnvironmentSpec`; True if it is missing.
         outcome_names, outcome_radius, observation_points: as in `EnvironmentSpec`.
 
-    The command line builds an environment as `Class(num_envs=...)`, with `mesh=path` if the user names a mesh. It uses, if
-    they exist, the class attributes `name` (str) and `optimizer_settings` (settings of the algorithm by name; a schedule is
-    (start, end) or (start, end, begin, finish)), and the method of `VideoEnvironment`. It reports a ValueError from the
+    The command line builds an environment as `Class(num_envs=..., **parameters)`. It uses, if they exist, the class attributes
+    `name` (str) and `optimizer_settings` (settings of the algorithm by name; a schedule is (start, end) or (start, end, begin,
+    finish)), the class method `parameter_type()`, and the methods of `VideoEnvironment`. `parameter_type()` returns a frozen
+    dataclass; its fields, all with defaults, are keyword arguments of the constructor, are set by `--task.NAME`, belong to the
+    run's identity, and are kept in its result.json. Of a field of type Path the file's content counts. It reports a ValueError from the
     constructor or the first step as the user's mistake, and a FloatingPointError as a failed simulation, each in one line.
     """
 
@@ -248,13 +250,21 @@ class FixedHorizonEnvironment(Protocol):
 
 @runtime_checkable
 class VideoEnvironment(Protocol):
-    """An optional part: an environment that can show its solutions. Without it the command line writes no video."""
+    """An optional part: an environment that can show its solutions. Without it the command line writes no video.
+
+    It may also have a method `check_rendering()`, which draws something small and raises whatever is wrong: the command line
+    calls it before training, so that a video does not fail after it.
+    """
 
     def write_video(self, modes: Sequence[Any], path: Path) -> None:
         """Write an MP4 of `modes` (`rpg.Mode`) to `path`.
 
         A mode's episode is replayed by `reset(mode.seed)` and one `step` for each of `mode.actions` (T, A), applied to the
         environment with index `mode.environment`.
+
+        It may take two keyword arguments more, which are passed on only if the user gives them: `camera`, anything that the
+        environment draws with (of the command line: (eye, target) or (eye, target, opening angle in degrees), a point being
+        three numbers), and `size`, (width, height) in pixels.
         """
 
 

@@ -15,10 +15,11 @@ def check_choice(name: str, given: object, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name} was given {given!r}; allowed are {', '.join(map(repr, allowed))}")
 
 
-def check_int(name: str, given: object, *, at_least: int) -> None:
-    """Raise ValueError unless `given` is a whole number >= `at_least`."""
-    if isinstance(given, bool) or not isinstance(given, int) or given < at_least:
-        raise ValueError(f"{name} was given {given!r}; allowed are whole numbers >= {at_least}")
+def check_int(name: str, given: object, *, at_least: int, at_most: float = math.inf) -> None:
+    """Raise ValueError unless `given` is a whole number from `at_least` to `at_most`."""
+    if isinstance(given, bool) or not isinstance(given, int) or not at_least <= given <= at_most:
+        limit = "" if at_most == math.inf else f" and <= {at_most}"
+        raise ValueError(f"{name} was given {given!r}; allowed are whole numbers >= {at_least}{limit}")
 
 
 def check_positive(name: str, given: float) -> None:

@@ -244,13 +244,13 @@ def table_rows(results: Mapping[str, list[dict[str, Any]]], *, counts: bool) -> 
 
 def plot_curves(path: Path, results: Mapping[str, list[dict[str, Any]]], *, title: str) -> None:
     """Return against simulator steps: the median over seeds, and the band from the lowest to the highest quarter."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
     import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)  # pyplot's backend is the user's
+    axes = figure.subplots()
     styles = ("-", "--", ":")
     for number, (method, own) in enumerate(results.items()):
         points = min(len(result["curve"]) for result in own)
@@ -266,7 +266,6 @@ def plot_curves(path: Path, results: Mapping[str, list[dict[str, Any]]], *, titl
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def main(module: str, options: Options, summary: Callable[[dict[str, list[dict[str, Any]]]], dict[str, Any]]) -> int:

@@ -39,7 +39,8 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 30.
     height, width = (size - size % 2 for size in _checked(first).shape[:2])
 
     def write(temporary: Path) -> None:
-        with iio.imopen(temporary, "w", plugin="pyav") as writer:
+        # the index stands first (faststart), so that a browser plays the file while it loads
+        with iio.imopen(temporary, "w", plugin="pyav", options={"movflags": "faststart"}) as writer:
             output: Any = writer
             output.init_video_stream("libx264", fps=fps, pixel_format="yuv420p")
             for frame in chain([first], stream):

@@ -37,6 +37,22 @@ _CLASSES: dict[type[AlgorithmConfig], type[Algorithm]] = {
 }
 CONFIGS: dict[str, type[AlgorithmConfig]] = {name: config for config in _CLASSES for name in config.names}
 """The class of an algorithm's settings, by the algorithm's name."""
+SUMMARIES = {
+    "rpg": "a policy with a latent that finds distinct solutions, gradients through the simulator or not (Huang et al. 2023)",
+    "gaussian": "the same without a latent: one Gaussian policy, gradients through the simulator",
+    "reinforce": "the same without a latent and without gradients of the simulator: the score function",
+    "mixture": "a mixture of Gaussian policies with learned weights: latents without a bonus for being different",
+    "adam": "gradient ascent on one open-loop action sequence, through the simulator",
+    "multistart": "the same from several random starts; the best sequence wins",
+    "cem": "the cross-entropy method over open-loop action sequences: no gradient",
+    "mppi": "path integral control of one open-loop action sequence: no gradient (Williams et al. 2017)",
+    "ppo": "reinforcement learning on policy, without simulator gradients, through stable-baselines3",
+    "sac": "the soft actor-critic: reinforcement learning off policy, from a replay buffer (Haarnoja et al. 2018)",
+    "shac": "a network and a critic, gradients through the simulator in short windows (Xu et al. 2022)",
+    "sapo": "the same with a bonus for entropy and several critics (Xing et al. 2025)",
+    "ahac": "the same with windows whose length adapts to the stiffness of contact (Georgiev et al. 2024)",
+}
+"""What each algorithm is, in a line."""
 
 
 def build_algorithm(env: Environment | FixedHorizonEnvironment, config: AlgorithmConfig, like: Tensor) -> Algorithm:

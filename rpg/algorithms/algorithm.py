@@ -41,7 +41,7 @@ class AlgorithmConfig:
             object.__setattr__(self, "algorithm", self.names[0])
         check_choice("algorithm", self.algorithm, self.names)
         check_int("iterations", self.iterations, at_least=1)
-        check_int("seed", self.seed, at_least=0)
+        check_int("seed", self.seed, at_least=0, at_most=2**63 - 1)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings, lists and dicts, for JSON and checkpoints."""

@@ -1,45 +1,90 @@
-"""The summary of a run, result.json."""
+"""The end of a run: result.json, the plot, the video, and what is printed of them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rpg.cli.output import Output
+from rpg.runs.run import Run
+from rpg.runs.run_result import run_result, write_result
+from rpg.runs.task_lookup import described_error
+from rpg.runs.videos import VIDEO_NAME, has_video, write_video
 from rpg.training.evaluation import LatentEvaluation
-from rpg.training.modes import Mode, expected_success, policy_success
+from rpg.training.modes import Mode
+from rpg.training.plots import plot_run
+from rpg.training.run_lock import LOCK_NAME
 from rpg.training.trainer import Trainer
 
-RESULT_NAME = "result.json"
+PLOT_NAME = "plot.png"
+VIDEO_FAILED = 3
+"""Exit code of a run that is complete but for its video."""
 
 
-def run_result(trainer: Trainer, evaluations: Sequence[LatentEvaluation], modes: Sequence[Mode]) -> dict[str, Any]:
-    """The results of a run as plain values: its policy's success without noise, and its distinct modes."""
+def write_report(
+    run: Trainer | Run, folder: Path, evaluations: Sequence[LatentEvaluation], modes: Sequence[Mode], entries: dict[str, Any]
+) -> dict[str, Any]:
+    """Write result.json, with `entries`, and the plot; the result."""
+    result = {**run_result(run, evaluations, modes), **entries}
+    write_result(folder, result)
+    title = f"{run.identity.get('task', '')} ({run.config.algorithm})"
+    plot_run(folder / PLOT_NAME, run.history, evaluations, modes, title=title)
+    return result
+
+
+def try_video(
+    environment: Any, modes: Sequence[Mode], path: Path, out: Output, *, camera: Any = None, size: tuple[int, int] | None = None
+) -> str | None:
+    """Render the video, if the environment can draw one; in words what failed, or None."""
+    if not has_video(environment) and camera is None and size is None:
+        name = getattr(environment, "name", "") or type(environment).__name__
+        out.say(f"no video: {name} has no method write_video (rpg.protocol.VideoEnvironment)")
+        return None
+    try:
+        with out.step(f"rendering {len(modes)} solution{'s' * (len(modes) != 1)} to {path}"):
+            write_video(environment, modes, path, camera=camera, size=size)
+    except Exception as error:  # the environment's own code can raise anything, and the run is kept
+        words = described_error(error, Path.cwd())
+        out.say(f"the run is complete, but its video failed: {words}; once that is mended: diffsim-rpg render {path.parent}")
+        return words
+    return None
+
+
+def summary(result: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What a program wants to know of a run: numbers, without actions and observations."""
+    config = result.get("config", {})
+    names = ("task", "status", "iterations", "simulator_steps", "seconds", "return", "policy_success", "expected_success")
+    shown = ("name", "episode_return", "shown_return", "success", "probability", "latent")
+    video = folder / VIDEO_NAME
     return {
-        **trainer.identity,
-        "config": trainer.config.to_dict(),
-        "iterations": trainer.iteration,
-        "simulator_steps": trainer.history[-1].simulator_steps if trainer.history else 0,
-        "evaluation_steps": trainer.record.evaluation_steps,
-        "seconds": trainer.history[-1].seconds if trainer.history else 0.0,
-        "events": [text for _, text in trainer.record.events],
-        "best": {
-            "score": trainer.record.best_score,
-            "by": trainer.record.best_by,
-            "iterations": trainer.record.best_iteration,
-        },
-        "policy_success": policy_success(evaluations),
-        "expected_success": expected_success(evaluations),
-        "modes": [
-            {**asdict(mode), "actions": mode.actions.tolist(), "observations": mode.observations.tolist()} for mode in modes
-        ],
+        "run": str(folder),
+        "algorithm": config.get("algorithm"),
+        "seed": config.get("seed"),
+        **{name: result.get(name) for name in names},
+        "modes": [{name: mode[name] for name in shown} for mode in result.get("modes", [])],
+        "video": str(video) if video.exists() else None,
     }
 
 
-def write_result(path: Path, result: dict[str, Any]) -> None:
-    """Write ``result`` as JSON, atomically."""
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_text(json.dumps(result, indent=1) + "\n")
-    partial.replace(path)
+def print_modes(out: Output, modes: Sequence[Mode]) -> None:
+    """A table of the distinct solutions."""
+    rows = [
+        (
+            mode.name,
+            f"{mode.episode_return:.2f}",
+            f"{mode.shown_return:.2f}",
+            f"{mode.success:.0%}",
+            f"{mode.probability:.0%}",
+            str(mode.latent),
+        )
+        for mode in modes
+    ]
+    solved = bool(modes) and modes[0].success > 0
+    title = "distinct solutions" if solved else "no latent succeeds; what they do"
+    out.table(("mode", "return", "shown", "success", "pi(z)", "latent"), rows, title=title)
+
+
+def print_files(out: Output, folder: Path) -> None:
+    """What a run's folder holds."""
+    out.say(f"wrote {folder}/: " + ", ".join(sorted(path.name for path in folder.iterdir() if path.name != LOCK_NAME)))

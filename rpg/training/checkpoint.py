@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import torch
 
+from rpg.training.whole_files import whole_file
+
 CHECKPOINT_NAME, BEST_NAME = "checkpoint.pt", "best.pt"
 _FORMAT = 3
 
@@ -94,14 +96,11 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a temporary file and move it to `path`, so that a crash leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".tmp")
-    with partial.open("wb") as file:
+    """Write it whole or not at all. Raises OSError, which names `path`."""
+    with whole_file(path) as partial, partial.open("wb") as file:
         torch.save({"format": _FORMAT, **vars(checkpoint), "record": vars(checkpoint.record)}, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

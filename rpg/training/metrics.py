@@ -1,13 +1,15 @@
 """The metrics of each iteration, and the files they are written to: JSON lines and TensorBoard."""
 
 import json
-import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-METRICS_NAME = "metrics.jsonl"
+from rpg.training.whole_files import whole_file
+
+METRICS_NAME, TENSORBOARD = "metrics.jsonl", "tensorboard"
 
 
 @dataclass(frozen=True)
@@ -97,27 +99,31 @@ class MetricsWriter:
     ) -> None:
         from torch.utils.tensorboard import SummaryWriter  # takes a second: not at import
 
-        path, partial = run_dir / METRICS_NAME, run_dir / (METRICS_NAME + ".tmp")
+        path = run_dir / METRICS_NAME
         if [row.iteration for row in kept] != list(range(first_iteration)):
             raise ValueError(f"{path} holds {len(kept)} iterations; expected the checkpoint's {first_iteration}")
-        run_dir.mkdir(parents=True, exist_ok=True)
-        partial.write_text("".join(_json_line(row) for row in kept))
-        os.replace(partial, path)
-        self._file = path.open("a")
-        self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=first_iteration)
+        with whole_file(path) as partial:
+            partial.write_text("".join(_json_line(row) for row in kept))
+        self._path, self._file = path, path.open("a")
+        self._board = SummaryWriter(str(run_dir / TENSORBOARD), purge_step=first_iteration)
         for row in kept if copied else ():
             self._draw(row)
 
     def write(self, metrics: IterationMetrics) -> None:
-        """Append one iteration."""
-        self._file.write(_json_line(metrics))
-        self._file.flush()
-        self._draw(metrics)
+        """Append one iteration. Raises OSError, which names the file, if it cannot be written."""
+        try:
+            self._file.write(_json_line(metrics))
+            self._file.flush()
+            self._draw(metrics)
+        except OSError as error:
+            raise type(error)(error.errno, error.strerror or str(error), str(self._path)) from error
 
     def close(self) -> None:
-        """Flush and close both files."""
-        self._file.close()
-        self._board.close()
+        """Close both files. What could not be written has been reported by `write`."""
+        with suppress(OSError):
+            self._file.close()
+        with suppress(OSError):
+            self._board.close()
 
     def _draw(self, metrics: IterationMetrics) -> None:
         values = metrics.to_dict()

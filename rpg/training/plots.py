@@ -1,6 +1,6 @@
-"""The plot of a run: its learning curves and its distinct solutions."""
+"""Plots: of a run, its learning curves and its distinct solutions; of several, curves with bands over seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,26 @@ def plot_run(
             axis.ticklabel_format(axis="x", style="sci", scilimits=(0, 4), useMathText=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=120)
+
+
+def plot_curves(path: Path, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, metric: str, title: str = "") -> None:
+    """Write a PNG of learning curves by their label: steps (P,) and values (R, P) of R runs, as the median and the band between
+    the lowest and the highest quarter."""
+    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(8, 4.5), layout="constrained")
+        FigureCanvasAgg(figure)
+        axis = figure.subplots()
+        for number, (label, (steps, values)) in enumerate(curves.items()):
+            colour, style = _COLOURS[number % len(_COLOURS)], ("-", "--", ":", "-.")[number // len(_COLOURS) % 4]
+            low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), axis=0)
+            axis.plot(steps, middle, style, color=colour, lw=1.6, label=f"{label} ({len(values)})")
+            axis.fill_between(steps, low, high, color=colour, alpha=0.15, lw=0)
+        axis.set_xlabel("simulator steps")
+        axis.set_ylabel(metric)
+        axis.set_title(title or "median and quartiles over seeds (their number)", loc="left")
+        axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=120, format="png")
 
 
 def _column(history: Sequence[IterationMetrics], name: str) -> np.ndarray:

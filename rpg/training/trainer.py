@@ -65,7 +65,7 @@ class TrainingResult:
 class Trainer:
     """Trains one environment with the algorithm of `config`.
 
-    `run_dir` receives metrics.jsonl, tensorboard/, checkpoint.pt (every `checkpoint_interval` iterations, every
+    `run_dir` receives metrics.jsonl, tensorboard/, checkpoint.pt (after the first iteration, every `checkpoint_interval`, every
     `checkpoint_seconds`, and at the end) and best.pt, the checkpoint with the best score so far; None keeps everything in
     memory. The score is the return of the most probable latent on held-out first states, measured every `evaluation_interval`
     iterations, or the running mean of the batches' returns if that is None (of a run that goes on: the interval that it had).
@@ -201,9 +201,11 @@ class Trainer:
         finally:
             with shielded():
                 self._restore(self._last_whole)
-                self._save()
-                if writer is not None:
-                    writer.close()
+                try:
+                    self._save()
+                finally:
+                    if writer is not None:
+                        writer.close()
         return interrupted, stopped
 
     def _complete_iteration(self, writer: MetricsWriter | None) -> bool:
@@ -246,7 +248,8 @@ class Trainer:
             self._last_whole = whole
             if is_best:
                 self._best = whole
-            if self.iteration % self.checkpoint_interval == 0 or time.monotonic() - self._saved_at >= self.checkpoint_seconds:
+            due = self.iteration % self.checkpoint_interval == 0 or self._file is None
+            if due or time.monotonic() - self._saved_at >= self.checkpoint_seconds:
                 self._save()
         return True
 

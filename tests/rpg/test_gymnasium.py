@@ -10,7 +10,7 @@ import torch
 
 import rpg
 from rpg.cli.main import main
-from rpg.cli.task_lookup import built_environment, task_class, task_name
+from rpg.runs.task_lookup import built_environment, task_class, task_name
 from rpg.environments.gymnasium_environment import environment_seeds
 from rpg.protocol import Box, DictSpace, ProtocolError, check_environment
 from rpg.training.trainer import Trainer
@@ -205,7 +205,7 @@ def test_what_cannot_be_wrapped_is_named():
 def test_whole_episode_algorithms_and_the_command_line_take_it():
     task = task_class("gymnasium:Pendulum-v1")
     assert task_name(task) == "gymnasium:Pendulum-v1"
-    env = built_environment(task, 2, mesh=None)
+    env = built_environment(task, 2)
     assert isinstance(env.spec.observation, Box)
     env = rpg.from_gymnasium("Pendulum-v1", 8, time_limit=10)
     result = Trainer(env, rpg.CEMConfig(iterations=2)).train()
@@ -238,7 +238,7 @@ def test_the_documented_examples_run():
 @pytest.mark.slow
 def test_the_command_line_trains_sac(tmp_path, capsys):
     arguments = ["optimize", "gymnasium:Pendulum-v1", "--algo", "sac", "--iterations", "2", "--num-envs", "2"]
-    options = ["--set", "steps=40", "random_steps=40", "hidden=16,16", "--out", str(tmp_path)]
+    options = ["--steps", "40", "--random-steps", "40", "--hidden", "16", "16", "--out", str(tmp_path)]
     assert main([*arguments, *options]) == 0
     assert "gymnasium:Pendulum-v1: 2 environments, horizon 200, sac" in capsys.readouterr().out
     result = json.loads((tmp_path / "result.json").read_text())

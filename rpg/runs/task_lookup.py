@@ -1,24 +1,23 @@
-"""Finds the environment class that the user named, and lists tasks and algorithms."""
+"""Finds the environment class that a run is of: by name, in a module or in a file; and builds the environment."""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rich.console import Console
-
-from rpg.algorithms import CONFIGS
 from rpg.environments.gymnasium_environment import from_gymnasium
 from rpg.protocol import Environment, FixedHorizonEnvironment
 from rpg.settings_checks import SettingError
@@ -94,16 +93,61 @@ def task_name(task: type[Any]) -> str:
     return name if isinstance(name, str) and name else task.__name__
 
 
-def built_environment(task: type[Any], num_envs: int, *, mesh: Path | None) -> Environment | FixedHorizonEnvironment:
-    """An instance of `task`, with `mesh` if one is given.
+def built_environment(
+    task: type[Any], num_envs: int, parameters: Mapping[str, Any] | None = None
+) -> Environment | FixedHorizonEnvironment:
+    """``task(num_envs=..., **parameters)``.
 
     Raises:
         SettingError: the class refuses its arguments.
     """
-    if mesh is not None and "mesh" not in inspect.signature(task).parameters:
-        raise SettingError(f"task '{task_name(task)}' takes no mesh, got '{mesh}'")
     with setting_errors():
-        return task(num_envs=num_envs) if mesh is None else task(num_envs=num_envs, mesh=mesh)
+        return task(num_envs=num_envs, **(parameters or {}))
+
+
+@dataclass(frozen=True)
+class TaskSource:
+    """Where a task comes from, as a run's result.json keeps it."""
+
+    reference: str
+    """What `task_class` finds it by; of a file with its whole path."""
+    file: str | None
+    """The whole path of the file that defines it; None if it has none, as those of Gymnasium."""
+    sha256: str | None
+    """Of that file's content."""
+
+    @classmethod
+    def of(cls, reference: str, task: type[Any]) -> TaskSource:
+        """The source of the class that `reference` named."""
+        path, separator, name = reference.rpartition(":")
+        if separator and path.endswith(".py"):
+            reference = f"{Path(path).resolve()}:{name}"
+        try:
+            found = inspect.getsourcefile(task)
+        except TypeError:  # made by a program
+            found = None
+        if found is None or path == GYMNASIUM or not Path(found).is_file():
+            return cls(reference, None, None)
+        return cls(reference, str(Path(found).resolve()), content_hash(Path(found)))
+
+    def loaded(self) -> type[Any]:
+        """The class, wherever the process stands. Raises SettingError if it is no longer there."""
+        try:
+            return task_class(self.reference)
+        except SettingError:  # a module of a folder that was the current one
+            source, _, name = self.reference.rpartition(":")
+            if self.file is None or source.endswith(".py") or not Path(self.file).is_file():
+                raise
+            return task_class(f"{self.file}:{name or self.reference}")
+
+    def changed(self) -> bool:
+        """Whether the file is not what it was."""
+        return self.file is not None and (not Path(self.file).is_file() or content_hash(Path(self.file)) != self.sha256)
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @contextmanager
@@ -115,32 +159,12 @@ def setting_errors() -> Iterator[None]:
         raise SettingError(str(error)) from error
 
 
-def list_tasks() -> int:
-    """List the tasks: what is to be done, what is randomised, what counts as success."""
-    console = Console(highlight=False)
-    for name, task in registered_tasks().items():
-        console.print(f"[bold]{name}[/bold]")
-        console.print(inspect.cleandoc(task.__doc__ or ""), markup=False)
-        console.print()
-    return 0
-
-
-def list_algorithms() -> int:
-    """List the algorithms: what they are, and what can be set."""
-    console = Console(highlight=False)
-    for kind in dict.fromkeys(CONFIGS.values()):
-        console.print(f"[bold]{', '.join(kind.names)}[/bold]")
-        console.print(inspect.cleandoc(sys.modules[kind.__module__].__doc__ or "").splitlines()[0], markup=False)
-        settings = ", ".join(field.name for field in fields(kind) if field.name != "algorithm")
-        console.print(f"settings: {settings}", markup=False)
-        console.print()
-    return 0
-
-
 def _loaded_file(file: str) -> ModuleType:
-    path = Path(file)
+    path = Path(file).resolve()
     if not path.is_file():
         raise SettingError(f"task file '{file}' does not exist")
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # for its neighbours; last, so that it hides nothing
     spec = importlib.util.spec_from_file_location(f"user_task_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise SettingError(f"task file '{file}' is not a Python file")
@@ -149,7 +173,7 @@ def _loaded_file(file: str) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # a user's file can raise anything
-        raise SettingError(f"task file '{file}' failed: {type(error).__name__}: {error}") from error
+        raise SettingError(f"task file '{file}' failed: {described_error(error, path.parent)}") from error
     return module
 
 
@@ -162,4 +186,11 @@ def _loaded_module(name: str) -> ModuleType:
         missing = isinstance(error, ModuleNotFoundError) and error.name is not None and f"{name}.".startswith(f"{error.name}.")
         if missing:
             raise SettingError(f"there is no module '{name}', here or installed (a task's file ends in .py)") from error
-        raise SettingError(f"module '{name}' failed: {type(error).__name__}: {error}") from error
+        raise SettingError(f"module '{name}' failed: {described_error(error, Path.cwd())}") from error
+
+
+def described_error(error: BaseException, folder: Path) -> str:
+    """An exception of the user's code in one line: its type, its message, and the last place below `folder` it came through."""
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).is_relative_to(folder)]
+    where = f" ({Path(places[-1].filename).name}, line {places[-1].lineno})" if places else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
