@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,7 +17,25 @@ DTYPES = {torch.bool: "torch.bool", torch.int64: "torch.int64"}
 
 def refused(owner: object, method: str, given: str, allowed: str) -> ds.InputError:
     """The error of a method of ``owner`` that gave something else than it may."""
-    return ds.InputError(f"{method}() of task {type(owner).__name__} gave {given}; allowed is {allowed}")
+    place = definition_place(type(owner), method)
+    return ds.InputError(f"{method}() of task {type(owner).__name__} gave {given}; allowed is {allowed}{place}")
+
+
+def definition_place(kind: type, method: str) -> str:
+    """Where the author of a task class defined a method, as " (file.py, line 12)"; "" of the base class's own."""
+    owner = next((each for each in kind.__mro__ if method in vars(each)), None)
+    code = getattr(inspect.unwrap(vars(owner)[method]), "__code__", None) if owner is not None else None
+    if owner is None or code is None or owner.__module__ == "tasks.base":
+        return ""
+    return f" ({Path(code.co_filename).name}, line {code.co_firstlineno})"
+
+
+def author_file(kind: type) -> str | None:
+    """The file that a class was written in, or None if it has none."""
+    try:
+        return inspect.getsourcefile(kind)
+    except TypeError:
+        return None
 
 
 def described(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -19,6 +19,7 @@ from tasks.action_spaces import ActionSpace, AllControls, joined
 from tasks.episode import Episode, Transition
 from tasks.mode_video import RecordedMode, write_modes_video
 from tasks.observation_modes import ObservationMode, ParticlePoints, Pictures
+from tasks.task_check import Finding, check_task
 from tasks.task_parameters import given_parameters
 
 RewardMode = Literal["dense", "sparse", "normalised"]
@@ -288,6 +289,18 @@ class Task:
     def check_rendering(self) -> None:
         """Draw one small picture of a first state, as a video does: what fails then fails before the training."""
         Pictures(self, (48, 64))(self.reset(0).environment(0))
+
+    @classmethod
+    def check(cls, *, quick: bool = False, num_envs: int = 4, seconds: float = 60.0, **parameters: Any) -> Iterator[Finding]:
+        """Check the task as `diffsim-rpg check-task` does (docs/checking_tasks.md), a finding at a time.
+
+        Args:
+            quick: leave out what takes long.
+            num_envs: environments of the episodes that are tried.
+            seconds: how long a success is searched for.
+            parameters: of the task that differ from its defaults.
+        """
+        return check_task(cls, quick=quick, num_envs=num_envs, search_seconds=seconds, **parameters)
 
     def located(self, environment: int, seed: int) -> tuple[Task, int, int]:
         """The task that an environment of ``reset(seed)`` runs in, its index there, and the seed to reset that task with."""
