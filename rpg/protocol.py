@@ -211,6 +211,7 @@ class FixedHorizonEnvironment(Protocol):
             it is missing. Where no gradient flows to some action dimension, RPG estimates it by the score function instead.
         finite_horizon (bool): whether the horizon is part of the problem, as in `EnvironmentSpec`; True if it is missing.
         outcome_names, outcome_radius, observation_points: as in `EnvironmentSpec`.
+        observation_shape: (H, W, C) where `observe` gives images, bytes (B, H, W, C); only `rpg.from_fixed_horizon` takes them.
 
     The command line builds an environment as `Class(num_envs=..., **parameters)`. It uses, if they exist, the class attributes
     `name` (str) and `optimizer_settings` (settings of the algorithm by name; a schedule is (start, end) or (start, end, begin,
@@ -336,6 +337,8 @@ def check_environment(env: Any, *, seed: int = 0) -> Tensor:
     """
     if is_environment(env):
         return _check_general(env, seed)
+    if getattr(env, "observation_shape", None) is not None:
+        raise ProtocolError("observe(state) gives images; expected vectors, or rpg.from_fixed_horizon(environment)")
     for name in ("num_envs", "horizon", "action_dim", "observation_dim"):
         _check_positive_int(f"environment.{name}", getattr(env, name, None))
     with torch.no_grad():

@@ -17,6 +17,7 @@ from tasks.registry import find_task, register, task_names
 from tasks.task_parameters import task_parameters
 from tasks.three_way_push import ThreeWayPush
 from tasks.triple_move import TripleMove
+from tasks.variants import Variants
 
 __all__ = [
     "ActionSpace",
@@ -33,6 +34,7 @@ __all__ = [
     "ToolVelocity",
     "Transition",
     "TripleMove",
+    "Variants",
     "find_task",
     "register",
     "task_names",

@@ -19,6 +19,7 @@ from tasks.action_spaces import ActionSpace, AllControls, joined
 from tasks.episode import Episode, Transition
 from tasks.mode_video import RecordedMode, write_modes_video
 from tasks.observation_modes import ObservationMode, ParticlePoints, Pictures
+from tasks.return_gradients import return_gradients
 from tasks.task_check import Finding, check_task
 from tasks.task_parameters import given_parameters
 
@@ -251,7 +252,7 @@ class Task:
                 failure = checks.check_labels(self, "failure", self.failure(following), torch.bool, self.num_envs)
                 success = success & ~failure
                 following = following.replace(ended=episode.ended | failure | (success & self.ends_on_success))
-        reward = self._reward(Transition(before, action, after, following), success)
+        reward = self.mode_reward(Transition(before, action, after, following), success)
         running, terminated, truncated = self._always, self._never, steps >= self.horizon
         if self._ends_early:
             running, terminated = ~episode.ended, following.ended & ~episode.ended
@@ -266,8 +267,9 @@ class Task:
         checks.check_observation(self, features, self.num_envs)
         return features
 
-    def _reward(self, step: Transition, success: Tensor) -> Tensor:
-        """The reward (B,) of the task's mode, for a step that led to ``success`` (B,)."""
+    def mode_reward(self, step: Transition, success: Tensor) -> Tensor:
+        """The reward (B,) of the task's mode, for a step that led to ``success`` (B,); `step` leaves it out of an episode that
+        has ended."""
         if self.reward_mode == "sparse":
             return success.to(self.sim.dtype)
         needs_gradient = self._reward_has_gradient and step.action.requires_grad and torch.is_grad_enabled()
@@ -301,6 +303,14 @@ class Task:
             parameters: of the task that differ from its defaults.
         """
         return check_task(cls, quick=quick, num_envs=num_envs, search_seconds=seconds, **parameters)
+
+    def gradient_report(self, actions: Tensor, *, seed: int = 0) -> ds.GradientReport:
+        """Where gradients of the return of ``reset(seed)`` under ``actions`` (T, B, A) in [-1, 1] grow or vanish.
+
+        Raises:
+            InputError: the shape is wrong, or no gradient flows from the reward to a state.
+        """
+        return return_gradients(self, actions, seed)
 
     def located(self, environment: int, seed: int) -> tuple[Task, int, int]:
         """The task that an environment of ``reset(seed)`` runs in, its index there, and the seed to reset that task with."""

@@ -151,7 +151,9 @@ def check_shapes(trial: Trial) -> Iterator[Finding]:
     for t, episode in enumerate(played.episodes):
         width = int(task.observe(episode).flatten(1).shape[1])
         if width != task.observation_dim:
-            yield _failed(task, "shapes", "observation", f"has {width} features after step {t}, {task.observation_dim} at first")
+            yield _failed(
+                task, "shapes", "observation", f"has {width} features after step {t}, {task.observation_dim} at first"
+            )
             return
         if not bool(episode.observations[-1].isfinite().all()):
             yield _failed(task, "shapes", "observation", f"is not finite after {t} steps")
@@ -160,7 +162,9 @@ def check_shapes(trial: Trial) -> Iterator[Finding]:
         step = int((~played.rewards.isfinite()).any(dim=1).nonzero()[0])
         yield _failed(task, "shapes", "reward", f"is not finite in step {step} without any action")
         return
-    yield Finding("shapes", "pass", "observation, reward, success, failure, outcome and controls have the shapes and types asked for")
+    yield Finding(
+        "shapes", "pass", "observation, reward, success, failure, outcome and controls have the shapes and types asked for"
+    )
 
 
 def check_determinism(trial: Trial) -> Iterator[Finding]:
@@ -185,7 +189,9 @@ def check_determinism(trial: Trial) -> Iterator[Finding]:
             "keep what changes in the episode, not in attributes of the task, and draw nothing at random in a step",
         )
         return
-    varied = "other seeds give other episodes" if _difference(first, other) else "nothing is randomised: every seed gives the same"
+    varied = (
+        "other seeds give other episodes" if _difference(first, other) else "nothing is randomised: every seed gives the same"
+    )
     yield Finding("determinism", "pass", f"the same seed and actions give the same rewards; {varied}")
 
 
@@ -224,7 +230,9 @@ def check_labels(trial: Trial) -> Iterator[Finding]:
 
     task, kind = trial.task, type(trial.task)
     if kind.success is Task.success:
-        yield Finding("success", "warn", f"{kind.__name__} defines no success(): every run will read 0%", "define success(episode)")
+        yield Finding(
+            "success", "warn", f"{kind.__name__} defines no success(): every run will read 0%", "define success(episode)"
+        )
     else:
         first = task.reset(trial.seed)
         rate = float(task.success(first).float().mean())
@@ -241,7 +249,12 @@ def check_labels(trial: Trial) -> Iterator[Finding]:
         last = each.episodes[-1]
         both = task.success(last) & task.failure(last)
         if bool(both.any()):
-            yield Finding("labels", "warn", "an episode is a success and a failure at once; it counts as a failure", "let failure() exclude success")
+            yield Finding(
+                "labels",
+                "warn",
+                "an episode is a success and a failure at once; it counts as a failure",
+                "let failure() exclude success",
+            )
         labels |= set(each.info["outcome"].tolist())
     if wrong := sorted(label for label in labels if not -1 <= label < count):
         yield _failed(
@@ -325,7 +338,9 @@ def check_actions(trial: Trial) -> Iterator[Finding]:
             (idle if _same(other.episodes[-1].state, base.episodes[-1].state) else unused).append(k)
     words = f"in {trial.steps} steps"
     if len(idle) + len(unused) == task.action_dim:
-        why = "nor the state: the actions do nothing" if len(idle) == task.action_dim else f"{words}, though they move something"
+        why = (
+            "nor the state: the actions do nothing" if len(idle) == task.action_dim else f"{words}, though they move something"
+        )
         yield Finding(
             "reward",
             "fail",
@@ -334,9 +349,19 @@ def check_actions(trial: Trial) -> Iterator[Finding]:
         )
         return
     if idle:
-        yield Finding("actions", "warn", f"{_components(idle)} changes neither the state nor the reward {words}", "leave it out, or see controls()")
+        yield Finding(
+            "actions",
+            "warn",
+            f"{_components(idle)} changes neither the state nor the reward {words}",
+            "leave it out, or see controls()",
+        )
     if unused:
-        yield Finding("actions", "warn", f"{_components(unused)} moves something, but changes no reward {words}", "it may matter later in an episode")
+        yield Finding(
+            "actions",
+            "warn",
+            f"{_components(unused)} moves something, but changes no reward {words}",
+            "it may matter later in an episode",
+        )
     if flat:
         yield Finding(
             "actions",
@@ -358,7 +383,10 @@ def _gradient_size(trial: Trial, gradient: Tensor) -> Iterator[Finding]:
     text = f"finite; the return's gradient by an episode's actions has norm {middle:.2g}, at most {largest:.2g}"
     if largest > STEEP:
         yield Finding(
-            "gradients", "warn", text, "clip them (torch.nn.utils.clip_grad_norm_); task.gradient_report(actions) says where they grow"
+            "gradients",
+            "warn",
+            text,
+            "clip them (torch.nn.utils.clip_grad_norm_); task.gradient_report(actions) says where they grow",
         )
         return
     yield Finding("gradients", "pass", text)
@@ -372,7 +400,9 @@ def check_growth(trial: Trial) -> Iterator[Finding]:
     report = task.gradient_report(trial.noise(ACTION_SIZE), seed=trial.seed)
     jump = report.jump
     if jump is None:
-        yield Finding("gradient growth", "warn", "no gradient flows through any step", "the reward may only see the present action")
+        yield Finding(
+            "gradient growth", "warn", "no gradient flows through any step", "the reward may only see the present action"
+        )
         return
     text = f"at most {jump.growth:.3g} times in a step, through step {jump.step}, most of it at '{jump.part}'"
     if not jump.growth <= STEEP:
@@ -394,7 +424,9 @@ def check_returns(trial: Trial) -> Iterator[Finding]:
         yield Finding("returns", "pass", text)
     bound, task = task_bound(trial), trial.task
     if bound is None:
-        yield Finding("reward bound", "pass", f"no reward_bound; set it (to {size:.2g} or more) for --task.reward-mode normalised")
+        yield Finding(
+            "reward bound", "pass", f"no reward_bound; set it (to {size:.2g} or more) for --task.reward-mode normalised"
+        )
         return
     size *= bound if task.reward_mode == "normalised" else 1.0
     text = f"reward_bound is {bound:g}, the largest |reward| seen {size:.3g}"
@@ -418,9 +450,16 @@ def check_reachable(trial: Trial) -> Iterator[Finding]:
     label = search.label
     if search.success > 0.0:
         if label is not None and label < 0:
-            yield Finding("labels", "warn", "a successful episode was labelled -1", "let outcome() give every success one of outcome_names")
+            yield Finding(
+                "labels",
+                "warn",
+                "a successful episode was labelled -1",
+                "let outcome() give every success one of outcome_names",
+            )
         yield Finding(
-            "reachable", "pass", f"success in {search.success:.0%} of the episodes after {search.steps} control steps of {search.method}"
+            "reachable",
+            "pass",
+            f"success in {search.success:.0%} of the episodes after {search.steps} control steps of {search.method}",
         )
         return
     yield Finding(
@@ -486,12 +525,17 @@ def check_rendering(trial: Trial) -> Iterator[Finding]:
 def check_parameters(trial: Trial) -> Iterator[Finding]:
     """What can be set."""
     fields = task_parameters(type(trial.task)).__dataclass_fields__  # type: ignore[attr-defined]
-    own = [name for owner in _author_classes(type(trial.task)) for name in vars(owner).get("__annotations__", {}) if name in fields]
+    own = [
+        name for owner in _author_classes(type(trial.task)) for name in vars(owner).get("__annotations__", {}) if name in fields
+    ]
     constants = [
         name
         for owner in _author_classes(type(trial.task))
         for name, value in vars(owner).items()
-        if isinstance(value, int | float | str) and not name.startswith("_") and name not in fields and not hasattr(_base(), name)
+        if isinstance(value, int | float | str)
+        and not name.startswith("_")
+        and name not in fields
+        and not hasattr(_base(), name)
     ]
     text = f"{len(fields)} can be set; the task's own: {', '.join(dict.fromkeys(own)) or 'none'}"
     if constants:
@@ -607,4 +651,6 @@ def _overheard() -> Iterator[list[str]]:
     finally:
         logger.removeHandler(ear)
         logger.propagate = propagate
-        heard += [" ".join(str(each.message).split()) for each in caught if issubclass(each.category, UserWarning | RuntimeWarning)]
+        heard += [
+            " ".join(str(each.message).split()) for each in caught if issubclass(each.category, UserWarning | RuntimeWarning)
+        ]

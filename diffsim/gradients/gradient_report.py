@@ -165,17 +165,38 @@ def gradient_report(
         raise InputError(f"actions must have shape (steps, {shape[0]}, {shape[1]}), got {tuple(actions.shape)}")
     leaves = {name: value.detach().clone().requires_grad_() for name, value in (parameters or {}).items()}
     actions = actions.detach().clone().requires_grad_()
-    states = [_leaf(state)]
+    states = [state_leaf(state)]
     for t, action in enumerate(actions):
         acting = {name: wrench.in_step(t) for name, wrench in (wrenches or {}).items()}
         states.append(simulator.step(states[-1], action, leaves, acting))
+    return trajectory_report(simulator, states, actions, objective, leaves)
+
+
+def trajectory_report(
+    simulator: Simulator,
+    states: list[State],
+    actions: Tensor,
+    objective: Callable[[list[State]], Tensor],
+    leaves: Mapping[str, Tensor],
+) -> GradientReport:
+    """`gradient_report` of a rollout that has been made.
+
+    Args:
+        states: T + 1 of them, each computed from the one before; the first is a `state_leaf`.
+        actions: (T, B, A), a leaf that they were computed with.
+        objective: as of `gradient_report`.
+        leaves: further leaves, by name.
+
+    Raises:
+        InputError: the objective is not a scalar tensor that depends on the states.
+    """
     value = _scalar(objective(states))
-    fields = [name for name in FIELDS if getattr(state, name).numel()]
+    fields = [name for name in FIELDS if getattr(states[0], name).numel()]
     wanted = [getattr(each, name) for each in states for name in fields]
     found = torch.autograd.grad(value, [*wanted, actions, *leaves.values()], allow_unused=True)
     gradients = [_filled(g, x) for g, x in zip(found, [*wanted, actions, *leaves.values()], strict=True)]
 
-    copies = [_leaf(each) for each in states]
+    copies = [state_leaf(each) for each in states]
     alone = _scalar(objective(copies))
     seen = [getattr(each, name) for each in copies for name in fields]
     direct = [_filled(g, x) for g, x in zip(torch.autograd.grad(alone, seen, allow_unused=True), seen, strict=True)]
@@ -203,7 +224,7 @@ def gradient_report(
     )
 
 
-def _leaf(state: State) -> State:
+def state_leaf(state: State) -> State:
     """The same values as leaves of a new graph."""
     tensors = {name: tensor.detach().clone() for name, tensor in state.tensors().items()}
     return State(**{name: tensor.requires_grad_(name in FIELDS) for name, tensor in tensors.items()})

@@ -126,12 +126,14 @@ class FixedHorizon:
 
 
 def from_fixed_horizon(env: FixedHorizonEnvironment) -> FixedHorizon:
-    """`env` as a general `Environment`. Its observations give the dtype."""
+    """`env` as a general `Environment`. Its observations give the dtype, and may be images (`observation_shape`)."""
     with torch.no_grad():
         dtype = env.observe(env.reset(0)).dtype
+    shape = getattr(env, "observation_shape", None)
+    seen = Box((env.observation_dim,), dtype=dtype) if shape is None else Box(tuple(shape), 0, 255, dtype)
     spec = EnvironmentSpec(
-        observation=Box((env.observation_dim,), dtype=dtype),
-        action=Box((env.action_dim,), -1.0, 1.0, dtype),
+        observation=seen,
+        action=Box((env.action_dim,), -1.0, 1.0, torch.float32 if seen.is_image else dtype),
         time_limit=env.horizon,
         differentiable=getattr(env, "differentiable", True),
         finite_horizon=getattr(env, "finite_horizon", True),
