@@ -12,6 +12,7 @@ from torch import Tensor
 import diffsim as ds
 from tasks.episode import Episode
 
+BASE = "tasks.base"  # the module of `Task`
 DTYPES = {torch.bool: "torch.bool", torch.int64: "torch.int64"}
 
 
@@ -21,13 +22,23 @@ def refused(owner: object, method: str, given: str, allowed: str) -> ds.InputErr
     return ds.InputError(f"{method}() of task {type(owner).__name__} gave {given}; allowed is {allowed}{place}")
 
 
+def author_classes(kind: type) -> list[type]:
+    """Of a task class and its bases those that an author wrote, the class first."""
+    return [owner for owner in kind.__mro__ if owner is not object and owner.__module__ != BASE]
+
+
+def defined_by_author(kind: type, method: str) -> bool:
+    """Whether a task class has a method of its author's, not the base class's."""
+    return any(method in vars(owner) for owner in author_classes(kind))
+
+
 def definition_place(kind: type, method: str) -> str:
-    """Where the author of a task class defined a method, as " (file.py, line 12)"; "" of the base class's own."""
-    owner = next((each for each in kind.__mro__ if method in vars(each)), None)
-    code = getattr(inspect.unwrap(vars(owner)[method]), "__code__", None) if owner is not None else None
-    if owner is None or code is None or owner.__module__ == "tasks.base":
-        return ""
-    return f" ({Path(code.co_filename).name}, line {code.co_firstlineno})"
+    """Where the author of a task class defined a method, as " (file.py, line 12)"; "" if nowhere."""
+    for owner in author_classes(kind):
+        code = getattr(inspect.unwrap(vars(owner).get(method, len)), "__code__", None)
+        if code is not None:
+            return f" ({Path(code.co_filename).name}, line {code.co_firstlineno})"
+    return ""
 
 
 def author_file(kind: type) -> str | None:

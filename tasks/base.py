@@ -16,11 +16,12 @@ import diffsim as ds
 from diffsim.render import Camera, GroundMarker
 from tasks import author_checks as checks
 from tasks.action_spaces import ActionSpace, AllControls, joined
+from tasks.checking.task_check import check_task
+from tasks.checking.trial import Finding
 from tasks.episode import Episode, Transition
 from tasks.mode_video import RecordedMode, write_modes_video
 from tasks.observation_modes import ObservationMode, ParticlePoints, Pictures
 from tasks.return_gradients import return_gradients
-from tasks.task_check import Finding, check_task
 from tasks.task_parameters import given_parameters
 
 RewardMode = Literal["dense", "sparse", "normalised"]

@@ -92,7 +92,7 @@ def _warn_of_few_particles(body: SoftBody, dx: float) -> None:
     per_cell = count * dx**3 / volume
     if per_cell < 0.99 * LEAST_PER_CELL:
         logger.warning(
-            "SoftBody '%s' has %.2g particles in a grid cell: it can tear where it is stretched; use particles >= %d (8 in a cell "
+            "SoftBody '%s' has %.2g particles in a grid cell: it can tear where it is stretched; use particles >= %d (8 a cell "
             "are %d) or a coarser grid",
             body.name,
             per_cell,

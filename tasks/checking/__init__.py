@@ -1,0 +1,1 @@
+"""Checks of a whole task: `Task.check`, and `diffsim-rpg check-task`."""
