@@ -1,4 +1,4 @@
-"""``diffsim-rpg completion``: a script by which the shell completes commands, options and the names of tasks."""
+"""``diffsim-rpg completion``: a script by which the shell completes commands and options."""
 
 from __future__ import annotations
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ from rpg.cli.progress import TrainingProgress
 from rpg.cli.run_command import RunCommand
 from rpg.cli.run_options import camera_of
 from rpg.cli.run_report import VIDEO_FAILED, print_files, print_modes, summary, try_video, write_report
-from rpg.cli.wandb_log import WandbLog
+from rpg.cli.wandb_log import WandbLog, wandb_module
 from rpg.runs.environment_parameters import given_parameters
 from rpg.runs.run_folder import check_writable, discard_unless_begun, new_run_folder
 from rpg.runs.run_result import read_result, task_entries, write_result
@@ -31,6 +34,8 @@ INTERRUPTED = 130
 def train(command: RunCommand) -> int:
     """Train, and write everything to the run's folder; the exit code."""
     options, config = command.options, command.settings.config
+    if options.wandb is not None:
+        wandb_module()
     folder = options.out or new_run_folder(task_name(command.task), config.algorithm, config.seed)
     check_writable(folder)
     lock = RunLock(folder)
@@ -113,7 +118,10 @@ def _trained_run(command: RunCommand, folder: Path, lock: RunLock) -> int:
 
 
 def _trained_result(trainer: Trainer, out: Output, log: WandbLog | None) -> TrainingResult:
-    with TrainingProgress(out.console, iterations=trainer.config.iterations, done=trainer.iteration) as progress:
+    with (
+        _reported_once(),
+        TrainingProgress(out.console, iterations=trainer.config.iterations, done=trainer.iteration) as progress,
+    ):
 
         def update(metrics: IterationMetrics) -> None:
             progress.update(metrics)
@@ -121,6 +129,22 @@ def _trained_result(trainer: Trainer, out: Output, log: WandbLog | None) -> Trai
                 log.write(metrics)
 
         return trainer.train(update)
+
+
+@contextmanager
+def _reported_once() -> Iterator[None]:
+    """A file that TensorBoard's thread cannot write is an error of the next iteration; the thread shall not print it, too."""
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if not issubclass(arguments.exc_type, OSError):
+            before(arguments)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _try_rendering(environment: Any, command: RunCommand, out: Output) -> None:

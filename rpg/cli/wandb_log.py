@@ -11,15 +11,23 @@ from rpg.settings_checks import SettingError
 from rpg.training.metrics import IterationMetrics
 
 
+def wandb_module() -> Any:
+    """The package.
+
+    Raises:
+        SettingError: it is not installed.
+    """
+    try:
+        return importlib.import_module("wandb")
+    except ImportError as error:
+        raise SettingError("--wandb needs wandb; allowed after pip install 'diffsim-rpg[wandb]'") from error
+
+
 class WandbLog:
     """A run of `project`. A resumed run goes on in the same one: its id follows from the folder."""
 
     def __init__(self, project: str, folder: Path, task: str, config: dict[str, Any]) -> None:
-        try:
-            wandb = importlib.import_module("wandb")
-        except ImportError as error:
-            raise SettingError("--wandb needs wandb; allowed after pip install 'diffsim-rpg[wandb]'") from error
-        self._run = wandb.init(
+        self._run = wandb_module().init(
             project=project,
             name=f"{task} {folder.name}",
             id=hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16],
