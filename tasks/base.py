@@ -22,7 +22,7 @@ from tasks.episode import Episode, Transition
 from tasks.mode_video import RecordedMode, write_modes_video
 from tasks.observation_modes import ObservationMode, ParticlePoints, Pictures
 from tasks.return_gradients import return_gradients
-from tasks.task_parameters import given_parameters
+from tasks.task_parameters import given_parameters, task_parameters
 
 RewardMode = Literal["dense", "sparse", "normalised"]
 
@@ -292,6 +292,11 @@ class Task:
     def check_rendering(self) -> None:
         """Draw one small picture of a first state, as a video does: what fails then fails before the training."""
         Pictures(self, (48, 64))(self.reset(0).environment(0))
+
+    @classmethod
+    def parameter_type(cls) -> type:
+        """The parameters as a dataclass type (`tasks.task_parameters`), of which the command line makes options."""
+        return task_parameters(cls)
 
     @classmethod
     def check(cls, *, quick: bool = False, num_envs: int = 4, seconds: float = 60.0, **parameters: Any) -> Iterator[Finding]:

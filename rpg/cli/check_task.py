@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import tyro
 
@@ -14,12 +14,12 @@ from rpg.cli.output import Output, OutputOptions
 from rpg.settings_checks import SettingError
 
 PROG = "diffsim-rpg check-task"
-DESCRIPTION = """Check a task before it is trained, a line for each check: pass, warn (it can be trained, but something is odd) or
-fail (it cannot), and what to do.
+DESCRIPTION = """Check a task before it is trained, a line for each check: pass, warn (it can be trained, but something is odd)
+or fail (it cannot), and what to do.
 
 TASK is a registered task, module:Class or path/to/file.py:Class; --task.NAME sets a parameter of the task, which
-`diffsim-rpg check-task TASK --help` lists. The exit code is 0 if nothing failed, 1 if a check failed, and 2 if there is no such task
-or an option is wrong."""
+`diffsim-rpg check-task TASK --help` lists. The exit code is 0 if nothing failed, 1 if a check failed, and 2 if there
+is no such task or an option is wrong."""
 FAILED = 1
 COLORS = {"pass": "green", "warn": "yellow", "fail": "red"}
 
@@ -46,22 +46,12 @@ class CheckTaskOptions(OutputOptions):
             raise SettingError(f"--seconds was given {self.seconds}; allowed are numbers >= 0")
 
 
-class Finding(Protocol):
-    """What one check of an environment's class found: ``Class.check(quick=..., num_envs=..., seconds=..., **parameters)`` gives
-    them one by one. A class without the method is checked against `rpg.protocol` alone."""
+class Finding(NamedTuple):
+    """What one check found. An environment's class that has a method ``check(quick=..., num_envs=..., seconds=...,
+    **parameters)`` gives objects of these fields one by one; any other is checked against `rpg.protocol`."""
 
     check: str
-    verdict: str
-    """"pass", "warn" or "fail"."""
-    text: str
-    advice: str
-
-
-class OwnFinding(NamedTuple):
-    """A finding of the checks here."""
-
-    check: str
-    verdict: str
+    verdict: str  # "pass", "warn" or "fail"
     text: str
     advice: str = ""
 
@@ -102,7 +92,7 @@ def _checked(kind: type[Any], options: CheckTaskOptions, parameters: Any | None,
     values = given_parameters(kind, parameters)
     name = task_name(kind)
     out.say(f"checking {name} ...")
-    found: list[Finding] = []
+    found: list[Any] = []
     findings = kind.check if callable(getattr(kind, "check", None)) else partial(_protocol_findings, kind)
     for finding in findings(quick=options.quick, num_envs=options.num_envs, seconds=options.seconds, **values):
         found.append(finding)
@@ -114,12 +104,12 @@ def _checked(kind: type[Any], options: CheckTaskOptions, parameters: Any | None,
     counts = Counter(each.verdict for each in found)
     code = FAILED if counts["fail"] else 0
     out.say(f"{name}: {counts['pass']} passed, {counts['warn']} warnings, {counts['fail']} failed")
-    records = [asdict(each) if is_dataclass(each) else each._asdict() for each in found]  # type: ignore[call-overload, attr-defined]
+    records = [{name: getattr(each, name) for name in Finding._fields} for each in found]
     out.finish({"task": name, "findings": records, **{verdict: counts[verdict] for verdict in COLORS}, "exit_code": code})
     return code
 
 
-def _protocol_findings(kind: type[Any], *, quick: bool, num_envs: int, seconds: float, **values: Any) -> Iterator[OwnFinding]:
+def _protocol_findings(kind: type[Any], *, quick: bool, num_envs: int, seconds: float, **values: Any) -> Iterator[Finding]:
     """Of an environment that does not check itself: whether it can be built, and keeps to the protocol for one step."""
     from rpg.protocol import check_environment
     from rpg.runs.task_lookup import built_environment, setting_errors
@@ -129,6 +119,6 @@ def _protocol_findings(kind: type[Any], *, quick: bool, num_envs: int, seconds: 
         with setting_errors(kind):
             check_environment(environment)
     except ValueError as error:  # SettingError, ProtocolError
-        yield OwnFinding("protocol", "fail", " ".join(str(error).split()))
+        yield Finding("protocol", "fail", " ".join(str(error).split()))
         return
-    yield OwnFinding("protocol", "pass", "one step of it is as docs/environments.md says; its class has no checks of its own")
+    yield Finding("protocol", "pass", "one step of it is as docs/environments.md says; its class has no checks of its own")

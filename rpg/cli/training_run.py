@@ -54,7 +54,7 @@ def _trained_run(command: RunCommand, folder: Path, lock: RunLock) -> int:
     branch = None if options.branch_from is None else Branch(options.branch_from, options.restart_schedules)
     with out.step(f"building {settings.num_envs} environments of {name}"):
         environment = built_environment(command.task, settings.num_envs, given_parameters(command.task, settings.parameters))
-        with setting_errors():
+        with setting_errors(command.task):
             trainer = Trainer(
                 environment,
                 config,

@@ -19,9 +19,7 @@ def check_shapes(trial: Trial) -> Iterator[Finding]:
     for t, episode in enumerate(played.episodes):
         width = int(task.observe(episode).flatten(1).shape[1])
         if width != task.observation_dim:
-            yield _failed(
-                task, "shapes", "observation", f"has {width} features after step {t}, {task.observation_dim} at first"
-            )
+            yield wrong(task, "shapes", "observation", f"has {width} features after step {t}, {task.observation_dim} at first")
             return
         if not bool(episode.observations[-1].isfinite().all()):
             yield wrong(task, "shapes", "observation", f"is not finite after {t} steps")
@@ -79,7 +77,7 @@ def check_batch_size(trial: Trial) -> Iterator[Finding]:
         return
     actions = trial.noise(ACTION_SIZE)
     many = trial.played(actions).rewards[:, 0]
-    one = _without_gradient(replace(trial, task=alone), actions[:, :1]).rewards[:, 0]
+    one = replace(trial, task=alone).played(actions[:, :1]).rewards[:, 0]
     apart = float((many - one).abs().max())
     if apart > AGREEMENT * max(1.0, float(many.abs().max())):
         yield Finding(
@@ -110,7 +108,8 @@ def check_labels(trial: Trial) -> Iterator[Finding]:
                 "ask for more in success(), or begin farther from the goal",
             )
     played = [trial.rollouts["no-op"], trial.rollouts.setdefault("random", trial.played(trial.noise()))]
-    count, labels = len(task.outcome_names), set()
+    count = len(task.outcome_names)
+    labels: set[int] = set()
     for each in played:
         last = each.episodes[-1]
         both = task.success(last) & task.failure(last)
@@ -122,16 +121,16 @@ def check_labels(trial: Trial) -> Iterator[Finding]:
                 "let failure() exclude success",
             )
         labels |= set(each.info["outcome"].tolist())
-    if wrong := sorted(label for label in labels if not -1 <= label < count):
-        yield _failed(
+    if bad := sorted(label for label in labels if not -1 <= label < count):
+        yield wrong(
             task,
             "labels",
             "outcome",
-            f"gave the label {wrong[0]}; there are {count} outcome_names, so labels are 0 to {count - 1}, and -1 for none",
+            f"gave the label {bad[0]}; there are {count} outcome_names, so labels are 0 to {count - 1}, and -1 for none",
         )
         return
     seen = ", ".join("none" if label < 0 else task.outcome_names[label] for label in sorted(labels))
-    yield Finding("labels", "pass", f"{count} outcomes ({', '.join(task.outcome_names)}); seen without training: {seen}")
+    yield Finding("labels", "pass", f"outcomes: {', '.join(task.outcome_names)}; seen without training: {seen}")
 
 
 def check_endings(trial: Trial) -> Iterator[Finding]:
@@ -161,7 +160,7 @@ def check_endings(trial: Trial) -> Iterator[Finding]:
 
 def check_parameters(trial: Trial) -> Iterator[Finding]:
     """What can be set."""
-    fields = task_parameters(type(trial.task)).__dataclass_fields__  # type: ignore[attr-defined]
+    fields = task_parameters(type(trial.task)).__dataclass_fields__  # type: ignore[arg-type, attr-defined]
     own, constants = [], []
     for owner in author_classes(type(trial.task)):
         own += [name for name in vars(owner).get("__annotations__", {}) if name in fields]

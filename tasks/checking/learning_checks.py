@@ -39,7 +39,9 @@ def check_actions(trial: Trial) -> Iterator[Finding]:
                 "look for sqrt, norm, division or log at 0 in reward() and observation(); add 1e-6 within",
             )
             return
-    idle, unused, flat = [], [], []
+    idle: list[int] = []
+    unused: list[int] = []
+    flat: list[int] = []
     for k in range(task.action_dim):
         if bool((gradient[..., k] != 0.0).any()):
             continue

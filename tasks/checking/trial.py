@@ -73,7 +73,8 @@ class Trial:
     def rolled_out(self, actions: Tensor) -> Rollout:
         """The episodes of the seed under actions (T, B, A)."""
         episode = self.task.reset(self.seed)
-        episodes, rewards, info = [episode], [], {}
+        episodes, rewards = [episode], []
+        info: dict[str, Tensor] = {}
         for action in actions:
             episode, reward, info = self.task.step(episode, action)
             episodes.append(episode)

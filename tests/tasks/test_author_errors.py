@@ -25,7 +25,10 @@ MISTAKES = {
         r"reward\(\) of task Mistake gave torch.float32 of shape \(\); allowed is torch.float32 of shape \(2,\)",
     ),
     "reward a number": ({"reward": lambda self, step: 1.0}, r"reward\(\) of task Mistake gave a float; allowed is"),
-    "reward forgotten": ({"reward": lambda self, step: None}, r"reward\(\) of task Mistake gave None \(is a return missing\?\)"),
+    "reward forgotten": (
+        {"reward": lambda self, step: None},
+        r"reward\(\) of task Mistake gave None \(is a return missing\?\)",
+    ),
     "observation of one axis": (
         {"observation": lambda self, episode: episode.state.q[:, 0]},
         r"observation\(\) of task Mistake gave torch.float32 of shape \(2,\); allowed is floating point of shape \(2, features\)",
