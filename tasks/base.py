@@ -296,7 +296,7 @@ class Task:
     @classmethod
     def parameter_type(cls) -> type:
         """The parameters as a dataclass type (`tasks.task_parameters`), of which the command line makes options."""
-        return task_parameters(cls)
+        return task_parameters(cls)  # type: ignore[arg-type]
 
     @classmethod
     def check(cls, *, quick: bool = False, num_envs: int = 4, seconds: float = 60.0, **parameters: Any) -> Iterator[Finding]:

@@ -181,8 +181,8 @@ def content_hash(path: Path) -> str:
 
 @contextmanager
 def setting_errors(task: type[Any] | None = None) -> Iterator[None]:
-    """Turn a ValueError of an environment, raised while a run is set up, into a SettingError: it is the user's mistake. So is any
-    other error that the file of ``task`` raises, but those that the command line has words for itself."""
+    """Turn a ValueError of an environment, raised while a run is set up, into a SettingError: it is the user's mistake. So is
+    any other error that the file of ``task`` raises, but those that the command line has words for itself."""
     try:
         yield
     except (FloatingPointError, MemoryError, OSError):
@@ -197,8 +197,8 @@ def setting_errors(task: type[Any] | None = None) -> Iterator[None]:
 
 
 def _author_place(error: BaseException, task: type[Any]) -> str:
-    """The last place of a task's own file, or of its neighbours in a plain folder, that an error came through, as " (file.py, line
-    3)"; "" if there is none."""
+    """The last place of a task's own file, or of its neighbours in a plain folder, that an error came through, as
+    " (file.py, line 3)"; "" if there is none."""
     file = TaskSource.of("", task).file
     if file is None:
         return ""

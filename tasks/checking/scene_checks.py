@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 
 import diffsim as ds
-from tasks.checking.trial import ACTION_SIZE, Finding, Trial, overheard
+from tasks.checking.trial import ACTION_SIZE, Finding, Trial, overheard, without_numbers
 
 FREE = 7  # coordinates of a rigid body: its origin and its quaternion
 
@@ -31,8 +30,8 @@ def check_start(trial: Trial) -> Iterator[Finding]:
         told |= set(heard)
     with overheard() as declared:
         ds.Simulator(scene, dt=task.dt, substeps=task.substeps)
-    known = {_without_numbers(text) for text in declared}
-    own = {_without_numbers(text): text for text in sorted(told) if _without_numbers(text) not in known}.values()
+    known = {without_numbers(text) for text in declared}
+    own = {without_numbers(text): text for text in sorted(told) if without_numbers(text) not in known}.values()
     for text in own:
         yield Finding("start", "warn", text)
     if not own:
@@ -96,10 +95,6 @@ def _rows(q: torch.Tensor, count: int) -> np.ndarray:
     rows = q[: FREE * count].double().cpu().numpy().reshape(count, FREE).copy()
     rows[:, 3:] /= np.linalg.norm(rows[:, 3:], axis=1, keepdims=True)
     return rows
-
-
-def _without_numbers(text: str) -> str:
-    return re.sub(r"\d[-+.e\d]*", "#", text)
 
 
 def _vector(values: np.ndarray) -> tuple:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import torch
 import diffsim as ds
 from tasks.author_checks import author_classes, author_file
 from tasks.checking import contract_checks, learning_checks, scene_checks
-from tasks.checking.trial import Finding, Trial, overheard
+from tasks.checking.trial import Finding, Trial, overheard, without_numbers
 
 if TYPE_CHECKING:
     from tasks.base import Task
@@ -69,7 +69,8 @@ def check_task(
         f"{bodies}{task.action_dim} action components, {task.observation_dim} observation features, horizon {task.horizon}; "
         f"built and compiled in {time.perf_counter() - begun:.1f} s",
     )
-    yield from _told(heard, "scene")
+    said: set[str] = set()
+    yield from _new(_told(heard, "scene"), said)
     for name, check in {**QUICK_CHECKS, **({} if quick else LONG_CHECKS)}.items():
         heard = []
         try:
@@ -77,8 +78,7 @@ def check_task(
                 found = list(check(trial))
         except Exception as error:
             found = [Finding(name, "fail", error_in_words(error, kind))]
-        yield from found
-        yield from _told(heard, "physics")
+        yield from _new([*found, *_told(heard, "physics")], said)
 
 
 def error_in_words(error: Exception, kind: type) -> str:
@@ -98,3 +98,12 @@ def _told(heard: list[str], check: str) -> Iterator[Finding]:
     for text in dict.fromkeys(heard):
         if "does not define success()" not in text:  # a check of its own
             yield Finding(check, "warn", text)
+
+
+def _new(findings: Iterable[Finding], said: set[str]) -> Iterator[Finding]:
+    """Findings but those that differ from earlier ones in numbers alone, and errors that several checks run into."""
+    for finding in findings:
+        words = without_numbers(finding.text) if finding.verdict == "warn" else finding.text
+        if words not in said:
+            said.add(words)
+            yield finding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,6 +94,11 @@ class Trial:
         return self.rolled_out(actions)
 
 
+def without_numbers(text: str) -> str:
+    """A message's words, by which two of the same kind are told."""
+    return re.sub(r"\d[-+.e\d]*", "#", text)
+
+
 def wrong(task: Task, check: str, method: str, what: str) -> Finding:
     """That a method of the author does what it must not."""
     return Finding(check, "fail", f"{method}() of task {type(task).__name__} {what}{definition_place(type(task), method)}")
@@ -113,17 +119,16 @@ class _Ear(logging.Handler):
 def overheard() -> Iterator[list[str]]:
     """The warnings of the simulator and of Python meanwhile, which are then not printed."""
     heard: list[str] = []
-    logger, ear = logging.getLogger("diffsim"), _Ear(heard)
-    propagate, logger.propagate = logger.propagate, False
-    logger.addHandler(ear)
+    logger = logging.getLogger("diffsim")
+    others, propagate = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [_Ear(heard)], False
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
             warnings.simplefilter("always", RuntimeWarning)
             yield heard
     finally:
-        logger.removeHandler(ear)
-        logger.propagate = propagate
+        logger.handlers, logger.propagate = others, propagate
         heard += [
             " ".join(str(each.message).split()) for each in caught if issubclass(each.category, UserWarning | RuntimeWarning)
         ]

@@ -123,7 +123,12 @@ def test_a_wrong_method_fails_in_one_line_with_its_place(told, more, parts):
     [
         ("def success", "def succeeded", ("Push defines no success()", "define success(episode)")),
         ("> 0.301", "> 0.2", ("100% of the first states are successes already", "push.py, line")),
-        ('control=("x",)', 'control=("x", "rz")', ("action component 1", "no reward")),
+        (
+            "def success",
+            "action_dim = 2\n\n    def controls(self, state, action):\n        return self.tool_speed * action[:, :1]\n\n"
+            "    def success",
+            ("action component 1 changes neither the state nor the reward",),
+        ),
         (REWARD, f"1e4 * ({REWARD})", ("divide the reward",)),
         ("particles=60", "particles=8", ("SoftBody 'block' has", "particles in a grid cell", "particles >=")),
         ("ds.Sphere(0.06)", "ds.Box((0.002, 0.1, 0.1))", ("Tool 'ball' is 0.004 m thick, 0.08 grid cells",)),
@@ -141,10 +146,15 @@ def test_overlaps_at_the_start_are_named(told):
     _, lines = told("tools=(ball,)", f"tools=(ball,), obstacles=({wall},)")
     one(lines, "warn", "SoftBody 'block' reaches", "Obstacle 'wall'")
     shifted = "return self.episode(state.replace(x=state.x + torch.tensor([0.1, 0.0, 0.0])))"
-    _, lines = told("tools=(ball,)", f"tools=(ball,), obstacles=({wall.replace('0.34', '0.45')},)", "")
+    apart = f"tools=(ball,), obstacles=({wall.replace('0.34', '0.45')},)"
+    _, lines = told("tools=(ball,)", apart)
     assert not [line for line in lines if "wall" in line]
-    _, lines = told(RETURNED, shifted + "\n\n    def unused(self):\n        pass")
-    assert not [line for line in lines if "wall" in line]
+    moved = (
+        "\n    def randomize(self, generator):\n        state = self.sim.reset()\n"
+        "        return self.episode(state.replace(x=state.x + state.x.new_tensor([0.1, 0.0, 0.0])))\n"
+    )
+    _, lines = told("tools=(ball,)", apart, moved)
+    one(lines, "warn  start", "SoftBody 'block' reaches", "Obstacle 'wall'")
 
 
 def test_rewards_that_mix_environments_are_found(told):
