@@ -145,7 +145,6 @@ def test_overlaps_at_the_start_are_named(told):
     wall = 'ds.Obstacle("wall", ds.Box((0.05, 0.05, 0.05)), (0.34, 0.3, 0.06))'
     _, lines = told("tools=(ball,)", f"tools=(ball,), obstacles=({wall},)")
     one(lines, "warn", "SoftBody 'block' reaches", "Obstacle 'wall'")
-    shifted = "return self.episode(state.replace(x=state.x + torch.tensor([0.1, 0.0, 0.0])))"
     apart = f"tools=(ball,), obstacles=({wall.replace('0.34', '0.45')},)"
     _, lines = told("tools=(ball,)", apart)
     assert not [line for line in lines if "wall" in line]
