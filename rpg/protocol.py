@@ -217,8 +217,10 @@ class FixedHorizonEnvironment(Protocol):
     `name` (str) and `optimizer_settings` (settings of the algorithm by name; a schedule is (start, end) or (start, end, begin,
     finish)), the class method `parameter_type()`, and the methods of `VideoEnvironment`. `parameter_type()` returns a frozen
     dataclass; its fields, all with defaults, are keyword arguments of the constructor, are set by `--task.NAME`, belong to the
-    run's identity, and are kept in its result.json. Of a field of type Path the file's content counts. It reports a ValueError from the
-    constructor or the first step as the user's mistake, and a FloatingPointError as a failed simulation, each in one line.
+    run's identity, and are kept in its result.json. Of a field of type Path the file's content counts.
+
+    The command line reports a ValueError from the constructor or the first step as the user's mistake, and a
+    FloatingPointError as a failed simulation, each in one line.
     """
 
     @property

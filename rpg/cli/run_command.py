@@ -58,6 +58,7 @@ def run_command(arguments: list[str]) -> RunCommand:
     """
     wants_help = any(argument in ("-h", "--help") for argument in arguments)
     given = [argument for argument in arguments if argument not in ("-h", "--help")]
+    _check_no_repetition(given)
     prog = f"{PROG} TASK"
     options, others = tyro.cli(RunOptions, args=given, prog=prog, description=DESCRIPTION, return_unknown_args=True)
     reference = others[0] if others and not others[0].startswith("-") else None
@@ -117,6 +118,13 @@ def set_simulator_threads(threads: int | None) -> None:
     import torch
 
     torch.set_num_threads(1)
+
+
+def _check_no_repetition(arguments: list[str]) -> None:
+    """Raise SettingError if an option is given twice, of which only the last one would count."""
+    names = [text.partition("=")[0].replace("_", "-") for text in arguments if text.startswith("--")]
+    if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise SettingError(f"{repeated[0]} was given {names.count(repeated[0])} times; allowed is once")
 
 
 def _without(arguments: list[str], task: str) -> list[str]:

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rpg.cli.main import main
 
 ROOT = Path(__file__).parents[2]
@@ -49,12 +51,9 @@ def assert_refused(capsys: Any, code: int, *parts: object) -> None:
 
 def assert_parser_refuses(capsys: Any, arguments: tuple[object, ...], *parts: object) -> None:
     """Exit code 2 of the options' parser, whose message holds all ``parts``."""
-    try:
+    with pytest.raises(SystemExit) as done:
         run(*arguments)
-    except SystemExit as error:
-        assert error.code == 2
-    else:
-        raise AssertionError("accepted")
+    assert done.value.code == 2
     told = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert "Traceback" not in told
     for part in parts:

@@ -27,9 +27,14 @@ def test_a_whole_file_is_the_old_one_or_the_new_one(tmp_path):
     with whole_file(path) as partial:
         partial.write_text("old")
     for error in (KeyboardInterrupt, OSError(28, "No space left on device"), RuntimeError("other")):
-        with pytest.raises(error if isinstance(error, type) else type(error)) as caught, whole_file(path) as partial:
-            partial.write_text("new")
-            raise error
+
+        def write(error: BaseException | type[BaseException] = error) -> None:
+            with whole_file(path) as partial:
+                partial.write_text("new")
+                raise error
+
+        with pytest.raises(error if isinstance(error, type) else type(error)) as caught:
+            write()
         assert files_of(path.parent) == {"a.txt"}
         assert path.read_text() == "old"
         if isinstance(caught.value, OSError):
@@ -154,8 +159,13 @@ def test_a_signal_while_the_environment_is_built_leaves_nothing(tmp_path, capsys
 
 
 def test_the_first_iteration_is_saved_and_further_ones_as_often_as_asked(tmp_path, monkeypatch):
-    saved = []
+    saved: list[int] = []
     original = Trainer._save
-    monkeypatch.setattr(Trainer, "_save", lambda self: (saved.append(self.iteration), original(self)))
+
+    def save(self: Trainer) -> None:
+        saved.append(self.iteration)
+        original(self)
+
+    monkeypatch.setattr(Trainer, "_save", save)
     assert optimize(WALL, *SMALL, "--iterations", 7, "--checkpoint-every", 3, "--quiet", "--out", tmp_path / "run") == 0
     assert saved == [1, 3, 6, 7]

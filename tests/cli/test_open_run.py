@@ -1,6 +1,8 @@
 """A run opened again, in Python and by the sub-commands that look at one."""
 
+import json
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +50,8 @@ def test_a_replay_gives_the_stored_episode(trained):
         assert replay.rewards.shape == (6,)
         assert len(replay.states) == 7
         assert np.allclose(replay.observations.numpy(), mode.observations)
-        assert torch.equal(replay.observations[-1], opened.environment().observe(replay.states[-1])[mode.environment])
+        env: Any = opened.environment()
+        assert torch.equal(replay.observations[-1], env.observe(replay.states[-1])[mode.environment])
         assert opened.replay(mode.name).episode_return == opened.replay(mode).episode_return
     easier = opened.replay(0, environment=PointMassWall(num_envs=4, horizon=6, half_width=0.11, duration=9.0))
     assert not easier.agrees
@@ -161,7 +164,7 @@ def test_render_on_the_command_line(trained, tmp_path, capsys):
     shutil.copytree(trained, killed)
     result = result_of(killed)
     del result["modes"]
-    (killed / "result.json").write_text(__import__("json").dumps(result))
+    (killed / "result.json").write_text(json.dumps(result))
     assert run("render", killed) == 0
     assert "evaluating every latent" in capsys.readouterr().out
     assert result_of(killed)["modes"] == result_of(trained)["modes"]

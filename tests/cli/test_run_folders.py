@@ -24,6 +24,7 @@ def test_default_folders_do_not_collide_and_latest_points_to_the_last(tmp_path, 
         assert optimize(WALL, *SHORT, "--json") == 0
     assert json_line(capsys)["run"] == "runs/Wall/rpg-seed0-2"
     assert optimize(WALL, *SHORT, "--algo", "gaussian", "--num-latents", 1, "--seed", 3) == 0
+    assert capsys.readouterr().out == ""  # quiet
     folders = sorted(path.name for path in (tmp_path / "runs" / "Wall").iterdir())
     assert folders == ["gaussian-seed3", "rpg-seed0", "rpg-seed0-2"]
     assert (tmp_path / "runs" / "latest").resolve().name == "gaussian-seed3"
@@ -35,8 +36,8 @@ def test_default_folders_do_not_collide_and_latest_points_to_the_last(tmp_path, 
 
 
 def test_a_task_that_fails_leaves_no_folder(tmp_path, capsys):
-    (tmp_path / "bad.py").write_text("class Bad:\n    def __init__(self, num_envs):\n        raise ValueError('no scene')\n"
-                                     "    def reset(self): ...\n    def observe(self): ...\n    def step(self): ...\n")  # fmt: skip
+    source = "class Bad:\n    def __init__(self, num_envs):\n        raise ValueError('no scene')\n"
+    (tmp_path / "bad.py").write_text(source + "    reset = observe = step = __init__\n")
     assert_refused(capsys, optimize("bad.py:Bad", "--quiet"), "no scene")
     assert not list((tmp_path / "runs").rglob("*seed*"))
     assert not (tmp_path / "runs" / "latest").is_symlink()

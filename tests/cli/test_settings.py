@@ -1,6 +1,7 @@
 """The algorithm's settings and the task's parameters as typed options."""
 
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from rpg.runs.run_settings import adjusted_schedule, task_config
 from tests.cli.command_line import SMALL, WALL, assert_parser_refuses, assert_refused, optimize, result_of
 
 
-def config(*arguments: object) -> object:
+def config(*arguments: object) -> Any:
     return run_command([WALL, *map(str, arguments), "--quiet"]).settings.config
 
 
@@ -71,6 +72,7 @@ def test_settings_from_python():
         (("--beta", "-1"), ("beta", "-1")),
         (("--std", "0.1", "nan"), ("std.end", "nan")),
         (("--policy-hidden", "0"), ("policy_hidden", "0", ">= 1")),
+        (("--iterations", "3", "--iterations=4"), ("--iterations", "2 times")),
         (("--algo", "magic"), ("magic", "rpg", "gaussian")),
         (("--algo", "gaussian", "--num-latents", "3"), ("num_latents", "3", "gaussian")),
         (("--on-nan", "skip"), ("--on-nan", "'skip'", "retry:N")),
@@ -89,7 +91,7 @@ def test_settings_from_python():
 )
 def test_wrong_values_are_one_line(tmp_path, capsys, monkeypatch, arguments, words):
     monkeypatch.setitem(__import__("sys").modules, "wandb", None)  # as if it were not installed
-    assert_refused(capsys, optimize(WALL, *SMALL[:2], *arguments, "--quiet", "--out", tmp_path / "run"), *words)
+    assert_refused(capsys, optimize(WALL, *arguments, "--quiet", "--out", tmp_path / "run"), *words)
     assert not (tmp_path / "run").exists()
 
 

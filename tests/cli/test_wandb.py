@@ -9,7 +9,8 @@ from tests.cli.command_line import SMALL, WALL, optimize
 
 class FakeRun:
     def __init__(self) -> None:
-        self.rows, self.ended = [], []
+        self.rows: list[tuple[int, dict]] = []
+        self.ended: list[int] = []
 
     def log(self, numbers, step):
         self.rows.append((step, numbers))
@@ -19,8 +20,14 @@ class FakeRun:
 
 
 def test_every_iteration_is_logged_and_a_resumed_run_goes_on(tmp_path, monkeypatch):
-    run, calls, out = FakeRun(), [], tmp_path / "run"
-    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **given: calls.append(given) or run))
+    run, out = FakeRun(), tmp_path / "run"
+    calls: list[dict] = []
+
+    def init(**given):
+        calls.append(given)
+        return run
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
     options = ("--wandb", "walls", "--evaluate-every", 2, "--quiet", "--out", out)
     assert optimize(WALL, *SMALL, "--iterations", 2, "--beta", 0.2, *options) == 0
     assert optimize(WALL, "--iterations", 3, "--resume", *options) == 0

@@ -27,6 +27,8 @@ def test_mp4_round_trip(tmp_path):
     assert meta["codec"] == "h264"
     assert meta["video_format"].startswith("yuv420p")
     assert meta["fps"] == pytest.approx(24)
+    content = path.read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")  # a browser can begin to play before it has everything
 
 
 def test_gif_and_png_round_trip(tmp_path):

@@ -10,9 +10,9 @@ import torch
 
 import rpg
 from rpg.cli.main import main
-from rpg.runs.task_lookup import built_environment, task_class, task_name
 from rpg.environments.gymnasium_environment import environment_seeds
 from rpg.protocol import Box, DictSpace, ProtocolError, check_environment
+from rpg.runs.task_lookup import built_environment, task_class, task_name
 from rpg.training.trainer import Trainer
 
 gymnasium = pytest.importorskip("gymnasium")
