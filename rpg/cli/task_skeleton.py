@@ -57,6 +57,9 @@ class NEW_TASK(Task):
             grid_spacing=0.05,  # tools and bodies should be at least two cells thick
         )
 
+    # def actions(self):  # what an action in [-1, 1] does; by default every control of the scene, times tool_speed
+    #     return [ToolVelocity("ball", speed=0.8)]  # from tasks; there are joints, end effectors and grippers, too
+
     def randomize(self, generator: torch.Generator):
         """New episodes, all B environments at once. What an episode needs later is a value (B, ...) of it."""
         goal = torch.tensor([0.6, 0.4]).to(self.sim.device, self.sim.dtype) + self.goal_spread * self.uniform(generator, 2)
