@@ -305,7 +305,9 @@ class Task:
         return task_parameters(cls)  # type: ignore[arg-type]
 
     @classmethod
-    def check(cls, *, quick: bool = False, num_envs: int = 4, seconds: float = 60.0, **parameters: Any) -> Iterator[Finding]:
+    def check_task(
+        cls, *, quick: bool = False, num_envs: int = 4, seconds: float = 60.0, **parameters: Any
+    ) -> Iterator[Finding]:
         """Check the task as `diffsim-rpg check-task` does (docs/checking_tasks.md), a finding at a time.
 
         Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -47,8 +48,8 @@ class CheckTaskOptions(OutputOptions):
 
 
 class Finding(NamedTuple):
-    """What one check found. An environment's class that has a method ``check(quick=..., num_envs=..., seconds=...,
-    **parameters)`` gives objects of these fields one by one; any other is checked against `rpg.protocol`."""
+    """What one check found. An environment's class that has a class method ``check_task(quick=..., num_envs=...,
+    seconds=..., **parameters)`` gives objects of these fields one by one; any other is checked against `rpg.protocol`."""
 
     check: str
     verdict: str  # "pass", "warn" or "fail"
@@ -93,7 +94,7 @@ def _checked(kind: type[Any], options: CheckTaskOptions, parameters: Any | None,
     name = task_name(kind)
     out.say(f"checking {name} ...")
     found: list[Any] = []
-    findings = kind.check if callable(getattr(kind, "check", None)) else partial(_protocol_findings, kind)
+    findings = kind.check_task if inspect.ismethod(getattr(kind, "check_task", None)) else partial(_protocol_findings, kind)
     for finding in findings(quick=options.quick, num_envs=options.num_envs, seconds=options.seconds, **values):
         found.append(finding)
         color = COLORS[finding.verdict]

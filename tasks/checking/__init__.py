@@ -1,1 +1,1 @@
-"""Checks of a whole task: `Task.check`, and `diffsim-rpg check-task`."""
+"""Checks of a whole task: `Task.check_task`, and `diffsim-rpg check-task`."""

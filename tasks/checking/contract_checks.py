@@ -64,7 +64,7 @@ def check_determinism(trial: Trial) -> Iterator[Finding]:
 def check_batch_size(trial: Trial) -> Iterator[Finding]:
     """The first environment of the batch, alone."""
     task = trial.task
-    alone = type(task)(1, dtype=task.sim.dtype, device=task.sim.device, **task.parameters)
+    alone = type(task)(1, **task.parameters)
     first, own = task.reset(trial.seed).environment(0), alone.reset(trial.seed)
     if different := _difference(first, own):
         yield Finding(

@@ -15,7 +15,7 @@ from rpg.cli.check_task import Finding
 
 class Checked(Wall):
     @classmethod
-    def check(cls, quick, num_envs, seconds, **parameters):
+    def check_task(cls, quick, num_envs, seconds, **parameters):
         yield Finding("given", "pass", f"{quick} {num_envs} {seconds:g} {parameters}")
         yield Finding("odd", "warn", "something [red]odd[/red]", "change it")
         if parameters:
