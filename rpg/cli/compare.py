@@ -28,7 +28,7 @@ HEADINGS = ("runs", "settings", "success", "expected", "return", "solutions", "s
 class CompareOptions(OutputOptions):
     """The runs."""
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Folders of runs, or with runs below them."""
     metric: str = "return_mean"
     """What the curves show: a number of metrics.jsonl, such as return_mean, return_best, success or distinct_outcomes."""

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 ENV = PointMassWall(num_envs=4, horizon=3)
 CONFIG = RPGConfig(num_latents=2, iterations=4, policy="table", posterior_hidden=(4,))
 LONG = replace(CONFIG, iterations=10**6)
+IDENTITY = {"task": "Tiny", "num_envs": "4"}
 
 TRAIN = """
 import sys
@@ -28,7 +29,9 @@ from pathlib import Path
 from rpg import RPGConfig, Trainer
 from rpg.environments.wall import PointMassWall
 config = RPGConfig(num_latents=2, iterations=10**6, policy="table", posterior_hidden=(4,))
-trainer = Trainer(PointMassWall(num_envs=4, horizon=3), config, run_dir=Path(sys.argv[1]), checkpoint_interval=10**6)
+identity = {"task": "Tiny", "num_envs": "4"}
+options = {"run_dir": Path(sys.argv[1]), "checkpoint_interval": 10**6, "identity": identity}
+trainer = Trainer(PointMassWall(num_envs=4, horizon=3), config, **options)
 def on_iteration(row):
     if row.iteration == 3:
         print("ready", flush=True)
@@ -52,7 +55,7 @@ def test_sigterm_leaves_a_usable_checkpoint_and_exit_code_143(tmp_path, running)
     assert running.wait(timeout=60) == 143
     done = load_checkpoint(tmp_path / "checkpoint.pt").iteration
     assert done >= 4
-    resumed = Trainer(ENV, LONG, run_dir=tmp_path, resume=True)
+    resumed = Trainer(ENV, LONG, run_dir=tmp_path, resume=True, identity=IDENTITY)
     assert len(resumed.train(lambda row: row.iteration == done + 1).history) == done + 2
 
 
@@ -80,13 +83,14 @@ def test_sigterm_is_an_exception_of_its_own(tmp_path):
 
 
 def test_a_second_process_gets_one_clear_error(tmp_path, running):
+    again = {"run_dir": tmp_path, "resume": True, "identity": IDENTITY}  # the first iteration is saved
     with pytest.raises(RunLockedError, match=f"{tmp_path} is in use by process {running.pid}") as error:
-        Trainer(ENV, CONFIG, run_dir=tmp_path).train()
+        Trainer(ENV, LONG, **again).train()
     assert "\n" not in str(error.value)
     running.kill()  # without a chance to clean up
     running.wait()
     assert (tmp_path / LOCK_NAME).exists()
-    assert len(Trainer(ENV, CONFIG, run_dir=tmp_path).train().history) == 4
+    assert len(Trainer(ENV, LONG, **again).train(lambda row: row.iteration == 3).history) == 4
 
 
 def test_the_command_line_names_the_other_process(tmp_path, running, capsys):
@@ -179,4 +183,4 @@ def test_a_checkpoint_is_written_every_so_many_seconds(tmp_path, monkeypatch):
         saved.append(load_checkpoint(path).iteration if path.exists() else 0)
 
     trainer.train(on_iteration)
-    assert saved == [0, 0, 0, 4, 4, 4, 7]
+    assert saved == [1, 1, 1, 4, 4, 4, 7]
