@@ -184,16 +184,28 @@ def setting_errors(task: type[Any] | None = None) -> Iterator[None]:
     """Turn a ValueError of an environment, raised while a run is set up, into a SettingError: it is the user's mistake. So is
     any other error that the file of ``task`` raises, but those that the command line has words for itself."""
     try:
+        with author_errors(task):
+            yield
+    except SettingError:
+        raise
+    except ValueError as error:
+        raise SettingError(str(error)) from error
+
+
+@contextmanager
+def author_errors(task: type[Any] | None) -> Iterator[None]:
+    """Turn an error that came through the file of ``task`` into a SettingError with the place there."""
+    try:
         yield
-    except (FloatingPointError, MemoryError, OSError):
+    except (FloatingPointError, MemoryError, OSError, SettingError):
         raise
     except Exception as error:
         place = "" if task is None else _author_place(error, task)
-        if isinstance(error, ValueError):
-            raise SettingError(str(error) + ("" if ", line " in str(error) else place)) from error
         if not place:
             raise
-        raise SettingError(f"{type(error).__name__}: {' '.join(str(error).split())}{place}") from error
+        text = " ".join(str(error).split())
+        text = text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
+        raise SettingError(text + ("" if ", line " in text else place)) from error
 
 
 def _author_place(error: BaseException, task: type[Any]) -> str:

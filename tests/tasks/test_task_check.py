@@ -182,6 +182,16 @@ def test_optimize_says_it_in_one_line_too(tmp_path, capsys, old, new, parts):
     assert not (tmp_path / "run").exists()
 
 
+def test_an_error_in_the_middle_of_an_episode_is_one_line(tmp_path, capsys):
+    late = "(episode.state.x[..., 0].mean(dim=1) > 0.301)[[0, 1 if len(episode.history) < 4 else 99]]"
+    path = write_task(tmp_path, SUCCESS, late)
+    small = ("--num-envs", "2", "--num-latents", "2", "--iterations", "1", "--quiet", "--no-video")
+    assert main(["optimize", f"{path}:Push", *small, "--out", str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: IndexError: index 99 is out of bounds")
+    assert line.endswith(f"(push.py, line {line_of('> 0.301')})")
+
+
 def test_a_task_file_imports_its_neighbour_and_needs_no_registration(tmp_path, capsys):
     (tmp_path / "push_neighbour.py").write_text("GAIN = 10.0\n")
     path = write_task(tmp_path, "import torch\n", "import torch\nfrom push_neighbour import GAIN\n")
