@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -210,10 +211,15 @@ def author_errors(task: type[Any] | None) -> Iterator[None]:
 
 def _author_place(error: BaseException, task: type[Any]) -> str:
     """The last place of a task's own file, or of its neighbours in a plain folder, that an error came through, as
-    " (file.py, line 3)"; "" if there is none."""
+    " (file.py, line 3)"; that of a method of its own that takes other arguments than it was given; "" if there is none."""
     file = TaskSource.of("", task).file
     if file is None:
         return ""
+    called = re.match(r"(\w+)\.(\w+)\(\) (missing|takes|got)", str(error)) if isinstance(error, TypeError) else None
+    if called and any(called[1] == owner.__name__ and called[2] in vars(owner) for owner in task.__mro__):
+        code = getattr(inspect.unwrap(getattr(task, called[2])), "__code__", None)
+        if code is not None:
+            return f" ({Path(code.co_filename).name}, line {code.co_firstlineno})"
     plain = not (Path(file).parent / "__init__.py").exists()
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)

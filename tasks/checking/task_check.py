@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import diffsim as ds
-from tasks.author_checks import author_classes, author_file
+from tasks.author_checks import author_classes, author_file, definition_place
 from tasks.checking import contract_checks, learning_checks, scene_checks
 from tasks.checking.trial import Finding, Trial, overheard, without_numbers
 
@@ -89,6 +90,9 @@ def error_in_words(error: Exception, kind: type) -> str:
     folders = {Path(file).parent for file in files if file} - {Path(__file__).parents[1]}
     frames = traceback.extract_tb(error.__traceback__)
     places = [frame for frame in frames if frame.filename in files or Path(frame.filename).parent in folders]
+    called = re.match(r"\w+\.(\w+)\(\) (missing|takes|got)", str(error)) if isinstance(error, TypeError) else None
+    if called and called[1] in dir(kind):  # with other arguments than it takes
+        return text + definition_place(kind, called[1])
     if not places or ", line " in text:
         return text
     return f"{text} ({Path(places[-1].filename).name}, line {places[-1].lineno})"

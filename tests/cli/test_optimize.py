@@ -40,11 +40,11 @@ class Tiny(Task):
         ball = ds.Tool("ball", ds.Sphere(0.05), (0.2, 0.3, 0.06), control=("x", "y"))
         return ds.Scene((block,), tools=(ball,), upper=(0.6, 0.6, 0.4), grid_spacing=0.05)
 
-    def reward(self, state, action):
-        return state.x[..., 0].mean(dim=1)
+    def reward(self, step):
+        return step.after.x[..., 0].mean(dim=1)
 
-    def success(self, state):
-        return torch.ones(state.num_envs, dtype=torch.bool)
+    def success(self, episode):
+        return torch.ones(episode.num_envs, dtype=torch.bool)
 
 
 @register("Outside")
@@ -80,8 +80,8 @@ class BadReward(Tiny):
     Success: none.
     """
 
-    def reward(self, state, action):
-        return state.x.mean()
+    def reward(self, step):
+        return step.after.x.mean()
 '''
 
 
@@ -221,7 +221,7 @@ def test_physics_that_fails_is_one_line_and_exit_code_1(tiny, tmp_path, capsys):
 def test_an_authors_mistakes_are_one_line(tiny, tmp_path, capsys):
     out = tmp_path / "run"
     code = optimize(f"{tiny}:BadReward", "--num-envs", 2, "--out", out)
-    assert_refused(capsys, code, "reward has shape ()", "(2,)")
+    assert_refused(capsys, code, "reward() of task BadReward gave torch.float32 of shape ()", "(2,)")
     broken = tmp_path / "broken.py"
     broken.write_text("raise RuntimeError('first line\\nsecond line')\n")
     assert_refused(capsys, optimize(f"{broken}:Task", "--out", out), "broken.py", "first line")

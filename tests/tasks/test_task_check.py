@@ -71,6 +71,7 @@ def test_a_sound_task_passes_every_check(told):
         ),
         (REWARD, "step.after.x.mean()", ("reward() of task Push gave torch.float32 of shape ()", "shape (2,)", "def reward")),
         (REWARD, "step.after.positions.mean(dim=1)", ("AttributeError: 'State' object has no attribute", "return 10.0")),
+        ("def reward(self, step)", "def reward(self, state, action)", ("TypeError: Push.reward() missing 1", "def reward")),
         (REWARD, "0.0 * step.action.sum(dim=1)", ("no action component changes the reward", "def reward", "step.after")),
         (REWARD, f"({REWARD}) / 0.0", ("reward() of task Push is not finite", "def reward")),
         (
@@ -168,6 +169,11 @@ def test_rewards_that_mix_environments_are_found(told):
     [
         (REWARD, f"({REWARD}).detach()", ("reward() of task Push", "without a gradient", "push.py, line")),
         (RETURNED, "self.episode(state)", ("randomize() of task Push", "push.py, line")),
+        (
+            "def reward(self, step)",
+            "def reward(self, state, action)",
+            ("Push.reward() missing 1 required", f"push.py, line {line_of('def reward')}"),
+        ),
         (REWARD, "step.after.positions", ("AttributeError", "'positions'", "push.py, line")),
         (SUCCESS, "(" + SUCCESS + ").float()", ("success() of task Push", "torch.bool", "push.py, line")),
         ("import torch", "import torch\nimport no_such_neighbour", ("No module named 'no_such_neighbour'", "push.py, line 2")),
