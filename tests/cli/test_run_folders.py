@@ -23,7 +23,7 @@ def test_default_folders_do_not_collide_and_latest_points_to_the_last(tmp_path, 
     for _ in range(2):
         assert optimize(WALL, *SHORT, "--json") == 0
     assert json_line(capsys)["run"] == "runs/Wall/rpg-seed0-2"
-    assert optimize(WALL, *SHORT, "--algo", "gaussian", "--num-latents", 1, "--seed", 3) == 0
+    assert optimize(WALL, "--num-envs", 4, "--iterations", 2, "--algo", "gaussian", "--seed", 3, "--quiet") == 0
     assert capsys.readouterr().out == ""  # quiet
     folders = sorted(path.name for path in (tmp_path / "runs" / "Wall").iterdir())
     assert folders == ["gaussian-seed3", "rpg-seed0", "rpg-seed0-2"]
