@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,12 +12,41 @@ from torch import Tensor
 import diffsim as ds
 from tasks.episode import Episode
 
+BASE = "tasks.base"  # the module of `Task`
 DTYPES = {torch.bool: "torch.bool", torch.int64: "torch.int64"}
 
 
 def refused(owner: object, method: str, given: str, allowed: str) -> ds.InputError:
     """The error of a method of ``owner`` that gave something else than it may."""
-    return ds.InputError(f"{method}() of task {type(owner).__name__} gave {given}; allowed is {allowed}")
+    place = definition_place(type(owner), method)
+    return ds.InputError(f"{method}() of task {type(owner).__name__} gave {given}; allowed is {allowed}{place}")
+
+
+def author_classes(kind: type) -> list[type]:
+    """Of a task class and its bases those that an author wrote, the class first."""
+    return [owner for owner in kind.__mro__ if owner is not object and owner.__module__ != BASE]
+
+
+def defined_by_author(kind: type, method: str) -> bool:
+    """Whether a task class has a method of its author's, not the base class's."""
+    return any(method in vars(owner) for owner in author_classes(kind))
+
+
+def definition_place(kind: type, method: str) -> str:
+    """Where the author of a task class defined a method, as " (file.py, line 12)"; "" if nowhere."""
+    for owner in author_classes(kind):
+        code = getattr(inspect.unwrap(vars(owner).get(method, len)), "__code__", None)
+        if code is not None:
+            return f" ({Path(code.co_filename).name}, line {code.co_firstlineno})"
+    return ""
+
+
+def author_file(kind: type) -> str | None:
+    """The file that a class was written in, or None if it has none."""
+    try:
+        return inspect.getsourcefile(kind)
+    except TypeError:
+        return None
 
 
 def described(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -17,6 +17,8 @@ from diffsim.render import Camera, GroundMarker
 from diffsim.scene.validation import check_parameter
 from tasks import author_checks as checks
 from tasks.action_spaces import ActionSpace, AllControls, joined
+from tasks.checking.task_check import check_task
+from tasks.checking.trial import Finding
 from tasks.episode import Episode, Transition
 from tasks.mode_video import RecordedMode, View, write_modes_video
 from tasks.observation_modes import ObservationMode, ParticlePoints, Pictures
@@ -296,6 +298,25 @@ class Task:
     def check_rendering(self) -> None:
         """Draw one small picture of a first state, as a video does: what fails then fails before the training."""
         Pictures(self, (48, 64))(self.reset(0).environment(0))
+
+    @classmethod
+    def parameter_type(cls) -> type:
+        """The parameters as a dataclass type (`tasks.task_parameters`), of which the command line makes options."""
+        return task_parameters(cls)  # type: ignore[arg-type]
+
+    @classmethod
+    def check_task(
+        cls, *, quick: bool = False, num_envs: int = 4, seconds: float = 60.0, **parameters: Any
+    ) -> Iterator[Finding]:
+        """Check the task as `diffsim-rpg check-task` does (docs/checking_tasks.md), a finding at a time.
+
+        Args:
+            quick: leave out what takes long.
+            num_envs: environments of the episodes that are tried.
+            seconds: how long a success is searched for.
+            parameters: of the task that differ from its defaults.
+        """
+        return check_task(cls, quick=quick, num_envs=num_envs, search_seconds=seconds, **parameters)
 
     def gradient_report(self, actions: Tensor, *, seed: int = 0) -> ds.GradientReport:
         """Where gradients of the return of ``reset(seed)`` under ``actions`` (T, B, A) in [-1, 1] grow or vanish.

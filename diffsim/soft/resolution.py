@@ -1,4 +1,5 @@
-"""Warnings of what the grid and the particles of a scene do not resolve: thin soft bodies, thin tools and obstacles."""
+"""Warnings of what the grid and the particles of a scene do not resolve: thin or sparse soft bodies, thin tools and obstacles;
+and of tools and obstacles off the grid."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ logger = logging.getLogger(__name__)
 LEAST_CELLS, LEAST_PARTICLES = 1.0, 2.0  # across a soft body: with fewer it tears, and drops out of a grip
 # across a tool or an obstacle: nodes on both sides act on the same particles. Swept through a cube, one of 0.06, 0.6, 1.3, 2
 # and 2.6 cells left 71%, 38%, 8%, 0 to 1% and none of it behind
+LEAST_PER_CELL = 1.0  # particles of a body: with fewer, cells within it are empty, and stretching leaves them so
 LEAST_COLLIDER_CELLS, TIGHT_COLLIDER_CELLS = 1.3, 2.6
 LOOKED_AT = 512  # particles, of which the thickest place of a body is found
 
@@ -37,6 +39,7 @@ def warn_of_thin_things(scene: Scene) -> None:
     """By name, with the grid spacing or the number of particles that would do."""
     dx = scene.grid_spacing
     for body in scene.soft_bodies:
+        _warn_of_few_particles(body, dx)
         thick = thickness(body)
         if thick is None or thick <= 0.0:
             continue
@@ -66,3 +69,33 @@ def warn_of_thin_things(scene: Scene) -> None:
                 thick / TIGHT_COLLIDER_CELLS,
                 TIGHT_COLLIDER_CELLS * dx,
             )
+
+
+def warn_of_things_off_the_grid(scene: Scene) -> None:
+    """By name: tools and obstacles wholly outside the domain, where no soft body is."""
+    lower, upper = np.asarray(scene.lower), np.asarray(scene.upper)
+    for thing in (*scene.tools, *scene.obstacles):
+        if not thing.shape.bounded:
+            continue
+        position = np.asarray(thing.position)
+        if float(np.linalg.norm(position - position.clip(lower, upper))) > thing.shape.bounding_radius:
+            logger.warning(
+                "%s '%s' at %s lies outside the domain (%s to %s): soft bodies cannot reach it; move it, or enlarge the domain",
+                type(thing).__name__,
+                thing.name,
+                *(tuple(float(f"{value:.4g}") for value in values) for values in (position, lower, upper)),
+            )
+
+
+def _warn_of_few_particles(body: SoftBody, dx: float) -> None:
+    count, volume = len(body.rest_particles), body.shape.volume
+    per_cell = count * dx**3 / volume
+    if per_cell < 0.99 * LEAST_PER_CELL:
+        logger.warning(
+            "SoftBody '%s' has %.2g particles in a grid cell: it can tear where it is stretched; use particles >= %d (8 a cell "
+            "are %d) or a coarser grid",
+            body.name,
+            per_cell,
+            int(np.ceil(LEAST_PER_CELL * volume / dx**3)),
+            int(np.ceil(8.0 * volume / dx**3)),
+        )

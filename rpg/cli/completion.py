@@ -43,9 +43,11 @@ def completion(arguments: list[str]) -> int:
 def all_commands() -> dict[str, Any]:
     """Each sub-command as a dataclass of all its options."""
     from rpg.algorithms.rpg import RPGConfig
+    from rpg.cli.check_task import CheckTaskOptions
     from rpg.cli.compare import CompareOptions
     from rpg.cli.evaluate import EvaluateOptions
     from rpg.cli.listing import ListAlgorithmsOptions, ListTasksOptions
+    from rpg.cli.new_task import NewTaskOptions
     from rpg.cli.render import RenderOptions
     from rpg.cli.setting_options import combined_options, setting_options
     from rpg.cli.sweep import SweepOptions
@@ -61,12 +63,18 @@ def all_commands() -> dict[str, Any]:
     optimize = make_dataclass(
         "Optimize", [("name", Annotated[name, tyro.conf.Positional]), ("run", Annotated[run, tyro.conf.arg(name="")])]
     )
+    checked = make_dataclass(
+        "CheckTask",
+        [("name", Annotated[name, tyro.conf.Positional]), ("options", Annotated[CheckTaskOptions, tyro.conf.arg(name="")])],
+    )
     return {
         "optimize": optimize,
         "evaluate": EvaluateOptions,
         "compare": CompareOptions,
         "sweep": SweepOptions,
         "render": RenderOptions,
+        "new-task": NewTaskOptions,
+        "check-task": checked,
         "tasks": ListTasksOptions,
         "algorithms": ListAlgorithmsOptions,
         "completion": CompletionOptions,

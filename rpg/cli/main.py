@@ -20,6 +20,8 @@ COMMANDS = {
     "sweep": ("rpg.cli.sweep:sweep", "many runs, over seeds and settings, in parallel processes; can be resumed"),
     "render": ("rpg.cli.render:render", "a run's video again, from another camera or in another size"),
     "tasks": ("rpg.cli.listing:list_tasks", "the tasks; with a name, all about one"),
+    "new-task": ("rpg.cli.new_task:new_task", "write the skeleton of a task of your own, which runs"),
+    "check-task": ("rpg.cli.check_task:check_task", "what is right and wrong with a task, before it is trained"),
     "algorithms": ("rpg.cli.listing:list_algorithms", "the algorithms; with a name, its settings"),
     "completion": ("rpg.cli.completion:completion", "a script for the shell that completes options: bash, zsh, tcsh"),
 }

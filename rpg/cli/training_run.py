@@ -17,7 +17,7 @@ from rpg.cli.wandb_log import WandbLog, wandb_module
 from rpg.runs.environment_parameters import given_parameters
 from rpg.runs.run_folder import check_writable, discard_unless_begun, new_run_folder
 from rpg.runs.run_result import read_result, task_entries, write_result
-from rpg.runs.task_lookup import built_environment, described_error, setting_errors, task_name
+from rpg.runs.task_lookup import author_errors, built_environment, described_error, setting_errors, task_name
 from rpg.runs.videos import VIDEO_NAME, check_video, has_video
 from rpg.settings_checks import SettingError
 from rpg.training.checkpoint import CHECKPOINT_NAME
@@ -54,7 +54,7 @@ def _trained_run(command: RunCommand, folder: Path, lock: RunLock) -> int:
     branch = None if options.branch_from is None else Branch(options.branch_from, options.restart_schedules)
     with out.step(f"building {settings.num_envs} environments of {name}"):
         environment = built_environment(command.task, settings.num_envs, given_parameters(command.task, settings.parameters))
-        with setting_errors():
+        with setting_errors(command.task):
             trainer = Trainer(
                 environment,
                 config,
@@ -81,7 +81,8 @@ def _trained_run(command: RunCommand, folder: Path, lock: RunLock) -> int:
     log = None if options.wandb is None else WandbLog(options.wandb, folder, name, {**entries, **config.to_dict()})
     status, result = "failed", None
     try:
-        result = _trained_result(trainer, out, log)
+        with author_errors(command.task):
+            result = _trained_result(trainer, out, log)
         status = "interrupted" if result.interrupted else "done"
     except Terminated:
         status = "terminated"

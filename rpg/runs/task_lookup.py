@@ -8,8 +8,10 @@ import importlib
 import importlib.util
 import inspect
 import os
+import re
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +25,8 @@ from rpg.protocol import Environment, FixedHorizonEnvironment
 from rpg.settings_checks import SettingError
 
 ENTRY_POINT_GROUP = "rpg.tasks"
-"""An entry point of this group loads a function of no arguments that returns the package's environment classes by name."""
+"""An entry point of this group loads an environment class, known by the entry point's name, or a function of no arguments that
+returns several by name."""
 GYMNASIUM = "gymnasium"
 """Environments registered with Gymnasium are named with this prefix, as in "gymnasium:Hopper-v5"."""
 
@@ -40,20 +43,28 @@ def registered_tasks() -> dict[str, type[Any]]:
             f"no installed package offers tasks (entry points of the group '{ENTRY_POINT_GROUP}'): this installation of "
             "diffsim-rpg is older than its source; reinstall it with pip install -e ."
         )
-    tasks = {name: task for offer in offers for name, task in offer.load()().items()}
+    tasks: dict[str, type[Any]] = {}
+    for offer in offers:
+        try:
+            loaded = offer.load()
+            tasks |= {offer.name: loaded} if inspect.isclass(loaded) else loaded()
+        except Exception as error:  # a package's own; the others' tasks are still there
+            words = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            warnings.warn(f"the tasks of the entry point {offer.name} = {offer.value} are left out: {words}", stacklevel=2)
     return dict(sorted(tasks.items()))
 
 
 def task_class(reference: str) -> type[Any]:
     """The environment class that `reference` names: a registered task, ``module:Class``, ``path/to/file.py:Class``, or
-    ``gymnasium:id``.
+    ``gymnasium:id``. Of a class in a module or file its registered name does, too, and a file of one environment class needs
+    none.
 
     Modules are looked up in the current directory first.
 
     Raises:
         SettingError: there is no such class, it is no environment, or its module fails.
     """
-    source, separator, name = reference.rpartition(":")
+    source, separator, name = (reference, ":", "") if reference.endswith(".py") else reference.rpartition(":")
     if not separator:
         tasks = registered_tasks()
         if reference not in tasks:
@@ -66,14 +77,33 @@ def task_class(reference: str) -> type[Any]:
     if source == GYMNASIUM:
         return gymnasium_task(name)
     module = _loaded_file(source) if source.endswith(".py") else _loaded_module(source)
-    found = getattr(module, name, None)
+    own = [value for value in vars(module).values() if inspect.isclass(value) and value.__module__ == module.__name__]
+    found = getattr(module, name, None) if name else _only_task(source, own)
     if not inspect.isclass(found):
-        own = [n for n, value in vars(module).items() if inspect.isclass(value) and value.__module__ == module.__name__]
-        raise SettingError(f"unknown task '{name}' in '{source}'; classes there: {', '.join(sorted(own)) or 'none'}")
-    needed = ("reset", "step", "snapshot", "restore") if hasattr(found, "snapshot") else ("reset", "observe", "step")
-    if missing := [method for method in needed if not callable(getattr(found, method, None))]:
+        found = next((each for each in own if vars(each).get("name") == name), None)
+    if found is None:
+        names = ", ".join(sorted(each.__name__ for each in own)) or "none"
+        near = difflib.get_close_matches(name, [each.__name__ for each in own], n=1)
+        hint = f"; did you mean '{source}:{near[0]}'?" if near else ""
+        raise SettingError(f"unknown task '{name}' in '{source}'; classes there: {names}{hint}")
+    if missing := _missing_methods(found):
         raise SettingError(f"'{reference}' is no environment: it lacks {', '.join(missing)} (rpg.protocol.Environment)")
     return found
+
+
+def _missing_methods(kind: type[Any]) -> list[str]:
+    """What a class lacks to be an environment of either form."""
+    needed = ("reset", "step", "snapshot", "restore") if hasattr(kind, "snapshot") else ("reset", "observe", "step")
+    return [method for method in needed if not callable(getattr(kind, method, None))]
+
+
+def _only_task(file: str, classes: list[type[Any]]) -> type[Any]:
+    """The one environment class of a file. Raises SettingError if there are several, or none."""
+    tasks = [each for each in classes if not _missing_methods(each)]
+    if len(tasks) != 1:
+        names = ", ".join(f"{file}:{each.__name__}" for each in tasks) or "none"
+        raise SettingError(f"'{file}' was given without a class; tasks there: {names}")
+    return tasks[0]
 
 
 def gymnasium_task(name: str) -> type[Any]:
@@ -101,7 +131,7 @@ def built_environment(
     Raises:
         SettingError: the class refuses its arguments.
     """
-    with setting_errors():
+    with setting_errors(task):
         return task(num_envs=num_envs, **(parameters or {}))
 
 
@@ -151,12 +181,51 @@ def content_hash(path: Path) -> str:
 
 
 @contextmanager
-def setting_errors() -> Iterator[None]:
-    """Turn a ValueError of an environment, raised while a run is set up, into a SettingError: it is the user's mistake."""
+def setting_errors(task: type[Any] | None = None) -> Iterator[None]:
+    """Turn a ValueError of an environment, raised while a run is set up, into a SettingError: it is the user's mistake. So is
+    any other error that the file of ``task`` raises, but those that the command line has words for itself."""
     try:
-        yield
+        with author_errors(task):
+            yield
+    except SettingError:
+        raise
     except ValueError as error:
         raise SettingError(str(error)) from error
+
+
+@contextmanager
+def author_errors(task: type[Any] | None) -> Iterator[None]:
+    """Turn an error that came through the file of ``task`` into a SettingError with the place there."""
+    try:
+        yield
+    except (FloatingPointError, MemoryError, OSError, SettingError):
+        raise
+    except Exception as error:
+        place = "" if task is None else _author_place(error, task)
+        if not place:
+            raise
+        text = " ".join(str(error).split())
+        text = text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
+        raise SettingError(text + ("" if ", line " in text else place)) from error
+
+
+def _author_place(error: BaseException, task: type[Any]) -> str:
+    """The last place of a task's own file, or of its neighbours in a plain folder, that an error came through, as
+    " (file.py, line 3)"; that of a method of its own that takes other arguments than it was given; "" if there is none."""
+    file = TaskSource.of("", task).file
+    if file is None:
+        return ""
+    called = re.match(r"(\w+)\.(\w+)\(\) (missing|takes|got)", str(error)) if isinstance(error, TypeError) else None
+    if called and any(called[1] == owner.__name__ and called[2] in vars(owner) for owner in task.__mro__):
+        code = getattr(inspect.unwrap(getattr(task, called[2])), "__code__", None)
+        if code is not None:
+            return f" ({Path(code.co_filename).name}, line {code.co_firstlineno})"
+    plain = not (Path(file).parent / "__init__.py").exists()
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path == Path(file) or (plain and path.parent == Path(file).parent):
+            return f" ({path.name}, line {frame.lineno})"
+    return ""
 
 
 def _loaded_file(file: str) -> ModuleType:

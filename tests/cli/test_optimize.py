@@ -221,7 +221,7 @@ def test_physics_that_fails_is_one_line_and_exit_code_1(tiny, tmp_path, capsys):
 def test_an_authors_mistakes_are_one_line(tiny, tmp_path, capsys):
     out = tmp_path / "run"
     code = optimize(f"{tiny}:BadReward", "--num-envs", 2, "--out", out)
-    assert_refused(capsys, code, "reward has shape ()", "(2,)")
+    assert_refused(capsys, code, "reward() of task BadReward gave torch.float32 of shape ()", "(2,)")
     broken = tmp_path / "broken.py"
     broken.write_text("raise RuntimeError('first line\\nsecond line')\n")
     assert_refused(capsys, optimize(f"{broken}:Task", "--out", out), "broken.py", "first line")

@@ -77,16 +77,16 @@ def test_help_of_a_task_has_its_settings_and_parameters(capsys):
 
 def test_a_package_adds_a_command(capsys, monkeypatch):
     class Offer:
-        name = "check-task"
+        name = "polish-task"
 
         def load(self):
             return lambda arguments: lambda: print("checked", *arguments) or 7
 
-    monkeypatch.setattr("rpg.cli.main._other_commands", lambda: {"check-task": Offer()})
-    assert main(["check-task", "a.py:A"]) == 7
+    monkeypatch.setattr("rpg.cli.main._other_commands", lambda: {"polish-task": Offer()})
+    assert main(["polish-task", "a.py:A"]) == 7
     assert capsys.readouterr().out == "checked a.py:A\n"
     assert main(["--help"]) == 0
-    assert "check-task" in capsys.readouterr().out
+    assert "polish-task" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")])

@@ -73,6 +73,31 @@ def test_a_thin_wall_is_named(caplog):
     assert "Obstacle 'wall' is 0.02 m thick, 0.64 grid cells" in message
 
 
+@pytest.mark.parametrize(("particles", "named"), [(4, True), (27, False)])
+def test_a_body_of_few_particles_for_the_grid_is_named(particles, named, caplog):
+    """18.9 cells of volume; the numbers that it asks for are those of one and of eight in a cell."""
+    edge = DX * 18.9 ** (1 / 3)
+    cube = ds.SoftBody("cube", ds.Box((edge / 2,) * 3), (0.5, 0.5, 0.5), material=ds.Elastic(1e4), particles=particles)
+    messages = [text for text in warnings(caplog, ds.Scene((cube,), grid_spacing=DX), dt=1e-3) if "particles in a grid" in text]
+    assert len(messages) == named
+    for message in messages:
+        count = len(cube.rest_particles)
+        assert f"SoftBody 'cube' has {count / 18.9:.2g} particles in a grid cell" in message
+        assert "particles >= 19 (8 a cell are 152)" in message
+
+
+@pytest.mark.parametrize(("x", "named"), [(1.05, False), (1.2, True), (-0.3, True)])
+def test_tools_and_obstacles_outside_the_domain_are_named(x, named, caplog):
+    things = {"tools": (ds.Tool("ball", ds.Sphere(0.1), (x, 0.5, 0.5)),), "obstacles": ()}
+    for kind in ("Tool", "Obstacle"):
+        cube = ds.SoftBody("cube", ds.Box((0.06,) * 3), (0.5, 0.5, 0.06), particles=1000)
+        messages = warnings(caplog, ds.Scene((cube,), **things, grid_spacing=DX), dt=1e-4)
+        assert [
+            f"{kind} '{'ball' if kind == 'Tool' else 'post'}' at ({x}, 0.5, 0.5) lies outside" in text for text in messages
+        ] == ([True] * named)
+        things = {"tools": (), "obstacles": (ds.Obstacle("post", ds.Sphere(0.1), (x, 0.5, 0.5)),)}
+
+
 ROTATED = (0.8, 0.4, 0.2, 0.4)
 
 

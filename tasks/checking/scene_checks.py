@@ -1,0 +1,101 @@
+"""What a task stands on and costs: its scene as declared and as episodes begin, pictures of it, seconds a step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+import diffsim as ds
+from tasks.checking.trial import ACTION_SIZE, Finding, Trial, overheard, without_numbers
+
+FREE = 7  # coordinates of a rigid body: its origin and its quaternion
+
+
+def check_start(trial: Trial) -> Iterator[Finding]:
+    """Resolution of the scene; and the scene as an episode begins, through the simulator's own checks of scenes."""
+    task, scene = trial.task, trial.task.sim.scene
+    for body in scene.soft_bodies:
+        count = len(body.rest_particles)
+        per_cell = count * scene.grid_spacing**3 / body.shape.volume
+        if per_cell >= 1.0:  # fewer are warned of by the simulator
+            yield Finding("resolution", "pass", f"SoftBody '{body.name}': {count} particles, {per_cell:.2g} in a grid cell")
+    first, told = task.reset(trial.seed), set()
+    for environment in range(min(task.num_envs, 2)):
+        with overheard() as heard:
+            ds.Simulator(start_scene(task.sim, first.state, environment), dt=task.dt, substeps=task.substeps)
+        told |= set(heard)
+    with overheard() as declared:
+        ds.Simulator(scene, dt=task.dt, substeps=task.substeps)
+    known = {without_numbers(text) for text in declared}
+    own = {without_numbers(text): text for text in sorted(told) if without_numbers(text) not in known}.values()
+    for text in own:
+        yield Finding("start", "warn", text)
+    if not own:
+        yield Finding("start", "pass", "first states are as sound as the scene as declared: in the domain, no further overlaps")
+
+
+def check_speed(trial: Trial) -> Iterator[Finding]:
+    """Seconds a control step, everything compiled."""
+    task, actions = trial.task, trial.noise(ACTION_SIZE)
+    begun = time.perf_counter()
+    trial.played(actions)
+    forward = total = (time.perf_counter() - begun) / trial.steps
+    text = f"{forward:.2g} s a control step forward"
+    if task.differentiable:
+        leaf = actions.clone().requires_grad_()
+        begun = time.perf_counter()
+        torch.autograd.grad(trial.rolled_out(leaf).rewards.sum(), leaf, allow_unused=True)
+        total = (time.perf_counter() - begun) / trial.steps
+        text += f", {max(0.0, total - forward):.2g} s backward"
+    yield Finding(
+        "speed",
+        "pass",
+        f"{text}, for {task.num_envs} environments: {task.num_envs / forward:.3g} steps of an environment a second; an episode "
+        f"{'with its gradient ' if task.differentiable else ''}takes {total * task.horizon:.2g} s",
+    )
+
+
+def check_rendering(trial: Trial) -> Iterator[Finding]:
+    """One small picture."""
+    begun = time.perf_counter()
+    trial.task.check_rendering()
+    yield Finding("rendering", "pass", f"a small frame drawn in {time.perf_counter() - begun:.2g} s")
+
+
+def start_scene(simulator: ds.Simulator, state: ds.State, environment: int) -> ds.Scene:
+    """The scene with its bodies and tools where one environment's first state has them. A soft body is moved as a whole, by the
+    mean displacement of its particles; articulations stay as declared."""
+    scene = simulator.scene
+    soft = []
+    for body in scene.soft_bodies:
+        particles = state.x[environment, simulator.particle_slice(body.name)].double().cpu().numpy()
+        soft.append(replace(body, position=_vector(np.asarray(body.position) + (particles - body.rest_particles).mean(axis=0))))
+    rigid = [
+        replace(body, position=_vector(pose[:3]), rotation=_vector(pose[3:]))
+        for body, pose in zip(scene.rigid_bodies, _rows(state.q[environment], len(scene.rigid_bodies)), strict=True)
+    ]
+    tools = [
+        replace(tool, position=_vector(position), rotation=_vector(rotation / np.linalg.norm(rotation)))
+        for tool, position, rotation in zip(
+            scene.tools,
+            state.tool_position[environment].double().cpu().numpy(),
+            state.tool_rotation[environment].double().cpu().numpy(),
+            strict=True,
+        )
+    ]
+    return replace(scene, soft_bodies=tuple(soft), rigid_bodies=tuple(rigid), tools=tuple(tools))
+
+
+def _rows(q: torch.Tensor, count: int) -> np.ndarray:
+    """Poses (count, 7) of the rigid bodies, which come first."""
+    rows = q[: FREE * count].double().cpu().numpy().reshape(count, FREE).copy()
+    rows[:, 3:] /= np.linalg.norm(rows[:, 3:], axis=1, keepdims=True)
+    return rows
+
+
+def _vector(values: np.ndarray) -> tuple:
+    return tuple(float(value) for value in values)
