@@ -59,7 +59,6 @@ def main() -> None:
     torch.manual_seed(options.seed)
     # SameStep: every step belongs to an episode, and final_obs holds what was seen at the ends
     envs = gymnasium.make_vec(options.env, num_envs=options.num_envs, autoreset_mode="SameStep")
-    envs = gymnasium.wrappers.vector.RecordEpisodeStatistics(envs)
     agent = Agent(envs.single_observation_space.shape[0], envs.single_action_space.shape[0])
     optimizer = torch.optim.Adam(agent.parameters(), lr=options.learning_rate, eps=1e-5)
 
@@ -70,6 +69,7 @@ def main() -> None:
 
     started = time.perf_counter()
     seen = tensor(envs.reset(seed=options.seed)[0])
+    running = np.zeros(options.num_envs)  # returns so far
     iterations = max(1, options.total_steps // (options.num_steps * options.num_envs))
     for iteration in range(1, iterations + 1):
         returns, solved = [], []
@@ -82,12 +82,12 @@ def main() -> None:
             following, reward, terminated, truncated, info = envs.step(action.clamp(-1.0, 1.0).numpy())
             rewards[t], done = tensor(reward), terminated | truncated
             dones[t], seen = tensor(done), tensor(following)
-            last = seen.clone()
+            last, running = seen.clone(), running + reward
             if done.any():
                 last[done] = tensor(np.stack(info["final_obs"][done]))
-                final = info["final_info"]
-                returns += final["episode"]["r"][done].tolist()
-                solved += final["is_success"][done].tolist()
+                returns += running[done].tolist()
+                solved += info["final_info"]["is_success"][done].tolist()
+                running[done] = 0.0
             with torch.no_grad():  # past a time limit the value goes on, past an end it does not
                 next_values[t] = agent.value(last) * ~torch.from_numpy(terminated)
 

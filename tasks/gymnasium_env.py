@@ -180,7 +180,9 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[Seen, NDArray[np.float32], NDArra
         """
         running, begins = self._running, self._ended.copy()
         if running.episode is None or (self.autoreset_mode == AutoresetMode.DISABLED and begins.any()):
-            raise gymnasium.error.ResetNeeded(f"no episode runs in environments {np.flatnonzero(begins).tolist()}; call reset()")
+            raise gymnasium.error.ResetNeeded(
+                f"no episode runs in environments {np.flatnonzero(begins).tolist()}; call reset()"
+            )
         begun = None
         if begins.any():  # autoreset at the next step
             running.begin(begins, self._generators)

@@ -216,8 +216,7 @@ def test_make_vec_counts_episodes_with_gymnasiums_wrapper(ball_id):
     assert envs.task.label == "x"
     wrapped = gymnasium.wrappers.vector.RecordEpisodeStatistics(envs)
     rows = unrolled(wrapped, 4)
-    infos = rows[1][-1]
-    counted = infos["final_info"]["episode"] if "episode" in infos["final_info"] else infos["episode"]
+    counted = rows[1][-1]["episode"]
     assert np.allclose(counted["r"], rows[0][2] + rows[1][2], atol=1e-6)
     assert counted["l"].tolist() == [2, 2, 2]
     assert gymnasium.make_vec(envs.spec).num_envs == 3

@@ -7,9 +7,9 @@ import torch
 from tests.tasks.ball import Ball
 
 pytest.importorskip("torchrl")
-from torchrl.envs.utils import check_env_specs  # noqa: E402
+from torchrl.envs.utils import check_env_specs
 
-from tasks.torchrl_env import TaskTorchRLEnv  # noqa: E402
+from tasks.torchrl_env import TaskTorchRLEnv
 
 pytestmark = pytest.mark.slow
 
