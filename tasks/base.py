@@ -14,6 +14,7 @@ from torch import Tensor
 
 import diffsim as ds
 from diffsim.render import Camera, GroundMarker
+from diffsim.scene.validation import check_parameter
 from tasks import author_checks as checks
 from tasks.action_spaces import ActionSpace, AllControls, joined
 from tasks.episode import Episode, Transition
@@ -33,7 +34,8 @@ class Task:
 
     Attributes that are parameters, set by keyword (``Detour(32, horizon=20)``); a subclass may annotate more:
         horizon: control steps of an episode, T.
-        dt, substeps: length of a substep in s, and substeps of a control step.
+        dt: length of a substep, s.
+        substeps: substeps of a control step.
         tool_speed: control (m/s, rad/s) that an action component of 1 stands for, where `actions` is not overridden.
         mesh: file of the manipulated body's mesh; None: the task takes no mesh.
         ends_on_success: whether success ends an episode.
@@ -101,8 +103,8 @@ class Task:
 
         self.sim = ds.Simulator(self.scene(), num_envs=num_envs, dt=self.dt, substeps=self.substeps, dtype=dtype, device=device)
         self.num_envs = num_envs
-        width, self._drive = joined(owner.__name__, self.actions(), self.sim)
-        self.action_dim: int = getattr(owner, "action_dim", width)
+        self._drive_width, self._drive = joined(owner.__name__, self.actions(), self.sim)
+        self.action_dim: int = getattr(owner, "action_dim", self._drive_width)
         self._always = torch.ones(num_envs, dtype=torch.bool, device=self.sim.device)
         self._never, self._zeros = ~self._always, torch.zeros(num_envs, dtype=dtype, device=self.sim.device)
         self._watch()
@@ -167,6 +169,9 @@ class Task:
     def controls(self, state: ds.State, action: Tensor) -> Tensor:
         """The simulator's action (B, sim.action_dim), m/s, rad/s and so on, for ``action`` (B, A) in [-1, 1]: that of
         `actions`."""
+        if action.ndim != 2 or action.shape[1] != self._drive_width:
+            allowed = f"({self.num_envs}, {self._drive_width})"
+            raise ds.InputError(f"action of task {type(self).__name__} has shape {tuple(action.shape)}; allowed is {allowed}")
         return self._drive(state, action)
 
     def camera(self) -> Camera | None:
@@ -187,7 +192,7 @@ class Task:
             values: anything that the other methods need, (B, ...), read as ``episode["goal"]``.
 
         Raises:
-            InputError: a value has no row for each environment, or there is no such parameter.
+            InputError: a value has no row for each environment, or a parameter is none of the scene's or of another shape.
         """
         checks.check_values(self, values, self.num_envs)
         known = self.sim.parameters if parameters else {}
@@ -195,6 +200,7 @@ class Task:
         for name, value in (parameters or {}).items():
             if name not in known:
                 raise ds.InputError(f"there is no parameter '{name}'; parameters: {', '.join(sorted(known))}")
+            check_parameter(name, value, known[name], self.num_envs)
             shared = value.shape == known[name].shape
             own[name] = value.expand(self.num_envs, *value.shape).clone() if shared else value
         steps = torch.zeros(self.num_envs, dtype=torch.int64, device=self.sim.device)

@@ -1,6 +1,7 @@
 """Every mistake of an author is one line that names the class and the method, what it gave and what is allowed."""
 
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from tests.tasks.ball import Ball
 
 pytestmark = pytest.mark.slow
 
-MISTAKES = {
+MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "reward detached": (
         {"reward": lambda self, step: 1.0 - self.distance(step.episode).detach()},
         r"reward\(\) of task Mistake gave a tensor without a gradient; allowed is .*differentiable = False",
@@ -25,10 +26,13 @@ MISTAKES = {
         r"reward\(\) of task Mistake gave torch.float32 of shape \(\); allowed is torch.float32 of shape \(2,\)",
     ),
     "reward a number": ({"reward": lambda self, step: 1.0}, r"reward\(\) of task Mistake gave a float; allowed is"),
-    "reward forgotten": ({"reward": lambda self, step: None}, r"reward\(\) of task Mistake gave None \(is a return missing\?\)"),
+    "reward forgotten": (
+        {"reward": lambda self, step: None},
+        r"reward\(\) of task Mistake gave None \(is a return missing\?\)",
+    ),
     "observation of one axis": (
         {"observation": lambda self, episode: episode.state.q[:, 0]},
-        r"observation\(\) of task Mistake gave torch.float32 of shape \(2,\); allowed is floating point of shape \(2, features\)",
+        r"observation\(\) of task Mistake gave torch.float32 of shape \(2,\); allowed is .* of shape \(2, features\)",
     ),
     "randomize returns nothing": (
         {"randomize": lambda self, generator: None},
@@ -72,10 +76,20 @@ MISTAKES = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line(mistake):
     members, message = MISTAKES[mistake]
-    with pytest.raises(ds.InputError, match=message) as caught:
+
+    def first_step():
         task = type("Mistake", (Ball,), members)(2)
         task.step(task.reset(0), torch.zeros(2, 2, requires_grad=True))
+
+    with pytest.raises(ds.InputError, match=message) as caught:
+        first_step()
     assert "\n" not in str(caught.value)
+
+
+def test_an_action_of_another_width_is_one_line():
+    task = Ball(2)
+    with pytest.raises(ds.InputError, match=r"action of task Ball has shape \(2, 3\); allowed is \(2, 2\)"):
+        task.step(task.reset(0), torch.zeros(2, 3))
 
 
 def test_a_task_may_say_that_its_reward_is_not_differentiable():

@@ -64,6 +64,8 @@ def test_physical_parameters_may_differ_by_environment():
     assert shared.parameters["gravity"].shape == (3, 3)
     with pytest.raises(ds.InputError, match=r"there is no parameter 'robot\.gian'; parameters: "):
         task.episode(task.sim.reset(), parameters={"robot.gian": torch.ones(2)})
+    with pytest.raises(ds.InputError, match="parameter 'gravity' must be a torch tensor, got list"):
+        task.episode(task.sim.reset(), parameters={"gravity": [0.0, 0.0, -1.6]})  # type: ignore[dict-item]
 
 
 def test_an_episode_ends_at_failure_and_at_success():
@@ -109,7 +111,7 @@ def test_environments_are_reset_one_by_one_where_episodes_end_early():
     collector = Collector(env)
     collector.start(0)
     action = torch.tensor([[0.0, 1.0], [3.0, 0.0], [0.0, 0.0]])
-    lengths = {0: [], 1: [], 2: []}
+    lengths: dict[int, list[int]] = {0: [], 1: [], 2: []}
     for _ in range(2 * task.horizon):
         before = collector.situation.age.clone()
         transitions, _ = collector.step(Choice(action, torch.zeros(3)))

@@ -1,5 +1,7 @@
 """A video shows the episodes that were judged, whatever the task's step does."""
 
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -56,6 +58,17 @@ def test_the_replay_is_the_judged_episode(trained):
         assert float(rewards.sum()) == pytest.approx(mode.episode_return, rel=1e-7)
         observed = torch.cat([task.observation(episode) for episode in episodes]).double()
         assert np.array_equal(observed.numpy(), mode.observations)
+
+
+def test_a_replay_that_does_not_agree_says_so_with_both_numbers(trained):
+    task, modes = trained
+    stored = replace(modes[0], shown_return=modes[0].shown_return + 0.01)
+    numbers = f"{modes[0].shown_return:.6g}, the run stored {stored.shown_return:.6g}"
+    with pytest.warns(UserWarning, match=f"the replay of '.*' has a return of {numbers}: the task, its"):
+        replayed_episode(task, stored)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        replayed_episode(task, modes[0])
 
 
 def test_a_task_with_its_own_step_renders(trained, tmp_path: Path):

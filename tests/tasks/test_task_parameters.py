@@ -27,7 +27,7 @@ class Many(Task):
     constant = 3
     shared: ClassVar[int] = 4
     _hidden: int = 5
-    names: dict[str, int] = {}
+    names: dict[str, int] = {}  # noqa: RUF012
     count: int = 1
     ratio: float = 2
     file: Path | None = None
@@ -57,7 +57,6 @@ def test_docstrings_say_what_they_are():
     texts = {field.name: field.metadata["help"] for field in dataclasses.fields(task_parameters(Many))}
     assert texts["ratio"] == texts["count"] == "how many, and how large."
     assert texts["horizon"] == "control steps of an episode, T."
-    assert texts["substeps"] == texts["dt"]
     assert texts["side"] == ""
     assert "goal_spread: how far the goal" in task_parameters(Detour).__doc__
 
