@@ -26,8 +26,9 @@ class Agent(nn.Module):
     def __init__(self, observations: int, actions: int) -> None:
         super().__init__()
         self.critic = nn.Sequential(*layers(observations), nn.Linear(64, 1))
-        self.actor = nn.Sequential(*layers(observations), nn.Linear(64, actions))
-        nn.init.orthogonal_(self.actor[-1].weight, 0.01)
+        mean = nn.Linear(64, actions)
+        nn.init.orthogonal_(mean.weight, 0.01)
+        self.actor = nn.Sequential(*layers(observations), mean)
         self.log_std = nn.Parameter(torch.full((actions,), -0.5))
 
     def value(self, observation: torch.Tensor) -> torch.Tensor:

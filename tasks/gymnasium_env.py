@@ -6,6 +6,7 @@ imported; docs/gymnasium.md.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,8 +25,8 @@ from diffsim.render import write_video
 from tasks.running_episodes import EpisodePictures, RunningEpisodes, Stepped, TimeLimitMode, made_task
 
 RENDER_MODES = ["rgb_array"]
-Seen = NDArray[Any] | dict[str, NDArray[Any]]
-"""An observation: of a Box, or of a Dict."""
+Seen = Any
+"""An observation: an array of a Box, or the arrays of a Dict by name."""
 
 
 class TaskEnv(gymnasium.Env[Seen, NDArray[np.float32]]):
@@ -248,21 +249,20 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv[Seen, NDArray[np.float32], NDArra
 
 
 class RecordVideo(gymnasium.wrappers.RecordVideo):
-    """As Gymnasium's wrapper of this name, without MoviePy and ffmpeg: MP4 (H.264, yuv420p) of pictures of any size; odd ones get
-    a last row or column twice."""
+    """As Gymnasium's wrapper of this name, without MoviePy: MP4 (H.264, yuv420p) of pictures of any size; odd ones get their
+    last row or column twice."""
 
     def __init__(self, env: Any, video_folder: str, **options: Any) -> None:
-        try:
+        with contextlib.suppress(gymnasium.error.DependencyNotInstalled):  # of MoviePy, the last thing that it looks for
             super().__init__(env, video_folder, **options)
-        except gymnasium.error.DependencyNotInstalled:  # says that MoviePy is missing, as the last thing that it does
-            pass
 
     def stop_recording(self) -> None:
         """Write the video of what was recorded."""
-        frames, self.recorded_frames = self.recorded_frames, []
+        frames: list[Any] = self.recorded_frames
         if frames:
             write_video(f"{self.video_folder}/{self._video_name}.mp4", map(_even, frames), fps=self.frames_per_sec)
-        self.recording, self._video_name = False, None
+        self.recorded_frames: list[Any] = []
+        self.recording = False
 
 
 def observation_space(task: Any) -> spaces.Box | spaces.Dict:

@@ -70,7 +70,7 @@ def find_task(name: str) -> type[Task]:
 
 
 def gymnasium_id(name: str) -> str:
-    """What ``gymnasium.make`` calls the task registered as ``name``: "diffsim/Detour-v0"; what an id cannot hold becomes "-"."""
+    """What ``gymnasium.make`` calls the task registered as ``name``: "diffsim/Detour-v0"; "-" is what it cannot hold."""
     return f"diffsim/{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}-v0"
 
 

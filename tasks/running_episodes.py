@@ -63,7 +63,7 @@ class RunningEpisodes:
     def begin(self, where: NDArray[np.bool_], generators: Sequence[np.random.Generator]) -> None:
         """New episodes in the environments ``where`` (B,), all of them the first time; B ``generators`` draw their seeds. It
         takes as many resets of the task as there are different seeds: one, if all generators were seeded alike."""
-        for n in np.flatnonzero(where):
+        for n in np.flatnonzero(where).tolist():
             self.seeds[n] = generators[n].integers(2**31)
         for seed in np.unique(self.seeds[where]).tolist():
             begun, rows = self.task.reset(seed), where & (self.seeds == seed)

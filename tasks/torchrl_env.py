@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.utils import seeding
 from tensordict import TensorDict, TensorDictBase
 from torchrl.data import Binary, Bounded, Composite, Unbounded
 from torchrl.envs import EnvBase
@@ -92,8 +91,8 @@ class TaskTorchRLEnv(EnvBase):
         return self._seen(done=columns["terminated"] | columns["truncated"], **columns)
 
     def _set_seed(self, seed: int | None) -> None:
-        _generator, used = seeding.np_random(seed)
-        self._generators = [seeding.np_random(used)[0] for _ in range(self._running.num_envs)]
+        used = np.random.SeedSequence(seed).entropy  # alike, so that one reset of the task begins all
+        self._generators = [np.random.default_rng(used) for _ in range(self._running.num_envs)]
 
     def _begin(self, where: np.ndarray) -> None:
         self._running.begin(where, self._generators)

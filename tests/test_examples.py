@@ -22,6 +22,7 @@ SHORT = {
     "pour_liquid.py": ["--particles", "600"],
     "cut_dough.py": ["--particles", "1000", "--steps", "60"],
     "panda_grasp.py": ["--steps", "40"],
+    "cleanrl_ppo.py": ["--num-envs", "4", "--num-steps", "20", "--total-steps", "240"],
 }
 
 
@@ -77,6 +78,14 @@ def test_cut_dough_parts_it_and_leaves_a_video(tmp_path):
     assert float(found[1]) > 8.0
     assert min(int(found[2]), int(found[3])) > 400
     assert len(iio.imread(tmp_path / "cut_dough.mp4", plugin="pyav")) == 61
+
+
+def test_cleanrl_ppo_steps_and_updates(tmp_path):
+    output = run_example("cleanrl_ppo.py", *SHORT["cleanrl_ppo.py"], cwd=tmp_path)
+    rows = re.findall(r"steps +(\d+)  return +(-?[\d.]+)  solved +(\d+)%", output)
+    assert [int(steps) for steps, *_ in rows] == [80, 160, 240]
+    assert len({value for _, value, _ in rows}) == 3
+    assert -20.0 < float(rows[0][1]) < 5.0  # 20 steps of a policy that has learnt nothing
 
 
 @pytest.mark.robot_models

@@ -150,7 +150,7 @@ def test_some_environments_are_reset_and_the_others_go_on_as_if_nothing_had_been
     assert infos["_episode_seed"].tolist() == mask.tolist()
     assert np.array_equal(seen[1], envs.task.observe(envs.task.reset(int(infos["episode_seed"][1])))[1].numpy())
     for action in actions[2:]:
-        seen, *_ends, truncations, _infos = envs.step(action)
+        seen, *_rest = envs.step(action)
         expected = alone.step(action)[0]
         assert np.array_equal(seen[~mask], expected[~mask])
         assert not np.array_equal(seen[mask], expected[mask])
@@ -179,7 +179,7 @@ def test_both_autoreset_modes_give_the_same_episodes():
     )
     assert later.metadata["autoreset_mode"] == gymnasium.vector.AutoresetMode.NEXT_STEP
     assert same.metadata["autoreset_mode"] == gymnasium.vector.AutoresetMode.SAME_STEP
-    episodes = {later: [[] for _ in range(4)], same: [[] for _ in range(4)]}  # by environment: what each step came to
+    episodes: dict = {later: [[] for _ in range(4)], same: [[] for _ in range(4)]}  # by environment: what each step came to
     terminated = 0
     for _before, seen, rewards, terminations, truncations, infos in unrolled(same, 12):
         ended = terminations | truncations
@@ -200,7 +200,7 @@ def test_both_autoreset_modes_give_the_same_episodes():
         assert not rewards[begins].any()
         assert not (terminations | truncations)[begins].any()
         assert infos["_episode_seed"][begins].all()
-        for n in np.flatnonzero(~begins):
+        for n in np.flatnonzero(~begins).tolist():
             episodes[later][n].append((seen[n], rewards[n], terminations[n], truncations[n]))
         begins = terminations | truncations
     for n in range(4):
@@ -261,19 +261,19 @@ def test_wrong_arguments_are_named_when_the_environment_is_made():
 
     with pytest.raises(ds.InputError, match="render_mode is 'human'; allowed are None and 'rgb_array'"):
         TaskEnv(Ball, render_mode="human")
-    with pytest.raises(Exception, match="camera|str"):  # not at the end of a training
+    with pytest.raises(Exception, match=r"camera|str"):  # not at the end of a training
         TaskEnv(Blind, render_mode="rgb_array")
     with pytest.raises(ds.InputError, match="time_limit is 'never'"):
         TaskEnv(Ball, time_limit="never")
     with pytest.raises(ds.InputError, match="autoreset_mode is 'Later'; allowed are 'NextStep', 'SameStep', 'Disabled'"):
         TaskVectorEnv(Ball, 2, autoreset_mode="Later")
-    with pytest.raises(ds.InputError, match="unknown task 'Detuor'.*did you mean 'Detour'"):
+    with pytest.raises(ds.InputError, match=r"unknown task 'Detuor'.*did you mean 'Detour'"):
         TaskEnv("Detuor")
-    with pytest.raises(ds.InputError, match="task 'tests.tasks.ball:Bell' cannot be imported"):
+    with pytest.raises(ds.InputError, match=r"task 'tests\.tasks\.ball:Bell' cannot be imported"):
         TaskEnv("tests.tasks.ball:Bell")
     with pytest.raises(ds.InputError, match="allowed is the task alone"):
         TaskVectorEnv(Ball(2), horizon=3)
-    with pytest.raises(ds.InputError, match="has no parameter 'horizn'.*did you mean 'horizon'"):
+    with pytest.raises(ds.InputError, match=r"has no parameter 'horizn'.*did you mean 'horizon'"):
         gymnasium.make("diffsim/Detour-v0", horizn=3)
     envs = TaskVectorEnv(Ball(2))
     envs.reset()
