@@ -253,6 +253,8 @@ class RecordVideo(gymnasium.wrappers.RecordVideo):
     last row or column twice."""
 
     def __init__(self, env: Any, video_folder: str, **options: Any) -> None:
+        if options.get("episode_trigger") is None and options.get("step_trigger") is None:
+            options["episode_trigger"] = _is_shown  # Gymnasium's own comes from a module that needs MoviePy
         with contextlib.suppress(gymnasium.error.DependencyNotInstalled):  # of MoviePy, the last thing that it looks for
             super().__init__(env, video_folder, **options)
 
@@ -331,6 +333,11 @@ def _row(seen: Seen, n: int) -> Seen:
 def _infos(running: RunningEpisodes, stepped: Stepped) -> dict[str, NDArray[Any]]:
     success, outcome = (value.cpu().numpy().copy() for value in (stepped.success, stepped.outcome))
     return {"is_success": success, "outcome": outcome, "episode_seed": running.seeds.copy()}
+
+
+def _is_shown(episode: int) -> bool:
+    """Gymnasium's schedule: the episodes 0, 1, 8, 27, ... below 1000, then every 1000th."""
+    return round(episode ** (1.0 / 3.0)) ** 3 == episode if episode < 1000 else episode % 1000 == 0
 
 
 def _even(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

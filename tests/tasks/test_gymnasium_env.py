@@ -1,5 +1,6 @@
 """Tasks as Gymnasium's environments: checkers, ends, seeds, resets one by one, pictures, other processes."""
 
+import sys
 import warnings
 
 import imageio.v3 as iio
@@ -71,6 +72,14 @@ def test_the_tasks_that_come_along_are_registered():
     names = [tasks.registry.gymnasium_id(name) for name in tasks.task_names()]
     assert "diffsim/Detour-v0" in names
     assert set(names) <= set(gymnasium.registry)
+
+
+def test_gymnasium_is_not_needed(monkeypatch):
+    monkeypatch.setattr(tasks.registry, "_tasks", {})
+    monkeypatch.setitem(sys.modules, "gymnasium.envs.registration", None)
+    assert register("Alone")(type("Alone", (Ball,), {"__doc__": Ball.__doc__})).name == "Alone"
+    assert tasks.task_names() == ["Alone"]
+    assert "diffsim/Alone-v0" not in gymnasium.registry
 
 
 def test_points_and_features_are_a_dict_and_pictures_are_bytes(ball_id):
@@ -233,12 +242,18 @@ def test_variants_are_a_vector_env_too():
 
 
 @pytest.mark.parametrize("size", [(479, 641), (48, 64)])
-def test_videos_of_any_size_without_moviepy(tmp_path, size):
+def test_videos_of_any_size_without_moviepy(tmp_path, size, monkeypatch):
+    for name in list(sys.modules):
+        if name.split(".")[0] == "moviepy" or name == "gymnasium.utils.save_video":
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "moviepy", None)
     env = RecordVideo(TaskEnv(Ball, horizon=3, render_mode="rgb_array", render_size=size), str(tmp_path / "videos"))
     env.reset(seed=0)
     for _ in range(3):
         env.step(FORWARD)
+    env.reset(), env.reset()  # the episodes 0, 1, 8, ... are shown
     env.close()
+    assert sorted(path.name for path in (tmp_path / "videos").iterdir()) == [f"rl-video-episode-{n}.mp4" for n in (0, 1)]
     frames = iio.imread(tmp_path / "videos" / "rl-video-episode-0.mp4", plugin="pyav")
     assert frames.shape == (4, size[0] + size[0] % 2, size[1] + size[1] % 2, 3)
     assert np.abs(frames[0].astype(float) - frames[-1]).max() > 10.0

@@ -36,4 +36,4 @@ def test_stable_baselines():
 
 def test_torchrl():
     pytest.importorskip("torchrl")
-    assert run(BLOCKS[2])["policy"].weight.grad.abs().max() > 0.0
+    assert run(BLOCKS[2])["network"][0].weight.grad.abs().max() > 0.0
