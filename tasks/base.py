@@ -330,11 +330,6 @@ class Task:
         """The task that an environment of ``reset(seed)`` runs in, its index there, and the seed to reset that task with."""
         return self, environment, seed
 
-    @classmethod
-    def parameter_type(cls) -> type:
-        """`task_parameters` of the class, by which the command line knows what can be set."""
-        return task_parameters(cls)  # type: ignore[arg-type]  # mypy doubts that classes can be hashed
-
     # Copies in other processes -----------------------------------------------------------------------------------
 
     @property

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import inspect
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -18,7 +20,7 @@ DOCSTRING_HEADINGS = ("Task:", "Randomisation:", "Success:")
 
 
 def register(name: str) -> Callable[[TaskClass], TaskClass]:
-    """Class decorator that registers a task as ``name``.
+    """Class decorator that registers a task as ``name``, and with Gymnasium, where that is installed, as `gymnasium_id` says.
 
     Raises: InputError: the name is empty, the class is not a Task, its docstring lacks one of the headings "Task:",
     "Randomisation:" and "Success:", or the name is taken.
@@ -41,6 +43,7 @@ def register(name: str) -> Callable[[TaskClass], TaskClass]:
             raise InputError(f"task name '{name}' is taken by {known.__module__}.{known.__qualname__}")
         task.name = name
         _tasks[name] = task
+        _offer_to_gymnasium(name, task)
         return task
 
     return decorate
@@ -69,3 +72,25 @@ def find_task(name: str) -> type[Task]:
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise InputError(f"unknown task '{name}'; tasks: {', '.join(task_names())}{hint}")
     return _tasks[name]
+
+
+def gymnasium_id(name: str) -> str:
+    """What ``gymnasium.make`` calls the task registered as ``name``: "diffsim/Detour-v0"; "-" is what it cannot hold."""
+    return f"diffsim/{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}-v0"
+
+
+def _offer_to_gymnasium(name: str, task: type[Task]) -> None:
+    """Make the ids of `gymnasium.make` and `make_vec` known; the environments are imported when one is made."""
+    try:
+        registration = importlib.import_module("gymnasium.envs.registration")
+    except ImportError:
+        return
+    registration.registry.pop(gymnasium_id(name), None)  # a class that was defined anew
+    importable = "<locals>" not in task.__qualname__
+    registration.register(
+        gymnasium_id(name),
+        entry_point="tasks.gymnasium_env:TaskEnv",
+        vector_entry_point="tasks.gymnasium_env:TaskVectorEnv",
+        # plain text, so that specs can be stored, and so that a process that begins anew finds a user's class
+        kwargs={"task": f"{task.__module__}:{task.__qualname__}" if importable else name},
+    )

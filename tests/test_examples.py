@@ -23,6 +23,7 @@ SHORT = {
     "cut_dough.py": ["--particles", "1000", "--steps", "60"],
     "panda_grasp.py": ["--steps", "40"],
     "shape_plasticine.py": ["--particles", "300", "--iterations", "12"],
+    "cleanrl_ppo.py": ["--num-envs", "4", "--num-steps", "20", "--total-steps", "240"],
 }
 
 
@@ -85,6 +86,14 @@ def test_shape_plasticine_comes_nearer_to_its_target(tmp_path):
     found = [float(value) for value in re.findall(r"off by +([\d.]+) mm", output)]
     assert found[0] > 10.0
     assert found[-1] < 0.6 * found[0]
+
+
+def test_cleanrl_ppo_steps_and_updates(tmp_path):
+    output = run_example("cleanrl_ppo.py", *SHORT["cleanrl_ppo.py"], cwd=tmp_path)
+    rows = re.findall(r"steps +(\d+)  return +(-?[\d.]+)  solved +(\d+)%", output)
+    assert [int(steps) for steps, *_ in rows] == [80, 160, 240]
+    assert len({value for _, value, _ in rows}) == 3
+    assert -20.0 < float(rows[0][1]) < 5.0  # 20 steps of a policy that has learnt nothing
 
 
 @pytest.mark.robot_models

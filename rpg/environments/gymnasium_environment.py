@@ -235,7 +235,7 @@ def from_gymnasium(
         if num_envs not in (None, env.num_envs) or options or time_limit is not None:
             raise ProtocolError(f"options were given with a VectorEnv of {env.num_envs}; expected the VectorEnv alone")
         spec = getattr(env, "spec", None) or getattr(getattr(env, "envs", [None])[0], "spec", None)
-        limit = getattr(spec, "max_episode_steps", None)
+        limit = getattr(spec, "max_episode_steps", None) or getattr(env, "horizon", None)
         return GymnasiumEnvironment(env, _spec(env, limit, dtype))
     count = 1 if num_envs is None else num_envs
     check_int("num_envs", count, at_least=1)
@@ -288,13 +288,14 @@ def _sync_vector(gymnasium: Any, makers: list[Callable[[], Any]]) -> Any:
 
 
 def _time_limit(gymnasium: Any, env: Any) -> int | None:
-    """That of the wrapper, if there is one, else the registered one."""
+    """That of the wrapper, if there is one, else the registered one, else the environment's attribute `horizon`."""
     layer = env
     while isinstance(layer, gymnasium.Wrapper):
         if isinstance(layer, gymnasium.wrappers.TimeLimit):
             return int(layer._max_episode_steps)
         layer = layer.env
-    return None if env.spec is None else env.spec.max_episode_steps
+    registered = None if env.spec is None else env.spec.max_episode_steps
+    return getattr(env.unwrapped, "horizon", None) if registered is None else registered
 
 
 def _spec(vector: Any, time_limit: int | None, dtype: torch.dtype) -> EnvironmentSpec:

@@ -95,7 +95,7 @@ def test_tools_and_obstacles_outside_the_domain_are_named(x, named, caplog):
         assert [
             f"{kind} '{'ball' if kind == 'Tool' else 'post'}' at ({x}, 0.5, 0.5) lies outside" in text for text in messages
         ] == ([True] * named)
-        things = {"tools": (), "obstacles": (ds.Obstacle("post", ds.Sphere(0.1), (x, 0.5, 0.5)),)}
+        things = {"tools": (), "obstacles": (ds.Obstacle("post", ds.Sphere(0.1), (x, 0.5, 0.5)),)}  # type: ignore[dict-item]
 
 
 ROTATED = (0.8, 0.4, 0.2, 0.4)
