@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 if TYPE_CHECKING:
     from rpg.training.schedules import Schedule
 
@@ -95,6 +93,8 @@ def check_scale(name: str, schedule: Schedule) -> None:
 
 def check_batch(num_envs: object, dtype: object) -> None:
     """Raise ValueError unless an environment's number of episodes is a positive int, and its dtype of floating point."""
+    import torch  # not at the top: the command line checks settings before it needs torch
+
     check_int("num_envs", num_envs, at_least=1)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise ValueError(f"dtype was given {dtype!r}; allowed are torch.float32 and torch.float64")

@@ -10,6 +10,7 @@ import tyro
 from rpg.algorithms.algorithm import AlgorithmConfig
 from rpg.cli.field_docs import field_docs
 from rpg.runs.run_settings import adjusted_schedule, changed_config
+from rpg.settings_checks import SettingError
 from rpg.training.schedules import Schedule
 
 TASK_PREFIX = "task"
@@ -26,7 +27,7 @@ def setting_options(config: AlgorithmConfig) -> Any:
         value, kind = getattr(config, each.name), hints[each.name]
         help_ = tyro.conf.arg(help=docs.get(each.name, ""))
         if kind is Schedule:
-            option: Any = Annotated[Schedule, _schedule_option(value), help_]
+            option: Any = Annotated[Schedule, _schedule_option(each.name, value), help_]
         else:
             option = Annotated[kind, help_]
             if kind is float and value is not None:
@@ -54,8 +55,12 @@ def combined_options(**groups: Any) -> Any:
 
 
 def parsed_options(default: Any, arguments: list[str], *, prog: str, description: str) -> Any:
-    """`default` with what `arguments` set. A parser's error, and ``--help``, end the process."""
-    return tyro.cli(type(default), default=default, args=arguments, prog=prog, description=description)
+    """`default` with what `arguments` set. A parser's error, and ``--help``, end the process; raises SettingError if a
+    schedule is wrong."""
+    try:
+        return tyro.cli(type(default), default=default, args=arguments, prog=prog, description=description)
+    except _WrongScheduleError as error:
+        raise SettingError(str(error)) from error
 
 
 def schedule_text(schedule: Schedule) -> list[str]:
@@ -64,9 +69,17 @@ def schedule_text(schedule: Schedule) -> list[str]:
     return values[:1] if schedule.start == schedule.end else values
 
 
-def _schedule_option(default: Schedule) -> Any:
+class _WrongScheduleError(Exception):
+    """No ValueError, which the parser would make a page of."""
+
+
+def _schedule_option(name: str, default: Schedule) -> Any:
     def parsed(texts: list[str]) -> Schedule:
-        return adjusted_schedule(default, [float(text) for text in texts])
+        numbers = [float(text) for text in texts]
+        try:
+            return adjusted_schedule(default, numbers)
+        except ValueError as error:
+            raise _WrongScheduleError(f"--{name.replace('_', '-')}: {error}") from error
 
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs="*",

@@ -136,7 +136,7 @@ def test_a_signal_during_training_keeps_the_run(tmp_path, number, code, word):
     options = ("--iterations", 1_000_000, "--policy", "table", "--no-video", "--out", out)
     running = process("optimize", WALL, *SMALL, *options, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     until = time.monotonic() + 120
-    while running.poll() is None and time.monotonic() < until and len(read_metrics(out)) < 2:
+    while running.poll() is None and time.monotonic() < until and (not out.exists() or len(read_metrics(out)) < 2):
         time.sleep(0.1)
     running.send_signal(number)
     printed, errors = running.communicate(timeout=60)

@@ -70,7 +70,9 @@ def test_settings_from_python():
         (("--num-envs", "0"), ("num_envs", "0", ">= 1")),
         (("--num-latents", "-1"), ("num_latents", "-1")),
         (("--beta", "-1"), ("beta", "-1")),
-        (("--std", "0.1", "nan"), ("std.end", "nan")),
+        (("--std", "0.1", "nan"), ("--std", "end", "nan")),
+        (("--beta", "1", "2", "3"), ("--beta", "1.0 2.0 3.0", "START END BEGIN FINISH")),
+        (("--beta", "1", "0", "0.9", "0.1"), ("--beta", "begin=0.9", "finish=0.1")),
         (("--policy-hidden", "0"), ("policy_hidden", "0", ">= 1")),
         (("--iterations", "3", "--iterations=4"), ("--iterations", "2 times")),
         (("--algo", "magic"), ("magic", "rpg", "gaussian")),
@@ -98,9 +100,7 @@ def test_wrong_values_are_one_line(tmp_path, capsys, monkeypatch, arguments, wor
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--beta", "1", "2", "3"), ("--beta", "1.0 2.0 3.0", "START END BEGIN FINISH")),
         (("--beta", "1,2,3"), ("--beta", "1,2,3")),
-        (("--beta", "1", "0", "0.9", "0.1"), ("begin=0.9", "finish=0.1")),
         (("--policy", "magic"), ("magic", "table", "feedback")),
         (("--num-envs", "many"), ("--num-envs", "many")),
         (("--windoww", "3"), ("--windoww",)),
