@@ -132,3 +132,25 @@ def check_controls(owner: object, value: object, num_envs: int, width: int) -> T
     if not isinstance(value, Tensor) or value.ndim != 2 or value.shape[0] != num_envs or value.shape[1] != width:
         raise refused(owner, "controls", described(value), f"({num_envs}, {width}): a number for each control of the simulator")
     return value
+
+
+def check_seed(seed: object) -> None:
+    """The seed of `Task.reset`.
+
+    Raises:
+        InputError: it is neither None nor a whole number from 0 to 2^63 - 1.
+    """
+    whole = isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63
+    if seed is not None and not whole:
+        raise ds.InputError(f"reset: seed must be None or a whole number from 0 to 2**63 - 1, got {seed!r}")
+
+
+def check_action(owner: object, action: object, shape: tuple[int, int]) -> None:
+    """The action of `Task.step`.
+
+    Raises:
+        InputError: it is no tensor (B, A) of that ``shape``.
+    """
+    if not isinstance(action, Tensor) or action.shape != shape:
+        given = f"has shape {tuple(action.shape)}" if isinstance(action, Tensor) else f"is {action!r}"
+        raise ds.InputError(f"action of task {type(owner).__name__} {given}; allowed is {shape}")

@@ -171,9 +171,7 @@ class Task:
     def controls(self, state: ds.State, action: Tensor) -> Tensor:
         """The simulator's action (B, sim.action_dim), m/s, rad/s and so on, for ``action`` (B, A) in [-1, 1]: that of
         `actions`."""
-        if action.ndim != 2 or action.shape[1] != self._drive_width:
-            allowed = f"({self.num_envs}, {self._drive_width})"
-            raise ds.InputError(f"action of task {type(self).__name__} has shape {tuple(action.shape)}; allowed is {allowed}")
+        checks.check_action(self, action, (self.num_envs, self._drive_width))
         return self._drive(state, action)
 
     def camera(self) -> Camera | None:
@@ -222,6 +220,7 @@ class Task:
     def reset(self, seed: int | None = None) -> Episode:
         """B new episodes; the same seed gives the same ones. The first of them begin as in a batch of another size if
         `randomize` draws by `uniform`, as the tasks here do."""
+        checks.check_seed(seed)
         generator = torch.Generator()
         if seed is None:
             generator.seed()

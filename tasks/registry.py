@@ -89,8 +89,8 @@ def _offer_to_gymnasium(name: str, task: type[Task]) -> None:
     importable = "<locals>" not in task.__qualname__
     registration.register(
         gymnasium_id(name),
-        entry_point="tasks.gymnasium_env:TaskEnv",
-        vector_entry_point="tasks.gymnasium_env:TaskVectorEnv",
+        entry_point="tasks.adapters.gymnasium_env:TaskEnv",
+        vector_entry_point="tasks.adapters.gymnasium_env:TaskVectorEnv",
         # plain text, so that specs can be stored, and so that a process that begins anew finds a user's class
         kwargs={"task": f"{task.__module__}:{task.__qualname__}" if importable else name},
     )

@@ -15,7 +15,7 @@ from tasks import Variants, register
 from tests.tasks.ball import Ball
 
 gymnasium = pytest.importorskip("gymnasium")
-from tasks.gymnasium_env import RecordVideo, TaskEnv, TaskVectorEnv  # noqa: E402
+from tasks.adapters.gymnasium_env import RecordVideo, TaskEnv, TaskVectorEnv  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

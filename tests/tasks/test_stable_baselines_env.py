@@ -8,7 +8,7 @@ from tests.tasks.ball import Ball
 sb3 = pytest.importorskip("stable_baselines3")
 from stable_baselines3.common.vec_env import VecMonitor  # noqa: E402
 
-from tasks.stable_baselines_env import TaskVecEnv  # noqa: E402
+from tasks.adapters.stable_baselines_env import TaskVecEnv  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from tests.tasks.ball import Ball
 pytest.importorskip("torchrl")
 from torchrl.envs.utils import check_env_specs
 
-from tasks.torchrl_env import TaskTorchRLEnv
+from tasks.adapters.torchrl_env import TaskTorchRLEnv
 
 pytestmark = pytest.mark.slow
 

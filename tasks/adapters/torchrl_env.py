@@ -10,7 +10,7 @@ from tensordict import TensorDict, TensorDictBase
 from torchrl.data import Binary, Bounded, Composite, Unbounded
 from torchrl.envs import EnvBase
 
-from tasks.running_episodes import RunningEpisodes, TimeLimitMode, made_task
+from tasks.adapters.running_episodes import RunningEpisodes, TimeLimitMode, made_task
 
 KEYS = {"state": "observation", "points": "points", "image": "pixels"}
 """torchrl's names for what a task's observation mode shows."""

@@ -10,18 +10,18 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
-from tasks.gymnasium_env import Seen, TaskVectorEnv
+from tasks.adapters.gymnasium_env import Seen, TaskVectorEnv
 
 
 class TaskVecEnv(VecEnv):
     """B environments of a task, side by side in one simulator: ``PPO("MlpPolicy", TaskVecEnv("Detour", 8))``.
 
-    Spaces are those of `tasks.gymnasium_env.TaskEnv`. The info of an episode's last step holds "is_success", "outcome",
-    "episode_seed", "terminal_observation" and "TimeLimit.truncated". All environments draw the seed of `seed` alike, as in
-    `tasks.gymnasium_env.TaskVectorEnv`.
+    Spaces are those of `tasks.adapters.gymnasium_env.TaskEnv`. The info of an episode's last step holds "is_success",
+    "outcome", "episode_seed", "terminal_observation" and "TimeLimit.truncated". All environments draw the seed of `seed`
+    alike, as in `tasks.adapters.gymnasium_env.TaskVectorEnv`.
 
     Args:
-        task, num_envs, options: as of `tasks.gymnasium_env.TaskVectorEnv`.
+        task, num_envs, options: as of `tasks.adapters.gymnasium_env.TaskVectorEnv`.
     """
 
     def __init__(self, task: Any, num_envs: int | None = None, **options: Any) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 import diffsim as ds
 from diffsim.render import write_video
-from tasks.running_episodes import EpisodePictures, RunningEpisodes, Stepped, TimeLimitMode, made_task
+from tasks.adapters.running_episodes import EpisodePictures, RunningEpisodes, Stepped, TimeLimitMode, made_task
 
 RENDER_MODES = ["rgb_array"]
 Seen = Any

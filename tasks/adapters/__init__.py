@@ -1,0 +1,1 @@
+"""Tasks as the environments of RL libraries: Gymnasium, stable-baselines3, torchrl."""
