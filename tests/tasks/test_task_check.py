@@ -142,7 +142,6 @@ def test_what_is_odd_is_a_warning_by_name(told, old, new, parts):
 
 
 def test_overlaps_at_the_start_are_named(told):
-    pytest.importorskip("diffsim.scene.overlaps")
     wall = 'ds.Obstacle("wall", ds.Box((0.05, 0.05, 0.05)), (0.34, 0.3, 0.06))'
     _, lines = told("tools=(ball,)", f"tools=(ball,), obstacles=({wall},)")
     one(lines, "warn", "SoftBody 'block' reaches", "Obstacle 'wall'")
