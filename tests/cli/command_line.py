@@ -25,11 +25,16 @@ def optimize(*arguments: object) -> int:
     return run("optimize", *arguments)
 
 
+STARTED: list[subprocess.Popen[str]] = []
+"""Processes of the running test; what a failing one leaves is killed (conftest.py)."""
+
+
 def process(*arguments: object, **options: Any) -> subprocess.Popen[str]:
     """The same in a process of its own."""
     command = [sys.executable, "-m", "rpg.cli.main", *(str(argument) for argument in arguments)]
     options = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
-    return subprocess.Popen(command, **options)
+    STARTED.append(subprocess.Popen(command, **options))
+    return STARTED[-1]
 
 
 def finished(*arguments: object, **options: Any) -> tuple[int, str, str]:
