@@ -21,7 +21,8 @@ its transpose (implicit function theorem). Dry friction of joints is the same in
 
 The residual alone costs a third of an evaluation with slopes and factors. So a substep begins with corrections by the factors
 of the one before (the chord method), as long as the same points press, the first step is small, and each step is a small share
-of the one before; else, and in the first substep of a control step, Newton's method starts anew.
+of the one before; else, and in the first substep of a control step, Newton's method starts anew. It ends with corrections, too,
+by factors of its own: if their steps grow, it finds others.
 """
 
 # mypy: ignore-errors
@@ -310,6 +311,7 @@ def newton_stage(real) -> SimpleNamespace:
                 m.tape[at.a + k] = guess
             evaluations, old, share, bent = 0, at.substep > 0, ti.cast(1.0, real), ti.cast(1.0, real)
             limit = ti.cast(ti.static(OLD_STEP), real)  # of the step that the old factors may make
+            size_before = ti.cast(0.0, real)
             while evaluations < EVALUATIONS:
                 pressing = ti.cast(evaluate(m, at, which, share, rubs), real)
                 evaluations += 1
@@ -348,7 +350,8 @@ def newton_stage(real) -> SimpleNamespace:
                             m.status[status + Status.unsolved_step] = at.step
                         if left > ti.static(enough) * reference and evaluations < EVALUATIONS - 1 and not exact:
                             if not old:
-                                if left * bent * bent <= ti.static(enough) * reference:
+                                grows = which == CORRECTION and size > size_before  # these factors lead away
+                                if left * bent * bent <= ti.static(enough) * reference and not grows:
                                     which = CORRECTION
                                 elif which == CORRECTION:
                                     which = FIRST
@@ -358,6 +361,7 @@ def newton_stage(real) -> SimpleNamespace:
                             evaluations = EVALUATIONS
                         else:
                             which = LAST
+                        size_before = size
         return wrong
 
     @ti.func
