@@ -10,6 +10,9 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import torch
+
+from rpg.runs.task_lookup import task_class
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +30,9 @@ SHORT = {
 }
 
 
+TASKS = {"roll_dough.py": "RollDough", "lift_block.py": "LiftBlock", "drag_ring.py": "DragRing"}  # for the command line
+
+
 def run_example(name: str, *arguments: str, cwd: Path) -> str:
     command = [sys.executable, str(EXAMPLES / name), *arguments]
     environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
@@ -36,7 +42,25 @@ def run_example(name: str, *arguments: str, cwd: Path) -> str:
 
 
 def test_every_example_is_tested():
-    assert {path.name for path in EXAMPLES.glob("*.py")} == set(SHORT)
+    assert {path.name for path in EXAMPLES.glob("*.py")} == set(SHORT) | set(TASKS)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_example_task_is_sound_and_gives_gradients(name):
+    task = task_class(f"{EXAMPLES / name}:{TASKS[name]}")(2)
+    horizon = min(task.horizon, 4)
+    actions = torch.full((horizon, 2, task.action_dim), -0.5, requires_grad=True)
+    episode, total = task.reset(seed=0), torch.zeros(2)
+    for action in actions:
+        episode, reward, info = task.step(episode, action)
+        total = total + reward
+    assert info["running"].all()
+    assert not info["success"].any()
+    total.sum().backward()
+    assert actions.grad is not None
+    assert actions.grad.isfinite().all()
+    assert (actions.grad.abs().amax(dim=(0, 1)) > 0.0).all()  # every component of an action matters
+    task.check_rendering()
 
 
 def test_push_to_goal_improves_and_leaves_a_video(tmp_path):

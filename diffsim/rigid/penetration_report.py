@@ -68,8 +68,9 @@ class PenetrationReport:
             size, step = self._limits[pair] / SHARE, int(time_step[environment]) + step
             logger.warning(
                 "'%s' and '%s' penetrate each other by %s, %.0f%% of the smaller one's size (%s), in environment %d, control "
-                "step %d: use a smaller dt, a slower or weaker drive, a stiffer contact, or thicker shapes",
+                "step %d: use a smaller dt, a slower or weaker drive, a stiffer contact, or thicker shapes%s",
                 one, other, length(1e-6 * depth), 1e-4 * depth / size, length(size), environment, step,
+                "; or they overlap as the scene is declared" if step == 0 else "",
             )  # fmt: skip
             for number, owners in enumerate(self._owners):
                 if owners == self._owners[pair]:

@@ -190,6 +190,7 @@ class Tool(_Collider):
     """A kinematic rigid collider: it follows the action's velocities whatever resists, but does not enter obstacles.
 
     Args:
+        shape: a sphere, a capsule or a box. What has another shape can be a link of an articulation with actuators.
         control: the velocity components that the action sets, in order, out of "x", "y", "z" (m/s, world) and "rx", "ry",
             "rz" (rad/s, world axes). The others are zero.
         stops_at_obstacles: whether the part of a motion that would enter an obstacle is left out, so that the tool slides
@@ -210,7 +211,8 @@ class Tool(_Collider):
         super().__post_init__()
         _check_surface(self, f"Tool '{self.name}'")
         if not isinstance(self.shape, RoundedBox):
-            raise InputError(f"Tool '{self.name}': shape must be Sphere, Capsule or Box, got {self.shape!r}")
+            allowed = "Sphere, Capsule or Box (links of a ds.Articulation may have any)"
+            raise InputError(f"Tool '{self.name}': shape must be {allowed}, got {self.shape!r}")
         control = tuple(self.control) if isinstance(self.control, tuple | list) else ()
         if not control or len(set(control)) != len(control) or not set(control) <= set(TOOL_AXES):
             raise InputError(f"Tool '{self.name}': control must be distinct axes out of {TOOL_AXES}, got {self.control!r}")

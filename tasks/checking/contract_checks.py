@@ -155,6 +155,14 @@ def check_endings(trial: Trial) -> Iterator[Finding]:
     if ended == 1.0:
         yield Finding("early ends", "warn", text, "an optimiser sees little of such episodes; let failure() be rarer")
         return
+    if defined_by_author(kind, "failure") and float(trial.rollouts["no-op"].rewards.mean()) < 0.0:
+        yield Finding(
+            "early ends",
+            "warn",
+            "rewards without action are negative, and 0 after a failure: failing early has the better return",
+            "let reward() be positive until success, for example 1 minus a share of the distance",
+        )
+        return
     yield Finding("early ends", "pass", text)
 
 

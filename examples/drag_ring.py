@@ -1,0 +1,71 @@
+"""A peg drags a ring past a post, on either side; the floor's friction and the ring's mass differ by episode.
+
+diffsim-rpg check-task examples/drag_ring.py
+diffsim-rpg optimize examples/drag_ring.py:DragRing --iterations 40 --posterior-stride 3 --out runs/drag
+diffsim-rpg evaluate runs/drag --task.friction 0.3 0.5    # on a rougher floor than it was trained on
+"""
+
+import torch
+
+import diffsim as ds
+from diffsim.render import Camera, GroundMarker
+from tasks import Task, ToolVelocity
+
+
+class DragRing(Task):
+    """A peg drags a ring past a post.
+
+    Task: bring the ring to a goal behind the post, to the left of it or to the right.
+    Randomisation: the friction of the floor, and the ring's mass, 0.1 to 0.4 kg.
+    Success: at the end the ring's centre is within 4 cm of the goal.
+
+    Attributes:
+        friction: lowest and highest coefficient of the floor.
+    """
+
+    horizon, dt, substeps = 30, 2e-3, 15
+    outcome_names = ("left", "right")
+    goal = (0.5, 0.0)  # m; the ring starts at 0, the post stands in the middle
+    friction: tuple[float, float] = (0.1, 0.3)
+
+    def scene(self):
+        ring = ds.RigidBody("ring", ds.Torus(0.055, 0.02), (0.0, 0.0, 0.02), mass=0.2, color=(0.95, 0.6, 0.15))
+        peg = ds.Tool("peg", ds.Sphere(0.025), (0.0, 0.0, 0.03), control=("x", "y"), friction=0.1)
+        post = ds.Obstacle("post", ds.Cylinder(0.08, 0.05), (0.25, 0.0, 0.08))
+        return ds.Scene(rigid_bodies=(ring,), tools=(peg,), obstacles=(post,))
+
+    def actions(self):
+        return [ToolVelocity("peg", speed=0.9)]
+
+    def randomize(self, generator):
+        low, high = self.friction
+        friction = self.uniform(generator, low=low, high=high)
+        mass = self.uniform(generator, low=0.1, high=0.4)
+        return self.episode(self.sim.reset(), parameters={"ground.friction": friction, "ring.mass": mass})
+
+    def ring(self, state):
+        """Its place on the floor, (B, 2)."""
+        return self.sim.links(state).position[:, self.sim.link_index("ring"), :2]
+
+    def gap(self, state):
+        return ((self.ring(state) - self.ring(state).new_tensor(self.goal)).square().sum(dim=1) + 1e-6).sqrt()
+
+    def reward(self, step):
+        return 1.0 - self.gap(step.after) / 0.5
+
+    def success(self, episode):
+        return self.gap(episode.state) < 0.04
+
+    def outcome(self, episode):
+        """The side it went by: observations so far, (t + 1, B, O), of which 1 is the ring's y."""
+        return (episode.history[..., 1].mean(dim=0) < 0.0).long()
+
+    def observation(self, episode):
+        state = episode.state
+        return torch.cat([self.ring(state), state.tool_position[:, 0, :2], state.qd[:, :2]], dim=1)
+
+    def camera(self):
+        return Camera(position=(0.25, -0.75, 0.75), target=(0.25, 0.0, 0.0), vertical_fov_degrees=40)
+
+    def markers(self, episode, environment):
+        return (GroundMarker(center=self.goal, radius=0.05, color=(0.2, 0.75, 0.35), width=0.01),)
