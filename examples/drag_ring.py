@@ -9,7 +9,7 @@ import torch
 
 import diffsim as ds
 from diffsim.render import Camera, GroundMarker
-from tasks import Task, ToolVelocity
+from tasks import JointVelocity, Task
 
 
 class DragRing(Task):
@@ -30,12 +30,20 @@ class DragRing(Task):
 
     def scene(self):
         ring = ds.RigidBody("ring", ds.Torus(0.055, 0.02), (0.0, 0.0, 0.02), mass=0.2, color=(0.95, 0.6, 0.15))
-        peg = ds.Tool("peg", ds.Sphere(0.025), (0.0, 0.0, 0.03), control=("x", "y"), friction=0.1)
+        shape = ds.Geometry(ds.Sphere(0.025), (0.0, 0.0, 0.03), friction=0.1)
+        joints = [ds.Joint(name, "prismatic", axis) for name, axis in (("x", (1.0, 0.0, 0.0)), ("y", (0.0, 1.0, 0.0)))]
+        inertia = ds.Inertia(0.1, (1e-4, 1e-4, 1e-4))
+        links = (
+            ds.Link("rail", joints[0], inertia=inertia),
+            ds.Link("tip", joints[1], "rail", inertia=inertia, geometries=(shape,)),
+        )
+        motors = tuple(ds.Actuator(name, name, "velocity", gain=20.0, force_limits=(-5.0, 5.0)) for name in "xy")
+        peg = ds.Articulation("peg", links, motors)  # a ds.Tool would press the ring into the post with any force
         post = ds.Obstacle("post", ds.Cylinder(0.08, 0.05), (0.25, 0.0, 0.08))
-        return ds.Scene(rigid_bodies=(ring,), tools=(peg,), obstacles=(post,))
+        return ds.Scene(rigid_bodies=(ring,), articulations=(peg,), obstacles=(post,))
 
     def actions(self):
-        return [ToolVelocity("peg", speed=0.9)]
+        return [JointVelocity("peg", limit=0.9)]
 
     def randomize(self, generator):
         low, high = self.friction
@@ -62,7 +70,7 @@ class DragRing(Task):
 
     def observation(self, episode):
         state = episode.state
-        return torch.cat([self.ring(state), state.tool_position[:, 0, :2], state.qd[:, :2]], dim=1)
+        return torch.cat([self.ring(state), state.q[:, -2:], state.qd[:, :2]], dim=1)  # coordinates: bodies, then robots
 
     def camera(self):
         return Camera(position=(0.25, -0.75, 0.75), target=(0.25, 0.0, 0.0), vertical_fov_degrees=40)
