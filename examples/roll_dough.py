@@ -1,7 +1,7 @@
 """A roller flattens a block of dough into a slab, by the Earth Mover's distance to the slab.
 
 diffsim-rpg check-task examples/roll_dough.py
-diffsim-rpg optimize examples/roll_dough.py:RollDough --algo adam --out runs/roll
+diffsim-rpg optimize examples/roll_dough.py:RollDough --algo adam --num-envs 1 --iterations 30 --out runs/roll
 """
 
 import diffsim as ds

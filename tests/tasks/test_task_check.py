@@ -131,6 +131,13 @@ def test_a_wrong_method_fails_in_one_line_with_its_place(told, more, parts):
             ("action component 1 changes neither the state nor the reward",),
         ),
         (REWARD, f"1e4 * ({REWARD})", ("divide the reward",)),
+        (
+            "def success",
+            "def failure(self, episode):\n        return episode.state.x[..., 0].mean(dim=1) > 0.9\n\n"
+            f"    def reward(self, step):\n        return {REWARD} - 1.0\n\n"
+            "    def success",
+            ("failing early has the better return",),
+        ),
         ("particles=60", "particles=8", ("SoftBody 'block' has", "particles in a grid cell", "particles >=")),
         ("ds.Sphere(0.06)", "ds.Box((0.002, 0.1, 0.1))", ("Tool 'ball' is 0.004 m thick, 0.08 grid cells",)),
         ("(0.18, 0.3, 0.06)", "(0.18, 0.3, 0.9)", ("Tool 'ball' at (0.18, 0.3, 0.9) lies outside the domain",)),
