@@ -1,7 +1,7 @@
 """A gripper on three rails grasps a block and carries it to a goal of its own in each episode.
 
 diffsim-rpg check-task examples/lift_block.py
-diffsim-rpg optimize examples/lift_block.py:LiftBlock --iterations 40 --num-envs 16 --out runs/lift
+diffsim-rpg optimize examples/lift_block.py:LiftBlock --num-envs 16 --out runs/lift    # about a minute
 """
 
 import torch
@@ -26,7 +26,9 @@ class LiftBlock(Task):
     Failure: the block lies more than 8 cm from between the fingers.
     """
 
-    horizon, dt, substeps = 25, 2e-3, 10
+    horizon, dt, substeps = 40, 2e-3, 10
+    # one network that reads the goal: there is one way to do it, so one latent is enough (2 of 3 seeds succeed in all episodes)
+    optimizer_settings = {"iterations": 120, "policy": "mlp", "num_latents": 1}  # noqa: RUF012
 
     def scene(self):
         palm = ds.Geometry(ds.Box((0.02, 0.08, 0.02)), (0.0, 0.0, 0.06), collides=False, color=(0.3, 0.4, 0.6))
@@ -36,14 +38,14 @@ class LiftBlock(Task):
         z = rail("z", (0.0, 0.0, 1.0), "y", geometries=(palm,))
         left = rail("left", (0.0, 1.0, 0.0), "z", (0.0, 0.008, 0.0), 0.03, (finger,))  # the coordinate is half the opening
         right = rail("right", (0.0, -1.0, 0.0), "z", (0.0, -0.008, 0.0), 0.03, (finger,))
-        servos = [ds.Actuator(name, name, "position", gain=4000.0, damping=100.0) for name in "xyz"]
+        servos = [ds.Actuator(name, name, "position", gain=1000.0, damping=60.0) for name in "xyz"]
         grip = [ds.Actuator(name, name, "position", gain=400.0, damping=20.0) for name in ("left", "right")]
         gantry = ds.Articulation("gantry", (x, y, z, left, right), (*servos, *grip))
         block = ds.RigidBody("block", ds.Box((0.025, 0.025, 0.025)), (0.0, 0.0, 0.025), mass=0.1, friction=1.0)
         return ds.Scene(rigid_bodies=(block,), articulations=(gantry,))
 
-    def actions(self):  # at 0 the fingers hold the block lightly
-        return [EndEffectorDelta("gantry.z", distance=0.012), Gripper("gantry", ("left", "right"), closed=0.0, opened=0.04)]
+    def actions(self):  # opened is still a grip, if a light one: what is let go is lost
+        return [EndEffectorDelta("gantry.z", distance=0.03), Gripper("gantry", ("left", "right"), closed=0.0, opened=0.02)]
 
     def randomize(self, generator):
         aside, up = self.uniform(generator, 2, low=-0.04, high=0.04), self.uniform(generator, 1, low=0.08, high=0.14)
@@ -55,8 +57,13 @@ class LiftBlock(Task):
     def gap(self, episode):
         return ((self.place(episode, "block") - episode["goal"]).square().sum(dim=1) + 1e-6).sqrt()
 
-    def reward(self, step):
-        return 1.0 - self.gap(step.episode) / 0.3  # positive: after a failure it is 0, which must not be better
+    def observation(self, episode):
+        to_goal = (episode["goal"] - self.place(episode, "block")) / 0.05
+        return torch.cat([super().observation(episode), to_goal], dim=1)
+
+    def reward(self, step):  # positive: after a failure it is 0, which must not be better
+        gap = self.gap(step.episode)
+        return 1.0 - gap / 0.3 + 0.5 / (1.0 + (gap / 0.02) ** 2)
 
     def success(self, episode):
         return self.gap(episode) < 0.02

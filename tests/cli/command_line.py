@@ -1,6 +1,7 @@
 """How the tests of this folder call the command line."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,9 +31,10 @@ STARTED: list[subprocess.Popen[str]] = []
 
 
 def process(*arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """The same in a process of its own."""
+    """The same in a process of its own, which Ctrl-C interrupts even if these tests run in the background."""
     command = [sys.executable, "-m", "rpg.cli.main", *(str(argument) for argument in arguments)]
     options = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+    options.setdefault("preexec_fn", lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     STARTED.append(subprocess.Popen(command, **options))
     return STARTED[-1]
 
