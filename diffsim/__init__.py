@@ -2,11 +2,11 @@
 
 from importlib import metadata
 
+from diffsim.checks.hidden_packages import warn_of_hidden_packages
 from diffsim.errors import InputError, SimulationError
 from diffsim.gradients.gradcheck import DirectionCheck, GradientError, gradcheck
 from diffsim.gradients.gradient_report import GradientReport, Jump, gradient_report
 from diffsim.gradients.smoothing_schedule import SmoothingSchedule
-from diffsim.hidden_packages import warn_of_hidden_packages
 from diffsim.rigid.joints import JointType, register_joint
 from diffsim.rigid.link_info import LinkInfo
 from diffsim.rigid.rigid_dynamics import Links

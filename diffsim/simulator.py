@@ -12,6 +12,12 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from diffsim import runtime
+from diffsim.checks.simulator_checks import (
+    StateChecks,
+    check_finite,
+    check_settings,
+    check_state,
+)
 from diffsim.compiler import check_process
 from diffsim.coupling.coupled_autograd import coupled_step
 from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
@@ -23,12 +29,6 @@ from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.overlaps import warn_of_overlaps
 from diffsim.scene.scene import Scene
 from diffsim.scene.validation import check_callable, check_mapping, check_positive_integer
-from diffsim.simulator_checks import (
-    StateChecks,
-    check_finite,
-    check_settings,
-    check_state,
-)
 from diffsim.soft.soft_dynamics import SoftDynamics
 from diffsim.state import State
 from diffsim.tool_motion import ColliderMotion, ToolKinematics

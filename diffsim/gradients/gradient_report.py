@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from diffsim.checks.simulator_checks import check_state
 from diffsim.errors import InputError
 from diffsim.rigid.wrenches import Wrench
 from diffsim.scene.validation import check_callable
 from diffsim.simulator import Simulator
-from diffsim.simulator_checks import check_state
 from diffsim.state import Particles, State
 
 FIELDS = (*Particles._fields, "tool_position", "tool_rotation", "q", "qd")

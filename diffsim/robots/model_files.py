@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from diffsim.checks.memory import check_memory
 from diffsim.errors import InputError
-from diffsim.memory import check_memory
 from diffsim.rigid.joints import joint_kind
 from diffsim.robots.mujoco_import import DECOMPOSITIONS, Notes, Shapes, label, note_unsupported, read_actuators, reflected
 from diffsim.robots.package_paths import LEAST_MOMENT, PathLike, native, read_mesh, several_groups, urdf_text

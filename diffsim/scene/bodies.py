@@ -211,8 +211,10 @@ class Tool(_Collider):
         super().__post_init__()
         _check_surface(self, f"Tool '{self.name}'")
         if not isinstance(self.shape, RoundedBox):
-            allowed = "Sphere, Capsule or Box (links of a ds.Articulation may have any)"
-            raise InputError(f"Tool '{self.name}': shape must be {allowed}, got {self.shape!r}")
+            raise InputError(
+                f"Tool '{self.name}': shape must be Sphere, Capsule or Box (links of a ds.Articulation may have any), "
+                f"got {self.shape!r}"
+            )
         control = tuple(self.control) if isinstance(self.control, tuple | list) else ()
         if not control or len(set(control)) != len(control) or not set(control) <= set(TOOL_AXES):
             raise InputError(f"Tool '{self.name}': control must be distinct axes out of {TOOL_AXES}, got {self.control!r}")

@@ -222,7 +222,7 @@ def test_not_finite_names_iteration_and_environments(name):
         (AdamConfig, {"algorithm": "multistart"}, ("algorithm", "'multistart'", "'adam'")),
         (MultistartConfig, {"num_starts": 0}, ("num_starts", "0", ">= 1")),
         (MultistartConfig, {"start_knots": 0}, ("start_knots", "0", ">= 1")),
-        (MultistartConfig, {"start_spread": float("inf")}, ("start_spread", "inf", ">= 0")),
+        (MultistartConfig, {"start_spread": float("inf")}, ("start_spread", "inf", "finite")),
         (CEMConfig, {"batches": 0}, ("batches", "0", ">= 1")),
         (CEMConfig, {"elite_fraction": -1.0}, ("elite_fraction", "-1.0", "0 to 1")),
         (CEMConfig, {"start_std": 0.0}, ("start_std", "0.0", "> 0")),

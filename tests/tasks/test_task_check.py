@@ -109,7 +109,7 @@ def test_a_mistake_that_stops_training_fails_in_one_line(told, old, new, parts):
             "\n    def controls(self, state, action):\n        return action[:, 0]\n",
             ("controls() of task Push gave torch.float32 of shape (2,)",),
         ),
-        ("\n    def markers(self, episode, environment):\n        return [1]\n", ("rendering", "AttributeError")),
+        ("\n    def markers(self, episode, environment):\n        return [1]\n", ("rendering", "GroundMarker")),
     ],
 )
 def test_a_wrong_method_fails_in_one_line_with_its_place(told, more, parts):

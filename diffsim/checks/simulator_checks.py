@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffsim.checks.memory import check_memory
 from diffsim.errors import InputError
-from diffsim.memory import check_memory
 from diffsim.rigid.time_stepping import INTEGRATORS
 from diffsim.scene.scene import Scene
 from diffsim.scene.validation import check_positive_integer, is_number

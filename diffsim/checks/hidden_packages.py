@@ -14,7 +14,7 @@ BESIDE = ("tasks", "rpg")  # what is installed together with diffsim
 
 def warn_of_hidden_packages() -> None:
     """Say which of our packages ``import`` would not find, and what hides it. Nothing is imported."""
-    ours = Path(__file__).resolve().parent.parent
+    ours = Path(__file__).resolve().parents[2]
     for name in BESIDE:
         package = ours / name / "__init__.py"
         found = _found(name)
