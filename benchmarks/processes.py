@@ -14,12 +14,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from rpg.training.whole_files import whole_file
+
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
-    """Write a file of JSON and move it to its place, so that what is there is always whole."""
-    partial = path.with_suffix(".tmp")
-    partial.write_text(json.dumps(result) + "\n")
-    partial.replace(path)
+    """Write a file of JSON, whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(result) + "\n")
 
 
 def run_job(module: str, single: str, arguments: Sequence[str], *, out: Path, resume: bool) -> dict[str, Any]:

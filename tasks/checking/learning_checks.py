@@ -154,7 +154,7 @@ def check_reachable(trial: Trial) -> Iterator[Finding]:
     task = trial.task
     if not defined_by_author(type(task), "success"):
         return
-    search = search_success(task, seed=trial.seed, seconds=trial.search_seconds)
+    search = search_success(trial)
     label = search.label
     if search.success > 0.0:
         if label is not None and label < 0:
@@ -168,6 +168,14 @@ def check_reachable(trial: Trial) -> Iterator[Finding]:
             "reachable",
             "pass",
             f"success in {search.success:.0%} of the episodes after {search.steps} control steps of {search.method}",
+        )
+        return
+    if search.not_finite:
+        yield Finding(
+            "reachable",
+            "fail",
+            f"{search.not_finite} is not finite, after {search.steps} control steps of {search.method}",
+            "look for sqrt, norm, division or log at 0 in reward() and observation(); add 1e-6 within",
         )
         return
     yield Finding(

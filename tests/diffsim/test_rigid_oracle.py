@@ -16,12 +16,7 @@ DT = 2e-3
 MUJOCO_KIND = {"revolute": "hinge", "prismatic": "slide", "ball": "ball", "free": "free"}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def words(values) -> str:

@@ -31,13 +31,7 @@ GRID = MassGrid((-0.1, -0.1, -0.1), 0.05, (13, 13, 13))
 EXACTLY = {"blur": 0.4, "iterations": 25}  # Sinkhorn's potentials have converged
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Small tensors: a second thread would cost more than it saves, the more so on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def cloud(count, *, batch=1, seed=0, dtype=torch.float64):
