@@ -15,6 +15,7 @@ from diffsim.robots.inverse_kinematics import EndEffector
 from diffsim.robots.model_files import load_articulation
 from diffsim.scene.articulation import Actuator, Articulation, Geometry, Inertia, Joint, Link
 from diffsim.scene.bodies import Ground, Obstacle, RigidBody, SoftBody, Tool
+from diffsim.scene.constraints import Connect, JointEquality, Tendon, Weld
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.materials import Material
 from diffsim.scene.scene import Scene
@@ -56,6 +57,7 @@ __all__ = [
     "Box",
     "Capsule",
     "Cone",
+    "Connect",
     "ContactModel",
     "ContactPoints",
     "Cylinder",
@@ -72,6 +74,7 @@ __all__ = [
     "Inertia",
     "InputError",
     "Joint",
+    "JointEquality",
     "JointType",
     "Jump",
     "KelvinVoigt",
@@ -96,9 +99,11 @@ __all__ = [
     "SoftBody",
     "Sphere",
     "State",
+    "Tendon",
     "Tool",
     "Torus",
     "TriangleMesh",
+    "Weld",
     "Wrench",
     "__version__",
     "gradcheck",
