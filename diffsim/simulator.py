@@ -328,7 +328,7 @@ class Simulator:
             )
             q, qd, particles = coupled_step(self._coupled, state.time_step, inputs, q, qd, particles)
         elif self._soft is not None:
-            particles = self._soft.step(state.time_step, particles, motion, soft)
+            particles, _wrenches = self._soft.step(state.time_step, particles, motion, soft)
         elif self._rigid is not None:
             states_q, states_qd = self._rigid.rollout(state.time_step, q, qd, controls[None], rigid, motion)
             q, qd = states_q[1], states_qd[1]

@@ -77,8 +77,8 @@ class SoftDynamics:
 
     def step(
         self, time_step: Tensor, particles: Particles, motion: ColliderMotion, overrides: Mapping[str, Tensor] | None
-    ) -> Particles:
-        """The particles one control step later."""
+    ) -> tuple[Particles, Tensor]:
+        """The particles one control step later, and the mean wrenches of contact (B, touched, 6), see `MPMSolver.advance`."""
         return soft_step(self.solver, time_step, self.inputs(motion, len(particles.x), overrides), particles)
 
     def per_particle(self, field: str) -> Tensor:
