@@ -326,7 +326,7 @@ class Simulator:
             inputs = Inputs(
                 self._soft.inputs(motion, state.num_envs, soft), self._rigid.inputs(motion, state.num_envs, rigid), controls
             )
-            q, qd, particles = coupled_step(self._coupled, state.time_step, inputs, q, qd, particles)
+            q, qd, particles, _wrenches = coupled_step(self._coupled, state.time_step, inputs, q, qd, particles)
         elif self._soft is not None:
             particles, _wrenches = self._soft.step(state.time_step, particles, motion, soft)
         elif self._rigid is not None:
