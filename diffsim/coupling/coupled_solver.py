@@ -35,6 +35,15 @@ class Inputs(NamedTuple):
     controls: Tensor
 
 
+class Wrenches(NamedTuple):
+    """Means over a control step of contact wrenches, or their adjoints: of rigid contact on each thing that can be touched
+    (B, K, 6); of soft bodies on the colliders, the ground, the walls and each geometry, as `ImpulseSum` refers them
+    (B, touched, 6)."""
+
+    rigid: Tensor
+    soft: Tensor
+
+
 class CoupledSolver:
     """One control step of a scene with soft and rigid bodies, and its adjoint.
 
@@ -124,28 +133,29 @@ class CoupledSolver:
 
     def advance(
         self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor
-    ) -> tuple[Particles, Tensor, Tensor, Tensor, Tensor]:
-        """Particles, q and v one control step later; the mean wrenches by soft bodies on the colliders, the ground, the walls
-        and each geometry, force and torque as `ImpulseSum` refers it (B, touched, 6); and the sizes that ``adjoint`` wants,
+    ) -> tuple[Particles, Tensor, Tensor, Wrenches, Tensor]:
+        """Particles, q and v one control step later, the mean contact wrenches, and the sizes that ``adjoint`` wants,
         (2, B): nodes of each environment's largest box, contacts in its longest list.
 
         Raises:
             SimulationError: a particle left the grid or something is not finite.
         """
         q, v = q.detach().clone().contiguous(), v.detach().clone().contiguous()
+        inputs = inputs._replace(controls=self.rigid.room(inputs.controls))
         if not len(q):
-            nothing = q.new_zeros(0, self._touched, ImpulseSum.SIZE)
-            return Particles(*(each.detach().clone() for each in particles)), q, v, nothing, time_step.new_zeros(2, 0)
+            wrenches = Wrenches(self.rigid.contact_wrenches(inputs.controls), q.new_zeros(0, self._touched, ImpulseSum.SIZE))
+            return Particles(*(each.detach().clone() for each in particles)), q, v, wrenches, time_step.new_zeros(2, 0)
         records = pack(particles)
         tape, _rows, _contacts, rigid_status, longest = self._forward(records, q, v, inputs, time_step, None)
         self.rigid.check(rigid_status, time_step)
         self.soft.check(tape.status, time_step, 0)
         nodes = largest_boxes(tape, len(q), self.soft.layout)
-        return unpack(records), q, v, tape.sums / self._duration, torch.stack([nodes, longest])
+        wrenches = Wrenches(self.rigid.contact_wrenches(inputs.controls), tape.sums / self._duration)
+        return unpack(records), q, v, wrenches, torch.stack([nodes, longest])
 
     def adjoint(
         self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor, sizes: Tensor,
-        particle_bars: Particles, q_bar: Tensor, v_bar: Tensor, wrench_bars: Tensor,
+        particle_bars: Particles, q_bar: Tensor, v_bar: Tensor, wrench_bars: Wrenches,
     ) -> tuple[Particles, Tensor, Tensor, Inputs]:  # fmt: skip
         """Adjoints of the particles, q, v and the inputs, given those of the outputs of ``advance``. The control step is
         recomputed, a chunk of environments at a time."""
@@ -154,7 +164,10 @@ class CoupledSolver:
             return particle_bars, q_bar, v_bar, Inputs(*(torch.zeros_like(each) for each in inputs))
         capacity, most = (int(largest) for largest in sizes.max(dim=1).values)
         bars, q_bar, v_bar = pack(particle_bars), q_bar.detach().clone().contiguous(), v_bar.detach().clone().contiguous()
-        input_bars, sum_bars = Inputs(*(torch.zeros_like(each) for each in inputs)), wrench_bars / self._duration
+        actuators = inputs.controls.shape[1]  # and external wrenches
+        inputs = inputs._replace(controls=self.rigid.room(inputs.controls, wrench_bars.rigid))
+        input_bars, sum_bars = Inputs(*(torch.zeros_like(each) for each in inputs)), wrench_bars.soft / self._duration
+        input_bars.controls[:, actuators:] = inputs.controls[:, actuators:]
         environment = (layout.substeps + 1) * (layout.tile_count * Component.SIZE * LANE_WIDTH + self._row())
         environment += layout.substeps * (capacity * 4 + most * (SWEPT + Listed.SIZE))
         lanes = min(num_envs, runtime.num_threads())
@@ -180,4 +193,4 @@ class CoupledSolver:
                     flat(own.controls), flat(own_bars.controls), q_bar[chunk].view(-1), v_bar[chunk].view(-1), rows,
                     self._buffers.zeros("rigid work", lanes * self.rigid.work, 1).view(-1),
                 )  # fmt: skip
-        return unpack(bars), q_bar, v_bar, input_bars
+        return unpack(bars), q_bar, v_bar, input_bars._replace(controls=input_bars.controls[:, :actuators])

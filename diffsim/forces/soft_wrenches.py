@@ -39,7 +39,9 @@ class SoftWrenches:
         self._places = torch.tensor(places, dtype=dtype, device=device)
 
     def added_to(self, wrenches: Tensor, recorded: Tensor) -> Tensor:
-        """Rows (B, K, 6) and, added to them, what a control step recorded (B, touched, 6)."""
+        """Rows (B, K, 6) and, added to them, what a control step recorded (B, touched, 6), if it did."""
+        if not recorded.shape[1]:
+            return wrenches
         force, torque = recorded.split(3, dim=-1)
         torque = torque - torch.linalg.cross(self._places.expand_as(force), force)
         return wrenches.index_add(1, self._rows, torch.cat([force, torque], dim=-1))

@@ -352,7 +352,7 @@ class RigidModel:
         layout = self.layout
         header |= {"link_inputs": layout.links, "actuator_inputs": layout.actuators, "geometry_inputs": layout.geometries}
         header |= {"tool_inputs": layout.tools, "inputs": layout.length(substeps)}
-        header["controls"] = len(self.actuators)
+        header["controls"] = header["contact_wrenches"] = len(self.actuators)
         sizes = {
             "dof_work": m.DofWork.SIZE * self.dofs, "vector": 2 * self.dofs + self.coordinates,
             "smooth_matrix": self.dofs * (self.dofs + 1), "newton": 4 * self.dofs + 1,
@@ -437,6 +437,14 @@ class RigidModel:
                 )  # fmt: skip
         return ints, reals, term_ints, term_reals
 
+    def _body(self, geometry: int) -> int:
+        """The thing that one touches at a geometry: its row of `Simulator.contact_names`."""
+        world, link = list(dict.fromkeys(self._world_names)), self.geometry_links[geometry]
+        if not link:
+            return world.index(self._world_names[geometry])
+        tools = len(self.links) - self.tools
+        return len(world) + (link - tools if link >= tools else self.tools + link - 1)
+
     def _geometry_arrays(self) -> tuple[list[int], list[float], list[float], np.ndarray]:
         ints: list[int] = []
         reals: list[float] = []
@@ -459,8 +467,9 @@ class RigidModel:
                 places[id(shape)] = length
                 grids.append(np.asarray(shape.kernel_numbers(), dtype=float))
                 length += len(grids[-1])
+            body = self._body(len(ints) // m.GeometryIndices.SIZE)
             ints += m.GeometryIndices.integers(
-                link=link, distance=distance_kind(shape, self.further_shapes), first_point=begin,
+                link=link, body=body, distance=distance_kind(shape, self.further_shapes), first_point=begin,
                 end_point=begin + len(points), end_plane_point=begin + int(points.on_planes.sum()), numbers=places[id(shape)],
             )  # fmt: skip
             reals += m.GeometryConstants.row(

@@ -29,11 +29,13 @@ LARGEST_VISCOUS_NUMBER = 0.2
 class SoftDynamics:
     """What the simulator does with soft bodies."""
 
-    def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str):
+    def __init__(
+        self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str, recording: bool = False
+    ):
         self.scene = scene
         self.dt = dt
         self.physics = SoftInputs(scene, dt=dt, substeps=substeps, dtype=dtype, device=device)
-        self.solver = MPMSolver(scene, dt=dt, substeps=substeps, dtype=dtype, device=device)
+        self.solver = MPMSolver(scene, dt=dt, substeps=substeps, dtype=dtype, device=device, recording=recording)
         self.rest = np.concatenate([body.rest_particles for body in scene.soft_bodies])
         ends = np.cumsum([len(body.rest_particles) for body in scene.soft_bodies])
         self.slices = {

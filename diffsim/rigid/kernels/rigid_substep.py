@@ -31,7 +31,7 @@ WILD = 1e8  # m/s or rad/s, above which a velocity is an error
 def substep_stages(real, kinds, *, tools: bool, stepping, further=()) -> SimpleNamespace:
     """``begin`` and ``finish``; ``finish_adjoint`` and ``begin_adjoint``; for those kinds of joints, with or without the motion
     of ``tools``, for a `TimeStepping`, and with the shapes of ``further`` (`diffsim.scene.shapes.distance_kinds`)."""
-    polarised, middle, event = stepping
+    polarised, middle, event, _recording = stepping
     screws = any(kind.screws for kind in kinds)
     rows, joints = model_rows(), joint_functions(real, kinds)
     kinematics = kinematics_stage(real, kinds, tools=tools, polarised=polarised)
