@@ -40,8 +40,9 @@ class CoupledStep(Function):
         time_step, sizes, *tensors = saved
         inputs, (q, v, *particles) = Inputs(*tensors[:3]), tensors[3:]
         bars, q_bar, v_bar, input_bars = ctx.solver.adjoint(
-            Particles(*particles), q, v, inputs, time_step, sizes, Particles(*particle_bars), q_bar, v_bar, Wrenches(rigid, soft)
-        )
+            Particles(*particles), q, v, inputs, time_step, sizes, Particles(*particle_bars), q_bar, v_bar,
+            Wrenches(rigid, soft),
+        )  # fmt: skip
         return None, None, *input_bars, q_bar, v_bar, *bars
 
 

@@ -14,25 +14,24 @@ from diffsim.scene.scene import Scene
 class SoftWrenches:
     """Finds the row of each thing that soft bodies touch, and refers its torque to that thing's own point.
 
-    The solvers record the colliders (tools, then the obstacles on the grid), the ground and the walls, and in scenes with rigid
-    bodies the geometries of their ``model``; torques on what is neither a tool, nor on the grid, nor a moving link are about the
-    world's origin.
+    The solvers record the colliders (tools, then the obstacles on the grid), the ground and the walls, and in scenes with
+    rigid bodies the geometries of their ``model``. Torques on the ground, the walls and other obstacles are about the world's
+    origin there.
 
     Args:
         names: of the rows, as `Simulator.contact_names`.
     """
 
-    def __init__(
-        self, scene: Scene, model: RigidModel | None, names: Sequence[str], *, dtype: torch.dtype, device: str
-    ):
+    def __init__(self, scene: Scene, model: RigidModel | None, names: Sequence[str], *, dtype: torch.dtype, device: str):
         fixed = scene.fixed_geometries
         touched = [thing.name for thing in (*scene.tools, *scene.grid_obstacles)] + ["ground", "walls"]
-        places = [(0.0, 0.0, 0.0)] * (len(touched) - 2) + [fixed["ground"].position if "ground" in fixed else (0.0,) * 3, (0.0,) * 3]
+        own_origins = len(touched) - 2  # the colliders' torques are about these
         if model is not None:
-            for geometry, link in enumerate(model.geometry_links):
-                name = list(fixed)[geometry] if geometry < len(fixed) else model.links[link].name
-                touched.append(name)
-                places.append(fixed[name].position if geometry < len(fixed) else (0.0, 0.0, 0.0))
+            touched += [*fixed, *(model.links[link].name for link in model.geometry_links[len(fixed) :])]
+        places = [
+            fixed[name].position if name in fixed and number >= own_origins else (0.0, 0.0, 0.0)
+            for number, name in enumerate(touched)
+        ]
         # without a ground nothing touches it
         rows = [names.index(name) if name in names else 0 for name in touched]
         self._rows = torch.tensor(rows, dtype=torch.int64, device=device)

@@ -59,8 +59,8 @@ class Layout:
 
 @dataclass(frozen=True)
 class Tape:
-    """What a forward pass leaves: the particles of every substep if it was kept, their frames, boxes, grids, the status, and the
-    parts' sums of impulses (B * parts, touched, ImpulseSum.SIZE)."""
+    """What a forward pass leaves: the particles of every substep if it was kept, their frames, boxes, grids, the status, and
+    the parts' sums of impulses (B * parts, touched, ImpulseSum.SIZE)."""
 
     rows: Tensor
     frames: Tensor
@@ -87,9 +87,7 @@ class Schedule(Protocol):
         (B, K), part of a ``batch``. With a ``capacity`` (nodes of the largest box) everything is kept and the records stay;
         without, they are advanced in place."""
 
-    def adjoint(
-        self, tape: Tape, bars: Tensor, sum_bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int
-    ) -> None:
+    def adjoint(self, tape: Tape, bars: Tensor, sum_bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
         """The adjoints of the records, in place, and of the inputs (B * parts, K), added to; given those of each environment's
         sums of impulses too (B, touched, ImpulseSum.SIZE)."""
 
@@ -205,9 +203,7 @@ class LaneSchedule:
             )  # fmt: skip
         return tape
 
-    def adjoint(
-        self, tape: Tape, bars: Tensor, sum_bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int
-    ) -> None:
+    def adjoint(self, tape: Tape, bars: Tensor, sum_bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
         layout, lanes = self._layout, self._teams.lanes
         parts = self._teams.parts(batch)
         velocity = self._buffers.zeros("velocity", lanes * layout.nodes, 4)
@@ -271,9 +267,7 @@ class SharedSchedule:
                 self._kernels.leave(True, num_envs, layout.tile_count, records.view(-1, 4), rows, frames, layout.sizes)
         return Tape(rows, frames, self._boxes, grid, layout.nodes, status, sums)
 
-    def adjoint(
-        self, tape: Tape, bars: Tensor, sum_bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int
-    ) -> None:
+    def adjoint(self, tape: Tape, bars: Tensor, sum_bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
         layout = self._layout
         num_envs = len(bars)
         velocity = self._buffers.empty("velocity", num_envs * layout.nodes, 4)

@@ -18,8 +18,8 @@ from diffsim.state import Particles
 
 
 class SoftStep(Function):
-    """Particles -> the mean wrenches of contact (`MPMSolver.advance`) and the particles one control step later; differentiable in
-    all their fields and in the inputs, what drives the step, in rows (`diffsim/soft/soft_records.py`)."""
+    """Particles -> the mean wrenches of contact (`MPMSolver.advance`) and the particles one control step later; differentiable
+    in all their fields and in the inputs, what drives the step, in rows (`diffsim/soft/soft_records.py`)."""
 
     @staticmethod
     @one_at_a_time
@@ -32,9 +32,7 @@ class SoftStep(Function):
     @staticmethod
     @first_derivatives_only
     @one_at_a_time
-    def backward(
-        ctx: Any, saved: tuple[Tensor, ...], wrench_bars: Tensor, *output_bars: Tensor
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, saved: tuple[Tensor, ...], wrench_bars: Tensor, *output_bars: Tensor) -> tuple[Tensor | None, ...]:
         time_step, box_nodes, inputs, *particles = saved
         particle_bars, inputs_bar = ctx.solver.adjoint(
             Particles(*particles), inputs, time_step, box_nodes, Particles(*output_bars), wrench_bars

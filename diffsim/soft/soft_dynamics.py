@@ -29,9 +29,7 @@ LARGEST_VISCOUS_NUMBER = 0.2
 class SoftDynamics:
     """What the simulator does with soft bodies."""
 
-    def __init__(
-        self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str, recording: bool = False
-    ):
+    def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str, recording: bool = False):
         self.scene = scene
         self.dt = dt
         self.physics = SoftInputs(scene, dt=dt, substeps=substeps, dtype=dtype, device=device)

@@ -173,8 +173,8 @@ def contact_sweeps(real: Any, contacts: SimpleNamespace, recording: bool) -> Sim
 
     @ti.func
     def record_adjoint(
-        soft: ti.template(), step: ti.template(), m: ti.template(), at: ti.template(), notes: ti.template(), n, link, block, arm,
-        J,
+        soft: ti.template(), step: ti.template(), m: ti.template(), at: ti.template(), notes: ti.template(), n, link, block,
+        arm, J,
     ):  # fmt: skip
         """Reverse of recording -J at the arm from the link's centre of mass: adds to the adjoints of the impulse, the arm, the
         link's rotation and its centre of mass."""
@@ -188,9 +188,7 @@ def contact_sweeps(real: Any, contacts: SimpleNamespace, recording: bool) -> Sim
         add(m.inputs_bar, rows.link_inputs(m, at, link) + LinkInputs.center, -1.0 * center_bar)
 
     @ti.func
-    def wrench_adjoint(
-        soft: ti.template(), step: ti.template(), m: ti.template(), at: ti.template(), notes: ti.template()
-    ):
+    def wrench_adjoint(soft: ti.template(), step: ti.template(), m: ti.template(), at: ti.template(), notes: ti.template()):
         """The link got the wrench (-J / h, -arm x J / h), of which its virtual motion is the adjoint."""
         per_time = -1.0 / m.reals[SceneConstants.dt]
         for n in range(contacts.contact_count(notes)):

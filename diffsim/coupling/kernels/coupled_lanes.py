@@ -47,8 +47,8 @@ def coupled_kernels(
     stepping: TimeStepping,
 ) -> SimpleNamespace:
     """The kernels ``forward`` and ``adjoint``; precision, laws, ``viscous``, ``flowing`` and ``recording`` as of
-    `soft_lanes.lane_kernels`; for the shapes of every scene and the classes ``further`` (`diffsim.scene.shapes.distance_kinds`), and those kinds of
-    joints."""
+    `soft_lanes.lane_kernels`; for the shapes of every scene and the classes ``further``
+    (`diffsim.scene.shapes.distance_kinds`), and those kinds of joints."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     particles = particle_stages(real, laws, viscous, flowing, width=LANE_WIDTH, shared_grid=False)
     nodes, sums = grid_stage(real, flowing, recording, shared_grid=False), impulse_sums(real, shared_grid=False)
@@ -154,9 +154,7 @@ def coupled_kernels(
                     first_row = ti.select(keep == 1, e * (substeps + 1), lane)
                     first_box, frame_row = e * (substeps + 1) * Box.SIZE, e * tiles
                     rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.controls]
-                    own_sums = sums.place(
-                        sizes, environments, e, sizes[Sizes.colliders] + BOUNDS + integers[Header.geometries]
-                    )
+                    own_sums = sums.place(sizes, environments, e, sizes[Sizes.colliders] + BOUNDS + integers[Header.geometries])
                     empty_box(boxes, first_box)
                     for n in range(tiles):
                         place = (first_row * tiles + n) * Component.SIZE
@@ -237,9 +235,7 @@ def coupled_kernels(
                 e = lane
                 while e < environments:
                     rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.controls]
-                    sum_bars = sums.place(
-                        sizes, environments, e, sizes[Sizes.colliders] + BOUNDS + integers[Header.geometries]
-                    )
+                    sum_bars = sums.place(sizes, environments, e, sizes[Sizes.colliders] + BOUNDS + integers[Header.geometries])
                     for n in range(tiles):
                         particles.enter(
                             bars, tape_bars, frames, sizes, n, e * count,

@@ -237,9 +237,7 @@ def grid_stage(real: Any, flowing: bool, recording: bool, *, shared_grid: bool) 
                         m = colliders - 1 - reverse
                         met = bars.before[step.before * colliders + m]
                         before = vec3(met[0], met[1], met[2])
-                        v_bar, on_mass = collide_adjoint(
-                            before, v, x, node[3], soft, bars, step, inputs_row, bar_row, m, v_bar
-                        )
+                        v_bar, on_mass = collide_adjoint(before, v, x, node[3], soft, bars, step, inputs_row, bar_row, m, v_bar)
                         if ti.static(recording):
                             contact_bar = contact_bar + on_mass
                             v = before

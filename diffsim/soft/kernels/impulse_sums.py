@@ -1,7 +1,7 @@
 """Sums of the impulses that soft bodies exert on a thing in a control step, and of their moments; forward beside adjoint.
 
-An impulse J at the arm r from the point of reference adds J and r x J. With the adjoints F of the sum and T of the moments', its
-own is F + T x r, and the arm's J x T. The sums, and in the adjoint pass their adjoints, stand behind the rows of inputs
+An impulse J at the arm r from the point of reference adds J and r x J. With the adjoints F of the sum and T of the moments',
+its own is F + T x r, and the arm's J x T. The sums, and in the adjoint pass their adjoints, stand behind the rows of inputs
 (`ImpulseSum`): an array of their own would take longer to pass.
 """
 

@@ -131,9 +131,7 @@ def shared_kernels(
             e, r = i // line_count(sizes), i % line_count(sizes)
             own_grid, own_nodes = grid_place(sizes, e, s, 1) * capacity, e * capacity
             sum_bars = sums.place(sizes, environments, e, sizes[Sizes.colliders] + BOUNDS)
-            step = ti.static(
-                SubstepPlace(e, s, 0, grid=own_grid, grid_bar=own_nodes, inputs_bar=e, before=i, sums=sum_bars)
-            )
+            step = ti.static(SubstepPlace(e, s, 0, grid=own_grid, grid_bar=own_nodes, inputs_bar=e, before=i, sums=sum_bars))
             nodes.update_adjoint(soft, soft_bars, step, r, r + 1)
         for i in range(environments * tile_count):
             particles.reserve()
