@@ -83,7 +83,8 @@ class RigidSolver:
     def row(self) -> int:
         """Length of a row of the tape."""
         coordinates, dofs = self.model.coordinates, self.model.dofs
-        return coordinates * (1 + self.stepping.middle) + dofs * (3 + dofs) + EVENTS_LENGTH * self.event
+        own = coordinates * (1 + self.stepping.middle) + dofs * (3 + dofs)
+        return own + EVENTS_LENGTH * self.event + dofs * self.stepping.recording
 
     def set_contact(self, contact: ContactModel) -> None:
         """Another contact model from now on. Backward recomputes: call it for earlier rollouts first."""
@@ -159,9 +160,9 @@ class RigidSolver:
         states_q = q.new_empty((steps + 1, *q.shape))
         states_v = v.new_empty((steps + 1, *v.shape))
         states_q[0], states_v[0] = q.detach(), v.detach()
-        wrenches = q.new_zeros((steps, num_envs, self.recorded, ContactWrench.SIZE))
+        controls = self.room(controls)
         if not num_envs:
-            return states_q, states_v, wrenches
+            return states_q, states_v, self.contact_wrenches(controls)
         self.expect(controls)
         lanes, block = self._lanes(num_envs)
         status = self.first_status(time_step)
@@ -172,7 +173,7 @@ class RigidSolver:
                 self._scratch("row", lanes * self.row), self._scratch("work", lanes * self.work), status.view(-1),
             )  # fmt: skip
         self.check(status, time_step)
-        return states_q, states_v, wrenches
+        return states_q, states_v, self.contact_wrenches(controls)
 
     def adjoint(
         self, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor, time_step: Tensor, q_bar: Tensor, v_bar: Tensor,
@@ -189,10 +190,12 @@ class RigidSolver:
         steps, num_envs = controls.shape[0], q.shape[1]
         q, v = q.detach().contiguous(), v.detach().contiguous()
         q_bar, v_bar = q_bar.detach().clone().contiguous(), v_bar.detach().clone().contiguous()
+        actuators, controls = controls.shape[-1], self.room(controls, wrenches_bar)  # and external wrenches
         controls_bar = torch.zeros(controls.shape, dtype=self.dtype, device=self.device)
+        controls_bar[..., actuators:] = controls[..., actuators:]
         inputs_bar = torch.zeros(inputs.shape, dtype=self.dtype, device=self.device)
         if not num_envs:
-            return q_bar, v_bar, controls_bar, inputs_bar
+            return q_bar, v_bar, controls_bar[..., :actuators], inputs_bar
         self.expect(controls)
         step_bytes = num_envs * self.row * self.dtype.itemsize * self.substeps
         window = min(steps, chunk_size(step_bytes, TAPE_BYTES))
@@ -211,7 +214,7 @@ class RigidSolver:
                     *size, *common, own, q_bar[states].view(-1), v_bar[states].view(-1), inputs_bar.view(-1), own_bar,
                     tape, work,
                 )  # fmt: skip
-        return q_bar, v_bar, controls_bar, inputs_bar
+        return q_bar, v_bar, controls_bar[..., :actuators], inputs_bar
 
     def poses(self, q: Tensor, v: Tensor, inputs: Tensor) -> Tensor:
         """Of the world and all links but tools: position, rotation by rows, velocity of the origin, angular
