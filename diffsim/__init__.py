@@ -4,6 +4,7 @@ from importlib import metadata
 
 from diffsim.checks.hidden_packages import warn_of_hidden_packages
 from diffsim.errors import InputError, SimulationError
+from diffsim.forces.contacts import Contacts
 from diffsim.gradients.gradcheck import DirectionCheck, GradientError, gradcheck
 from diffsim.gradients.gradient_report import GradientReport, Jump, gradient_report
 from diffsim.gradients.smoothing_schedule import SmoothingSchedule
@@ -60,6 +61,7 @@ __all__ = [
     "Connect",
     "ContactModel",
     "ContactPoints",
+    "Contacts",
     "Cylinder",
     "DirectionCheck",
     "Elastic",

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from diffsim import runtime
 from diffsim.checks.simulator_checks import (
@@ -22,13 +21,17 @@ from diffsim.compiler import check_process
 from diffsim.coupling.coupled_autograd import coupled_step
 from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
 from diffsim.errors import InputError
+from diffsim.forces.contact_wrenches import ContactWrenches
+from diffsim.forces.contacts import Contacts
+from diffsim.forces.soft_wrenches import SoftWrenches
+from diffsim.gradients.rollout_windows import observed_in_windows
 from diffsim.rigid.link_info import LinkInfo
 from diffsim.rigid.rigid_dynamics import Links, RigidDynamics
 from diffsim.rigid.wrenches import Wrench
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.overlaps import warn_of_overlaps
 from diffsim.scene.scene import Scene
-from diffsim.scene.validation import check_callable, check_mapping, check_positive_integer
+from diffsim.scene.validation import check_callable, check_mapping, check_positive_integer, flag
 from diffsim.soft.soft_dynamics import SoftDynamics
 from diffsim.state import State
 from diffsim.tool_motion import ColliderMotion, ToolKinematics
@@ -53,6 +56,7 @@ class Simulator:
         integrator: of rigid bodies and articulations: ``"midpoint"``, of second order, under which spins keep their energy, or
             ``"euler"``, of first order, which is MuJoCo's (docs/rigid.md).
         device: ``"cpu"`` or ``"cuda"``: where the states live. One a process. CUDA has not been tried on a device yet.
+        record_forces: whether states hold the wrenches of contact (`contact_wrench`).
 
     Raises:
         InputError: an argument is wrong.
@@ -68,8 +72,10 @@ class Simulator:
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
         integrator: str = "midpoint",
+        record_forces: bool = False,
     ):
         check_settings(scene, num_envs, dt, substeps, dtype, integrator)
+        self.record_forces = flag("Simulator", "record_forces", record_forces)
         runtime.start(device)
         self.scene = scene
         self.num_envs = num_envs
@@ -79,13 +85,17 @@ class Simulator:
         self.device = str(device)
         self.integrator = integrator
         options = {"dt": dt, "substeps": substeps, "dtype": dtype, "device": self.device}
-        self._soft = SoftDynamics(scene, **options) if scene.soft_bodies else None  # type: ignore[arg-type]
+        self._wrenches = ContactWrenches(scene, recording=record_forces, dtype=dtype, device=self.device)
+        self._soft = SoftDynamics(scene, recording=record_forces, **options) if scene.soft_bodies else None  # type: ignore[arg-type]
         off_grid = len(scene.obstacles) > len(scene.grid_obstacles)  # with these soft bodies have contact as with rigid ones
         rigid = scene.moving_articulations or off_grid
-        self._rigid = RigidDynamics(scene, integrator=integrator, **options) if rigid else None  # type: ignore[arg-type]
+        options |= {"integrator": integrator, "recorded": self._wrenches.count}
+        self._rigid = RigidDynamics(scene, **options) if rigid else None  # type: ignore[arg-type]
         self._coupled = (
             CoupledSolver(scene, self._soft.solver, self._rigid.solver, dt=dt) if self._soft and self._rigid else None
         )
+        model = self._rigid.model if self._rigid else None
+        self._soft_wrenches = SoftWrenches(scene, model, self._wrenches.names, dtype=dtype, device=self.device)
         self._kinematics = ToolKinematics(scene, dt=dt, substeps=substeps, dtype=dtype, device=self.device)
         links = [info for info in self.link_infos if info.joint.type.rotates]
         self._checks = StateChecks(
@@ -93,6 +103,7 @@ class Simulator:
             tools=len(scene.tools),
             coordinates=self._rigid.model.coordinates if self._rigid else 0,
             dofs=self._rigid.model.dofs if self._rigid else 0,
+            wrenches=self._wrenches.count,
             quaternions=[info.coordinates.stop - 4 for info in links],
             dtype=dtype,
             device=self.device,
@@ -106,7 +117,7 @@ class Simulator:
 
     def __reduce__(self) -> tuple[Callable[..., Simulator], tuple[Any, ...]]:
         """Pickled are the scene and the settings; a loaded simulator starts the compiler in its own process."""
-        names = ("num_envs", "dt", "substeps", "dtype", "device", "integrator")
+        names = ("num_envs", "dt", "substeps", "dtype", "device", "integrator", "record_forces")
         return _rebuilt, (self.scene, {name: getattr(self, name) for name in names}, self.contact)
 
     def _warn_of_fast_tools(self, motion: ColliderMotion) -> None:
@@ -221,6 +232,7 @@ class Simulator:
             q=q.to(self.dtype).repeat(batch, 1),
             qd=qd.to(self.dtype).repeat(batch, 1),
             time_step=torch.zeros(batch, dtype=torch.int64),
+            contact_wrench=self._wrenches.zeros(batch),
         ).to(self.device)
 
     @property
@@ -285,6 +297,35 @@ class Simulator:
         self._checks.check(state)
         return self._rigid.constraint_errors(state.q, state.qd) if self._rigid else {}
 
+    @property
+    def contact_names(self) -> tuple[str, ...]:
+        """What can be touched: "ground", obstacles, tools, links (of a rigid body, its name); the rows of
+        ``state.contact_wrench``."""
+        return self._wrenches.names
+
+    def contact_wrench(self, state: State, name: str) -> Wrench:
+        """What touched one of `contact_names` over the control step before ``state``: the mean of the sum of all contact forces
+        on it, of rigid and soft bodies, and of their torques about its centre of mass (a link), its origin (a tool, an
+        obstacle) or the point of the ground below the world's origin; (B, 3) each, in the world's axes, differentiable.
+
+        Raises:
+            InputError: there is no such thing, or the simulator does not record forces.
+        """
+        check_state(state)
+        return self._wrenches.of(state, name)
+
+    def contacts(self, state: State, action: Tensor | None = None, parameters: Mapping[str, Tensor] | None = None) -> Contacts:
+        """The contacts in the substep that starts at ``state``, under an action (None: all controls are 0) and parameters as
+        in `step`: points, gaps, normals, forces, and who touches. Not differentiable.
+
+        Raises:
+            InputError: as `step`.
+        """
+        action = state.x.new_zeros((state.num_envs, self.action_dim)) if action is None else action
+        self._check(state, action)
+        names = (*self.contact_names, *(body.name for body in self.scene.soft_bodies))
+        return Contacts.empty(names, state.x)
+
     def _loads(self, wrenches: Mapping[str, Wrench] | None, num_envs: int, steps: int | None = None) -> Tensor | None:
         """Rows of external wrenches (steps, B, ...), or None without any; of one step where ``steps`` is None."""
         check_mapping("wrenches", wrenches)
@@ -330,17 +371,19 @@ class Simulator:
         motion, tool_position, tool_rotation = self._kinematics.motion(state.tool_position, state.tool_rotation, tools)
         if self._soft is not None:
             self._warn_of_fast_tools(motion)
-        particles, q, qd = state.particles, state.q, state.qd
+        particles, q, qd, wrench = state.particles, state.q, state.qd, self._wrenches.zeros(state.num_envs)
         if self._coupled is not None and self._soft is not None and self._rigid is not None:
             inputs = Inputs(
                 self._soft.inputs(motion, state.num_envs, soft), self._rigid.inputs(motion, state.num_envs, rigid), controls
             )
-            q, qd, particles = coupled_step(self._coupled, state.time_step, inputs, q, qd, particles)
+            q, qd, wrenches, particles = coupled_step(self._coupled, state.time_step, inputs, q, qd, particles)
+            wrench = self._soft_wrenches.added_to(wrenches.rigid, wrenches.soft)
         elif self._soft is not None:
-            particles = self._soft.step(state.time_step, particles, motion, soft)
+            particles, recorded = self._soft.step(state.time_step, particles, motion, soft)
+            wrench = self._soft_wrenches.added_to(wrench, recorded)
         elif self._rigid is not None:
-            states_q, states_qd = self._rigid.rollout(state.time_step, q, qd, controls[None], rigid, motion)
-            q, qd = states_q[1], states_qd[1]
+            states_q, states_qd, wrenches = self._rigid.rollout(state.time_step, q, qd, controls[None], rigid, motion)
+            q, qd, wrench = states_q[1], states_qd[1], wrenches[0]
         return State(
             **particles._asdict(),
             tool_position=tool_position,
@@ -348,6 +391,7 @@ class Simulator:
             q=q,
             qd=qd,
             time_step=state.time_step + 1,
+            contact_wrench=wrench,
         )
 
     def rollout(
@@ -392,11 +436,14 @@ class Simulator:
         self._check(state, actions[0])
         check_finite(actions)
         controls = actions if loads is None else torch.cat([actions, loads], dim=2)
-        states_q, states_qd = rigid.rollout(state.time_step, state.q, state.qd, controls, self._overrides(parameters)[1])
+        states_q, states_qd, wrenches = rigid.rollout(
+            state.time_step, state.q, state.qd, controls, self._overrides(parameters)[1]
+        )
         steps = torch.arange(1, len(actions) + 1, device=state.time_step.device)
-        later = zip(states_q[1:].unbind(0), states_qd[1:].unbind(0), (state.time_step + steps[:, None]).unbind(0), strict=True)
-        rest = {name: each for name, each in state.tensors().items() if name not in ("q", "qd", "time_step")}
-        return [state, *State.sequence(rest, ("q", "qd", "time_step"), later)]
+        changing = ("q", "qd", "time_step", "contact_wrench")
+        later = (states_q[1:], states_qd[1:], state.time_step + steps[:, None], wrenches)
+        rest = {name: each for name, each in state.tensors().items() if name not in changing}
+        return [state, *State.sequence(rest, changing, zip(*(each.unbind(0) for each in later), strict=True))]
 
     def windowed_rollout(
         self,
@@ -432,25 +479,8 @@ class Simulator:
         self._check_all(state, actions)
         if not len(actions):
             return state, observe(state).unsqueeze(0)[:0]
-        names, values = list(parameters or {}), list((parameters or {}).values())
-        fields = list(state.tensors())
         loads = self._loads(wrenches, state.num_envs, len(actions))
-
-        def run(actions: Tensor, loads: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
-            first = State(**dict(zip(fields, tensors, strict=False)))
-            states = self._advance_through(first, actions, dict(zip(names, tensors[len(fields) :], strict=True)), loads)[1:]
-            return (torch.stack([observe(each) for each in states]), *states[-1].tensors().values())
-
-        observations = []
-        for begin in range(0, len(actions), window):
-            part = slice(begin, begin + window)
-            own_loads = None if loads is None else loads[part]
-            observed, *tensors = checkpoint(
-                run, actions[part], own_loads, *state.tensors().values(), *values, use_reentrant=False
-            )
-            observations.append(observed)
-            state = State(**dict(zip(fields, tensors, strict=True)))
-        return state, torch.cat(observations)
+        return observed_in_windows(self._advance_through, state, actions, parameters, loads, observe, window)
 
     def _check_all(self, state: State, actions: Tensor) -> None:
         check_process()  # first: after a fork torch's operations can hang too

@@ -45,6 +45,9 @@ class State:
             velocity in the world's frame in m/s and angular velocity in the link's frame in rad/s (free). `Simulator.links`
             has all velocities in the world's frame.
         time_step: control steps since ``reset``, int64 (B,).
+        contact_wrench: mean over the last control step of what touched each of the K things of `Simulator.contact_names`:
+            force, N, and torque, N m, in the world's axes, (B, K, 6); see `Simulator.contact_wrench`. Zero at reset, with no
+            effect on the next step. K = 0 unless the simulator records forces, and where it is not given.
 
     States pickle, without the autograd graph, and ``torch.load`` reads them with ``weights_only``.
     A stack (`State.stack`) has one more axis in front of all these.
@@ -60,10 +63,22 @@ class State:
     q: Tensor
     qd: Tensor
     time_step: Tensor
+    contact_wrench: Tensor = None  # type: ignore[assignment]  # made by __post_init__
+
+    def __post_init__(self) -> None:
+        if self.contact_wrench is None:
+            shape = self.time_step.shape if isinstance(self.time_step, Tensor) else (0,)
+            like = self.x if isinstance(self.x, Tensor) else torch.zeros(0)
+            object.__setattr__(self, "contact_wrench", like.new_zeros((*shape, 0, 6)))
 
     def __getstate__(self) -> dict[str, Tensor]:
         """Pickled are the values, cut from the autograd graph."""
         return self.detach().tensors()
+
+    def __setstate__(self, tensors: dict[str, Tensor]) -> None:
+        """Pickles of older versions have no contact wrenches."""
+        vars(self).update(tensors)
+        self.__post_init__()
 
     @property
     def num_envs(self) -> int:

@@ -72,6 +72,7 @@ class StateChecks:
 
     Args:
         particles, tools, coordinates, dofs: how many the scene has.
+        wrenches: how many are recorded. A state without them (of a file, say) will do: no step reads them.
         quaternions: where those of ball and free joints begin in ``state.q``.
     """
 
@@ -82,6 +83,7 @@ class StateChecks:
         tools: int,
         coordinates: int,
         dofs: int,
+        wrenches: int,
         quaternions: Sequence[int],
         dtype: torch.dtype,
         device: str,
@@ -96,6 +98,7 @@ class StateChecks:
             "tool_rotation": (tools, 4),
             "q": (coordinates,),
             "qd": (dofs,),
+            "contact_wrench": (wrenches, 6),
         }
         self._quaternions = torch.tensor([[at + i for i in range(4)] for at in quaternions], dtype=torch.int64, device=device)
         self._dtype, self._device = dtype, device
@@ -110,6 +113,8 @@ class StateChecks:
         batch = state.num_envs
         for name, rest in self._shapes.items():
             tensor, shape = getattr(state, name), (batch, *rest)
+            if name == "contact_wrench" and isinstance(tensor, Tensor) and not tensor.numel():
+                continue
             if not isinstance(tensor, Tensor):
                 raise InputError(f"state.{name} must be a torch tensor, got {tensor!r}")
             if tuple(tensor.shape) != shape or tensor.dtype != self._dtype or tensor.device.type != self._device:

@@ -12,41 +12,43 @@ from torch import Tensor
 from torch.autograd import Function
 
 from diffsim.compiler import one_at_a_time
-from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
+from diffsim.coupling.coupled_solver import CoupledSolver, Inputs, Wrenches
 from diffsim.gradients.first_order import first_derivatives_only
 from diffsim.state import Particles
 
 
 class CoupledStep(Function):
-    """Soft inputs, rigid inputs, controls, q, v, and the particles -> q, v and the particles one control step later."""
+    """Soft inputs, rigid inputs, controls, q, v, and the particles -> q, v, the contact wrenches (`Wrenches`) and the particles
+    one control step later."""
 
     @staticmethod
     @one_at_a_time
     def forward(ctx: Any, solver: CoupledSolver, time_step: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         inputs, (q, v, *particles) = Inputs(*(tensor.detach() for tensor in tensors[:3])), tensors[3:]
-        after, new_q, new_v, sizes = solver.advance(Particles(*particles), q, v, inputs, time_step)
+        after, new_q, new_v, wrenches, sizes = solver.advance(Particles(*particles), q, v, inputs, time_step)
         ctx.solver, ctx.contact = solver, solver.rigid.model.contact
         ctx.save_for_backward(time_step, sizes, *tensors)
-        return new_q, new_v, *after
+        return new_q, new_v, *wrenches, *after
 
     @staticmethod
     @first_derivatives_only
     @one_at_a_time
     def backward(
-        ctx: Any, saved: tuple[Tensor, ...], q_bar: Tensor, v_bar: Tensor, *particle_bars: Tensor
+        ctx: Any, saved: tuple[Tensor, ...], q_bar: Tensor, v_bar: Tensor, rigid: Tensor, soft: Tensor, *particle_bars: Tensor
     ) -> tuple[Tensor | None, ...]:
         ctx.solver.rigid.check_contact(ctx.contact)
         time_step, sizes, *tensors = saved
         inputs, (q, v, *particles) = Inputs(*tensors[:3]), tensors[3:]
         bars, q_bar, v_bar, input_bars = ctx.solver.adjoint(
-            Particles(*particles), q, v, inputs, time_step, sizes, Particles(*particle_bars), q_bar, v_bar
-        )
+            Particles(*particles), q, v, inputs, time_step, sizes, Particles(*particle_bars), q_bar, v_bar,
+            Wrenches(rigid, soft),
+        )  # fmt: skip
         return None, None, *input_bars, q_bar, v_bar, *bars
 
 
 def coupled_step(
     solver: CoupledSolver, time_step: Tensor, inputs: Inputs, q: Tensor, v: Tensor, particles: Particles
-) -> tuple[Tensor, Tensor, Particles]:
+) -> tuple[Tensor, Tensor, Wrenches, Particles]:
     """Typed entry to `CoupledStep`."""
-    q, v, *after = CoupledStep.apply(solver, time_step, *inputs, q, v, *particles)  # type: ignore[no-untyped-call]
-    return q, v, Particles(*after)
+    q, v, rigid, soft, *after = CoupledStep.apply(solver, time_step, *inputs, q, v, *particles)  # type: ignore[no-untyped-call]
+    return q, v, Wrenches(rigid, soft), Particles(*after)

@@ -17,9 +17,9 @@ from diffsim.gradients.recompute import chunk_size, chunks
 from diffsim.rigid.multibody_solver import RigidSolver, flat
 from diffsim.rigid.rigid_records import Wrench
 from diffsim.scene.scene import Scene
-from diffsim.soft.launch_schedules import Buffers, Tape, lane_tape, largest_boxes
+from diffsim.soft.launch_schedules import Buffers, Tape, lane_tape, largest_boxes, with_sums
 from diffsim.soft.mpm_solver import TRAJECTORY_BYTES, MPMSolver, pack, unpack
-from diffsim.soft.soft_records import LANE_WIDTH, Component
+from diffsim.soft.soft_records import LANE_WIDTH, Component, ImpulseSum
 from diffsim.state import Particles
 
 # Damping of a contact over its stiffness, in times that a wave takes from a particle's centre to its surface: with one of them
@@ -33,6 +33,15 @@ class Inputs(NamedTuple):
     soft: Tensor
     rigid: Tensor
     controls: Tensor
+
+
+class Wrenches(NamedTuple):
+    """Means over a control step of contact wrenches, or their adjoints: of rigid contact on each thing that can be touched
+    (B, K, 6); of soft bodies on the colliders, the ground, the walls and each geometry, as `ImpulseSum` refers them
+    (B, touched, 6)."""
+
+    rigid: Tensor
+    soft: Tensor
 
 
 class CoupledSolver:
@@ -52,12 +61,15 @@ class CoupledSolver:
         self.soft, self.rigid = soft, rigid
         self._made = partial(
             runtime.compiled, coupled_kernels, runtime.precision(soft.dtype), soft.layout.laws, soft.layout.viscous,
-            soft.layout.flowing, rigid.model.further_shapes, rigid.model.joint_kinds, rigid.model.constraints.any,
+            soft.layout.flowing, soft.layout.recording, rigid.model.further_shapes, rigid.model.joint_kinds,
+            rigid.model.constraints.any,
         )  # fmt: skip
         self._buffers = Buffers(soft.layout)
         self._lists = torch.empty(0, dtype=torch.int32)
         self._count = sum(len(body.rest_particles) for body in scene.soft_bodies)
         self._geometries = len(rigid.model.coupled)
+        self._touched = soft.layout.touched + len(rigid.model.geometries) * soft.layout.recording
+        self._duration = dt * soft.substeps
         shells = []
         for body in scene.soft_bodies:
             spacing = (body.shape.volume / len(body.rest_particles)) ** (1.0 / 3.0)
@@ -102,7 +114,8 @@ class CoupledSolver:
         self.rigid.expect(inputs.controls)
         lanes = min(num_envs, runtime.num_threads())
         capacity, most = sizes if sizes is not None else (None, self._count * self._geometries)
-        tape = lane_tape(self._buffers, layout, lanes, time_step, capacity)
+        driven, sums = with_sums(inputs.soft, inputs.soft.new_zeros(num_envs, self._touched, ImpulseSum.SIZE))
+        tape = lane_tape(self._buffers, layout, lanes, time_step, capacity, sums)
         rigid_status = self.rigid.first_status(time_step)
         rows = self._scratch("rigid rows", (num_envs * (layout.substeps + 1) if keep else lanes) * self._row())
         contacts = self._contact_room(lanes, num_envs * layout.substeps if keep else lanes, most)
@@ -110,7 +123,7 @@ class CoupledSolver:
         with kernel_options(flow_analysis=False, subexpressions=False):
             self._kernels.forward(
                 lanes, num_envs, layout.tile_count, int(keep), tape.capacity, layout.nodes,
-                records.view(-1, 4), tape.rows, tape.frames, layout.constants, layout.sizes, flat(inputs.soft), tape.boxes,
+                records.view(-1, 4), tape.rows, tape.frames, layout.constants, layout.sizes, driven, tape.boxes,
                 tape.grid, self._buffers.zeros("velocity", lanes * layout.nodes, 4), tape.status.view(-1),
                 most, *contacts, self._shells, longest,
                 self.rigid.integers, self.rigid.reals, self.rigid.grids, flat(inputs.rigid), flat(inputs.controls),
@@ -121,26 +134,29 @@ class CoupledSolver:
 
     def advance(
         self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor
-    ) -> tuple[Particles, Tensor, Tensor, Tensor]:
-        """Particles, q and v one control step later, and the sizes that ``adjoint`` wants, (2, B): nodes of each environment's
-        largest box, contacts in its longest list.
+    ) -> tuple[Particles, Tensor, Tensor, Wrenches, Tensor]:
+        """Particles, q and v one control step later, the mean contact wrenches, and the sizes that ``adjoint`` wants,
+        (2, B): nodes of each environment's largest box, contacts in its longest list.
 
         Raises:
             SimulationError: a particle left the grid or something is not finite.
         """
         q, v = q.detach().clone().contiguous(), v.detach().clone().contiguous()
+        inputs = inputs._replace(controls=self.rigid.room(inputs.controls))
         if not len(q):
-            return Particles(*(each.detach().clone() for each in particles)), q, v, time_step.new_zeros(2, 0)
+            wrenches = Wrenches(self.rigid.contact_wrenches(inputs.controls), q.new_zeros(0, self._touched, ImpulseSum.SIZE))
+            return Particles(*(each.detach().clone() for each in particles)), q, v, wrenches, time_step.new_zeros(2, 0)
         records = pack(particles)
         tape, _rows, _contacts, rigid_status, longest = self._forward(records, q, v, inputs, time_step, None)
         self.rigid.check(rigid_status, time_step)
         self.soft.check(tape.status, time_step, 0)
         nodes = largest_boxes(tape, len(q), self.soft.layout)
-        return unpack(records), q, v, torch.stack([nodes, longest])
+        wrenches = Wrenches(self.rigid.contact_wrenches(inputs.controls), tape.sums / self._duration)
+        return unpack(records), q, v, wrenches, torch.stack([nodes, longest])
 
     def adjoint(
         self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor, sizes: Tensor,
-        particle_bars: Particles, q_bar: Tensor, v_bar: Tensor,
+        particle_bars: Particles, q_bar: Tensor, v_bar: Tensor, wrench_bars: Wrenches,
     ) -> tuple[Particles, Tensor, Tensor, Inputs]:  # fmt: skip
         """Adjoints of the particles, q, v and the inputs, given those of the outputs of ``advance``. The control step is
         recomputed, a chunk of environments at a time."""
@@ -149,7 +165,10 @@ class CoupledSolver:
             return particle_bars, q_bar, v_bar, Inputs(*(torch.zeros_like(each) for each in inputs))
         capacity, most = (int(largest) for largest in sizes.max(dim=1).values)
         bars, q_bar, v_bar = pack(particle_bars), q_bar.detach().clone().contiguous(), v_bar.detach().clone().contiguous()
-        input_bars = Inputs(*(torch.zeros_like(each) for each in inputs))
+        actuators = inputs.controls.shape[1]  # and external wrenches
+        inputs = inputs._replace(controls=self.rigid.room(inputs.controls, wrench_bars.rigid))
+        input_bars, sum_bars = Inputs(*(torch.zeros_like(each) for each in inputs)), wrench_bars.soft / self._duration
+        input_bars.controls[:, actuators:] = inputs.controls[:, actuators:]
         environment = (layout.substeps + 1) * (layout.tile_count * Component.SIZE * LANE_WIDTH + self._row())
         environment += layout.substeps * (capacity * 4 + most * (SWEPT + Listed.SIZE))
         lanes = min(num_envs, runtime.num_threads())
@@ -165,7 +184,8 @@ class CoupledSolver:
                     lanes, len(records), layout.tile_count, capacity, layout.nodes,
                     tape.rows, tape.frames, bars[chunk].view(-1, 4),
                     self._buffers.empty("row bars", lanes * layout.tile_count * Component.SIZE, LANE_WIDTH),
-                    layout.constants, layout.sizes, flat(own.soft), flat(own_bars.soft), tape.boxes, tape.grid,
+                    layout.constants, layout.sizes, with_sums(own.soft, sum_bars[chunk])[0], flat(own_bars.soft),
+                    tape.boxes, tape.grid,
                     self._buffers.zeros("velocity", lanes * layout.nodes, 4),
                     self._buffers.zeros("grid bar", lanes * layout.nodes, 4),
                     self._buffers.empty("before", lanes * max(layout.colliders, 1), 4),
@@ -174,4 +194,4 @@ class CoupledSolver:
                     flat(own.controls), flat(own_bars.controls), q_bar[chunk].view(-1), v_bar[chunk].view(-1), rows,
                     self._buffers.zeros("rigid work", lanes * self.rigid.work, 1).view(-1),
                 )  # fmt: skip
-        return unpack(bars), q_bar, v_bar, input_bars
+        return unpack(bars), q_bar, v_bar, input_bars._replace(controls=input_bars.controls[:, :actuators])

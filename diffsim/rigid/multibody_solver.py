@@ -14,7 +14,16 @@ from diffsim.compiler import kernel_options
 from diffsim.errors import InputError, SimulationError
 from diffsim.gradients.recompute import chunk_size, chunks_from_the_end
 from diffsim.rigid.rigid_model import RigidModel
-from diffsim.rigid.rigid_records import EVENTS_LENGTH, QUANTITIES, Header, LinkPose, PairIndices, SceneConstants, Status
+from diffsim.rigid.rigid_records import (
+    EVENTS_LENGTH,
+    QUANTITIES,
+    ContactWrench,
+    Header,
+    LinkPose,
+    PairIndices,
+    SceneConstants,
+    Status,
+)
 from diffsim.rigid.time_stepping import TimeStepping
 from diffsim.scene.contact_model import ContactModel
 
@@ -28,14 +37,16 @@ class RigidSolver:
     """Compiled dynamics of one scene: ``advance`` over whole rollouts, and its ``adjoint``."""
 
     def __init__(
-        self, model: RigidModel, *, substeps: int, dtype: torch.dtype, device: str = "cpu", integrator: str = "midpoint"
-    ):
+        self, model: RigidModel, *, substeps: int, dtype: torch.dtype, device: str = "cpu", integrator: str = "midpoint",
+        recorded: int = 0,
+    ):  # fmt: skip
         from diffsim.rigid.kernels.link_poses import pose_kernels  # they import Taichi
         from diffsim.rigid.kernels.rigid_rollout import rollout_kernels
 
         self.model = model
         self.substeps = substeps
         self.integrator = integrator
+        self.recorded = recorded  # contact wrenches in a state
         self.dtype = dtype
         self.device = device
         integers, reals, grids = model.arrays(substeps)
@@ -67,14 +78,14 @@ class RigidSolver:
     @property
     def stepping(self) -> TimeStepping:
         """How a substep is made, by the integrator and the present contact model."""
-        return TimeStepping.of(self.integrator, event=self.event)
+        return TimeStepping.of(self.integrator, event=self.event, recording=self.recorded > 0)
 
     @property
     def row(self) -> int:
         """Length of a row of the tape."""
         coordinates, unknowns = self.model.coordinates, self.model.unknowns
         numbers = coordinates * (1 + self.stepping.middle) + self.model.dofs + unknowns * (2 + unknowns)
-        return numbers + EVENTS_LENGTH * self.event
+        return numbers + EVENTS_LENGTH * self.event + self.model.dofs * self.stepping.recording
 
     def set_contact(self, contact: ContactModel) -> None:
         """Another contact model from now on. Backward recomputes: call it for earlier rollouts first."""
@@ -97,10 +108,26 @@ class RigidSolver:
             )
 
     def expect(self, controls: Tensor) -> None:
-        """Tell the kernels how long the rows of these controls (..., actuators [+ wrenches]) are, before a launch with them."""
+        """Tell the kernels how long the rows of these controls (..., actuators [+ external wrenches]) with `room` are, before a
+        launch with them."""
         if controls.shape[-1] != self._controls:
             self._controls = controls.shape[-1]
             self.integers[Header.controls] = self._controls
+            self.integers[Header.contact_wrenches] = self._controls - ContactWrench.SIZE * self.recorded
+
+    def room(self, controls: Tensor, wrenches: Tensor | None = None) -> Tensor:
+        """Rows of controls (..., C) with contact wrenches (..., recorded, 6) at their end, or zeros: of sums over the substeps,
+        so the means that states hold are divided by those, as are their adjoints. What is not recorded needs no room."""
+        if not self.recorded:
+            return controls
+        if wrenches is None:
+            wrenches = controls.new_zeros((*controls.shape[:-1], self.recorded, ContactWrench.SIZE))
+        return torch.cat([controls.detach(), wrenches.detach().flatten(-2) / self.substeps], dim=-1)
+
+    def contact_wrenches(self, controls: Tensor) -> Tensor:
+        """Means over the control step (..., recorded, 6), of rows with `room` that kernels have summed up."""
+        sums = controls[..., controls.shape[-1] - ContactWrench.SIZE * self.recorded :]
+        return sums.unflatten(-1, (self.recorded, ContactWrench.SIZE)) / self.substeps
 
     def _scratch(self, name: str, size: int) -> Tensor:
         if name not in self._held or self._held[name].numel() < size:
@@ -112,7 +139,9 @@ class RigidSolver:
             return min(num_envs, runtime.num_threads()), BLOCK
         return num_envs, 1
 
-    def advance(self, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor, time_step: Tensor) -> tuple[Tensor, Tensor]:
+    def advance(
+        self, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor, time_step: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """States after each of T control steps.
 
         Args:
@@ -122,7 +151,8 @@ class RigidSolver:
             time_step: control steps made before, (B,), for messages and the rounding of f32.
 
         Returns:
-            (T + 1, B, nq) and (T + 1, B, nv), the given ones first.
+            (T + 1, B, nq) and (T + 1, B, nv), the given ones first; and the mean contact wrenches of the control steps,
+            (T, B, recorded, 6).
 
         Raises:
             SimulationError: something is not finite, or a mass matrix is singular.
@@ -131,8 +161,9 @@ class RigidSolver:
         states_q = q.new_empty((steps + 1, *q.shape))
         states_v = v.new_empty((steps + 1, *v.shape))
         states_q[0], states_v[0] = q.detach(), v.detach()
+        controls = self.room(controls)
         if not num_envs:
-            return states_q, states_v
+            return states_q, states_v, self.contact_wrenches(controls)
         self.expect(controls)
         lanes, block = self._lanes(num_envs)
         status = self.first_status(time_step)
@@ -143,25 +174,29 @@ class RigidSolver:
                 self._scratch("row", lanes * self.row), self._scratch("work", lanes * self.work), status.view(-1),
             )  # fmt: skip
         self.check(status, time_step)
-        return states_q, states_v
+        return states_q, states_v, self.contact_wrenches(controls)
 
     def adjoint(
-        self, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor, time_step: Tensor, q_bar: Tensor, v_bar: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        self, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor, time_step: Tensor, q_bar: Tensor, v_bar: Tensor,
+        wrenches_bar: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
         """Adjoints of all states by themselves and all that follows (as q, v), of the controls and of the inputs.
 
         Args:
             q, v: all states, as ``advance`` returned them.
             time_step: as it was given.
             q_bar, v_bar: adjoints of all states by themselves alone, shaped as q and v.
+            wrenches_bar: adjoints of the contact wrenches (T, B, recorded, 6).
         """
         steps, num_envs = controls.shape[0], q.shape[1]
         q, v = q.detach().contiguous(), v.detach().contiguous()
         q_bar, v_bar = q_bar.detach().clone().contiguous(), v_bar.detach().clone().contiguous()
+        actuators, controls = controls.shape[-1], self.room(controls, wrenches_bar)  # and external wrenches
         controls_bar = torch.zeros(controls.shape, dtype=self.dtype, device=self.device)
+        controls_bar[..., actuators:] = controls[..., actuators:]
         inputs_bar = torch.zeros(inputs.shape, dtype=self.dtype, device=self.device)
         if not num_envs:
-            return q_bar, v_bar, controls_bar, inputs_bar
+            return q_bar, v_bar, controls_bar[..., :actuators], inputs_bar
         self.expect(controls)
         step_bytes = num_envs * self.row * self.dtype.itemsize * self.substeps
         window = min(steps, chunk_size(step_bytes, TAPE_BYTES))
@@ -180,7 +215,7 @@ class RigidSolver:
                     *size, *common, own, q_bar[states].view(-1), v_bar[states].view(-1), inputs_bar.view(-1), own_bar,
                     tape, work,
                 )  # fmt: skip
-        return q_bar, v_bar, controls_bar, inputs_bar
+        return q_bar, v_bar, controls_bar[..., :actuators], inputs_bar
 
     def poses(self, q: Tensor, v: Tensor, inputs: Tensor) -> Tensor:
         """Of the world and all links but tools: position, rotation by rows, velocity of the origin, angular

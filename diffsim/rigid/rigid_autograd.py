@@ -17,17 +17,17 @@ from diffsim.rigid.multibody_solver import RigidSolver
 
 
 class RigidRollout(Function):
-    """q, v, controls, inputs -> all states of T control steps, those before the first included."""
+    """q, v, controls, inputs -> all states of T control steps, those before the first included, and contact wrenches."""
 
     @staticmethod
     @one_at_a_time
     def forward(
         ctx: Any, solver: RigidSolver, time_step: Tensor, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        states_q, states_v = solver.advance(q, v, controls, inputs, time_step)
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        states_q, states_v, wrenches = solver.advance(q, v, controls, inputs, time_step)
         ctx.solver, ctx.contact = solver, solver.model.contact
         ctx.save_for_backward(time_step, states_q, states_v, controls, inputs)
-        return states_q, states_v
+        return states_q, states_v, wrenches
 
     @staticmethod
     @first_derivatives_only
@@ -41,7 +41,7 @@ class RigidRollout(Function):
 
 def rigid_rollout(
     solver: RigidSolver, time_step: Tensor, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Typed entry to `RigidRollout`."""
     return RigidRollout.apply(solver, time_step, q, v, controls, inputs)  # type: ignore[no-untyped-call]
 

@@ -44,7 +44,9 @@ class Links:
 class RigidDynamics:
     """What the simulator does with rigid bodies and articulations."""
 
-    def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str, integrator: str):
+    def __init__(
+        self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str, integrator: str, recorded: int = 0
+    ):
         on_grid = len(scene.grid_obstacles) + (scene.ground is not None)
         world = scene.fixed_geometries
         tools = scene.tools if scene.moving_articulations else ()
@@ -53,7 +55,9 @@ class RigidDynamics:
             scene.moving_articulations, tuple(world.values()), scene.contact, dt=dt, on_grid=on_grid, tools=tools,
             rigid_bodies=count, world_names=tuple(world),
         )  # fmt: skip
-        self.solver = RigidSolver(self.model, substeps=substeps, dtype=dtype, device=device, integrator=integrator)
+        self.solver = RigidSolver(
+            self.model, substeps=substeps, dtype=dtype, device=device, integrator=integrator, recorded=recorded
+        )
         self.physics = RigidPhysics(scene, self.model, dtype=dtype, device=device)
         self.initial = torch.tensor(self.model.initial, dtype=dtype, device=device)
         self.initial_velocities = torch.tensor(self.model.initial_velocities(), dtype=dtype, device=device)
@@ -84,9 +88,9 @@ class RigidDynamics:
     def rollout(
         self, time_step: Tensor, q: Tensor, qd: Tensor, controls: Tensor, overrides: Mapping[str, Tensor] | None,
         motion: ColliderMotion | None = None,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """All states of T control steps (T + 1, B, nq), (T + 1, B, nv), under controls (T, B, actuators [+ wrenches]). With
-        tools T is 1: the motion is that of one control step."""
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        """All states of T control steps (T + 1, B, nq), (T + 1, B, nv), and the steps' contact wrenches (T, B, K, 6), under
+        controls (T, B, actuators [+ wrenches]). With tools T is 1: the motion is that of one control step."""
         assert not self.model.tools or (motion is not None and len(controls) == 1)
         return rigid_rollout(self.solver, time_step, q, qd, controls, self.inputs(motion, len(q), overrides))
 

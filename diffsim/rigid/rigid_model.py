@@ -373,7 +373,7 @@ class RigidModel:
         header |= {"link_inputs": layout.links, "actuator_inputs": layout.actuators, "geometry_inputs": layout.geometries}
         header |= {"equality_inputs": layout.equalities, "tendon_inputs": layout.tendons}
         header |= {"tool_inputs": layout.tools, "inputs": layout.length(substeps)}
-        header["controls"] = len(self.actuators)
+        header["controls"] = header["contact_wrenches"] = len(self.actuators)
         sizes = {
             "dof_work": m.DofWork.SIZE * self.dofs, "vector": self.unknowns + self.dofs + self.coordinates,
             "smooth_matrix": self.unknowns * (self.unknowns + 1), "newton": 4 * self.unknowns + 1,
@@ -454,6 +454,14 @@ class RigidModel:
                 )  # fmt: skip
         return ints, reals, terms
 
+    def _body(self, geometry: int) -> int:
+        """The thing that one touches at a geometry: its row of `Simulator.contact_names`."""
+        world, link = list(dict.fromkeys(self._world_names)), self.geometry_links[geometry]
+        if not link:
+            return world.index(self._world_names[geometry])
+        tools = len(self.links) - self.tools
+        return len(world) + (link - tools if link >= tools else self.tools + link - 1)
+
     def _geometry_arrays(self) -> tuple[list[int], list[float], list[float], np.ndarray]:
         ints: list[int] = []
         reals: list[float] = []
@@ -476,8 +484,9 @@ class RigidModel:
                 places[id(shape)] = length
                 grids.append(np.asarray(shape.kernel_numbers(), dtype=float))
                 length += len(grids[-1])
+            body = self._body(len(ints) // m.GeometryIndices.SIZE)
             ints += m.GeometryIndices.integers(
-                link=link, distance=distance_kind(shape, self.further_shapes), first_point=begin,
+                link=link, body=body, distance=distance_kind(shape, self.further_shapes), first_point=begin,
                 end_point=begin + len(points), end_plane_point=begin + int(points.on_planes.sum()), numbers=places[id(shape)],
             )  # fmt: skip
             reals += m.GeometryConstants.row(

@@ -8,7 +8,9 @@ inputs    a row per environment, differentiable: `WorldInputs`, then sections of
           `GeometryInputs`, and those of `constraint_records`;
           at the end, for one control step, a `ToolTwist` for each tool, and for each substep a `ToolPose` for each tool
 controls  a row per control step and environment: a control for each actuator; then, where a rollout has external wrenches, an
-          `ExternalWrench` for each link but the world and the tools
+          `ExternalWrench` for each link but the world and the tools; last, where forces are recorded, a `ContactWrench` for
+          each body, that is each thing that can be touched: sums over the substeps, which kernels write, and in backward
+          their adjoints, which kernels read
 grids     the numbers of all shapes, among them the B-spline coefficients of distance grids
 tape      a row per substep: coordinates q and velocities v at its start, accelerations a and the constraints' forces, the
           factors of the matrix (unknowns, squared) and where their rows begin (unknowns); the coordinates in its middle, where
@@ -55,6 +57,7 @@ class Header(Record):
     work = field(meaning="length of a lane's scratch")
     inputs = field(meaning="length of a row of inputs")
     controls = field(meaning="length of a row of controls")
+    contact_wrenches = field(meaning="where those begin in a row of controls; its length where none are recorded")
     # sections of integers
     link_indices = field()
     dof_indices = field()
@@ -135,6 +138,7 @@ class GeometryIndices(Record):
     """Of a geometry."""
 
     link = field()
+    body = field(meaning="what contact with it touches: the row of `Simulator.contact_names`")
     distance = field(meaning="kind of its distance")
     first_point = field(meaning="of its sample points")
     end_point = field(meaning="one past its last point")
@@ -286,6 +290,13 @@ class ExternalWrench(Record):
 
     force = field(3, "N", "at the link's centre of mass")
     torque = field(3, "N m")
+
+
+class ContactWrench(Record):
+    """Of contact on a thing that can be touched, in the world's frame."""
+
+    force = field(3, "N")
+    torque = field(3, "N m", "about a link's centre of mass, a tool's origin, the place of a geometry that never moves")
 
 
 # tape: rows

@@ -14,13 +14,16 @@ class TimeStepping(NamedTuple):
         polarised: velocity-dependent inertial forces are c(v, v+), linear in the new velocities, instead of c(v, v).
         middle: forces act at the coordinates in the middle of the substep, instead of at its start.
         event: fast impacts are events.
+        recording: contact wrenches are recorded.
     """
 
     polarised: bool
     middle: bool
     event: bool
+    recording: bool
 
     @classmethod
-    def of(cls, integrator: str, *, event: bool) -> TimeStepping:
+    def of(cls, integrator: str, *, event: bool, recording: bool) -> TimeStepping:
         """Of one of INTEGRATORS. Events divide a substep at the times of impacts, along paths that begin with it."""
-        return cls(polarised=integrator == "midpoint", middle=integrator == "midpoint" and not event, event=event)
+        polarised = integrator == "midpoint"
+        return cls(polarised=polarised, middle=polarised and not event, event=event, recording=recording)

@@ -14,7 +14,7 @@ from diffsim.scene.validation import instance, is_number, members, vector
 
 Vector3 = tuple[float, float, float]
 
-RESERVED = ("ground", "world", "gravity")  # they name parameters and links of their own
+RESERVED = ("ground", "world", "gravity", "walls")  # they name parameters, links and contacts of their own
 
 
 @dataclass(frozen=True)

@@ -14,20 +14,31 @@ from diffsim import runtime
 from diffsim.compiler import kernel_options
 from diffsim.gradients.recompute import chunk_size
 from diffsim.soft.kernels.teams import Teams
-from diffsim.soft.soft_records import LANE_WIDTH, SHARED_WIDTH, Box, Component, Frame, Status, grid_layers
+from diffsim.soft.soft_records import (
+    BOUNDS,
+    LANE_WIDTH,
+    SHARED_WIDTH,
+    Box,
+    Component,
+    Frame,
+    ImpulseSum,
+    Status,
+    grid_layers,
+)
 
 
 @dataclass(frozen=True)
 class Layout:
     """What a schedule knows of its scene: the laws that its kernels compile (`diffsim.soft.laws.laws_of`), whether some
-    material is VISCOUS or FLOWING, sizes of a control step and of the grid (counts along the axes), and the kernels'
-    ``constants`` and ``sizes`` (`soft_records.py`)."""
+    material is VISCOUS or FLOWING, whether contact impulses are recorded, sizes of a control step and of the grid (counts along
+    the axes), and the kernels' ``constants`` and ``sizes`` (`soft_records.py`)."""
 
     dtype: torch.dtype
     device: str
     laws: tuple[Callable[..., Any], ...]
     viscous: bool
     flowing: bool
+    recording: bool
     substeps: int
     counts: tuple[int, int, int]
     tile_count: int
@@ -40,10 +51,16 @@ class Layout:
         """Of the grid, in all its layers."""
         return math.prod(self.counts) * grid_layers(self.flowing)
 
+    @property
+    def touched(self) -> int:
+        """Things whose sums of impulses are recorded: the colliders, the ground, the walls; or 0."""
+        return (self.colliders + BOUNDS) * self.recording
+
 
 @dataclass(frozen=True)
 class Tape:
-    """What a forward pass leaves: the particles of every substep if it was kept, their frames, boxes, grids, and the status."""
+    """What a forward pass leaves: the particles of every substep if it was kept, their frames, boxes, grids, the status, and
+    the parts' sums of impulses (B * parts, touched, ImpulseSum.SIZE)."""
 
     rows: Tensor
     frames: Tensor
@@ -51,6 +68,7 @@ class Tape:
     grid: Tensor
     capacity: int
     status: Tensor
+    sums: Tensor
 
 
 class Schedule(Protocol):
@@ -69,8 +87,9 @@ class Schedule(Protocol):
         (B, K), part of a ``batch``. With a ``capacity`` (nodes of the largest box) everything is kept and the records stay;
         without, they are advanced in place."""
 
-    def adjoint(self, tape: Tape, bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
-        """The adjoints of the records, in place, and of the inputs (B * parts, K), added to."""
+    def adjoint(self, tape: Tape, bars: Tensor, sum_bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
+        """The adjoints of the records, in place, and of the inputs (B * parts, K), added to; given those of each environment's
+        sums of impulses too (B, touched, ImpulseSum.SIZE)."""
 
     def box_nodes(self, tape: Tape, num_envs: int) -> Tensor:
         """Nodes of each environment's largest box (B,)."""
@@ -97,6 +116,14 @@ class Buffers:
         return self._held[name]
 
 
+def with_sums(inputs: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+    """The flat inputs (B, K) with the sums of impulses, or their adjoints, behind them, and those there."""
+    if not sums.numel():
+        return inputs.reshape(-1), sums
+    both = torch.cat([inputs.reshape(-1), sums.reshape(-1)])
+    return both, both[inputs.numel() :].view(sums.shape)
+
+
 def first_status(time_step: Tensor) -> Tensor:
     """Rows of `Status` (B, Status.SIZE) before a control step that ``time_step`` others (B,) preceded."""
     status = torch.zeros((len(time_step), Status.SIZE), dtype=torch.int32, device=time_step.device)
@@ -105,10 +132,10 @@ def first_status(time_step: Tensor) -> Tensor:
 
 
 def lane_tape(
-    buffers: Buffers, layout: Layout, lanes: int, time_step: Tensor, capacity: int | None, *, private: int = 0
+    buffers: Buffers, layout: Layout, lanes: int, time_step: Tensor, capacity: int | None, sums: Tensor, *, private: int = 0
 ) -> Tape:
     """What a forward pass over lanes after so many control steps (B,) writes to: with a ``capacity`` rows and grids of all
-    substeps, without it one for each lane; and ``private`` grids more."""
+    substeps, without it one for each lane; ``private`` grids more; and the ``sums``."""
     num_envs = len(time_step)
     keep = capacity is not None
     rows = (num_envs * (layout.substeps + 1) if keep else lanes) * layout.tile_count * Component.SIZE
@@ -124,6 +151,7 @@ def lane_tape(
         grid,
         capacity,
         first_status(time_step),
+        sums,
     )
 
 
@@ -144,7 +172,7 @@ class LaneSchedule:
 
         self._layout = layout
         self._kernels = runtime.compiled(
-            lane_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous, layout.flowing
+            lane_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous, layout.flowing, layout.recording
         )
         self._teams = Teams(runtime.num_threads(), runtime.started_threads())
         self._buffers = Buffers(layout)
@@ -162,18 +190,20 @@ class LaneSchedule:
         num_envs, parts = len(records), self._teams.parts(batch)
         keep = capacity is not None
         places = num_envs * layout.substeps if keep else lanes
-        tape = lane_tape(self._buffers, layout, lanes, time_step, capacity, private=lanes if parts > 1 or not keep else 0)
+        driven, sums = with_sums(inputs, inputs.new_zeros(num_envs * parts, layout.touched, ImpulseSum.SIZE))
+        private = lanes if parts > 1 or not keep else 0
+        tape = lane_tape(self._buffers, layout, lanes, time_step, capacity, sums, private=private)
         velocity = self._buffers.zeros("velocity", lanes * layout.nodes, 4)
         with kernel_options(), self._teams.at_work("forward", parts) as (working, workers):
             self._kernels.forward(
                 working, workers, parts, num_envs, layout.tile_count, int(keep), tape.capacity, layout.nodes,
                 places * tape.capacity,
-                records.view(-1, 4), tape.rows, tape.frames, layout.constants, layout.sizes, inputs.view(-1),
+                records.view(-1, 4), tape.rows, tape.frames, layout.constants, layout.sizes, driven,
                 tape.boxes, tape.grid, velocity, tape.status.view(-1), torch.zeros(lanes, dtype=torch.int32),
             )  # fmt: skip
         return tape
 
-    def adjoint(self, tape: Tape, bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
+    def adjoint(self, tape: Tape, bars: Tensor, sum_bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
         layout, lanes = self._layout, self._teams.lanes
         parts = self._teams.parts(batch)
         velocity = self._buffers.zeros("velocity", lanes * layout.nodes, 4)
@@ -184,7 +214,7 @@ class LaneSchedule:
             self._kernels.adjoint(
                 working, workers, parts, len(bars), layout.tile_count, tape.capacity, layout.nodes,
                 tape.rows, tape.frames, bars.view(-1, 4), row_bars, layout.constants, layout.sizes,
-                inputs.view(-1), inputs_bar.view(-1), tape.boxes, tape.grid, velocity, grid_bar, before,
+                with_sums(inputs, sum_bars)[0], inputs_bar.view(-1), tape.boxes, tape.grid, velocity, grid_bar, before,
                 torch.zeros(lanes, dtype=torch.int32),
             )  # fmt: skip
 
@@ -202,7 +232,7 @@ class SharedSchedule:
 
         self._layout = layout
         self._kernels = runtime.compiled(
-            shared_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous, layout.flowing
+            shared_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous, layout.flowing, layout.recording
         )
         self._buffers = Buffers(layout)
         self._boxes = torch.tensor([0, 0, 0, *layout.counts], dtype=torch.int32, device=layout.device)
@@ -222,6 +252,7 @@ class SharedSchedule:
         rows = self._buffers.empty("rows", num_envs * (layout.substeps * keep + 1) * layout.tile_count * Component.SIZE, 1)
         frames = self._buffers.empty("frames", num_envs * layout.tile_count * Frame.SIZE, 1)
         status = first_status(time_step)
+        driven, sums = with_sums(inputs, inputs.new_zeros(num_envs, layout.touched, ImpulseSum.SIZE))
         grid = self._buffers.empty("grid", num_envs * (layout.substeps if keep else 1) * layout.nodes, 4)
         velocity = self._buffers.empty("velocity", num_envs * layout.nodes, 4)
         with kernel_options():
@@ -230,26 +261,27 @@ class SharedSchedule:
             for s in range(layout.substeps):
                 self._kernels.substep(
                     s, num_envs, layout.tile_count, keep, layout.nodes, rows, frames,
-                    layout.constants, layout.sizes, inputs.view(-1), self._boxes, grid, velocity, status.view(-1),
+                    layout.constants, layout.sizes, driven, self._boxes, grid, velocity, status.view(-1),
                 )  # fmt: skip
             if not keep:
                 self._kernels.leave(True, num_envs, layout.tile_count, records.view(-1, 4), rows, frames, layout.sizes)
-        return Tape(rows, frames, self._boxes, grid, layout.nodes, status)
+        return Tape(rows, frames, self._boxes, grid, layout.nodes, status, sums)
 
-    def adjoint(self, tape: Tape, bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
+    def adjoint(self, tape: Tape, bars: Tensor, sum_bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
         layout = self._layout
         num_envs = len(bars)
         velocity = self._buffers.empty("velocity", num_envs * layout.nodes, 4)
         grid_bar = self._buffers.empty("grid bar", num_envs * layout.nodes, 4)
         row_bars = self._buffers.empty("row bars", num_envs * layout.tile_count * Component.SIZE, 1)
         lines = num_envs * layout.counts[0] * layout.counts[1]
+        driven = with_sums(inputs, sum_bars)[0]
         before = self._buffers.empty("before", lines * max(layout.colliders, 1), 4)
         with kernel_options():
             self._kernels.enter(True, num_envs, layout.tile_count, 1, bars.view(-1, 4), row_bars, tape.frames, layout.sizes)
             for s in reversed(range(layout.substeps)):
                 self._kernels.substep_adjoint(
                     s, num_envs, layout.tile_count, layout.nodes, tape.rows, row_bars,
-                    layout.constants, layout.sizes, inputs.view(-1), inputs_bar.view(-1),
+                    layout.constants, layout.sizes, driven, inputs_bar.view(-1),
                     self._boxes, tape.grid, velocity, grid_bar, before,
                 )  # fmt: skip
             self._kernels.leave(False, num_envs, layout.tile_count, bars.view(-1, 4), row_bars, tape.frames, layout.sizes)

@@ -14,7 +14,17 @@ from diffsim.gradients.recompute import chunks
 from diffsim.scene.scene import Scene
 from diffsim.soft.launch_schedules import LaneSchedule, Layout, Schedule, SharedSchedule
 from diffsim.soft.laws import laws_of
-from diffsim.soft.soft_records import FAILURES, ColliderShape, Constants, InputLayout, ParticleRecord, Sizes, Status, Tile
+from diffsim.soft.soft_records import (
+    FAILURES,
+    ColliderShape,
+    Constants,
+    ImpulseSum,
+    InputLayout,
+    ParticleRecord,
+    Sizes,
+    Status,
+    Tile,
+)
 from diffsim.state import Particles
 
 logger = logging.getLogger(__name__)
@@ -45,7 +55,8 @@ def unpack(records: Tensor) -> Particles:
 
 
 class MPMSolver:
-    """Compiled MPM for one scene: ``advance`` and its ``adjoint``, each over one control step of all environments."""
+    """Compiled MPM for one scene: ``advance`` and its ``adjoint``, each over one control step of all environments.
+    ``recording``: with the mean wrenches of contact."""
 
     def __init__(
         self,
@@ -55,10 +66,12 @@ class MPMSolver:
         substeps: int,
         dtype: torch.dtype,
         device: str = "cpu",
+        recording: bool = False,
         schedule: Callable[[Layout], Schedule] | None = None,
     ):
         self.dtype = dtype
         self.substeps = substeps
+        self._duration = dt * substeps
         self.device = device
         dx = scene.grid_spacing
         lower, upper = np.asarray(scene.lower), np.asarray(scene.upper)
@@ -108,6 +121,7 @@ class MPMSolver:
             laws=laws,
             viscous=any(material.VISCOUS for material in materials),
             flowing=any(material.FLOWING for material in materials),
+            recording=recording,
             substeps=substeps,
             counts=tuple(counts.tolist()),
             tile_count=len(tiles),
@@ -146,21 +160,23 @@ class MPMSolver:
             )
             self._inverted_reported = True
 
-    def advance(self, particles: Particles, inputs: Tensor, time_step: Tensor) -> tuple[Particles, Tensor]:
-        """The particles one control step later, and the size of each environment's largest box of nodes,
-        which ``adjoint`` wants. Rows of inputs (B, K) are laid out as `diffsim/soft/soft_records.py` says; all arguments
-        are untouched.
+    def advance(self, particles: Particles, inputs: Tensor, time_step: Tensor) -> tuple[Particles, Tensor, Tensor]:
+        """The particles one control step later, the mean wrenches on the colliders, the ground and the walls, force and torque
+        as `ImpulseSum` refers it (B, touched, 6), and the size of each environment's largest box of nodes, which ``adjoint``
+        wants. Rows of inputs (B, K) are laid out as `diffsim/soft/soft_records.py` says; all arguments are untouched.
 
         Raises:
             SimulationError: a particle left the grid or something is not finite.
         """
         num_envs = len(particles.x)
         if not num_envs:
-            return Particles(*(tensor.detach().clone() for tensor in particles)), time_step.new_zeros(0)
+            nothing = inputs.new_zeros(0, self.layout.touched, ImpulseSum.SIZE)
+            return Particles(*(tensor.detach().clone() for tensor in particles)), nothing, time_step.new_zeros(0)
         records = pack(particles)
         tape = self._schedule.forward(records, inputs.detach(), time_step, batch=num_envs, capacity=None)
         self.check(tape.status, time_step, 0)
-        return unpack(records), self._schedule.box_nodes(tape, num_envs)
+        sums = tape.sums.unflatten(0, (num_envs, self._schedule.parts(num_envs))).sum(dim=1)
+        return unpack(records), sums / self._duration, self._schedule.box_nodes(tape, num_envs)
 
     def adjoint(
         self,
@@ -169,6 +185,7 @@ class MPMSolver:
         time_step: Tensor,
         box_nodes: Tensor,
         output_bars: Particles,
+        wrench_bars: Tensor,
     ) -> tuple[Particles, Tensor]:
         """Adjoints of the particles and of the inputs, given those of the outputs of ``advance``.
 
@@ -178,7 +195,7 @@ class MPMSolver:
         num_envs = len(particles.x)
         if not num_envs:
             return output_bars, torch.zeros_like(inputs)
-        bars = pack(output_bars)
+        bars, sum_bars = pack(output_bars), wrench_bars / self._duration
         inputs, capacity = inputs.detach(), int(box_nodes.max())
         parts = self._schedule.parts(num_envs)
         inputs_bar = inputs.new_zeros((num_envs, parts, inputs.shape[1]))
@@ -187,5 +204,5 @@ class MPMSolver:
             records = pack(Particles(*(tensor[chunk] for tensor in particles)))
             tape = self._schedule.forward(records, inputs[chunk], time_step[chunk], batch=num_envs, capacity=capacity)
             self.check(tape.status, time_step[chunk], chunk.start)
-            self._schedule.adjoint(tape, bars[chunk], inputs[chunk], inputs_bar[chunk], batch=num_envs)
+            self._schedule.adjoint(tape, bars[chunk], sum_bars[chunk], inputs[chunk], inputs_bar[chunk], batch=num_envs)
         return unpack(bars), inputs_bar.sum(dim=1)

@@ -18,28 +18,29 @@ from diffsim.state import Particles
 
 
 class SoftStep(Function):
-    """Particles -> the same one control step later; differentiable in all their fields and in the inputs,
-    what drives the step, in rows (`diffsim/soft/soft_records.py`)."""
+    """Particles -> the mean wrenches of contact (`MPMSolver.advance`) and the particles one control step later; differentiable
+    in all their fields and in the inputs, what drives the step, in rows (`diffsim/soft/soft_records.py`)."""
 
     @staticmethod
     @one_at_a_time
     def forward(ctx: Any, solver: MPMSolver, time_step: Tensor, inputs: Tensor, *particles: Tensor) -> tuple[Tensor, ...]:
-        after, box_nodes = solver.advance(Particles(*particles), inputs, time_step)
+        after, wrenches, box_nodes = solver.advance(Particles(*particles), inputs, time_step)
         ctx.solver = solver
         ctx.save_for_backward(time_step, box_nodes, inputs, *particles)
-        return after
+        return wrenches, *after
 
     @staticmethod
     @first_derivatives_only
     @one_at_a_time
-    def backward(ctx: Any, saved: tuple[Tensor, ...], *output_bars: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, saved: tuple[Tensor, ...], wrench_bars: Tensor, *output_bars: Tensor) -> tuple[Tensor | None, ...]:
         time_step, box_nodes, inputs, *particles = saved
         particle_bars, inputs_bar = ctx.solver.adjoint(
-            Particles(*particles), inputs, time_step, box_nodes, Particles(*output_bars)
+            Particles(*particles), inputs, time_step, box_nodes, Particles(*output_bars), wrench_bars
         )
         return None, None, inputs_bar, *particle_bars
 
 
-def soft_step(solver: MPMSolver, time_step: Tensor, inputs: Tensor, particles: Particles) -> Particles:
-    """Typed entry to `SoftStep`."""
-    return Particles(*SoftStep.apply(solver, time_step, inputs, *particles))  # type: ignore[no-untyped-call]
+def soft_step(solver: MPMSolver, time_step: Tensor, inputs: Tensor, particles: Particles) -> tuple[Particles, Tensor]:
+    """Typed entry to `SoftStep`: the particles, and the wrenches."""
+    wrenches, *after = SoftStep.apply(solver, time_step, inputs, *particles)  # type: ignore[no-untyped-call]
+    return Particles(*after), wrenches

@@ -29,11 +29,11 @@ LARGEST_VISCOUS_NUMBER = 0.2
 class SoftDynamics:
     """What the simulator does with soft bodies."""
 
-    def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str):
+    def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str, recording: bool = False):
         self.scene = scene
         self.dt = dt
         self.physics = SoftInputs(scene, dt=dt, substeps=substeps, dtype=dtype, device=device)
-        self.solver = MPMSolver(scene, dt=dt, substeps=substeps, dtype=dtype, device=device)
+        self.solver = MPMSolver(scene, dt=dt, substeps=substeps, dtype=dtype, device=device, recording=recording)
         self.rest = np.concatenate([body.rest_particles for body in scene.soft_bodies])
         ends = np.cumsum([len(body.rest_particles) for body in scene.soft_bodies])
         self.slices = {
@@ -77,8 +77,8 @@ class SoftDynamics:
 
     def step(
         self, time_step: Tensor, particles: Particles, motion: ColliderMotion, overrides: Mapping[str, Tensor] | None
-    ) -> Particles:
-        """The particles one control step later."""
+    ) -> tuple[Particles, Tensor]:
+        """The particles one control step later, and the mean wrenches of contact (B, touched, 6), see `MPMSolver.advance`."""
         return soft_step(self.solver, time_step, self.inputs(motion, len(particles.x), overrides), particles)
 
     def per_particle(self, field: str) -> Tensor:

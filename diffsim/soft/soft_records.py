@@ -8,7 +8,9 @@ boxes       a `Box` per substep: the nodes that the particles touch
 grid        nodes of a box, in its own row-major order, from an offset on, in `grid_layers` layers
 inputs      what drives a control step, a row for each environment: `WorldInputs`; `BodyInputs` of each body; each collider's
             friction; `ColliderTwist` of each collider; `ColliderPose` of each collider for each substep. Where the parts begin
-            says `InputLayout`
+            says `InputLayout`. Where impulses are recorded, there stands behind those of all environments a row of
+            sums for each of their parts, or of the sums' adjoints for each environment: an `ImpulseSum` of each collider, the
+            ground, the walls, and in scenes with rigid bodies each geometry
 inputs_bar  adjoints, in rows like those of the inputs
 constants   reals: `Constants`, then `ColliderShape` of each collider
 sizes       integers: `Sizes`, then `Tile` of each tile
@@ -154,6 +156,16 @@ class ColliderPose(Record):
 
     position = field(3, "m", "of its origin")
     rotation = field(9, "1", "matrix, by rows")
+
+
+class ImpulseSum(Record):
+    """What soft bodies did to a thing in a control step."""
+
+    impulse = field(3, "N s", "on it")
+    moment = field(3, "N m s", "about a collider's origin, a link's centre of mass, the world's origin")
+
+
+BOUNDS = 2  # what has a sum after the colliders: the ground, the walls
 
 
 class InputLayout(NamedTuple):

@@ -108,10 +108,12 @@ class Pair:
         ((states_q * wq).sum() + (states_v * wv).sum()).backward()
 
         before = torch.zeros(1, dtype=torch.int64)
-        Q, V = self.solver.advance(tq[None], tv[None], tu[:, None], self.inputs, before)
+        Q, V, wrenches = self.solver.advance(tq[None], tv[None], tu[:, None], self.inputs, before)
         np.testing.assert_allclose(Q[:, 0].numpy(), states_q.detach().numpy(), rtol=value, atol=value)
         np.testing.assert_allclose(V[:, 0].numpy(), states_v.detach().numpy(), rtol=value, atol=value * 10)
-        q_bar, v_bar, u_bar, inputs_bar = self.solver.adjoint(Q, V, tu[:, None], self.inputs, before, wq[:, None], wv[:, None])
+        q_bar, v_bar, u_bar, inputs_bar = self.solver.adjoint(
+            Q, V, tu[:, None], self.inputs, before, wq[:, None], wv[:, None], wrenches
+        )
 
         def close(name: str, ours: np.ndarray, theirs: np.ndarray) -> None:
             scale = max(np.abs(theirs).max(initial=0.0), 1e-3)

@@ -39,6 +39,7 @@ def test_shapes_are_batch_first(sim, state):
         "q": (BATCH, 0),
         "qd": (BATCH, 0),
         "time_step": (BATCH,),
+        "contact_wrench": (BATCH, 0, 6),
     }
     assert state.time_step.tolist() == [1] * BATCH
     assert state.num_envs == BATCH

@@ -24,14 +24,16 @@ from diffsim.coupling.kernels.contact_law import Meeting, Scales, contact_law
 from diffsim.coupling.kernels.particle_stencil import particle_stencil
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
-from diffsim.rigid.rigid_records import GeometryIndices, LinkAdjoint, SceneConstants, Wrench
+from diffsim.rigid.rigid_records import GeometryIndices, LinkAdjoint, LinkInputs, LinkWork, SceneConstants, Wrench
+from diffsim.soft.kernels.impulse_sums import impulse_sums
+from diffsim.soft.soft_records import BOUNDS, ImpulseSum, Sizes
 
 
-def contact_sweeps(real: Any, contacts: SimpleNamespace) -> SimpleNamespace:
+def contact_sweeps(real: Any, contacts: SimpleNamespace, recording: bool) -> SimpleNamespace:
     """``solve``, ``replay`` and ``solve_adjoint`` over the list of ``contacts`` (`particle_contact`); their arguments as
-    there."""
+    there. ``recording``: the impulses on each geometry are added up (`impulse_sums`)."""
     vf, rows = vector_functions(real), model_rows()
-    law, stencil = contact_law(real), particle_stencil(real)
+    law, stencil, sums = contact_law(real), particle_stencil(real), impulse_sums(real, shared_grid=False)
     vec3, load, add, store = vf.vec3, vf.load, vf.add, vf.store
 
     @ti.func
@@ -90,6 +92,18 @@ def contact_sweeps(real: Any, contacts: SimpleNamespace) -> SimpleNamespace:
         link = m.integers[rows.geometry_indices(m, geometry) + GeometryIndices.link]
         return link, rows.link_block(at, link)
 
+    @ti.func
+    def sum_of(soft: ti.template(), step: ti.template(), notes: ti.template(), n):
+        """Where the sum of the impulses on the nth contact's geometry stands."""
+        geometry = notes.lists[contacts.listed_at(notes, n) + Listed.geometry]
+        return step.sums + ImpulseSum.SIZE * (soft.sizes[Sizes.colliders] + BOUNDS + geometry)
+
+    @ti.func
+    def mass_center(m: ti.template(), at: ti.template(), link, block):
+        """A link's centre of mass from its origin."""
+        center = load(m.inputs, rows.link_inputs(m, at, link) + LinkInputs.center)
+        return vf.load_matrix(m.work, block + LinkWork.rotation) @ center
+
     # forward
 
     @ti.func
@@ -133,10 +147,13 @@ def contact_sweeps(real: Any, contacts: SimpleNamespace) -> SimpleNamespace:
         for n in range(contacts.contact_count(notes)):
             force = per_time * impulse(notes, n, SWEEPS - 1)
             arm = load(notes.work, contacts.work_at(notes, n) + ContactWork.arm)
-            link, _block = link_block(m, at, notes, n)
+            link, block = link_block(m, at, notes, n)
             wrench = at.wrenches + Wrench.SIZE * link
             add(m.tape, wrench + Wrench.force, force)
             add(m.tape, wrench + Wrench.torque, arm.cross(force))
+            if ti.static(recording):
+                arm_at_center = arm - mass_center(m, at, link, block)
+                sums.add(soft.inputs, sum_of(soft, step, notes, n), arm_at_center, -1.0 * impulse(notes, n, SWEEPS - 1))
 
     # backward
 
@@ -155,17 +172,35 @@ def contact_sweeps(real: Any, contacts: SimpleNamespace) -> SimpleNamespace:
                 stencil.add_impulse(soft, step, notes.work, c, node_of(notes, n), J)
 
     @ti.func
-    def wrench_adjoint(m: ti.template(), at: ti.template(), notes: ti.template()):
+    def record_adjoint(
+        soft: ti.template(), step: ti.template(), m: ti.template(), at: ti.template(), notes: ti.template(), n, link, block,
+        arm, J,
+    ):  # fmt: skip
+        """Reverse of recording -J at the arm from the link's centre of mass: adds to the adjoints of the impulse, the arm, the
+        link's rotation and its centre of mass."""
+        c, own = contacts.work_at(notes, n), sum_of(soft, step, notes, n)
+        rho = mass_center(m, at, link, block)
+        arm_bar = sums.arm_bar(soft.inputs, own, -1.0 * J)
+        add(notes.work, c + ContactWork.impulse_bar, -1.0 * sums.impulse_bar(soft.inputs, own, arm - rho))
+        add(notes.work, c + ContactWork.arm_bar, arm_bar)
+        add(m.work, block + LinkAdjoint.rotation_bar, arm_bar.cross(rho))
+        center_bar = vf.load_matrix(m.work, block + LinkWork.rotation).transpose() @ arm_bar
+        add(m.inputs_bar, rows.link_inputs(m, at, link) + LinkInputs.center, -1.0 * center_bar)
+
+    @ti.func
+    def wrench_adjoint(soft: ti.template(), step: ti.template(), m: ti.template(), at: ti.template(), notes: ti.template()):
         """The link got the wrench (-J / h, -arm x J / h), of which its virtual motion is the adjoint."""
         per_time = -1.0 / m.reals[SceneConstants.dt]
         for n in range(contacts.contact_count(notes)):
             c = contacts.work_at(notes, n)
-            _link, block = link_block(m, at, notes, n)
+            link, block = link_block(m, at, notes, n)
             arm, J = load(notes.work, c + ContactWork.arm), impulse(notes, n, SWEEPS - 1)
             eta = load(m.work, block + LinkAdjoint.virtual_angular_velocity)
             virtual = load(m.work, block + LinkAdjoint.virtual_velocity)
             store(notes.work, c + ContactWork.impulse_bar, per_time * (virtual + eta.cross(arm)))
             store(notes.work, c + ContactWork.arm_bar, per_time * J.cross(eta))
+            if ti.static(recording):
+                record_adjoint(soft, step, m, at, notes, n, link, block, arm, J)
 
     @ti.func
     def sweep_adjoint(
@@ -203,7 +238,7 @@ def contact_sweeps(real: Any, contacts: SimpleNamespace) -> SimpleNamespace:
     ):  # fmt: skip
         """Reverse of `solve`, given the velocities after it and the adjoints of those: to the adjoints of the velocities
         before it, of the masses and of what `find` noted."""
-        wrench_adjoint(m, at, notes)
+        wrench_adjoint(soft, step, m, at, notes)
         count = contacts.contact_count(notes)
         for back in range(SWEEPS):
             sweep = SWEEPS - 1 - back

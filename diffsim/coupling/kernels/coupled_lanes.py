@@ -18,10 +18,11 @@ from diffsim.rigid.rigid_records import Status as RigidStatus
 from diffsim.rigid.time_stepping import TimeStepping
 from diffsim.soft.kernels.boxes import empty_box, node_count, row_count
 from diffsim.soft.kernels.grid_update import grid_stage
+from diffsim.soft.kernels.impulse_sums import impulse_sums
 from diffsim.soft.kernels.particles import particle_stages
 from diffsim.soft.kernels.soft_lanes import BLOCK
 from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
-from diffsim.soft.soft_records import LANE_WIDTH, OUTGROWN, Box, Component, Frame, Sizes, Status, grid_layers
+from diffsim.soft.soft_records import BOUNDS, LANE_WIDTH, OUTGROWN, Box, Component, Frame, Sizes, Status, grid_layers
 
 
 @compile_time
@@ -40,22 +41,23 @@ def coupled_kernels(
     laws: tuple[Callable[..., Any], ...],
     viscous: bool,
     flowing: bool,
+    recording: bool,
     further: tuple[Any, ...],
     joint_kinds: tuple[Any, ...],
     constrained: bool,
     stepping: TimeStepping,
 ) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint``; precision, laws, ``viscous`` and ``flowing`` as of `soft_lanes.lane_kernels`;
-    for the shapes of every scene and the classes ``further`` (`diffsim.scene.shapes.distance_kinds`), those kinds of joints,
-    and with or without constraints and tendons."""
+    """The kernels ``forward`` and ``adjoint``; precision, laws, ``viscous``, ``flowing`` and ``recording`` as of
+    `soft_lanes.lane_kernels`; for the shapes of every scene and the classes ``further``
+    (`diffsim.scene.shapes.distance_kinds`), those kinds of joints, and with or without constraints and tendons."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     particles = particle_stages(real, laws, viscous, flowing, width=LANE_WIDTH, shared_grid=False)
-    nodes = grid_stage(real, flowing, shared_grid=False)
+    nodes, sums = grid_stage(real, flowing, recording, shared_grid=False), impulse_sums(real, shared_grid=False)
     layers = grid_layers(flowing)
     rigid = substep_stages(real, joint_kinds, tools=True, stepping=stepping, further=further, constrained=constrained)
     rows = model_rows()
     contacts = particle_contact(real, particles, further)
-    sweeps = contact_sweeps(real, contacts)
+    sweeps = contact_sweeps(real, contacts, recording)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Nodes = ti.types.ndarray(dtype=vec4, ndim=1)
@@ -85,7 +87,7 @@ def coupled_kernels(
         for n in range(at.tiles):
             now, new, frame, _bar = tile_place(at, n)
             particles.to_grid(soft, TilePlace(n, now, new, frame), step)
-        nodes.update(soft, step, 0, row_count(soft.boxes, step.box))
+        nodes.update(soft, step, 0, row_count(soft.boxes, step.box), False)
         notes.lists[notes.list_at + ListHeader.count] = 0
         for n in range(at.tiles):
             now, _new, _frame, _bar = tile_place(at, n)
@@ -105,7 +107,7 @@ def coupled_kernels(
         """Reverse of ``advance`` over what it kept; the grid's velocities are found again first."""
         rigid.finish_adjoint(m, bodies_at, True)
         lines, size = row_count(soft.boxes, step.box), layers * node_count(soft.boxes, step.box)
-        nodes.update(soft, step, 0, lines)
+        nodes.update(soft, step, 0, lines, True)
         listed = 0
         for n in range(at.tiles):
             now, _new, _frame, _bar = tile_place(at, n)
@@ -154,6 +156,7 @@ def coupled_kernels(
                     first_row = ti.select(keep == 1, e * (substeps + 1), lane)
                     first_box, frame_row = e * (substeps + 1) * Box.SIZE, e * tiles
                     rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.controls]
+                    own_sums = sums.place(sizes, environments, e, sizes[Sizes.colliders] + BOUNDS + integers[Header.geometries])
                     empty_box(boxes, first_box)
                     for n in range(tiles):
                         place = (first_row * tiles + n) * Component.SIZE
@@ -171,7 +174,7 @@ def coupled_kernels(
                         next_box, grid_at = box + Box.SIZE, kept * capacity
                         list_at, impulses_at = kept * (ListHeader.SIZE + Listed.SIZE * most), kept * SWEPT * most
                         q_at, v_at, a, matrix, wrenches, events = rows.row_parts(m, row, True, stepping.middle)
-                        step = ti.static(SubstepPlace(e, s, box, next_box, grid_at, velocity_at))
+                        step = ti.static(SubstepPlace(e, s, box, next_box, grid_at, velocity_at, sums=own_sums))
                         at = ti.static(TileRows(tiles, now, new, frame_row))
                         bodies_at = ti.static(
                             RigidPlace(
@@ -234,6 +237,7 @@ def coupled_kernels(
                 e = lane
                 while e < environments:
                     rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.controls]
+                    sum_bars = sums.place(sizes, environments, e, sizes[Sizes.colliders] + BOUNDS + integers[Header.geometries])
                     for n in range(tiles):
                         particles.enter(
                             bars, tape_bars, frames, sizes, n, e * count,
@@ -251,7 +255,7 @@ def coupled_kernels(
                         grid_at, impulses_at = kept * capacity, kept * SWEPT * most
                         list_at = kept * (ListHeader.SIZE + Listed.SIZE * most)
                         q_at, v_at, a, matrix, wrenches, events = rows.row_parts(m, row, True, stepping.middle)
-                        step = ti.static(SubstepPlace(e, s, box, None, grid_at, velocity_at, velocity_at, e, lane))
+                        step = ti.static(SubstepPlace(e, s, box, None, grid_at, velocity_at, velocity_at, e, lane, sum_bars))
                         at = ti.static(TileRows(tiles, now, new, bars=bar_row))
                         bodies_at = ti.static(
                             RigidPlace(

@@ -53,7 +53,7 @@ OLD_STEP, CONTRACTION = 2.0**-16, 2.0**-10
 
 
 def newton_stage(real) -> SimpleNamespace:
-    """``solve`` and ``dry_friction_adjoint``."""
+    """``solve`` and ``dry_friction_adjoint``; and ``pair_motion``, for those that read the forces."""
     vf, rows, linear = vector_functions(real), model_rows(), lu_stage(real)
     vec3, load = vf.vec3, vf.load
     # squares of relative sizes: of a step that changes nothing, and of an error that is small enough
@@ -376,4 +376,4 @@ def newton_stage(real) -> SimpleNamespace:
             m.inputs_bar[place] = m.inputs_bar[place] - v * g * lam
             m.work[at.v_bar + k] = m.work[at.v_bar + k] - loss * eps * eps * g * g * g * lam
 
-    return SimpleNamespace(solve=solve, dry_friction_adjoint=dry_friction_adjoint)
+    return SimpleNamespace(solve=solve, dry_friction_adjoint=dry_friction_adjoint, pair_motion=pair_motion)

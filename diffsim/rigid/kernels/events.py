@@ -46,11 +46,12 @@ class Touch(NamedTuple):
     scale_b: Any
 
 
-def event_stage(real, contact, joints) -> SimpleNamespace:
-    """``integrate`` and ``integrate_adjoint``: from q, v and a to q and v after the substep."""
+def event_stage(real, contact, joints, recorder=None) -> SimpleNamespace:
+    """``integrate`` and ``integrate_adjoint``: from q, v and a to q and v after the substep. ``recorder`` as `recording_stage`
+    where forces are recorded: an impulse J counts as J / h over the substep."""
     vf, rows = vector_functions(real), model_rows()
     flight, law = flight_stage(real), impact_law(real)
-    load = vf.load
+    load, recording = vf.load, recorder is not None
     rounds = 30 if real == ti.f64 else 16  # of root finding
     close = 2.0**-52 if real == ti.f64 else 2.0**-23  # a root is as exact, as a share of h
 
@@ -261,6 +262,12 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
         dv_b, dw_b = law.velocity_change(struck_b, -1.0 * J)
         record_side(m, at, flight_a, t, dv_a, dw_a, record, 0)
         record_side(m, at, flight_b, t, dv_b, dw_b, record, 1)
+        if ti.static(recording):
+            if at.new == at.start:
+                force = J / m.reals[SceneConstants.dt]
+                from_a, from_b = arm_a - recorder.offset(m, at, a, rot_a), arm_b - recorder.offset(m, at, b, rot_b)
+                recorder.add_force(m, at, a, force, from_a.cross(force))
+                recorder.add_force(m, at, b, -1.0 * force, force.cross(from_b))
 
     @ti.func
     def record_side(m: ti.template(), at: ti.template(), own: ti.template(), t, dv, dw, record, side: ti.template()):
@@ -363,11 +370,23 @@ def event_stage(real, contact, joints) -> SimpleNamespace:
         pb_bar, vb_bar, wb_bar = flight.state_bars(m, at, link_b)
         motion_a, _before_a = law.point_motion(struck_a, va_bar, wa_bar)
         motion_b, _before_b = law.point_motion(struck_b, vb_bar, wb_bar)
-        n_bar, u_bar, e_bar, mu_bar, x, c = law.impulse_adjoint(motion_a - motion_b, hit, struck_a, struck_b)
+        J_bar = motion_a - motion_b
+        if ti.static(recording):
+            from_a, from_b = arm_a - recorder.offset(m, at, a, rot_a), arm_b - recorder.offset(m, at, b, rot_b)
+            rate_a, turn_a = recorder.virtual_velocity(m.controls_bar, m, at, a, from_a)
+            rate_b, turn_b = recorder.virtual_velocity(m.controls_bar, m, at, b, from_b)
+            J_bar = J_bar + (rate_a - rate_b) / m.reals[SceneConstants.dt]
+        n_bar, u_bar, e_bar, mu_bar, x, c = law.impulse_adjoint(J_bar, hit, struck_a, struck_b)
         bars = ti.static(ImpactBars(J, n, x, tangent, c))
         one = ti.cast(1.0, real)
         va_bar, wa_bar, theta_a, place_a = law.body_adjoint(m, at, link_a, one, struck_a, bars, omega_a, u_bar, va_bar, wa_bar)
         vb_bar, wb_bar, theta_b, place_b = law.body_adjoint(m, at, link_b, -one, struck_b, bars, omega_b, u_bar, vb_bar, wb_bar)
+        if ti.static(recording):
+            force = J / m.reals[SceneConstants.dt]
+            from_a_bar, from_b_bar = force.cross(turn_a), turn_b.cross(force)
+            place_a, place_b = place_a + from_a_bar, place_b + from_b_bar
+            theta_a = theta_a + recorder.offset_adjoint(m, at, a, rot_a, -1.0 * from_a_bar)
+            theta_b = theta_b + recorder.offset_adjoint(m, at, b, rot_b, -1.0 * from_b_bar)
         pa_bar, pb_bar = pa_bar - place_a, pb_bar - place_b
         # the place of contact x - radius n, and the normal, as in rigid_contact.py; the gap's part comes below
         x_bar = place_a + place_b

@@ -23,7 +23,7 @@ def wrench_stage(real) -> SimpleNamespace:
     @ti.func
     def given(m: ti.template()):
         """Whether there are any in this launch: then all links but the world and the tools have one."""
-        return m.integers[Header.controls] > m.integers[Header.actuators]
+        return m.integers[Header.contact_wrenches] > m.integers[Header.actuators]
 
     @ti.func
     def end_link(m: ti.template()):

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from diffsim.compiler import ti
 from diffsim.rigid.kernels.contact_point_law import LawScales, contact_point_law
 from diffsim.rigid.kernels.contact_points import point_stage
-from diffsim.rigid.kernels.distance import distance_stage
 from diffsim.rigid.kernels.penetration import penetration_stage
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
@@ -54,13 +53,13 @@ class ContactPair(NamedTuple):
     arm_b: Any
 
 
-def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNamespace:
+def contact_stage(real, surfaces, *, event: bool, screws: bool, recorder=None) -> SimpleNamespace:
     """``find`` and ``power_adjoint``; and what events share with them. With ``event``, fast impacts of pairs that have
-    events are left to those; ``screws`` is whether dofs may turn and slide at once; ``further`` are shapes as of
-    `distance_stage`."""
+    events are left to those; ``screws`` is whether dofs may turn and slide at once; ``surfaces`` as `distance_stage`;
+    ``recorder`` as `recording_stage` where forces are recorded."""
     vf, rows = vector_functions(real), model_rows()
     law, penetration = contact_point_law(real), penetration_stage(real)
-    surfaces, points = distance_stage(real, further), point_stage(real)
+    points, recording = point_stage(real), recorder is not None
     vec3, mat3, load, add = vf.vec3, vf.mat3, vf.load, vf.add
 
     @ti.func
@@ -273,6 +272,9 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                 u_center, omega = relative_motion(m, links, MOTION)
                 new_center, omega_new = relative_motion(m, links, NEW_MOTION)
                 w_center, eta = relative_motion(m, links, VIRTUAL_MOTION)
+                if ti.static(recording):
+                    w_own, eta_own = recorder.relative_velocity(m.controls_bar, m, at, a, b, center_a)
+                    w_center, eta = w_center + w_own, eta + eta_own
                 # sums over the points: adjoints of the motions, of the points and turns of both links, of the properties
                 u_total, omega_total, new_total, omega_new_total, w_total, eta_total = zero, zero, zero, zero, zero, zero
                 x_total, x_moment, y_total, y_moment = zero, zero, zero, zero
@@ -366,6 +368,9 @@ def contact_stage(real, *, event: bool, screws: bool, further=()) -> SimpleNames
                     relative_motion_adjoint(m, links, MOTION, MOTION_BAR, u_total, omega_total)
                     relative_motion_adjoint(m, links, NEW_MOTION, NEW_MOTION_BAR, new_total, omega_new_total)
                     relative_motion_adjoint(m, links, VIRTUAL_MOTION, VIRTUAL_MOTION_BAR, w_total, eta_total)
+                    if ti.static(recording):
+                        recorder.reference_adjoint(m, at, a, w_total)
+                        recorder.reference_adjoint(m, at, b, -1.0 * w_total)
                     add(m.work, block_a + LinkAdjoint.position_bar, x_total)
                     add(m.work, block_a + LinkAdjoint.rotation_bar, x_moment + arm_a.cross(x_total))
                     add(m.work, block_b + LinkAdjoint.position_bar, -1.0 * y_total)

@@ -15,6 +15,8 @@ from types import SimpleNamespace
 from diffsim.compiler import ti
 from diffsim.rigid.joints.free_joint import FreeJoint
 from diffsim.rigid.kernels.contact_newton import newton_stage
+from diffsim.rigid.kernels.contact_recording import recording_stage
+from diffsim.rigid.kernels.distance import distance_stage
 from diffsim.rigid.kernels.events import event_stage
 from diffsim.rigid.kernels.joint_dispatch import joint_functions
 from diffsim.rigid.kernels.joint_equalities import equality_stage
@@ -35,17 +37,19 @@ def substep_stages(real, kinds, *, tools: bool, stepping, further=(), constraine
     """``begin`` and ``finish``; ``finish_adjoint`` and ``begin_adjoint``; for those kinds of joints, with or without the motion
     of ``tools``, for a `TimeStepping`, with the shapes of ``further`` (`diffsim.scene.shapes.distance_kinds`), and with or
     without constraints and tendons."""
-    polarised, middle, event = stepping
+    polarised, middle, event, recording = stepping
     screws = any(kind.screws for kind in kinds)
     rows, joints = model_rows(), joint_functions(real, kinds)
     kinematics = kinematics_stage(real, kinds, tools=tools, polarised=polarised)
     free = next((number for number, kind in enumerate(kinds) if isinstance(kind, FreeJoint)), -1)
     dynamics = dynamics_stage(real, screws=screws, polarised=polarised, free=free)
     joint_forces, linear, newton = joint_stage(real), lu_stage(real), newton_stage(real)
-    contact = contact_stage(real, event=event, screws=screws, further=further)
-    events = event_stage(real, contact, joints) if event else None
     tendons, equalities = tendon_stage(real), equality_stage(real, polarised=polarised)
     closures = closure_stage(real, screws=screws, polarised=polarised)
+    surfaces = distance_stage(real, further)
+    recorder = recording_stage(real, surfaces, newton, event=event) if recording else None
+    contact = contact_stage(real, surfaces, event=event, screws=screws, recorder=recorder)
+    events = event_stage(real, contact, joints, recorder) if event else None
 
     @ti.func
     def report(m: ti.template(), at: ti.template(), kind, dof):
@@ -82,6 +86,8 @@ def substep_stages(real, kinds, *, tools: bool, stepping, further=(), constraine
         wrong = newton.solve(m, at)
         if wrong >= 0:
             report(m, at, NOT_POSITIVE, ti.min(wrong, dofs - 1))
+        if ti.static(recording):
+            recorder.record(m, at)
         if ti.static(event):
             events.integrate(m, at)
         else:
@@ -106,6 +112,8 @@ def substep_stages(real, kinds, *, tools: bool, stepping, further=(), constraine
         if ti.static(constrained):
             for r in range(m.integers[Header.dofs], m.integers[Header.unknowns]):
                 m.work[at.vector + r] = 0.0
+        if ti.static(recording):
+            recorder.acceleration_adjoint(m, at)
         linear.solve(m.tape, at.matrix, m.integers[Header.unknowns], m.work, at.vector, True)
         kinematics.propagate(m, at, True)
         kinematics.clear_bars(m, at)

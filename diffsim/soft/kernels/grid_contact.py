@@ -136,11 +136,26 @@ def grid_contact(real: Any) -> SimpleNamespace:
         return v_bar, p_bar, R_bar, V_bar, omega_bar, friction_bar
 
     @ti.func
-    def bound(v: vec3, x: vec3, bounds: ti.template()):
-        """Node velocity after the ground (friction) and the domain's walls (frictionless, one-sided)."""
+    def meet_ground(v: vec3, x: vec3, bounds: ti.template()):
+        """Node velocity after the ground, with friction."""
         result = v
         if x[2] <= bounds.ground:
             result = coulomb(result, vec3(0.0, 0.0, 1.0), bounds.ground_friction)
+        return result
+
+    @ti.func
+    def meet_ground_adjoint(v: vec3, x: vec3, bounds: ti.template(), result_bar: vec3):
+        """Adjoints of v and of the ground's friction."""
+        v_bar = result_bar
+        friction_bar = ti.cast(0.0, real)
+        if x[2] <= bounds.ground:
+            v_bar, _up_bar, friction_bar = coulomb_adjoint(v, vec3(0.0, 0.0, 1.0), bounds.ground_friction, result_bar)
+        return v_bar, friction_bar
+
+    @ti.func
+    def meet_walls(v: vec3, x: vec3, bounds: ti.template()):
+        """Node velocity after the domain's walls, frictionless and one-sided."""
+        result = v
         for i in ti.static(range(3)):
             if x[i] <= bounds.lower[i]:
                 result[i] = ti.max(result[i], 0.0)
@@ -149,21 +164,17 @@ def grid_contact(real: Any) -> SimpleNamespace:
         return result
 
     @ti.func
-    def bound_adjoint(v: vec3, x: vec3, bounds: ti.template(), result_bar: vec3):
-        """Adjoints of v and of the ground's friction."""
-        friction_bar = ti.cast(0.0, real)
-        up = vec3(0.0, 0.0, 1.0)
-        after_ground = v
-        if x[2] <= bounds.ground:
-            after_ground = coulomb(v, up, bounds.ground_friction)
+    def meet_walls_adjoint(v: vec3, x: vec3, bounds: ti.template(), result_bar: vec3):
+        """Adjoint of v."""
         v_bar = result_bar
         for i in ti.static(range(3)):
-            blocked_below = x[i] <= bounds.lower[i] and after_ground[i] < 0.0
-            blocked_above = x[i] >= bounds.upper[i] and after_ground[i] > 0.0
+            blocked_below = x[i] <= bounds.lower[i] and v[i] < 0.0
+            blocked_above = x[i] >= bounds.upper[i] and v[i] > 0.0
             if blocked_below or blocked_above:
                 v_bar[i] = 0.0
-        if x[2] <= bounds.ground:
-            v_bar, _up_bar, friction_bar = coulomb_adjoint(v, up, bounds.ground_friction, v_bar)
-        return v_bar, friction_bar
+        return v_bar
 
-    return SimpleNamespace(collide=collide, collide_adjoint=collide_adjoint, bound=bound, bound_adjoint=bound_adjoint)
+    return SimpleNamespace(
+        collide=collide, collide_adjoint=collide_adjoint, meet_ground=meet_ground, meet_ground_adjoint=meet_ground_adjoint,
+        meet_walls=meet_walls, meet_walls_adjoint=meet_walls_adjoint,
+    )  # fmt: skip

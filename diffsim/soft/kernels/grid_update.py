@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from diffsim.compiler import compile_time, ti
 from diffsim.soft.kernels.boxes import low, node_count, side
 from diffsim.soft.kernels.grid_contact import Bounds, Collider, grid_contact
-from diffsim.soft.soft_records import ColliderPose, ColliderShape, ColliderTwist, Constants, Sizes, WorldInputs
+from diffsim.soft.kernels.impulse_sums import impulse_sums
+from diffsim.soft.soft_records import ColliderPose, ColliderShape, ColliderTwist, Constants, ImpulseSum, Sizes, WorldInputs
 
 
 @compile_time
@@ -25,10 +26,11 @@ class Row(NamedTuple):
     poses: Any
 
 
-def grid_stage(real: Any, flowing: bool, *, shared_grid: bool) -> SimpleNamespace:
+def grid_stage(real: Any, flowing: bool, recording: bool, *, shared_grid: bool) -> SimpleNamespace:
     """``update``, ``update_adjoint`` and ``reduce`` over rows [begin, end) of a box; a row is a line of nodes along z.
-    ``flowing``: some body of the scene is (`diffsim.scene.materials.Material`)."""
-    contact = grid_contact(real)
+    ``flowing``: some body of the scene is (`diffsim.scene.materials.Material`); ``recording``: the impulses on colliders, the
+    ground and the walls are added up."""
+    contact, sums = grid_contact(real), impulse_sums(real, shared_grid=shared_grid)
     vec3 = ti.types.vector(3, real)
     vec4 = ti.types.vector(4, real)
     mat3 = ti.types.matrix(3, 3, real)
@@ -85,18 +87,21 @@ def grid_stage(real: Any, flowing: bool, *, shared_grid: bool) -> SimpleNamespac
         )
 
     @ti.func
-    def collide(v: vec3, x: vec3, soft: ti.template(), row: ti.template(), m):
+    def collide(v: vec3, x: vec3, mass, soft: ti.template(), step: ti.template(), row: ti.template(), m, record: ti.template()):
         """A node's velocity after collider m."""
         result = v
         if near(x, soft, row, m):
             core, radius, layer, friction, p, R, V, omega = collider_of(soft, row, m)
             result = contact.collide(v, x, Collider(core, radius, layer, friction, p, R, V, omega))
+            if ti.static(record):
+                sums.add(soft.inputs, step.sums + ImpulseSum.SIZE * m, x - p, mass * (v - result))
         return result
 
     @ti.func
-    def update(soft: ti.template(), step: ti.template(), begin, end):
+    def update(soft: ti.template(), step: ti.template(), begin, end, again: ti.template()):
         """Node velocities and, in the fourth place, inverse masses from (momentum, mass): gravity, colliders in order, ground
-        and walls."""
+        and walls. What a node loses to one of them is its impulse on it; found ``again`` for the adjoint, none is added."""
+        record = ti.static(recording and not again)
         colliders = soft.sizes[Sizes.colliders]
         low0, low1, low2 = low(soft.boxes, step.box, 0), low(soft.boxes, step.box, 1), low(soft.boxes, step.box, 2)
         n1, n2 = side(soft.boxes, step.box, 1), side(soft.boxes, step.box, 2)
@@ -118,8 +123,14 @@ def grid_stage(real: Any, flowing: bool, *, shared_grid: bool) -> SimpleNamespac
                     v = vec3(node[0] * inverse, node[1] * inverse, node[2] * inverse) + kick
                     x = node_position(soft.constants, low0 + i, low1 + j, low2 + k)
                     for m in range(colliders):
-                        v = collide(v, x, soft, inputs_row, m)
-                    v = contact.bound(v, x, Bounds(ground, ground_friction, lower, upper))
+                        v = collide(v, x, node[3], soft, step, inputs_row, m, record)
+                    after_ground = contact.meet_ground(v, x, Bounds(ground, ground_friction, lower, upper))
+                    after = contact.meet_walls(after_ground, x, Bounds(ground, ground_friction, lower, upper))
+                    if ti.static(record):
+                        at = step.sums + ImpulseSum.SIZE * colliders
+                        sums.add(soft.inputs, at, x, node[3] * (v - after_ground))
+                        sums.add(soft.inputs, at + ImpulseSum.SIZE, x, node[3] * (after_ground - after))
+                    v = after
                 soft.velocity[step.velocity + index] = vec4(v[0], v[1], v[2], inverse)
                 if ti.static(flowing):
                     prior = soft.grid[step.grid + behind + index]
@@ -130,16 +141,26 @@ def grid_stage(real: Any, flowing: bool, *, shared_grid: bool) -> SimpleNamespac
 
     @ti.func
     def collide_adjoint(
-        v: vec3, x: vec3, soft: ti.template(), inputs_bar: ti.template(), row: ti.template(), bar_row: ti.template(), m,
-        result_bar: vec3,
+        v: vec3, after: vec3, x: vec3, mass, soft: ti.template(), bars: ti.template(), step: ti.template(),
+        row: ti.template(), bar_row: ti.template(), m, result_bar: vec3,
     ):  # fmt: skip
-        """Adjoint of the velocity before collider m; the collider's inputs' are added to those that begin at ``bar_row``."""
-        v_bar = result_bar
+        """From the velocities before and after collider m, adjoints of the one before and, through its impulse, of the mass;
+        the collider's inputs' are added to those that begin at ``bar_row``."""
+        v_bar, mass_bar = result_bar, ti.cast(0.0, real)
+        inputs_bar = ti.static(bars.inputs)
         if near(x, soft, row, m):
             core, radius, layer, friction, p, R, V, omega = collider_of(soft, row, m)
+            after_bar, change_bar = result_bar, vec3(0.0)
+            if ti.static(recording):
+                change_bar = mass * sums.impulse_bar(soft.inputs, step.sums + ImpulseSum.SIZE * m, x - p)
+                after_bar = result_bar - change_bar
             v_bar, p_bar, R_bar, V_bar, omega_bar, mu_bar = contact.collide_adjoint(
-                v, x, Collider(core, radius, layer, friction, p, R, V, omega), result_bar
+                v, x, Collider(core, radius, layer, friction, p, R, V, omega), after_bar
             )
+            if ti.static(recording):
+                v_bar = v_bar + change_bar
+                p_bar = p_bar - sums.arm_bar(soft.inputs, step.sums + ImpulseSum.SIZE * m, mass * (v - after))
+                mass_bar = (v - after).dot(change_bar) / mass
             twist, pose = bar_row.twists + ColliderTwist.SIZE * m, bar_row.poses + ColliderPose.SIZE * m
             accumulate(inputs_bar, bar_row.frictions + m, mu_bar)
             for d in ti.static(range(3)):
@@ -148,7 +169,31 @@ def grid_stage(real: Any, flowing: bool, *, shared_grid: bool) -> SimpleNamespac
                 accumulate(inputs_bar, pose + ColliderPose.position + d, p_bar[d])
                 for h in ti.static(range(3)):
                     accumulate(inputs_bar, pose + ColliderPose.rotation + 3 * d + h, R_bar[d, h])
-        return v_bar
+        return v_bar, mass_bar
+
+    @ti.func
+    def bounds_adjoint(
+        v: vec3, x: vec3, mass, soft: ti.template(), step: ti.template(), bounds: ti.template(), result_bar: vec3
+    ):
+        """From the velocity before ground and walls, adjoints of it, of the ground's friction and, through the impulses, of the
+        mass."""
+        after_ground = contact.meet_ground(v, x, bounds)
+        after_bar, ground_change_bar, wall_change_bar = result_bar, vec3(0.0), vec3(0.0)
+        if ti.static(recording):
+            at = step.sums + ImpulseSum.SIZE * soft.sizes[Sizes.colliders]
+            ground_change_bar = mass * sums.impulse_bar(soft.inputs, at, x)
+            wall_change_bar = mass * sums.impulse_bar(soft.inputs, at + ImpulseSum.SIZE, x)
+            after_bar = result_bar - wall_change_bar
+        ground_bar = contact.meet_walls_adjoint(after_ground, x, bounds, after_bar)
+        if ti.static(recording):
+            ground_bar = ground_bar + wall_change_bar - ground_change_bar
+        v_bar, friction_bar = contact.meet_ground_adjoint(v, x, bounds, ground_bar)
+        mass_bar = ti.cast(0.0, real)
+        if ti.static(recording):
+            v_bar = v_bar + ground_change_bar
+            after = contact.meet_walls(after_ground, x, bounds)
+            mass_bar = ((v - after_ground).dot(ground_change_bar) + (after_ground - after).dot(wall_change_bar)) / mass
+        return v_bar, friction_bar, mass_bar
 
     @ti.func
     def update_adjoint(soft: ti.template(), bars: ti.template(), step: ti.template(), begin, end):
@@ -182,23 +227,27 @@ def grid_stage(real: Any, flowing: bool, *, shared_grid: bool) -> SimpleNamespac
                     x = node_position(soft.constants, low0 + i, low1 + j, low2 + k)
                     for m in range(colliders):
                         bars.before[step.before * colliders + m] = vec4(v[0], v[1], v[2], 0.0)
-                        v = collide(v, x, soft, inputs_row, m)
+                        v = collide(v, x, node[3], soft, step, inputs_row, m, False)
                     bar = bars.grid[step.grid_bar + index]
-                    v_bar, on_ground = contact.bound_adjoint(
-                        v, x, Bounds(ground, ground_friction, lower, upper), vec3(bar[0], bar[1], bar[2])
+                    v_bar, on_ground, contact_bar = bounds_adjoint(
+                        v, x, node[3], soft, step, Bounds(ground, ground_friction, lower, upper), vec3(bar[0], bar[1], bar[2])
                     )
                     ground_bar = ground_bar + on_ground
                     for reverse in range(colliders):
                         m = colliders - 1 - reverse
                         met = bars.before[step.before * colliders + m]
-                        v_bar = collide_adjoint(
-                            vec3(met[0], met[1], met[2]), x, soft, bars.inputs, inputs_row, bar_row, m, v_bar
-                        )
+                        before = vec3(met[0], met[1], met[2])
+                        v_bar, on_mass = collide_adjoint(before, v, x, node[3], soft, bars, step, inputs_row, bar_row, m, v_bar)
+                        if ti.static(recording):
+                            contact_bar = contact_bar + on_mass
+                            v = before
                     gravity_bar0 = gravity_bar0 + dt * v_bar[0]
                     gravity_bar1 = gravity_bar1 + dt * v_bar[1]
                     gravity_bar2 = gravity_bar2 + dt * v_bar[2]
                     momentum_bar = v_bar * inverse
                     mass_bar = momentum_bar[0] * free[0] + momentum_bar[1] * free[1] + momentum_bar[2] * free[2]
+                    if ti.static(recording):
+                        mass_bar = mass_bar - contact_bar
                     bars.grid[step.grid_bar + index] = vec4(
                         momentum_bar[0], momentum_bar[1], momentum_bar[2], bar[3] - mass_bar
                     )

@@ -13,17 +13,20 @@ from typing import Any
 
 from diffsim.compiler import ti
 from diffsim.soft.kernels.grid_update import grid_stage
+from diffsim.soft.kernels.impulse_sums import impulse_sums
 from diffsim.soft.kernels.particles import particle_stages
 from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
-from diffsim.soft.soft_records import SHARED_WIDTH, Component, Frame, Sizes, Status
+from diffsim.soft.soft_records import BOUNDS, SHARED_WIDTH, Component, Frame, Sizes, Status
 
 
-def shared_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, flowing: bool) -> SimpleNamespace:
+def shared_kernels(
+    precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, flowing: bool, recording: bool
+) -> SimpleNamespace:
     """The kernels ``enter``, ``substep``, ``leave`` and ``substep_adjoint``; precision, laws, ``viscous``, ``flowing``,
-    ``keep``, tape and grid as in `soft_lanes.lane_kernels`, an environment in place of a team."""
+    ``recording``, ``keep``, tape and grid as in `soft_lanes.lane_kernels`, an environment in place of a team."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     particles = particle_stages(real, laws, viscous, flowing, width=SHARED_WIDTH, shared_grid=True)
-    nodes = grid_stage(real, flowing, shared_grid=True)
+    nodes, sums = grid_stage(real, flowing, recording, shared_grid=True), impulse_sums(real, shared_grid=True)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Nodes = ti.types.ndarray(dtype=vec4, ndim=1)
@@ -87,7 +90,9 @@ def shared_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous
         for i in range(environments * line_count(sizes)):
             e, r = i // line_count(sizes), i % line_count(sizes)
             own_grid, own_velocity = grid_place(sizes, e, s, keep) * capacity, e * capacity
-            nodes.update(soft, SubstepPlace(e, s, 0, grid=own_grid, velocity=own_velocity), r, r + 1)
+            own_sums = sums.place(sizes, environments, e, sizes[Sizes.colliders] + BOUNDS)
+            step = ti.static(SubstepPlace(e, s, 0, grid=own_grid, velocity=own_velocity, sums=own_sums))
+            nodes.update(soft, step, r, r + 1, False)
         for i in range(environments * tile_count):
             particles.reserve()
             e, n = i // tile_count, i % tile_count
@@ -109,7 +114,7 @@ def shared_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous
         for i in range(environments * line_count(sizes)):
             e, r = i // line_count(sizes), i % line_count(sizes)
             own_grid, own_nodes = grid_place(sizes, e, s, 1) * capacity, e * capacity
-            nodes.update(soft, SubstepPlace(e, s, 0, grid=own_grid, velocity=own_nodes), r, r + 1)
+            nodes.update(soft, SubstepPlace(e, s, 0, grid=own_grid, velocity=own_nodes), r, r + 1, True)
         for i in range(environments * capacity):
             grid_bar[i] = vec4(0.0)
         for i in range(environments * tile_count):
@@ -125,9 +130,9 @@ def shared_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous
         for i in range(environments * line_count(sizes)):
             e, r = i // line_count(sizes), i % line_count(sizes)
             own_grid, own_nodes = grid_place(sizes, e, s, 1) * capacity, e * capacity
-            nodes.update_adjoint(
-                soft, soft_bars, SubstepPlace(e, s, 0, grid=own_grid, grid_bar=own_nodes, inputs_bar=e, before=i), r, r + 1
-            )
+            sum_bars = sums.place(sizes, environments, e, sizes[Sizes.colliders] + BOUNDS)
+            step = ti.static(SubstepPlace(e, s, 0, grid=own_grid, grid_bar=own_nodes, inputs_bar=e, before=i, sums=sum_bars))
+            nodes.update_adjoint(soft, soft_bars, step, r, r + 1)
         for i in range(environments * tile_count):
             particles.reserve()
             e, n = i // tile_count, i % tile_count

@@ -16,20 +16,24 @@ from typing import Any
 from diffsim.compiler import ti
 from diffsim.soft.kernels.boxes import empty_box, merge_box, node_count, row_count, side
 from diffsim.soft.kernels.grid_update import grid_stage
+from diffsim.soft.kernels.impulse_sums import impulse_sums
 from diffsim.soft.kernels.particles import particle_stages
 from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
-from diffsim.soft.soft_records import LANE_WIDTH, OUTGROWN, Box, Component, Frame, Sizes, Status, grid_layers
+from diffsim.soft.soft_records import BOUNDS, LANE_WIDTH, OUTGROWN, Box, Component, Frame, Sizes, Status, grid_layers
 
 # Taichi hands a CPU thread 512 consecutive iterations at least, so lane l works at iteration 512 l
 BLOCK = 512
 
 
-def lane_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, flowing: bool) -> SimpleNamespace:
+def lane_kernels(
+    precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, flowing: bool, recording: bool
+) -> SimpleNamespace:
     """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"; laws, ``viscous`` and ``flowing`` as of `particle_stages`.
-    Where bodies flow, a box has two layers of nodes (`grid_update`), and the capacities count both."""
+    Where bodies flow, a box has two layers of nodes (`grid_update`), and the capacities count both. ``recording``: each part
+    adds up the impulses of its nodes (`impulse_sums`)."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     particles = particle_stages(real, laws, viscous, flowing, width=LANE_WIDTH, shared_grid=False)
-    nodes = grid_stage(real, flowing, shared_grid=False)
+    nodes, sums = grid_stage(real, flowing, recording, shared_grid=False), impulse_sums(real, shared_grid=False)
     layers = grid_layers(flowing)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
@@ -93,7 +97,6 @@ def lane_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: 
                         total = ti.select(keep == 1, e * substeps + s, team) * capacity
                         scattered = ti.select(parts == 1, total, private + team * parts * capacity)
                         velocity_offset = team * velocity_capacity
-                        step = ti.static(SubstepPlace(e, s, box, grid=total, velocity=velocity_offset))
                         rows = row_count(boxes, box)
                         # a failed environment stands still; its team goes on together
                         sound = status[e * Status.SIZE + Status.failure] == 0 and layers * node_count(boxes, box) <= capacity
@@ -118,7 +121,10 @@ def lane_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: 
                                     behind = node_count(boxes, box)
                                     first, last = behind + begin * line, behind + end * line
                                     nodes.reduce(grid, total, scattered, capacity, parts, first, last)
-                            nodes.update(soft, step, begin, end)
+                            for part in range(first_part, last_part):
+                                own = sums.place(sizes, environments, e * parts + part, sizes[Sizes.colliders] + BOUNDS)
+                                step = ti.static(SubstepPlace(e, s, box, grid=total, velocity=velocity_offset, sums=own))
+                                nodes.update(soft, step, rows * part // parts, rows * (part + 1) // parts, False)
                         if worker == 0:
                             empty_box(boxes, next_box)
                         met = wait(gate, team, workers, met)
@@ -170,6 +176,7 @@ def lane_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: 
                             bars, tape_bars, frames, sizes, n, e * count,
                             (team * tile_count + n) * Component.SIZE, (e * tile_count + n) * Frame.SIZE, True,
                         )  # fmt: skip
+                    sum_bars = sums.place(sizes, environments, e, sizes[Sizes.colliders] + BOUNDS)
                     for reverse in range(substeps):
                         s = substeps - 1 - reverse
                         now = (e * (substeps + 1) + s) * tile_count
@@ -177,7 +184,7 @@ def lane_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: 
                         offset = (e * substeps + s) * capacity
                         rows = row_count(boxes, box)
                         begin, end = rows * first_part // parts, rows * last_part // parts
-                        nodes.update(soft, SubstepPlace(e, s, box, grid=offset, velocity=velocity_offset), begin, end)
+                        nodes.update(soft, SubstepPlace(e, s, box, grid=offset, velocity=velocity_offset), begin, end, True)
                         met = wait(gate, team, workers, met)
                         for part in range(first_part, last_part):
                             own, bar_row = scattered + part * velocity_capacity, e * parts + part
@@ -201,7 +208,9 @@ def lane_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: 
                         for part in range(first_part, last_part):
                             bar_row = e * parts + part
                             own_step = ti.static(
-                                SubstepPlace(e, s, box, grid=offset, grid_bar=total, inputs_bar=bar_row, before=lane)
+                                SubstepPlace(
+                                    e, s, box, grid=offset, grid_bar=total, inputs_bar=bar_row, before=lane, sums=sum_bars
+                                )
                             )
                             nodes.update_adjoint(soft, soft_bars, own_step, rows * part // parts, rows * (part + 1) // parts)
                         met = wait(gate, team, workers, met)
