@@ -8,9 +8,11 @@ from diffsim.gradients.gradcheck import DirectionCheck, GradientError, gradcheck
 from diffsim.gradients.gradient_report import GradientReport, Jump, gradient_report
 from diffsim.gradients.smoothing_schedule import SmoothingSchedule
 from diffsim.rigid.joints import JointType, register_joint
+from diffsim.rigid.joint_info import ActuatorInfo, JointInfo
 from diffsim.rigid.link_info import LinkInfo
 from diffsim.rigid.rigid_dynamics import Links
 from diffsim.rigid.wrenches import Wrench
+from diffsim.robots.controllers import EndEffectorController, JointController
 from diffsim.robots.inverse_kinematics import EndEffector
 from diffsim.robots.model_files import load_articulation
 from diffsim.scene.articulation import Actuator, Articulation, Geometry, Inertia, Joint, Link
@@ -52,6 +54,7 @@ warn_of_hidden_packages()
 
 __all__ = [
     "Actuator",
+    "ActuatorInfo",
     "Articulation",
     "Box",
     "Capsule",
@@ -64,6 +67,7 @@ __all__ = [
     "ElastoPlastic",
     "Ellipsoid",
     "EndEffector",
+    "EndEffectorController",
     "Geometry",
     "GradientError",
     "GradientReport",
@@ -72,6 +76,8 @@ __all__ = [
     "Inertia",
     "InputError",
     "Joint",
+    "JointController",
+    "JointInfo",
     "JointType",
     "Jump",
     "KelvinVoigt",

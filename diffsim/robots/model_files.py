@@ -354,7 +354,13 @@ class _Tree:
             self._notes.add("link moves without mass or armature, left so (the mass matrix is singular)", self._names[body])
         geometries = self._shapes.read(body, anchor, static=self._mover[body] == 0)
         frame = tuple(place.tolist()), tuple(turn.tolist())
-        links.append(Link(self._names[body], joint, parent, *frame, inertia=inertia, geometries=geometries))
+        carried = float(model.body_gravcomp[body])
+        links.append(
+            Link(
+                self._names[body], joint, parent, *frame,
+                inertia=inertia, geometries=geometries, gravity_compensation=carried,
+            )
+        )  # fmt: skip
 
     def _joint(self, body: int, j: int | None) -> tuple[Joint, np.ndarray, np.ndarray]:
         """The joint; translation (3,) and rotation (4,) that take MuJoCo's reference, where it keeps frames, to the zero."""

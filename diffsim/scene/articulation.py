@@ -251,6 +251,8 @@ class Link:
         position, rotation: of the link's frame in the parent's frame at the joint's zero.
         inertia: its mass distribution. None: no mass.
         geometries: its shapes.
+        gravity_compensation: share of its weight that is carried at its centre of mass, whatever moves it: 1 for a link that
+            hangs as if weightless, as the controllers of arms make them; also more than 1, or negative.
     """
 
     name: str
@@ -261,6 +263,7 @@ class Link:
     _: KW_ONLY
     inertia: Inertia | None = None
     geometries: tuple[Geometry, ...] = ()
+    gravity_compensation: float = 0.0
 
     def __post_init__(self) -> None:
         owner = f"Link '{self.name}'"
@@ -276,6 +279,8 @@ class Link:
         if self.inertia is not None:
             instance(owner, "inertia", self.inertia, Inertia, "a diffsim.Inertia or None")
         object.__setattr__(self, "geometries", members(owner, "geometries", self.geometries, Geometry))
+        carried = number(owner, "gravity_compensation", self.gravity_compensation)
+        object.__setattr__(self, "gravity_compensation", carried)
 
 
 @dataclass(frozen=True)
