@@ -7,8 +7,8 @@ from diffsim.errors import InputError, SimulationError
 from diffsim.gradients.gradcheck import DirectionCheck, GradientError, gradcheck
 from diffsim.gradients.gradient_report import GradientReport, Jump, gradient_report
 from diffsim.gradients.smoothing_schedule import SmoothingSchedule
-from diffsim.rigid.joints import JointType, register_joint
 from diffsim.rigid.joint_info import ActuatorInfo, JointInfo
+from diffsim.rigid.joints import JointType, register_joint
 from diffsim.rigid.link_info import LinkInfo
 from diffsim.rigid.rigid_dynamics import Links
 from diffsim.rigid.wrenches import Wrench

@@ -267,8 +267,8 @@ class Simulator:
         return self._rigid.link_infos if self._rigid else ()
 
     def joint(self, name: str) -> JointInfo:
-        """The joint "<articulation>.<joint>", or that of a rigid body: its entries of ``state.q`` and ``state.qd``, its limits, and
-        the actuators that drive it.
+        """The joint "<articulation>.<joint>", or that of a rigid body: its entries of ``state.q`` and ``state.qd``, its limits,
+        and the actuators that drive it.
 
         Raises:
             InputError: there is no such joint.

@@ -25,6 +25,7 @@ class JointController:
         articulation: its name.
         joints: their names, without the articulation's; None: all that have such a servo.
         kind: of the servos, "position" or "velocity".
+        owner: what errors begin with. None: this class and the articulation.
 
     Attributes:
         joints: names, in order.
@@ -36,8 +37,16 @@ class JointController:
         InputError: there is no such articulation, or a joint has no servo of that kind that drives it alone.
     """
 
-    def __init__(self, simulator: Simulator, articulation: str, joints: Sequence[str] | None = None, kind: str = "position"):
-        owner = f"JointController('{articulation}')"
+    def __init__(
+        self,
+        simulator: Simulator,
+        articulation: str,
+        joints: Sequence[str] | None = None,
+        kind: str = "position",
+        *,
+        owner: str | None = None,
+    ):
+        owner = owner or f"JointController('{articulation}')"
         choice(owner, "kind", kind, ("position", "velocity"))
         names = [each.name for each in simulator.scene.articulations]
         if articulation not in names:
@@ -49,9 +58,7 @@ class JointController:
         for joint in chosen:
             if joint not in drivers:
                 allowed = ", ".join(drivers) or "none"
-                raise InputError(
-                    f"{owner}: joint '{joint}' has no {kind} actuator of its own; joints that have one: {allowed}"
-                )
+                raise InputError(f"{owner}: joint '{joint}' has no {kind} actuator of its own; joints that have one: {allowed}")
         if not chosen:
             raise InputError(f"{owner}: no joint has a {kind} actuator of its own")
         self.kind, self.joints = kind, chosen
@@ -87,9 +94,9 @@ class JointController:
 class EndEffectorController:
     """Motion of a link's point, step by step, by the servos of the joints above it.
 
-    With position servos a step moves their *targets*, by the inverse kinematics there: an arm that yields to its weight or lags
-    behind gets where it was told to, and does not sink by as much in every step. What was told last is an argument and a result,
-    so nothing is hidden: ``controls = controller.step(state, controls, move)``, from ``controller.held(state)``.
+    With position servos a step moves their targets, by the inverse kinematics there: an arm that yields to its weight or lags
+    behind gets where it was told to, and does not sink by as much in every step. What was told last is an argument and a
+    result: ``controls = controller.step(state, controls, move)``, from ``controller.held(state)``.
 
     Args:
         simulator, link, joints, point, damping: as of `EndEffector`. The joints have position or velocity actuators.
