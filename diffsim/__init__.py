@@ -17,6 +17,7 @@ from diffsim.robots.inverse_kinematics import EndEffector
 from diffsim.robots.model_files import load_articulation
 from diffsim.scene.articulation import Actuator, Articulation, Geometry, Inertia, Joint, Link
 from diffsim.scene.bodies import Ground, Obstacle, RigidBody, SoftBody, Tool
+from diffsim.scene.constraints import Connect, JointEquality, Tendon, Weld
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.materials import Material
 from diffsim.scene.scene import Scene
@@ -59,6 +60,7 @@ __all__ = [
     "Box",
     "Capsule",
     "Cone",
+    "Connect",
     "ContactModel",
     "ContactPoints",
     "Cylinder",
@@ -77,6 +79,7 @@ __all__ = [
     "InputError",
     "Joint",
     "JointController",
+    "JointEquality",
     "JointInfo",
     "JointType",
     "Jump",
@@ -102,9 +105,11 @@ __all__ = [
     "SoftBody",
     "Sphere",
     "State",
+    "Tendon",
     "Tool",
     "Torus",
     "TriangleMesh",
+    "Weld",
     "Wrench",
     "__version__",
     "gradcheck",

@@ -294,6 +294,15 @@ class Simulator:
         self._checks.check(state)
         return self._rigid.links(state.q, state.qd)
 
+    def constraint_errors(self, state: State) -> dict[str, Tensor]:
+        """By how much the constraints are violated, by "<articulation>.<constraint>"; differentiable in ``state.q``.
+
+        Of a `JointEquality` y - p(x), (B,); of a `Connect` the vector between its points, m, (B, 3); of a `Weld` that and the
+        rotation vector from the rotation that is held, rad, (B, 6); vectors in the world's frame.
+        """
+        self._checks.check(state)
+        return self._rigid.constraint_errors(state.q, state.qd) if self._rigid else {}
+
     def _loads(self, wrenches: Mapping[str, Wrench] | None, num_envs: int, steps: int | None = None) -> Tensor | None:
         """Rows of external wrenches (steps, B, ...), or None without any; of one step where ``steps`` is None."""
         check_mapping("wrenches", wrenches)

@@ -52,7 +52,7 @@ class CoupledSolver:
         self.soft, self.rigid = soft, rigid
         self._made = partial(
             runtime.compiled, coupled_kernels, runtime.precision(soft.dtype), soft.layout.laws, soft.layout.viscous,
-            soft.layout.flowing, rigid.model.further_shapes, rigid.model.joint_kinds,
+            soft.layout.flowing, rigid.model.further_shapes, rigid.model.joint_kinds, rigid.model.constraints.any,
         )  # fmt: skip
         self._buffers = Buffers(soft.layout)
         self._lists = torch.empty(0, dtype=torch.int32)

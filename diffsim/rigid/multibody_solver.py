@@ -44,7 +44,13 @@ class RigidSolver:
         self.grids = torch.as_tensor(grids, dtype=dtype, device=device)
         precision = runtime.precision(dtype)
         self._made = partial(
-            runtime.compiled, rollout_kernels, precision, model.joint_kinds, model.tools > 0, model.further_shapes
+            runtime.compiled,
+            rollout_kernels,
+            precision,
+            model.joint_kinds,
+            model.tools > 0,
+            model.further_shapes,
+            model.constraints.any,
         )
         self._pose_kernels = runtime.compiled(pose_kernels, precision, model.joint_kinds)
         self.work = int(integers[Header.work])
@@ -71,8 +77,9 @@ class RigidSolver:
     @property
     def row(self) -> int:
         """Length of a row of the tape."""
-        coordinates, dofs = self.model.coordinates, self.model.dofs
-        return coordinates * (1 + self.stepping.middle) + dofs * (3 + dofs) + EVENTS_LENGTH * self.event
+        coordinates, unknowns = self.model.coordinates, self.model.unknowns
+        numbers = coordinates * (1 + self.stepping.middle) + self.model.dofs + unknowns * (2 + unknowns)
+        return numbers + EVENTS_LENGTH * self.event
 
     def set_contact(self, contact: ContactModel) -> None:
         """Another contact model from now on. Backward recomputes: call it for earlier rollouts first."""

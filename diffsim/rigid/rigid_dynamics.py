@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from diffsim.errors import InputError
+from diffsim.rigid.constraint_errors import constraint_errors
 from diffsim.rigid.link_info import LinkInfo
 from diffsim.rigid.multibody_solver import RigidSolver
 from diffsim.rigid.rigid_autograd import link_poses, rigid_rollout
@@ -105,3 +106,8 @@ class RigidDynamics:
         parts = (poses[..., list(LinkPose.columns(name))] for name in LINK_POSE)
         position, rotation, velocity, angular_velocity = parts
         return Links(position, rotation.unflatten(-1, (3, 3)), velocity, angular_velocity)
+
+    def constraint_errors(self, q: Tensor, qd: Tensor) -> dict[str, Tensor]:
+        """By how much constraints are violated, by name, see `diffsim.rigid.constraint_errors`."""
+        links = self.links(q, qd)
+        return constraint_errors(self.model.constraints, q, links.position, links.rotation)

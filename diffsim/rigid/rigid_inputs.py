@@ -8,6 +8,7 @@ from torch import Tensor, cat
 from torch.nn.functional import pad
 
 from diffsim.records import Record
+from diffsim.rigid.constraint_records import EqualityInputs, TendonInputs
 from diffsim.rigid.rigid_records import ActuatorInputs, GeometryInputs, LinkInputs, ToolPose, ToolTwist, WorldInputs
 from diffsim.scene.articulation import Actuator, Geometry, Joint, Link
 from diffsim.scene.rotations import rotation_matrix
@@ -15,17 +16,20 @@ from diffsim.tool_motion import ColliderMotion
 
 
 class InputLayout:
-    """Sections of a row of inputs, for so many links (the world and the tools included), actuators, geometries and tools.
+    """Sections of a row of inputs, for so many links (the world and the tools included), actuators, geometries, equalities,
+    tendons and tools.
 
     Attributes:
-        links, actuators, geometries, tools: where the sections begin.
+        links, actuators, geometries, equalities, tendons, tools: where the sections begin.
     """
 
-    def __init__(self, links: int, actuators: int, geometries: int, tools: int):
+    def __init__(self, links: int, actuators: int, geometries: int, equalities: int, tendons: int, tools: int):
         self.links = WorldInputs.SIZE
         self.actuators = self.links + LinkInputs.SIZE * links
         self.geometries = self.actuators + ActuatorInputs.SIZE * actuators
-        self.tools = self.geometries + GeometryInputs.SIZE * geometries
+        self.equalities = self.geometries + GeometryInputs.SIZE * geometries
+        self.tendons = self.equalities + EqualityInputs.SIZE * equalities
+        self.tools = self.tendons + TendonInputs.SIZE * tendons
         self._tool_count = tools
 
     def length(self, substeps: int) -> int:
@@ -47,6 +51,14 @@ class InputLayout:
     def geometry(self, number: int, name: str) -> int:
         """Column of a field of `GeometryInputs`."""
         return _columns(GeometryInputs, self.geometries, number, name).start
+
+    def equality(self, number: int, name: str) -> int:
+        """Column of a field of `EqualityInputs`."""
+        return _columns(EqualityInputs, self.equalities, number, name).start
+
+    def tendon(self, number: int, name: str) -> int:
+        """Column of a field of `TendonInputs`."""
+        return _columns(TendonInputs, self.tendons, number, name).start
 
     def with_motion(self, rows: Tensor, motion: ColliderMotion | None, substeps: int) -> Tensor:
         """Whole rows (B, length), from those without the tools' motion; without a motion that part is zero."""

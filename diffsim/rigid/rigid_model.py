@@ -9,6 +9,7 @@ import numpy as np
 
 from diffsim.errors import InputError
 from diffsim.rigid import rigid_records as m
+from diffsim.rigid.constraint_model import ConstraintModel, Term
 from diffsim.rigid.contact_defaults import least_masses, smoothing_length, stiffnesses, warn_of_stiff_contacts
 from diffsim.rigid.joints import BUILT_IN, FREE, JointType
 from diffsim.rigid.penetration_report import PenetrationReport, depth_limits
@@ -106,6 +107,8 @@ class RigidModel:
         free = {number for number, link in enumerate(self.links) if link.kind is BUILT_IN[FREE]}
         self.free_bodies = free - {link.parent for link in self.links}  # what carries others is none
         self.initial = self._initial_coordinates()
+        self.constraints = ConstraintModel(self)
+        self.free_bodies -= self.constraints.joined_links
         self._check_inertia()
         self.least_masses = least_masses(self)
         self.default_stiffness = stiffnesses(self)
@@ -156,7 +159,18 @@ class RigidModel:
     @property
     def layout(self) -> InputLayout:
         """Of the solver's inputs."""
-        return InputLayout(len(self.links), len(self.actuators), len(self.geometries), self.tools)
+        counts = (len(self.constraints.equalities), len(self.constraints.tendons), self.tools)
+        return InputLayout(len(self.links), len(self.actuators), len(self.geometries), *counts)
+
+    @property
+    def unknowns(self) -> int:
+        """Of a substep: accelerations, and the forces of constraints."""
+        return self.dofs + self.constraints.rows
+
+    def terms(self, index: int, coordinates: Sequence[tuple[tuple[str, int], float]]) -> list[Term]:
+        """What `Articulation.coordinates` found in an articulation, with the places in q and v."""
+        own = {link.joint.name: link for link in self.links if link.articulation == index}
+        return [Term(own[joint].coordinate + n, own[joint].dof + n, coefficient) for (joint, n), coefficient in coordinates]
 
     def _initial_coordinates(self) -> np.ndarray:
         """Coordinates at reset (coordinates,)."""
@@ -319,23 +333,29 @@ class RigidModel:
                 rows += actuator_row(actuator)
         for geometry, stiffness in zip(self.geometries, self.default_stiffness, strict=True):
             rows += geometry_row(geometry, float(stiffness))
+        rows += self.constraints.inputs(limits)
         return np.asarray(rows, dtype=float)
 
     def arrays(self, substeps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """``integers`` (int32), ``reals`` and ``grids`` of `rigid_records`, for control steps of so many substeps."""
         link_ints, link_reals, dof_ints, dof_reals = self._link_arrays()
-        actuator_ints, actuator_reals, term_ints, term_reals = self._actuator_arrays()
+        actuator_ints, actuator_reals, terms = self._actuator_arrays()
+        constraint_ints, constraint_reals, further_terms = self.constraints.arrays(len(terms))
+        terms += further_terms
         geometry_ints, geometry_reals, points, grids = self._geometry_arrays()
         pair_ints, columns, contacts = self._pair_arrays(geometry_ints)
         header: dict[str, int] = {
             "links": len(self.links), "coordinates": self.coordinates, "dofs": self.dofs, "actuators": len(self.actuators),
-            "terms": len(term_reals), "geometries": len(self.geometries), "pairs": len(self.pairs),
-            "coupled": len(self.coupled), "tools": self.tools,
+            "terms": len(terms), "geometries": len(self.geometries), "pairs": len(self.pairs),
+            "coupled": len(self.coupled), "tools": self.tools, "unknowns": self.unknowns,
+            "equalities": len(self.constraints.equalities), "closures": len(self.constraints.closures),
+            "tendons": len(self.constraints.tendons),
         }  # fmt: skip
         integers: list[int] = [0] * m.Header.SIZE
         sections = {
-            "link_indices": link_ints, "dof_indices": dof_ints, "actuator_indices": actuator_ints, "term_indices": term_ints,
-            "geometry_indices": geometry_ints, "pair_indices": pair_ints, "coupled_geometries": self.coupled,
+            "link_indices": link_ints, "dof_indices": dof_ints, "actuator_indices": actuator_ints,
+            "term_indices": [n for term in terms for n in m.TermIndices.integers(coordinate=term.coordinate, dof=term.dof)],
+            "geometry_indices": geometry_ints, "pair_indices": pair_ints, **constraint_ints, "coupled_geometries": self.coupled,
         }  # fmt: skip
         for name, section in sections.items():
             header[name] = len(integers)
@@ -343,19 +363,20 @@ class RigidModel:
         reals = m.SceneConstants.row(**self.scene_constants())
         real_sections = {
             "link_constants": link_reals, "dof_constants": dof_reals, "actuator_constants": actuator_reals,
-            "term_constants": term_reals, "geometry_constants": geometry_reals,
-            "pair_constants": self.depth_limits, "points": points,
+            "term_constants": [n for term in terms for n in m.TermConstants.row(coefficient=term.coefficient)],
+            "geometry_constants": geometry_reals, "pair_constants": self.depth_limits, **constraint_reals, "points": points,
         }  # fmt: skip
         for name, values in real_sections.items():
             header[name] = len(reals)
             reals += values
         layout = self.layout
         header |= {"link_inputs": layout.links, "actuator_inputs": layout.actuators, "geometry_inputs": layout.geometries}
+        header |= {"equality_inputs": layout.equalities, "tendon_inputs": layout.tendons}
         header |= {"tool_inputs": layout.tools, "inputs": layout.length(substeps)}
         header["controls"] = len(self.actuators)
         sizes = {
-            "dof_work": m.DofWork.SIZE * self.dofs, "vector": 2 * self.dofs + self.coordinates,
-            "smooth_matrix": self.dofs * (self.dofs + 1), "newton": 4 * self.dofs + 1,
+            "dof_work": m.DofWork.SIZE * self.dofs, "vector": self.unknowns + self.dofs + self.coordinates,
+            "smooth_matrix": self.unknowns * (self.unknowns + 1), "newton": 4 * self.unknowns + 1,
             "pair_work": m.PairWork.SIZE * len(self.pairs), "contact_columns": columns, "point_work": contacts,
         }  # fmt: skip
         end = m.LINK_BLOCK * len(self.links)
@@ -415,19 +436,15 @@ class RigidModel:
                 )
         return ints, reals, dof_ints, dof_reals
 
-    def _actuator_arrays(self) -> tuple[list[int], list[float], list[int], list[float]]:
+    def _actuator_arrays(self) -> tuple[list[int], list[float], list[Term]]:
         ints: list[int] = []
         reals: list[float] = []
-        term_ints: list[int] = []
-        term_reals: list[float] = []
+        terms: list[Term] = []
         for index, articulation in enumerate(self.articulations):
-            own = {link.joint.name: link for link in self.links if link.articulation == index}
             for actuator in articulation.actuators:
-                begin = len(term_reals)
-                for (joint, n), coefficient in articulation.transmission(actuator):
-                    term_ints += m.TermIndices.integers(coordinate=own[joint].coordinate + n, dof=own[joint].dof + n)
-                    term_reals += m.TermConstants.row(coefficient=coefficient)
-                ints += m.ActuatorIndices.integers(first_term=begin, end_term=len(term_reals))
+                begin = len(terms)
+                terms += self.terms(index, articulation.transmission(actuator))
+                ints += m.ActuatorIndices.integers(first_term=begin, end_term=len(terms))
                 low_force, high_force, low_control, high_control = np.clip(
                     [*actuator.force_limits, *actuator.control_limits], *NO_LIMITS
                 ).tolist()
@@ -435,7 +452,7 @@ class RigidModel:
                     low_force=low_force, high_force=high_force, low_control=low_control, high_control=high_control,
                     control_scale=actuator.control_scale,
                 )  # fmt: skip
-        return ints, reals, term_ints, term_reals
+        return ints, reals, terms
 
     def _geometry_arrays(self) -> tuple[list[int], list[float], list[float], np.ndarray]:
         ints: list[int] = []

@@ -20,6 +20,7 @@ from diffsim.tool_motion import ColliderMotion
 LINK_FIELDS = ("mass", "center", "inertia", "gravity_compensation")
 JOINT_FIELDS = ("damping", "armature", "friction_loss", "spring_stiffness", "limit_stiffness")
 LEAST = 1e-9  # of what is divided by
+TENDON_FIELDS = ("stiffness", "damping", "limit_stiffness")
 GEOMETRY_FIELDS = ("friction", "restitution", "stiffness", "scale")
 
 
@@ -49,8 +50,9 @@ class RigidPhysics:
     link's axes, kg m^2), "<link>.gravity_compensation", "<joint>.damping" and so on, "<actuator>.gain",
     "<actuator>.actuator_damping", and for the colliding geometries of a link "<link>.friction", ".restitution", ".stiffness",
     ".scale", of shape () or, for several, (G,). A link, joint or actuator of an articulation is named "<articulation>.<its
-    name>", a rigid body by its name alone. Obstacles, tools and the ground have ".friction", ".restitution" and ".stiffness",
-    obstacles ".scale" too.
+    name>", a rigid body by its name alone; likewise "<joint equality>.offset", the value of its polynomial at 0, and
+    "<tendon>.tendon_stiffness", ".tendon_damping" and ".tendon_limit_stiffness". Obstacles, tools and the ground have
+    ".friction", ".restitution" and ".stiffness", obstacles ".scale" too.
     """
 
     def __init__(self, scene: Scene, model: RigidModel, *, dtype: torch.dtype, device: str):
@@ -88,6 +90,12 @@ class RigidPhysics:
             self._places[f"{full}.gain"] = _Place((gains.gain,))
             if kind != "torque":
                 self._places[f"{full}.actuator_damping"] = _Place((gains.damping,), 0.0)
+        for number, equality in enumerate(model.constraints.equalities):
+            self._places[f"{equality.name}.offset"] = _Place((layout.equality(number, "offset"),))
+        for number, tendon in enumerate(model.constraints.tendons):
+            for field in TENDON_FIELDS:
+                if field != "limit_stiffness" or tendon.tendon.limits is not None:
+                    self._places[f"{tendon.name}.tendon_{field}"] = _Place((layout.tendon(number, field),), 0.0)
         self.refresh()
 
     def refresh(self) -> None:

@@ -5,16 +5,17 @@ that
           soft bodies touch
 reals     the model's constants: `SceneConstants`, then sections of rows (`LinkConstants`, ...)
 inputs    a row per environment, differentiable: `WorldInputs`, then sections of `LinkInputs`, `ActuatorInputs`,
-`GeometryInputs`;
+          `GeometryInputs`, and those of `constraint_records`;
           at the end, for one control step, a `ToolTwist` for each tool, and for each substep a `ToolPose` for each tool
 controls  a row per control step and environment: a control for each actuator; then, where a rollout has external wrenches, an
           `ExternalWrench` for each link but the world and the tools
 grids     the numbers of all shapes, among them the B-spline coefficients of distance grids
-tape      a row per substep: coordinates q and velocities v at its start, accelerations a, the factors of the matrix (dofs,
-          squared) and where their rows begin (dofs); the coordinates in its middle, where a substep has one; with soft
-          bodies an external `Wrench` per link; and in event mode how many events there were and MAX_EVENTS rows of `Event`
-work      scratch of a lane: a `LinkForward` or `LinkAdjoint` per link, a `DofWork` per dof; the right-hand side (dofs) and the
-          adjoints of q and v; what the contacts' solve needs: see the end of `Header`
+tape      a row per substep: coordinates q and velocities v at its start, accelerations a and the constraints' forces, the
+          factors of the matrix (unknowns, squared) and where their rows begin (unknowns); the coordinates in its middle, where
+          a substep has one; with soft bodies an external `Wrench` per link; and in event mode how many events there were and
+          MAX_EVENTS rows of `Event`
+work      scratch of a lane: a `LinkForward` or `LinkAdjoint` per link, a `DofWork` per dof; the right-hand side (unknowns) and
+          the adjoints of q and v; what the contacts' solve needs: see the end of `Header`
 status    a `Status` per environment
 
 Every lane has its own part of what it writes to. Sums in inner loops are written out, x[i] = x[i] + y: Taichi makes x[i] += y a
@@ -41,8 +42,12 @@ class Header(Record):
     links = field(meaning="links, the world and the tools included")
     coordinates = field(meaning="entries of q")
     dofs = field(meaning="entries of v")
+    unknowns = field(meaning="of a substep: accelerations (dofs), then a force for each scalar equation of the constraints")
     actuators = field()
-    terms = field(meaning="joint coordinates in all actuators' lengths")
+    terms = field(meaning="joint coordinates in all lengths of actuators, equalities and tendons")
+    equalities = field(meaning="of joint coordinates")
+    closures = field(meaning="of loops")
+    tendons = field()
     geometries = field()
     pairs = field(meaning="pairs of geometries that may touch")
     coupled = field(meaning="geometries that soft bodies touch")
@@ -57,6 +62,9 @@ class Header(Record):
     term_indices = field()
     geometry_indices = field()
     pair_indices = field()
+    equality_indices = field()
+    closure_indices = field()
+    tendon_indices = field()
     coupled_geometries = field()
     # sections of reals
     link_constants = field()
@@ -65,18 +73,23 @@ class Header(Record):
     term_constants = field()
     geometry_constants = field()
     pair_constants = field()
+    equality_constants = field()
+    closure_constants = field()
+    tendon_constants = field()
     points = field()
     # sections of a row of inputs
     link_inputs = field()
     actuator_inputs = field()
     geometry_inputs = field()
+    equality_inputs = field()
+    tendon_inputs = field()
     tool_inputs = field()
     # sections of a lane's scratch
     dof_work = field()
     vector = field(meaning="the right-hand side, later the acceleration or its adjoint; then the adjoints of q and v")
-    smooth_matrix = field(meaning="the matrix without contact (dofs x dofs), and where its rows begin")
+    smooth_matrix = field(meaning="the matrix without contact (unknowns x unknowns), and where its rows begin")
     newton = field(
-        meaning="right-hand side without contact, residual and then step, dry friction's w and rates (dofs each); the set of "
+        meaning="right-hand side without contact, residual and then step, dry friction's w and rates (unknowns each); the set of "
         "points that press"
     )
     pair_work = field(meaning="a `PairWork` per pair")
@@ -112,7 +125,7 @@ class ActuatorIndices(Record):
 
 
 class TermIndices(Record):
-    """Of a joint coordinate in an actuator's length."""
+    """Of a joint coordinate in a length: a sum of coordinates that an actuator, an equality or a tendon has."""
 
     coordinate = field()
     dof = field()
@@ -182,7 +195,7 @@ class ActuatorConstants(Record):
 
 
 class TermConstants(Record):
-    """Of a joint coordinate in an actuator's length."""
+    """Of a joint coordinate in a length."""
 
     coefficient = field()
 
@@ -453,7 +466,7 @@ QUANTITIES = {
 }
 
 CUTOFF = 40.0  # compliant contacts and limits beyond so many smoothing lengths are left out
-RECOVERY = 4.0  # substeps over which an implicit contact undoes a penetration
+RECOVERY = 4.0  # substeps over which an implicit contact undoes a penetration, and a constraint its violation
 
 MAX_EVENTS = 8  # in a substep
 EVENTS_LENGTH = EventTape.SIZE + MAX_EVENTS * Event.SIZE  # on the tape

@@ -7,13 +7,14 @@ no anchor of its own. A free rigid body is an articulation of one link (`RigidBo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 
 from diffsim.errors import InputError
 from diffsim.rigid.joints import JointType, joint_kind, joint_kinds
+from diffsim.scene.constraints import Constraint, JointEquality, JointSum, Tendon, closed_links, joint_sum
 from diffsim.scene.rotations import Quaternion
 from diffsim.scene.shapes import Shape
 from diffsim.scene.validation import (
@@ -307,7 +308,7 @@ class Actuator:
     """
 
     name: str
-    joints: Mapping[str, float] | str
+    joints: JointSum
     kind: str = "torque"
     _: KW_ONLY
     gain: float = 1.0
@@ -320,14 +321,7 @@ class Actuator:
         owner = f"Actuator '{self.name}'"
         checked_name("Actuator", self.name)
         choice(owner, "kind", self.kind, ACTUATORS)
-        if not isinstance(self.joints, str | Mapping) or not self.joints:
-            raise InputError(f"{owner}: joints must be a joint's name, or coefficients by name, got {self.joints!r}")
-        joints = {self.joints: 1.0} if isinstance(self.joints, str) else dict(self.joints)
-        for joint, coefficient in joints.items():
-            if not isinstance(joint, str):
-                raise InputError(f"{owner}: joints must name joints, got {joint!r}")
-            number(owner, f"joints['{joint}']", coefficient)
-        object.__setattr__(self, "joints", joints)
+        object.__setattr__(self, "joints", joint_sum(owner, "joints", self.joints))
         object.__setattr__(self, "gain", number(owner, "gain", self.gain))
         object.__setattr__(self, "damping", number(owner, "damping", self.damping, 0.0))
         object.__setattr__(self, "control_scale", number(owner, "control_scale", self.control_scale))
@@ -346,10 +340,12 @@ class Articulation:
         position, rotation: of the articulation's frame in the world.
         self_collisions: whether links of it may touch each other (a link and its parent never do).
         excluded: pairs of names of further links that never touch each other.
+        constraints: equalities of joint coordinates (`JointEquality`) and closed loops (`Connect`, `Weld`).
+        tendons: springs, dampers and limits of sums of joint coordinates.
 
     Raises:
-        InputError: a name is used twice, a parent, a joint or an excluded link does not exist, or an actuator drives an
-            unsuitable joint.
+        InputError: a name is used twice, a parent, a joint or a link does not exist, or an actuator, a constraint or a tendon
+            is of an unsuitable joint.
     """
 
     name: str
@@ -360,6 +356,8 @@ class Articulation:
     rotation: Quaternion = (1.0, 0.0, 0.0, 0.0)
     self_collisions: bool = True
     excluded: tuple[tuple[str, str], ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+    tendons: tuple[Tendon, ...] = ()
     _joints: dict[str, Joint] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -383,12 +381,10 @@ class Articulation:
                 raise InputError(f"{owner}: two joints are named '{link.joint.name}'; names must differ")
             seen.add(link.name)
             self._joints[link.joint.name] = link.joint
-        names: set[str] = set()
+        self._check_distinct("actuators", self.actuators)
         for actuator in self.actuators:
-            if actuator.name in names:
-                raise InputError(f"{owner}: two actuators are named '{actuator.name}'; names must differ")
-            names.add(actuator.name)
             self.transmission(actuator)
+        self._check_constraints(owner, seen)
         try:
             excluded = tuple((one, other) for one, other in self.excluded)
             known = {name for pair in excluded for name in pair} <= seen
@@ -401,6 +397,31 @@ class Articulation:
         object.__setattr__(self, "excluded", excluded)
         object.__setattr__(self, "position", vector(owner, "position", self.position))
         object.__setattr__(self, "rotation", unit(owner, "rotation", self.rotation, 4))
+
+    def _check_distinct(self, what: str, elements: Iterable[Actuator | Constraint | Tendon]) -> None:
+        names: set[str] = set()
+        for element in elements:
+            if element.name in names:
+                raise InputError(f"Articulation '{self.name}': two {what} are named '{element.name}'; names must differ")
+            names.add(element.name)
+
+    def _check_constraints(self, owner: str, links: set[str]) -> None:
+        object.__setattr__(self, "constraints", members(owner, "constraints", self.constraints, Constraint))
+        object.__setattr__(self, "tendons", members(owner, "tendons", self.tendons, Tendon))
+        self._check_distinct("constraints", self.constraints)
+        self._check_distinct("tendons", self.tendons)
+        for constraint in self.constraints:
+            if isinstance(constraint, JointEquality):
+                self.coordinates(constraint.joints, f"constraint '{constraint.name}' is of")
+                self.coordinates(constraint.leader or {}, f"constraint '{constraint.name}' is of")
+            for name in closed_links(constraint):
+                if name not in links:
+                    raise InputError(
+                        f"{owner}: constraint '{constraint.name}' is of link '{name}', which does not exist; links: "
+                        f"{', '.join(sorted(links))}"
+                    )
+        for tendon in self.tendons:
+            self.coordinates(tendon.joints, f"tendon '{tendon.name}' is of")
 
     def joint(self, name: str) -> Joint:
         """The joint of that name.
@@ -418,31 +439,35 @@ class Articulation:
         Raises:
             InputError: there is no such joint or coordinate, or it is no plain number.
         """
-        assert not isinstance(actuator.joints, str)
-        return [(self._driven(actuator, name), coefficient) for name, coefficient in actuator.joints.items()]
+        return self.coordinates(actuator.joints, f"actuator '{actuator.name}' drives")
 
-    def _driven(self, actuator: Actuator, name: str) -> tuple[str, int]:
+    def coordinates(self, joints: JointSum, owner: str) -> list[tuple[tuple[str, int], float]]:
+        """The coordinates in a sum, (joint's name, number of its coordinate), and their coefficients; ``owner`` says in a
+        message whose sum it is: "actuator 'a' drives".
+
+        Raises:
+            InputError: there is no such joint or coordinate, or it is no plain number.
+        """
+        assert not isinstance(joints, str)
+        return [(self._coordinate(owner, name), coefficient) for name, coefficient in joints.items()]
+
+    def _coordinate(self, who: str, name: str) -> tuple[str, int]:
         owner = f"Articulation '{self.name}'"
         joint, coordinate = name, ""
         if name not in self._joints:
             joint, _dot, coordinate = name.rpartition(".")
         if joint not in self._joints:
-            raise InputError(
-                f"{owner}: actuator '{actuator.name}' drives joint '{name}', which does not exist; joints: "
-                f"{', '.join(self._joints)}"
-            )
+            raise InputError(f"{owner}: {who} joint '{name}', which does not exist; joints: {', '.join(self._joints)}")
         kind = self._joints[joint].type
         names = kind.coordinate_names
         if not names:
             raise InputError(
-                f"{owner}: actuator '{actuator.name}' drives joint '{joint}', a {kind.name} one; only {_scalar_kinds()} joints "
-                "can be driven"
+                f"{owner}: {who} joint '{joint}', a {kind.name} one; only {_scalar_kinds()} joints have such coordinates"
             )
         if not coordinate and len(names) == 1:
             return joint, 0
         if coordinate not in names:
             raise InputError(
-                f"{owner}: actuator '{actuator.name}' drives '{name}'; coordinates of joint '{joint}': "
-                f"{', '.join(f'{joint}.{each}' for each in names)}"
+                f"{owner}: {who} '{name}'; coordinates of joint '{joint}': {', '.join(f'{joint}.{each}' for each in names)}"
             )
         return joint, names.index(coordinate)

@@ -81,5 +81,6 @@ def fetch(
         for joint, (gain, effort) in SERVOS.items()
     ]
     grip = ds.Actuator(FINGERS[0], FINGERS[0], "position", gain=GRIP, damping=100.0, force_limits=(-GRIP_FORCE, GRIP_FORCE))
-    read = dataclasses.replace(touching(read, touches, friction), actuators=(*servos, grip))
+    both = ds.JointEquality("gripper", FINGERS[1], FINGERS[0])  # one motor moves both
+    read = dataclasses.replace(touching(read, touches, friction), actuators=(*servos, grip), constraints=(both,))
     return Robot(weightless(read, gravity_compensation), home, "gripper_link", tuple(SERVOS), FINGERS[:1], 0.0, OPENED)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import diffsim as ds
+from diffsim.scene.constraints import Constraint, closed_links
 
 
 def mapped(articulation: ds.Articulation, change: Callable[[ds.Link], ds.Link]) -> ds.Articulation:
@@ -56,13 +57,25 @@ def subtree(articulation: ds.Articulation, root: str) -> ds.Articulation:
             kept.append(link)
             names.add(link.name)
     joints = {link.joint.name for link in kept}
-    actuators = tuple(each for each in articulation.actuators if set(each.joints) <= joints)
-    excluded = tuple(pair for pair in articulation.excluded if set(pair) <= names)
-    return dataclasses.replace(articulation, links=tuple(kept), actuators=actuators, excluded=excluded)
+    return dataclasses.replace(
+        articulation,
+        links=tuple(kept),
+        actuators=tuple(each for each in articulation.actuators if set(each.joints) <= joints),
+        excluded=tuple(pair for pair in articulation.excluded if set(pair) <= names),
+        constraints=tuple(each for each in articulation.constraints if _within(each, joints, names)),
+        tendons=tuple(each for each in articulation.tendons if set(each.joints) <= joints),
+    )
+
+
+def _within(constraint: Constraint, joints: set[str], links: set[str | None]) -> bool:
+    """Whether a constraint is of these joints and links alone."""
+    if isinstance(constraint, ds.JointEquality):
+        return {*constraint.joints, *(constraint.leader or ())} <= joints
+    return set(closed_links(constraint)) <= links
 
 
 def without_prefix(articulation: ds.Articulation, prefix: str) -> ds.Articulation:
-    """With names of links, joints and actuators that have no longer the prefix."""
+    """With names of links, joints, actuators and so on that have no longer the prefix."""
 
     def short(name: str) -> str:
         return name.removeprefix(prefix)
@@ -72,16 +85,27 @@ def without_prefix(articulation: ds.Articulation, prefix: str) -> ds.Articulatio
         joint = dataclasses.replace(link.joint, name=short(link.joint.name))
         return dataclasses.replace(link, name=short(link.name), joint=joint, parent=parent)
 
-    actuators = []
-    for each in articulation.actuators:
-        assert isinstance(each.joints, Mapping)
-        joints = {short(joint): coefficient for joint, coefficient in each.joints.items()}
-        actuators.append(dataclasses.replace(each, name=short(each.name), joints=joints))
+    def sums(each: Any, *fields: str) -> Any:
+        shorter = {
+            field: {short(joint): coefficient for joint, coefficient in getattr(each, field).items()}
+            for field in fields
+            if getattr(each, field) is not None
+        }
+        return dataclasses.replace(each, name=short(each.name), **shorter)
+
+    def shorter_constraint(each: Any) -> Any:
+        if isinstance(each, ds.JointEquality):
+            return sums(each, "joints", "leader")
+        other = None if each.other is None else short(each.other)
+        return dataclasses.replace(each, name=short(each.name), link=short(each.link), other=other)
+
     return dataclasses.replace(
         articulation,
         links=tuple(map(change, articulation.links)),
-        actuators=tuple(actuators),
+        actuators=tuple(sums(each, "joints") for each in articulation.actuators),
         excluded=tuple((short(one), short(other)) for one, other in articulation.excluded),
+        constraints=tuple(map(shorter_constraint, articulation.constraints)),
+        tendons=tuple(sums(each, "joints") for each in articulation.tendons),
     )
 
 

@@ -42,16 +42,18 @@ def coupled_kernels(
     flowing: bool,
     further: tuple[Any, ...],
     joint_kinds: tuple[Any, ...],
+    constrained: bool,
     stepping: TimeStepping,
 ) -> SimpleNamespace:
     """The kernels ``forward`` and ``adjoint``; precision, laws, ``viscous`` and ``flowing`` as of `soft_lanes.lane_kernels`;
-    for the shapes of every scene and the classes ``further`` (`diffsim.scene.shapes.distance_kinds`), and those kinds of
-    joints."""
+    for the shapes of every scene and the classes ``further`` (`diffsim.scene.shapes.distance_kinds`), those kinds of joints,
+    and with or without constraints and tendons."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     particles = particle_stages(real, laws, viscous, flowing, width=LANE_WIDTH, shared_grid=False)
     nodes = grid_stage(real, flowing, shared_grid=False)
     layers = grid_layers(flowing)
-    rigid, rows = substep_stages(real, joint_kinds, tools=True, stepping=stepping, further=further), model_rows()
+    rigid = substep_stages(real, joint_kinds, tools=True, stepping=stepping, further=further, constrained=constrained)
+    rows = model_rows()
     contacts = particle_contact(real, particles, further)
     sweeps = contact_sweeps(real, contacts)
     vec4 = ti.types.vector(4, real)

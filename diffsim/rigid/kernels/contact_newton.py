@@ -65,7 +65,7 @@ def newton_stage(real) -> SimpleNamespace:
         """Where in work the right-hand side and the residual stand, of which the step is made (then the directions and rates of
         the dofs' dry friction, and the set of points that press), and the matrix A."""
         force = at.work + m.integers[Header.newton]
-        return force, force + m.integers[Header.dofs], rows.smooth_matrix(m, at)
+        return force, force + m.integers[Header.unknowns], rows.smooth_matrix(m, at)
 
     @ti.func
     def times_rows(a, x, y, z):
@@ -74,7 +74,7 @@ def newton_stage(real) -> SimpleNamespace:
     @ti.func
     def pair_motion(m: ti.template(), at: ti.template(), pair_work, columns, of_step: ti.template()):
         """New relative velocity of a pair at the centre, and the angular one; or, ``of_step``, their changes by the step."""
-        h, step = m.reals[SceneConstants.dt], at.work + m.integers[Header.newton] + m.integers[Header.dofs]
+        h, step = m.reals[SceneConstants.dt], at.work + m.integers[Header.newton] + m.integers[Header.unknowns]
         u, omega = vec3(0.0, 0.0, 0.0), vec3(0.0, 0.0, 0.0)
         if ti.static(not of_step):
             u, omega = load(m.work, pair_work + PairWork.velocity), load(m.work, pair_work + PairWork.angular_velocity)
@@ -105,33 +105,33 @@ def newton_stage(real) -> SimpleNamespace:
         tape; a CORRECTION leaves the factors there. ``rubs``: 1 if any dof has dry friction. Returns a number that tells one
         set of points that press from another."""
         h, eps = m.reals[SceneConstants.dt], m.reals[SceneConstants.slip_speed]
-        dofs = m.integers[Header.dofs]
+        dofs, size = m.integers[Header.dofs], m.integers[Header.unknowns]
         force_at, residual, smooth = parts(m, at)
-        for i in range(dofs):
-            begin = linear.row_begin(m.work, smooth, dofs, i)
-            a_i, total = m.tape[at.a + i], m.work[smooth + i * dofs + i] * m.tape[at.a + i]
+        for i in range(size):
+            begin = linear.row_begin(m.work, smooth, size, i)
+            a_i, total = m.tape[at.a + i], m.work[smooth + i * size + i] * m.tape[at.a + i]
             for j in range(begin, i):
-                total = total + m.work[smooth + i * dofs + j] * m.tape[at.a + j]
-                m.work[residual + j] = m.work[residual + j] - m.work[smooth + j * dofs + i] * a_i
+                total = total + m.work[smooth + i * size + j] * m.tape[at.a + j]
+                m.work[residual + j] = m.work[residual + j] - m.work[smooth + j * size + i] * a_i
             m.work[residual + i] = m.work[force_at + i] - total
         if which != CORRECTION:
-            for n in range(dofs * (dofs + 1)):
+            for n in range(size * (size + 1)):
                 m.tape[at.matrix + n] = m.work[smooth + n]
         for k in range(dofs * rubs):
             loss = m.inputs[rows.dry_friction(m, at, k)]
             if loss > 0.0:
                 v = m.tape[at.v + k] + h * m.tape[at.a + k]
                 W = ti.sqrt(v * v + eps * eps)
-                place = residual + dofs + k
+                place = residual + size + k
                 w = v / W
                 m.work[residual + k] = m.work[residual + k] - loss * w
                 if which != CORRECTION:
                     if which == ANOTHER:
-                        old = m.work[place + dofs]
+                        old = m.work[place + size]
                         ahead = dual(vec3(m.work[place], 0.0, 0.0), vec3(old, 0.0, 0.0), vec3(v, 0.0, 0.0), share, eps)
                         w = ahead[0]
-                    m.work[place], m.work[place + dofs] = w, v
-                    diagonal = at.matrix + k * dofs + k
+                    m.work[place], m.work[place + size] = w, v
+                    diagonal = at.matrix + k * size + k
                     m.tape[diagonal] = m.tape[diagonal] + h * loss * (1.0 - w * v / W) / W
         pressing = 0
         for pair in range(m.integers[Header.pairs]):
@@ -145,9 +145,9 @@ def newton_stage(real) -> SimpleNamespace:
         """A pair's forces and their slopes are summed about the centre of the geometry that has the points before they are
         seen by the joints. Returns the sum of where in work the points stand that press."""
         h, eps = m.reals[SceneConstants.dt], m.reals[SceneConstants.slip_speed]
-        dofs = m.integers[Header.dofs]
+        size = m.integers[Header.unknowns]
         zero, none = vec3(0.0, 0.0, 0.0), ti.cast(0.0, real)
-        residual = at.work + m.integers[Header.newton] + dofs
+        residual = at.work + m.integers[Header.newton] + size
         count = ti.cast(m.work[pair_work + PairWork.columns], ti.i32)
         mu = m.work[pair_work + PairWork.friction]
         u_center, omega = pair_motion(m, at, pair_work, columns, False)
@@ -203,12 +203,12 @@ def newton_stage(real) -> SimpleNamespace:
             turn, slide = load(m.work, column + ContactColumn.angular), load(m.work, column + ContactColumn.linear)
             m.work[residual + i] = m.work[residual + i] + (slide * force + turn * torque).sum()
             if which != CORRECTION and pressing > 0:
-                linear.begin_row(m.tape, at.matrix, dofs, i, first)
+                linear.begin_row(m.tape, at.matrix, size, i, first)
                 by_u = h * (times_rows(slide, fux, fuy, fuz) + times_rows(turn, tux, tuy, tuz))
                 by_w = h * (times_rows(slide, fwx, fwy, fwz) + times_rows(turn, twx, twy, twz))
                 for other in range(count):
                     place = columns + ContactColumn.SIZE * other
-                    entry = at.matrix + i * dofs + ti.cast(m.work[place + ContactColumn.dof], ti.i32)
+                    entry = at.matrix + i * size + ti.cast(m.work[place + ContactColumn.dof], ti.i32)
                     along = by_u * load(m.work, place + ContactColumn.linear) + by_w * load(
                         m.work, place + ContactColumn.angular
                     )
@@ -221,14 +221,14 @@ def newton_stage(real) -> SimpleNamespace:
         a force that bounds friction, with how far w is ahead of the slip; and 1 where contacts open or close. After the step
         that share of it is left as error."""
         h, eps = m.reals[SceneConstants.dt], m.reals[SceneConstants.slip_speed]
-        dofs = m.integers[Header.dofs]
-        step = at.work + m.integers[Header.newton] + dofs
+        dofs, size = m.integers[Header.dofs], m.integers[Header.unknowns]
+        step = at.work + m.integers[Header.newton] + size
         largest = ti.cast(0.0, real)
         for k in range(dofs * rubs):
             if m.inputs[rows.dry_friction(m, at, k)] > 0.0:
-                rate, change = m.work[step + 2 * dofs + k], h * m.work[step + k]
+                rate, change = m.work[step + 2 * size + k], h * m.work[step + k]
                 W = ti.sqrt(rate * rate + eps * eps)
-                ahead = m.work[step + dofs + k] - rate / W
+                ahead = m.work[step + size + k] - rate / W
                 largest = ti.max(largest, change * change / (W * W) + ahead * ahead)
         for pair in range(m.integers[Header.pairs]):
             pair_work, columns, point = rows.pair_places(m, at, pair)
@@ -269,12 +269,12 @@ def newton_stage(real) -> SimpleNamespace:
     @ti.func
     def mirror(m: ti.template(), at: ti.template()):
         """A as a whole. Returns -1, or the first row whose diagonal is not positive."""
-        dofs, smooth, wrong = m.integers[Header.dofs], rows.smooth_matrix(m, at), -1
-        for k in range(dofs):
-            for other in range(linear.row_begin(m.work, smooth, dofs, k), k):
-                upper = smooth + other * dofs + k
-                m.work[upper] = m.work[upper] + m.work[smooth + k * dofs + other]
-            if not m.work[smooth + k * dofs + k] > 0.0 and wrong < 0:
+        size, smooth, wrong = m.integers[Header.unknowns], rows.smooth_matrix(m, at), -1
+        for k in range(size):
+            for other in range(linear.row_begin(m.work, smooth, size, k), k):
+                upper = smooth + other * size + k
+                m.work[upper] = m.work[upper] + m.work[smooth + k * size + other]
+            if not m.work[smooth + k * size + k] > 0.0 and wrong < 0:
                 wrong = k
         return wrong
 
@@ -283,15 +283,15 @@ def newton_stage(real) -> SimpleNamespace:
         """From b in ``at.vector`` and A in work: its lower triangle and, above the diagonal, by how much the entry exceeds its
         mirror image. The acceleration and the factors of the matrix -dr/da are left in the tape. Returns -1, or the first row
         that is not positive definite."""
-        h, dofs = m.reals[SceneConstants.dt], m.integers[Header.dofs]
+        h, dofs, size = m.reals[SceneConstants.dt], m.integers[Header.dofs], m.integers[Header.unknowns]
         force, step, smooth = parts(m, at)
         touches, rubs = nonlinearity(m, at)
-        linear.find_rows(m.work, smooth, dofs)
-        wrong, set_at = -1, force + 4 * dofs  # the points that press where the factors are found
+        linear.find_rows(m.work, smooth, size)
+        wrong, set_at = -1, force + 4 * size  # the points that press where the factors are found
         if touches + rubs == 0:
-            wrong = linear.factorise(m.work, smooth, True, m.tape, at.matrix, dofs)
-            linear.solve(m.tape, at.matrix, dofs, m.work, at.vector, False)
-            for k in range(dofs):
+            wrong = linear.factorise(m.work, smooth, True, m.tape, at.matrix, size)
+            linear.solve(m.tape, at.matrix, size, m.work, at.vector, False)
+            for k in range(size):
                 m.tape[at.a + k] = m.work[at.vector + k]
             m.work[set_at] = 0.0
         else:
@@ -302,55 +302,55 @@ def newton_stage(real) -> SimpleNamespace:
                 which, factors = CORRECTION, at.matrix - before
             given = ti.cast(0.0, real)  # of the reference: that of the forces and the old velocities
             for k in range(dofs):
-                diagonal, f, v = m.work[smooth + k * dofs + k], m.work[at.vector + k], m.tape[at.v + k]
+                diagonal, f, v = m.work[smooth + k * size + k], m.work[at.vector + k], m.tape[at.v + k]
                 given = given + (diagonal * v * v + h * h * f * f / diagonal)
-                m.work[force + k] = f
+            for k in range(size):
                 guess = ti.cast(0.0, real)
                 if at.substep > 0:
                     guess = m.tape[at.a + k - before]
-                m.tape[at.a + k] = guess
+                m.tape[at.a + k], m.work[force + k] = guess, m.work[at.vector + k]
             evaluations, old, share, bent = 0, at.substep > 0, ti.cast(1.0, real), ti.cast(1.0, real)
             limit = ti.cast(ti.static(OLD_STEP), real)  # of the step that the old factors may make
-            size_before = ti.cast(0.0, real)
+            moved_before = ti.cast(0.0, real)
             while evaluations < EVALUATIONS:
                 pressing = ti.cast(evaluate(m, at, which, share, rubs), real)
                 evaluations += 1
                 if which != CORRECTION:
                     factors, m.work[set_at] = at.matrix, pressing
-                    _row = linear.factorise(m.tape, at.matrix, False, m.tape, at.matrix, dofs)
-                linear.solve(m.tape, factors, dofs, m.work, step, False)
+                    _row = linear.factorise(m.tape, at.matrix, False, m.tape, at.matrix, size)
+                linear.solve(m.tape, factors, size, m.work, step, False)
                 share = ti.cast(1.0, real)
                 if which == ANOTHER and evaluations > FULL_STEPS and evaluations % 3 != 0:
                     share = ti.cast(0.5, real)
-                size, reference = ti.cast(0.0, real), given
+                moved, reference = ti.cast(0.0, real), given
                 for k in range(dofs):
-                    diagonal, change = m.work[smooth + k * dofs + k], m.work[step + k]
+                    diagonal, change = m.work[smooth + k * size + k], m.work[step + k]
                     new = m.tape[at.v + k] + h * m.tape[at.a + k]
-                    size, reference = size + diagonal * h * h * change * change, reference + diagonal * new * new
-                if old and (size > limit * reference or pressing != m.work[set_at]):
+                    moved, reference = moved + diagonal * h * h * change * change, reference + diagonal * new * new
+                if old and (moved > limit * reference or pressing != m.work[set_at]):
                     which, old = FIRST, False
                 else:
-                    for k in range(dofs):
+                    for k in range(size):
                         m.tape[at.a + k] = m.tape[at.a + k] + share * m.work[step + k]
                     if which == LAST:
                         evaluations = EVALUATIONS
                     else:
                         # the error that the step leaves, of which corrections with the same factors leave the same share
-                        exact = which != CORRECTION and not size > ti.static(tiny) * reference
+                        exact = which != CORRECTION and not moved > ti.static(tiny) * reference
                         if old:
-                            limit = ti.static(CONTRACTION) * size / reference
+                            limit = ti.static(CONTRACTION) * moved / reference
                         elif which != CORRECTION:
                             bent = ti.cast(1.0, real)
                             if share == 1.0 and not exact:
                                 bent = bend(m, at, rubs)
-                        left = size * bent
+                        left = moved * bent
                         if evaluations == EVALUATIONS - 1 and left > ti.static(loose) * reference:
                             status = at.environment * Status.SIZE
                             m.status[status + Status.unsolved] = m.status[status + Status.unsolved] + 1
                             m.status[status + Status.unsolved_step] = at.step
                         if left > ti.static(enough) * reference and evaluations < EVALUATIONS - 1 and not exact:
                             if not old:
-                                grows = which == CORRECTION and size > size_before  # these factors lead away
+                                grows = which == CORRECTION and moved > moved_before  # these factors lead away
                                 if left * bent * bent <= ti.static(enough) * reference and not grows:
                                     which = CORRECTION
                                 elif which == CORRECTION:
@@ -361,7 +361,7 @@ def newton_stage(real) -> SimpleNamespace:
                             evaluations = EVALUATIONS
                         else:
                             which = LAST
-                        size_before = size
+                        moved_before = moved
         return wrong
 
     @ti.func

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 from diffsim.compiler import ti
 from diffsim.rigid.kernels.compliance import compliance
+from diffsim.rigid.kernels.joint_lengths import length_functions
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.rigid_records import (
     CUTOFF,
@@ -23,8 +24,6 @@ from diffsim.rigid.rigid_records import (
     Header,
     LinkInputs,
     SceneConstants,
-    TermConstants,
-    TermIndices,
 )
 
 LIMITS = ((1.0, DofConstants.low), (-1.0, DofConstants.high))  # the sign of the gap's growth, and the limit
@@ -32,7 +31,7 @@ LIMITS = ((1.0, DofConstants.low), (-1.0, DofConstants.high))  # the sign of the
 
 def joint_stage(real) -> SimpleNamespace:
     """``forces`` and ``forces_adjoint``."""
-    law, rows = compliance(real), model_rows()
+    law, rows, lengths = compliance(real), model_rows(), length_functions(real)
 
     @ti.func
     def dof_constants(m: ti.template(), k):
@@ -47,27 +46,11 @@ def joint_stage(real) -> SimpleNamespace:
         return constants, own, m.integers[indices + ActuatorIndices.first_term], m.integers[indices + ActuatorIndices.end_term]
 
     @ti.func
-    def term(m: ti.template(), t):
-        """Coordinate, dof and coefficient of a term."""
-        indices = m.integers[Header.term_indices] + TermIndices.SIZE * t
-        coefficient = m.reals[m.integers[Header.term_constants] + TermConstants.SIZE * t + TermConstants.coefficient]
-        return m.integers[indices + TermIndices.coordinate], m.integers[indices + TermIndices.dof], coefficient
-
-    @ti.func
-    def length_and_rate(m: ti.template(), at: ti.template(), first, end):
-        length, rate = ti.cast(0.0, real), ti.cast(0.0, real)
-        for t in range(first, end):
-            qi, k, c = term(m, t)
-            length = length + c * m.tape[at.q + qi]
-            rate = rate + c * m.tape[at.v + k]
-        return length, rate
-
-    @ti.func
     def forces(m: ti.template(), at: ti.template()):
         """Added to the right-hand side, and what depends on the new velocities to the matrix."""
         h, s = m.reals[SceneConstants.dt], m.reals[SceneConstants.restitution_speed]
-        dofs, matrix = m.integers[Header.dofs], rows.smooth_matrix(m, at)
-        for k in range(dofs):
+        size, matrix = m.integers[Header.unknowns], rows.smooth_matrix(m, at)
+        for k in range(m.integers[Header.dofs]):
             indices, constants = rows.dof_indices(m, k), dof_constants(m, k)
             joint = rows.link_inputs(m, at, m.integers[indices + DofIndices.link])
             v = m.tape[at.v + k]
@@ -85,11 +68,11 @@ def joint_stage(real) -> SimpleNamespace:
                         force = force + side * still
                         resistance = resistance + D
             m.work[at.vector + k] = m.work[at.vector + k] + (force - resistance * v)
-            diagonal = matrix + k * dofs + k
+            diagonal = matrix + k * size + k
             m.work[diagonal] = m.work[diagonal] + h * resistance
         for n in range(m.integers[Header.actuators]):
             constants, own, first, end = actuator_rows(m, at, n)
-            length, rate = length_and_rate(m, at, first, end)
+            length, rate = lengths.length_and_rate(m, at, first, end)
             control = m.controls[at.controls + n]
             low, high = m.reals[constants + ActuatorConstants.low_control], m.reals[constants + ActuatorConstants.high_control]
             scaled = ti.min(ti.max(control, low), high) * m.reals[constants + ActuatorConstants.control_scale]
@@ -99,13 +82,13 @@ def joint_stage(real) -> SimpleNamespace:
             low, high = m.reals[constants + ActuatorConstants.low_force], m.reals[constants + ActuatorConstants.high_force]
             clipped = ti.min(ti.max(force, low), high)
             for t in range(first, end):
-                _qi, k, c = term(m, t)
+                _qi, k, c = lengths.term(m, t)
                 m.work[at.vector + k] = m.work[at.vector + k] + c * clipped
                 if clipped == force:
                     for other in range(first, end):
-                        _qo, l, other_c = term(m, other)
+                        _qo, l, other_c = lengths.term(m, other)
                         if l <= k:
-                            entry = matrix + k * dofs + l
+                            entry = matrix + k * size + l
                             m.work[entry] = m.work[entry] + h * damping * c * other_c
 
     @ti.func
@@ -143,7 +126,7 @@ def joint_stage(real) -> SimpleNamespace:
             m.work[at.v_bar + k] = m.work[at.v_bar + k] + v_bar
         for n in range(m.integers[Header.actuators]):
             constants, own, first, end = actuator_rows(m, at, n)
-            length, rate = length_and_rate(m, at, first, end)
+            length, rate = lengths.length_and_rate(m, at, first, end)
             control, control_scale = m.controls[at.controls + n], m.reals[constants + ActuatorConstants.control_scale]
             low, high = m.reals[constants + ActuatorConstants.low_control], m.reals[constants + ActuatorConstants.high_control]
             clipped = ti.min(ti.max(control, low), high)
@@ -153,11 +136,7 @@ def joint_stage(real) -> SimpleNamespace:
             force = gain * scaled - stiffness * length - damping * rate
             low, high = m.reals[constants + ActuatorConstants.low_force], m.reals[constants + ActuatorConstants.high_force]
             if force >= low and force <= high:
-                power, rate_new = ti.cast(0.0, real), ti.cast(0.0, real)
-                for t in range(first, end):
-                    _qi, k, c = term(m, t)
-                    power = power + c * m.work[at.vector + k]
-                    rate_new = rate_new + c * (m.tape[at.v + k] + h * m.tape[at.a + k])
+                power, rate_new = lengths.virtual_rate(m, at, first, end), lengths.new_rate(m, at, first, end)
                 subtract(m, own + ActuatorInputs.gain, -scaled * power)
                 subtract(m, own + ActuatorInputs.stiffness, length * power)
                 subtract(m, own + ActuatorInputs.damping, rate_new * power)
@@ -165,7 +144,7 @@ def joint_stage(real) -> SimpleNamespace:
                     control_bar = at.controls + n
                     m.controls_bar[control_bar] = m.controls_bar[control_bar] + gain * control_scale * power
                 for t in range(first, end):
-                    qi, k, c = term(m, t)
+                    qi, k, c = lengths.term(m, t)
                     m.work[at.q_bar + qi] = m.work[at.q_bar + qi] - stiffness * c * power
                     m.work[at.v_bar + k] = m.work[at.v_bar + k] - damping * c * power
 

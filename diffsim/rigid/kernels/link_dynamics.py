@@ -134,7 +134,7 @@ def dynamics_stage(real, *, screws: bool, polarised: bool, free: int = -1) -> Si
     def entries(m: ti.template(), at: ti.template(), matrix, k, other, unit: ti.template()):
         """Of the ``matrix`` in work, for dof ``k`` and one of its own link or an ancestor: below the diagonal, and by how much
         more above it. ``unit``: `UnitWrenches` about the origin of the other's link."""
-        dofs, low = m.integers[Header.dofs], ti.cast(0.0, real)
+        size, low = m.integers[Header.unknowns], ti.cast(0.0, real)
         if ti.static(polarised):
             axes, motion = rows.dof_work(m, at, other), m.integers[rows.dof_indices(m, other) + DofIndices.motion]
             z, up = load(m.work, axes + DofWork.axis), ti.cast(0.0, real)
@@ -148,26 +148,26 @@ def dynamics_stage(real, *, screws: bool, polarised: bool, free: int = -1) -> Si
             if ti.static(screws):  # noqa: SIM102, the compiler's if and the kernel's
                 if motion == SCREW:
                     up = up + load(m.work, axes + DofWork.slide).dot(unit.f_later)
-            m.work[matrix + other * dofs + k] = up - low
+            m.work[matrix + other * size + k] = up - low
         else:
             low = power(m, at, other, unit.f, unit.n)
-        m.work[matrix + k * dofs + other] = low
+        m.work[matrix + k * size + other] = low
 
     @ti.func
     def free_entries(m: ti.template(), at: ti.template(), matrix, first, body: ti.template()):
         """What `entries` gives for the dofs of a free joint, three slides along the world's axes and three turns that nothing
         carries: most of it vanishes. And minus their bias forces."""
-        h, dofs, turns = m.reals[SceneConstants.dt], m.integers[Header.dofs], first + FREE_SLIDES
+        h, size, turns = m.reals[SceneConstants.dt], m.integers[Header.unknowns], first + FREE_SLIDES
         for n in ti.static(range(3)):
             m.work[at.vector + first + n] = -body.force[n]
-            m.work[matrix + (first + n) * dofs + first + n] = body.mass
+            m.work[matrix + (first + n) * size + first + n] = body.mass
         for n in range(3):
             axes, k = rows.dof_work(m, at, turns + n), turns + n
             z = load(m.work, axes + DofWork.axis)
             f, torque = z.cross(body.moment), body.inertia @ z
             m.work[at.vector + k] = -z.dot(body.torque)
             for o in ti.static(range(3)):
-                m.work[matrix + k * dofs + first + o] = f[o]
+                m.work[matrix + k * size + first + o] = f[o]
             f_later, n_later, n_turned = f, torque, torque
             if ti.static(polarised):
                 angular, linear = load(m.work, axes + DofWork.later_angular), load(m.work, axes + DofWork.later_linear)
@@ -176,7 +176,7 @@ def dynamics_stage(real, *, screws: bool, polarised: bool, free: int = -1) -> Si
                 n_later = body.moment.cross(linear) + body.inertia @ angular + h * (whole - body.flux @ z)
                 n_turned = h * (whole - body.flux.transpose() @ z)
                 for o in ti.static(range(3)):
-                    m.work[matrix + (first + o) * dofs + k] = f_later[o] - f[o]
+                    m.work[matrix + (first + o) * size + k] = f_later[o] - f[o]
             unit = ti.static(UnitWrenches(f, torque, f_later, n_later, n_turned))
             for other in range(turns, k + 1):
                 entries(m, at, matrix, k, other, unit)
@@ -187,8 +187,8 @@ def dynamics_stage(real, *, screws: bool, polarised: bool, free: int = -1) -> Si
         mirror image; composite rigid bodies) and -c (recursive Newton-Euler), gravity and external wrenches included
         (Featherstone 2008, chapters 5 and 6); if ``loaded``, also those of contact with soft bodies."""
         h = m.reals[SceneConstants.dt]
-        links, dofs, matrix = m.integers[Header.links], m.integers[Header.dofs], rows.smooth_matrix(m, at)
-        for k in range(dofs * dofs):
+        links, size, matrix = m.integers[Header.links], m.integers[Header.unknowns], rows.smooth_matrix(m, at)
+        for k in range(size * size):
             m.work[matrix + k] = 0.0
         for i in range(1, links):
             bias(m, at, i, loaded)
@@ -254,7 +254,7 @@ def dynamics_stage(real, *, screws: bool, polarised: bool, free: int = -1) -> Si
                         if ti.static(polarised):
                             n_later = n_later + arm.cross(f_later)
             for k in range(first, end):
-                diagonal = matrix + k * dofs + k
+                diagonal = matrix + k * size + k
                 m.work[diagonal] = m.work[diagonal] + m.inputs[rows.link_inputs(m, at, i) + LinkInputs.armature]
             if parent > 0:
                 up = rows.link_block(at, parent)

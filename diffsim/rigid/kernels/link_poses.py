@@ -58,7 +58,7 @@ def pose_kernels(precision: str, kinds: tuple) -> SimpleNamespace:
             at = ti.static(RigidPlace(row, q, v, v, base, vector, q_bar, v_bar, s))
             stage.propagate(m, at, False)
             stage.clear_bars(m, at)
-            for n in range(2 * dofs + coordinates):  # virtual velocities, adjoints of q and v
+            for n in range(integers[Header.unknowns] + coordinates + dofs):  # virtual velocities, adjoints of q and v
                 work[vector + n] = 0.0
             for i in range(links):
                 block, pose = rows.link_block(at, i), (e * links + i) * LinkPose.SIZE

@@ -155,11 +155,11 @@ def model_rows() -> SimpleNamespace:
     def row_parts(m: ti.template(), row, loaded: ti.template(), middle: ti.template()):
         """Of a row of the tape: where the coordinates at which forces act (the start's, or with ``middle`` the middle's), v, a,
         the factors, the external wrenches (if ``loaded``) and the events begin."""
-        coordinates, dofs = m.integers[Header.coordinates], m.integers[Header.dofs]
+        coordinates, size = m.integers[Header.coordinates], m.integers[Header.unknowns]
         v = row + coordinates
-        a = v + dofs
-        matrix = a + dofs
-        wrenches = matrix + dofs * (dofs + 1)
+        a = v + m.integers[Header.dofs]
+        matrix = a + size
+        wrenches = matrix + size * (size + 1)
         q = row
         if ti.static(middle):
             q = wrenches
@@ -179,7 +179,7 @@ def model_rows() -> SimpleNamespace:
     def scratch_parts(m: ti.template(), base):
         """Of a lane's scratch: where the vector and the adjoints of q and v begin."""
         vector = base + m.integers[Header.vector]
-        q_bar = vector + m.integers[Header.dofs]
+        q_bar = vector + m.integers[Header.unknowns]
         return vector, q_bar, q_bar + m.integers[Header.coordinates]
 
     return SimpleNamespace(

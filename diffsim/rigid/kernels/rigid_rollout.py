@@ -13,12 +13,15 @@ from diffsim.rigid.rigid_records import Header, Status
 from diffsim.rigid.time_stepping import TimeStepping
 
 
-def rollout_kernels(precision: str, kinds: tuple, tools: bool, further: tuple, stepping: TimeStepping) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64", those kinds of joints, scenes with or without tools, and the
-    shapes of ``further`` (`diffsim.scene.shapes.distance_kinds`).
+def rollout_kernels(
+    precision: str, kinds: tuple, tools: bool, further: tuple, constrained: bool, stepping: TimeStepping
+) -> SimpleNamespace:
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64", those kinds of joints, scenes with or without tools, the
+    shapes of ``further`` (`diffsim.scene.shapes.distance_kinds`), and scenes with or without constraints and tendons.
     """
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    stages, rows = substep_stages(real, kinds, tools=tools, stepping=stepping, further=further), model_rows()
+    stages = substep_stages(real, kinds, tools=tools, stepping=stepping, further=further, constrained=constrained)
+    rows = model_rows()
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Integers = ti.types.ndarray(dtype=ti.i32, ndim=1)
 
