@@ -69,7 +69,7 @@ class PandaLift(Task):
 def scripted(task: PandaLift, step: int, state: ds.State) -> Tensor:
     """The action (B, 4) of a control step: over the block, down, close, up."""
     goal = task.block(state).clone()
-    goal[:, 2] = 0.15 if step < 22 else 0.02 if step < 45 else 0.25
+    goal[:, 2] = 0.15 if step < 22 else 0.03 if step < 45 else 0.25
     move = ((goal - task.hand(state)) / STEP).clamp(-1.0, 1.0)
     if step >= 45:
         move = torch.tensor([0.0, 0.0, 0.5]).to(move).expand(len(move), -1)

@@ -3,10 +3,11 @@
     python -m benchmarks.loading --json
 
 prints {"robots": n, "loaded": n, "warned": n, "meshes": n, "meshes_loaded": n, "refused_with_reason": n, "crashed": 0,
-"hung": 0, "compared": n, "agree": n, "worst": [[name, difference], ...]} on its last line. "robots", "loaded" and "warned" are of
-robots; "refused_with_reason", "crashed" and "hung" of both. What is refused gives one line of reason; a trial that takes longer
-than --seconds hangs. Robots that MuJoCo loads are compared with it (`mujoco_agreement.py`). Results are written to --out as
-they come, and --resume goes on from there.
+"hung": 0, "compared": n, "agree": n, "constrained_compared": n, "constrained_agree": n, "worst": [[name, difference], ...]}
+on its last line. "robots", "loaded" and "warned" are of robots; "refused_with_reason", "crashed" and "hung" of both. What is
+refused gives one line of reason; a trial that takes longer than --seconds hangs. Robots that MuJoCo loads are compared with it,
+as trees and, those with constraints, with them (`mujoco_agreement.py`). Results are written to --out as they come, and --resume
+goes on from there.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.loading.model_packages import models
-from benchmarks.loading.trials import Result, results
+from benchmarks.loading.trials import CONSTRAINED, EXACT, Result, results
 from benchmarks.processes import write_table
 
 WORST = 5
@@ -30,7 +31,9 @@ def summary(found: list[Result]) -> dict[str, object]:
     robots = [result for result in found if result["kind"] == "robot"]
     verdicts = Counter(result["verdict"] for result in found)
     compared = [result for result in robots if "apart" in result]
-    apart = sorted(compared, key=lambda result: result["apart"] / result.get("bound", 1.0), reverse=True)
+    constrained = [result for result in robots if "constrained_apart" in result]
+    apart = [(result["apart"] / EXACT, result["apart"], result["name"]) for result in compared]
+    apart += [(each["constrained_apart"] / CONSTRAINED, each["constrained_apart"], each["name"]) for each in constrained]
     return {
         "robots": len(robots),
         "loaded": sum(result["verdict"] == "loaded" for result in robots),
@@ -41,10 +44,10 @@ def summary(found: list[Result]) -> dict[str, object]:
         "crashed": verdicts["crashed"],
         "hung": verdicts["hung"],
         "compared": len(compared),
-        "agree": sum(bool(result.get("agrees")) for result in compared),
-        "worst": [
-            [result["name"], result["apart"] if math.isfinite(result["apart"]) else "failed"] for result in apart[:WORST]
-        ],
+        "agree": sum(result["apart"] <= EXACT for result in compared),
+        "constrained_compared": len(constrained),
+        "constrained_agree": sum(result["constrained_apart"] <= CONSTRAINED for result in constrained),
+        "worst": [[name, far if math.isfinite(far) else "failed"] for _, far, name in sorted(apart, reverse=True)[:WORST]],
     }
 
 
@@ -58,8 +61,20 @@ def rows(found: list[Result]) -> list[list[str]]:
     return [*table, ["all", *(str(own[name]) for name in COLUMNS)]]
 
 
+def complaint(result: Result) -> str:
+    """What is wrong with a result, in a line; nothing if all is well."""
+    if result["verdict"] != "loaded":
+        return " ".join(str(result.get("reason", "")).split())[:300]
+    bad = result.get("apart", 0.0) > EXACT or result.get("constrained_apart", 0.0) > CONSTRAINED
+    if bad:
+        apart = f"{result.get('apart')}, with constraints {result.get('constrained_apart')}, from MuJoCo"
+        return " ".join(f"{apart} {result.get('failed', '')}".split())[:300]
+    return ""
+
+
 COLUMNS = (
     "robots", "loaded", "warned", "meshes", "meshes_loaded", "refused_with_reason", "crashed", "hung", "compared", "agree",
+    "constrained_compared", "constrained_agree",
 )  # fmt: skip
 
 
@@ -86,9 +101,8 @@ def main() -> None:
             found.append(result)
             file.write(json.dumps(result) + "\n")
             file.flush()
-            if result["verdict"] != "loaded" or result.get("agrees") is False:
-                said = result.get("reason", f"{result.get('apart')} from MuJoCo {result.get('failed', '')}")
-                print(f"{result['verdict']}: {result['name']}: {' '.join(said.split())[:300]}", file=sys.stderr, flush=True)
+            if said := complaint(result):
+                print(f"{result['verdict']}: {result['name']}: {said}", file=sys.stderr, flush=True)
     counts = summary(found)
     if given.table is not None:
         write_table(given.table, "loading", ["package", *(name.replace("_", " ") for name in COLUMNS)], rows(found))

@@ -1,9 +1,17 @@
 """A robot's free motion here and in MuJoCo, which reads the file by itself.
 
-What moves is alike, so that the laws must be: both take 100 Euler steps of 1 ms in f64, from the file's reference configuration
-with small random velocities, under gravity. Set in both: no contact, joint limits, dry friction or actuators (their laws differ
-on purpose, docs/rigid.md), nothing of a fluid, gravity along -z. In MuJoCo alone, as here they are left out with a warning:
-no springs and dampers of tendons, none of ball and free joints, no nonlinear springs and dampers.
+Both take 100 Euler steps of 1 ms in f64, from the file's reference configuration with small random velocities, under gravity
+along -z. Switched off in both, as their laws differ on purpose (docs/rigid.md): contact, limits, dry friction, actuators,
+fluids. In MuJoCo alone, as here they are left out with a warning: springs and dampers of ball and free joints, nonlinear ones
+of others.
+
+*The tree*: without constraints and tendons.
+
+*With constraints*, of robots that have some: no dampers, which MuJoCo's Euler takes implicitly after it has solved the
+constraints, and no tendons. Here a constraint of violation phi and Jacobian J holds as J v+ = -phi / T with T = h + tau
+(docs/rigid.md). In MuJoCo its force f obeys J a + R f = -b J v - k phi, the same for b = 1 / h, k = 1 / (h T) and R -> 0. R is
+e times the constraint's inverse inertia, e = (1 - d) / d, and d at most 0.9999; as the motion is smooth in e, that at 0 is
+2 x(e) - x(2 e) up to e^2 = 1e-8.
 """
 
 from __future__ import annotations
@@ -18,12 +26,18 @@ import numpy as np
 import torch
 
 import diffsim as ds
+from diffsim.rigid.rigid_records import RECOVERY
 
 DT, STEPS = 1e-3, 100
 SPEED = 0.1  # of the random velocities, rad/s and m/s
+SOFTNESS = (1.1e-4, 2.2e-4)  # e of the two runs with constraints
 SIZES, DOFS = (7, 4, 1, 1), (6, 3, 1, 1)  # coordinates and dofs by mjtJoint
 GRAVITY = (0.0, 0.0, -9.81)
 # a URDF's link without <inertial> has no mass, which MuJoCo refuses in a moving body; and inertias that no body has
+POLYNOMIALS = (
+    "tendon_stiffness", "tendon_damping", "jnt_stiffnesspoly", "jnt_springyield", "dof_dampingpoly", "tendon_stiffnesspoly",
+    "tendon_dampingpoly",
+)  # fmt: skip
 LENIENT = 'inertiafromgeom="false" boundmass="2e-15" boundinertia="2e-15" balanceinertia="true"'
 
 
@@ -54,8 +68,8 @@ def _is_urdf(path: Path) -> bool:
     return re.search(r"<robot\b", path.read_text(errors="replace")[:5000]) is not None
 
 
-def reference(path: Path) -> tuple[Any, Any]:
-    """MuJoCo's model, set as above, and its data at the start.
+def reference(path: Path, softness: float | None) -> tuple[Any, Any]:
+    """MuJoCo's model, set as above, and its data at the start; with constraints of that softness, or None.
 
     Raises:
         NoReferenceError: MuJoCo refuses the file, or nothing in it moves.
@@ -76,39 +90,57 @@ def reference(path: Path) -> tuple[Any, Any]:
     model.opt.gravity[:] = GRAVITY
     rotating = np.isin(model.jnt_type, (int(mujoco.mjtJoint.mjJNT_FREE), int(mujoco.mjtJoint.mjJNT_BALL)))
     model.jnt_stiffness[rotating] = 0.0
-    for field in (
-        "tendon_stiffness",
-        "tendon_damping",
-        "jnt_stiffnesspoly",
-        "dof_dampingpoly",
-        "tendon_stiffnesspoly",
-        "tendon_dampingpoly",
-    ):
+    for field in POLYNOMIALS:
         if hasattr(model, field):
             getattr(model, field)[:] = 0.0
+    if softness is None:
+        model.opt.disableflags |= int(off.mjDSBL_EQUALITY)
+    else:
+        d = 1.0 / (1.0 + softness)
+        model.dof_damping[:] = 0.0
+        model.eq_solref[:] = -d / (DT * DT * (1.0 + RECOVERY)), -d / DT
+        model.eq_solimp[:] = d, d, 1e-3, 0.5, 2.0
+        model.opt.tolerance, model.opt.iterations = 0.0, 20
     data = mujoco.MjData(model)
     data.qvel[:] = SPEED * np.random.default_rng(0).normal(size=model.nv)
     return model, data
 
 
-def disagreement(path: Path, articulation: ds.Articulation) -> float:
-    """Largest difference of coordinates and velocities after all steps, over 1 + their size.
+def moved(path: Path, softness: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """MuJoCo's coordinates and velocities after all steps.
 
     Raises:
-        NoReferenceError: there is none, or it diverges.
+        NoReferenceError: as of `reference`, or it diverges.
     """
     import mujoco
 
-    model, data = reference(path)
-    sim, state, at = start(articulation, model, data)
+    model, data = reference(path, softness)
     for _ in range(STEPS):
         mujoco.mj_step(model, data)
     if any(int(warning.number) for warning in data.warning) or not np.isfinite(data.qpos).all():
         raise NoReferenceError("MuJoCo diverges")
+    return data.qpos.copy(), data.qvel.copy()
+
+
+def disagreement(path: Path, articulation: ds.Articulation, *, constrained: bool) -> float:
+    """Largest difference of coordinates and velocities after all steps, over 1 + their size; as a tree, or with constraints.
+
+    Raises:
+        NoReferenceError: there is none.
+    """
+    softness = SOFTNESS[0] if constrained else None
+    model, data = reference(path, softness)
+    if constrained and model.neq != len(articulation.constraints):
+        raise NoReferenceError(f"{len(articulation.constraints)} of MuJoCo's {model.neq} constraints are here")
+    q, qd = moved(path, softness)
+    if constrained:
+        softer_q, softer_qd = moved(path, SOFTNESS[1])
+        q, qd = 2.0 * q - softer_q, 2.0 * qd - softer_qd
+    sim, state, at = start(articulation, model, data, constrained=constrained)
     end = sim.step(state, torch.zeros(1, sim.action_dim, dtype=torch.float64))
     worst = 0.0
-    for (q, qd), (theirs_q, theirs_qd) in at:
-        for ours, theirs in ((end.q[0, q], data.qpos[theirs_q]), (end.qd[0, qd], data.qvel[theirs_qd])):
+    for (own_q, own_qd), (their_q, their_qd) in at:
+        for ours, theirs in ((end.q[0, own_q], q[their_q]), (end.qd[0, own_qd], qd[their_qd])):
             apart = np.abs(ours.numpy() - theirs) / (1.0 + np.abs(theirs))
             worst = max(worst, float(apart.max()) if np.isfinite(apart).all() else math.inf)
     return worst
@@ -117,14 +149,16 @@ def disagreement(path: Path, articulation: ds.Articulation) -> float:
 Places = list[tuple[tuple[slice, slice], tuple[slice, slice]]]
 
 
-def start(articulation: ds.Articulation, model: Any, data: Any) -> tuple[ds.Simulator, ds.State, Places]:
+def start(articulation: ds.Articulation, model: Any, data: Any, *, constrained: bool) -> tuple[ds.Simulator, ds.State, Places]:
     """A simulator of the mechanism alone, the state of ``data``, and where each joint's entries of q and qd stand here and
     there."""
     links = []
     for link in articulation.links:
-        joint = dataclasses.replace(link.joint, limits=None, friction_loss=0.0)
+        damping = 0.0 if constrained else link.joint.damping
+        joint = dataclasses.replace(link.joint, limits=None, friction_loss=0.0, damping=damping)
         links.append(dataclasses.replace(link, joint=joint, geometries=()))
-    bare = dataclasses.replace(articulation, links=tuple(links), actuators=())
+    constraints = articulation.constraints if constrained else ()
+    bare = dataclasses.replace(articulation, links=tuple(links), actuators=(), constraints=constraints, tendons=())
     scene = ds.Scene(articulations=(bare,), ground=None, gravity=GRAVITY)
     sim = ds.Simulator(scene, dt=DT, substeps=STEPS, dtype=torch.float64, integrator="euler")
     state = sim.reset()
