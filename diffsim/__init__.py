@@ -8,10 +8,12 @@ from diffsim.forces.contacts import Contacts
 from diffsim.gradients.gradcheck import DirectionCheck, GradientError, gradcheck
 from diffsim.gradients.gradient_report import GradientReport, Jump, gradient_report
 from diffsim.gradients.smoothing_schedule import SmoothingSchedule
+from diffsim.rigid.joint_info import ActuatorInfo, JointInfo
 from diffsim.rigid.joints import JointType, register_joint
 from diffsim.rigid.link_info import LinkInfo
 from diffsim.rigid.rigid_dynamics import Links
 from diffsim.rigid.wrenches import Wrench
+from diffsim.robots.controllers import EndEffectorController, JointController
 from diffsim.robots.inverse_kinematics import EndEffector
 from diffsim.robots.model_files import load_articulation
 from diffsim.scene.articulation import Actuator, Articulation, Geometry, Inertia, Joint, Link
@@ -54,6 +56,7 @@ warn_of_hidden_packages()
 
 __all__ = [
     "Actuator",
+    "ActuatorInfo",
     "Articulation",
     "Box",
     "Capsule",
@@ -68,6 +71,7 @@ __all__ = [
     "ElastoPlastic",
     "Ellipsoid",
     "EndEffector",
+    "EndEffectorController",
     "Geometry",
     "GradientError",
     "GradientReport",
@@ -76,7 +80,9 @@ __all__ = [
     "Inertia",
     "InputError",
     "Joint",
+    "JointController",
     "JointEquality",
+    "JointInfo",
     "JointType",
     "Jump",
     "KelvinVoigt",

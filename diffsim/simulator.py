@@ -25,6 +25,7 @@ from diffsim.forces.contact_wrenches import ContactWrenches
 from diffsim.forces.contacts import Contacts
 from diffsim.forces.soft_wrenches import SoftWrenches
 from diffsim.gradients.rollout_windows import observed_in_windows
+from diffsim.rigid.joint_info import ActuatorInfo, JointInfo, named_actuator, named_joint
 from diffsim.rigid.link_info import LinkInfo
 from diffsim.rigid.rigid_dynamics import Links, RigidDynamics
 from diffsim.rigid.wrenches import Wrench
@@ -276,6 +277,23 @@ class Simulator:
         """Names, parents and joints of the links of `links`, and where the joints stand in ``state.q`` and ``state.qd``; empty
         without rigid bodies and articulations."""
         return self._rigid.link_infos if self._rigid else ()
+
+    def joint(self, name: str) -> JointInfo:
+        """The joint "<articulation>.<joint>", or that of a rigid body: its entries of ``state.q`` and ``state.qd``, its limits,
+        and the actuators that drive it.
+
+        Raises:
+            InputError: there is no such joint.
+        """
+        return named_joint(name, self.link_infos, self.scene)
+
+    def actuator(self, name: str) -> ActuatorInfo:
+        """The actuator "<articulation>.<actuator>", and its entry of an action.
+
+        Raises:
+            InputError: there is no such actuator.
+        """
+        return named_actuator(name, self.scene)
 
     def links(self, state: State) -> Links:
         """Poses and motions of all links in the world; differentiable in ``state.q`` and ``state.qd``.

@@ -1,5 +1,6 @@
 """Manipulation tasks, each a short class. Importing this package registers its own tasks."""
 
+from tasks import robots
 from tasks.action_spaces import (
     ActionSpace,
     AllControls,
@@ -37,6 +38,7 @@ __all__ = [
     "Variants",
     "find_task",
     "register",
+    "robots",
     "task_names",
     "task_parameters",
 ]

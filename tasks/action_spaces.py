@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 import diffsim as ds
-from diffsim.robots.inverse_kinematics import EndEffector
+from diffsim.robots.controllers import EndEffectorController, JointController
 from diffsim.scene.validation import number
 
-Controls = Callable[[ds.State, Tensor], Tensor]
+PLACES, TURNS = ("x", "y", "z"), ("rx", "ry", "rz")
+DEFAULT_TURN = 0.1  # rad a control step
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,16 @@ class Drive:
     Attributes:
         dim: components of the action.
         places: which entries of the simulator's action it sets.
-        controls: these entries (B, len(places)), of a state and the components (B, dim) in [-1, 1].
+        controls: these entries (B, len(places)), of a state and the components (B, dim) in [-1, 1]; with ``held`` of a third
+            argument too, the entries (B, len(places)) of the step before.
+        held: of a space that counts from what it set last: the entries (B, len(places)), of a state, from which the first step
+            of an episode counts. None: it does not.
     """
 
     dim: int
     places: tuple[int, ...]
-    controls: Controls
+    controls: Callable[..., Tensor]
+    held: Callable[[ds.State], Tensor] | None = None
 
 
 class ActionSpace(ABC):
@@ -102,22 +106,22 @@ class JointVelocity(ActionSpace):
 
     def bound(self, simulator: ds.Simulator) -> Drive:
         owner = f"JointVelocity('{self.articulation}')"
-        motors = _motors(simulator, owner, self.articulation, self.joints, "velocity")
-        scale = _each(simulator, owner, "limit", self.limit, motors) * motors.factors
-        return Drive(len(motors.names), motors.places, lambda state, action: scale * action)
+        servos = JointController(simulator, self.articulation, self.joints, "velocity", owner=owner)
+        limit = _each(simulator, owner, "limit", self.limit, servos)
+        return Drive(len(servos.joints), servos.places, lambda state, action: servos.controls(limit * action))
 
 
 @dataclass(frozen=True)
 class JointPosition(ActionSpace):
-    """Target coordinates of joints with position actuators: a fixed centre, or where the joint is, plus scale times action,
-    within the joint's limits.
+    """Target coordinates of joints with position actuators: a fixed centre, or the last target, plus scale times action, within
+    the joint's limits.
 
     Attributes:
         articulation: its name.
         joints: names of joints, a component each; None: all that have a position actuator of their own.
         scale: rad or m that a component of 1 stands for; one for all, or one for each.
         centre: target of a component of 0, rad or m, one for each joint; None: the coordinates that the scene starts with.
-        delta: whether the target counts from where the joint is now, in place of the centre.
+        delta: whether the target counts from the last one in place of the centre; an episode's first from where the joint is.
     """
 
     articulation: str
@@ -128,32 +132,36 @@ class JointPosition(ActionSpace):
 
     def bound(self, simulator: ds.Simulator) -> Drive:
         owner = f"JointPosition('{self.articulation}')"
-        motors = _motors(simulator, owner, self.articulation, self.joints, "position")
-        scale = _each(simulator, owner, "scale", self.scale, motors)
+        servos = JointController(simulator, self.articulation, self.joints, owner=owner)
+        scale = _each(simulator, owner, "scale", self.scale, servos)
+        if self.delta:
+
+            def moved(state: ds.State, action: Tensor, last: Tensor) -> Tensor:
+                return servos.controls(servos.targets(last) + scale * action)
+
+            return Drive(len(servos.joints), servos.places, moved, servos.held)
         if self.centre is None:
-            centre = simulator.reset().q[0, motors.coordinates]
+            centre = servos.coordinates(simulator.reset())[0]
         else:
-            centre = _each(simulator, owner, "centre", tuple(self.centre), motors)
-
-        def controls(state: ds.State, action: Tensor) -> Tensor:
-            start = state.q[:, motors.coordinates] if self.delta else centre
-            return motors.targets(start + scale * action)
-
-        return Drive(len(motors.names), motors.places, controls)
+            centre = _each(simulator, owner, "centre", tuple(self.centre), servos)
+        return Drive(len(servos.joints), servos.places, lambda state, action: servos.controls(centre + scale * action))
 
 
 @dataclass(frozen=True)
 class EndEffectorDelta(ActionSpace):
-    """Motion of a point of a link, by differentiable inverse kinematics (damped least squares, Wampler 1986); a target counts
-    from where the arm is now, so an arm whose servos yield to its weight sinks by as much in every step.
+    """Motion of a point of a link, by differentiable inverse kinematics (`diffsim.EndEffectorController`). With position
+    actuators it counts from the last target, an episode's first from where the arm is: so the arm gets as far as it was
+    told to, however soft its servos are.
 
-    Components: x, y, z of the point, in the world's frame; with ``turn`` also rotation about the world's x, y and z.
+    Components: the ``axes``, in their order, in the world's frame.
 
     Attributes:
         link: "<articulation>.<link>".
-        distance: m a control step that a component of 1 stands for.
-        turn: rad a control step; None: no such components.
-        keep_rotation: without ``turn``, whether the link keeps the rotation it has rather than any.
+        distance: m a control step that a component of 1 stands for, along "x", "y", "z".
+        turn: rad a control step, about "rx", "ry", "rz"; None: 0.1.
+        axes: any of these six: ("x", "y", "z") is position alone, ("x", "y", "z", "rz") with yaw, all six the whole pose. What
+            is not among them stays as it was told to be.
+        keep_rotation: without axes of rotation, whether the link keeps its rotation rather than has any.
         joints: that move, with position or velocity actuators; None: all above the link.
         point: in the link's frame, m.
         damping: as of `diffsim.EndEffector`.
@@ -162,6 +170,7 @@ class EndEffectorDelta(ActionSpace):
     link: str
     distance: float = 0.02
     turn: float | None = None
+    axes: tuple[str, ...] = PLACES
     keep_rotation: bool = True
     joints: tuple[str, ...] | None = None
     point: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -169,23 +178,24 @@ class EndEffectorDelta(ActionSpace):
 
     def bound(self, simulator: ds.Simulator) -> Drive:
         owner = f"EndEffectorDelta('{self.link}')"
-        hand = EndEffector(simulator, self.link, self.joints, point=self.point, damping=self.damping)
-        articulation = self.link.split(".")[0]
-        kind = _kind(simulator, articulation, hand.joints)
-        motors = _motors(simulator, owner, articulation, hand.joints, kind)
-        dim = 3 if self.turn is None else 6
+        known = (*PLACES, *TURNS)
+        axes = tuple(self.axes)
+        if not axes or len(set(axes)) < len(axes) or not set(axes) <= set(known):
+            raise ds.InputError(f"{owner}: axes must be out of {known}, each once, got {self.axes!r}")
+        turns = bool(set(axes) & set(TURNS))
+        if self.turn is not None and not turns:
+            raise ds.InputError(f"{owner}: turn needs axes of rotation among axes, got axes={self.axes!r}")
+        turn = number(owner, "turn", DEFAULT_TURN if self.turn is None else self.turn)
+        distance = number(owner, "distance", self.distance)
+        arm = EndEffectorController(simulator, self.link, self.joints, point=self.point, damping=self.damping)
+        places = torch.tensor([known.index(axis) for axis in axes], device=simulator.device)
 
-        def controls(state: ds.State, action: Tensor) -> Tensor:
-            move = self.distance * action[:, :3]
-            turn = torch.zeros_like(move) if self.keep_rotation else None
-            if self.turn is not None:
-                turn = self.turn * action[:, 3:]
-            change = hand.joint_velocities(state, move, turn)  # the same equations for small displacements
-            if kind == "velocity":
-                return change * motors.factors / simulator.control_dt
-            return motors.targets(hand.joint_coordinates(state) + change)
+        def controls(state: ds.State, action: Tensor, last: Tensor) -> Tensor:
+            motion = action.new_zeros(len(action), 6).index_copy(1, places, action)
+            rotation = turn * motion[:, 3:] if turns or self.keep_rotation else None
+            return arm.step(state, last, distance * motion[:, :3], rotation)
 
-        return Drive(dim, motors.places, controls)
+        return Drive(len(axes), arm.servos.places, controls, arm.held)
 
 
 @dataclass(frozen=True)
@@ -205,18 +215,18 @@ class Gripper(ActionSpace):
 
     def bound(self, simulator: ds.Simulator) -> Drive:
         owner = f"Gripper('{self.articulation}')"
-        motors = _motors(simulator, owner, self.articulation, self.joints, "position")
-        closed = _each(simulator, owner, "closed", self.closed, motors)
-        opened = _each(simulator, owner, "opened", self.opened, motors)
+        servos = JointController(simulator, self.articulation, self.joints, owner=owner)
+        closed = _each(simulator, owner, "closed", self.closed, servos)
+        opened = _each(simulator, owner, "opened", self.opened, servos)
         middle, half = 0.5 * (opened + closed), 0.5 * (opened - closed)
-        return Drive(1, motors.places, lambda state, action: motors.targets(middle + half * action))
+        return Drive(1, servos.places, lambda state, action: servos.controls(middle + half * action))
 
 
 # Joining them -------------------------------------------------------------------------------------------------------
 
 
-def joined(owner: str, spaces: Sequence[ActionSpace], simulator: ds.Simulator) -> tuple[int, Controls]:
-    """The width of an action made of ``spaces``, and the simulator's controls that follow from a state and such an action.
+def joined(owner: str, spaces: Sequence[ActionSpace], simulator: ds.Simulator) -> Drive:
+    """All of the simulator's controls by an action that is made of ``spaces``.
 
     What no space drives rests: tools and motors have the control 0, position actuators stay where the scene starts.
 
@@ -232,105 +242,47 @@ def joined(owner: str, spaces: Sequence[ActionSpace], simulator: ds.Simulator) -
             if place in drivers:
                 raise ds.InputError(f"actions() of task {owner}: {drivers[place]} and {space} drive the same control")
             drivers[place] = space
-    if len(drives) == 1 and drives[0].places == tuple(range(simulator.action_dim)):
-        return drives[0].dim, drives[0].controls
+    everything = tuple(range(simulator.action_dim))
+    if len(drives) == 1 and drives[0].places == everything:
+        return drives[0]
     rest = _resting(simulator)
-    idle = [place for place in range(simulator.action_dim) if place not in drivers]
+    idle = [place for place in everything if place not in drivers]
     order = [*(place for drive in drives for place in drive.places), *idle]
-    index = torch.tensor([order.index(place) for place in range(simulator.action_dim)], device=simulator.device)
+    index = torch.tensor([order.index(place) for place in everything], device=simulator.device)
     widths = [drive.dim for drive in drives]
 
-    def controls(state: ds.State, action: Tensor) -> Tensor:
-        parts = [drive.controls(state, part) for drive, part in zip(drives, action.split(widths, dim=1), strict=True)]
-        return torch.cat([*parts, rest[idle].expand(len(action), -1)], dim=1)[:, index]
+    def whole(parts: list[Tensor]) -> Tensor:
+        return torch.cat([*parts, rest[idle].expand(len(parts[0]), -1)], dim=1)[:, index]
 
-    return sum(widths), controls
+    def controls(state: ds.State, action: Tensor, last: Tensor | None = None) -> Tensor:
+        parts = []
+        for drive, part in zip(drives, action.split(widths, dim=1), strict=True):
+            counted = () if drive.held is None or last is None else (last[:, drive.places],)  # which the task gives
+            parts.append(drive.controls(state, part, *counted))
+        return whole(parts)
 
+    def held(state: ds.State) -> Tensor:
+        still = rest.expand(len(state.q), -1)
+        return whole([still[:, each.places] if each.held is None else each.held(state) for each in drives])
 
-class _Motors(NamedTuple):
-    """Actuators that drive one joint each, in order."""
-
-    names: tuple[str, ...]
-    """Of the joints."""
-    places: tuple[int, ...]
-    """In the simulator's action."""
-    coordinates: list[int]
-    """Of the joints in ``state.q``."""
-    factors: Tensor
-    """(n,) from a joint's coordinate or velocity to the actuator's entry of the action."""
-    low: Tensor
-    """(n,) the joints' limits."""
-    high: Tensor
-
-    def targets(self, coordinates: Tensor) -> Tensor:
-        """The actuators' entries for target coordinates (B, n), within the limits."""
-        return torch.minimum(torch.maximum(coordinates, self.low), self.high) * self.factors
-
-
-def _actuators(simulator: ds.Simulator, articulation: str, kind: str) -> dict[str, tuple[int, float]]:
-    """Place and factor of the actuators of a kind that drive one joint each, by the joint's name."""
-    found: dict[str, tuple[int, float]] = {}
-    at = simulator.scene.tool_action_dim
-    for each in simulator.scene.articulations:
-        for actuator in each.actuators:
-            if each.name == articulation and actuator.kind == kind and len(actuator.joints) == 1:
-                joint, coefficient = next(iter(actuator.joints.items()))  # type: ignore[union-attr]
-                found[joint] = (at, coefficient / actuator.control_scale)
-            at += 1
-    return found
-
-
-def _kind(simulator: ds.Simulator, articulation: str, joints: Sequence[str]) -> Literal["position", "velocity"]:
-    """The kind of the joints' actuators."""
-    return "velocity" if set(joints) <= set(_actuators(simulator, articulation, "velocity")) else "position"
-
-
-def _motors(
-    simulator: ds.Simulator, owner: str, articulation: str, joints: Sequence[str] | None, kind: Literal["position", "velocity"]
-) -> _Motors:
-    names = [each.name for each in simulator.scene.articulations]
-    if articulation not in names:
-        raise ds.InputError(f"{owner}: there is no such articulation; articulations: {', '.join(names) or 'none'}")
-    known = _actuators(simulator, articulation, kind)
-    chosen = tuple(known) if joints is None else (joints,) if isinstance(joints, str) else tuple(joints)
-    links = {link.joint.name: link for link in simulator.link_infos if link.articulation == articulation}
-    for joint in chosen:
-        if joint not in known or joint not in links:
-            allowed = ", ".join(name for name in known if name in links) or "none"
-            raise ds.InputError(f"{owner}: joint '{joint}' has no {kind} actuator of its own; joints that have one: {allowed}")
-    if not chosen:
-        raise ds.InputError(f"{owner}: no joint has a {kind} actuator of its own")
-    limits = [links[joint].joint.limits or (-math.inf, math.inf) for joint in chosen]
-    low, high = _tensor(simulator, limits).unbind(1)
-    return _Motors(
-        names=chosen,
-        places=tuple(known[joint][0] for joint in chosen),
-        coordinates=[links[joint].coordinates.start for joint in chosen],
-        factors=_tensor(simulator, [known[joint][1] for joint in chosen]),
-        low=low,
-        high=high,
-    )
+    return Drive(sum(widths), everything, controls, held if any(drive.held for drive in drives) else None)
 
 
 def _resting(simulator: ds.Simulator) -> Tensor:
     """(action_dim,) controls under which nothing is driven: 0, and of position actuators where the scene starts."""
     rest = torch.zeros(simulator.action_dim, dtype=simulator.dtype, device=simulator.device)
-    first = simulator.reset().q[0]
+    first = simulator.reset()
     for articulation in simulator.scene.articulations:
-        links = {link.joint.name: link for link in simulator.link_infos if link.articulation == articulation.name}
-        for joint, (place, factor) in _actuators(simulator, articulation.name, "position").items():
-            if joint in links:
-                rest[place] = factor * first[links[joint].coordinates.start]
+        if any(actuator.kind == "position" and len(actuator.joints) == 1 for actuator in articulation.actuators):
+            servos = JointController(simulator, articulation.name)
+            rest[list(servos.places)] = servos.held(first)[0]
     return rest
 
 
-def _each(simulator: ds.Simulator, owner: str, name: str, value: float | Sequence[float], motors: _Motors) -> Tensor:
+def _each(simulator: ds.Simulator, owner: str, name: str, value: float | Sequence[float], servos: JointController) -> Tensor:
     """(n,) one number for each joint."""
-    values: list[Any] = list(value) if isinstance(value, tuple | list) else [value] * len(motors.names)
-    if len(values) != len(motors.names):
-        raise ds.InputError(f"{owner}: {name} must be a number, or one for each of {', '.join(motors.names)}, got {value!r}")
-    return _tensor(simulator, [number(owner, name, each) for each in values])
-
-
-def _tensor(simulator: ds.Simulator, values: object) -> Tensor:
-    return torch.tensor(values, dtype=simulator.dtype, device=simulator.device)
+    values: list[Any] = list(value) if isinstance(value, tuple | list) else [value] * len(servos.joints)
+    if len(values) != len(servos.joints):
+        raise ds.InputError(f"{owner}: {name} must be a number, or one for each of {', '.join(servos.joints)}, got {value!r}")
+    numbers = [number(owner, name, each) for each in values]
+    return torch.tensor(numbers, dtype=simulator.dtype, device=simulator.device)

@@ -105,8 +105,8 @@ class Task:
 
         self.sim = ds.Simulator(self.scene(), num_envs=num_envs, dt=self.dt, substeps=self.substeps, dtype=dtype, device=device)
         self.num_envs = num_envs
-        self._drive_width, self._drive = joined(owner.__name__, self.actions(), self.sim)
-        self.action_dim: int = getattr(owner, "action_dim", self._drive_width)
+        self._drive = joined(owner.__name__, self.actions(), self.sim)
+        self.action_dim: int = getattr(owner, "action_dim", self._drive.dim)
         self._always = torch.ones(num_envs, dtype=torch.bool, device=self.sim.device)
         self._never, self._zeros = ~self._always, torch.zeros(num_envs, dtype=dtype, device=self.sim.device)
         self._watch()
@@ -168,11 +168,14 @@ class Task:
         values = [value.flatten(1).to(state.x) for value in episode.values.values()]
         return torch.cat([*features, state.tool_position.flatten(1), state.q, state.qd, *values], dim=1)
 
-    def controls(self, state: ds.State, action: Tensor) -> Tensor:
+    def controls(self, state: ds.State, action: Tensor, last: Tensor | None = None) -> Tensor:
         """The simulator's action (B, sim.action_dim), m/s, rad/s and so on, for ``action`` (B, A) in [-1, 1]: that of
-        `actions`."""
-        checks.check_action(self, action, (self.num_envs, self._drive_width))
-        return self._drive(state, action)
+        `actions`. Where one of these counts from what it set last, ``last`` is the simulator's action of the step before;
+        None: the arm is told to be where it is."""
+        checks.check_action(self, action, (self.num_envs, self._drive.dim))
+        if self._drive.held is None:
+            return self._drive.controls(state, action)
+        return self._drive.controls(state, action, self._drive.held(state) if last is None else last)
 
     def camera(self) -> Camera | None:
         """The video's camera; ``None`` frames the whole scene."""
@@ -204,7 +207,8 @@ class Task:
             shared = value.shape == known[name].shape
             own[name] = value.expand(self.num_envs, *value.shape).clone() if shared else value
         steps = torch.zeros(self.num_envs, dtype=torch.int64, device=self.sim.device)
-        return Episode(state, steps, self._never, own or None, values)
+        held = None if self._drive.held is None else self._drive.held(state)
+        return Episode(state, steps, self._never, own or None, values, controls=held)
 
     def uniform(self, generator: torch.Generator, *shape: int, low: float = -1.0, high: float = 1.0) -> Tensor:
         """(B, *shape) numbers in [low, high), drawn so that the first rows do not depend on how many follow, now or in earlier
@@ -244,14 +248,15 @@ class Task:
         an early end the reward is 0.
         """
         before = episode.state
-        controls = checks.check_controls(self, self.controls(before, action), self.num_envs, self.sim.action_dim)
+        last = () if episode.controls is None else (episode.controls,)
+        controls = checks.check_controls(self, self.controls(before, action, *last), self.num_envs, self.sim.action_dim)
         after, steps = self.sim.step(before, controls, episode.parameters), episode.steps + 1
         if self._ends_early:
             after, steps = _kept(episode.ended, before, after), torch.where(episode.ended, episode.steps, steps)
-        following = Episode(after, steps, episode.ended, episode.parameters, episode.values, episode.observations)
+        following = episode.replace(state=after, steps=steps, controls=controls if last else None)
         with torch.no_grad():
             observations = (*episode.observations, self._features(following))
-            following = Episode(after, steps, episode.ended, episode.parameters, episode.values, observations)
+            following = following.replace(observations=observations)
             success = checks.check_labels(self, "success", self.success(following), torch.bool, self.num_envs)
             outcome = checks.check_labels(self, "outcome", self.outcome(following), torch.int64, self.num_envs)
             if self._ends_early:

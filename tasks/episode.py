@@ -23,6 +23,8 @@ class Episode:
         parameters: physical parameters in place of the scene's, as `diffsim.Simulator.step` takes them, each (B, ...); or None.
         values: anything else that the author drew, such as goals, (B, ...), by name; read as ``episode["goal"]``.
         observations: what `Task.observation` gave so far, one detached tensor (B, O) a step, that of the first state included.
+        controls: where an action space counts from what it set last, the simulator's action (B, sim.action_dim) of the last
+            step and, before the first, that under which the robot stays where it is. Differentiable. None elsewhere.
     """
 
     state: ds.State
@@ -31,6 +33,7 @@ class Episode:
     parameters: Mapping[str, Tensor] | None = None
     values: Mapping[str, Tensor] = field(default_factory=dict)
     observations: tuple[Tensor, ...] = ()
+    controls: Tensor | None = None
 
     @property
     def num_envs(self) -> int:
@@ -69,6 +72,7 @@ class Episode:
             parameters=None if self.parameters is None else _mapped(row, self.parameters),
             values=_mapped(row, self.values),
             observations=tuple(map(row, self.observations)),
+            controls=None if self.controls is None else row(self.controls),
         )
 
     def detach(self) -> Episode:
@@ -80,6 +84,7 @@ class Episode:
             parameters=None if self.parameters is None else _mapped(Tensor.detach, self.parameters),
             values=_mapped(Tensor.detach, self.values),
             observations=self.observations,
+            controls=None if self.controls is None else self.controls.detach(),
         )
 
     def merged(self, where: Tensor, old: Episode) -> Episode:
@@ -109,6 +114,7 @@ class Episode:
             parameters=parameters,
             values={name: chosen(value, old.values[name]) for name, value in self.values.items()},
             observations=tuple(map(chosen, mine, others)) if length else (),
+            controls=None if self.controls is None or old.controls is None else chosen(self.controls, old.controls),
         )
 
 

@@ -219,9 +219,7 @@ class ConstraintModel:
             ints["equality_indices"] += records.EqualityIndices.integers(
                 first_term=first, first_leader_term=leader, end_term=leader + len(each.leader_terms)
             )
-            reals["equality_constants"] += records.EqualityConstants.row(
-                slopes=each.coefficients[1:], compliance=compliance
-            )
+            reals["equality_constants"] += records.EqualityConstants.row(slopes=each.coefficients[1:], compliance=compliance)
         row = len(self.equalities)
         for closure, (compliance, turn_compliance) in zip(self.closures, closure_compliances, strict=True):
             ints["closure_indices"] += records.ClosureIndices.integers(

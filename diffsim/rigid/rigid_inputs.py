@@ -85,9 +85,11 @@ def link_row(link: Link | None, joint: Joint, limit_stiffness: float) -> list[fl
         I = axes @ np.diag(inertia.moments) @ axes.T
         entries = (I[0, 0], I[1, 1], I[2, 2], I[1, 2], I[0, 2], I[0, 1])
         body = {"mass": inertia.mass, "center": inertia.center, "inertia": entries}
+    carried = link.gravity_compensation if link else 0.0
     return LinkInputs.row(
         **body, damping=joint.damping, armature=joint.armature, friction_loss=joint.friction_loss,
         spring_stiffness=joint.spring_stiffness, limit_stiffness=limit_stiffness,
+        gravity_compensation=carried,
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from diffsim.scene.scene import Scene
 from diffsim.scene.validation import LARGEST_FRICTION, check_parameter
 from diffsim.tool_motion import ColliderMotion
 
-LINK_FIELDS = ("mass", "center", "inertia")
+LINK_FIELDS = ("mass", "center", "inertia", "gravity_compensation")
 JOINT_FIELDS = ("damping", "armature", "friction_loss", "spring_stiffness", "limit_stiffness")
 LEAST = 1e-9  # of what is divided by
 TENDON_FIELDS = ("stiffness", "damping", "limit_stiffness")
@@ -47,12 +47,12 @@ class RigidPhysics:
     """Names, defaults and rows of the parameters of a scene's rigid things.
 
     Names are "<link>.mass" (kg), "<link>.center" (3, m), "<link>.inertia" (6: xx, yy, zz, yz, xz, xy about the centre, in the
-    link's axes, kg m^2), "<joint>.damping" and so on, "<actuator>.gain", "<actuator>.actuator_damping", and for the colliding
-    geometries of a link "<link>.friction", ".restitution", ".stiffness", ".scale", of shape () or, for several, (G,). A link,
-    joint or actuator of an articulation is named "<articulation>.<its name>", a rigid body by its name alone; likewise
-    "<joint equality>.offset", the value of its polynomial at 0, and "<tendon>.tendon_stiffness", ".tendon_damping" and
-    ".tendon_limit_stiffness". Obstacles,
-    tools and the ground have ".friction", ".restitution" and ".stiffness", obstacles ".scale" too.
+    link's axes, kg m^2), "<link>.gravity_compensation", "<joint>.damping" and so on, "<actuator>.gain",
+    "<actuator>.actuator_damping", and for the colliding geometries of a link "<link>.friction", ".restitution", ".stiffness",
+    ".scale", of shape () or, for several, (G,). A link, joint or actuator of an articulation is named "<articulation>.<its
+    name>", a rigid body by its name alone; likewise "<joint equality>.offset", the value of its polynomial at 0, and
+    "<tendon>.tendon_stiffness", ".tendon_damping" and ".tendon_limit_stiffness". Obstacles, tools and the ground have
+    ".friction", ".restitution" and ".stiffness", obstacles ".scale" too.
     """
 
     def __init__(self, scene: Scene, model: RigidModel, *, dtype: torch.dtype, device: str):

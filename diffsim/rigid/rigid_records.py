@@ -249,6 +249,7 @@ class LinkInputs(Record):
     friction_loss = field(1, "N or N m", "dry friction of every dof of the joint")
     spring_stiffness = field(1, "N/m or N m/rad", "of every coordinate of the joint")
     limit_stiffness = field(1, "N/m or N m/rad", "of every coordinate of the joint")
+    gravity_compensation = field(1, "", "share of the link's weight that is carried, at its centre of mass")
 
 
 class ActuatorInputs(Record):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from diffsim.errors import InputError
+from diffsim.rigid.joint_info import joint_infos
 from diffsim.rigid.rigid_records import SLIDE
-from diffsim.scene.articulation import Actuator
-from diffsim.scene.rotations import quaternion_to_matrix, rotation_vectors
+from diffsim.scene.rotations import quaternion_exponential, quaternion_to_matrix, rotation_vectors
 from diffsim.scene.scene import Vector3
 from diffsim.scene.validation import check_count, number, vector
 from diffsim.simulator import Simulator
@@ -173,6 +173,34 @@ class EndEffector:
         twist = torch.cat([velocity, angular_velocity], dim=1)
         return _damped(jacobian, twist, torch.full_like(velocity[:, :1], self.damping**2))
 
+    def displaced(self, state: State, coordinates: Tensor, move: Tensor, turn: Tensor | None = None) -> Tensor:
+        """Joint coordinates (B, n) at which the link stands displaced from where it stands at ``coordinates`` (B, n).
+
+        Two steps of damped least squares (Wampler 1986), within the joints' limits: the first is as long as the Jacobian says,
+        the second makes up for its curvature and, away from singular poses, for the damping. Differentiable.
+
+        Args:
+            state: of all that is above the joints.
+            move: of the point in the world's frame, m, (B, 3).
+            turn: of the link, rotation vectors in the world's frame, rad, (B, 3). None: any rotation.
+
+        Raises:
+            InputError: an argument's shape or dtype is wrong, or it is not finite.
+        """
+        self._check(state, "coordinates", coordinates, (len(self.joints),))
+        self._check(state, "move", move, (3,))
+        place, axes, _ = self._kinematics(state, self._with(state, coordinates))
+        rotation = None
+        if turn is not None:
+            self._check(state, "turn", turn, (3,))
+            rotation = quaternion_to_matrix(quaternion_exponential(turn)) @ axes
+        damping = torch.full_like(move[:, :1], self.damping**2)
+        x = coordinates
+        for _ in range(2):
+            error, jacobian = self._error(state, x, place + move, rotation)
+            x = torch.minimum(torch.maximum(x + _damped(jacobian, error, damping), self._low), self._high)
+        return x
+
     def action(self, state: State, position: Tensor, rotation: Tensor | None = None, *, others: Tensor | None = None) -> Tensor:
         """An action whose position actuators drive the joints to what `solve` returns.
 
@@ -209,27 +237,18 @@ class EndEffector:
 
     def _actuators(self, kind: str) -> tuple[list[int], list[float]]:
         """Indices in an action of the joints' actuators, and the factors from their targets to it."""
-        scene = self._simulator.scene
         name = self._articulation
-        at = scene.tool_action_dim
-        drivers: dict[str, tuple[int, Actuator]] = {}
-        for articulation in scene.articulations:
-            for actuator in articulation.actuators:
-                if articulation.name == name and actuator.kind == kind and len(actuator.joints) == 1:
-                    drivers[next(iter(actuator.joints))] = (at, actuator)
-                at += 1
-        places, factors = [], []
+        infos = joint_infos(self._simulator.link_infos, self._simulator.scene).values()
+        own = [info for info in infos if info.name == f"{name}.{info.joint.name}"]
+        drivers = {info.joint.name: driver for info in own if (driver := info.driver(kind)) is not None}
         for joint in self.joints:
             if joint not in drivers:
                 raise InputError(
                     f"joint '{name}.{joint}' has no {kind} actuator that drives it alone; joints that have one: "
                     f"{', '.join(drivers) or 'none'}"
                 )
-            place, actuator = drivers[joint]
-            assert not isinstance(actuator.joints, str)
-            places.append(place)
-            factors.append(actuator.joints[joint] / actuator.control_scale)
-        return places, factors
+        chosen = [drivers[joint] for joint in self.joints]
+        return [driver.index for driver in chosen], [driver.factor for driver in chosen]
 
     def _kinematics(self, state: State, q: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The point's position, the link's rotation, and the Jacobian."""
@@ -242,10 +261,13 @@ class EndEffector:
         angular = torch.where(self._sliding, torch.zeros_like(axes), axes)
         return position, rotation, torch.cat([linear, angular], dim=-1).transpose(1, 2)
 
+    def _with(self, state: State, x: Tensor) -> Tensor:
+        """All coordinates of the state, but for the joints' (B, n)."""
+        return state.q.scatter(1, torch.tensor(self._coordinates, device=x.device).expand(len(x), -1), x)
+
     def _error(self, state: State, x: Tensor, position: Tensor, rotation: Tensor | None) -> tuple[Tensor, Tensor]:
         """What is missing, (B, 3 or 6), and the rows of the Jacobian for it."""
-        index = torch.tensor(self._coordinates, device=x.device).expand(len(x), -1)
-        now, turned, jacobian = self._kinematics(state, state.q.scatter(1, index, x))
+        now, turned, jacobian = self._kinematics(state, self._with(state, x))
         if rotation is None:
             return position - now, jacobian[:, :3]
         return torch.cat([position - now, rotation_vectors(rotation @ turned.transpose(1, 2))], dim=1), jacobian

@@ -159,9 +159,14 @@ def _compile(
         _name("body", bodies)
         _name("joint", [joint for body in bodies for joint in body.joints])
         _name("actuator", spec.actuators)
-        for mesh in spec.meshes:
+        for mesh in list(spec.meshes):
             meshdir = mesh.compiler.meshdir if hasattr(mesh, "compiler") else spec.meshdir  # old MuJoCo
-            _prepare_mesh(mujoco, mesh, file.parent / meshdir, urdf, notes)
+            try:
+                _prepare_mesh(mujoco, mesh, file.parent / meshdir, urdf, notes)
+            except InputError as error:  # no reason to refuse a robot, if it is for pictures alone
+                if not _leave_out(spec, mesh, bodies):
+                    raise
+                notes.add("mesh of a shape that is only drawn left out", str(error))
         try:
             model = spec.compile()
         except ValueError as error:
@@ -250,6 +255,16 @@ def _prepare_mesh(mujoco: ModuleType, mesh: Any, folder: Path, urdf: bool, notes
     mesh.uservert = np.asarray(triangles.vertices, dtype=np.float32).ravel()
     mesh.userface = np.asarray(triangles.faces, dtype=np.int32).ravel()
     mesh.file = ""
+
+
+def _leave_out(spec: Any, mesh: Any, bodies: Sequence[Any]) -> bool:
+    """Takes a mesh and its geoms out of the model, if none of these collides; whether it did."""
+    geoms = [geom for body in bodies for geom in body.geoms if geom.meshname == mesh.name]
+    if any(geom.contype or geom.conaffinity for geom in geoms):
+        return False
+    for element in (*geoms, mesh):
+        spec.delete(element)
+    return True
 
 
 def _configuration(model: Any, keyframe: str | int | None, file: Path) -> np.ndarray:
@@ -362,7 +377,13 @@ class _Tree:
             self._notes.add("link moves without mass or armature, left so (the mass matrix is singular)", self._names[body])
         geometries = self._shapes.read(body, anchor, static=self._mover[body] == 0)
         frame = tuple(place.tolist()), tuple(turn.tolist())
-        links.append(Link(self._names[body], joint, parent, *frame, inertia=inertia, geometries=geometries))
+        carried = float(model.body_gravcomp[body])
+        links.append(
+            Link(
+                self._names[body], joint, parent, *frame,
+                inertia=inertia, geometries=geometries, gravity_compensation=carried,
+            )
+        )  # fmt: skip
 
     def _joint(self, body: int, j: int | None) -> tuple[Joint, np.ndarray, np.ndarray]:
         """The joint; translation (3,) and rotation (4,) that take MuJoCo's reference, where it keeps frames, to the zero."""

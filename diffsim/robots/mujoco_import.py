@@ -345,5 +345,3 @@ def note_unsupported(model: Any, notes: Notes) -> None:
         name = label(model.body, i, "body")
         if model.body_mocapid[i] >= 0:
             notes.add("mocap body kept fixed", name)
-        if model.body_gravcomp[i]:
-            notes.add("gravity compensation left out", name)

@@ -252,6 +252,8 @@ class Link:
         position, rotation: of the link's frame in the parent's frame at the joint's zero.
         inertia: its mass distribution. None: no mass.
         geometries: its shapes.
+        gravity_compensation: share of its weight that is carried at its centre of mass, whatever moves it: 1 for a link that
+            hangs as if weightless, as the controllers of arms make them; also more than 1, or negative.
     """
 
     name: str
@@ -262,6 +264,7 @@ class Link:
     _: KW_ONLY
     inertia: Inertia | None = None
     geometries: tuple[Geometry, ...] = ()
+    gravity_compensation: float = 0.0
 
     def __post_init__(self) -> None:
         owner = f"Link '{self.name}'"
@@ -277,6 +280,8 @@ class Link:
         if self.inertia is not None:
             instance(owner, "inertia", self.inertia, Inertia, "a diffsim.Inertia or None")
         object.__setattr__(self, "geometries", members(owner, "geometries", self.geometries, Geometry))
+        carried = number(owner, "gravity_compensation", self.gravity_compensation)
+        object.__setattr__(self, "gravity_compensation", carried)
 
 
 @dataclass(frozen=True)
@@ -452,10 +457,7 @@ class Articulation:
         if name not in self._joints:
             joint, _dot, coordinate = name.rpartition(".")
         if joint not in self._joints:
-            raise InputError(
-                f"{owner}: {who} joint '{name}', which does not exist; joints: "
-                f"{', '.join(self._joints)}"
-            )
+            raise InputError(f"{owner}: {who} joint '{name}', which does not exist; joints: {', '.join(self._joints)}")
         kind = self._joints[joint].type
         names = kind.coordinate_names
         if not names:
@@ -466,7 +468,6 @@ class Articulation:
             return joint, 0
         if coordinate not in names:
             raise InputError(
-                f"{owner}: {who} '{name}'; coordinates of joint '{joint}': "
-                f"{', '.join(f'{joint}.{each}' for each in names)}"
+                f"{owner}: {who} '{name}'; coordinates of joint '{joint}': {', '.join(f'{joint}.{each}' for each in names)}"
             )
         return joint, names.index(coordinate)

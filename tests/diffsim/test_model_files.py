@@ -251,7 +251,6 @@ def test_what_is_left_out_is_named_once(tmp_path, caplog):
         "acts at once: filtered",
         "constant force left out: constant",
         "spring of a ball joint left out: round",
-        "gravity compensation left out: c",
         "mocap body kept fixed: target",
     ):
         assert part in text, (part, text)

@@ -1,5 +1,6 @@
 """Action spaces: each drives what it says, by as much as it says, differentiably."""
 
+import dataclasses
 import math
 
 import pytest
@@ -7,11 +8,13 @@ import torch
 
 import diffsim as ds
 from diffsim.robots.inverse_kinematics import EndEffector
+from diffsim.scene.rotations import rotation_vectors
 from tasks import EndEffectorDelta, Gripper, JointPosition, JointVelocity, Task, ToolVelocity
 from tests.tasks.ball import Ball, played
 
 pytestmark = pytest.mark.slow
 FINGERS = ("left", "right")
+JOINTS = ("joint0", "joint1", "joint2")
 
 
 class Arm(Task):
@@ -85,9 +88,7 @@ def test_a_gripper_closes_at_minus_one_and_opens_at_one():
 
 
 def test_the_end_effector_moves_as_far_as_asked_and_keeps_its_rotation():
-    task = arm(
-        EndEffectorDelta("arm.link2", distance=0.01, point=(0.2, 0.0, 0.0), joints=("joint0", "joint1", "joint2"), damping=1e-3)
-    )
+    task = arm(EndEffectorDelta("arm.link2", distance=0.01, point=(0.2, 0.0, 0.0), joints=JOINTS, damping=1e-3))
     hand = EndEffector(task.sim, "arm.link2", point=(0.2, 0.0, 0.0))
     state = task.sim.reset()
     before, turned = hand.pose(state)
@@ -103,11 +104,65 @@ def test_the_end_effector_moves_as_far_as_asked_and_keeps_its_rotation():
 
 
 def test_the_end_effector_turns_where_it_may():
-    task = arm(EndEffectorDelta("arm.link2", distance=0.01, turn=0.1, joints=("joint0", "joint1", "joint2"), damping=1e-3))
+    axes = ("x", "y", "z", "rx", "ry", "rz")
+    task = arm(EndEffectorDelta("arm.link2", distance=0.01, turn=0.1, axes=axes, joints=JOINTS, damping=1e-3))
     assert task.action_dim == 6
     state = task.sim.reset()
     wanted = task.controls(state, torch.tensor([[0.0, 0.0, 0.0, 0.0, 0.0, 1.0]]))
     assert float((wanted - state.q)[0, :3].sum()) == pytest.approx(0.1, abs=2e-3)  # all turn about z
+
+
+def test_targets_count_from_the_last_ones_so_soft_servos_get_as_far_as_told():
+    """Under its weight the arm sags, but twenty steps of a millimetre move it by twenty millimetres; counted from where it is,
+    it would sink by its sag in every step."""
+
+    class Heavy(Arm):
+        horizon = 60
+        spaces = (EndEffectorDelta("arm.link2", distance=1e-3, point=(0.2, 0.0, 0.0), joints=JOINTS, damping=1e-3),)
+
+        def scene(self):
+            return dataclasses.replace(super().scene(), gravity=(0.0, -9.81, 0.0))
+
+    task = Heavy(1, dtype=torch.float64)
+    hand = EndEffector(task.sim, "arm.link2", point=(0.2, 0.0, 0.0))
+    still, moved = torch.zeros(60, 1, 3, dtype=torch.float64), torch.zeros(60, 1, 3, dtype=torch.float64)
+    moved[:20, :, 1] = 1.0
+    ends = [hand.pose(played(task, actions)[2].state) for actions in (still, moved)]
+    risen = torch.tensor([[0.0, 0.02, 0.0]], dtype=torch.float64)
+    torch.testing.assert_close(ends[1][0] - ends[0][0], risen, atol=3e-4, rtol=0.0)
+    torch.testing.assert_close(ends[1][1], ends[0][1], atol=3e-3, rtol=0.0)
+    sag = (ends[0][0] - hand.pose(task.sim.reset())[0])[0, 1]
+    assert sag < -1e-3  # sixty times this, were it counted from where the arm is
+
+
+def test_what_was_told_last_is_the_episode_s_and_gradients_go_through_it():
+    task = arm(JointPosition("arm", ("joint1",), scale=0.1, delta=True))
+    episode = task.reset(0)
+    torch.testing.assert_close(episode.controls, torch.tensor([[0.3, 0.5, 0.7, 0.04, 0.04]]))
+    action = torch.full((1, 1), 0.5, requires_grad=True)
+    for _ in range(2):
+        episode, _, _ = task.step(episode, action)
+    assert float(episode.controls[0, 1].detach()) == pytest.approx(0.6)
+    assert float(torch.autograd.grad(episode.controls[0, 1], action)[0]) == pytest.approx(0.2)
+    old = task.reset(0)
+    merged = old.merged(torch.tensor([True]), episode)
+    assert torch.equal(merged.controls, old.controls)
+    assert not episode.detach().controls.requires_grad
+    assert arm(JointPosition("arm", ("joint1",))).reset(0).controls is None
+
+
+def test_axes_are_chosen_and_the_others_stay():
+    """x and yaw of a planar arm: its hand keeps y."""
+    task = arm(EndEffectorDelta("arm.link2", distance=0.01, turn=0.1, axes=("rz", "x"), joints=JOINTS, damping=1e-3))
+    assert task.action_dim == 2
+    hand = EndEffector(task.sim, "arm.link2")
+    state = task.sim.reset()
+    wanted = task.controls(state, torch.tensor([[-1.0, 0.5]]))
+    after, rotation = hand.pose(state.replace(q=torch.cat([wanted[:, :3], state.q[:, 3:]], dim=1)))
+    before, turned = hand.pose(state)
+    torch.testing.assert_close(after - before, torch.tensor([[0.005, 0.0, 0.0]]), atol=1e-4, rtol=0.0)
+    angle = rotation_vectors(rotation @ turned.transpose(1, 2))
+    torch.testing.assert_close(angle, torch.tensor([[0.0, 0.0, -0.1]]), atol=1e-4, rtol=0.0)
 
 
 def test_gradients_reach_the_action_and_the_state_through_inverse_kinematics():
@@ -175,6 +230,8 @@ def test_a_tools_axes_are_chosen():
         (JointPosition("arm", ("joint0",), scale=(1.0, 2.0)), "scale must be a number, or one for each of joint0, got"),
         (Gripper("arm", FINGERS, closed=math.nan), "closed must be a finite number, got nan"),
         (EndEffectorDelta("arm.hand"), "there is no link 'arm.hand'"),
+        (EndEffectorDelta("arm.link2", axes=("x", "yaw")), r"EndEffectorDelta\('arm.link2'\): axes must be out of"),
+        (EndEffectorDelta("arm.link2", turn=0.1), "turn needs axes of rotation among axes, got axes="),
     ],
 )
 def test_what_is_not_there_is_named(space, message):

@@ -1,7 +1,7 @@
 """Event mode: the flight of free bodies through a substep, in pieces between their events; forward beside adjoint.
 
 The acceleration a is found once for the substep. With what gravity and the external force alone would give,
-g = gravity + F / m, a body that was last struck at t0 has at t0 + tau
+g = (1 - c) gravity + F / m with the share c of its weight that is carried, a body that was last struck at t0 has at t0 + tau
 
     v = v0 + tau a,   x = x0 + tau (v0 + h (a - f g) / 2) + tau^2 a / 2,   Q = Q0 exp(tau (w0 + h alpha / 2) + tau^2 alpha / 2)
 
@@ -32,6 +32,7 @@ from diffsim.rigid.rigid_records import (
     FreeState,
     LinkConstants,
     LinkIndices,
+    LinkInputs,
     SceneConstants,
     WorldInputs,
 )
@@ -94,12 +95,16 @@ def flight_stage(real) -> SimpleNamespace:
     def pull(m: ti.template(), at: ti.template(), a_at):
         """Acceleration of a free body, whose own stands at ``a_at``, by gravity and its external force alone."""
         link = m.integers[rows.dof_indices(m, a_at - at.a) + DofIndices.link]
-        return load(m.inputs, at.inputs + WorldInputs.gravity) + external.acceleration(m, at, link)
+        share = 1.0 - m.inputs[rows.link_inputs(m, at, link) + LinkInputs.gravity_compensation]
+        return share * load(m.inputs, at.inputs + WorldInputs.gravity) + external.acceleration(m, at, link)
 
     @ti.func
     def pull_adjoint(m: ti.template(), at: ti.template(), link, g_bar):
-        """Adds to the adjoints of gravity, and of the link's external force and mass."""
-        add(m.inputs_bar, at.inputs + WorldInputs.gravity, g_bar)
+        """Adds to the adjoints of gravity, and of the link's gravity compensation, external force and mass."""
+        gravity = load(m.inputs, at.inputs + WorldInputs.gravity)
+        carried = rows.link_inputs(m, at, link) + LinkInputs.gravity_compensation
+        add(m.inputs_bar, at.inputs + WorldInputs.gravity, (1.0 - m.inputs[carried]) * g_bar)
+        m.inputs_bar[carried] = m.inputs_bar[carried] - gravity.dot(g_bar)
         external.acceleration_adjoint(m, at, link, g_bar)
 
     @ti.func

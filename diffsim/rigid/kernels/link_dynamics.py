@@ -39,6 +39,7 @@ from diffsim.rigid.rigid_records import (
     LinkInputs,
     LinkWork,
     SceneConstants,
+    WorldInputs,
     Wrench,
 )
 
@@ -80,7 +81,8 @@ def dynamics_stage(real, *, screws: bool, polarised: bool, free: int = -1) -> Si
     @ti.func
     def bias(m: ti.template(), at: ti.template(), i, loaded: ti.template()):
         """Wrench and inertia of a link alone, about its origin, at a = 0. With the centre of mass rho from the origin,
-        f = m (a + alpha x rho + omega x (omega x rho)) and n = I alpha + omega x I omega + rho x f."""
+        f = m (a + alpha x rho + omega x (omega x rho)) and n = I alpha + omega x I omega + rho x f. a has -g in it, of which
+        the share c that is carried is taken back: a + c g."""
         block, own = rows.link_block(at, i), rows.link_inputs(m, at, i)
         mass = m.inputs[own + LinkInputs.mass]
         rot = vf.load_matrix(m.work, block + LinkForward.rotation)
@@ -88,7 +90,9 @@ def dynamics_stage(real, *, screws: bool, polarised: bool, free: int = -1) -> Si
         omega = load(m.work, block + LinkForward.angular_velocity)
         alpha = load(m.work, block + LinkForward.angular_acceleration)
         inertia = rot @ vf.symmetric(m.inputs, own + LinkInputs.inertia) @ rot.transpose()
-        f = mass * (load(m.work, block + LinkForward.acceleration) + alpha.cross(rho) + omega.cross(omega.cross(rho)))
+        carried = m.inputs[own + LinkInputs.gravity_compensation] * load(m.inputs, at.inputs + WorldInputs.gravity)
+        a_c = load(m.work, block + LinkForward.acceleration) + alpha.cross(rho) + omega.cross(omega.cross(rho))
+        f = mass * (a_c + carried)
         n = inertia @ alpha + omega.cross(inertia @ omega) + rho.cross(f)
         if ti.static(loaded):
             wrench = at.wrenches + Wrench.SIZE * i
@@ -276,8 +280,8 @@ def dynamics_stage(real, *, screws: bool, polarised: bool, free: int = -1) -> Si
     @ti.func
     def power_adjoint(m: ti.template(), at: ti.template(), loaded: ti.template()):
         """Adjoint of -(the power of inertial and gravity forces under the virtual velocity), and of the external wrenches': the
-        links' motions' are added to, and those of mass, centre, inertia and armature. The adjoint of a wrench is the
-        link's virtual motion.
+        links' motions' are added to, and those of mass, centre, inertia, armature and gravity compensation. The adjoint of a
+        wrench is the link's virtual motion.
 
         That power is m a_c . w_c + (I alpha) . eta + (omega x I omega) . eta, with the accelerations a_c and virtual velocities
         w_c of the centres of mass; the last term is (I omega) . (eta x omega). Of a product of velocities one factor is at v,
@@ -300,6 +304,8 @@ def dynamics_stage(real, *, screws: bool, polarised: bool, free: int = -1) -> Si
             swirl, swirl_ahead = omega.cross(rho), ahead.cross(rho)
             a_c = load(m.work, block + LinkAdjoint.acceleration) + alpha.cross(rho)
             a_c = a_c + 0.5 * (omega.cross(swirl_ahead) + ahead.cross(swirl))
+            gravity, share = load(m.inputs, at.inputs + WorldInputs.gravity), m.inputs[own + LinkInputs.gravity_compensation]
+            a_c = a_c + share * gravity
             w_c = load(m.work, block + LinkAdjoint.virtual_velocity) + eta.cross(rho)
             a_c_bar, w_c_bar = -mass * w_c, -mass * a_c
             swirl_bar, swirl_ahead_bar = 0.5 * a_c_bar.cross(ahead), 0.5 * a_c_bar.cross(omega)
@@ -333,6 +339,9 @@ def dynamics_stage(real, *, screws: bool, polarised: bool, free: int = -1) -> Si
             )  # fmt: skip
             add(m.work, block + LinkAdjoint.rotation_bar, rho.cross(rho_bar) - turned)
             m.inputs_bar[own + LinkInputs.mass] = m.inputs_bar[own + LinkInputs.mass] - a_c.dot(w_c)
+            add(m.inputs_bar, at.inputs + WorldInputs.gravity, share * a_c_bar)
+            carried = own + LinkInputs.gravity_compensation
+            m.inputs_bar[carried] = m.inputs_bar[carried] + gravity.dot(a_c_bar)
             add(m.inputs_bar, own + LinkInputs.center, rot.transpose() @ rho_bar)
             # in the link's axes
             back = rot.transpose()

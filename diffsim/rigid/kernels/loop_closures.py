@@ -60,7 +60,9 @@ def closure_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
     @ti.func
     def turn_error(m: ti.template(), block, other, constants):
         """theta, and the cosine of half its angle."""
-        held = vf.load_matrix(m.work, other + LinkWork.rotation) @ vf.load_matrix(m.reals, constants + ClosureConstants.rotation)
+        held = vf.load_matrix(m.work, other + LinkWork.rotation) @ vf.load_matrix(
+            m.reals, constants + ClosureConstants.rotation
+        )
         E = vf.load_matrix(m.work, block + LinkWork.rotation) @ held.transpose()
         cosine = 0.5 * ti.sqrt(ti.max(1.0 + E.trace(), ti.cast(turned_round, real)))
         axial = vec3(E[2, 1] - E[1, 2], E[0, 2] - E[2, 0], E[1, 0] - E[0, 1])

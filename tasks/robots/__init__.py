@@ -1,0 +1,9 @@
+"""Robots ready for tasks, read from the files of PyPI packages: `panda`, `fetch`, `shadow_hand`, `ant`."""
+
+from tasks.robots.ant import ant
+from tasks.robots.fetch import fetch
+from tasks.robots.panda import panda
+from tasks.robots.robot import Robot
+from tasks.robots.shadow_hand import shadow_hand
+
+__all__ = ["Robot", "ant", "fetch", "panda", "shadow_hand"]
