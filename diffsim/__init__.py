@@ -14,6 +14,7 @@ from diffsim.rigid.wrenches import Wrench
 from diffsim.robots.inverse_kinematics import EndEffector
 from diffsim.robots.model_files import load_articulation
 from diffsim.scene.articulation import Actuator, Articulation, Geometry, Inertia, Joint, Link
+from diffsim.scene.attachment import Attachment
 from diffsim.scene.bodies import Ground, Obstacle, RigidBody, SoftBody, Tool
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.materials import Material
@@ -53,6 +54,7 @@ warn_of_hidden_packages()
 __all__ = [
     "Actuator",
     "Articulation",
+    "Attachment",
     "Box",
     "Capsule",
     "Cone",

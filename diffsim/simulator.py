@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from diffsim import runtime
+from diffsim.attached_particles import AttachedParticles
 from diffsim.checks.simulator_checks import (
     StateChecks,
     check_finite,
@@ -79,10 +80,12 @@ class Simulator:
         self.device = str(device)
         self.integrator = integrator
         options = {"dt": dt, "substeps": substeps, "dtype": dtype, "device": self.device}
-        self._soft = SoftDynamics(scene, **options) if scene.soft_bodies else None  # type: ignore[arg-type]
         off_grid = len(scene.obstacles) > len(scene.grid_obstacles)  # with these soft bodies have contact as with rigid ones
         rigid = scene.moving_articulations or off_grid
         self._rigid = RigidDynamics(scene, integrator=integrator, **options) if rigid else None  # type: ignore[arg-type]
+        self._attached = AttachedParticles(scene, self._rigid.model if self._rigid else None, **options)  # type: ignore[arg-type]
+        pins = self._attached.pins
+        self._soft = SoftDynamics(scene, pins=pins, **options) if scene.soft_bodies else None  # type: ignore[arg-type]
         self._coupled = (
             CoupledSolver(scene, self._soft.solver, self._rigid.solver, dt=dt) if self._soft and self._rigid else None
         )
@@ -158,7 +161,8 @@ class Simulator:
 
     @property
     def action_dim(self) -> int:
-        """Numbers in an action: the tools' velocity components, then the articulations' actuators, in scene order."""
+        """Numbers in an action: the tools' velocity components, then the articulations' actuators, then the strengths of the
+        controlled attachments, in scene order."""
         return self.scene.action_dim
 
     @property
@@ -298,7 +302,7 @@ class Simulator:
         Args:
             state: B environments; B need not be ``num_envs``, and may be 0.
             action: (B, action_dim): velocities, m/s and rad/s, in the order of the tools' ``control``, then the controls of the
-                articulations' actuators.
+                articulations' actuators, then the strengths of the controlled attachments.
             parameters: values that replace the scene's, some or all of `parameters`, each for all environments or with a
                 leading axis of B; differentiable.
             wrenches: external forces and torques by the name of the rigid body or link ("<articulation>.<link>") that they act
@@ -316,7 +320,9 @@ class Simulator:
     def _advance(self, state: State, action: Tensor, parameters: Mapping[str, Tensor] | None, loads: Tensor | None) -> State:
         """One control step of checked inputs, with rows of external wrenches (B, ...)."""
         soft, rigid = self._overrides(parameters)
-        tools, actuators = action.split((self.scene.tool_action_dim, self.action_dim - self.scene.tool_action_dim), dim=1)
+        first, grips = self.scene.tool_action_dim, self.scene.grip_action_dim
+        tools, actuators, grip = action.split((first, self.action_dim - first - grips, grips), dim=1)
+        strengths = self._attached.strengths(state.time_step, grip)
         controls = actuators if loads is None else torch.cat([actuators, loads], dim=1)
         motion, tool_position, tool_rotation = self._kinematics.motion(state.tool_position, state.tool_rotation, tools)
         if self._soft is not None:
@@ -324,11 +330,13 @@ class Simulator:
         particles, q, qd = state.particles, state.q, state.qd
         if self._coupled is not None and self._soft is not None and self._rigid is not None:
             inputs = Inputs(
-                self._soft.inputs(motion, state.num_envs, soft), self._rigid.inputs(motion, state.num_envs, rigid), controls
+                self._soft.inputs(motion, state.num_envs, soft, strengths),
+                self._rigid.inputs(motion, state.num_envs, rigid),
+                controls,
             )
             q, qd, particles = coupled_step(self._coupled, state.time_step, inputs, q, qd, particles)
         elif self._soft is not None:
-            particles = self._soft.step(state.time_step, particles, motion, soft)
+            particles = self._soft.step(state.time_step, particles, motion, soft, strengths)
         elif self._rigid is not None:
             states_q, states_qd = self._rigid.rollout(state.time_step, q, qd, controls[None], rigid, motion)
             q, qd = states_q[1], states_qd[1]

@@ -14,14 +14,14 @@ from diffsim import runtime
 from diffsim.compiler import kernel_options
 from diffsim.gradients.recompute import chunk_size
 from diffsim.soft.kernels.teams import Teams
-from diffsim.soft.soft_records import LANE_WIDTH, SHARED_WIDTH, Box, Component, Frame, Status, grid_layers
+from diffsim.soft.soft_records import LANE_WIDTH, PULLS, SHARED_WIDTH, Box, Component, Frame, Status, grid_layers
 
 
 @dataclass(frozen=True)
 class Layout:
     """What a schedule knows of its scene: the laws that its kernels compile (`diffsim.soft.laws.laws_of`), whether some
     material is VISCOUS or FLOWING, sizes of a control step and of the grid (counts along the axes), and the kernels'
-    ``constants`` and ``sizes`` (`soft_records.py`)."""
+    ``constants`` and ``sizes`` (`soft_records.py`); ``pins``: pinned particles."""
 
     dtype: torch.dtype
     device: str
@@ -32,6 +32,7 @@ class Layout:
     counts: tuple[int, int, int]
     tile_count: int
     colliders: int
+    pins: int
     constants: Tensor
     sizes: Tensor
 
@@ -39,6 +40,11 @@ class Layout:
     def nodes(self) -> int:
         """Of the grid, in all its layers."""
         return math.prod(self.counts) * grid_layers(self.flowing)
+
+    @property
+    def velocities(self) -> int:
+        """Vectors of four that the velocities of an environment take, those of its pinned particles' impulses included."""
+        return self.nodes + PULLS * self.pins
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,7 @@ class LaneSchedule:
 
         self._layout = layout
         self._kernels = runtime.compiled(
-            lane_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous, layout.flowing
+            lane_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous, layout.flowing, layout.pins > 0
         )
         self._teams = Teams(runtime.num_threads(), runtime.started_threads())
         self._buffers = Buffers(layout)
@@ -163,7 +169,7 @@ class LaneSchedule:
         keep = capacity is not None
         places = num_envs * layout.substeps if keep else lanes
         tape = lane_tape(self._buffers, layout, lanes, time_step, capacity, private=lanes if parts > 1 or not keep else 0)
-        velocity = self._buffers.zeros("velocity", lanes * layout.nodes, 4)
+        velocity = self._buffers.zeros("velocity", lanes * layout.velocities, 4)
         with kernel_options(), self._teams.at_work("forward", parts) as (working, workers):
             self._kernels.forward(
                 working, workers, parts, num_envs, layout.tile_count, int(keep), tape.capacity, layout.nodes,
@@ -176,7 +182,7 @@ class LaneSchedule:
     def adjoint(self, tape: Tape, bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
         layout, lanes = self._layout, self._teams.lanes
         parts = self._teams.parts(batch)
-        velocity = self._buffers.zeros("velocity", lanes * layout.nodes, 4)
+        velocity = self._buffers.zeros("velocity", lanes * layout.velocities, 4)
         grid_bar = self._buffers.zeros("grid bar", 2 * lanes * layout.nodes, 4)
         row_bars = self._buffers.empty("row bars", lanes * layout.tile_count * Component.SIZE, self.width)
         before = self._buffers.empty("before", lanes * max(layout.colliders, 1), 4)
@@ -202,7 +208,7 @@ class SharedSchedule:
 
         self._layout = layout
         self._kernels = runtime.compiled(
-            shared_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous, layout.flowing
+            shared_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous, layout.flowing, layout.pins > 0
         )
         self._buffers = Buffers(layout)
         self._boxes = torch.tensor([0, 0, 0, *layout.counts], dtype=torch.int32, device=layout.device)
@@ -223,7 +229,7 @@ class SharedSchedule:
         frames = self._buffers.empty("frames", num_envs * layout.tile_count * Frame.SIZE, 1)
         status = first_status(time_step)
         grid = self._buffers.empty("grid", num_envs * (layout.substeps if keep else 1) * layout.nodes, 4)
-        velocity = self._buffers.empty("velocity", num_envs * layout.nodes, 4)
+        velocity = self._buffers.empty("velocity", num_envs * layout.velocities, 4)
         with kernel_options():
             stride = layout.substeps * keep + 1
             self._kernels.enter(False, num_envs, layout.tile_count, stride, records.view(-1, 4), rows, frames, layout.sizes)
@@ -239,7 +245,7 @@ class SharedSchedule:
     def adjoint(self, tape: Tape, bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
         layout = self._layout
         num_envs = len(bars)
-        velocity = self._buffers.empty("velocity", num_envs * layout.nodes, 4)
+        velocity = self._buffers.empty("velocity", num_envs * layout.velocities, 4)
         grid_bar = self._buffers.empty("grid bar", num_envs * layout.nodes, 4)
         row_bars = self._buffers.empty("row bars", num_envs * layout.tile_count * Component.SIZE, 1)
         lines = num_envs * layout.counts[0] * layout.counts[1]

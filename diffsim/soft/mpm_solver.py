@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +15,18 @@ from diffsim.gradients.recompute import chunks
 from diffsim.scene.scene import Scene
 from diffsim.soft.launch_schedules import LaneSchedule, Layout, Schedule, SharedSchedule
 from diffsim.soft.laws import laws_of
-from diffsim.soft.soft_records import FAILURES, ColliderShape, Constants, InputLayout, ParticleRecord, Sizes, Status, Tile
+from diffsim.soft.soft_records import (
+    FAILURES,
+    ColliderShape,
+    Constants,
+    InputLayout,
+    ParticleRecord,
+    Pin,
+    PinConstants,
+    Sizes,
+    Status,
+    Tile,
+)
 from diffsim.state import Particles
 
 logger = logging.getLogger(__name__)
@@ -23,6 +35,17 @@ logger = logging.getLogger(__name__)
 TRAJECTORY_BYTES = 64 * 1024 * 1024
 ON_WALL = 1e-3  # a node within so many cells of a wall or the ground is on it, whatever rounding says
 PADDING = 3  # grid cells outside the domain on each side
+
+
+class PinnedParticle(NamedTuple):
+    """A particle that an attachment holds: its number in the state, the attachment's, and `PinConstants` by name; ``kind`` and
+    ``holder`` as of `Pin`."""
+
+    particle: int
+    attachment: int
+    kind: int
+    holder: int
+    constants: dict[str, object]
 
 
 def pack(particles: Particles) -> Tensor:
@@ -56,6 +79,7 @@ class MPMSolver:
         dtype: torch.dtype,
         device: str = "cpu",
         schedule: Callable[[Layout], Schedule] | None = None,
+        pins: Sequence[PinnedParticle] = (),
     ):
         self.dtype = dtype
         self.substeps = substeps
@@ -89,7 +113,10 @@ class MPMSolver:
         for thing in colliders:
             core, radius = thing.shape.core, thing.shape.radius  # type: ignore[attr-defined]
             constants += ColliderShape.row(core=core, radius=radius, reach=np.linalg.norm(core) + radius)
-        row = InputLayout.of(len(particles), len(colliders), substeps)
+        pin_constants = len(constants)
+        for pin in pins:
+            constants += PinConstants.row(**pin.constants)
+        row = InputLayout.of(len(particles), len(colliders), substeps, len(scene.attachments))
         sizes = Sizes.row(
             particles=self._body_ends[-1],
             substeps=substeps,
@@ -99,9 +126,19 @@ class MPMSolver:
             frictions=row.frictions,
             twists=row.twists,
             poses=row.poses,
+            strengths=row.strengths,
+            attachments=len(scene.attachments),
+            pins=len(pins),
+            first_pin=Sizes.SIZE + Tile.SIZE * len(tiles),
+            pin_constants=pin_constants,
         )
         for tile in tiles:
             sizes += tile
+        firsts = [tile[Tile.first] for tile in tiles]
+        for pin in pins:
+            own = int(np.searchsorted(firsts, pin.particle, side="right")) - 1
+            lane = pin.particle - firsts[own]
+            sizes += Pin.row(tile=own, lane=lane, attachment=pin.attachment, kind=pin.kind, holder=pin.holder)
         self.layout = Layout(
             dtype=dtype,
             device=device,
@@ -112,6 +149,7 @@ class MPMSolver:
             counts=tuple(counts.tolist()),
             tile_count=len(tiles),
             colliders=len(colliders),
+            pins=len(pins),
             constants=torch.tensor(constants, dtype=dtype, device=device),
             sizes=torch.tensor(sizes, dtype=torch.int32, device=device),
         )

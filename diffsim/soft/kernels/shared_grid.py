@@ -14,16 +14,21 @@ from typing import Any
 from diffsim.compiler import ti
 from diffsim.soft.kernels.grid_update import grid_stage
 from diffsim.soft.kernels.particles import particle_stages
+from diffsim.soft.kernels.pinned_particles import pinned_particles
 from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
-from diffsim.soft.soft_records import SHARED_WIDTH, Component, Frame, Sizes, Status
+from diffsim.soft.soft_records import PULLS, SHARED_WIDTH, Component, Frame, Sizes, Status
 
 
-def shared_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, flowing: bool) -> SimpleNamespace:
+def shared_kernels(
+    precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, flowing: bool, pinned: bool = False
+) -> SimpleNamespace:
     """The kernels ``enter``, ``substep``, ``leave`` and ``substep_adjoint``; precision, laws, ``viscous``, ``flowing``,
-    ``keep``, tape and grid as in `soft_lanes.lane_kernels`, an environment in place of a team."""
+    ``pinned``, ``keep``, tape and grid as in `soft_lanes.lane_kernels`, an environment in place of a team. A thread takes care
+    of all pinned particles of an environment."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     particles = particle_stages(real, laws, viscous, flowing, width=SHARED_WIDTH, shared_grid=True)
     nodes = grid_stage(real, flowing, shared_grid=True)
+    pins = pinned_particles(real)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Nodes = ti.types.ndarray(dtype=vec4, ndim=1)
@@ -88,6 +93,12 @@ def shared_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous
             e, r = i // line_count(sizes), i % line_count(sizes)
             own_grid, own_velocity = grid_place(sizes, e, s, keep) * capacity, e * capacity
             nodes.update(soft, SubstepPlace(e, s, 0, grid=own_grid, velocity=own_velocity), r, r + 1)
+        if ti.static(pinned):
+            for e in range(environments):
+                if status[e * Status.SIZE + Status.failure] == 0:
+                    row = (e * (sizes[Sizes.substeps] * keep + 1) + s * keep) * tile_count
+                    own_velocity, pulls = e * capacity, environments * capacity + e * PULLS * sizes[Sizes.pins]
+                    pins.hold(soft, SubstepPlace(e, s, 0, velocity=own_velocity, pulls=pulls), row, 0, 0)
         for i in range(environments * tile_count):
             particles.reserve()
             e, n = i // tile_count, i % tile_count
@@ -110,6 +121,11 @@ def shared_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous
             e, r = i // line_count(sizes), i % line_count(sizes)
             own_grid, own_nodes = grid_place(sizes, e, s, 1) * capacity, e * capacity
             nodes.update(soft, SubstepPlace(e, s, 0, grid=own_grid, velocity=own_nodes), r, r + 1)
+        if ti.static(pinned):
+            for e in range(environments):
+                row, own_nodes = (e * (sizes[Sizes.substeps] + 1) + s) * tile_count, e * capacity
+                pulls = environments * capacity + e * PULLS * sizes[Sizes.pins]
+                pins.hold(soft, SubstepPlace(e, s, 0, velocity=own_nodes, pulls=pulls), row, 0, 0)
         for i in range(environments * capacity):
             grid_bar[i] = vec4(0.0)
         for i in range(environments * tile_count):
@@ -122,6 +138,15 @@ def shared_kernels(precision: str, laws: tuple[Callable[..., Any], ...], viscous
                 soft, soft_bars, TilePlace(n, place, new_place, bar=bar_place),
                 SubstepPlace(e, s, 0, velocity=own_nodes, grid_bar=own_nodes, inputs_bar=e),
             )  # fmt: skip
+        if ti.static(pinned):
+            for e in range(environments):
+                row, own_nodes = (e * (sizes[Sizes.substeps] + 1) + s) * tile_count, e * capacity
+                pulls, bar_row = environments * capacity + e * PULLS * sizes[Sizes.pins], e * tile_count
+                pins.hold_adjoint(
+                    soft, soft_bars,
+                    SubstepPlace(e, s, 0, velocity=own_nodes, grid_bar=own_nodes, inputs_bar=e, pulls=pulls),
+                    row, bar_row, 0, 0,
+                )  # fmt: skip
         for i in range(environments * line_count(sizes)):
             e, r = i // line_count(sizes), i % line_count(sizes)
             own_grid, own_nodes = grid_place(sizes, e, s, 1) * capacity, e * capacity

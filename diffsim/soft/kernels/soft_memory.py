@@ -57,7 +57,8 @@ class SubstepPlace(NamedTuple):
     """A substep of an environment.
 
     box: place of its box; next_box: of the box that holds the particles after it; grid, velocity, grid_bar: where the box's
-    nodes begin in these arrays; inputs_bar: row of the inputs' adjoints; before: row of the scratch.
+    nodes begin in these arrays; inputs_bar: row of the inputs' adjoints; before: row of the scratch; pulls: where the impulses
+    of the pinned particles begin in the velocities.
     """
 
     environment: Any = None
@@ -69,3 +70,4 @@ class SubstepPlace(NamedTuple):
     grid_bar: Any = None
     inputs_bar: Any = None
     before: Any = None
+    pulls: Any = None
