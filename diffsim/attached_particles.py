@@ -33,7 +33,8 @@ class AttachedParticles:
         self, scene: Scene, model: RigidModel | None, *, dt: float, substeps: int, dtype: torch.dtype, device: str
     ):
         attachments = scene.attachments
-        self.pins = tuple(pin for number in range(len(attachments)) for pin in _pins(scene, model, number, dt))
+        pins = [pin for number in range(len(attachments)) for pin in _pins(scene, model, number, dt)]
+        self.pins = tuple(pins[place] for place in np.random.default_rng(0).permutation(len(pins)))
         self._substeps = substeps
         never = torch.iinfo(torch.int64).max
         times = [never if each.release_time is None else round(each.release_time / dt) for each in attachments]

@@ -14,7 +14,7 @@ from diffsim import runtime
 from diffsim.compiler import kernel_options
 from diffsim.gradients.recompute import chunk_size
 from diffsim.soft.kernels.teams import Teams
-from diffsim.soft.soft_records import LANE_WIDTH, PULLS, SHARED_WIDTH, Box, Component, Frame, Status, grid_layers
+from diffsim.soft.soft_records import LANE_WIDTH, SHARED_WIDTH, Box, Component, Frame, Status, grid_layers
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Layout:
     @property
     def velocities(self) -> int:
         """Vectors of four that the velocities of an environment take, those of its pinned particles' impulses included."""
-        return self.nodes + PULLS * self.pins
+        return self.nodes + self.pins
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ inputs      what drives a control step, a row for each environment: `WorldInputs
 inputs_bar  adjoints, in rows like those of the inputs
 constants   reals: `Constants`, then `ColliderShape` of each collider, then `PinConstants` of each pinned particle
 sizes       integers: `Sizes`, then `Tile` of each tile, then `Pin` of each pinned particle
-velocity    nodes of a box as the particles gather them; behind all boxes, `PULLS` of each pinned particle
+velocity    nodes of a box as the particles gather them; behind all boxes, the impulse of each pinned particle, N s (a vector)
 status      `Status` of each environment
 
 Taichi takes 20 us to pass an array to a kernel, hence few arrays with many parts.
@@ -148,10 +148,6 @@ class PinConstants(Record):
     yielding = field(1, "1/kg", "time of the grip over (mass of the particle, substep)")
     grip_time = field(1, "s", "within which a grip of half the strength stops a motion")
     reach = field(1, "m", "distance from the anchor at which it is let go")
-
-
-PIN_SWEEPS = 2  # over the pinned particles in a substep, in their order and back
-PULLS = PIN_SWEEPS + 1  # vectors of four for each: its impulse in each sweep, and their adjoint
 
 
 class WorldInputs(Record):

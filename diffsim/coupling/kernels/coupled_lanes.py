@@ -23,7 +23,7 @@ from diffsim.soft.kernels.particles import particle_stages
 from diffsim.soft.kernels.pinned_particles import pinned_particles
 from diffsim.soft.kernels.soft_lanes import BLOCK
 from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
-from diffsim.soft.soft_records import LANE_WIDTH, OUTGROWN, PULLS, Box, Component, Frame, Sizes, Status, grid_layers
+from diffsim.soft.soft_records import LANE_WIDTH, OUTGROWN, Box, Component, Frame, Sizes, Status, grid_layers
 
 
 @compile_time
@@ -159,7 +159,7 @@ def coupled_kernels(
                 width, work_at = rows.row_length(m, True, stepping), lane * integers[Header.work]
                 vector, running_q, running_v = rows.scratch_parts(m, work_at)
                 velocity_at, contact_work_at = lane * velocity_capacity, lane * most * ContactWork.SIZE
-                pulls = lanes * velocity_capacity + lane * PULLS * sizes[Sizes.pins]
+                pulls = lanes * velocity_capacity + lane * sizes[Sizes.pins]
                 e = lane
                 while e < environments:
                     first_row = ti.select(keep == 1, e * (substeps + 1), lane)
@@ -241,7 +241,7 @@ def coupled_kernels(
                 width, work_at = rows.row_length(m, True, stepping), lane * integers[Header.work]
                 vector, running_q, running_v = rows.scratch_parts(m, work_at)
                 velocity_at, bar_row = lane * velocity_capacity, lane * tiles
-                pulls = lanes * velocity_capacity + lane * PULLS * sizes[Sizes.pins]
+                pulls = lanes * velocity_capacity + lane * sizes[Sizes.pins]
                 contact_work_at = lane * most * ContactWork.SIZE
                 e = lane
                 while e < environments:

@@ -4,15 +4,17 @@ forward beside adjoint. docs/attachments.md says what a user sees.
 A particle at x has its anchor at p + r, r = R place, which moves with a = V + omega x r. With the gathered velocity
 u = sum w_i v_i, its impulse J is such that
 
-    u + J K = a + (p + r - x) g / (4 B) - J (c + (1 - g) s / g),    K = sum w_i^2 / m_i,    B = g h + (1 - g) tau
+    u + K J = a + (p + r - x) g / (2 B) - J (c + (1 - g) s / g),    K = sum w_i^2 / m_i,    B = g h + (1 - g) tau
 
 and goes to the grid as v_i += w_i J / m_i. The grip g in [0, 1] is the attachment's strength, less where the particle is far
-from its anchor. At g = 1 the particle moves with the anchor, and is drawn to it in four substeps; at g < 1 it hangs by a
-critically damped spring of the rate g / (1 - g) / tau, whatever the substep and the grid are: s = tau / (mass h). c is how much
-the link recoils (`PinConstants.recoil`), so that light links do not swing.
+from its anchor. At g = 1 the particle moves with the anchor, and is drawn to it in two substeps; at g < 1 it hangs by a damped
+spring, whatever the substep and the grid are, by s = tau / (mass h): the rates of its damping and of its creep to the anchor
+are g / (1 - g) / tau and half of that. c is how much the link recoils (`PinConstants.recoil`), so that light links do not swing.
 
-Pinned particles share nodes: PIN_SWEEPS sweeps go over all, one after the other (Gauss-Seidel), every other sweep backwards. If
-x and v were overwritten instead, the particle would creep: its nodes see its momentum as one share of many.
+Pinned particles share nodes: they take their impulses one after the other (a sweep of Gauss-Seidel), in an order that the host
+has shuffled. In the order of the lattice the hold was off in the direction of that order by four times as much, and a second
+sweep did not help. If x and v were overwritten instead, the particle would creep: its nodes see its momentum as one share of
+many.
 """
 
 # mypy: ignore-errors
@@ -25,8 +27,6 @@ from diffsim.compiler import compile_time, ti
 from diffsim.soft.kernels.boxes import low, strides
 from diffsim.soft.soft_records import (
     LINK,
-    PIN_SWEEPS,
-    PULLS,
     TOOL,
     ColliderPose,
     ColliderTwist,
@@ -42,13 +42,13 @@ from diffsim.soft.soft_records import (
 class PinPlace(NamedTuple):
     """A pinned particle within a substep.
 
-    pin, constants: where its `Pin` and `PinConstants` begin; pulls: where its impulses begin; tile: its tile on the tape;
+    pin, constants: where its `Pin` and `PinConstants` begin; pull: where its impulse stands; tile: its tile on the tape;
     strength: where the strength stands in a row of inputs.
     """
 
     pin: Any
     constants: Any
-    pulls: Any
+    pull: Any
     tile: Any
     strength: Any
 
@@ -101,7 +101,7 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
         return (
             pin,
             soft.sizes[Sizes.pin_constants] + PinConstants.SIZE * n,
-            step.pulls + PULLS * n,
+            step.pulls + n,
             (row + soft.sizes[pin + Pin.tile]) * Component.SIZE,
             strength + soft.sizes[pin + Pin.attachment],
         )
@@ -275,23 +275,8 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
     # forward
 
     @ti.func
-    def impulse_before(velocity: ti.template(), pulls, sweep):
-        """What the earlier sweeps gave a pinned particle."""
-        J = vec3(0.0)
-        for earlier in range(sweep):
-            J = J + three(velocity[pulls + earlier])
-        return J
-
-    @ti.func
-    def turn(pins, k):
-        """Sweep and pinned particle of the kth turn."""
-        sweep = k // pins
-        n = k - sweep * pins
-        return sweep, ti.select(sweep % 2 == 0, n, pins - 1 - n)
-
-    @ti.func
-    def pull(soft: ti.template(), step: ti.template(), m: ti.template(), at: ti.template(), me: ti.template(), sweep):
-        """A pinned particle's impulse in a sweep."""
+    def pull(soft: ti.template(), step: ti.template(), m: ti.template(), at: ti.template(), me: ti.template()):
+        """A pinned particle's impulse."""
         c = me.constants
         strength = soft.inputs[step.environment * soft.sizes[Sizes.inputs] + me.strength]
         J = vec3(0.0)
@@ -309,41 +294,38 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
             g, _share, _slope = grip_of(strength, err, soft.constants[c + PinConstants.reach])
             B = g * soft.constants[Constants.dt] + (1.0 - g) * tau
             E = g * soft.constants[c + PinConstants.recoil] + (1.0 - g) * soft.constants[c + PinConstants.yielding]
-            before = impulse_before(soft.velocity, me.pulls, sweep)
-            J = (g * (a + (0.25 * g / B) * err - u) - E * before) / (g * K + E)
+            J = (g / (g * K + E)) * (a + (0.5 * g / B) * err - u)
             add_impulse(soft, step, nodes, J)
-        soft.velocity[me.pulls + sweep] = vec4(J[0], J[1], J[2], 0.0)
+        soft.velocity[me.pull] = vec4(J[0], J[1], J[2], 0.0)
 
     @ti.func
     def hold(soft: ti.template(), step: ti.template(), row, m: ti.template(), at: ti.template()):
-        """All sweeps; the particles stand in the row of the tape that begins at tile ``row``."""
-        pins = soft.sizes[Sizes.pins]
-        for k in range(PIN_SWEEPS * pins):
-            sweep, n = turn(pins, k)
-            pin, constants, pulls, tile, strength = pin_place(soft, step, row, n)
-            pull(soft, step, m, at, PinPlace(pin, constants, pulls, tile, strength), sweep)
+        """All impulses; the particles stand in the row of the tape that begins at tile ``row``."""
+        for n in range(soft.sizes[Sizes.pins]):
+            pin, constants, own_pull, tile, strength = pin_place(soft, step, row, n)
+            pull(soft, step, m, at, PinPlace(pin, constants, own_pull, tile, strength))
 
     @ti.func
     def react(soft: ti.template(), step: ti.template(), row, m: ti.template(), at: ti.template()):
         """After `hold`: the links get the opposite wrenches."""
         for n in range(soft.sizes[Sizes.pins]):
-            pin, _constants, pulls, tile, _strength = pin_place(soft, step, row, n)
+            pin, _constants, own_pull, tile, _strength = pin_place(soft, step, row, n)
             if soft.sizes[pin + Pin.kind] == LINK:
                 x = position(soft.tape, tile, soft.sizes[pin + Pin.lane])
-                links.react(m, at, soft.sizes[pin + Pin.holder], x, impulse_before(soft.velocity, pulls, PIN_SWEEPS))
+                links.react(m, at, soft.sizes[pin + Pin.holder], x, three(soft.velocity[own_pull]))
 
     # backward
 
     @ti.func
     def pull_adjoint(
         soft: ti.template(), bars: ti.template(), step: ti.template(), m: ti.template(), at: ti.template(), me: ti.template(),
-        sweep, bar_tile,
+        bar_tile,
     ):  # fmt: skip
-        """Reverse of `pull`, given the velocities after it; they become those before it."""
+        """Reverse of `pull` and of its reaction, given the velocities after it; they become those before it."""
         c, lane = me.constants, soft.sizes[me.pin + Pin.lane]
         strength = soft.inputs[step.environment * soft.sizes[Sizes.inputs] + me.strength]
         if strength >= 0.0:
-            x, J = position(soft.tape, me.tile, lane), three(soft.velocity[me.pulls + sweep])
+            x, J = position(soft.tape, me.tile, lane), three(soft.velocity[me.pull])
             first, f = offset_of(soft, step, x)
             inverse = 1.0 / soft.constants[Constants.dx]
             wx, wy, wz = weights(f[0]), weights(f[1]), weights(f[2])
@@ -351,7 +333,12 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
             nodes, slope = ti.static(Nodes(first, wx, wy, wz), Nodes(first, sx, sy, sz))
             add_impulse(soft, step, nodes, -1.0 * J)
             u, K = gather(soft, step, nodes)
-            given_bar, x_bar = impulse_adjoint(soft, bars, step, nodes, slope, J)
+            J_bar, x_bar = impulse_adjoint(soft, bars, step, nodes, slope, J)
+            if ti.static(linked):
+                if soft.sizes[me.pin + Pin.kind] == LINK:
+                    reaction_bar, place_bar = links.react_adjoint(m, at, soft.sizes[me.pin + Pin.holder], x, J)
+                    J_bar = J_bar + reaction_bar
+                    x_bar = x_bar + place_bar
             p, R, V, omega, ahead = frame_of(soft, step, m, at, me.pin)
             place = load3(soft.constants, c + PinConstants.place)
             r = R @ place
@@ -361,20 +348,13 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
             recoil, yielding = soft.constants[c + PinConstants.recoil], soft.constants[c + PinConstants.yielding]
             g, share, share_slope = grip_of(strength, err, soft.constants[c + PinConstants.reach])
             B, E = g * h + (1.0 - g) * tau, g * recoil + (1.0 - g) * yielding
-            before = impulse_before(soft.velocity, me.pulls, sweep)
-            rate = 0.25 * g / B
+            rate, D = 0.5 * g / B, g * K + E
             missing = a + rate * err - u
-            # J = numerator / D, numerator = g missing - E before, D = g K + E
-            total_bar = three(soft.velocity[me.pulls + PIN_SWEEPS])
-            D = g * K + E
-            numerator_bar = (total_bar + given_bar) / D
+            # J = g missing / D, D = g K + E
+            numerator_bar = J_bar / D
             D_bar = -numerator_bar.dot(J)
-            E_bar = D_bar - numerator_bar.dot(before)
             target_bar = g * numerator_bar
-            g_bar = numerator_bar.dot(missing) + D_bar * K + E_bar * (recoil - yielding)
-            g_bar = g_bar + 0.25 * tau / (B * B) * target_bar.dot(err)
-            before_bar = total_bar - E * numerator_bar
-            soft.velocity[me.pulls + PIN_SWEEPS] = vec4(before_bar[0], before_bar[1], before_bar[2], 0.0)
+            g_bar = numerator_bar.dot(missing) + D_bar * (K + recoil - yielding) + 0.5 * tau / (B * B) * target_bar.dot(err)
             x_bar = x_bar + gather_adjoint(soft, bars, step, nodes, slope, -1.0 * target_bar, g * D_bar)
             err_bar = rate * target_bar + (2.0 * share_slope * g_bar) * err
             a_bar = target_bar - ahead * err_bar
@@ -389,24 +369,12 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
     def hold_adjoint(
         soft: ti.template(), bars: ti.template(), step: ti.template(), row, bar_row, m: ti.template(), at: ti.template()
     ):
-        """Reverse of `react` and `hold`, given its impulses and the velocities after it, and the adjoints of those: to the adjoints of the
-        velocities before it, of the masses, and of the particles' positions, in the row that begins at tile ``bar_row``."""
+        """Reverse of `hold` and `react`, given the impulses, the velocities after them, and the adjoints of those: to the adjoints
+        of the velocities before, of the masses, and of the particles' positions, in the row that begins at tile ``bar_row``."""
         pins = soft.sizes[Sizes.pins]
-        for n in range(pins):
-            pin, _constants, pulls, tile, _strength = pin_place(soft, step, row, n)
-            J_bar = vec3(0.0)
-            if ti.static(linked):
-                if soft.sizes[pin + Pin.kind] == LINK:
-                    lane = soft.sizes[pin + Pin.lane]
-                    x, J = position(soft.tape, tile, lane), impulse_before(soft.velocity, pulls, PIN_SWEEPS)
-                    J_bar, x_bar = links.react_adjoint(m, at, soft.sizes[pin + Pin.holder], x, J)
-                    bar_tile = (bar_row + soft.sizes[pin + Pin.tile]) * Component.SIZE
-                    add_position_bar(bars.tape, bar_tile, lane, x_bar)
-            soft.velocity[pulls + PIN_SWEEPS] = vec4(J_bar[0], J_bar[1], J_bar[2], 0.0)
-        for back in range(PIN_SWEEPS * pins):
-            sweep, n = turn(pins, PIN_SWEEPS * pins - 1 - back)
-            pin, constants, pulls, tile, strength = pin_place(soft, step, row, n)
+        for back in range(pins):
+            pin, constants, own_pull, tile, strength = pin_place(soft, step, row, pins - 1 - back)
             bar_tile = (bar_row + soft.sizes[pin + Pin.tile]) * Component.SIZE
-            pull_adjoint(soft, bars, step, m, at, PinPlace(pin, constants, pulls, tile, strength), sweep, bar_tile)
+            pull_adjoint(soft, bars, step, m, at, PinPlace(pin, constants, own_pull, tile, strength), bar_tile)
 
     return SimpleNamespace(hold=hold, react=react, hold_adjoint=hold_adjoint)

@@ -16,7 +16,7 @@ from diffsim.soft.kernels.grid_update import grid_stage
 from diffsim.soft.kernels.particles import particle_stages
 from diffsim.soft.kernels.pinned_particles import pinned_particles
 from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
-from diffsim.soft.soft_records import PULLS, SHARED_WIDTH, Component, Frame, Sizes, Status
+from diffsim.soft.soft_records import SHARED_WIDTH, Component, Frame, Sizes, Status
 
 
 def shared_kernels(
@@ -97,7 +97,7 @@ def shared_kernels(
             for e in range(environments):
                 if status[e * Status.SIZE + Status.failure] == 0:
                     row = (e * (sizes[Sizes.substeps] * keep + 1) + s * keep) * tile_count
-                    own_velocity, pulls = e * capacity, environments * capacity + e * PULLS * sizes[Sizes.pins]
+                    own_velocity, pulls = e * capacity, environments * capacity + e * sizes[Sizes.pins]
                     pins.hold(soft, SubstepPlace(e, s, 0, velocity=own_velocity, pulls=pulls), row, 0, 0)
         for i in range(environments * tile_count):
             particles.reserve()
@@ -124,7 +124,7 @@ def shared_kernels(
         if ti.static(pinned):
             for e in range(environments):
                 row, own_nodes = (e * (sizes[Sizes.substeps] + 1) + s) * tile_count, e * capacity
-                pulls = environments * capacity + e * PULLS * sizes[Sizes.pins]
+                pulls = environments * capacity + e * sizes[Sizes.pins]
                 pins.hold(soft, SubstepPlace(e, s, 0, velocity=own_nodes, pulls=pulls), row, 0, 0)
         for i in range(environments * capacity):
             grid_bar[i] = vec4(0.0)
@@ -141,7 +141,7 @@ def shared_kernels(
         if ti.static(pinned):
             for e in range(environments):
                 row, own_nodes = (e * (sizes[Sizes.substeps] + 1) + s) * tile_count, e * capacity
-                pulls, bar_row = environments * capacity + e * PULLS * sizes[Sizes.pins], e * tile_count
+                pulls, bar_row = environments * capacity + e * sizes[Sizes.pins], e * tile_count
                 pins.hold_adjoint(
                     soft, soft_bars,
                     SubstepPlace(e, s, 0, velocity=own_nodes, grid_bar=own_nodes, inputs_bar=e, pulls=pulls),

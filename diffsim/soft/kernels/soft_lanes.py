@@ -19,7 +19,7 @@ from diffsim.soft.kernels.grid_update import grid_stage
 from diffsim.soft.kernels.particles import particle_stages
 from diffsim.soft.kernels.pinned_particles import pinned_particles
 from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
-from diffsim.soft.soft_records import LANE_WIDTH, OUTGROWN, PULLS, Box, Component, Frame, Sizes, Status, grid_layers
+from diffsim.soft.soft_records import LANE_WIDTH, OUTGROWN, Box, Component, Frame, Sizes, Status, grid_layers
 
 # Taichi hands a CPU thread 512 consecutive iterations at least, so lane l works at iteration 512 l
 BLOCK = 512
@@ -129,7 +129,7 @@ def lane_kernels(
                         met = wait(gate, team, workers, met)
                         if ti.static(pinned):
                             if sound and worker == 0:
-                                pulls = lanes * velocity_capacity + team * PULLS * sizes[Sizes.pins]
+                                pulls = lanes * velocity_capacity + team * sizes[Sizes.pins]
                                 pinned_step = ti.static(SubstepPlace(e, s, box, velocity=velocity_offset, pulls=pulls))
                                 pins.hold(soft, pinned_step, now, 0, 0)
                             met = wait(gate, team, workers, met)
@@ -190,7 +190,7 @@ def lane_kernels(
                         begin, end = rows * first_part // parts, rows * last_part // parts
                         nodes.update(soft, SubstepPlace(e, s, box, grid=offset, velocity=velocity_offset), begin, end)
                         met = wait(gate, team, workers, met)
-                        pulls = lanes * velocity_capacity + team * PULLS * sizes[Sizes.pins]
+                        pulls = lanes * velocity_capacity + team * sizes[Sizes.pins]
                         first_bar, bar_tile = e * parts, team * tile_count
                         pinned_step = ti.static(
                             SubstepPlace(
