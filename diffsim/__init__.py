@@ -17,6 +17,7 @@ from diffsim.robots.controllers import EndEffectorController, JointController
 from diffsim.robots.inverse_kinematics import EndEffector
 from diffsim.robots.model_files import load_articulation
 from diffsim.scene.articulation import Actuator, Articulation, Geometry, Inertia, Joint, Link
+from diffsim.scene.attachment import Attachment
 from diffsim.scene.bodies import Ground, Obstacle, RigidBody, SoftBody, Tool
 from diffsim.scene.constraints import Connect, JointEquality, Tendon, Weld
 from diffsim.scene.contact_model import ContactModel
@@ -58,6 +59,7 @@ __all__ = [
     "Actuator",
     "ActuatorInfo",
     "Articulation",
+    "Attachment",
     "Box",
     "Capsule",
     "Cone",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from diffsim import runtime
+from diffsim.attached_particles import AttachedParticles
 from diffsim.checks.simulator_checks import (
     StateChecks,
     check_finite,
@@ -87,11 +88,13 @@ class Simulator:
         self.integrator = integrator
         options = {"dt": dt, "substeps": substeps, "dtype": dtype, "device": self.device}
         self._wrenches = ContactWrenches(scene, recording=record_forces, dtype=dtype, device=self.device)
-        self._soft = SoftDynamics(scene, recording=record_forces, **options) if scene.soft_bodies else None  # type: ignore[arg-type]
         off_grid = len(scene.obstacles) > len(scene.grid_obstacles)  # with these soft bodies have contact as with rigid ones
         rigid = scene.moving_articulations or off_grid
-        options |= {"integrator": integrator, "recorded": self._wrenches.count}
-        self._rigid = RigidDynamics(scene, **options) if rigid else None  # type: ignore[arg-type]
+        rigid_options = {**options, "integrator": integrator, "recorded": self._wrenches.count}
+        self._rigid = RigidDynamics(scene, **rigid_options) if rigid else None  # type: ignore[arg-type]
+        self._attached = AttachedParticles(scene, self._rigid.model if self._rigid else None, **options)  # type: ignore[arg-type]
+        options |= {"pins": self._attached.pins, "recording": record_forces}
+        self._soft = SoftDynamics(scene, **options) if scene.soft_bodies else None  # type: ignore[arg-type]
         self._coupled = (
             CoupledSolver(scene, self._soft.solver, self._rigid.solver, dt=dt) if self._soft and self._rigid else None
         )
@@ -170,7 +173,8 @@ class Simulator:
 
     @property
     def action_dim(self) -> int:
-        """Numbers in an action: the tools' velocity components, then the articulations' actuators, in scene order."""
+        """Numbers in an action: the tools' velocity components, then the articulations' actuators, then the strengths of the
+        controlled attachments, in scene order."""
         return self.scene.action_dim
 
     @property
@@ -366,7 +370,7 @@ class Simulator:
         Args:
             state: B environments; B need not be ``num_envs``, and may be 0.
             action: (B, action_dim): velocities, m/s and rad/s, in the order of the tools' ``control``, then the controls of the
-                articulations' actuators.
+                articulations' actuators, then the strengths of the controlled attachments.
             parameters: values that replace the scene's, some or all of `parameters`, each for all environments or with a
                 leading axis of B; differentiable.
             wrenches: external forces and torques by the name of the rigid body or link ("<articulation>.<link>") that they act
@@ -384,7 +388,9 @@ class Simulator:
     def _advance(self, state: State, action: Tensor, parameters: Mapping[str, Tensor] | None, loads: Tensor | None) -> State:
         """One control step of checked inputs, with rows of external wrenches (B, ...)."""
         soft, rigid = self._overrides(parameters)
-        tools, actuators = action.split((self.scene.tool_action_dim, self.action_dim - self.scene.tool_action_dim), dim=1)
+        first, grips = self.scene.tool_action_dim, self.scene.grip_action_dim
+        tools, actuators, grip = action.split((first, self.action_dim - first - grips, grips), dim=1)
+        strengths = self._attached.strengths(state.time_step, grip)
         controls = actuators if loads is None else torch.cat([actuators, loads], dim=1)
         motion, tool_position, tool_rotation = self._kinematics.motion(state.tool_position, state.tool_rotation, tools)
         if self._soft is not None:
@@ -392,12 +398,14 @@ class Simulator:
         particles, q, qd, wrench = state.particles, state.q, state.qd, self._wrenches.zeros(state.num_envs)
         if self._coupled is not None and self._soft is not None and self._rigid is not None:
             inputs = Inputs(
-                self._soft.inputs(motion, state.num_envs, soft), self._rigid.inputs(motion, state.num_envs, rigid), controls
+                self._soft.inputs(motion, state.num_envs, soft, strengths),
+                self._rigid.inputs(motion, state.num_envs, rigid),
+                controls,
             )
             q, qd, wrenches, particles = coupled_step(self._coupled, state.time_step, inputs, q, qd, particles)
             wrench = self._soft_wrenches.added_to(wrenches.rigid, wrenches.soft)
         elif self._soft is not None:
-            particles, recorded = self._soft.step(state.time_step, particles, motion, soft)
+            particles, recorded = self._soft.step(state.time_step, particles, motion, soft, strengths)
             wrench = self._soft_wrenches.added_to(wrench, recorded)
         elif self._rigid is not None:
             states_q, states_qd, wrenches = self._rigid.rollout(state.time_step, q, qd, controls[None], rigid, motion)

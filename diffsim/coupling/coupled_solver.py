@@ -83,7 +83,7 @@ class CoupledSolver:
     @property
     def _kernels(self) -> SimpleNamespace:
         """Those of the present contact model."""
-        return self._made(self.rigid.stepping)
+        return self._made(self.rigid.stepping, self.soft.layout.pins > 0)
 
     def _scratch(self, name: str, size: int) -> Tensor:
         return self._buffers.empty(name, size, 1).view(-1)
@@ -124,7 +124,7 @@ class CoupledSolver:
             self._kernels.forward(
                 lanes, num_envs, layout.tile_count, int(keep), tape.capacity, layout.nodes,
                 records.view(-1, 4), tape.rows, tape.frames, layout.constants, layout.sizes, driven, tape.boxes,
-                tape.grid, self._buffers.zeros("velocity", lanes * layout.nodes, 4), tape.status.view(-1),
+                tape.grid, self._buffers.zeros("velocity", lanes * layout.velocities, 4), tape.status.view(-1),
                 most, *contacts, self._shells, longest,
                 self.rigid.integers, self.rigid.reals, self.rigid.grids, flat(inputs.rigid), flat(inputs.controls),
                 q.view(-1), v.view(-1), rows,
@@ -186,7 +186,7 @@ class CoupledSolver:
                     self._buffers.empty("row bars", lanes * layout.tile_count * Component.SIZE, LANE_WIDTH),
                     layout.constants, layout.sizes, with_sums(own.soft, sum_bars[chunk])[0], flat(own_bars.soft),
                     tape.boxes, tape.grid,
-                    self._buffers.zeros("velocity", lanes * layout.nodes, 4),
+                    self._buffers.zeros("velocity", lanes * layout.velocities, 4),
                     self._buffers.zeros("grid bar", lanes * layout.nodes, 4),
                     self._buffers.empty("before", lanes * max(layout.colliders, 1), 4),
                     most, *contacts, self._shells,

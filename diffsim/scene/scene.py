@@ -8,6 +8,7 @@ import numpy as np
 
 from diffsim.errors import InputError
 from diffsim.scene.articulation import Articulation, Geometry
+from diffsim.scene.attachment import Attachment, check_attachments
 from diffsim.scene.bodies import Ground, Obstacle, PlacedShape, RigidBody, SoftBody, Tool
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.validation import instance, is_number, members, vector
@@ -28,6 +29,8 @@ class Scene:
         ground: the floor, or ``None``.
         rigid_bodies: rigid bodies that move freely.
         articulations: robots and other mechanisms; their actuators are driven by the action, after the tools.
+        attachments: particles of soft bodies that the world, tools or links hold; the controlled ones are driven by the action,
+            after the articulations.
         contact: how rigid things touch.
         lower, upper: corners of the domain in metres. Its walls are frictionless and one-sided.
         grid_spacing: edge of a background grid cell in metres.
@@ -48,12 +51,13 @@ class Scene:
     gravity: Vector3 = (0.0, 0.0, -9.81)
     rigid_bodies: tuple[RigidBody, ...] = ()
     articulations: tuple[Articulation, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
     contact: ContactModel = field(default_factory=ContactModel)
 
     def __post_init__(self) -> None:
         kinds = (
             ("soft_bodies", SoftBody), ("tools", Tool), ("obstacles", Obstacle), ("rigid_bodies", RigidBody),
-            ("articulations", Articulation),
+            ("articulations", Articulation), ("attachments", Attachment),
         )  # fmt: skip
         for name, kind in kinds:
             object.__setattr__(self, name, members("Scene", name, getattr(self, name), kind))
@@ -98,11 +102,23 @@ class Scene:
                     f"SoftBody '{body.name}' reaches outside the domain: it spans {low} to {high}, "
                     f"allowed is {np.round(floor, 4).tolist()} to {np.round(upper, 4).tolist()}"
                 )
+        links = [f"{articulation.name}.{link.name}" for articulation in self.articulations for link in articulation.links]
+        check_attachments(
+            self.attachments, self.soft_bodies, [tool.name for tool in self.tools],
+            [*(body.name for body in self.rigid_bodies), *links],
+        )  # fmt: skip
 
     @property
     def action_dim(self) -> int:
-        """Number of controlled velocity components over all tools, then of the articulations' actuators."""
-        return self.tool_action_dim + sum(len(articulation.actuators) for articulation in self.articulations)
+        """Number of controlled velocity components over all tools, then of the articulations' actuators, then of the controlled
+        attachments."""
+        actuators = sum(len(articulation.actuators) for articulation in self.articulations)
+        return self.tool_action_dim + actuators + self.grip_action_dim
+
+    @property
+    def grip_action_dim(self) -> int:
+        """Number of controlled attachments."""
+        return sum(attachment.controlled for attachment in self.attachments)
 
     @property
     def grid_obstacles(self) -> tuple[Obstacle, ...]:

@@ -31,7 +31,7 @@ from diffsim.soft.soft_records import (
 class Layout:
     """What a schedule knows of its scene: the laws that its kernels compile (`diffsim.soft.laws.laws_of`), whether some
     material is VISCOUS or FLOWING, whether contact impulses are recorded, sizes of a control step and of the grid (counts along
-    the axes), and the kernels' ``constants`` and ``sizes`` (`soft_records.py`)."""
+    the axes), and the kernels' ``constants`` and ``sizes`` (`soft_records.py`); ``pins``: pinned particles."""
 
     dtype: torch.dtype
     device: str
@@ -43,6 +43,7 @@ class Layout:
     counts: tuple[int, int, int]
     tile_count: int
     colliders: int
+    pins: int
     constants: Tensor
     sizes: Tensor
 
@@ -50,6 +51,11 @@ class Layout:
     def nodes(self) -> int:
         """Of the grid, in all its layers."""
         return math.prod(self.counts) * grid_layers(self.flowing)
+
+    @property
+    def velocities(self) -> int:
+        """Vectors of four that the velocities of an environment take, those of its pinned particles' impulses included."""
+        return self.nodes + self.pins
 
     @property
     def touched(self) -> int:
@@ -172,7 +178,8 @@ class LaneSchedule:
 
         self._layout = layout
         self._kernels = runtime.compiled(
-            lane_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous, layout.flowing, layout.recording
+            lane_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous, layout.flowing, layout.recording,
+            layout.pins > 0,
         )
         self._teams = Teams(runtime.num_threads(), runtime.started_threads())
         self._buffers = Buffers(layout)
@@ -193,7 +200,7 @@ class LaneSchedule:
         driven, sums = with_sums(inputs, inputs.new_zeros(num_envs * parts, layout.touched, ImpulseSum.SIZE))
         private = lanes if parts > 1 or not keep else 0
         tape = lane_tape(self._buffers, layout, lanes, time_step, capacity, sums, private=private)
-        velocity = self._buffers.zeros("velocity", lanes * layout.nodes, 4)
+        velocity = self._buffers.zeros("velocity", lanes * layout.velocities, 4)
         with kernel_options(), self._teams.at_work("forward", parts) as (working, workers):
             self._kernels.forward(
                 working, workers, parts, num_envs, layout.tile_count, int(keep), tape.capacity, layout.nodes,
@@ -206,7 +213,7 @@ class LaneSchedule:
     def adjoint(self, tape: Tape, bars: Tensor, sum_bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
         layout, lanes = self._layout, self._teams.lanes
         parts = self._teams.parts(batch)
-        velocity = self._buffers.zeros("velocity", lanes * layout.nodes, 4)
+        velocity = self._buffers.zeros("velocity", lanes * layout.velocities, 4)
         grid_bar = self._buffers.zeros("grid bar", 2 * lanes * layout.nodes, 4)
         row_bars = self._buffers.empty("row bars", lanes * layout.tile_count * Component.SIZE, self.width)
         before = self._buffers.empty("before", lanes * max(layout.colliders, 1), 4)
@@ -232,7 +239,8 @@ class SharedSchedule:
 
         self._layout = layout
         self._kernels = runtime.compiled(
-            shared_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous, layout.flowing, layout.recording
+            shared_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous, layout.flowing, layout.recording,
+            layout.pins > 0,
         )
         self._buffers = Buffers(layout)
         self._boxes = torch.tensor([0, 0, 0, *layout.counts], dtype=torch.int32, device=layout.device)
@@ -254,7 +262,7 @@ class SharedSchedule:
         status = first_status(time_step)
         driven, sums = with_sums(inputs, inputs.new_zeros(num_envs, layout.touched, ImpulseSum.SIZE))
         grid = self._buffers.empty("grid", num_envs * (layout.substeps if keep else 1) * layout.nodes, 4)
-        velocity = self._buffers.empty("velocity", num_envs * layout.nodes, 4)
+        velocity = self._buffers.empty("velocity", num_envs * layout.velocities, 4)
         with kernel_options():
             stride = layout.substeps * keep + 1
             self._kernels.enter(False, num_envs, layout.tile_count, stride, records.view(-1, 4), rows, frames, layout.sizes)
@@ -270,7 +278,7 @@ class SharedSchedule:
     def adjoint(self, tape: Tape, bars: Tensor, sum_bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
         layout = self._layout
         num_envs = len(bars)
-        velocity = self._buffers.empty("velocity", num_envs * layout.nodes, 4)
+        velocity = self._buffers.empty("velocity", num_envs * layout.velocities, 4)
         grid_bar = self._buffers.empty("grid bar", num_envs * layout.nodes, 4)
         row_bars = self._buffers.empty("row bars", num_envs * layout.tile_count * Component.SIZE, 1)
         lines = num_envs * layout.counts[0] * layout.counts[1]

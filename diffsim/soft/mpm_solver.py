@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from diffsim.soft.soft_records import (
     ImpulseSum,
     InputLayout,
     ParticleRecord,
+    Pin,
+    PinConstants,
     Sizes,
     Status,
     Tile,
@@ -33,6 +36,17 @@ logger = logging.getLogger(__name__)
 TRAJECTORY_BYTES = 64 * 1024 * 1024
 ON_WALL = 1e-3  # a node within so many cells of a wall or the ground is on it, whatever rounding says
 PADDING = 3  # grid cells outside the domain on each side
+
+
+class PinnedParticle(NamedTuple):
+    """A particle that an attachment holds: its number in the state, the attachment's, and `PinConstants` by name; ``kind`` and
+    ``holder`` as of `Pin`."""
+
+    particle: int
+    attachment: int
+    kind: int
+    holder: int
+    constants: dict[str, object]
 
 
 def pack(particles: Particles) -> Tensor:
@@ -68,6 +82,7 @@ class MPMSolver:
         device: str = "cpu",
         recording: bool = False,
         schedule: Callable[[Layout], Schedule] | None = None,
+        pins: Sequence[PinnedParticle] = (),
     ):
         self.dtype = dtype
         self.substeps = substeps
@@ -102,7 +117,10 @@ class MPMSolver:
         for thing in colliders:
             core, radius = thing.shape.core, thing.shape.radius  # type: ignore[attr-defined]
             constants += ColliderShape.row(core=core, radius=radius, reach=np.linalg.norm(core) + radius)
-        row = InputLayout.of(len(particles), len(colliders), substeps)
+        pin_constants = len(constants)
+        for pin in pins:
+            constants += PinConstants.row(**pin.constants)
+        row = InputLayout.of(len(particles), len(colliders), substeps, len(scene.attachments))
         sizes = Sizes.row(
             particles=self._body_ends[-1],
             substeps=substeps,
@@ -112,9 +130,19 @@ class MPMSolver:
             frictions=row.frictions,
             twists=row.twists,
             poses=row.poses,
+            strengths=row.strengths,
+            attachments=len(scene.attachments),
+            pins=len(pins),
+            first_pin=Sizes.SIZE + Tile.SIZE * len(tiles),
+            pin_constants=pin_constants,
         )
         for tile in tiles:
             sizes += tile
+        firsts = [tile[Tile.first] for tile in tiles]
+        for pin in pins:
+            own = int(np.searchsorted(firsts, pin.particle, side="right")) - 1
+            lane = pin.particle - firsts[own]
+            sizes += Pin.row(tile=own, lane=lane, attachment=pin.attachment, kind=pin.kind, holder=pin.holder)
         self.layout = Layout(
             dtype=dtype,
             device=device,
@@ -126,6 +154,7 @@ class MPMSolver:
             counts=tuple(counts.tolist()),
             tile_count=len(tiles),
             colliders=len(colliders),
+            pins=len(pins),
             constants=torch.tensor(constants, dtype=dtype, device=device),
             sizes=torch.tensor(sizes, dtype=torch.int32, device=device),
         )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from diffsim.scene.scene import Scene
-from diffsim.soft.mpm_solver import MPMSolver
+from diffsim.soft.mpm_solver import MPMSolver, PinnedParticle
 from diffsim.soft.resolution import warn_of_thin_things, warn_of_things_off_the_grid
 from diffsim.soft.soft_autograd import soft_step
 from diffsim.soft.soft_inputs import SoftInputs
@@ -27,13 +27,24 @@ LARGEST_VISCOUS_NUMBER = 0.2
 
 
 class SoftDynamics:
-    """What the simulator does with soft bodies."""
+    """What the simulator does with soft bodies, some of whose particles are pinned."""
 
-    def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str, recording: bool = False):
+    def __init__(
+        self,
+        scene: Scene,
+        *,
+        dt: float,
+        substeps: int,
+        dtype: torch.dtype,
+        device: str,
+        recording: bool = False,
+        pins: Sequence[PinnedParticle] = (),
+    ):
         self.scene = scene
         self.dt = dt
         self.physics = SoftInputs(scene, dt=dt, substeps=substeps, dtype=dtype, device=device)
-        self.solver = MPMSolver(scene, dt=dt, substeps=substeps, dtype=dtype, device=device, recording=recording)
+        options = {"dt": dt, "substeps": substeps, "dtype": dtype, "device": device}
+        self.solver = MPMSolver(scene, recording=recording, pins=pins, **options)  # type: ignore[arg-type]
         self.rest = np.concatenate([body.rest_particles for body in scene.soft_bodies])
         ends = np.cumsum([len(body.rest_particles) for body in scene.soft_bodies])
         self.slices = {
@@ -71,15 +82,22 @@ class SoftDynamics:
                     LARGEST_VISCOUS_NUMBER * self.dt / number,
                 )
 
-    def inputs(self, motion: ColliderMotion, num_envs: int, overrides: Mapping[str, Tensor] | None) -> Tensor:
-        """The solver's rows (B, ...)."""
-        return self.physics.rows(motion, num_envs, overrides)
+    def inputs(
+        self, motion: ColliderMotion, num_envs: int, overrides: Mapping[str, Tensor] | None, strengths: Tensor | None = None
+    ) -> Tensor:
+        """The solver's rows (B, ...), see `SoftInputs.rows`."""
+        return self.physics.rows(motion, num_envs, overrides, strengths)
 
     def step(
-        self, time_step: Tensor, particles: Particles, motion: ColliderMotion, overrides: Mapping[str, Tensor] | None
+        self,
+        time_step: Tensor,
+        particles: Particles,
+        motion: ColliderMotion,
+        overrides: Mapping[str, Tensor] | None,
+        strengths: Tensor | None = None,
     ) -> tuple[Particles, Tensor]:
         """The particles one control step later, and the mean wrenches of contact (B, touched, 6), see `MPMSolver.advance`."""
-        return soft_step(self.solver, time_step, self.inputs(motion, len(particles.x), overrides), particles)
+        return soft_step(self.solver, time_step, self.inputs(motion, len(particles.x), overrides, strengths), particles)
 
     def per_particle(self, field: str) -> Tensor:
         """A number of `BodyInputs`, as "mass", of each particle as the scene declares it, (N,)."""

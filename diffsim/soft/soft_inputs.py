@@ -36,7 +36,7 @@ class SoftInputs:
     def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str):
         self._scene, self._dt = scene, dt
         self._colliders = (*scene.tools, *scene.grid_obstacles)
-        self.layout = InputLayout.of(len(scene.soft_bodies), len(self._colliders), substeps)
+        self.layout = InputLayout.of(len(scene.soft_bodies), len(self._colliders), substeps, len(scene.attachments))
         self._like: dict[str, Any] = {"dtype": dtype, "device": device}
         values: dict[str, object] = {"gravity": scene.gravity}
         for body in scene.soft_bodies:
@@ -53,14 +53,18 @@ class SoftInputs:
         self.defaults = {name: torch.tensor(value, **self._like) for name, value in values.items()}
         self._cached: tuple[int, Tensor] | None = None
 
-    def rows(self, motion: ColliderMotion, num_envs: int, overrides: Mapping[str, Tensor] | None) -> Tensor:
-        """The solver's inputs (B, layout.size), with some parameters replaced.
+    def rows(
+        self, motion: ColliderMotion, num_envs: int, overrides: Mapping[str, Tensor] | None, strengths: Tensor | None = None
+    ) -> Tensor:
+        """The solver's inputs (B, layout.size), with some parameters replaced; ``strengths`` are those of the attachments
+        (B, substeps * attachments), None without any.
 
         Raises:
             InputError: an override's type, shape or value is wrong. Names are `Simulator`'s to check.
         """
         # a motion has its numbers in the order of `ColliderTwist` and `ColliderPose`
-        rows = torch.cat([self._parameters(num_envs, overrides), motion.twist.flatten(1), motion.pose.flatten(1)], dim=1)
+        parts = [self._parameters(num_envs, overrides), motion.twist.flatten(1), motion.pose.flatten(1)]
+        rows = torch.cat(parts if strengths is None else [*parts, strengths], dim=1)
         assert rows.shape[1] == self.layout.size
         return rows
 

@@ -7,13 +7,14 @@ frames      a `Frame` of such vectors for each tile
 boxes       a `Box` per substep: the nodes that the particles touch
 grid        nodes of a box, in its own row-major order, from an offset on, in `grid_layers` layers
 inputs      what drives a control step, a row for each environment: `WorldInputs`; `BodyInputs` of each body; each collider's
-            friction; `ColliderTwist` of each collider; `ColliderPose` of each collider for each substep. Where the parts begin
-            says `InputLayout`. Where impulses are recorded, there stands behind those of all environments a row of
-            sums for each of their parts, or of the sums' adjoints for each environment: an `ImpulseSum` of each collider, the
-            ground, the walls, and in scenes with rigid bodies each geometry
+            friction; `ColliderTwist` of each collider; `ColliderPose` of each collider for each substep; the strength of each
+            attachment for each substep. Where the parts begin says `InputLayout`. Where impulses are recorded, there stands
+            behind those of all environments a row of sums for each of their parts, or of the sums' adjoints for each
+            environment: an `ImpulseSum` of each collider, the ground, the walls, and in scenes with rigid bodies each geometry
 inputs_bar  adjoints, in rows like those of the inputs
-constants   reals: `Constants`, then `ColliderShape` of each collider
-sizes       integers: `Sizes`, then `Tile` of each tile
+constants   reals: `Constants`, then `ColliderShape` of each collider, then `PinConstants` of each pinned particle
+sizes       integers: `Sizes`, then `Tile` of each tile, then `Pin` of each pinned particle
+velocity    nodes of a box as the particles gather them; behind all boxes, the impulse of each pinned particle, N s (a vector)
 status      `Status` of each environment
 
 Taichi takes 20 us to pass an array to a kernel, hence few arrays with many parts.
@@ -112,6 +113,11 @@ class Sizes(Record):
     frictions = field(1, "1", "where the colliders' frictions begin in it")
     twists = field(1, "1", "where their twists begin")
     poses = field(1, "1", "where their poses begin")
+    strengths = field(1, "1", "where the attachments' strengths begin")
+    attachments = field(1, "1", "how many they are")
+    pins = field(1, "1", "pinned particles")
+    first_pin = field(1, "1", "where the first `Pin` begins among these integers")
+    pin_constants = field(1, "1", "where the first `PinConstants` begin among the constants")
 
 
 class Tile(Record):
@@ -121,6 +127,29 @@ class Tile(Record):
     count = field(1, "1", "how many they are")
     body = field(1, "1", "number of their body")
     law = field(1, "1", "index of its law")
+
+
+WORLD, TOOL, LINK = 0, 1, 2  # what a particle is pinned to
+
+
+class Pin(Record):
+    """A pinned particle, integers."""
+
+    tile = field(1, "1", "where it is")
+    lane = field(1, "1", "within the tile")
+    attachment = field(1, "1", "number of its attachment")
+    kind = field(1, "1", "what it is pinned to: WORLD, TOOL, LINK")
+    holder = field(1, "1", "number of the tool among the colliders, or of the link")
+
+
+class PinConstants(Record):
+    """A pinned particle. `diffsim.soft.kernels.pinned_particles` says what they do."""
+
+    place = field(3, "m", "of its anchor in the frame that it is pinned to")
+    recoil = field(1, "1/kg", "change of the link's velocity at the anchor by an impulse on each of the link's particles")
+    yielding = field(1, "1/kg", "time of the grip over (mass of the particle, substep)")
+    grip_time = field(1, "s", "within which a grip of half the strength stops a motion")
+    reach = field(1, "m", "distance from the anchor at which it is let go")
 
 
 class WorldInputs(Record):
@@ -175,15 +204,17 @@ class InputLayout(NamedTuple):
     frictions: int
     twists: int
     poses: int
+    strengths: int
     size: int
 
     @staticmethod
-    def of(bodies: int, colliders: int, substeps: int) -> InputLayout:
+    def of(bodies: int, colliders: int, substeps: int, attachments: int = 0) -> InputLayout:
         """For so many of each."""
         frictions = WorldInputs.SIZE + BodyInputs.SIZE * bodies
         twists = frictions + colliders
         poses = twists + ColliderTwist.SIZE * colliders
-        return InputLayout(WorldInputs.SIZE, frictions, twists, poses, poses + ColliderPose.SIZE * colliders * substeps)
+        strengths = poses + ColliderPose.SIZE * colliders * substeps
+        return InputLayout(WorldInputs.SIZE, frictions, twists, poses, strengths, strengths + attachments * substeps)
 
 
 class Status(Record):

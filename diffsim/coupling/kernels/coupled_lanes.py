@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from diffsim.compiler import compile_time, ti
 from diffsim.coupling.coupled_records import SWEPT, ContactWork, Listed, ListHeader
 from diffsim.coupling.kernels.contact_sweeps import contact_sweeps
+from diffsim.coupling.kernels.link_anchors import link_anchors
 from diffsim.coupling.kernels.particle_contact import ContactNotes, particle_contact
 from diffsim.rigid.kernels.rigid_memory import RigidMemory, RigidPlace, model_rows
 from diffsim.rigid.kernels.rigid_substep import substep_stages
@@ -20,6 +21,7 @@ from diffsim.soft.kernels.boxes import empty_box, node_count, row_count
 from diffsim.soft.kernels.grid_update import grid_stage
 from diffsim.soft.kernels.impulse_sums import impulse_sums
 from diffsim.soft.kernels.particles import particle_stages
+from diffsim.soft.kernels.pinned_particles import pinned_particles
 from diffsim.soft.kernels.soft_lanes import BLOCK
 from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
 from diffsim.soft.soft_records import BOUNDS, LANE_WIDTH, OUTGROWN, Box, Component, Frame, Sizes, Status, grid_layers
@@ -46,8 +48,9 @@ def coupled_kernels(
     joint_kinds: tuple[Any, ...],
     constrained: bool,
     stepping: TimeStepping,
+    pinned: bool = False,
 ) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint``; precision, laws, ``viscous``, ``flowing`` and ``recording`` as of
+    """The kernels ``forward`` and ``adjoint``; precision, laws, ``viscous``, ``flowing``, ``recording`` and ``pinned`` as of
     `soft_lanes.lane_kernels`; for the shapes of every scene and the classes ``further``
     (`diffsim.scene.shapes.distance_kinds`), those kinds of joints, and with or without constraints and tendons."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
@@ -58,6 +61,7 @@ def coupled_kernels(
     rows = model_rows()
     contacts = particle_contact(real, particles, further)
     sweeps = contact_sweeps(real, contacts, recording)
+    pins = pinned_particles(real, link_anchors(real, stepping.middle))
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Nodes = ti.types.ndarray(dtype=vec4, ndim=1)
@@ -79,7 +83,8 @@ def coupled_kernels(
         soft: ti.template(), step: ti.template(), at: ti.template(), m: ti.template(), bodies_at: ti.template(),
         notes: ti.template(),
     ):  # fmt: skip
-        """One substep. The rigid bodies' motion at its start, the grid without contact, the contacts, then all that follows."""
+        """One substep. The rigid bodies' motion at its start, the grid without contact, the contacts, what is pinned, then all that
+        follows."""
         rigid.begin(m, bodies_at)
         for n in range(Wrench.SIZE * m.integers[Header.links]):
             m.tape[bodies_at.wrenches + n] = 0.0
@@ -93,6 +98,9 @@ def coupled_kernels(
             now, _new, _frame, _bar = tile_place(at, n)
             contacts.find(soft, TilePlace(n, now), step, m, bodies_at, notes)
         sweeps.solve(soft, step, m, bodies_at, notes)
+        if ti.static(pinned):
+            pins.hold(soft, step, at.now, m, bodies_at)
+            pins.react(soft, step, at.now, m, bodies_at)
         empty_box(soft.boxes, step.next_box)
         for n in range(at.tiles):
             now, new, _frame, _bar = tile_place(at, n)
@@ -113,10 +121,14 @@ def coupled_kernels(
             now, _new, _frame, _bar = tile_place(at, n)
             listed = contacts.recall(soft, TilePlace(n, now), step, m, bodies_at, notes, listed)
         sweeps.replay(soft, step, notes)
+        if ti.static(pinned):
+            pins.hold(soft, step, at.now, m, bodies_at)
         nodes.clear(soft_bars.grid, step.grid_bar, 0, size)
         for n in range(at.tiles):
             now, new, _frame, bar = tile_place(at, n)
             particles.from_grid_adjoint(soft, soft_bars, TilePlace(n, now, new, bar=bar), step)
+        if ti.static(pinned):
+            pins.hold_adjoint(soft, soft_bars, step, at.now, at.bars, m, bodies_at)
         sweeps.solve_adjoint(soft, soft_bars, step, m, bodies_at, notes)
         listed = 0
         for n in range(at.tiles):
@@ -151,6 +163,7 @@ def coupled_kernels(
                 width, work_at = rows.row_length(m, True, stepping), lane * integers[Header.work]
                 vector, running_q, running_v = rows.scratch_parts(m, work_at)
                 velocity_at, contact_work_at = lane * velocity_capacity, lane * most * ContactWork.SIZE
+                pulls = lanes * velocity_capacity + lane * sizes[Sizes.pins]
                 e = lane
                 while e < environments:
                     first_row = ti.select(keep == 1, e * (substeps + 1), lane)
@@ -174,7 +187,7 @@ def coupled_kernels(
                         next_box, grid_at = box + Box.SIZE, kept * capacity
                         list_at, impulses_at = kept * (ListHeader.SIZE + Listed.SIZE * most), kept * SWEPT * most
                         q_at, v_at, a, matrix, wrenches, events = rows.row_parts(m, row, True, stepping.middle)
-                        step = ti.static(SubstepPlace(e, s, box, next_box, grid_at, velocity_at, sums=own_sums))
+                        step = ti.static(SubstepPlace(e, s, box, next_box, grid_at, velocity_at, sums=own_sums, pulls=pulls))
                         at = ti.static(TileRows(tiles, now, new, frame_row))
                         bodies_at = ti.static(
                             RigidPlace(
@@ -233,6 +246,7 @@ def coupled_kernels(
                 width, work_at = rows.row_length(m, True, stepping), lane * integers[Header.work]
                 vector, running_q, running_v = rows.scratch_parts(m, work_at)
                 velocity_at, bar_row = lane * velocity_capacity, lane * tiles
+                pulls = lanes * velocity_capacity + lane * sizes[Sizes.pins]
                 contact_work_at = lane * most * ContactWork.SIZE
                 e = lane
                 while e < environments:
@@ -255,7 +269,9 @@ def coupled_kernels(
                         grid_at, impulses_at = kept * capacity, kept * SWEPT * most
                         list_at = kept * (ListHeader.SIZE + Listed.SIZE * most)
                         q_at, v_at, a, matrix, wrenches, events = rows.row_parts(m, row, True, stepping.middle)
-                        step = ti.static(SubstepPlace(e, s, box, None, grid_at, velocity_at, velocity_at, e, lane, sum_bars))
+                        step = ti.static(
+                            SubstepPlace(e, s, box, None, grid_at, velocity_at, velocity_at, e, lane, sum_bars, pulls)
+                        )
                         at = ti.static(TileRows(tiles, now, new, bars=bar_row))
                         bodies_at = ti.static(
                             RigidPlace(

@@ -15,18 +15,21 @@ from diffsim.compiler import ti
 from diffsim.soft.kernels.grid_update import grid_stage
 from diffsim.soft.kernels.impulse_sums import impulse_sums
 from diffsim.soft.kernels.particles import particle_stages
+from diffsim.soft.kernels.pinned_particles import pinned_particles
 from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
 from diffsim.soft.soft_records import BOUNDS, SHARED_WIDTH, Component, Frame, Sizes, Status
 
 
 def shared_kernels(
-    precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, flowing: bool, recording: bool
+    precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, flowing: bool, recording: bool, pinned: bool = False
 ) -> SimpleNamespace:
     """The kernels ``enter``, ``substep``, ``leave`` and ``substep_adjoint``; precision, laws, ``viscous``, ``flowing``,
-    ``recording``, ``keep``, tape and grid as in `soft_lanes.lane_kernels`, an environment in place of a team."""
+    ``recording``, ``pinned``, ``keep``, tape and grid as in `soft_lanes.lane_kernels`, an environment in place of a team. A
+    thread takes care of all pinned particles of an environment."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     particles = particle_stages(real, laws, viscous, flowing, width=SHARED_WIDTH, shared_grid=True)
     nodes, sums = grid_stage(real, flowing, recording, shared_grid=True), impulse_sums(real, shared_grid=True)
+    pins = pinned_particles(real)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
     Nodes = ti.types.ndarray(dtype=vec4, ndim=1)
@@ -93,6 +96,12 @@ def shared_kernels(
             own_sums = sums.place(sizes, environments, e, sizes[Sizes.colliders] + BOUNDS)
             step = ti.static(SubstepPlace(e, s, 0, grid=own_grid, velocity=own_velocity, sums=own_sums))
             nodes.update(soft, step, r, r + 1, False)
+        if ti.static(pinned):
+            for e in range(environments):
+                if status[e * Status.SIZE + Status.failure] == 0:
+                    row = (e * (sizes[Sizes.substeps] * keep + 1) + s * keep) * tile_count
+                    own_velocity, pulls = e * capacity, environments * capacity + e * sizes[Sizes.pins]
+                    pins.hold(soft, SubstepPlace(e, s, 0, velocity=own_velocity, pulls=pulls), row, 0, 0)
         for i in range(environments * tile_count):
             particles.reserve()
             e, n = i // tile_count, i % tile_count
@@ -115,6 +124,11 @@ def shared_kernels(
             e, r = i // line_count(sizes), i % line_count(sizes)
             own_grid, own_nodes = grid_place(sizes, e, s, 1) * capacity, e * capacity
             nodes.update(soft, SubstepPlace(e, s, 0, grid=own_grid, velocity=own_nodes), r, r + 1, True)
+        if ti.static(pinned):
+            for e in range(environments):
+                row, own_nodes = (e * (sizes[Sizes.substeps] + 1) + s) * tile_count, e * capacity
+                pulls = environments * capacity + e * sizes[Sizes.pins]
+                pins.hold(soft, SubstepPlace(e, s, 0, velocity=own_nodes, pulls=pulls), row, 0, 0)
         for i in range(environments * capacity):
             grid_bar[i] = vec4(0.0)
         for i in range(environments * tile_count):
@@ -127,6 +141,15 @@ def shared_kernels(
                 soft, soft_bars, TilePlace(n, place, new_place, bar=bar_place),
                 SubstepPlace(e, s, 0, velocity=own_nodes, grid_bar=own_nodes, inputs_bar=e),
             )  # fmt: skip
+        if ti.static(pinned):
+            for e in range(environments):
+                row, own_nodes = (e * (sizes[Sizes.substeps] + 1) + s) * tile_count, e * capacity
+                pulls, bar_row = environments * capacity + e * sizes[Sizes.pins], e * tile_count
+                pins.hold_adjoint(
+                    soft, soft_bars,
+                    SubstepPlace(e, s, 0, velocity=own_nodes, grid_bar=own_nodes, inputs_bar=e, pulls=pulls),
+                    row, bar_row, 0, 0,
+                )  # fmt: skip
         for i in range(environments * line_count(sizes)):
             e, r = i // line_count(sizes), i % line_count(sizes)
             own_grid, own_nodes = grid_place(sizes, e, s, 1) * capacity, e * capacity

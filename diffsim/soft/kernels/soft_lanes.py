@@ -18,6 +18,7 @@ from diffsim.soft.kernels.boxes import empty_box, merge_box, node_count, row_cou
 from diffsim.soft.kernels.grid_update import grid_stage
 from diffsim.soft.kernels.impulse_sums import impulse_sums
 from diffsim.soft.kernels.particles import particle_stages
+from diffsim.soft.kernels.pinned_particles import pinned_particles
 from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
 from diffsim.soft.soft_records import BOUNDS, LANE_WIDTH, OUTGROWN, Box, Component, Frame, Sizes, Status, grid_layers
 
@@ -26,14 +27,16 @@ BLOCK = 512
 
 
 def lane_kernels(
-    precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, flowing: bool, recording: bool
+    precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, flowing: bool, recording: bool, pinned: bool = False
 ) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"; laws, ``viscous`` and ``flowing`` as of `particle_stages`.
-    Where bodies flow, a box has two layers of nodes (`grid_update`), and the capacities count both. ``recording``: each part
-    adds up the impulses of its nodes (`impulse_sums`)."""
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"; laws, ``viscous`` and ``flowing`` as of `particle_stages`;
+    ``recording``: each part adds up the impulses of its nodes (`impulse_sums`); ``pinned``: particles are
+    (`pinned_particles`), which the first worker of a team takes care of alone.
+    Where bodies flow, a box has two layers of nodes (`grid_update`), and the capacities count both."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
     particles = particle_stages(real, laws, viscous, flowing, width=LANE_WIDTH, shared_grid=False)
     nodes, sums = grid_stage(real, flowing, recording, shared_grid=False), impulse_sums(real, shared_grid=False)
+    pins = pinned_particles(real)
     layers = grid_layers(flowing)
     vec4 = ti.types.vector(4, real)
     Reals = ti.types.ndarray(dtype=real, ndim=1)
@@ -128,6 +131,12 @@ def lane_kernels(
                         if worker == 0:
                             empty_box(boxes, next_box)
                         met = wait(gate, team, workers, met)
+                        if ti.static(pinned):
+                            if sound and worker == 0:
+                                pulls = lanes * velocity_capacity + team * sizes[Sizes.pins]
+                                pinned_step = ti.static(SubstepPlace(e, s, box, velocity=velocity_offset, pulls=pulls))
+                                pins.hold(soft, pinned_step, now, 0, 0)
+                            met = wait(gate, team, workers, met)
                         if sound:
                             empty_box(boxes, own_box)
                             own_step = ti.static(SubstepPlace(e, s, box, own_box, velocity=velocity_offset))
@@ -186,6 +195,17 @@ def lane_kernels(
                         begin, end = rows * first_part // parts, rows * last_part // parts
                         nodes.update(soft, SubstepPlace(e, s, box, grid=offset, velocity=velocity_offset), begin, end, True)
                         met = wait(gate, team, workers, met)
+                        pulls = lanes * velocity_capacity + team * sizes[Sizes.pins]
+                        first_bar, bar_tile = e * parts, team * tile_count
+                        pinned_step = ti.static(
+                            SubstepPlace(
+                                e, s, box, velocity=velocity_offset, grid_bar=total, inputs_bar=first_bar, pulls=pulls
+                            )
+                        )
+                        if ti.static(pinned):
+                            if worker == 0:
+                                pins.hold(soft, pinned_step, now, 0, 0)
+                            met = wait(gate, team, workers, met)
                         for part in range(first_part, last_part):
                             own, bar_row = scattered + part * velocity_capacity, e * parts + part
                             own_step = ti.static(
@@ -205,6 +225,11 @@ def lane_kernels(
                                 behind = node_count(boxes, box)
                                 first, last = behind + begin * line, behind + end * line
                                 nodes.reduce(grid_bar, total, scattered, velocity_capacity, parts, first, last)
+                        if ti.static(pinned):
+                            met = wait(gate, team, workers, met)
+                            if worker == 0:
+                                pins.hold_adjoint(soft, soft_bars, pinned_step, now, bar_tile, 0, 0)
+                            met = wait(gate, team, workers, met)
                         for part in range(first_part, last_part):
                             bar_row = e * parts + part
                             own_step = ti.static(

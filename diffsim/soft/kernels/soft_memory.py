@@ -58,7 +58,7 @@ class SubstepPlace(NamedTuple):
 
     box: place of its box; next_box: of the box that holds the particles after it; grid, velocity, grid_bar: where the box's
     nodes begin in these arrays; inputs_bar: row of the inputs' adjoints; before: row of the scratch; sums: where the sums of
-    impulses begin, or their adjoints.
+    impulses begin, or their adjoints; pulls: where the impulses of the pinned particles begin in the velocities.
     """
 
     environment: Any = None
@@ -71,3 +71,4 @@ class SubstepPlace(NamedTuple):
     inputs_bar: Any = None
     before: Any = None
     sums: Any = None
+    pulls: Any = None
