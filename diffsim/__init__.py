@@ -19,18 +19,23 @@ from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.materials import Material
 from diffsim.scene.scene import Scene
 from diffsim.scene.shapes import (
+    Bowl,
     Box,
     Capsule,
+    Compound,
     Cone,
     ContactPoints,
+    Cup,
     Cylinder,
     Ellipsoid,
     HeightField,
+    OpenBox,
     Plane,
     Shape,
     Sphere,
     Torus,
     TriangleMesh,
+    Vessel,
 )
 from diffsim.simulator import Simulator
 from diffsim.soft.laws.elastic import Elastic
@@ -53,11 +58,14 @@ warn_of_hidden_packages()
 __all__ = [
     "Actuator",
     "Articulation",
+    "Bowl",
     "Box",
     "Capsule",
+    "Compound",
     "Cone",
     "ContactModel",
     "ContactPoints",
+    "Cup",
     "Cylinder",
     "DirectionCheck",
     "Elastic",
@@ -83,6 +91,7 @@ __all__ = [
     "MooneyRivlin",
     "NeoHookean",
     "Obstacle",
+    "OpenBox",
     "Particles",
     "Plane",
     "RigidBody",
@@ -99,6 +108,7 @@ __all__ = [
     "Tool",
     "Torus",
     "TriangleMesh",
+    "Vessel",
     "Wrench",
     "__version__",
     "gradcheck",

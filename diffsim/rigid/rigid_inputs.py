@@ -11,7 +11,7 @@ from diffsim.records import Record
 from diffsim.rigid.rigid_records import ActuatorInputs, GeometryInputs, LinkInputs, ToolPose, ToolTwist, WorldInputs
 from diffsim.scene.articulation import Actuator, Geometry, Joint, Link
 from diffsim.scene.rotations import rotation_matrix
-from diffsim.tool_motion import ColliderMotion
+from diffsim.tools.tool_motion import ColliderMotion
 
 
 class InputLayout:

@@ -66,7 +66,7 @@ class RigidModel:
     Args:
         articulations: those of the scene; the first ``rigid_bodies`` are rigid bodies.
         world_geometries: fixed ones; of these the first ``on_grid`` meet soft bodies on the grid.
-        tools: kinematic ones; they meet soft bodies on the grid, too.
+        tools: kinematic ones; they too meet soft bodies on the grid if their shapes do.
         world_names: of the world's geometries, for warnings.
 
     Raises:
@@ -138,14 +138,17 @@ class RigidModel:
             self.coordinates += link.joint.type.coordinates
             self.dofs += link.joint.type.dofs
             for geometry in link.geometries:
-                if geometry.collides:
-                    self._add_geometry(numbers[link.name], geometry)
+                for part in geometry.parts if geometry.collides else ():
+                    self._add_geometry(numbers[link.name], part)
         self.actuators += [(index, actuator.name) for actuator in articulation.actuators]
 
     def _add_tool(self, tool: Tool) -> None:
         place, joint = (np.asarray(tool.position), rotation_matrix(tool.rotation)), Joint(tool.name, "fixed")
         self.links.append(PlacedLink(-1, tool.name, joint, 0, self.coordinates, self.dofs, *place))
-        self._add_geometry(len(self.links) - 1, tool.geometry)
+        for part in tool.geometry.parts:
+            if not tool.shape.meets_grid:
+                self.coupled.append(len(self.geometries))
+            self._add_geometry(len(self.links) - 1, part)
 
     @property
     def joint_kinds(self) -> tuple[JointType, ...]:

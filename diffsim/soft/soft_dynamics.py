@@ -15,7 +15,7 @@ from diffsim.soft.resolution import warn_of_thin_things, warn_of_things_off_the_
 from diffsim.soft.soft_autograd import soft_step
 from diffsim.soft.soft_inputs import SoftInputs
 from diffsim.state import Particles
-from diffsim.tool_motion import ColliderMotion
+from diffsim.tools.tool_motion import ColliderMotion
 
 logger = logging.getLogger(__name__)
 
