@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from diffsim import runtime
+from diffsim.checks.penetration_depths import PenetrationDepths
 from diffsim.checks.simulator_checks import (
     StateChecks,
     check_finite,
@@ -31,6 +31,7 @@ from diffsim.scene.scene import Scene
 from diffsim.scene.validation import check_callable, check_mapping, check_positive_integer
 from diffsim.soft.soft_dynamics import SoftDynamics
 from diffsim.state import State
+from diffsim.tools.deepest_points import Pose
 from diffsim.tools.fast_tools import FastTools
 from diffsim.tools.tool_motion import ToolKinematics
 
@@ -96,6 +97,7 @@ class Simulator:
             device=self.device,
         )
         warn_of_overlaps(scene)
+        self._depths: PenetrationDepths | None = None
         self._fast_tools = FastTools(scene, dt=dt, dtype=dtype, device=self.device)
 
     def __reduce__(self) -> tuple[Callable[..., Simulator], tuple[Any, ...]]:
@@ -245,6 +247,20 @@ class Simulator:
             raise InputError("the scene has no rigid bodies or articulations, and so no links")
         self._checks.check(state)
         return self._rigid.links(state.q, state.qd)
+
+    def penetration(self, state: State) -> dict[tuple[str, str], Tensor]:
+        """How deep things are in each other, by the names of two that may touch: m, (B,), and 0 where they are apart.
+
+        Of soft bodies it is the deepest particle below a surface: of the ground, an obstacle, a tool, a rigid body (its name) or
+        a link ("<articulation>.<link>"). Of rigid things and tools it is the deepest of the points that stand for either
+        (`Shape.stopping_points`). Not differentiable.
+        """
+        self._checks.check(state)
+        if self._depths is None:
+            slices, model = self._soft.slices if self._soft else {}, self._rigid.model if self._rigid else None
+            self._depths = PenetrationDepths(self.scene, model, slices, dtype=self.dtype, device=self.device)
+        links = self._rigid.links(state.q, state.qd) if self._rigid else None
+        return self._depths.of(state, Pose(links.position, links.rotation) if links else None)
 
     def _loads(self, wrenches: Mapping[str, Wrench] | None, num_envs: int, steps: int | None = None) -> Tensor | None:
         """Rows of external wrenches (steps, B, ...), or None without any; of one step where ``steps`` is None."""

@@ -198,12 +198,12 @@ class Tool(_Collider):
             particles meet it one by one, and which is slower (docs/rigid.md).
         control: the velocity components that the action sets, in order, out of "x", "y", "z" (m/s, world) and "rx", "ry",
             "rz" (rad/s, world axes). The others are zero.
-        lower, upper: world positions of the tool's origin that its motion is clipped to, m; each three numbers, of which any may
-            be None or infinite, or None. The tool's own position lies within.
-        stops_at: what the tool does not enter, out of "ground", "obstacles" and "tools". The part of a motion that would is left
-            out, so that the tool slides along what stops it; of two tools that meet, each by its share in their approach, and
-            a tool that names "tools" stops at those, too, that do not. Turning into something pushes the tool out. Rigid bodies
-            and links do not stop a tool. Without stops a tool can drag a soft body through a wall.
+        lower, upper: world positions of the tool's origin that its motion is clipped to, m; each three numbers, of which any
+            may be None or infinite, or None. The tool's own position lies within.
+        stops_at: what the tool does not enter, out of "ground", "obstacles" and "tools". The part of a motion that would is
+            left out, so that the tool slides along what stops it; of two tools that meet, each by its share in their approach,
+            and a tool that names "tools" stops at those, too, that do not. Turning into something pushes the tool out. Rigid
+            bodies and links do not stop a tool. Without stops a tool can drag a soft body through a wall.
         restitution: of impacts of rigid bodies, 0 to 1.
         stiffness: of a contact point of rigid bodies, N/m; None: the scene's.
         contact_points: as of `Geometry`.

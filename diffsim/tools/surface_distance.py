@@ -18,7 +18,7 @@ from diffsim.scene.shapes.distance_kinds import distance_class
 
 
 class SurfaceDistance:
-    """Maps points (..., 3) of a shape's frame to its signed distance, m (...), and the unit normal (..., 3); differentiable once.
+    """Maps points (..., 3) of a shape's frame to its signed distance, m (...), and the unit normal (..., 3), differentiably.
 
     A compound has none of its own: ask its parts.
     """
@@ -58,9 +58,7 @@ class _KernelDistance(Function):
     @staticmethod
     @first_derivatives_only
     @one_at_a_time
-    def backward(
-        ctx: Any, saved: tuple[Tensor, ...], phi_bar: Tensor, normal_bar: Tensor
-    ) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, saved: tuple[Tensor, ...], phi_bar: Tensor, normal_bar: Tensor) -> tuple[Tensor | None, ...]:
         gradient, hessian, _points = saved
         steep = gradient.norm(dim=1, keepdim=True).clamp_min(1e-30)
         normal = gradient / steep

@@ -2,10 +2,10 @@
 
 A tool's motion is left without the parts that would end beyond a limit or inside something else, so that it slides along what
 stops it. A control step is divided into so many equal moves that none is longer than a fifth of the thinnest thing, and after
-each the tools are pushed out where they are deepest. Two tools that would cross give way each by its share in their approach: at
-the end both are where they meet, and one that stands still stays. A tool moves out along the axes that its action controls, as
-on rails, unless those run along the surface. What overlaps in the scene as declared may stay as deep as it
-is there. All is plain torch, and autograd differentiates it.
+each the tools are pushed out where they are deepest. Two tools that would cross give way each by its share in their approach:
+at the end both are where they meet, and one that stands still stays. A tool moves out along the axes that its action controls,
+as on rails, unless those run along the surface. What overlaps in the scene as declared may stay as deep as it is there. All is
+plain torch, and autograd differentiates it.
 """
 
 from __future__ import annotations
@@ -194,8 +194,8 @@ class ToolStops:
         return pushes
 
     def _way_out(self, tool: int, normal: Tensor) -> Tensor:
-        """How a tool moves out of something by a length of one along the normal (B, 3): along the axes that the action controls,
-        as on rails, unless these run along the surface."""
+        """How a tool moves out of something by a length of one along the normal (B, 3): on the rails of the axes that the action
+        controls, unless these run along the surface."""
         rails = self._rails[tool]
         slope = (rails * normal.square()).sum(dim=-1, keepdim=True)
         steep = slope > STEEP
@@ -230,7 +230,7 @@ class ToolStops:
         return deepest(pair.one.solid, self._pose(pair.one, tools), pair.other.solid, self._pose(pair.other, tools))
 
     def _near(self, position: Tensor, travel: Tensor) -> list[tuple[_Pair, Tensor]]:
-        """Those that may touch within the control step in any environment, and in which ones (B,): by the balls round the tools,
+        """Those that may touch within the control step in any environment, and in which ones (B,): by balls round the tools
         and round the parts of what stands still. What pushes a tool moves it no farther than the fastest one goes."""
         found = []
         margin = travel.amax(dim=1)

@@ -211,8 +211,8 @@ class RoundedBox(Shape):
         return partial(rounded_box_distance, core=self.core, radius=self.radius)
 
     def stopping_points(self) -> ContactPoints:
-        """The corners of the core, exact for spheres and on flat surfaces, and points on its edges and faces, with its radius: on
-        faces, as those of two boxes may have their edges in line."""
+        """The corners of the core, exact for spheres and on flat surfaces, and points on its edges and faces, with its radius:
+        on faces, as those of two boxes may have their edges in line."""
         lines = [np.linspace(-half, half, STOPPING_POINTS + 2) if half > 0.0 else np.zeros(1) for half in self.core]
         places = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 3)
         ends = (np.abs(places) == np.asarray(self.core)).sum(axis=1)

@@ -1,10 +1,10 @@
 """Open vessels round local z: cups and bowls, whose wall is what lies within half its thickness of a smooth profile.
 
-The profile begins on the axis with a flat floor of radius a, bends up on an arc of radius f by the angle A, and goes on straight
-as the wall, of length l. In the plane of rho, the distance from the axis, and z from the floor's middle, the arc is round (a, f)
-and ends at E = (a + f sin A, f - f cos A), where the wall begins along d = (cos A, sin A). The three join smoothly, so the
-distance to the profile is the least of three, and that to the vessel is half the thickness less: exact inside and out, with a
-round rim. On the profile itself, in the middle of the wall, the normal turns over: what is pressed in deeper comes out on
+The profile begins on the axis with a flat floor of radius a, bends up on an arc of radius f by the angle A, and goes on as the
+straight wall, of length l. In the plane of rho, the distance from the axis, and z from the floor's middle, the arc is round
+(a, f) and ends at E = (a + f sin A, f - f cos A), where the wall begins along d = (cos A, sin A). The three join smoothly, so
+the distance to the profile is the least of three, and that to the vessel is half the thickness less: exact inside and out, with
+a round rim. On the profile itself, in the middle of the wall, the normal turns over: what is pressed in deeper comes out on
 the other side.
 """
 
@@ -151,7 +151,7 @@ class Vessel(Shape):
         return np.where(arc, np.minimum(away, np.abs(np.hypot(x, y) - self.bend)), away) - 0.5 * self.wall_thickness
 
     def surface_mesh(self) -> trimesh.Trimesh:
-        h, (cosine, sine), (end_rho, end_z), (rim_rho, rim_z) = 0.5 * self.wall_thickness, self._direction, self._end, self._rim
+        h, (cosine, sine), (rim_rho, rim_z) = 0.5 * self.wall_thickness, self._direction, self._rim
         turns = np.linspace(0.0, self.angle, max(int(np.ceil(self.angle / np.radians(6.0))), 3) + 1)
 
         def along(side: float) -> np.ndarray:
@@ -267,8 +267,8 @@ class Cup(Vessel):
         most = min(radius, 2.0 * half_length - 0.5 * thickness)
         if not is_number(edge) or not thickness < edge <= most:
             raise InputError(
-                f"Cup: rounding (twice the thickness unless given) must exceed thickness={thickness:g} and be at most {most:g}, "
-                f"got {edge!r}"
+                f"Cup: rounding (twice the thickness unless given) must exceed thickness={thickness:g} and be at most {most:g}"
+                f", got {edge!r}"
             )
         bend = edge - 0.5 * thickness
         super().__init__(radius - edge, bend, 0.5 * np.pi, 2.0 * half_length - thickness - bend, thickness)
