@@ -29,9 +29,7 @@ class AttachedParticles:
         pins: every pinned particle, attachment by attachment.
     """
 
-    def __init__(
-        self, scene: Scene, model: RigidModel | None, *, dt: float, substeps: int, dtype: torch.dtype, device: str
-    ):
+    def __init__(self, scene: Scene, model: RigidModel | None, *, dt: float, substeps: int, dtype: torch.dtype, device: str):
         attachments = scene.attachments
         pins = [pin for number in range(len(attachments)) for pin in _pins(scene, model, number, dt)]
         self.pins = tuple(pins[place] for place in np.random.default_rng(0).permutation(len(pins)))
@@ -67,10 +65,10 @@ def _pins(scene: Scene, model: RigidModel | None, number: int, dt: float) -> lis
     first = sum(len(each.rest_particles) for each in scene.soft_bodies[: names.index(attachment.body)])
     chosen = attachment.chosen(body)
     points = body.rest_particles[chosen]
-    tools = {tool.name: place for place, tool in enumerate(scene.tools)}
+    tools = {tool.name: place for place, tool in enumerate(scene.grid_tools)}  # others are links of the model
     kind, holder, origin, axes, recoil = WORLD, 0, np.zeros(3), np.eye(3), np.zeros(len(points))
     if attachment.to in tools:
-        tool = scene.tools[tools[attachment.to]]
+        tool = scene.grid_tools[tools[attachment.to]]
         kind, holder = TOOL, tools[attachment.to]
         origin, axes = np.asarray(tool.position), rotation_matrix(tool.rotation)
     elif attachment.to != "world":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from diffsim import runtime
 from diffsim.attached_particles import AttachedParticles
+from diffsim.checks.penetration_depths import PenetrationDepths
 from diffsim.checks.simulator_checks import (
     StateChecks,
     check_finite,
@@ -36,9 +36,9 @@ from diffsim.scene.scene import Scene
 from diffsim.scene.validation import check_callable, check_mapping, check_positive_integer, flag
 from diffsim.soft.soft_dynamics import SoftDynamics
 from diffsim.state import State
-from diffsim.tool_motion import ColliderMotion, ToolKinematics
-
-logger = logging.getLogger(__name__)
+from diffsim.tools.deepest_points import Pose
+from diffsim.tools.fast_tools import FastTools
+from diffsim.tools.tool_motion import ToolKinematics
 
 
 class Simulator:
@@ -88,8 +88,7 @@ class Simulator:
         self.integrator = integrator
         options = {"dt": dt, "substeps": substeps, "dtype": dtype, "device": self.device}
         self._wrenches = ContactWrenches(scene, recording=record_forces, dtype=dtype, device=self.device)
-        off_grid = len(scene.obstacles) > len(scene.grid_obstacles)  # with these soft bodies have contact as with rigid ones
-        rigid = scene.moving_articulations or off_grid
+        rigid = scene.moving_articulations or scene.off_grid  # with these soft bodies have contact as with rigid ones
         rigid_options = {**options, "integrator": integrator, "recorded": self._wrenches.count}
         self._rigid = RigidDynamics(scene, **rigid_options) if rigid else None  # type: ignore[arg-type]
         self._attached = AttachedParticles(scene, self._rigid.model if self._rigid else None, **options)  # type: ignore[arg-type]
@@ -113,40 +112,13 @@ class Simulator:
             device=self.device,
         )
         warn_of_overlaps(scene)
-        self._fast_tools: set[str] = set()
-        radius = [np.linalg.norm(tool.shape.core) + tool.shape.radius for tool in scene.tools]  # type: ignore[attr-defined]
-        self._tool_radius = torch.tensor(radius, dtype=dtype, device=self.device)
-        thickness = [2.0 * (min(tool.shape.core) + tool.shape.radius) for tool in scene.tools]  # type: ignore[attr-defined]
-        self._tool_reach = torch.tensor(thickness, dtype=dtype, device=self.device).clamp(max=scene.grid_spacing)
+        self._depths: PenetrationDepths | None = None
+        self._fast_tools = FastTools(scene, dt=dt, dtype=dtype, device=self.device)
 
     def __reduce__(self) -> tuple[Callable[..., Simulator], tuple[Any, ...]]:
         """Pickled are the scene and the settings; a loaded simulator starts the compiler in its own process."""
         names = ("num_envs", "dt", "substeps", "dtype", "device", "integrator", "record_forces")
         return _rebuilt, (self.scene, {name: getattr(self, name) for name in names}, self.contact)
-
-    def _warn_of_fast_tools(self, motion: ColliderMotion) -> None:
-        """Once for each tool that moves more than a cell or its thickness in a substep: it can pass a body unnoticed."""
-        count = len(self.scene.tools)
-        if len(self._fast_tools) == count or not len(motion.twist):
-            return
-        with torch.no_grad():
-            velocity, angular_velocity = motion.velocity[:, :count], motion.angular_velocity[:, :count]
-            speeds = velocity.norm(dim=-1) + angular_velocity.norm(dim=-1) * self._tool_radius
-            if not bool((speeds * self.dt > self._tool_reach).any()):
-                return
-        dx = self.scene.grid_spacing
-        for tool, speed, reach in zip(self.scene.tools, speeds.amax(dim=0).tolist(), self._tool_reach.tolist(), strict=True):
-            if speed * self.dt > reach and tool.name not in self._fast_tools:
-                self._fast_tools.add(tool.name)
-                logger.warning(
-                    "Tool '%s' moves %.1f grid cells in a substep (%.3g m/s)%s: it can pass through a body without "
-                    "touching it; use dt <= %.2e s or slower actions",
-                    tool.name,
-                    speed * self.dt / dx,
-                    speed,
-                    f", {speed * self.dt / reach:.2g} times its thickness" if reach < dx else "",
-                    reach / speed,
-                )
 
     @property
     def control_dt(self) -> float:
@@ -348,6 +320,20 @@ class Simulator:
         names = (*self.contact_names, *(body.name for body in self.scene.soft_bodies))
         return Contacts.empty(names, state.x)
 
+    def penetration(self, state: State) -> dict[tuple[str, str], Tensor]:
+        """How deep things are in each other, by the names of two that may touch: m, (B,), and 0 where they are apart.
+
+        Of soft bodies it is the deepest particle below a surface: of the ground, an obstacle, a tool, a rigid body (its name) or
+        a link ("<articulation>.<link>"). Of rigid things and tools it is the deepest of the points that stand for either
+        (`Shape.stopping_points`). Not differentiable.
+        """
+        self._checks.check(state)
+        if self._depths is None:
+            slices, model = self._soft.slices if self._soft else {}, self._rigid.model if self._rigid else None
+            self._depths = PenetrationDepths(self.scene, model, slices, dtype=self.dtype, device=self.device)
+        links = self._rigid.links(state.q, state.qd) if self._rigid else None
+        return self._depths.of(state, Pose(links.position, links.rotation) if links else None)
+
     def _loads(self, wrenches: Mapping[str, Wrench] | None, num_envs: int, steps: int | None = None) -> Tensor | None:
         """Rows of external wrenches (steps, B, ...), or None without any; of one step where ``steps`` is None."""
         check_mapping("wrenches", wrenches)
@@ -394,7 +380,7 @@ class Simulator:
         controls = actuators if loads is None else torch.cat([actuators, loads], dim=1)
         motion, tool_position, tool_rotation = self._kinematics.motion(state.tool_position, state.tool_rotation, tools)
         if self._soft is not None:
-            self._warn_of_fast_tools(motion)
+            self._fast_tools.warn(motion)
         particles, q, qd, wrench = state.particles, state.q, state.qd, self._wrenches.zeros(state.num_envs)
         if self._coupled is not None and self._soft is not None and self._rigid is not None:
             inputs = Inputs(

@@ -192,7 +192,9 @@ def _bodies() -> Iterator[Row]:
         **placed,
         **surface,
         control=[("w",), (), ("x", "x"), 3, "rq", None],
-        stops_at_obstacles=["no", 1],
+        stops_at=["ground", ("walls",), ("tools", "tools"), 1, None, True],
+        lower=[(0.0, 0.0), "123", (NAN, 0.0, 0.0), (0.0, 0.0, 5.0), 1.0],
+        upper=[(0.0, 0.0), (True, 0.0, 0.0), (0.0, 0.0, -5.0)],
         contact_points=[0],
     )
     yield trials("Obstacle", ds.Obstacle, right, **placed, **surface, contact_points=[0, "8"])

@@ -14,7 +14,7 @@ from diffsim.scene.scene import Scene
 class SoftWrenches:
     """Finds the row of each thing that soft bodies touch, and refers its torque to that thing's own point.
 
-    The solvers record the colliders (tools, then the obstacles on the grid), the ground and the walls, and in scenes with
+    The solvers record the colliders (tools, then obstacles, on the grid), the ground and the walls, and in scenes with
     rigid bodies the geometries of their ``model``. Torques on the ground, the walls and other obstacles are about the world's
     origin there.
 
@@ -23,13 +23,13 @@ class SoftWrenches:
     """
 
     def __init__(self, scene: Scene, model: RigidModel | None, names: Sequence[str], *, dtype: torch.dtype, device: str):
-        fixed = scene.fixed_geometries
-        touched = [thing.name for thing in (*scene.tools, *scene.grid_obstacles)] + ["ground", "walls"]
+        world = [name for name, parts in scene.fixed_geometries.items() for _ in parts]
+        touched = [thing.name for thing in (*scene.grid_tools, *scene.grid_obstacles)] + ["ground", "walls"]
         own_origins = len(touched) - 2  # the colliders' torques are about these
         if model is not None:
-            touched += [*fixed, *(model.links[link].name for link in model.geometry_links[len(fixed) :])]
+            touched += [*world, *(model.links[link].name for link in model.geometry_links[len(world) :])]
         places = [
-            fixed[name].position if name in fixed and number >= own_origins else (0.0, 0.0, 0.0)
+            scene.fixed_places.get(name, (0.0, 0.0, 0.0)) if number >= own_origins else (0.0, 0.0, 0.0)
             for number, name in enumerate(touched)
         ]
         # without a ground nothing touches it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from diffsim.rigid.rigid_records import LinkPose
 from diffsim.rigid.wrenches import Wrench, wrench_rows
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.scene import Scene
-from diffsim.tool_motion import ColliderMotion
+from diffsim.tools.tool_motion import ColliderMotion
 
 LINK_POSE = ("position", "rotation", "velocity", "angular_velocity")
 
@@ -49,11 +50,12 @@ class RigidDynamics:
     ):
         on_grid = len(scene.grid_obstacles) + (scene.ground is not None)
         world = scene.fixed_geometries
-        tools = scene.tools if scene.moving_articulations else ()
+        tools = scene.tools if scene.moving_articulations or len(scene.grid_tools) < len(scene.tools) else ()
         count = len(scene.rigid_bodies)
         self.model = RigidModel(
-            scene.moving_articulations, tuple(world.values()), scene.contact, dt=dt, on_grid=on_grid, tools=tools,
-            rigid_bodies=count, world_names=tuple(world),
+            scene.moving_articulations, tuple(chain(*world.values())), scene.contact, dt=dt, on_grid=on_grid, tools=tools,
+            rigid_bodies=count, world_names=[name for name, parts in world.items() for _ in parts],
+            world_places=scene.fixed_places,
         )  # fmt: skip
         self.solver = RigidSolver(
             self.model, substeps=substeps, dtype=dtype, device=device, integrator=integrator, recorded=recorded

@@ -12,7 +12,7 @@ from diffsim.rigid.constraint_records import EqualityInputs, TendonInputs
 from diffsim.rigid.rigid_records import ActuatorInputs, GeometryInputs, LinkInputs, ToolPose, ToolTwist, WorldInputs
 from diffsim.scene.articulation import Actuator, Geometry, Joint, Link
 from diffsim.scene.rotations import rotation_matrix
-from diffsim.tool_motion import ColliderMotion
+from diffsim.tools.tool_motion import ColliderMotion
 
 
 class InputLayout:

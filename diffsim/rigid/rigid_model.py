@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -67,8 +67,9 @@ class RigidModel:
     Args:
         articulations: those of the scene; the first ``rigid_bodies`` are rigid bodies.
         world_geometries: fixed ones; of these the first ``on_grid`` meet soft bodies on the grid.
-        tools: kinematic ones; they meet soft bodies on the grid, too.
-        world_names: of the world's geometries, for warnings.
+        tools: kinematic ones; they too meet soft bodies on the grid if their shapes do.
+        world_names: of the things that the world's geometries are parts of.
+        world_places: where those things stand, by name; without one the world's origin.
 
     Raises:
         InputError: a moving link has no inertia at all.
@@ -85,6 +86,7 @@ class RigidModel:
         tools: Sequence[Tool] = (),
         rigid_bodies: int = 0,
         world_names: Sequence[str] = (),
+        world_places: Mapping[str, Sequence[float]] | None = None,
     ):
         self.articulations = tuple(articulations)
         self.rigid_bodies = rigid_bodies
@@ -117,6 +119,7 @@ class RigidModel:
         self.depth_limits = depth_limits(self.geometries, self.pairs)
         self.events = self._with_events()
         self._world_names = tuple(world_names) or ("world",) * len(world_geometries)
+        self._world_places = dict(world_places or {})
 
     def _add_geometry(self, link: int, geometry: Geometry) -> None:
         self.links[link].geometries.append(len(self.geometries))
@@ -141,14 +144,17 @@ class RigidModel:
             self.coordinates += link.joint.type.coordinates
             self.dofs += link.joint.type.dofs
             for geometry in link.geometries:
-                if geometry.collides:
-                    self._add_geometry(numbers[link.name], geometry)
+                for part in geometry.parts if geometry.collides else ():
+                    self._add_geometry(numbers[link.name], part)
         self.actuators += [(index, actuator.name) for actuator in articulation.actuators]
 
     def _add_tool(self, tool: Tool) -> None:
         place, joint = (np.asarray(tool.position), rotation_matrix(tool.rotation)), Joint(tool.name, "fixed")
         self.links.append(PlacedLink(-1, tool.name, joint, 0, self.coordinates, self.dofs, *place))
-        self._add_geometry(len(self.links) - 1, tool.geometry)
+        for part in tool.geometry.parts:
+            if not tool.shape.meets_grid:
+                self.coupled.append(len(self.geometries))
+            self._add_geometry(len(self.links) - 1, part)
 
     @property
     def joint_kinds(self) -> tuple[JointType, ...]:
@@ -462,6 +468,11 @@ class RigidModel:
         tools = len(self.links) - self.tools
         return len(world) + (link - tools if link >= tools else self.tools + link - 1)
 
+    def _reference(self, geometry: int) -> Sequence[float]:
+        """The place of the thing in the world that a geometry is part of."""
+        name = "" if self.geometry_links[geometry] else self._world_names[geometry]
+        return self._world_places.get(name, (0.0, 0.0, 0.0))
+
     def _geometry_arrays(self) -> tuple[list[int], list[float], list[float], np.ndarray]:
         ints: list[int] = []
         reals: list[float] = []
@@ -469,7 +480,7 @@ class RigidModel:
         grids: list[np.ndarray] = [np.zeros(1)]
         places: dict[int, int] = {}  # the numbers of a shape that several geometries share stand there once
         length = 1
-        for geometry, link in zip(self.geometries, self.geometry_links, strict=True):
+        for number, (geometry, link) in enumerate(zip(self.geometries, self.geometry_links, strict=True)):
             rotation = rotation_matrix(geometry.rotation)
             shape = geometry.shape
             points = shape.contact_points(geometry.contact_points)
@@ -484,13 +495,12 @@ class RigidModel:
                 places[id(shape)] = length
                 grids.append(np.asarray(shape.kernel_numbers(), dtype=float))
                 length += len(grids[-1])
-            body = self._body(len(ints) // m.GeometryIndices.SIZE)
             ints += m.GeometryIndices.integers(
-                link=link, body=body, distance=distance_kind(shape, self.further_shapes), first_point=begin,
+                link=link, body=self._body(number), distance=distance_kind(shape, self.further_shapes), first_point=begin,
                 end_point=begin + len(points), end_plane_point=begin + int(points.on_planes.sum()), numbers=places[id(shape)],
             )  # fmt: skip
             reals += m.GeometryConstants.row(
                 position=geometry.position, rotation=rotation,
-                reach=shape.bounding_radius if shape.bounded else shape.top,
+                reach=shape.bounding_radius if shape.bounded else shape.top, reference=self._reference(number),
             )  # fmt: skip
         return ints, reals, all_points, np.concatenate(grids)

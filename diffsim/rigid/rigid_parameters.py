@@ -15,7 +15,7 @@ from diffsim.errors import InputError
 from diffsim.rigid.rigid_model import RigidModel
 from diffsim.scene.scene import Scene
 from diffsim.scene.validation import LARGEST_FRICTION, check_parameter
-from diffsim.tool_motion import ColliderMotion
+from diffsim.tools.tool_motion import ColliderMotion
 
 LINK_FIELDS = ("mass", "center", "inertia", "gravity_compensation")
 JOINT_FIELDS = ("damping", "armature", "friction_loss", "spring_stiffness", "limit_stiffness")
@@ -36,11 +36,12 @@ class _Gains:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a parameter's value goes: it is written into these columns of a row."""
+    """Where a parameter's value goes: it is written into these columns of a row; one for all of them if ``shared``."""
 
     columns: tuple[int, ...]
     low: float = -math.inf
     high: float = math.inf
+    shared: bool = False
 
 
 class RigidPhysics:
@@ -52,7 +53,7 @@ class RigidPhysics:
     ".scale", of shape () or, for several, (G,). A link, joint or actuator of an articulation is named "<articulation>.<its
     name>", a rigid body by its name alone; likewise "<joint equality>.offset", the value of its polynomial at 0, and
     "<tendon>.tendon_stiffness", ".tendon_damping" and ".tendon_limit_stiffness". Obstacles, tools and the ground have
-    ".friction", ".restitution" and ".stiffness", obstacles ".scale" too.
+    ".friction", ".restitution" and ".stiffness", one for all their parts, and obstacles of one part ".scale" too.
     """
 
     def __init__(self, scene: Scene, model: RigidModel, *, dtype: torch.dtype, device: str):
@@ -62,11 +63,13 @@ class RigidPhysics:
         self._places: dict[str, _Place] = {"gravity": _Place(tuple(layout.gravity()))}
         self._gains: dict[str, _Gains] = {}  # by the name of the gain
         bodies = {body.name for body in scene.rigid_bodies}
-        for number, name in enumerate(scene.fixed_geometries):
-            self._add_geometries(name, [number], scaled=name != "ground")
+        begin = 0
+        for name, parts in scene.fixed_geometries.items():
+            numbers, begin = list(range(begin, begin + len(parts))), begin + len(parts)
+            self._add_geometries(name, numbers, scaled=name != "ground" and len(parts) == 1, shared=True)
         tools = len(model.links) - model.tools
         for tool in model.links[tools:]:  # soft bodies on the grid see no scale
-            self._add_geometries(tool.name, tool.geometries, scaled=False)
+            self._add_geometries(tool.name, tool.geometries, scaled=False, shared=True)
         for number, link in enumerate(model.links[1:tools], start=1):
             articulation = model.articulations[link.articulation].name
             if link.link is not None and link.link.inertia is not None:
@@ -104,20 +107,20 @@ class RigidPhysics:
         self._row = torch.tensor(row, **self._like)
         self.defaults = {name: self._value(row, name) for name in self._places}
 
-    def _add_geometries(self, prefix: str, numbers: list[int], *, scaled: bool = True) -> None:
+    def _add_geometries(self, prefix: str, numbers: list[int], *, scaled: bool = True, shared: bool = False) -> None:
         for field in GEOMETRY_FIELDS if scaled else GEOMETRY_FIELDS[:3]:
             if numbers:
                 high = {"restitution": 1.0, "friction": LARGEST_FRICTION}.get(field, math.inf)
                 low = LEAST if field in ("stiffness", "scale") else 0.0
                 columns = tuple(self._layout.geometry(number, field) for number in numbers)
-                self._places[f"{prefix}.{field}"] = _Place(columns, low, high)
+                self._places[f"{prefix}.{field}"] = _Place(columns, low, high, shared)
 
     def _value(self, row: np.ndarray, name: str) -> Tensor:
         value = torch.tensor(row[list(self._places[name].columns)], **self._like)
         if name.endswith(".actuator_damping"):
             gains = self._gains[name.removesuffix(".actuator_damping") + ".gain"]
             value = value - (float(row[gains.gain]) if gains.kind == "velocity" else 0.0)
-        return value[0] if len(value) == 1 else value
+        return value[0] if len(value) == 1 or self._places[name].shared else value
 
     def rows(
         self, num_envs: int, overrides: Mapping[str, Tensor] | None, motion: ColliderMotion | None, substeps: int
@@ -138,7 +141,7 @@ class RigidPhysics:
         for name, value in overrides.items():
             self._check(name, value, num_envs)
             columns = list(self._places[name].columns)
-            wide = value.expand((num_envs, *self.defaults[name].shape)).reshape(num_envs, len(columns))
+            wide = value.expand((num_envs, *self.defaults[name].shape)).reshape(num_envs, -1).expand(-1, len(columns))
             if name.endswith(".actuator_damping"):
                 continue
             rows[:, columns] = wide

@@ -210,6 +210,7 @@ class GeometryConstants(Record):
     position = field(3, "m", "in the link's frame")
     rotation = field(9, "1", "in the link's frame, by rows")
     reach = field(1, "m", "radius of the ball round the whole, or the top of a shape without end")
+    reference = field(3, "m", "of one that never moves: the place of the thing that it is part of, to which torques refer")
 
 
 class PairConstants(Record):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from diffsim.rigid.joints import JointType, joint_kind, joint_kinds
 from diffsim.scene.constraints import Constraint, JointEquality, JointSum, Tendon, closed_links, joint_sum
 from diffsim.scene.rotations import Quaternion
 from diffsim.scene.shapes import Shape
+from diffsim.scene.shapes.compound import placed_part
 from diffsim.scene.validation import (
     LARGEST_FRICTION,
     check_count,
@@ -99,6 +100,15 @@ class Geometry:
     collision_group: int = 1
     collision_mask: int = 1
     color: Vector3 | None = None
+
+    @property
+    def parts(self) -> tuple[Geometry, ...]:
+        """A geometry for each part of its shape: itself, but for a compound."""
+        parts = self.shape.parts
+        if len(parts) == 1 and parts[0].shape is self.shape:
+            return (self,)
+        placed = [placed_part(part, self.position, self.rotation) for part in parts]
+        return tuple(replace(self, shape=part.shape, position=part.position, rotation=part.rotation) for part in placed)
 
     def __post_init__(self) -> None:
         owner = "Geometry"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 
@@ -11,13 +12,14 @@ from diffsim.errors import InputError
 from diffsim.scene.articulation import Articulation, Geometry, Inertia, Joint, Link
 from diffsim.scene.materials import Material
 from diffsim.scene.rotations import Quaternion, quaternion_of, rotation_matrix
-from diffsim.scene.shapes import Plane, RoundedBox, Shape
-from diffsim.scene.validation import LARGEST_FRICTION, check_count, checked_name, flag, instance, number, rgb, unit, vector
+from diffsim.scene.shapes import Plane, Shape
+from diffsim.scene.validation import LARGEST_FRICTION, bounds, check_count, checked_name, instance, number, rgb, unit, vector
 from diffsim.soft.laws.elastic import Elastic
 
 Vector3 = tuple[float, float, float]
 
 TOOL_AXES = ("x", "y", "z", "rx", "ry", "rz")
+TOOL_STOPS = ("ground", "obstacles", "tools")
 
 
 def _check_surface(thing: RigidBody | Obstacle | Tool | Ground, owner: str) -> None:
@@ -187,14 +189,21 @@ class Obstacle(_Collider):
 
 @dataclass(frozen=True)
 class Tool(_Collider):
-    """A kinematic rigid collider: it follows the action's velocities whatever resists, but does not enter obstacles.
+    """A kinematic rigid collider: it follows the action's velocities whatever resists, but keeps to its limits and does not
+    enter the ground, obstacles and other tools.
 
     Args:
-        shape: a sphere, a capsule or a box. What has another shape can be a link of an articulation with actuators.
+        shape: of any kind that has an end: a `Compound`, a `Cup` or a `TriangleMesh` as well as a sphere. Soft bodies meet
+            spheres, capsules and boxes on their grid; another shape makes a scene of soft bodies a coupled one, in which their
+            particles meet it one by one, and which is slower (docs/rigid.md).
         control: the velocity components that the action sets, in order, out of "x", "y", "z" (m/s, world) and "rx", "ry",
             "rz" (rad/s, world axes). The others are zero.
-        stops_at_obstacles: whether the part of a motion that would enter an obstacle is left out, so that the tool slides
-            along it. Without it a tool can drag a soft body through a wall. Rigid bodies and the ground do not stop a tool.
+        lower, upper: world positions of the tool's origin that its motion is clipped to, m; each three numbers, of which any
+            may be None or infinite, or None. The tool's own position lies within.
+        stops_at: what the tool does not enter, out of "ground", "obstacles" and "tools". The part of a motion that would is
+            left out, so that the tool slides along what stops it; of two tools that meet, each by its share in their approach,
+            and a tool that names "tools" stops at those, too, that do not. Turning into something pushes the tool out. Rigid
+            bodies and links do not stop a tool. Without stops a tool can drag a soft body through a wall.
         restitution: of impacts of rigid bodies, 0 to 1.
         stiffness: of a contact point of rigid bodies, N/m; None: the scene's.
         contact_points: as of `Geometry`.
@@ -202,7 +211,9 @@ class Tool(_Collider):
 
     _: KW_ONLY
     control: tuple[str, ...] = ("x", "y", "z")
-    stops_at_obstacles: bool = True
+    lower: tuple[float | None, float | None, float | None] | None = None
+    upper: tuple[float | None, float | None, float | None] | None = None
+    stops_at: tuple[str, ...] = TOOL_STOPS
     restitution: float = 0.0
     stiffness: float | None = None
     contact_points: int | None = None
@@ -210,18 +221,25 @@ class Tool(_Collider):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_surface(self, f"Tool '{self.name}'")
-        if not isinstance(self.shape, RoundedBox):
-            raise InputError(
-                f"Tool '{self.name}': shape must be Sphere, Capsule or Box (links of a ds.Articulation may have any), "
-                f"got {self.shape!r}"
-            )
+        owner = f"Tool '{self.name}'"
+        if not self.shape.bounded:
+            raise InputError(f"{owner}: shape must have an end, got {self.shape!r}")
         control = tuple(self.control) if isinstance(self.control, tuple | list) else ()
         if not control or len(set(control)) != len(control) or not set(control) <= set(TOOL_AXES):
-            raise InputError(f"Tool '{self.name}': control must be distinct axes out of {TOOL_AXES}, got {self.control!r}")
+            raise InputError(f"{owner}: control must be distinct axes out of {TOOL_AXES}, got {self.control!r}")
         object.__setattr__(self, "control", control)
-        object.__setattr__(
-            self, "stops_at_obstacles", flag(f"Tool '{self.name}'", "stops_at_obstacles", self.stops_at_obstacles)
-        )
+        stops = tuple(self.stops_at) if isinstance(self.stops_at, tuple | list) else (None,)
+        if len(set(stops)) != len(stops) or not set(stops) <= set(TOOL_STOPS):
+            raise InputError(f"{owner}: stops_at must be distinct ones out of {TOOL_STOPS}, got {self.stops_at!r}")
+        object.__setattr__(self, "stops_at", stops)
+        for name, nothing in (("lower", -math.inf), ("upper", math.inf)):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, bounds(owner, name, getattr(self, name), nothing))
+        low, high = self.lower or (-math.inf,) * 3, self.upper or (math.inf,) * 3
+        if not all(a <= b for a, b in zip(low, high, strict=True)):  # type: ignore[operator]
+            raise InputError(f"{owner}: lower must not exceed upper, got {self.lower!r} and {self.upper!r}")
+        if not all(a <= x <= b for a, x, b in zip(low, self.position, high, strict=True)):  # type: ignore[operator]
+            raise InputError(f"{owner}: position {self.position} must lie within lower={self.lower} and upper={self.upper}")
 
     @property
     def geometry(self) -> Geometry:

@@ -126,11 +126,28 @@ class Scene:
         return tuple(obstacle for obstacle in self.obstacles if obstacle.shape.meets_grid)
 
     @property
-    def fixed_geometries(self) -> dict[str, Geometry]:
-        """Geometries that never move, by name: "ground", then the obstacles, those of `grid_obstacles` first."""
+    def grid_tools(self) -> tuple[Tool, ...]:
+        """Tools in contact with soft bodies on the grid, as `grid_obstacles`."""
+        return tuple(tool for tool in self.tools if tool.shape.meets_grid)
+
+    @property
+    def off_grid(self) -> tuple[Tool | Obstacle, ...]:
+        """Tools and obstacles that particles of soft bodies meet one by one."""
+        return tuple(thing for thing in (*self.tools, *self.obstacles) if not thing.shape.meets_grid)
+
+    @property
+    def fixed_geometries(self) -> dict[str, tuple[Geometry, ...]]:
+        """Geometries that never move, those of each thing by its name: "ground", then the obstacles, those of `grid_obstacles`
+        first."""
         off_grid = [obstacle for obstacle in self.obstacles if obstacle not in self.grid_obstacles]
-        ground = {"ground": self.ground.geometry} if self.ground is not None else {}
-        return ground | {obstacle.name: obstacle.geometry for obstacle in (*self.grid_obstacles, *off_grid)}
+        ground = {"ground": self.ground.geometry.parts} if self.ground is not None else {}
+        return ground | {obstacle.name: obstacle.geometry.parts for obstacle in (*self.grid_obstacles, *off_grid)}
+
+    @property
+    def fixed_places(self) -> dict[str, Vector3]:
+        """Where the things of `fixed_geometries` stand: an obstacle's origin, the point of the ground below the world's origin."""
+        ground = {"ground": (0.0, 0.0, self.ground.height)} if self.ground is not None else {}
+        return ground | {obstacle.name: obstacle.position for obstacle in self.obstacles}
 
     @property
     def tool_action_dim(self) -> int:

@@ -47,6 +47,19 @@ def vector(owner: str, name: str, value: Sequence[float], length: int = 3) -> tu
     return numbers
 
 
+def bounds(owner: str, name: str, value: Sequence[float | None], nothing: float) -> tuple[float, ...]:
+    """``value`` as three floats, infinite ones among them; ``nothing`` stands for None.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if isinstance(value, tuple | list | np.ndarray) and len(value) == 3:
+        given = [nothing if bound is None else bound for bound in value]
+        if all(is_number(bound) or (isinstance(bound, float) and math.isinf(bound)) for bound in given):
+            return tuple(float(bound) for bound in given)
+    raise InputError(f"{owner}: {name} must be three numbers or None, got {value!r}")
+
+
 def unit(owner: str, name: str, value: Sequence[float], length: int) -> tuple[float, ...]:
     """``value`` scaled to length one: an axis (3) or a rotation quaternion (4) (w, x, y, z).
 

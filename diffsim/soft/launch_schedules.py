@@ -178,7 +178,12 @@ class LaneSchedule:
 
         self._layout = layout
         self._kernels = runtime.compiled(
-            lane_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous, layout.flowing, layout.recording,
+            lane_kernels,
+            runtime.precision(layout.dtype),
+            layout.laws,
+            layout.viscous,
+            layout.flowing,
+            layout.recording,
             layout.pins > 0,
         )
         self._teams = Teams(runtime.num_threads(), runtime.started_threads())
@@ -239,7 +244,12 @@ class SharedSchedule:
 
         self._layout = layout
         self._kernels = runtime.compiled(
-            shared_kernels, runtime.precision(layout.dtype), layout.laws, layout.viscous, layout.flowing, layout.recording,
+            shared_kernels,
+            runtime.precision(layout.dtype),
+            layout.laws,
+            layout.viscous,
+            layout.flowing,
+            layout.recording,
             layout.pins > 0,
         )
         self._buffers = Buffers(layout)

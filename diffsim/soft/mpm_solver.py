@@ -91,7 +91,7 @@ class MPMSolver:
         dx = scene.grid_spacing
         lower, upper = np.asarray(scene.lower), np.asarray(scene.upper)
         counts = np.ceil((upper - lower) / dx - 1e-6).astype(int) + 1 + 2 * PADDING
-        colliders = (*scene.tools, *scene.grid_obstacles)
+        colliders = (*scene.grid_tools, *scene.grid_obstacles)
         make = schedule or (LaneSchedule if device == "cpu" else SharedSchedule)
         width = make.width  # type: ignore[attr-defined]
 

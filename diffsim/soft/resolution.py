@@ -19,6 +19,7 @@ LEAST_CELLS, LEAST_PARTICLES = 1.0, 2.0  # across a soft body: with fewer it tea
 # and 2.6 cells left 71%, 38%, 8%, 0 to 1% and none of it behind
 LEAST_PER_CELL = 1.0  # particles of a body: with fewer, cells within it are empty, and stretching leaves them so
 LEAST_COLLIDER_CELLS, TIGHT_COLLIDER_CELLS = 1.3, 2.6
+COUPLED_FACTOR = 1.4
 LOOKED_AT = 512  # particles, of which the thickest place of a body is found
 
 
@@ -56,8 +57,8 @@ def warn_of_thin_things(scene: Scene) -> None:
                 min(dx, thick / LEAST_CELLS),
                 max(len(body.rest_particles), int(np.ceil(body.shape.volume / (thick / LEAST_PARTICLES) ** 3))),
             )
-    for thing in (*scene.tools, *scene.grid_obstacles):
-        thick = 2.0 * (min(thing.shape.core) + thing.shape.radius)  # type: ignore[attr-defined]
+    for thing in (*scene.grid_tools, *scene.grid_obstacles):
+        thick = thing.shape.thickness
         if thick < 0.99 * LEAST_COLLIDER_CELLS * dx:
             logger.warning(
                 "%s '%s' is %.3g m thick, %.2g grid cells: it cuts through soft bodies; use grid_spacing <= %.2e m, or make it "
@@ -69,6 +70,18 @@ def warn_of_thin_things(scene: Scene) -> None:
                 thick / TIGHT_COLLIDER_CELLS,
                 TIGHT_COLLIDER_CELLS * dx,
             )
+
+
+def warn_of_coupling(scene: Scene) -> None:
+    """That shapes which the grid does not know make a scene of soft bodies a coupled one, and by which tool or obstacle."""
+    if scene.off_grid and not scene.moving_articulations:
+        names = ", ".join(f"{type(thing).__name__} '{thing.name}' ({type(thing.shape).__name__})" for thing in scene.off_grid)
+        logger.warning(
+            "particles meet %s one by one, as the grid knows spheres, capsules and boxes alone: this makes a coupled scene, "
+            "which is about %.1f times slower and runs on a CPU only",
+            names,
+            COUPLED_FACTOR,
+        )
 
 
 def warn_of_things_off_the_grid(scene: Scene) -> None:

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from diffsim.scene.scene import Scene
 from diffsim.soft.mpm_solver import MPMSolver, PinnedParticle
-from diffsim.soft.resolution import warn_of_thin_things, warn_of_things_off_the_grid
+from diffsim.soft.resolution import warn_of_coupling, warn_of_thin_things, warn_of_things_off_the_grid
 from diffsim.soft.soft_autograd import soft_step
 from diffsim.soft.soft_inputs import SoftInputs
 from diffsim.state import Particles
-from diffsim.tool_motion import ColliderMotion
+from diffsim.tools.tool_motion import ColliderMotion
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class SoftDynamics:
             for body, end in zip(scene.soft_bodies, ends, strict=True)
         }
         self._warn_of_large_steps()
+        warn_of_coupling(scene)
         warn_of_thin_things(scene)
         warn_of_things_off_the_grid(scene)
 

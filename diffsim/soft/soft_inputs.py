@@ -17,7 +17,7 @@ from diffsim.scene.materials import Range
 from diffsim.scene.scene import Scene
 from diffsim.scene.validation import LARGEST_FRICTION, check_parameter
 from diffsim.soft.soft_records import LAW_PARAMETERS, BodyInputs, InputLayout, WorldInputs
-from diffsim.tool_motion import ColliderMotion
+from diffsim.tools.tool_motion import ColliderMotion
 
 FRICTION: Range = (0.0, LARGEST_FRICTION, f"in [0, {LARGEST_FRICTION:g})")
 
@@ -35,7 +35,10 @@ class SoftInputs:
 
     def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str):
         self._scene, self._dt = scene, dt
-        self._colliders = (*scene.tools, *scene.grid_obstacles)
+        self._colliders = (*scene.grid_tools, *scene.grid_obstacles)
+        tools = [n for n, tool in enumerate(scene.tools) if tool.shape.meets_grid]
+        on_grid = [*tools, *range(len(scene.tools), len(scene.tools) + len(scene.grid_obstacles))]
+        self._on_grid = None if len(tools) == len(scene.tools) else on_grid  # of the colliders of a motion
         self.layout = InputLayout.of(len(scene.soft_bodies), len(self._colliders), substeps, len(scene.attachments))
         self._like: dict[str, Any] = {"dtype": dtype, "device": device}
         values: dict[str, object] = {"gravity": scene.gravity}
@@ -63,7 +66,10 @@ class SoftInputs:
             InputError: an override's type, shape or value is wrong. Names are `Simulator`'s to check.
         """
         # a motion has its numbers in the order of `ColliderTwist` and `ColliderPose`
-        parts = [self._parameters(num_envs, overrides), motion.twist.flatten(1), motion.pose.flatten(1)]
+        twist, pose = motion.twist, motion.pose
+        if self._on_grid is not None:
+            twist, pose = twist[:, self._on_grid], pose[:, :, self._on_grid]
+        parts = [self._parameters(num_envs, overrides), twist.flatten(1), pose.flatten(1)]
         rows = torch.cat(parts if strengths is None else [*parts, strengths], dim=1)
         assert rows.shape[1] == self.layout.size
         return rows

@@ -5,7 +5,7 @@ import torch
 
 import diffsim as ds
 from diffsim.gradients.gradcheck import GradientError
-from diffsim.tool_motion import ToolKinematics
+from diffsim.tools.tool_motion import ToolKinematics
 from tests.diffsim.oracle import declared_parameters, substep
 from tests.diffsim.scenes import contact_scene, free_scene, random_state
 

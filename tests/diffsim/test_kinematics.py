@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 import diffsim as ds
 from diffsim.scene.rotations import quaternion_exponential, quaternion_product, quaternion_to_matrix
-from diffsim.tool_motion import ToolKinematics
+from diffsim.tools.tool_motion import ToolKinematics
 
 F64 = torch.float64
 

@@ -237,7 +237,7 @@ def test_tools_stop_at_obstacles_and_slide_along_them(shape):
     def arrived(stops: bool) -> torch.Tensor:
         scene = ds.Scene(
             (ds.SoftBody("far", ds.Sphere(0.08), (0.9, 0.9, 0.1), particles=20),),
-            tools=(ds.Tool("tool", shape, (0.3, 0.3, 0.3), stops_at_obstacles=stops),),
+            tools=(ds.Tool("tool", shape, (0.3, 0.3, 0.3), stops_at=("obstacles",) if stops else ()),),
             obstacles=(ds.Obstacle("wall", ds.Box((0.1, 0.4, 0.4)), (0.6, 0.3, 0.3)),),
         )
         sim = ds.Simulator(scene, dt=1e-3, substeps=20)
@@ -256,7 +256,7 @@ def test_a_sphere_never_ends_inside_an_obstacle_whatever_the_direction():
     radius = 0.05
 
     def closest(stops: bool) -> tuple[float, float]:
-        ball = ds.Tool("ball", ds.Sphere(radius), (0.5, 0.5, 0.7), stops_at_obstacles=stops)
+        ball = ds.Tool("ball", ds.Sphere(radius), (0.5, 0.5, 0.7), stops_at=("obstacles",) if stops else ())
         body = ds.SoftBody("far", ds.Sphere(0.08), (0.9, 0.9, 0.1), particles=20)
         sim = ds.Simulator(ds.Scene((body,), tools=(ball,), obstacles=(box,)), num_envs=32, dt=1e-3, substeps=20)
         generator = torch.Generator().manual_seed(0)

@@ -1,7 +1,7 @@
 """Records the wrench of contact on each body, that is each thing that can be touched; forward beside adjoint.
 
 A contact force f at x adds f and (x - c) x f to the body's wrench, about its reference c: the centre of mass of a link, the
-origin of a tool, the place of a geometry that never moves. With the adjoint (F_bar, T_bar) of that wrench, the objective gets
+origin of a tool, the place of an obstacle or the ground. With the adjoint (F_bar, T_bar) of that wrench, the objective gets
 f . (F_bar + T_bar x (x - c)), the power of f under a virtual motion of the body. So `rigid_contact` adds that motion to the
 virtual motion of the adjoint's solve, which takes care of all that the force depends on at a constant acceleration a (and of
 x; c comes here). What depends on a is an adjoint of a before the solve,
@@ -53,7 +53,7 @@ def recording_stage(real, surfaces, newton, *, event: bool) -> SimpleNamespace:
     def offset(m: ti.template(), at: ti.template(), geometry, link_rot):
         """Of the reference from the link's origin, in the world's axes."""
         link = m.integers[rows.geometry_indices(m, geometry) + GeometryIndices.link]
-        away = load(m.reals, rows.geometry_constants(m, geometry) + GeometryConstants.position)
+        away = load(m.reals, rows.geometry_constants(m, geometry) + GeometryConstants.reference)
         if link > 0:
             away = link_rot @ load(m.inputs, rows.link_inputs(m, at, link) + LinkInputs.center)
         return away

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import trimesh
+from torch import Tensor
 
 from diffsim.compiler import ti
-from diffsim.scene.shapes.shape import Shape
+from diffsim.scene.shapes.shape import Shape, TorchDistance
 
 HALF_EDGE = 10.0  # of a plane's picture, metres
 
@@ -21,6 +22,11 @@ def plane_distance(real: Any) -> Any:
         return y[2], vec3(0.0, 0.0, 1.0), mat3(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
     return distance
+
+
+def plane_height(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Height (...) of points (..., 3) over the plane, and its normal (..., 3)."""
+    return points[..., 2], points.new_tensor((0.0, 0.0, 1.0)).expand_as(points)
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,10 @@ class Plane(Shape):
     @property
     def top(self) -> float:
         return 0.0
+
+    @property
+    def torch_distance(self) -> TorchDistance:
+        return plane_height
 
     def kernel_numbers(self) -> Any:
         return ()

@@ -3,7 +3,9 @@
 The grid of the soft bodies knows only that family (`diffsim/soft/kernels/grid_contact.py`), so every primitive is exact there.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from types import SimpleNamespace
 from typing import Any
@@ -17,9 +19,10 @@ from diffsim.compiler import ti
 from diffsim.errors import InputError
 from diffsim.records import Record, field
 from diffsim.scene.shapes.contact_balls import ContactPoints
-from diffsim.scene.shapes.shape import Shape
+from diffsim.scene.shapes.shape import Shape, TorchDistance
 from diffsim.scene.validation import check_count, check_length, is_number, vector
 
+STOPPING_POINTS = 5  # between the ends of an edge, and as many each way on a face
 SHARP_EDGE = 0.04  # radius of the contact balls of a sharp box, of its smallest half extent
 
 
@@ -109,15 +112,16 @@ def rounded_box_kernel(real: Any) -> Any:
     return distance
 
 
-def rounded_box_distance(points: Tensor, core: Tensor, radius: Tensor | float) -> tuple[Tensor, Tensor]:
+def rounded_box_distance(points: Tensor, core: Tensor | Sequence[float], radius: Tensor | float) -> tuple[Tensor, Tensor]:
     """Signed distance (...,) to a rounded box and its outward normal (..., 3), at points (..., 3) in the box's frame."""
-    beyond = points.abs() - core
+    beyond = points.abs() - torch.as_tensor(core, dtype=points.dtype, device=points.device)
     outside = beyond.clamp_min(0.0)
     length = (outside.square().sum(-1) + 1e-30).sqrt()
     deepest, axis = beyond.max(-1)
     inside = deepest <= 0.0
     axis_normal = torch.zeros_like(points).scatter(-1, axis.unsqueeze(-1), 1.0)
-    normal = torch.where(inside.unsqueeze(-1), axis_normal, outside / length.unsqueeze(-1)) * points.sign()
+    normal = torch.where(inside.unsqueeze(-1), axis_normal, outside / length.unsqueeze(-1))
+    normal = torch.where(points < 0.0, -normal, normal)
     return torch.where(inside, deepest, length) - radius, normal
 
 
@@ -131,8 +135,7 @@ class RoundedBox(Shape):
     meets_grid = True
 
     def signed_distance(self, points: np.ndarray) -> np.ndarray:
-        core = torch.tensor(self.core, dtype=torch.float64)
-        return rounded_box_distance(torch.tensor(np.asarray(points, dtype=float)), core, self.radius)[0].numpy()
+        return rounded_box_distance(torch.tensor(np.asarray(points, dtype=float)), self.core, self.radius)[0].numpy()
 
     def surface_mesh(self) -> trimesh.Trimesh:
         core = np.asarray(self.core)
@@ -196,8 +199,25 @@ class RoundedBox(Shape):
         return volume, np.zeros(3), np.diag(moments)
 
     @property
+    def thickness(self) -> float:
+        return 2.0 * (min(self.core) + self.radius)
+
+    @property
     def is_sphere(self) -> bool:
         return self.core == (0.0, 0.0, 0.0)
+
+    @property
+    def torch_distance(self) -> TorchDistance:
+        return partial(rounded_box_distance, core=self.core, radius=self.radius)
+
+    def stopping_points(self) -> ContactPoints:
+        """The corners of the core, exact for spheres and on flat surfaces, and points on its edges and faces, with its radius:
+        on faces, as those of two boxes may have their edges in line."""
+        lines = [np.linspace(-half, half, STOPPING_POINTS + 2) if half > 0.0 else np.zeros(1) for half in self.core]
+        places = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 3)
+        ends = (np.abs(places) == np.asarray(self.core)).sum(axis=1)
+        points = np.concatenate([places[ends == number] for number in (3, 2, 1)])
+        return ContactPoints.balls(points, self.radius, on_planes=np.arange(len(points)) < (ends == 3).sum())
 
     def contact_points(self, count: int | None = None) -> ContactPoints:
         """The corners of the core and points between them on its edges, as many on each.

@@ -3,13 +3,30 @@
 All is in the shape's own frame, in metres. `docs/extending.md` shows how to define a shape of your own: subclass `Shape`.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import trimesh
+from torch import Tensor
 
 from diffsim.errors import InputError
+from diffsim.scene.rotations import Quaternion
 from diffsim.scene.shapes.contact_balls import ContactPoints
+
+# signed distance (...) and unit normal (..., 3) at points (..., 3) of the shape's frame
+TorchDistance = Callable[[Tensor], tuple[Tensor, Tensor]]
+THICKNESS_SAMPLES = 2000
+
+
+class Part(NamedTuple):
+    """A shape placed in another one's frame: position in metres, unit quaternion (w, x, y, z)."""
+
+    shape: Shape
+    position: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    rotation: Quaternion = (1.0, 0.0, 0.0, 0.0)
 
 
 class Shape:
@@ -21,8 +38,8 @@ class Shape:
     Attributes:
         bounded: whether the shape has an end. One without stands still, encloses everything below its surface and has no
             contact points: other shapes' points touch it.
-        meets_grid: whether soft bodies meet obstacles of the shape on their grid, not particle by particle; only the rounded
-            boxes, whose distance the grid's kernels know.
+        meets_grid: whether soft bodies meet tools and obstacles of the shape on their grid, not particle by particle; only the
+            rounded boxes, whose distance the grid's kernels know.
         sampled: whether `distance_kernel` interpolates, and is worse far from the surface.
     """
 
@@ -56,6 +73,37 @@ class Shape:
         if not self.bounded:
             return ContactPoints.balls([])
         raise TypeError(f"{type(self).__name__} defines no contact points")
+
+    def stopping_points(self) -> ContactPoints:
+        """What a tool of the shape is stopped at: balls within it that reach its surface wherever that sticks out."""
+        return self.contact_points()
+
+    @property
+    def torch_distance(self) -> TorchDistance | None:
+        """The signed distance and its normal in torch, differentiable; None of a shape that only kernels know."""
+        return None
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The shapes that it consists of, each of which touches others by itself: one, but for a `Compound`."""
+        return (Part(self),)
+
+    @property
+    def thickness(self) -> float:
+        """Diameter in metres of the largest ball within, about; of several parts, of the thinnest one. Endless shapes are
+        infinitely thick, and 0 is that of a mesh without an inside."""
+        if not self.bounded:
+            return float("inf")
+        try:
+            samples = self.volume_samples(THICKNESS_SAMPLES)
+        except InputError:
+            return 0.0
+        lower, upper = samples.min(axis=0), samples.max(axis=0)
+        spacing = (self.volume / len(samples)) ** (1.0 / 3.0)
+        deepest = samples[np.argmin(self.signed_distance(samples))]
+        near = np.stack(np.meshgrid(*[np.linspace(-0.5, 0.5, 9)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+        around = np.clip(deepest + spacing * near, lower, upper)
+        return max(-2.0 * float(self.signed_distance(around).min()), 0.0)
 
     @property
     def is_sphere(self) -> bool:

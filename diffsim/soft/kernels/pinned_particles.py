@@ -176,7 +176,9 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
                     soft.velocity[node + l] = old + wxy * at.z[l] * old[3] * value
 
     @ti.func
-    def impulse_adjoint(soft: ti.template(), bars: ti.template(), step: ti.template(), at: ti.template(), slope: ti.template(), J):
+    def impulse_adjoint(
+        soft: ti.template(), bars: ti.template(), step: ti.template(), at: ti.template(), slope: ti.template(), J
+    ):
         """Of `add_impulse`: the adjoints of J and of x; those of the masses are added to."""
         stride_x, stride_y = strides(soft.boxes, step.box)
         J_bar, x_bar = vec4(0.0), vec3(0.0)
@@ -237,7 +239,10 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
             twist, pose = tool_at(soft, step, step.environment * soft.sizes[Sizes.inputs], holder)
             p = load3(soft.inputs, pose + ColliderPose.position)
             R = mat3(
-                [[soft.inputs[pose + ColliderPose.rotation + 3 * i + j] for j in ti.static(range(3))] for i in ti.static(range(3))]
+                [
+                    [soft.inputs[pose + ColliderPose.rotation + 3 * i + j] for j in ti.static(range(3))]
+                    for i in ti.static(range(3))
+                ]
             )
             V = load3(soft.inputs, twist + ColliderTwist.velocity)
             omega = load3(soft.inputs, twist + ColliderTwist.angular_velocity)

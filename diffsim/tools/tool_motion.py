@@ -13,8 +13,7 @@ from torch import Tensor
 from diffsim.scene.bodies import TOOL_AXES
 from diffsim.scene.rotations import quaternion_exponential, quaternion_product, quaternion_to_matrix, rotation_matrix
 from diffsim.scene.scene import Scene
-from diffsim.scene.shapes import RoundedBox, Shape
-from diffsim.scene.shapes.rounded_box import rounded_box_distance
+from diffsim.tools.tool_stops import ToolStops
 
 
 @dataclass(frozen=True)
@@ -52,17 +51,11 @@ class ColliderMotion:
         return ColliderMotion(torch.cat([position, (turn @ self.rotation).flatten(-2)], dim=-1), self.twist)
 
 
-def _rounded(shape: Shape) -> RoundedBox:
-    if not isinstance(shape, RoundedBox):
-        raise TypeError(f"a collider's shape is a RoundedBox, got {shape!r}")
-    return shape
-
-
 class ToolKinematics:
     """Maps an action (B, A) and the tools' poses to the motion of all colliders of the scene."""
 
     def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str = "cpu"):
-        self._scene = scene
+        self._normalised = bool(scene.moving_articulations) or len(scene.grid_tools) < len(scene.tools)
         self._count = len(scene.tools)
         self._duration = dt * substeps
         self._times = torch.arange(substeps + 1, dtype=dtype, device=device) * dt  # of the substeps, and the end
@@ -74,46 +67,20 @@ class ToolKinematics:
                 row += 1
         self._selection = selection.to(device)
         self._rotates = any(axis.startswith("r") for tool in scene.tools for axis in tool.control)
-        signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0], dtype=dtype)] * 3)
+        self._stops = ToolStops(scene, dtype=dtype, device=device)
 
         def real(values: object) -> Tensor:
             return torch.tensor(values, dtype=dtype, device=device)
 
-        self._tool_corners = [
-            torch.unique(signs * torch.tensor(_rounded(tool.shape).core, dtype=dtype), dim=0).to(device) for tool in scene.tools
-        ]
-        self._tool_radius = [_rounded(tool.shape).radius for tool in scene.tools]
         obstacles = scene.grid_obstacles
-        self._obstacle_shapes = [(real(_rounded(o.shape).core), real(_rounded(o.shape).radius)) for o in obstacles]
         self._obstacle_position = real([o.position for o in obstacles]).reshape(-1, 3)
         self._obstacle_rotation = real([rotation_matrix(o.rotation).tolist() for o in obstacles]).reshape(-1, 3, 3)
         self._obstacle_pose = torch.cat([self._obstacle_position, self._obstacle_rotation.flatten(-2)], dim=-1)
 
-    def _permitted(self, position: Tensor, rotation: Tensor, displacement: Tensor) -> Tensor:
-        """Displacements (B, M, 3) without the parts that would end inside an obstacle.
-
-        A tool is held against an obstacle at the corners of its core, grown by its radius: exact for spheres, and for
-        capsules and boxes wherever the obstacle's surface is flat. Rotation matrices are (B, M, 3, 3).
-        """
-        kept = []
-        for index, tool in enumerate(self._scene.tools):
-            moved = displacement[:, index]
-            if tool.stops_at_obstacles:
-                corners = (rotation[:, index] @ self._tool_corners[index].T).transpose(1, 2)
-                for obstacle, (core, radius) in enumerate(self._obstacle_shapes):
-                    frame = self._obstacle_rotation[obstacle]
-                    arm = (position[:, index] + moved).unsqueeze(1) + corners - self._obstacle_position[obstacle]
-                    distance, normal = rounded_box_distance(arm @ frame, core, radius)
-                    depth, corner = (self._tool_radius[index] - distance).max(dim=1)
-                    deepest = normal.gather(1, corner[:, None, None].expand(-1, 1, 3)).squeeze(1) @ frame.T
-                    moved = moved + depth.clamp_min(0.0).unsqueeze(-1) * deepest
-            kept.append(moved)
-        return torch.stack(kept, dim=1) if kept else displacement
-
     def motion(self, position: Tensor, rotation: Tensor, action: Tensor) -> tuple[ColliderMotion, Tensor, Tensor]:
         """position (B, M, 3), rotation (B, M, 4), action (B, A) -> the motion, and the poses after the control step."""
         batch, substeps = action.shape[0], len(self._times) - 1
-        if self._scene.moving_articulations:  # their adjoint knows rotations only, so quaternions may have any length but zero
+        if self._normalised:  # the adjoint of rigid contact knows rotations only, so quaternions may have any length but zero
             rotation = rotation / rotation.norm(dim=-1, keepdim=True)
         twist = (action @ self._selection).reshape(batch, self._count, 6)
         velocity, angular_velocity = twist[..., :3], twist[..., 3:]
@@ -125,12 +92,21 @@ class ToolKinematics:
             rotations = quaternion_to_matrix(turned)
         else:
             rotations = quaternion_to_matrix(rotation)[:, None].expand(batch, substeps + 1, self._count, 3, 3)
-        if self._obstacle_shapes:
-            velocity = self._permitted(position, rotations[:, -1], self._duration * velocity) / self._duration
+        if self._stops.any:
+            duration = self._duration
+
+            def rotations_after(share: Tensor) -> Tensor:
+                if not self._rotates:
+                    return rotations[:, 0]
+                turn = quaternion_exponential(duration * share[:, None, None] * angular_velocity)
+                return quaternion_to_matrix(quaternion_product(turn, rotation))
+
+            asked, turn = duration * velocity, duration * angular_velocity.norm(dim=-1)
+            velocity = self._stops.permitted(position, asked, turn, rotations_after) / duration
             twist = torch.cat([velocity, angular_velocity], dim=-1)
         positions = position[:, None] + times * velocity[:, None]
         pose = torch.cat([positions, rotations.flatten(-2)], dim=-1)[:, :-1]
-        if self._obstacle_shapes:
+        if len(self._obstacle_pose):
             fixed = self._obstacle_pose.expand(batch, substeps, *self._obstacle_pose.shape)
             pose = torch.cat([pose, fixed], dim=2)
             twist = torch.cat([twist, twist.new_zeros((batch, len(self._obstacle_pose), 6))], dim=1)

@@ -1,0 +1,1 @@
+"""Kinematic tools: their motion over a control step, and what stops them."""
