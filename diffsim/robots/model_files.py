@@ -16,8 +16,9 @@ from diffsim.checks.memory import check_memory
 from diffsim.errors import InputError
 from diffsim.rigid.joints import joint_kind
 from diffsim.robots.mujoco_import import DECOMPOSITIONS, Notes, Shapes, label, note_unsupported, read_actuators, reflected
-from diffsim.robots.package_paths import LEAST_MOMENT, PathLike, native, read_mesh, several_groups, urdf_text
+from diffsim.robots.package_paths import LEAST_MOMENT, PathLike, native, several_groups, urdf_text
 from diffsim.scene.articulation import Actuator, Articulation, Inertia, Joint, Link, Quaternion, Vector3
+from diffsim.scene.meshes.mesh_files import read_triangles
 from diffsim.scene.rotations import rotation_matrix
 from diffsim.scene.validation import checked_name, choice, file_path, flag, members, unit, vector
 
@@ -238,7 +239,8 @@ def _prepare_mesh(mujoco: ModuleType, mesh: Any, folder: Path, urdf: bool, notes
         return  # MuJoCo reads it, or says what is missing
     if several_groups(path) and not urdf:  # a mass inferred from it differs
         notes.add("OBJ file read with all of its groups, where MuJoCo takes the first", path.name)
-    triangles = read_mesh(path)
+    triangles = read_triangles(path)
+    triangles.merge_vertices(merge_tex=True, merge_norm=True)
     mesh.uservert = np.asarray(triangles.vertices, dtype=np.float32).ravel()
     mesh.userface = np.asarray(triangles.faces, dtype=np.int32).ravel()
     mesh.file = ""

@@ -9,6 +9,7 @@ import numpy as np
 import trimesh
 
 from diffsim.errors import InputError
+from diffsim.scene.meshes.lattice_samples import Lattice
 from diffsim.scene.shapes.contact_balls import ContactPoints
 
 
@@ -122,11 +123,15 @@ class Shape:
         cells = np.maximum(np.ceil((upper - lower) / spacing).astype(int), 1)
         centre = 0.5 * (lower + upper)
         axes = [centre[i] + (np.arange(cells[i]) - 0.5 * (cells[i] - 1)) * spacing for i in range(3)]
-        lattice = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-        inside = lattice[self.contains(lattice)]
+        inside = self._lattice_points_inside(Lattice(*axes))
         if len(inside) == 0:
             raise InputError(f"particles={count} is too few for {self!r}: no sample fell inside; ask for more particles")
         return inside
+
+    def _lattice_points_inside(self, lattice: Lattice) -> np.ndarray:
+        """The points (N, 3) of a lattice inside the shape, in ascending order."""
+        points = np.stack(np.meshgrid(*lattice, indexing="ij"), axis=-1).reshape(-1, 3)
+        return points[self.contains(points)]
 
     # for the kernels
 
