@@ -15,6 +15,7 @@ import numpy as np
 from diffsim.checks.memory import check_memory
 from diffsim.errors import InputError
 from diffsim.rigid.joints import joint_kind
+from diffsim.robots.mesh_masses import ask_about_units, make_exact, meshes_with_mass
 from diffsim.robots.mujoco_import import DECOMPOSITIONS, Notes, Shapes, label, note_unsupported, read_actuators, reflected
 from diffsim.robots.package_paths import LEAST_MOMENT, PathLike, native, several_groups, urdf_text
 from diffsim.scene.articulation import Actuator, Articulation, Inertia, Joint, Link, Quaternion, Vector3
@@ -90,10 +91,11 @@ def load_articulation(
     with _own_warnings(mujoco, notes):
         model, title = _compile(mujoco, file, urdf, package_paths, visuals, notes)
     note_unsupported(model, notes)
-    with notes.open_meshes():
+    with notes.quiet_meshes():
         shapes = Shapes(model, notes, decompose, hide_colliders=urdf, visuals=visuals)
         tree = _Tree(model, shapes, _configuration(model, keyframe, file), fixed_base, notes)
         links = tree.links()
+    ask_about_units(links, notes)
     if not links:
         raise InputError(f"model file '{file}' describes no body")
     driven = read_actuators(model, notes)
@@ -152,9 +154,12 @@ def _compile(
         _name("body", bodies)
         _name("joint", [joint for body in bodies for joint in body.joints])
         _name("actuator", spec.actuators)
+        massive = meshes_with_mass(spec)
         for mesh in spec.meshes:
             meshdir = mesh.compiler.meshdir if hasattr(mesh, "compiler") else spec.meshdir  # old MuJoCo
-            _prepare_mesh(mujoco, mesh, file.parent / meshdir, urdf, notes)
+            _prepare_mesh(mujoco, mesh, file.parent / meshdir, urdf and mesh.name not in massive, notes)
+            if mesh.name in massive:
+                make_exact(mesh, file.parent / meshdir / mesh.file if mesh.file else None, notes)
         try:
             model = spec.compile()
         except ValueError as error:
@@ -227,9 +232,9 @@ def _line(error: Exception) -> str:
     return "; ".join(part.strip() for part in str(error).splitlines() if part.strip())
 
 
-def _prepare_mesh(mujoco: ModuleType, mesh: Any, folder: Path, urdf: bool, notes: Notes) -> None:
+def _prepare_mesh(mujoco: ModuleType, mesh: Any, folder: Path, massless: bool, notes: Notes) -> None:
     """Gives MuJoCo the triangles of a file that it does not read itself, or not whole."""
-    if urdf:
+    if massless:
         # its volume is not needed, and flat meshes have none
         mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL
     if not mesh.file:
@@ -237,7 +242,7 @@ def _prepare_mesh(mujoco: ModuleType, mesh: Any, folder: Path, urdf: bool, notes
     path = folder / mesh.file
     if not path.is_file() or native(path):
         return  # MuJoCo reads it, or says what is missing
-    if several_groups(path) and not urdf:  # a mass inferred from it differs
+    if several_groups(path) and not massless:  # a mass inferred from it differs
         notes.add("OBJ file read with all of its groups, where MuJoCo takes the first", path.name)
     triangles = read_triangles(path)
     triangles.merge_vertices(merge_tex=True, merge_norm=True)

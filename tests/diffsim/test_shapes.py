@@ -15,7 +15,7 @@ from diffsim.scene.meshes.mesh_distance import DistanceGrid, distance_grid
 from diffsim.scene.shapes.contact_balls import BALL, DEEPEST, SPOKE
 from tests.diffsim.test_inputs import refused
 
-igl = pytest.importorskip("igl")
+pytest.importorskip("igl")
 
 
 @pytest.fixture(autouse=True)
@@ -505,7 +505,7 @@ def test_second_bake_reads_the_cache(cache, monkeypatch):
         raise AssertionError("baked again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(igl, "point_mesh_squared_distance", refuse)
+        patch.setattr(mesh_distance, "signed_distance", refuse)
         second = distance_grid(BOX.copy(), resolution=10)
         with pytest.raises(AssertionError, match="again"):
             distance_grid(BOX, resolution=11)

@@ -54,7 +54,7 @@ class Holes(NamedTuple):
     centres: np.ndarray  # (H, 3) middle of each hole's rim
 
     @property
-    def count(self) -> int:
+    def number(self) -> int:
         return len(self.centres)
 
     def fans(self, vertices: np.ndarray) -> np.ndarray:

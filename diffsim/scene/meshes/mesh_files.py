@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,10 @@ def read_triangles(path: Path, *, colors: bool = False) -> trimesh.Trimesh:
         raise InputError(f"mesh '{path}' does not exist; give a path to a triangle mesh")
     try:
         mesh = trimesh.load(path, force="mesh", process=False, skip_materials=not colors)
+        if path.suffix.lower() == ".dae" and len(getattr(mesh, "faces", ())) == 0:
+            # a node that names a material which is not there counts as broken: read without materials
+            plain = re.sub(rb"<bind_material>.*?</bind_material>", b"", path.read_bytes(), flags=re.DOTALL)
+            mesh = trimesh.load(BytesIO(plain), file_type="dae", force="mesh", process=False, skip_materials=True)
     except Exception as error:  # trimesh raises whatever its many readers raise
         if path.stat().st_size == 0:
             raise InputError(f"mesh '{path}' is empty: the file has no bytes") from error
@@ -40,7 +45,7 @@ def read_triangles(path: Path, *, colors: bool = False) -> trimesh.Trimesh:
         hint = ""
         if path.suffix.lower() == ".dae" and importlib.util.find_spec("collada") is None:
             hint = "; .dae files need the package pycollada: pip install diffsim-rpg[robots]"
-        raise InputError(f"mesh '{path}' could not be read: {lines[0]}{hint}") from error
+        raise InputError(f"mesh '{path}' could not be read: {_damage(path) or lines[0]}{hint}") from error
     if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
         points = len(getattr(mesh, "vertices", ()))
         raise InputError(f"mesh '{path}' is empty: it has no triangles" + (f", only {points} points" if points else ""))
@@ -48,6 +53,18 @@ def read_triangles(path: Path, *, colors: bool = False) -> trimesh.Trimesh:
         unit = re.search(rb"<unit[^>]*\bmeter\s*=\s*[\"']([^\"']+)", path.read_bytes()[:20000])
         mesh.apply_scale(float(unit.group(1)) if unit else 1.0)
     return mesh
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with a binary STL file that is cut off."""
+    if path.suffix.lower() != ".stl":
+        return None
+    with path.open("rb") as file:
+        header = file.read(84)
+    count, there = int.from_bytes(header[80:84], "little"), path.stat().st_size
+    if header.lstrip().startswith(b"solid"):
+        return None
+    return f"its header says {count} triangles, {84 + 50 * count} bytes, but it has {there} bytes"
 
 
 def load_solid(path: str | Path, size: float | None = None, scale: np.ndarray | None = None) -> Mended:
@@ -76,13 +93,12 @@ def load_solid(path: str | Path, size: float | None = None, scale: np.ndarray | 
     if len(mesh.faces) == 0:
         raise InputError(f"mesh '{path}' is empty: its triangles are all degenerate")
     vertices, visual = np.asarray(mesh.vertices, dtype=float), mesh.visual
-    solid = mended(mesh)
+    solid = mended(trimesh.Trimesh(vertices, mesh.faces, process=False))
     mesh = solid.mesh
     reason = why_no_solid(mesh, solid.closed)
     if reason is not None:
         raise InputError(f"mesh '{path}' {reason}")
-    if not np.array_equal(vertices, mesh.vertices):
-        _carry_colors(vertices, visual, mesh)
+    _carry_colors(vertices, visual, mesh)
     lower, upper = mesh.bounds
     mesh.apply_translation(-0.5 * (lower + upper))
     if size is not None:
@@ -91,7 +107,9 @@ def load_solid(path: str | Path, size: float | None = None, scale: np.ndarray | 
 
 
 def _carry_colors(vertices: np.ndarray, visual: object, mesh: trimesh.Trimesh) -> None:
-    """Gives a mesh's vertices the colours of the nearest of those (V, 3) it had before it was mended."""
+    """Gives a mesh's vertices the colours that they, or the nearest of those (V, 3) before it was mended, had in the file."""
     if not isinstance(visual, ColorVisuals) or visual.kind != "vertex" or len(visual.vertex_colors) != len(vertices):
         return
-    mesh.visual = ColorVisuals(mesh, vertex_colors=np.asarray(visual.vertex_colors)[cKDTree(vertices).query(mesh.vertices)[1]])
+    same = np.array_equal(vertices, mesh.vertices)
+    source = np.arange(len(vertices)) if same else cKDTree(vertices).query(mesh.vertices)[1]
+    mesh.visual = ColorVisuals(mesh, vertex_colors=np.asarray(visual.vertex_colors)[source])

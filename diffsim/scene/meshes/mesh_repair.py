@@ -40,15 +40,16 @@ def mended(mesh: trimesh.Trimesh) -> Mended:
     if not mesh.is_watertight:
         done += _drop_doubled(mesh)
         done += _weld(mesh)
-    done += turn_outward(mesh)
+    turned, patches = turn_outward(mesh)
+    done += turned
     closed = is_closed(mesh)
     if not closed:
         filled = _fill_small_holes(mesh)
         if filled:
-            done += filled
-            done += [what for what in turn_outward(mesh) if what not in done]
+            turned, patches = turn_outward(mesh)
+            done += [*filled, *(what for what in turned if what not in done)]
             closed = is_closed(mesh)
-    mesh, united = unite(mesh)
+    mesh, united = unite(mesh, patches)
     return Mended(mesh, (*done, *united), closed)
 
 
@@ -127,13 +128,10 @@ def why_no_solid(mesh: trimesh.Trimesh, closed: bool) -> str | None:
     vertices, faces = np.asarray(mesh.vertices, dtype=float), np.asarray(mesh.faces)
     _, counts, _ = net_edges(faces)
     holes = holes_of(vertices, faces)
-    if (counts > 2).any() and not (counts == 1).any():
-        return (
-            f"contradicts itself: its triangles cannot all face outward ({int((counts > 2).sum())} edges of more than two); "
-            "draw its walls as solids"
-        )
-    widths = [np.ptp(vertices[holes.edges[holes.hole == i]].reshape(-1, 3), axis=0).max() for i in range(min(holes.count, 50))]
-    hole = f"{holes.count} holes, the widest" if holes.count > 1 else "one hole,"
+    if not (counts % 2 == 1).any():
+        return "contradicts itself: it has no rim, and yet its triangles cannot all face outward; draw its walls as solids"
+    widths = [np.ptp(vertices[holes.edges[holes.hole == i]].reshape(-1, 3), axis=0).max() for i in range(min(holes.number, 50))]
+    hole = f"{holes.number} holes, the widest" if holes.number > 1 else "one hole,"
     return (
         f"is not watertight: {len(holes.edges)} edges do not border two triangles ({hole} {max(widths):.3g} m wide); "
         "close it (an open vessel needs an inner wall; holes: trimesh.repair.fill_holes)"
@@ -232,15 +230,15 @@ def _fill_small_holes(mesh: trimesh.Trimesh) -> list[str]:
     fans = holes.fans(vertices)
     areas = 0.5 * np.linalg.norm(np.cross(fans[:, 1] - fans[:, 0], fans[:, 2] - fans[:, 0]), axis=1)
     reach = np.linalg.norm(fans[:, 0] - fans[:, 2], axis=1)
-    total = np.bincount(holes.hole, weights=areas, minlength=holes.count)
-    radius = np.zeros(holes.count)
+    total = np.bincount(holes.hole, weights=areas, minlength=holes.number)
+    radius = np.zeros(holes.number)
     np.maximum.at(radius, holes.hole, reach)
     small = (total <= SMALL_PATCH * float(mesh.area)) & (2.0 * radius <= SMALL_HOLE * float(mesh.extents.max()))
     small |= total <= 1e-6 * float(mesh.area)  # a slit, or an edge against two shorter ones
     small &= _balanced(holes)
     if not small.any():
         return []
-    number = np.full(holes.count, -1)
+    number = np.full(holes.number, -1)
     number[small] = np.arange(int(small.sum()))
     rims = small[holes.hole]
     edges, centre = holes.edges[rims], len(vertices) + number[holes.hole[rims]]
@@ -257,6 +255,6 @@ def _balanced(holes: Holes) -> np.ndarray:
     """Whether each hole's rim (H,) comes to each of its vertices once, so that a fan over it has no edge of more than two."""
     starts = np.stack([holes.hole, holes.edges[:, 0]], axis=1)
     found, times = np.unique(starts, axis=0, return_counts=True)
-    good = np.ones(holes.count, dtype=bool)
+    good = np.ones(holes.number, dtype=bool)
     good[found[times > 1, 0]] = False
     return good

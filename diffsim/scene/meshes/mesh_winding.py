@@ -23,7 +23,7 @@ class Neighbours:
         upward = edges[:, 0] < edges[:, 1]
         owner = np.repeat(np.arange(len(faces)), 3)
         keys = np.sort(edges, axis=1) @ np.array([int(faces.max()) + 1, 1])
-        order = np.argsort(keys, kind="stable")
+        order = np.argsort(keys)
         keys, upward, owner = keys[order], upward[order], owner[order]
         starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
         lengths = np.diff(np.append(starts, len(keys)))
@@ -50,6 +50,47 @@ class Neighbours:
         return np.where((kept > reversed_)[:, None], faces[:, ::-1], faces), bool((kept != reversed_).all())
 
 
+def solid_patches(mesh: trimesh.Trimesh, labels: np.ndarray) -> np.ndarray:
+    """Patches (F,) that also hang together over edges of four triangles and more, where solids touch: of the triangles around
+    such an edge, those two belong together that have a wedge of solid between them.
+
+    Args:
+        mesh: wound consistently, normals outward.
+        labels: (F,) the patches over edges of two triangles.
+    """
+    faces, vertices = np.asarray(mesh.faces), np.asarray(mesh.vertices, dtype=float)
+    edges = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    owner, third = np.repeat(np.arange(len(faces)), 3), faces[:, [2, 0, 1]].reshape(-1)
+    pairs, counts, net = net_edges(faces)
+    pairs = pairs[(counts > 2) & (net == 0)]
+    if len(pairs) == 0:
+        return labels
+    base = int(faces.max()) + 1
+    wanted = pairs @ np.array([base, 1])
+    keys = np.sort(edges, axis=1) @ np.array([base, 1])
+    around = np.isin(keys, wanted)
+    keys, edges, owner, third = keys[around], edges[around], owner[around], third[around]
+    upward = edges[:, 0] < edges[:, 1]
+    start, end = vertices[edges.min(axis=1)], vertices[edges.max(axis=1)]
+    axis = (end - start) / np.maximum(np.linalg.norm(end - start, axis=1), 1e-300)[:, None]
+    first = np.eye(3)[np.argmin(np.abs(axis), axis=1)]
+    first = np.cross(axis, first)
+    aside = vertices[third] - start
+    angle = np.arctan2((aside * np.cross(axis, first)).sum(axis=1), (aside * first).sum(axis=1))
+    # upward triangles have the solid at smaller angles, downward ones at larger: each of these goes with the next upward one
+    order = np.lexsort((~upward, np.round(angle, 6), keys))
+    keys, upward, owner = keys[order], upward[order], owner[order]
+    links = []
+    for run in np.split(np.arange(len(keys)), np.flatnonzero(keys[1:] != keys[:-1]) + 1):
+        ups = run[upward[run]]
+        for down in run[~upward[run]]:
+            later = ups[ups > down]
+            links.append((owner[down], owner[later[0] if len(later) else ups[0]]))
+    ends = labels[np.array(links)]
+    joined = connected_components(coo_array((np.ones(len(ends)), ends.T), shape=(labels.max() + 1,) * 2), directed=False)[1]
+    return joined[labels]
+
+
 class Patches(NamedTuple):
     """Of each patch of a surface (P patches)."""
 
@@ -73,8 +114,9 @@ class Patches(NamedTuple):
         return cls(lower, upper, volumes, closed)
 
 
-def turn_outward(mesh: trimesh.Trimesh) -> list[str]:
-    """Makes the winding consistent and turns the normals outward, in place; what was done, in words.
+def turn_outward(mesh: trimesh.Trimesh) -> tuple[list[str], np.ndarray]:
+    """Makes the winding consistent and turns the normals outward, in place; what was done, in words, and the patch of each
+    triangle (F,).
 
     Every closed patch is turned by itself, except one that lies within another: that is taken for a cavity. Patches that meet
     where more than two triangles share an edge are turned so that an even number of surfaces lies outside of each.
@@ -95,7 +137,7 @@ def turn_outward(mesh: trimesh.Trimesh) -> list[str]:
         mesh.invert()
         done.append("turned its normals outward")
     done += _turn_patches(mesh, labels)
-    return list(dict.fromkeys(done))
+    return list(dict.fromkeys(done)), labels
 
 
 def _turn_patches(mesh: trimesh.Trimesh, labels: np.ndarray) -> list[str]:

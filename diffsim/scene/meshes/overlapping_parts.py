@@ -7,21 +7,24 @@ import trimesh
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from diffsim.scene.meshes.mesh_winding import Neighbours, Patches
+from diffsim.scene.meshes.mesh_winding import Patches, solid_patches
 
 MOST_PARTS = 4000  # whose boxes are compared pair by pair
 NOTICEABLE = 1e-7  # share of volume and area by which parts overlap or touch
 
 
-def unite(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, list[str]]:
+def unite(mesh: trimesh.Trimesh, labels: np.ndarray) -> tuple[trimesh.Trimesh, list[str]]:
     """The mesh with its closed parts united where they overlap or share a wall, and what was done, in words.
 
     Parts that stand apart stay as they are, to the last bit; cavities belong to the part around them. Parts that are open have
     no inside that could be united.
+
+    Args:
+        labels: (F,) the patch of each triangle, as of `diffsim.scene.meshes.mesh_winding.turn_outward`.
     """
-    labels = Neighbours(np.asarray(mesh.faces)).labels
     if labels.max() == 0:
         return mesh, []
+    labels = solid_patches(mesh, labels)
     patches = Patches.of(mesh, labels)
     solids = np.flatnonzero(patches.closed & (patches.volumes > 0.0))
     if len(solids) < 2 or len(solids) > MOST_PARTS:
@@ -50,8 +53,16 @@ def unite(mesh: trimesh.Trimesh) -> tuple[trimesh.Trimesh, list[str]]:
             merged += len(members)
     if not united:
         return mesh, []
-    rest = mesh.submesh([np.flatnonzero(np.any(kept, axis=0))], append=True, repair=False) if np.any(kept) else []
-    whole = trimesh.util.concatenate([*united, rest] if np.any(kept) else united)
+    apart = np.any(kept, axis=0)
+    if apart.any():
+        used, faces = np.unique(np.asarray(mesh.faces)[apart], return_inverse=True)
+        united.append(trimesh.Trimesh(np.asarray(mesh.vertices)[used], faces.reshape(-1, 3), process=False))
+    starts = np.cumsum([0, *(len(part.vertices) for part in united[:-1])])
+    whole = trimesh.Trimesh(
+        np.concatenate([part.vertices for part in united]),
+        np.concatenate([part.faces + start for part, start in zip(united, starts, strict=True)]),
+        process=False,
+    )
     return whole, [f"united {merged} parts that overlap or touch"]
 
 

@@ -24,11 +24,13 @@ class Shape:
             contact points: other shapes' points touch it.
         meets_grid: whether soft bodies meet obstacles of the shape on their grid, not particle by particle; only the rounded
             boxes, whose distance the grid's kernels know.
+        smaller: how to make one smaller, in words.
         sampled: whether `distance_kernel` interpolates, and is worse far from the surface.
     """
 
     bounded = True
     meets_grid = False
+    smaller = "a smaller shape"
     sampled = False
 
     # for the scene
@@ -132,6 +134,11 @@ class Shape:
         """The points (N, 3) of a lattice inside the shape, in ascending order."""
         points = np.stack(np.meshgrid(*lattice, indexing="ij"), axis=-1).reshape(-1, 3)
         return points[self.contains(points)]
+
+    def doubtful_size(self, mass: float) -> str | None:
+        """A question about the units of a shape whose size or mass (kg) no thing that moves is likely to have; None of a shape
+        that was given in metres, as all but meshes are."""
+        return None
 
     # for the kernels
 

@@ -18,6 +18,7 @@ from diffsim.scene.meshes.lattice_samples import Lattice, TooManyCrossings, node
 from diffsim.scene.meshes.mesh_distance import DistanceGrid, contains, distance_grid, signed_distance
 from diffsim.scene.meshes.mesh_files import load_solid
 from diffsim.scene.meshes.mesh_repair import Mended, solid_mesh, why_no_solid
+from diffsim.scene.meshes.mesh_units import doubtful_size
 from diffsim.scene.shapes.contact_balls import ContactPoints
 from diffsim.scene.shapes.shape import Shape
 from diffsim.scene.validation import check_count, check_length, checked_name, file_path, is_number, numbers_of
@@ -161,6 +162,7 @@ class TriangleMesh(Shape):
     """
 
     mesh: trimesh.Trimesh
+    smaller = "size= or scale= in TriangleMesh.from_file (scale=1e-3 for a drawing in millimetres)"
     sampled = True
 
     def __init__(self, vertices: np.ndarray, faces: np.ndarray, name: str = "mesh", scale: float | Sequence[float] = 1.0):
@@ -220,10 +222,13 @@ class TriangleMesh(Shape):
             ) from error
         return np.stack([axis[nodes[:, i]] for i, axis in enumerate(lattice)], axis=-1)
 
+    def doubtful_size(self, mass: float) -> str | None:
+        return doubtful_size(self.mesh.extents, mass)
+
     def surface_mesh(self) -> trimesh.Trimesh:
         return self.mesh
 
-    @property
+    @cached_property
     def volume(self) -> float:
         return float(self.mesh.volume) if self.is_closed else enclosed_volume(self.mesh)
 
