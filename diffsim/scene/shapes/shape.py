@@ -13,6 +13,7 @@ import trimesh
 from torch import Tensor
 
 from diffsim.errors import InputError
+from diffsim.scene.meshes.lattice_samples import Lattice
 from diffsim.scene.rotations import Quaternion
 from diffsim.scene.shapes.contact_balls import ContactPoints
 
@@ -40,11 +41,13 @@ class Shape:
             contact points: other shapes' points touch it.
         meets_grid: whether soft bodies meet tools and obstacles of the shape on their grid, not particle by particle; only the
             rounded boxes, whose distance the grid's kernels know.
+        smaller: how to make one smaller, in words.
         sampled: whether `distance_kernel` interpolates, and is worse far from the surface.
     """
 
     bounded = True
     meets_grid = False
+    smaller = "a smaller shape"
     sampled = False
 
     # for the scene
@@ -170,11 +173,20 @@ class Shape:
         cells = np.maximum(np.ceil((upper - lower) / spacing).astype(int), 1)
         centre = 0.5 * (lower + upper)
         axes = [centre[i] + (np.arange(cells[i]) - 0.5 * (cells[i] - 1)) * spacing for i in range(3)]
-        lattice = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-        inside = lattice[self.contains(lattice)]
+        inside = self._lattice_points_inside(Lattice(*axes))
         if len(inside) == 0:
             raise InputError(f"particles={count} is too few for {self!r}: no sample fell inside; ask for more particles")
         return inside
+
+    def _lattice_points_inside(self, lattice: Lattice) -> np.ndarray:
+        """The points (N, 3) of a lattice inside the shape, in ascending order."""
+        points = np.stack(np.meshgrid(*lattice, indexing="ij"), axis=-1).reshape(-1, 3)
+        return points[self.contains(points)]
+
+    def doubtful_size(self, mass: float) -> str | None:
+        """A question about the units of a shape whose size or mass (kg) no thing that moves is likely to have; None of a shape
+        that was given in metres, as all but meshes are."""
+        return None
 
     # for the kernels
 
