@@ -299,7 +299,6 @@ class Simulator:
         Raises:
             InputError: there is no such thing, or the simulator does not record forces.
         """
-        check_state(state)
         return self._wrenches.of(state, name)
 
     def contacts(self, state: State, action: Tensor | None = None, parameters: Mapping[str, Tensor] | None = None) -> Contacts:
@@ -312,7 +311,11 @@ class Simulator:
         action = state.x.new_zeros((state.num_envs, self.action_dim)) if action is None else action
         self._check(state, action)
         names = (*self.contact_names, *(body.name for body in self.scene.soft_bodies))
-        return Contacts.empty(names, state.x)
+        if self._rigid is None:
+            return Contacts.empty(names, state.x)
+        tools, actuators = action.split((self.scene.tool_action_dim, self.action_dim - self.scene.tool_action_dim), dim=1)
+        motion, *_poses = self._kinematics.motion(state.tool_position, state.tool_rotation, tools)
+        return self._rigid.contacts(names, state, actuators, self._overrides(parameters)[1], motion)
 
     def _loads(self, wrenches: Mapping[str, Wrench] | None, num_envs: int, steps: int | None = None) -> Tensor | None:
         """Rows of external wrenches (steps, B, ...), or None without any; of one step where ``steps`` is None."""

@@ -18,7 +18,8 @@ from diffsim.state import Particles
 
 
 class CoupledStep(Function):
-    """Soft inputs, rigid inputs, controls, q, v, and the particles -> q, v, the contact wrenches and the particles one control step later."""
+    """Soft inputs, rigid inputs, controls, q, v, and the particles -> q, v, contact wrenches and the particles one control step
+    later."""
 
     @staticmethod
     @one_at_a_time
