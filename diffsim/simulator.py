@@ -305,7 +305,6 @@ class Simulator:
         Raises:
             InputError: there is no such thing, or the simulator does not record forces.
         """
-        check_state(state)
         return self._wrenches.of(state, name)
 
     def contacts(self, state: State, action: Tensor | None = None, parameters: Mapping[str, Tensor] | None = None) -> Contacts:
@@ -318,7 +317,11 @@ class Simulator:
         action = state.x.new_zeros((state.num_envs, self.action_dim)) if action is None else action
         self._check(state, action)
         names = (*self.contact_names, *(body.name for body in self.scene.soft_bodies))
-        return Contacts.empty(names, state.x)
+        if self._rigid is None:
+            return Contacts.empty(names, state.x)
+        tools, actuators = action.split((self.scene.tool_action_dim, self.action_dim - self.scene.tool_action_dim), dim=1)
+        motion, *_poses = self._kinematics.motion(state.tool_position, state.tool_rotation, tools)
+        return self._rigid.contacts(names, state, actuators, self._overrides(parameters)[1], motion)
 
     def penetration(self, state: State) -> dict[tuple[str, str], Tensor]:
         """How deep things are in each other, by the names of two that may touch: m, (B,), and 0 where they are apart.
