@@ -17,7 +17,7 @@ from diffsim.gradients.recompute import chunk_size, chunks
 from diffsim.rigid.multibody_solver import RigidSolver, flat
 from diffsim.rigid.rigid_records import Wrench
 from diffsim.scene.scene import Scene
-from diffsim.soft.launch_schedules import Buffers, Tape, lane_tape, largest_boxes, with_sums
+from diffsim.soft.launch_schedules import Buffers, Layout, Tape, lane_tape, largest_boxes, with_sums
 from diffsim.soft.mpm_solver import TRAJECTORY_BYTES, MPMSolver, pack, unpack
 from diffsim.soft.soft_records import LANE_WIDTH, Component, ImpulseSum
 from diffsim.state import Particles
@@ -44,10 +44,26 @@ class Wrenches(NamedTuple):
     soft: Tensor
 
 
+class FirstSubstep(NamedTuple):
+    """What a substep of one environment leaves in memory that the next launch uses: the tape, with the grid before contact; the
+    contacts' lists, impulses and work (`coupled_records`); the rigid solver's scratch (1, work); the velocities v + h a
+    (1, dofs)."""
+
+    tape: Tape
+    lists: Tensor
+    impulses: Tensor
+    contact_work: Tensor
+    rigid_work: Tensor
+    rates: Tensor
+
+
 class CoupledSolver:
     """One control step of a scene with soft and rigid bodies, and its adjoint.
 
     An environment runs on one core. CPU only.
+
+    Attributes:
+        radii: of the shells of each body's particles, m (`Shell`).
 
     Raises:
         InputError: the device is not the CPU.
@@ -79,6 +95,7 @@ class CoupledSolver:
             radius = spacing * body.material.CONTACT_RADIUS
             shells += Shell.row(stiffness=stiffness, delay=DELAY * 0.5 * spacing / speed, radius=radius)
         self._shells = torch.tensor(shells, dtype=soft.dtype)
+        self.radii = self._shells.view(-1, Shell.SIZE)[:, Shell.radius]
 
     @property
     def _kernels(self) -> SimpleNamespace:
@@ -105,12 +122,13 @@ class CoupledSolver:
         )
 
     def _forward(
-        self, records: Tensor, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor, sizes: tuple[int, int] | None
+        self, records: Tensor, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor, sizes: tuple[int, int] | None,
+        layout: Layout | None = None,
     ) -> tuple[Tape, Tensor, tuple[Tensor, ...], Tensor, Tensor]:
         """The tapes of the particles and of the rigid things, the contacts (`_contact_room`), the rigid status, and how many
         contacts an environment had at most; records, q and v are advanced in place unless the ``sizes`` of the largest box and
         of the longest list ask to keep everything."""
-        layout, num_envs, keep = self.soft.layout, len(records), sizes is not None
+        layout, num_envs, keep = layout or self.soft.layout, len(records), sizes is not None
         self.rigid.expect(inputs.controls)
         lanes = min(num_envs, runtime.num_threads())
         capacity, most = sizes if sizes is not None else (None, self._count * self._geometries)
@@ -153,6 +171,29 @@ class CoupledSolver:
         nodes = largest_boxes(tape, len(q), self.soft.layout)
         wrenches = Wrenches(self.rigid.contact_wrenches(inputs.controls), tape.sums / self._duration)
         return unpack(records), q, v, wrenches, torch.stack([nodes, longest])
+
+    def first_substep(
+        self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor
+    ) -> FirstSubstep:
+        """Of one environment, the first substep of a control step with what it leaves. Arguments as of ``advance``.
+
+        Raises:
+            SimulationError: as ``advance``.
+        """
+        layout, rigid = self.soft.first_layout(), self.rigid.model
+        sizes = (layout.nodes, self._count * self._geometries)
+        inputs = inputs._replace(controls=self.rigid.room(inputs.controls))
+        tape, rows, contacts, rigid_status, _longest = self._forward(
+            pack(particles), flat(q), flat(v), inputs, time_step, sizes, layout
+        )
+        self.rigid.check(rigid_status, time_step)
+        self.soft.check(tape.status, time_step, 0)
+        old, acceleration = rows[rigid.coordinates :][: 2 * rigid.dofs].split(rigid.dofs)
+        work = self._scratch("rigid work", self.rigid.work)
+        lists, impulses, contact_work, _crowds = contacts
+        return FirstSubstep(
+            tape, lists, impulses, contact_work, work[None, : self.rigid.work], (old + rigid.dt * acceleration)[None]
+        )
 
     def adjoint(
         self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor, sizes: Tensor,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from diffsim.errors import SimulationError
 from diffsim.gradients.recompute import chunks
 from diffsim.scene.scene import Scene
-from diffsim.soft.launch_schedules import LaneSchedule, Layout, Schedule, SharedSchedule
+from diffsim.soft.launch_schedules import LaneSchedule, Layout, Schedule, SharedSchedule, Tape
 from diffsim.soft.laws import laws_of
 from diffsim.soft.soft_records import (
     FAILURES,
@@ -158,7 +159,8 @@ class MPMSolver:
             constants=torch.tensor(constants, dtype=dtype, device=device),
             sizes=torch.tensor(sizes, dtype=torch.int32, device=device),
         )
-        self._schedule: Schedule = make(self.layout)
+        self._make: Callable[[Layout], Schedule] = make
+        self._schedule = make(self.layout)
         self._inverted_reported = False
 
     def check(self, status: Tensor, time_step: Tensor, first: int) -> None:
@@ -206,6 +208,23 @@ class MPMSolver:
         self.check(tape.status, time_step, 0)
         sums = tape.sums.unflatten(0, (num_envs, self._schedule.parts(num_envs))).sum(dim=1)
         return unpack(records), sums / self._duration, self._schedule.box_nodes(tape, num_envs)
+
+    def first_layout(self) -> Layout:
+        """That of a control step's first substep by itself; the inputs are those of the control step."""
+        sizes = self.layout.sizes.clone()
+        sizes[Sizes.substeps] = 1
+        return replace(self.layout, substeps=1, sizes=sizes)
+
+    def first_substep(self, particles: Particles, inputs: Tensor, time_step: Tensor) -> Tape:
+        """Of one environment, the first substep with all that it leaves: the grid before contact. Arguments as of ``advance``.
+
+        Raises:
+            SimulationError: as ``advance``.
+        """
+        layout = self.first_layout()
+        tape = self._make(layout).forward(pack(particles), inputs.detach(), time_step, batch=1, capacity=layout.nodes)
+        self.check(tape.status, time_step, 0)
+        return tape
 
     def adjoint(
         self,

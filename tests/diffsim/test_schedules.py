@@ -42,9 +42,10 @@ def rollout_and_gradients(sim: ds.Simulator, num_envs: int) -> dict[str, torch.T
 
 
 def simulator(material: str, num_envs: int, schedule: type) -> ds.Simulator:
-    scene = contact_scene(material=MIXED[material])
-    sim = ds.Simulator(scene, num_envs=num_envs, dt=2e-3, substeps=5, dtype=F64)
-    sim._soft.solver = MPMSolver(scene, dt=2e-3, substeps=5, dtype=F64, schedule=schedule)
+    """What is plastic also has its contact wrenches recorded."""
+    scene, recording = contact_scene(material=MIXED[material]), material == "plastic"
+    sim = ds.Simulator(scene, num_envs=num_envs, dt=2e-3, substeps=5, dtype=F64, record_forces=recording)
+    sim._soft.solver = MPMSolver(scene, dt=2e-3, substeps=5, dtype=F64, schedule=schedule, recording=recording)
     return sim
 
 
@@ -145,7 +146,7 @@ def test_other_particle_counts_and_batches_compile_nothing_new():
         sim.step(sim.reset().replace(v=speed), torch.zeros(num_envs, 0, dtype=F64)).x.sum().backward()
 
     run(50, 1)
-    kernels = runtime.compiled(lane_kernels, "f64", ALWAYS, False, False)
+    kernels = runtime.compiled(lane_kernels, "f64", ALWAYS, False, False, False)
     before = [compiled_variants(kernel) for kernel in (kernels.forward, kernels.adjoint)]
     assert before == [1, 1]
     run(173, 5)

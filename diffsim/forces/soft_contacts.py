@@ -1,0 +1,142 @@
+"""The contacts of soft bodies in a substep: grid nodes at colliders, the ground and the walls; particles at rigid geometries.
+
+The kernels leave the grid's momentum before contact; what contact does to it (`diffsim/soft/kernels/grid_contact.py`) is done once
+more here, in torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.linalg import cross
+
+from diffsim.coupling.coupled_records import SWEEPS, ContactWork, Listed, ListHeader, Swept
+from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
+from diffsim.forces.contacts import Contacts
+from diffsim.rigid.contact_list import ContactList
+from diffsim.scene.scene import Scene
+from diffsim.scene.shapes.rounded_box import rounded_box_distance
+from diffsim.soft.launch_schedules import Tape
+from diffsim.soft.soft_dynamics import SoftDynamics
+from diffsim.soft.soft_records import Box, ColliderPose, ColliderShape, ColliderTwist, Constants, WorldInputs
+from diffsim.state import State
+
+
+class SoftContacts:
+    """Finds the contacts of a scene's soft bodies, one environment after the other.
+
+    Args:
+        names: as of `Contacts`: of what can be touched, then of the soft bodies.
+    """
+
+    def __init__(self, scene: Scene, soft: SoftDynamics, names: Sequence[str]):
+        self._scene, self._soft, self._names = scene, soft, tuple(names)
+        ends = [body.stop for body in soft.slices.values()]
+        self._body_ends = torch.tensor(ends, device=soft.solver.layout.constants.device)
+        self._colliders = [thing.name for thing in (*scene.tools, *scene.grid_obstacles)]
+
+    def find(self, state: State, rows: Tensor) -> Contacts:
+        """In the substep that starts at a state, given the solver's inputs (B, K); of a scene without rigid bodies."""
+        found = Contacts.empty(self._names, state.x)
+        for e in range(state.num_envs):
+            one, own = state[e], slice(e, e + 1)
+            tape = self._soft.solver.first_substep(one.particles, rows[own], one.time_step)
+            found = found.joined(self._on_grid(tape, rows[e], one.x[0], e))
+        return found
+
+    def find_coupled(self, coupled: CoupledSolver, state: State, inputs: Inputs) -> Contacts:
+        """In the substep that starts at a state, of a scene with rigid bodies; theirs with each other are among them."""
+        found, reader = Contacts.empty(self._names, state.x), ContactList(coupled.rigid, self._names)
+        model, fixed = coupled.rigid.model, list(self._scene.fixed_geometries)
+        things = [*fixed, *(model.links[link].name for link in model.geometry_links[len(fixed) :])]
+        rows = torch.tensor([self._names.index(name) for name in things], dtype=torch.int64)
+        for e in range(state.num_envs):
+            one, own = state[e], slice(e, e + 1)
+            substep = coupled.first_substep(
+                one.particles, one.q, one.qd, Inputs(*(each[own] for each in inputs)), one.time_step
+            )
+            found = found.joined(self._on_grid(substep.tape, inputs.soft[e], one.x[0], e))
+            count = int(substep.lists[ListHeader.count])
+            listed = substep.lists[ListHeader.SIZE :][: count * Listed.SIZE].view(count, Listed.SIZE).long()
+            particle, body, geometry = (listed[:, at] for at in (Listed.particle, Listed.body, Listed.geometry))
+            work = substep.contact_work[: count * ContactWork.SIZE].view(count, ContactWork.SIZE).clone()
+            swept = substep.impulses[: count * SWEEPS * Swept.SIZE].view(count, SWEEPS, Swept.SIZE)[:, -1]
+            normal, gap = work[:, list(ContactWork.columns("normal"))], work[:, ContactWork.gap]
+            position = work[:, list(ContactWork.columns("position"))]
+            particles = Contacts(
+                self._names, torch.full((count,), e), self._body(particle), rows[geometry],
+                position - (gap + coupled.radii[body])[:, None] * normal, gap, normal,
+                swept[:, list(Swept.columns("impulse"))] / coupled.rigid.model.dt,
+            )  # fmt: skip
+            rigid = reader.read(substep.rigid_work, substep.rates)
+            rigid = replace(rigid, environment=torch.full_like(rigid.environment, e))
+            found = found.joined(particles).joined(rigid)
+        return found
+
+    def _body(self, particle: Tensor) -> Tensor:
+        """Indices into the names of the bodies of particles."""
+        first = len(self._names) - len(self._body_ends)
+        return first + torch.searchsorted(self._body_ends, particle.contiguous(), right=True)
+
+    def _on_grid(self, tape: Tape, row: Tensor, x: Tensor, environment: int) -> Contacts:
+        """Of one environment's nodes, given its inputs (K,) and particles (N, 3). A node belongs to the body of the nearest
+        particle."""
+        layout, inputs = self._soft.solver.layout, self._soft.physics.layout
+        constants, dt = layout.constants, layout.constants[Constants.dt]
+        low, high = tape.boxes[: Box.SIZE].view(2, 3)
+        place = torch.cartesian_prod(*(torch.arange(int(a), int(b), device=x.device) for a, b in zip(low, high, strict=True)))
+        nodes = tape.grid[: len(place)].clone()
+        place, nodes = place[nodes[:, 3] > 0.0], nodes[nodes[:, 3] > 0.0]
+        mass = nodes[:, 3:]
+        at = constants[list(Constants.columns("origin"))] + constants[Constants.dx] * place.to(x.dtype)
+        v = nodes[:, :3] / mass + dt * row[list(WorldInputs.columns("gravity"))]
+        parts: list[tuple[Tensor, ...]] = []
+
+        def take(name: str, which: Tensor, gap: Tensor, normal: Tensor, after: Tensor) -> None:
+            nonlocal v
+            after = torch.where(which[:, None], after, v)
+            second = torch.full((int(which.sum()),), self._names.index(name), device=x.device)
+            parts.append((second, at[which], gap[which], normal[which], (mass * (after - v) / dt)[which]))
+            v = after
+
+        for m, name in enumerate(self._colliders):
+            shape = constants[Constants.SIZE + ColliderShape.SIZE * m :][: ColliderShape.SIZE]
+            pose = row[inputs.poses + ColliderPose.SIZE * m :][: ColliderPose.SIZE]
+            velocity, spin = row[inputs.twists + ColliderTwist.SIZE * m :][: ColliderTwist.SIZE].split(3)
+            arm, turn = at - pose[:3], pose[3:].view(3, 3)
+            gap, normal = rounded_box_distance(arm @ turn, shape[:3], shape[ColliderShape.radius])
+            s = ((constants[Constants.layer] - gap) / (2.0 * constants[Constants.layer])).clamp(0.0, 1.0)
+            weight = (s * s * (3.0 - 2.0 * s))[:, None]
+            normal, r = normal @ turn.T, v - velocity - cross(spin.expand_as(arm), arm)
+            after = v + weight * (_coulomb(r, normal, row[inputs.frictions + m]) - r)
+            take(name, gap < constants[Constants.layer], gap, normal, after)
+        up = x.new_tensor([0.0, 0.0, 1.0]).expand_as(at)
+        if self._scene.ground is not None:
+            below = at[:, 2] <= constants[Constants.ground]
+            after = _coulomb(v, up, row[WorldInputs.ground_friction])
+            take("ground", below, at[:, 2] - self._scene.ground.height, up, after)
+        for i in range(3):
+            walls = (
+                (1.0, self._scene.lower[i], at[:, i] <= constants[Constants.lower + i]),
+                (-1.0, self._scene.upper[i], at[:, i] >= constants[Constants.upper + i]),
+            )
+            for side, wall, behind in walls[i == 2 and self._scene.ground is not None :]:  # below the ground nothing comes
+                inward = torch.zeros_like(at)
+                inward[:, i] = side
+                speed = side * v[:, i]
+                after = v + (speed.clamp_min(0.0) - speed)[:, None] * inward
+                take("walls", behind, side * (at[:, i] - wall), inward, after)
+        second, *rest = (torch.cat(each) for each in zip(*parts, strict=True))
+        first = self._body(torch.cdist(rest[0], x).argmin(dim=1)) if len(second) else second
+        return Contacts(self._names, torch.full_like(second, environment), first, second, *rest)
+
+
+def _coulomb(r: Tensor, normal: Tensor, friction: Tensor) -> Tensor:
+    """Relative velocities (N, 3) after one-sided contact, as `diffsim/soft/kernels/grid_contact.py` has it."""
+    rate = (r * normal).sum(dim=1, keepdim=True)
+    tangent = r - rate * normal
+    slip = tangent.norm(dim=1, keepdim=True) + 1e-20
+    return torch.where(rate < 0.0, (1.0 + friction * rate / slip).clamp_min(0.0) * tangent, r)
