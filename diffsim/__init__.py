@@ -2,7 +2,9 @@
 
 from importlib import metadata
 
+from diffsim.checks.findings import Finding
 from diffsim.checks.hidden_packages import warn_of_hidden_packages
+from diffsim.checks.scene_report import SceneReport, check
 from diffsim.errors import InputError, SimulationError
 from diffsim.gradients.gradcheck import DirectionCheck, GradientError, gradcheck
 from diffsim.gradients.gradient_report import GradientReport, Jump, gradient_report
@@ -64,6 +66,7 @@ __all__ = [
     "ElastoPlastic",
     "Ellipsoid",
     "EndEffector",
+    "Finding",
     "Geometry",
     "GradientError",
     "GradientReport",
@@ -88,6 +91,7 @@ __all__ = [
     "RigidBody",
     "Sand",
     "Scene",
+    "SceneReport",
     "Shape",
     "SimulationError",
     "Simulator",
@@ -101,6 +105,7 @@ __all__ = [
     "TriangleMesh",
     "Wrench",
     "__version__",
+    "check",
     "gradcheck",
     "gradient_report",
     "load_articulation",

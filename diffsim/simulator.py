@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from diffsim import runtime
+from diffsim.checks.findings import warn_of
+from diffsim.checks.scene_report import scene_findings
 from diffsim.checks.simulator_checks import (
     StateChecks,
     check_finite,
@@ -26,7 +28,6 @@ from diffsim.rigid.link_info import LinkInfo
 from diffsim.rigid.rigid_dynamics import Links, RigidDynamics
 from diffsim.rigid.wrenches import Wrench
 from diffsim.scene.contact_model import ContactModel
-from diffsim.scene.overlaps import warn_of_overlaps
 from diffsim.scene.scene import Scene
 from diffsim.scene.validation import check_callable, check_mapping, check_positive_integer
 from diffsim.soft.soft_dynamics import SoftDynamics
@@ -97,7 +98,7 @@ class Simulator:
             dtype=dtype,
             device=self.device,
         )
-        warn_of_overlaps(scene)
+        warn_of(scene_findings(scene, self._rigid.model if self._rigid else None, dt=dt, dtype=dtype))
         self._fast_tools: set[str] = set()
         radius = [np.linalg.norm(tool.shape.core) + tool.shape.radius for tool in scene.tools]  # type: ignore[attr-defined]
         self._tool_radius = torch.tensor(radius, dtype=dtype, device=self.device)

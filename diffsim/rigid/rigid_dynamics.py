@@ -40,18 +40,22 @@ class Links:
     angular_velocity: Tensor
 
 
+def rigid_model(scene: Scene, dt: float) -> RigidModel:
+    """The scene's rigid things, compiled for substeps of dt."""
+    on_grid = len(scene.grid_obstacles) + (scene.ground is not None)
+    world = scene.fixed_geometries
+    return RigidModel(
+        scene.moving_articulations, tuple(world.values()), scene.contact, dt=dt, on_grid=on_grid,
+        tools=scene.tools if scene.moving_articulations else (), rigid_bodies=len(scene.rigid_bodies),
+        world_names=tuple(world),
+    )  # fmt: skip
+
+
 class RigidDynamics:
     """What the simulator does with rigid bodies and articulations."""
 
     def __init__(self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str, integrator: str):
-        on_grid = len(scene.grid_obstacles) + (scene.ground is not None)
-        world = scene.fixed_geometries
-        tools = scene.tools if scene.moving_articulations else ()
-        count = len(scene.rigid_bodies)
-        self.model = RigidModel(
-            scene.moving_articulations, tuple(world.values()), scene.contact, dt=dt, on_grid=on_grid, tools=tools,
-            rigid_bodies=count, world_names=tuple(world),
-        )  # fmt: skip
+        self.model = rigid_model(scene, dt)
         self.solver = RigidSolver(self.model, substeps=substeps, dtype=dtype, device=device, integrator=integrator)
         self.physics = RigidPhysics(scene, self.model, dtype=dtype, device=device)
         self.initial = torch.tensor(self.model.initial, dtype=dtype, device=device)
