@@ -6,7 +6,7 @@ A scene for each column, f64, one environment. The objective is a random combina
 derivative along random directions of each input is compared with central differences (`diffsim.gradients.gradcheck`). A cell
 is the worst relative error of all inputs of the row's kind: a row "friction" stands for that of the ground, of tools, obstacles
 and links alike. A new state field is found by itself; a new parameter too, by what follows the last dot of its name. A new
-kind of action or of load is an entry of `KINDS`.
+kind of action or of load is an entry of `KINDS`. The last row compares gradients in f32 with those in f64.
 """
 
 from __future__ import annotations
@@ -121,9 +121,6 @@ def machine(support: float, *, bouncy: bool) -> dict[str, tuple]:
     }  # fmt: skip
 
 
-SLIDING = {"slip_speed": 0.02}  # below it friction sticks; at the default of 2e-6 m/s differences in f64 see little of that
-
-
 def rigid_scene(contact: ds.ContactModel, *, bouncy: bool) -> ds.Scene:
     ground = ds.Ground(friction=0.4, restitution=0.5 if bouncy else 0.0, stiffness=2e4)
     return ds.Scene(**machine(0.0, bouncy=bouncy), ground=ground, contact=contact)
@@ -132,15 +129,15 @@ def rigid_scene(contact: ds.ContactModel, *, bouncy: bool) -> ds.Scene:
 def coupled_scene() -> ds.Scene:
     return ds.Scene(
         blocks(0.0), **machine(2.0 * HALF, bouncy=True), ground=ds.Ground(friction=0.4), upper=(0.7, 0.7, 0.5),
-        grid_spacing=GRID, contact=ds.ContactModel(smoothing=5e-3, stiffness=2e3, **SLIDING),
+        grid_spacing=GRID, contact=ds.ContactModel(smoothing=5e-3, stiffness=2e3),
     )  # fmt: skip
 
 
 SCENES: dict[str, Callable[[], ds.Scene]] = {
     "soft": soft_scene,
-    "rigid, implicit contact": lambda: rigid_scene(ds.ContactModel(**SLIDING), bouncy=False),
-    "rigid, compliant contact": lambda: rigid_scene(ds.ContactModel(smoothing=5e-3, stiffness=2e3, **SLIDING), bouncy=True),
-    "rigid, events": lambda: rigid_scene(ds.ContactModel(impact="event", **SLIDING), bouncy=True),
+    "rigid, implicit contact": lambda: rigid_scene(ds.ContactModel(), bouncy=False),
+    "rigid, compliant contact": lambda: rigid_scene(ds.ContactModel(smoothing=5e-3, stiffness=2e3), bouncy=True),
+    "rigid, events": lambda: rigid_scene(ds.ContactModel(impact="event"), bouncy=True),
     "coupled": coupled_scene,
 }
 
@@ -182,10 +179,10 @@ def noise(shape: tuple[int, ...], seed: int) -> Tensor:
     return torch.randn(shape, dtype=F64, generator=torch.Generator().manual_seed(seed))
 
 
-def prepared(scene: ds.Scene) -> Case:
+def prepared(scene: ds.Scene, dtype: torch.dtype = F64) -> Case:
     """The scene with strained and yielding particles, in motion, and controls that act."""
-    sim = ds.Simulator(scene, dt=DT, substeps=SUBSTEPS, dtype=F64)
-    state = sim.reset()
+    sim = ds.Simulator(scene, dt=DT, substeps=SUBSTEPS, dtype=dtype)
+    state = sim.reset().map(lambda tensor: tensor.to(F64) if tensor.is_floating_point() else tensor)
     actions = torch.zeros(STEPS, 1, sim.action_dim, dtype=F64)
     if scene.soft_bodies:
         state = state.replace(
@@ -201,7 +198,8 @@ def prepared(scene: ds.Scene) -> Case:
     loads = {}
     for n, name in enumerate(wrenched(sim)):
         loads |= {f"{name} force": noise((STEPS, 1, 3), 5 + n), f"{name} torque": 0.02 * noise((STEPS, 1, 3), 9 + n)}
-    return Case(sim, state, actions, loads)
+    state = state.map(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
+    return Case(sim, state, actions.to(dtype), {name: load.to(dtype) for name, load in loads.items()})
 
 
 def states(case: Case) -> dict[str, Inputs]:
@@ -244,6 +242,8 @@ def parameters(case: Case) -> dict[str, Inputs]:
     return found
 
 
+SINGLE = ("all", "f32 against f64")
+
 KINDS: dict[str, Callable[[Case], Mapping[str, Inputs]]] = {
     "state": states, "action": actions, "load": wrenches, "parameter": parameters,
 }  # fmt: skip
@@ -257,24 +257,45 @@ def unit(name: str, value: Tensor) -> float:
     return STEP_SIZES.get(own, 1.0)
 
 
+def objective(case: Case, end: ds.State) -> Tensor:
+    """A random combination of every entry of the last state."""
+    terms = []
+    for n, (name, value) in enumerate(end.tensors().items()):
+        if value.is_floating_point():
+            weight = (0.1 if name == "C" else 1.0) * noise(tuple(value.shape), 20 + n)
+            terms.append((weight.to(value.dtype) * value).sum())
+    return torch.stack(terms).sum()
+
+
 def worst_error(case: Case, inputs: Inputs, directions: int) -> float | None:
     """The largest relative error over a row's inputs; None if the objective depends on none of them."""
-    weights = {
-        name: noise(tuple(value.shape), 20 + n)
-        for n, (name, value) in enumerate(case.start.tensors().items())
-        if value.is_floating_point()
-    }
-    weights["C"] = 0.1 * weights["C"]
 
-    def objective(**shares: Tensor) -> Tensor:
+    def function(**shares: Tensor) -> Tensor:
         given = {name: inputs[name] + unit(name, inputs[name]) * share for name, share in shares.items()}
-        end = case.end(**given).tensors()
-        return torch.stack([(weight * end[name]).sum() for name, weight in weights.items()]).sum()
+        return objective(case, case.end(**given))
 
     zeros = {name: torch.zeros_like(value) for name, value in inputs.items()}
-    checks = direction_checks(objective, zeros, directions=directions, steps=FD_STEPS, enough=ENOUGH)
+    checks = direction_checks(function, zeros, directions=directions, steps=FD_STEPS, enough=ENOUGH)
     at_work = [check for check in checks if check.adjoint != 0.0 or check.finite_difference != 0.0]
     return max(check.relative_error for check in at_work) if at_work else None
+
+
+def gradients(case: Case) -> Inputs:
+    """By every input that is at work."""
+    leaves = {
+        name: value.clone().requires_grad_()
+        for entries in KINDS.values()
+        for inputs in entries(case).values()
+        for name, value in inputs.items()
+    }
+    found = torch.autograd.grad(objective(case, case.end(**leaves)), list(leaves.values()), allow_unused=True)
+    return {name: g.to(F64) for name, g in zip(leaves, found, strict=True) if g is not None and bool(g.any())}
+
+
+def single_precision_error(scene: ds.Scene) -> float:
+    """How far gradients in f32 are from those in f64 at worst, over their norms."""
+    single, double = (gradients(prepared(scene, dtype)) for dtype in (torch.float32, F64))
+    return max(float((single[name] - own).norm() / own.norm()) for name, own in double.items())
 
 
 def column(scene: ds.Scene, directions: int) -> dict[tuple[str, str], str]:
@@ -287,6 +308,7 @@ def column(scene: ds.Scene, directions: int) -> dict[tuple[str, str], str]:
             cells[kind, name] = IDLE if error is None else f"{error:.0e}"
             print(f"  {kind} {name}: {cells[kind, name]}", flush=True)
     cells["state", "time_step"] = BY_DESIGN["time_step"]
+    cells[SINGLE] = f"{single_precision_error(scene):.0e}"
     return cells
 
 

@@ -17,7 +17,7 @@ import torch
 from diffsim import runtime
 from diffsim.coupling.coupled_records import SWEPT, Listed
 from diffsim.gradients.recompute import chunk_size
-from diffsim.rigid.multibody_solver import TAPE_BYTES, tape_row
+from diffsim.rigid.multibody_solver import tape_row
 from diffsim.rigid.rigid_model import RigidModel
 from diffsim.rigid.rigid_records import Wrench
 from diffsim.rigid.time_stepping import TimeStepping
@@ -29,17 +29,18 @@ UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (0.0, "B"))
 SPREAD = 3  # nodes of a box of particles beyond their extent in cells
 CALIBRATION = 2.19e-5  # s, `_calibrate` on the machine of the constants
 
-# s a substep: of a particle, of one that flows, of a node of the particles' box; forward, and forward + backward
-PARTICLE = {torch.float32: (7.5e-8, 3.2e-7), torch.float64: (1.35e-7, 5.5e-7)}
-FLOWING = (1.4, 1.5)
-NODE = (8e-9, 2.4e-8)
-# s a substep of rigid things: at all, by degrees of freedom and their square, by pairs and their contact points
+# s a substep: of a particle, how much more one takes that flows, and of a node of the particles' box; forward, and forward +
+# backward
+PARTICLE = {torch.float32: (6.9e-8, 2.5e-7), torch.float64: (1.25e-7, 4.4e-7)}
+FLOWING = (0.07, 0.3)
+NODE = (7.4e-9, 1.9e-8)
+# s a substep of rigid things: at all, by degrees of freedom and the squares of each articulation's, by pairs and their points
 RIGID, DOF, DOF_SQUARED, PAIR, POINT = 1e-7, 8e-8, 1.2e-8, 5e-8, 1.5e-8
 RIGID_BACKWARD = 3.8  # forward + backward over forward
-# s a substep of a particle beside each geometry that it may meet, and of contact that there is, a share of the particles'
-BESIDE = (1e-8, 3e-8)
+BESIDE = (1e-8, 3e-8)  # s a substep of a particle for each geometry that it may meet
 COUPLED = (1.6, 1.8)  # what else of a particle in a coupled scene
-LAUNCH = (5e-4, 1.6e-3)  # s a control step, of Python and launches
+# s a control step, of Python and launches: with soft bodies, with rigid ones and tools, and of a rollout of rigid ones alone
+SOFT_LAUNCH, TOOL_LAUNCH, ROLLOUT_LAUNCH = (9e-4, 2.8e-3), (2.7e-4, 4e-4), (9e-5, 2.5e-4)
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,8 @@ class CostEstimate:
     Attributes:
         state_bytes: of a state of all environments; a rollout of T control steps keeps T + 1 of them for its gradient.
         forward_bytes: of a control step's scratch memory.
-        backward_bytes: of scratch memory and the recomputed substeps of a control step.
+        backward_bytes: of scratch memory and the recomputed substeps of a control step. (Of a rollout of rigid bodies alone,
+            several control steps are recomputed at once, up to 64 MB of them.)
         forward_seconds: of a control step.
         backward_seconds: of a control step and its gradient.
         threads: that it is spread over.
@@ -91,15 +93,16 @@ def estimate_costs(
     soft = _Particles.of(scene)
     forward, backward = _memory(soft, model, row, substeps, num_envs, threads)
     seconds = [_seconds(scene, soft, model, substeps, dtype, backward=each) for each in (False, True)]
-    batch = num_envs / threads * machine_factor()
+    factor, launch = machine_factor(), SOFT_LAUNCH if soft.count else TOOL_LAUNCH if scene.tools else ROLLOUT_LAUNCH
+    batch = factor * num_envs / threads
     own = (model.coordinates + model.dofs) if model is not None else 0
     numbers = (ParticleRecord.SIZE * soft.count) + 7 * len(scene.tools) + own
     return CostEstimate(
         state_bytes=num_envs * (numbers * dtype.itemsize + 8),
         forward_bytes=forward * dtype.itemsize,
         backward_bytes=backward * dtype.itemsize,
-        forward_seconds=LAUNCH[0] + batch * substeps * seconds[0],
-        backward_seconds=LAUNCH[1] + batch * substeps * seconds[1],
+        forward_seconds=factor * launch[0] + batch * substeps * seconds[0],
+        backward_seconds=factor * launch[1] + batch * substeps * seconds[1],
         threads=threads,
     )
 
@@ -139,8 +142,7 @@ def _memory(
     if soft.count:
         chunk = min(chunk_size(kept * 8, TRAJECTORY_BYTES, multiple=threads), num_envs)
         return forward, forward + chunk * kept + threads * (tile_row + 4 * soft.nodes * 4)
-    steps = num_envs * substeps * row
-    return forward, forward + max(steps + num_envs * row, min(TAPE_BYTES // 8, 10 * steps))
+    return forward, forward + num_envs * (substeps + 1) * row
 
 
 def _seconds(
@@ -148,11 +150,12 @@ def _seconds(
 ) -> float:
     """CPU seconds of a substep of one environment on the machine of the constants."""
     n = int(backward)
-    particles = PARTICLE[dtype][n] * (soft.count + (FLOWING[n] - 1.0) * soft.flowing) + NODE[n] * soft.nodes
+    particles = PARTICLE[dtype][n] * (soft.count + FLOWING[n] * soft.flowing) + NODE[n] * soft.nodes
     if model is None:
         return particles
     points = sum(len(model.geometries[a].shape.contact_points(model.geometries[a].contact_points)) for a, _ in model.pairs)
-    rigid = RIGID + DOF * model.dofs + DOF_SQUARED * model.dofs**2 + PAIR * len(model.pairs) + POINT * points
+    squares = sum(sum(link.joint.type.dofs for link in each.links) ** 2 for each in model.articulations)
+    rigid = RIGID + DOF * model.dofs + DOF_SQUARED * squares + PAIR * len(model.pairs) + POINT * points
     rigid *= RIGID_BACKWARD if backward else 1.0
     if not soft.count:
         return rigid
