@@ -2,7 +2,9 @@
 
 from importlib import metadata
 
+from diffsim.checks.findings import Finding
 from diffsim.checks.hidden_packages import warn_of_hidden_packages
+from diffsim.checks.scene_report import SceneReport, check
 from diffsim.errors import InputError, SimulationError
 from diffsim.forces.contacts import Contacts
 from diffsim.gradients.gradcheck import DirectionCheck, GradientError, gradcheck
@@ -82,6 +84,7 @@ __all__ = [
     "Ellipsoid",
     "EndEffector",
     "EndEffectorController",
+    "Finding",
     "Geometry",
     "GradientError",
     "GradientReport",
@@ -110,6 +113,7 @@ __all__ = [
     "RigidBody",
     "Sand",
     "Scene",
+    "SceneReport",
     "Shape",
     "SimulationError",
     "Simulator",
@@ -126,6 +130,7 @@ __all__ = [
     "Weld",
     "Wrench",
     "__version__",
+    "check",
     "gradcheck",
     "gradient_report",
     "load_articulation",

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from diffsim import runtime
 from diffsim.attached_particles import AttachedParticles
+from diffsim.checks.findings import warn_of
 from diffsim.checks.penetration_depths import PenetrationDepths
+from diffsim.checks.scene_report import scene_findings
 from diffsim.checks.simulator_checks import (
     StateChecks,
     check_finite,
@@ -31,7 +33,6 @@ from diffsim.rigid.link_info import LinkInfo
 from diffsim.rigid.rigid_dynamics import Links, RigidDynamics
 from diffsim.rigid.wrenches import Wrench
 from diffsim.scene.contact_model import ContactModel
-from diffsim.scene.overlaps import warn_of_overlaps
 from diffsim.scene.scene import Scene
 from diffsim.scene.validation import check_callable, check_mapping, check_positive_integer, flag
 from diffsim.soft.soft_dynamics import SoftDynamics
@@ -111,7 +112,7 @@ class Simulator:
             dtype=dtype,
             device=self.device,
         )
-        warn_of_overlaps(scene)
+        warn_of(scene_findings(scene, self._rigid.model if self._rigid else None, dt=dt, dtype=dtype))
         self._depths: PenetrationDepths | None = None
         self._fast_tools = FastTools(scene, dt=dt, dtype=dtype, device=self.device)
 
@@ -397,8 +398,8 @@ class Simulator:
             particles, recorded = self._soft.step(state.time_step, particles, motion, soft, strengths)
             wrench = self._soft_wrenches.added_to(wrench, recorded)
         elif self._rigid is not None:
-            states_q, states_qd, wrenches = self._rigid.rollout(state.time_step, q, qd, controls[None], rigid, motion)
-            q, qd, wrench = states_q[1], states_qd[1], wrenches[0]
+            states_q, states_qd, rows = self._rigid.rollout(state.time_step, q, qd, controls[None], rigid, motion)
+            q, qd, wrench = states_q[1], states_qd[1], rows[0]
         return State(
             **particles._asdict(),
             tool_position=tool_position,

@@ -246,8 +246,8 @@ class ConstraintModel:
         """The constraints' part of a row of differentiable inputs as declared; a joint limit's default stiffness is given for
         each dof (dofs,)."""
         row: list[float] = []
-        for each in self.equalities:
-            row += records.EqualityInputs.row(offset=each.coefficients[0])
+        for equality in self.equalities:
+            row += records.EqualityInputs.row(offset=equality.coefficients[0])
         for each in self.tendons:
             own, stiffness = each.tendon, each.tendon.limit_stiffness
             if stiffness is None:  # the compliance of a sum is that of its terms

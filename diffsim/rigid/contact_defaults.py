@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,9 +9,6 @@ import numpy as np
 if TYPE_CHECKING:
     from diffsim.rigid.rigid_model import RigidModel
 
-logger = logging.getLogger(__name__)
-
-STIFF_CONTACT = 1.0
 # default stiffness of a contact point against something fixed, as a share of mass / dt^2: implicit contact sinks in by gravity
 # dt^2 / 20 at most; a compliant one lasts 20 substeps
 IMPLICIT_SHARE = 20.0
@@ -54,20 +50,3 @@ def smoothing_length(model: RigidModel) -> float:
     if not model.contact.compliant:
         return 0.0
     return FALL * model.dt if model.contact.smoothing is None else model.contact.smoothing
-
-
-def warn_of_stiff_contacts(model: RigidModel) -> None:
-    """Compliant contact is explicit, and bears k dt^2 / m up to a few."""
-    if not model.dofs or not model.contact.compliant:
-        return
-    worst: dict[str, float] = {}
-    for k, mass, number in zip(model.default_stiffness, model.least_masses, model.geometry_links, strict=True):
-        name = model.links[number].name
-        worst[name] = max(worst.get(name, 0.0), float(k * model.dt**2 / mass))
-    for name, share in worst.items():
-        if share > STIFF_CONTACT:
-            logger.warning(
-                "link '%s': a contact point's stiffness times dt^2 over its effective mass is %.2g, above %g: contact may "
-                "blow up; use dt <= %.2g s, a softer contact, or more mass or armature",
-                name, share, STIFF_CONTACT, model.dt * (STIFF_CONTACT / share) ** 0.5,
-            )  # fmt: skip

@@ -47,21 +47,25 @@ class Links:
     angular_velocity: Tensor
 
 
+def rigid_model(scene: Scene, dt: float) -> RigidModel:
+    """The scene's rigid things, compiled for substeps of dt."""
+    on_grid = len(scene.grid_obstacles) + (scene.ground is not None)
+    world = scene.fixed_geometries
+    tools = scene.tools if scene.moving_articulations or len(scene.grid_tools) < len(scene.tools) else ()
+    return RigidModel(
+        scene.moving_articulations, tuple(chain(*world.values())), scene.contact, dt=dt, on_grid=on_grid, tools=tools,
+        rigid_bodies=len(scene.rigid_bodies), world_names=[name for name, parts in world.items() for _ in parts],
+        world_places=scene.fixed_places,
+    )  # fmt: skip
+
+
 class RigidDynamics:
     """What the simulator does with rigid bodies and articulations."""
 
     def __init__(
         self, scene: Scene, *, dt: float, substeps: int, dtype: torch.dtype, device: str, integrator: str, recorded: int = 0
     ):
-        on_grid = len(scene.grid_obstacles) + (scene.ground is not None)
-        world = scene.fixed_geometries
-        tools = scene.tools if scene.moving_articulations or len(scene.grid_tools) < len(scene.tools) else ()
-        count = len(scene.rigid_bodies)
-        self.model = RigidModel(
-            scene.moving_articulations, tuple(chain(*world.values())), scene.contact, dt=dt, on_grid=on_grid, tools=tools,
-            rigid_bodies=count, world_names=[name for name, parts in world.items() for _ in parts],
-            world_places=scene.fixed_places,
-        )  # fmt: skip
+        self.model = rigid_model(scene, dt)
         self.solver = RigidSolver(
             self.model, substeps=substeps, dtype=dtype, device=device, integrator=integrator, recorded=recorded
         )

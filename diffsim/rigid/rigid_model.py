@@ -10,7 +10,7 @@ import numpy as np
 from diffsim.errors import InputError
 from diffsim.rigid import rigid_records as m
 from diffsim.rigid.constraint_model import ConstraintModel, Term
-from diffsim.rigid.contact_defaults import least_masses, smoothing_length, stiffnesses, warn_of_stiff_contacts
+from diffsim.rigid.contact_defaults import least_masses, smoothing_length, stiffnesses
 from diffsim.rigid.joints import BUILT_IN, FREE, JointType
 from diffsim.rigid.penetration_report import PenetrationReport, depth_limits
 from diffsim.rigid.rigid_inputs import InputLayout, actuator_row, geometry_row, link_row
@@ -114,7 +114,6 @@ class RigidModel:
         self._check_inertia()
         self.least_masses = least_masses(self)
         self.default_stiffness = stiffnesses(self)
-        warn_of_stiff_contacts(self)
         self.pairs = self._pairs()
         self.depth_limits = depth_limits(self.geometries, self.pairs)
         self.events = self._with_events()

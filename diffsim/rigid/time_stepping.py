@@ -23,7 +23,7 @@ class TimeStepping(NamedTuple):
     recording: bool
 
     @classmethod
-    def of(cls, integrator: str, *, event: bool, recording: bool) -> TimeStepping:
+    def of(cls, integrator: str, *, event: bool, recording: bool = False) -> TimeStepping:
         """Of one of INTEGRATORS. Events divide a substep at the times of impacts, along paths that begin with it."""
         polarised = integrator == "midpoint"
         return cls(polarised=polarised, middle=polarised and not event, event=event, recording=recording)

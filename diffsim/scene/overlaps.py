@@ -1,31 +1,32 @@
-"""Bodies that overlap as they are declared: contact would throw them apart in the first step."""
+"""Things that overlap as they are declared: contact would throw them apart in the first step."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diffsim.scene.bodies import PlacedShape, RigidBody, SoftBody, Tool
+from diffsim.checks.findings import Finding
+from diffsim.scene.articulation import Geometry
+from diffsim.scene.bodies import PlacedShape
 from diffsim.scene.rotations import rotation_matrix
 from diffsim.scene.scene import Scene
 from diffsim.scene.shapes import Shape
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from diffsim.rigid.rigid_model import RigidModel
 
-DEPTH = 0.05  # of the smaller body's radius; what is less may be meant to touch
+DEPTH = 0.05  # of the smaller thing's radius; what is less may be meant to touch
 POINTS = 200  # of a surface that are looked at, and as many halfway to its middle
-REPORTED = 5  # pairs
 
 
 @dataclass(frozen=True)
 class _Thing:
-    """A shape in the world."""
+    """A shape in the world, and what it belongs to: "RigidBody 'box'", "the ground"."""
 
-    kind: str
     name: str
     shape: Shape
     position: np.ndarray
@@ -33,13 +34,19 @@ class _Thing:
 
     @classmethod
     def of(cls, placed: PlacedShape) -> _Thing:
-        rotation = rotation_matrix(placed.rotation)
-        return cls(type(placed).__name__, placed.name, placed.shape, np.asarray(placed.position), rotation)
+        name = f"{type(placed).__name__} '{placed.name}'"
+        return cls(name, placed.shape, np.asarray(placed.position), rotation_matrix(placed.rotation))
+
+    @classmethod
+    def on(cls, name: str, geometry: Geometry, position: np.ndarray, rotation: np.ndarray) -> _Thing:
+        """A geometry of a link that is there."""
+        place = position + rotation @ np.asarray(geometry.position)
+        return cls(name, geometry.shape, place, rotation @ rotation_matrix(geometry.rotation))
 
     @cached_property
     def points(self) -> np.ndarray:
         """Of the surface and of the inside, in the world, (P, 3)."""
-        vertices = np.asarray(self.shape.surface_mesh().vertices)
+        vertices = np.asarray(self.shape.fine_mesh(2 * POINTS).vertices)  # a box's corners alone may lie on another's faces
         surface = vertices[:: max(1, len(vertices) // POINTS)]
         middle = 0.5 * (vertices.min(axis=0) + vertices.max(axis=0))
         own = np.concatenate([surface, 0.5 * (surface + middle), middle[None]])
@@ -55,44 +62,80 @@ class _Thing:
         return -self.shape.signed_distance(own)
 
 
-def warn_of_overlaps(scene: Scene) -> None:
-    """Warn, with both names, of bodies that reach into each other, an obstacle or the ground, and of rigid ones that reach into
-    a tool, as far as the points of their surfaces tell. Links of articulations are not looked at."""
-    for number, (one, other, depth) in enumerate(_overlaps(scene)):
-        if number == REPORTED:
-            logger.warning("Further bodies overlap; only the first %d pairs are named", REPORTED)
-            return
-        logger.warning("%s reaches %.2g m into %s in the scene as declared: contact will throw them apart", one, depth, other)
+def overlap_findings(scene: Scene, model: RigidModel | None) -> Iterator[Finding]:
+    """Of pairs that reach into each other by more than a share of the smaller one's radius, as far as the points of their
+    surfaces tell; ``model`` is that of the scene's rigid things, if there are any. Links are looked at as they are at reset, in
+    the pairs that may touch. A soft body may start within the tool that drags it, and tools in what they do not touch."""
+    found: dict[tuple[str, str], tuple[float, float, bool]] = {}
+    rigid = _geometries(scene, model) if model is not None else []
+    pairs = [*_soft_pairs(scene, rigid), *_tool_pairs(scene), *(_rigid_pairs(model, rigid) if model is not None else ())]
+    for one, other, meant in pairs:
+        depth, limit = _depth(one, other), DEPTH * min(one.radius, other.radius)
+        if depth > limit and depth > found.get((one.name, other.name), (0.0,))[0]:
+            found[one.name, other.name] = (depth, limit, meant)
+    for (one_name, other_name), (depth, limit, meant) in found.items():
+        outcome = "is that meant so?" if meant else "contact will throw them apart"
+        yield Finding(
+            "note" if meant else "warning", "overlap", one_name, value=depth, allowed=limit, unit="m",
+            text=f"{one_name} reaches {depth:.2g} m into {other_name} in the scene as declared: {outcome}",
+        )  # fmt: skip
 
 
-def _overlaps(scene: Scene) -> Iterator[tuple[str, str, float]]:
-    bodies = [_Thing.of(body) for body in (*scene.soft_bodies, *scene.rigid_bodies)]
-    fixed = [_Thing.of(thing) for thing in (*scene.tools, *scene.obstacles)]
+def _near(one: _Thing, others: Sequence[_Thing]) -> list[_Thing]:
+    """Those whose bounding spheres meet that of ``one``."""
+    if not others:
+        return []
+    positions, radii = np.array([each.position for each in others]), np.array([each.radius for each in others])
+    near = np.linalg.norm(positions - one.position, axis=1) < radii + one.radius
+    return [each for each, is_near in zip(others, near, strict=True) if is_near]
+
+
+def _soft_pairs(scene: Scene, rigid: Sequence[_Thing]) -> Iterator[tuple[_Thing, _Thing, bool]]:
+    """Soft bodies with each other, obstacles, links and tools. (One below the ground is refused by `Scene`.)"""
+    bodies = [_Thing.of(body) for body in scene.soft_bodies]
+    fixed = [_Thing.of(thing) for thing in scene.obstacles]
+    tools = [_Thing.of(tool) for tool in scene.tools]
+    moving = [thing for thing in rigid if thing.name.startswith(("RigidBody", "Link"))]
+    for number, body in enumerate(bodies):
+        yield from ((body, other, False) for other in _near(body, [*bodies[number + 1 :], *moving, *fixed]))
+        yield from ((body, other, True) for other in _near(body, tools))
+
+
+def _geometries(scene: Scene, model: RigidModel) -> list[_Thing]:
+    """All colliding geometries of the model, in its order, at reset."""
+    positions, rotations = model.forward_kinematics(model.initial)
+    kinds = {body.name: f"RigidBody '{body.name}'" for body in scene.rigid_bodies}
+    kinds |= {tool.name: f"Tool '{tool.name}'" for tool in scene.tools}
+    names = ["the ground" if name == "ground" else f"Obstacle '{name}'" for name in scene.fixed_geometries]
+    owners = [model.links[number].name for number in model.geometry_links[len(names) :]]
+    names += [kinds.get(owner, f"Link '{owner}'") for owner in owners]
+    return [
+        _Thing.on(name, geometry, positions[number], rotations[number])
+        for name, geometry, number in zip(names, model.geometries, model.geometry_links, strict=True)
+    ]
+
+
+def _rigid_pairs(model: RigidModel, things: Sequence[_Thing]) -> Iterator[tuple[_Thing, _Thing, bool]]:
+    """Geometries that may touch, once each; what moves first."""
+    for a, b in dict.fromkeys((min(pair), max(pair)) for pair in model.pairs):
+        moves = model.links[model.weld(model.geometry_links[a])].kind.dofs
+        one, other = (things[a], things[b]) if moves else (things[b], things[a])
+        if _near(one, [other]):
+            yield one, other, False
+
+
+def _tool_pairs(scene: Scene) -> Iterator[tuple[_Thing, _Thing, bool]]:
+    """Tools with each other, the obstacles and the ground."""
+    tools = [_Thing.of(tool) for tool in scene.tools]
+    fixed = [_Thing.of(thing) for thing in scene.obstacles]
     if scene.ground is not None:
-        for body in bodies:
-            depth = scene.ground.height - float(body.position[2]) - body.radius
-            if depth > -2.0 * body.radius and body.kind == RigidBody.__name__:
-                depth = scene.ground.height - float(body.points[:, 2].min())
-                if depth > DEPTH * body.radius:
-                    yield f"{body.kind} '{body.name}'", "the ground", depth
-    everything = [*bodies, *fixed]
-    if not everything:
-        return
-    positions = np.array([thing.position for thing in everything])
-    radii = np.array([thing.radius for thing in everything])
-    for i, body in enumerate(bodies):
-        near = np.linalg.norm(positions[i + 1 :] - body.position, axis=1) < radii[i + 1 :] + radii[i]
-        for j in np.flatnonzero(near) + i + 1:
-            other = everything[j]
-            if body.kind == SoftBody.__name__ and other.kind == Tool.__name__:
-                continue  # a tool may start within what it drags
-            depth = _depth(body, other)
-            if depth > DEPTH * min(body.radius, other.radius):
-                yield f"{body.kind} '{body.name}'", f"{other.kind} '{other.name}'", depth
+        fixed.append(_Thing.on("the ground", scene.ground.geometry, np.zeros(3), np.eye(3)))
+    for number, tool in enumerate(tools):
+        yield from ((tool, other, True) for other in _near(tool, [*tools[number + 1 :], *fixed]))
 
 
 def _depth(one: _Thing, other: _Thing) -> float:
-    depths = [float(other.depths_of(one.points).max(initial=-np.inf))]
+    depths = [float(other.depths_of(one.points).max(initial=-np.inf))] if one.shape.bounded else []
     if other.shape.bounded:
         depths.append(float(one.depths_of(other.points).max(initial=-np.inf)))
     return max(depths)

@@ -1,25 +1,26 @@
-"""Warnings of what the grid and the particles of a scene do not resolve: thin or sparse soft bodies, thin tools and obstacles;
-and of tools and obstacles off the grid."""
+"""What the grid and the particles of a scene resolve: thin or sparse soft bodies, thin tools and obstacles; and tools and
+obstacles off the grid."""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 from scipy.spatial import cKDTree
 
+from diffsim.checks.findings import Finding
 from diffsim.scene.bodies import SoftBody
 from diffsim.scene.rotations import rotation_matrix
 from diffsim.scene.scene import Scene
 
-logger = logging.getLogger(__name__)
-
 LEAST_CELLS, LEAST_PARTICLES = 1.0, 2.0  # across a soft body: with fewer it tears, and drops out of a grip
+LEAST_PER_CELL = 1.0  # particles of a body: with fewer, cells within it are empty, and stretching leaves them so
 # across a tool or an obstacle: nodes on both sides act on the same particles. Swept through a cube, one of 0.06, 0.6, 1.3, 2
 # and 2.6 cells left 71%, 38%, 8%, 0 to 1% and none of it behind
-LEAST_PER_CELL = 1.0  # particles of a body: with fewer, cells within it are empty, and stretching leaves them so
 LEAST_COLLIDER_CELLS, TIGHT_COLLIDER_CELLS = 1.3, 2.6
 COUPLED_FACTOR = 1.4
+ROUNDING = 0.99  # of a limit, which what is declared to meet it may miss
 LOOKED_AT = 512  # particles, of which the thickest place of a body is found
 
 
@@ -36,79 +37,103 @@ def thickness(body: SoftBody) -> float | None:
         return None
 
 
-def warn_of_thin_things(scene: Scene) -> None:
-    """By name, with the grid spacing or the number of particles that would do."""
-    dx = scene.grid_spacing
+def resolution_findings(scene: Scene) -> Iterator[Finding]:
+    """Particles in a cell and thickness of soft bodies, thickness of what they meet on the grid; with the grid spacing or the
+    number of particles that would do."""
     for body in scene.soft_bodies:
-        _warn_of_few_particles(body, dx)
-        thick = thickness(body)
-        if thick is None or thick <= 0.0:
-            continue
-        spacing = (body.shape.volume / len(body.rest_particles)) ** (1.0 / 3.0)
-        cells, particles = thick / dx, thick / spacing
-        if cells < 0.99 * LEAST_CELLS or particles < 0.99 * LEAST_PARTICLES:
-            logger.warning(
-                "SoftBody '%s' is %.3g m thick, %.2g grid cells and %.2g particles: it can tear, and drop out of a grip; use "
-                "grid_spacing <= %.2e m and particles >= %d",
-                body.name,
-                thick,
-                cells,
-                particles,
-                min(dx, thick / LEAST_CELLS),
-                max(len(body.rest_particles), int(np.ceil(body.shape.volume / (thick / LEAST_PARTICLES) ** 3))),
-            )
+        yield _particles_a_cell(body, scene.grid_spacing)
+        yield from _body_thickness(body, scene.grid_spacing)
+    if scene.soft_bodies:
+        yield from _collider_thickness(scene)
+
+
+def _particles_a_cell(body: SoftBody, dx: float) -> Finding:
+    count, volume = len(body.rest_particles), body.shape.volume
+    per_cell, name = count * dx**3 / volume, f"SoftBody '{body.name}'"
+    found = partial(Finding, what="particles a cell", name=name, value=per_cell, allowed=LEAST_PER_CELL)
+    if per_cell >= ROUNDING * LEAST_PER_CELL:
+        return found("fine")
+    return found(
+        "warning",
+        text=f"{name} has {per_cell:.2g} particles in a grid cell: it can tear where it is stretched",
+        advice=(
+            f"use particles >= {int(np.ceil(LEAST_PER_CELL * volume / dx**3))} (8 a cell are "
+            f"{int(np.ceil(8.0 * volume / dx**3))}) or a coarser grid"
+        ),
+    )  # fmt: skip
+
+
+def _body_thickness(body: SoftBody, dx: float) -> Iterator[Finding]:
+    thick, name = thickness(body), f"SoftBody '{body.name}'"
+    if thick is None or thick <= 0.0:
+        return
+    spacing = (body.shape.volume / len(body.rest_particles)) ** (1.0 / 3.0)
+    cells, particles = thick / dx, thick / spacing
+    found = partial(Finding, what="thickness", name=name, value=cells, allowed=LEAST_CELLS, unit="cells")
+    if cells >= ROUNDING * LEAST_CELLS and particles >= ROUNDING * LEAST_PARTICLES:
+        yield found("fine")
+        return
+    wanted = max(len(body.rest_particles), int(np.ceil(body.shape.volume / (thick / LEAST_PARTICLES) ** 3)))
+    yield found(
+        "warning",
+        text=(
+            f"{name} is {thick:.3g} m thick, {cells:.2g} grid cells and {particles:.2g} particles: it can tear, and drop out "
+            "of a grip"
+        ),
+        advice=f"use grid_spacing <= {min(dx, thick / LEAST_CELLS):.2e} m and particles >= {wanted}",
+    )  # fmt: skip
+
+
+def _collider_thickness(scene: Scene) -> Iterator[Finding]:
+    dx = scene.grid_spacing
     for thing in (*scene.grid_tools, *scene.grid_obstacles):
         thick = thing.shape.thickness
-        if thick < 0.99 * LEAST_COLLIDER_CELLS * dx:
-            logger.warning(
-                "%s '%s' is %.3g m thick, %.2g grid cells: it cuts through soft bodies; use grid_spacing <= %.2e m, or make it "
-                "%.2g m thick",
-                type(thing).__name__,
-                thing.name,
-                thick,
-                thick / dx,
-                thick / TIGHT_COLLIDER_CELLS,
-                TIGHT_COLLIDER_CELLS * dx,
-            )
+        name = f"{type(thing).__name__} '{thing.name}'"
+        found = partial(Finding, what="thickness", name=name, value=thick / dx, allowed=LEAST_COLLIDER_CELLS, unit="cells")
+        if thick >= ROUNDING * LEAST_COLLIDER_CELLS * dx:
+            yield found("fine")
+            continue
+        yield found(
+            "warning",
+            text=f"{name} is {thick:.3g} m thick, {thick / dx:.2g} grid cells: it cuts through soft bodies",
+            advice=(
+                f"use grid_spacing <= {thick / TIGHT_COLLIDER_CELLS:.2e} m, or make it {TIGHT_COLLIDER_CELLS * dx:.2g} m thick"
+            ),
+        )  # fmt: skip
 
 
-def warn_of_coupling(scene: Scene) -> None:
+def coupling_findings(scene: Scene) -> Iterator[Finding]:
     """That shapes which the grid does not know make a scene of soft bodies a coupled one, and by which tool or obstacle."""
-    if scene.off_grid and not scene.moving_articulations:
+    if scene.soft_bodies and scene.off_grid and not scene.moving_articulations:
         names = ", ".join(f"{type(thing).__name__} '{thing.name}' ({type(thing.shape).__name__})" for thing in scene.off_grid)
-        logger.warning(
-            "particles meet %s one by one, as the grid knows spheres, capsules and boxes alone: this makes a coupled scene, "
-            "which is about %.1f times slower and runs on a CPU only",
-            names,
-            COUPLED_FACTOR,
-        )
+        yield Finding(
+            "warning", "coupling", names, value=COUPLED_FACTOR, allowed=1.0, unit="times the time",
+            text=(
+                f"particles meet {names} one by one, as the grid knows spheres, capsules and boxes alone: this makes a coupled "
+                f"scene, which is about {COUPLED_FACTOR:.1f} times slower and runs on a CPU only"
+            ),
+        )  # fmt: skip
 
 
-def warn_of_things_off_the_grid(scene: Scene) -> None:
-    """By name: tools and obstacles wholly outside the domain, where no soft body is."""
+def domain_findings(scene: Scene) -> Iterator[Finding]:
+    """Tools, obstacles and rigid bodies wholly outside the domain, where no soft body is. (A soft body that reaches outside is
+    refused by `Scene`.)"""
+    if not scene.soft_bodies:
+        return
     lower, upper = np.asarray(scene.lower), np.asarray(scene.upper)
-    for thing in (*scene.tools, *scene.obstacles):
+    for thing in (*scene.tools, *scene.obstacles, *scene.rigid_bodies):
         if not thing.shape.bounded:
             continue
         position = np.asarray(thing.position)
-        if float(np.linalg.norm(position - position.clip(lower, upper))) > thing.shape.bounding_radius:
-            logger.warning(
-                "%s '%s' at %s lies outside the domain (%s to %s): soft bodies cannot reach it; move it, or enlarge the domain",
-                type(thing).__name__,
-                thing.name,
-                *(tuple(float(f"{value:.4g}") for value in values) for values in (position, lower, upper)),
-            )
-
-
-def _warn_of_few_particles(body: SoftBody, dx: float) -> None:
-    count, volume = len(body.rest_particles), body.shape.volume
-    per_cell = count * dx**3 / volume
-    if per_cell < 0.99 * LEAST_PER_CELL:
-        logger.warning(
-            "SoftBody '%s' has %.2g particles in a grid cell: it can tear where it is stretched; use particles >= %d (8 a cell "
-            "are %d) or a coarser grid",
-            body.name,
-            per_cell,
-            int(np.ceil(LEAST_PER_CELL * volume / dx**3)),
-            int(np.ceil(8.0 * volume / dx**3)),
-        )
+        outside = float(np.linalg.norm(position - position.clip(lower, upper))) - thing.shape.bounding_radius
+        name = f"{type(thing).__name__} '{thing.name}'"
+        found = partial(Finding, what="outside the domain", name=name, value=outside, allowed=0.0, unit="m")
+        if outside <= 0.0:
+            yield found("fine")
+            continue
+        place, low, high = (tuple(float(f"{value:.4g}") for value in values) for values in (position, lower, upper))
+        yield found(
+            "note" if thing in scene.rigid_bodies else "warning",
+            text=f"{name} at {place} lies outside the domain ({low} to {high}): soft bodies cannot reach it",
+            advice="move it, or enlarge the domain",
+        )  # fmt: skip

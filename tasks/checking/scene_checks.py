@@ -10,32 +10,41 @@ import numpy as np
 import torch
 
 import diffsim as ds
-from tasks.checking.trial import ACTION_SIZE, Finding, Trial, overheard, without_numbers
+from tasks.checking.trial import ACTION_SIZE, Finding, Trial, without_numbers
 
 FREE = 7  # coordinates of a rigid body: its origin and its quaternion
 
 
 def check_start(trial: Trial) -> Iterator[Finding]:
-    """Resolution of the scene; and the scene as an episode begins, through the simulator's own checks of scenes."""
-    task, scene = trial.task, trial.task.sim.scene
-    for body in scene.soft_bodies:
-        count = len(body.rest_particles)
-        per_cell = count * scene.grid_spacing**3 / body.shape.volume
-        if per_cell >= 1.0:  # fewer are warned of by the simulator
-            yield Finding("resolution", "pass", f"SoftBody '{body.name}': {count} particles, {per_cell:.2g} in a grid cell")
-    first, told = task.reset(trial.seed), set()
+    """`diffsim.check` of the scene, and of the scene as episodes begin."""
+    task, sim = trial.task, trial.task.sim
+    report = _report(sim, sim.scene)
+    for body in sim.scene.soft_bodies:
+        name = f"SoftBody '{body.name}'"
+        for found in report.of("particles a cell"):
+            if found.name == name and found.severity == "fine":  # fewer are warned of by the simulator
+                text = f"{name}: {len(body.rest_particles)} particles, {found.value:.2g} in a grid cell"
+                yield Finding("resolution", "pass", text)
+    if all(found.severity == "fine" for found in report.of("time step")) and np.isfinite(report.largest_dt):
+        yield Finding("time step", "pass", f"dt is {sim.dt:.2g} s; up to {report.largest_dt:.2g} s is stable")
+    yield Finding("memory", "pass", report.costs.memory())
+    known = {without_numbers(str(found)) for found in report.findings}
+    first, told = task.reset(trial.seed), dict[str, str]()
     for environment in range(min(task.num_envs, 2)):
-        with overheard() as heard:
-            ds.Simulator(start_scene(task.sim, first.state, environment), dt=task.dt, substeps=task.substeps)
-        told |= set(heard)
-    with overheard() as declared:
-        ds.Simulator(scene, dt=task.dt, substeps=task.substeps)
-    known = {without_numbers(text) for text in declared}
-    own = {without_numbers(text): text for text in sorted(told) if without_numbers(text) not in known}.values()
+        for found in _report(sim, start_scene(sim, first.state, environment)).findings:
+            if found.severity in ("warning", "error"):
+                told.setdefault(without_numbers(str(found)), str(found))
+    own = [text for words, text in sorted(told.items()) if words not in known]
     for text in own:
         yield Finding("start", "warn", text)
     if not own:
         yield Finding("start", "pass", "first states are as sound as the scene as declared: in the domain, no further overlaps")
+
+
+def _report(sim: ds.Simulator, scene: ds.Scene) -> ds.SceneReport:
+    return ds.check(
+        scene, dt=sim.dt, substeps=sim.substeps, num_envs=sim.num_envs, dtype=sim.dtype, integrator=sim.integrator
+    )  # fmt: skip
 
 
 def check_speed(trial: Trial) -> Iterator[Finding]:

@@ -55,7 +55,7 @@ def test_a_step_that_is_far_too_large_is_an_error_in_the_first_control_step(E, n
 def test_with_the_step_that_is_named_it_falls_and_stays_whole_in_f32(E, nu, speed, step, caplog):
     with caplog.at_level(logging.WARNING, "diffsim"):
         sim = ds.Simulator(falling(E, nu), dt=0.99 * step, substeps=round(2e-3 / step))
-    assert not caplog.records
+    assert "dt <=" not in caplog.text
     state = sim.reset()
     start, action = state.x.mean(dim=1)[0, 2], torch.zeros(1, 0)
     free = math.sqrt(2.0 * 0.05 / 9.81)  # 5 cm in 0.101 s

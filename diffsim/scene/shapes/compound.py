@@ -167,4 +167,4 @@ def _joined(meshes: Sequence[trimesh.Trimesh], parts: Sequence[Part]) -> trimesh
         trimesh.Trimesh(mesh.vertices @ rotation_matrix(part.rotation).T + part.position, mesh.faces, process=False)
         for mesh, part in zip(meshes, parts, strict=True)
     ]
-    return trimesh.util.concatenate(placed)
+    return trimesh.util.concatenate(placed)  # type: ignore[return-value]  # meshes of the list's own class
