@@ -137,7 +137,7 @@ def test_gradients_of_wrenches(smoothing):
     """Of random sums of all wrenches, while a box slides, another is held, and a tool pushes."""
     # soft, and a slip speed over which finite differences can look
     own = simulator(contact=ds.ContactModel(smoothing=smoothing, stiffness=2e3, slip_speed=1e-3))
-    start = own.rollout(own.reset(), action(poke=0.5).repeat(24, 1, 1), wrenches=PUSH)[-1].detach()
+    start = own.rollout(own.reset(), action(poke=0.5).repeat(36, 1, 1), wrenches=PUSH)[-1].detach()
     assert float(own.contact_wrench(start, "poker").force[0].norm()) > 0.1
     generator = torch.Generator().manual_seed(0)
     weights = torch.randn(2, 2, len(own.contact_names), 6, generator=generator, dtype=F64)
@@ -159,7 +159,7 @@ def test_gradients_of_wrenches(smoothing):
         return (torch.stack([each.contact_wrench for each in states[1:]]) * weights).sum()
 
     for name, value in inputs.items():
-        print(name, max(c.relative_error for c in gradcheck(reward, {name: value}, directions=2, tolerance=1e9)))
+        gradcheck(reward, {name: value}, directions=2)
 
 
 def test_listed_contacts_are_those_that_act():
@@ -264,4 +264,4 @@ def test_gradients_of_events_wrenches():
         return (torch.stack([each.contact_wrench for each in states[1:]]) * weights).sum()
 
     for name, value in inputs.items():
-        print(name, max(c.relative_error for c in gradcheck(reward, {name: value}, directions=2, tolerance=1e9)))
+        gradcheck(reward, {name: value}, directions=2)
