@@ -23,6 +23,7 @@ from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
 from diffsim.errors import InputError
 from diffsim.forces.contact_wrenches import ContactWrenches
 from diffsim.forces.contacts import Contacts
+from diffsim.forces.soft_contacts import SoftContacts
 from diffsim.forces.soft_wrenches import SoftWrenches
 from diffsim.gradients.rollout_windows import observed_in_windows
 from diffsim.rigid.link_info import LinkInfo
@@ -302,7 +303,6 @@ class Simulator:
         Raises:
             InputError: there is no such thing, or the simulator does not record forces.
         """
-        check_state(state)
         return self._wrenches.of(state, name)
 
     def contacts(self, state: State, action: Tensor | None = None, parameters: Mapping[str, Tensor] | None = None) -> Contacts:
@@ -315,7 +315,14 @@ class Simulator:
         action = state.x.new_zeros((state.num_envs, self.action_dim)) if action is None else action
         self._check(state, action)
         names = (*self.contact_names, *(body.name for body in self.scene.soft_bodies))
-        return Contacts.empty(names, state.x)
+        soft, rigid = self._overrides(parameters)
+        tools, actuators = action.split((self.scene.tool_action_dim, self.action_dim - self.scene.tool_action_dim), dim=1)
+        motion, *_poses = self._kinematics.motion(state.tool_position, state.tool_rotation, tools)
+        if self._soft is None:
+            assert self._rigid is not None
+            return self._rigid.contacts(names, state, actuators, rigid, motion)
+        with_rigid = (self._rigid, self._coupled) if self._rigid and self._coupled else None
+        return SoftContacts(self.scene, self._soft, with_rigid, names).find(state, motion, actuators, (soft, rigid))
 
     def _loads(self, wrenches: Mapping[str, Wrench] | None, num_envs: int, steps: int | None = None) -> Tensor | None:
         """Rows of external wrenches (steps, B, ...), or None without any; of one step where ``steps`` is None."""
@@ -367,8 +374,8 @@ class Simulator:
             inputs = Inputs(
                 self._soft.inputs(motion, state.num_envs, soft), self._rigid.inputs(motion, state.num_envs, rigid), controls
             )
-            q, qd, wrenches, particles = coupled_step(self._coupled, state.time_step, inputs, q, qd, particles)
-            wrench = self._soft_wrenches.added_to(wrenches.rigid, wrenches.soft)
+            q, qd, both, particles = coupled_step(self._coupled, state.time_step, inputs, q, qd, particles)
+            wrench = self._soft_wrenches.added_to(both.rigid, both.soft)
         elif self._soft is not None:
             particles, recorded = self._soft.step(state.time_step, particles, motion, soft)
             wrench = self._soft_wrenches.added_to(wrench, recorded)

@@ -53,6 +53,7 @@ class Task:
             schedule is (start, end) or (start, end, begin, finish).
         reward_bound: size that a dense reward hardly exceeds, for the mode "normalised".
         differentiable: whether the dense reward is; a class whose reward leaves torch says False.
+        record_forces: whether states hold the wrenches of contact, for ``self.sim.contact_wrench(state, name)``.
         action_dim: width of an action, where `controls` is overridden and takes another than that of `actions`.
 
     Args:
@@ -81,6 +82,7 @@ class Task:
     optimizer_settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     reward_bound: ClassVar[float | None] = None
     differentiable = True
+    record_forces = False
 
     def __init__(
         self,
@@ -103,7 +105,10 @@ class Task:
         self._reward_has_gradient = self.differentiable and self.reward_mode != "sparse"
         self._ends_early = self.ends_on_success or owner.failure is not Task.failure
 
-        self.sim = ds.Simulator(self.scene(), num_envs=num_envs, dt=self.dt, substeps=self.substeps, dtype=dtype, device=device)
+        self.sim = ds.Simulator(
+            self.scene(), num_envs=num_envs, dt=self.dt, substeps=self.substeps, dtype=dtype, device=device,
+            record_forces=self.record_forces,
+        )  # fmt: skip
         self.num_envs = num_envs
         self._drive_width, self._drive = joined(owner.__name__, self.actions(), self.sim)
         self.action_dim: int = getattr(owner, "action_dim", self._drive_width)

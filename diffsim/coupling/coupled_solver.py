@@ -121,7 +121,13 @@ class CoupledSolver:
         )
 
     def _forward(
-        self, records: Tensor, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor, sizes: tuple[int, int] | None,
+        self,
+        records: Tensor,
+        q: Tensor,
+        v: Tensor,
+        inputs: Inputs,
+        time_step: Tensor,
+        sizes: tuple[int, int] | None,
         layout: Layout | None = None,
     ) -> tuple[Tape, Tensor, tuple[Tensor, ...], Tensor, Tensor]:
         """The tapes of the particles and of the rigid things, the contacts (`_contact_room`), the rigid status, and how many
@@ -171,9 +177,7 @@ class CoupledSolver:
         wrenches = Wrenches(self.rigid.contact_wrenches(inputs.controls), tape.sums / self._duration)
         return unpack(records), q, v, wrenches, torch.stack([nodes, longest])
 
-    def first_substep(
-        self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor
-    ) -> FirstSubstep:
+    def first_substep(self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor) -> FirstSubstep:
         """Of one environment, the first substep of a control step with what it leaves. Arguments as of ``advance``.
 
         Raises:

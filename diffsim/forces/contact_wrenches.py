@@ -50,6 +50,8 @@ class ContactWrenches:
         """
         if name not in self.names:
             raise InputError(f"nothing that can be touched is called '{name}'; there are: {', '.join(self.names) or 'none'}")
+        if not isinstance(state, State):
+            raise InputError(f"state must be a diffsim.State, got {state!r}")
         rows = state.contact_wrench
         if not self.count:
             raise InputError("contact forces are not recorded; make the simulator with record_forces=True")

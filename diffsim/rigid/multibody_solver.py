@@ -216,6 +216,26 @@ class RigidSolver:
                 )  # fmt: skip
         return q_bar, v_bar, controls_bar[..., :actuators], inputs_bar
 
+    def substep(self, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor, time_step: Tensor) -> tuple[Tensor, Tensor]:
+        """The first substep of a control step, each environment on a lane of its own: the lanes' scratch after it (B, work),
+        and the velocities v + h a (B, dofs). Arguments are those of ``advance``, the controls (B, ...) of one control step.
+
+        Raises:
+            SimulationError: as ``advance``.
+        """
+        num_envs, row, (coordinates, dofs) = len(q), self.row, (self.model.coordinates, self.model.dofs)
+        controls = self.room(controls)
+        self.expect(controls)
+        tape, work, status = q.new_zeros((num_envs, 2, row)), q.new_zeros((num_envs, self.work)), self.first_status(time_step)
+        with kernel_options(flow_analysis=False, subexpressions=not self.event):
+            self._kernels.forward(
+                num_envs, self._lanes(num_envs)[1], num_envs, 1, 1, 1, self.integers, self.reals, self.grids, flat(inputs),
+                flat(controls), flat(q), flat(v), tape.view(-1), work.view(-1), status.view(-1),
+            )  # fmt: skip
+        self.check(status, time_step)
+        old_v, a = tape[:, 0, coordinates : coordinates + 2 * dofs].split(dofs, dim=1)
+        return work, old_v + self.model.dt * a
+
     def poses(self, q: Tensor, v: Tensor, inputs: Tensor) -> Tensor:
         """Of the world and all links but tools: position, rotation by rows, velocity of the origin, angular
         velocity, all in the world's frame, (B, links, 18)."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from diffsim.errors import InputError
+from diffsim.forces.contacts import Contacts
+from diffsim.gradients.recompute import chunks
+from diffsim.rigid.contact_list import ContactList
 from diffsim.rigid.link_info import LinkInfo
 from diffsim.rigid.multibody_solver import RigidSolver
 from diffsim.rigid.rigid_autograd import link_poses, rigid_rollout
@@ -18,8 +21,10 @@ from diffsim.rigid.rigid_records import LinkPose
 from diffsim.rigid.wrenches import Wrench, wrench_rows
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.scene import Scene
+from diffsim.state import State
 from diffsim.tool_motion import ColliderMotion
 
+ENVIRONMENTS = 64  # whose contacts are found at a time: each needs scratch of its own
 LINK_POSE = ("position", "rotation", "velocity", "angular_velocity")
 
 
@@ -92,6 +97,20 @@ class RigidDynamics:
         controls (T, B, actuators [+ wrenches]). With tools T is 1: the motion is that of one control step."""
         assert not self.model.tools or (motion is not None and len(controls) == 1)
         return rigid_rollout(self.solver, time_step, q, qd, controls, self.inputs(motion, len(q), overrides))
+
+    def contacts(
+        self, names: tuple[str, ...], state: State, controls: Tensor, overrides: Mapping[str, Tensor] | None,
+        motion: ColliderMotion,
+    ) -> Contacts:  # fmt: skip
+        """Those in the substep that starts at a state, see `Contacts`."""
+        reader, found = ContactList(self.solver, names), Contacts.empty(names, self.initial)
+        with torch.no_grad():
+            inputs = self.inputs(motion, state.num_envs, overrides)
+            for own in chunks(state.num_envs, ENVIRONMENTS):
+                work, rates = self.solver.substep(state.q[own], state.qd[own], controls[own], inputs[own], state.time_step[own])
+                some = reader.read(work, rates)
+                found = found.joined(replace(some, environment=some.environment + own.start))
+        return found
 
     def link_index(self, name: str) -> int:
         """Index of a link in `links`.

@@ -14,7 +14,8 @@ controls  a row per control step and environment: a control for each actuator; t
 grids     the numbers of all shapes, among them the B-spline coefficients of distance grids
 tape      a row per substep: coordinates q and velocities v at its start, accelerations a, the factors of the matrix (dofs,
           squared) and where their rows begin (dofs); the coordinates in its middle, where a substep has one; with soft
-          bodies an external `Wrench` per link; and in event mode how many events there were and MAX_EVENTS rows of `Event`
+          bodies an external `Wrench` per link; in event mode how many events there were and MAX_EVENTS rows of `Event`; and
+          where forces are recorded, the accelerations' adjoints by that (dofs)
 work      scratch of a lane: a `LinkForward` or `LinkAdjoint` per link, a `DofWork` per dof; the right-hand side (dofs) and the
           adjoints of q and v; what the contacts' solve needs: see the end of `Header`
 status    a `Status` per environment
@@ -424,6 +425,7 @@ class PointWork(Record):
     force = field(1, "N", "normal force where the equation was evaluated last; negative where the contact is open")
     slip = field(3, "m/s", "there")
     direction = field(3, "1", "of friction there: w")
+    gap = field(1, "m", "for those who list contacts")
 
 
 # results

@@ -16,7 +16,7 @@ GUIDE = (Path(__file__).parents[2] / "docs" / "authoring.md").read_text()
 
 def test_the_example_is_a_whole_task(capsys, monkeypatch):
     monkeypatch.setattr(registry, "_tasks", dict(registry._tasks))
-    example, variants = re.findall(r"```python\n(.*?)```", GUIDE, flags=re.DOTALL)
+    example, gentle, variants = re.findall(r"```python\n(.*?)```", GUIDE, flags=re.DOTALL)
     space: dict[str, Any] = {"__name__": "__main__"}
     exec(example, space)
     assert "largest growth" in capsys.readouterr().out
@@ -28,6 +28,11 @@ def test_the_example_is_a_whole_task(capsys, monkeypatch):
     sweep = space["Sweep"]
     check_environment(sweep(2))
     assert "Young's modulus" in task_parameters(sweep).__doc__
+    exec(gentle, space)
+    task = space["GentleSweep"](2, horizon=2)
+    episode, reward, _info = task.step(task.reset(seed=0), torch.zeros(2, task.action_dim))
+    assert torch.isfinite(reward).all()
+    assert episode.state.contact_wrench.shape == (2, len(task.sim.contact_names), 6)
     exec(variants, space)
     assert [each.stiffness for each in space["task"].tasks] == [1e4, 4e4]
     check_environment(space["task"])

@@ -38,8 +38,9 @@ from diffsim.rigid.rigid_records import (
 
 
 def recording_stage(real, surfaces, newton, *, event: bool) -> SimpleNamespace:
-    """``record`` and ``acceleration_adjoint``, once a substep; ``add_force``, ``virtual_velocity`` and ``reference_adjoint`` for
-    all that touches a body. surfaces: `distance_stage`; newton: `newton_stage`."""
+    """``record`` and ``acceleration_adjoint``, once a substep; for all that touches a body ``add_force``, ``virtual_velocity``,
+    ``relative_velocity``, and of the reference ``offset``, its adjoint, and ``reference_adjoint``. surfaces: `distance_stage`;
+    newton: `newton_stage`."""
     vf, rows = vector_functions(real), model_rows()
     vec3, load, add = vf.vec3, vf.load, vf.add
 
@@ -107,10 +108,8 @@ def recording_stage(real, surfaces, newton, *, event: bool) -> SimpleNamespace:
     @ti.func
     def contact_force(m: ti.template(), contact, n, u, mu, eps):
         """Of a point, at its new relative velocity."""
-        N, bound = (
-            m.work[contact + PointWork.base] - m.work[contact + PointWork.slope] * n.dot(u),
-            m.work[contact + PointWork.bound],
-        )
+        N, bound = m.work[contact + PointWork.base], m.work[contact + PointWork.bound]
+        N = N - m.work[contact + PointWork.slope] * n.dot(u)
         if bound < 0.0:
             N = ti.max(N, ti.cast(0.0, real))
             bound = N

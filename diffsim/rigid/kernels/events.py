@@ -262,7 +262,7 @@ def event_stage(real, contact, joints, recorder=None) -> SimpleNamespace:
         dv_b, dw_b = law.velocity_change(struck_b, -1.0 * J)
         record_side(m, at, flight_a, t, dv_a, dw_a, record, 0)
         record_side(m, at, flight_b, t, dv_b, dw_b, record, 1)
-        if ti.static(recording):
+        if ti.static(recording):  # noqa: SIM102, the compiler's if and the kernel's
             if at.new == at.start:
                 force = J / m.reals[SceneConstants.dt]
                 from_a, from_b = arm_a - recorder.offset(m, at, a, rot_a), arm_b - recorder.offset(m, at, b, rot_b)
@@ -373,8 +373,8 @@ def event_stage(real, contact, joints, recorder=None) -> SimpleNamespace:
         J_bar = motion_a - motion_b
         if ti.static(recording):
             from_a, from_b = arm_a - recorder.offset(m, at, a, rot_a), arm_b - recorder.offset(m, at, b, rot_b)
-            rate_a, turn_a = recorder.virtual_velocity(m.controls_bar, m, at, a, from_a)
-            rate_b, turn_b = recorder.virtual_velocity(m.controls_bar, m, at, b, from_b)
+            rate_a, _turn_a = recorder.virtual_velocity(m.controls_bar, m, at, a, from_a)
+            rate_b, _turn_b = recorder.virtual_velocity(m.controls_bar, m, at, b, from_b)
             J_bar = J_bar + (rate_a - rate_b) / m.reals[SceneConstants.dt]
         n_bar, u_bar, e_bar, mu_bar, x, c = law.impulse_adjoint(J_bar, hit, struck_a, struck_b)
         bars = ti.static(ImpactBars(J, n, x, tangent, c))
@@ -383,6 +383,8 @@ def event_stage(real, contact, joints, recorder=None) -> SimpleNamespace:
         vb_bar, wb_bar, theta_b, place_b = law.body_adjoint(m, at, link_b, -one, struck_b, bars, omega_b, u_bar, vb_bar, wb_bar)
         if ti.static(recording):
             force = J / m.reals[SceneConstants.dt]
+            _rate_a, turn_a = recorder.virtual_velocity(m.controls_bar, m, at, a, force)
+            _rate_b, turn_b = recorder.virtual_velocity(m.controls_bar, m, at, b, force)
             from_a_bar, from_b_bar = force.cross(turn_a), turn_b.cross(force)
             place_a, place_b = place_a + from_a_bar, place_b + from_b_bar
             theta_a = theta_a + recorder.offset_adjoint(m, at, a, rot_a, -1.0 * from_a_bar)

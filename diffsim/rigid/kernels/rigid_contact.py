@@ -218,7 +218,7 @@ def contact_stage(real, surfaces, *, event: bool, screws: bool, recorder=None) -
                             vf.store(m.work, contact + PointWork.arm, r)
                             vf.store(m.work, contact + PointWork.normal, n)
                             m.work[contact + PointWork.base], m.work[contact + PointWork.slope] = base, slope
-                            m.work[contact + PointWork.bound] = bound
+                            m.work[contact + PointWork.bound], m.work[contact + PointWork.gap] = bound, phi
                             contact += PointWork.SIZE
                             touching += 1
                 if touching > 0:

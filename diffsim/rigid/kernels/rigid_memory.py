@@ -173,11 +173,10 @@ def model_rows() -> SimpleNamespace:
     def row_length(m: ti.template(), loaded: ti.template(), scheme: ti.template()):
         """Of a row of the tape."""
         _q, _v, _a, _matrix, _wrenches, events = row_parts(m, 0, loaded, scheme.middle)
-        return (
-            events
-            + ti.static(EVENTS_LENGTH if scheme.event else 0)
-            + m.integers[Header.dofs] * ti.static(int(scheme.recording))
-        )
+        end = events + ti.static(EVENTS_LENGTH if scheme.event else 0)
+        if ti.static(scheme.recording):
+            end = end + m.integers[Header.dofs]
+        return end
 
     @ti.func
     def scratch_parts(m: ti.template(), base):
