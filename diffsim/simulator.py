@@ -26,6 +26,7 @@ from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
 from diffsim.errors import InputError
 from diffsim.forces.contact_wrenches import ContactWrenches
 from diffsim.forces.contacts import Contacts
+from diffsim.forces.soft_contacts import SoftContacts
 from diffsim.forces.soft_wrenches import SoftWrenches
 from diffsim.gradients.rollout_windows import observed_in_windows
 from diffsim.rigid.joint_info import ActuatorInfo, JointInfo, named_actuator, named_joint
@@ -319,11 +320,14 @@ class Simulator:
         action = state.x.new_zeros((state.num_envs, self.action_dim)) if action is None else action
         self._check(state, action)
         names = (*self.contact_names, *(body.name for body in self.scene.soft_bodies))
-        if self._rigid is None:
-            return Contacts.empty(names, state.x)
+        soft, rigid = self._overrides(parameters)
         tools, actuators = action.split((self.scene.tool_action_dim, self.action_dim - self.scene.tool_action_dim), dim=1)
         motion, *_poses = self._kinematics.motion(state.tool_position, state.tool_rotation, tools)
-        return self._rigid.contacts(names, state, actuators, self._overrides(parameters)[1], motion)
+        if self._soft is None:
+            assert self._rigid is not None
+            return self._rigid.contacts(names, state, actuators, rigid, motion)
+        with_rigid = (self._rigid, self._coupled) if self._rigid and self._coupled else None
+        return SoftContacts(self.scene, self._soft, with_rigid, names).find(state, motion, actuators, (soft, rigid))
 
     def penetration(self, state: State) -> dict[tuple[str, str], Tensor]:
         """How deep things are in each other, by the names of two that may touch: m, (B,), and 0 where they are apart.
@@ -393,8 +397,8 @@ class Simulator:
                 self._rigid.inputs(motion, state.num_envs, rigid),
                 controls,
             )
-            q, qd, wrenches, particles = coupled_step(self._coupled, state.time_step, inputs, q, qd, particles)
-            wrench = self._soft_wrenches.added_to(wrenches.rigid, wrenches.soft)
+            q, qd, both, particles = coupled_step(self._coupled, state.time_step, inputs, q, qd, particles)
+            wrench = self._soft_wrenches.added_to(both.rigid, both.soft)
         elif self._soft is not None:
             particles, recorded = self._soft.step(state.time_step, particles, motion, soft, strengths)
             wrench = self._soft_wrenches.added_to(wrench, recorded)

@@ -1,87 +1,96 @@
 """The contacts of soft bodies in a substep: grid nodes at colliders, the ground and the walls; particles at rigid geometries.
 
-The kernels leave the grid's momentum before contact; what contact does to it (`diffsim/soft/kernels/grid_contact.py`) is done once
-more here, in torch.
+The kernels leave the grid's momentum before contact; what contact does to it (`diffsim/soft/kernels/grid_contact.py`) is done
+once more here, in torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.linalg import cross
 
-from diffsim.coupling.coupled_records import SWEEPS, ContactWork, Listed, ListHeader, Swept
-from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
+from diffsim.coupling.coupled_records import SWEEPS, SWEPT, ContactWork, Listed, ListHeader, Swept
+from diffsim.coupling.coupled_solver import CoupledSolver, FirstSubstep, Inputs
 from diffsim.forces.contacts import Contacts
 from diffsim.rigid.contact_list import ContactList
+from diffsim.rigid.rigid_dynamics import RigidDynamics
 from diffsim.scene.scene import Scene
 from diffsim.scene.shapes.rounded_box import rounded_box_distance
 from diffsim.soft.launch_schedules import Tape
 from diffsim.soft.soft_dynamics import SoftDynamics
 from diffsim.soft.soft_records import Box, ColliderPose, ColliderShape, ColliderTwist, Constants, WorldInputs
 from diffsim.state import State
+from diffsim.tool_motion import ColliderMotion
 
 
 class SoftContacts:
-    """Finds the contacts of a scene's soft bodies, one environment after the other.
+    """Finds the contacts of a scene with soft bodies, one environment after the other.
 
     Args:
+        with_rigid: what simulates rigid bodies and both together, where there are any.
         names: as of `Contacts`: of what can be touched, then of the soft bodies.
     """
 
-    def __init__(self, scene: Scene, soft: SoftDynamics, names: Sequence[str]):
-        self._scene, self._soft, self._names = scene, soft, tuple(names)
+    def __init__(
+        self, scene: Scene, soft: SoftDynamics, with_rigid: tuple[RigidDynamics, CoupledSolver] | None, names: Sequence[str]
+    ):
+        self._scene, self._soft, self._with_rigid, self._names = scene, soft, with_rigid, tuple(names)
         ends = [body.stop for body in soft.slices.values()]
         self._body_ends = torch.tensor(ends, device=soft.solver.layout.constants.device)
         self._colliders = [thing.name for thing in (*scene.tools, *scene.grid_obstacles)]
 
-    def find(self, state: State, rows: Tensor) -> Contacts:
-        """In the substep that starts at a state, given the solver's inputs (B, K); of a scene without rigid bodies."""
+    def find(
+        self, state: State, motion: ColliderMotion, controls: Tensor,
+        overrides: tuple[Mapping[str, Tensor] | None, Mapping[str, Tensor] | None],
+    ) -> Contacts:  # fmt: skip
+        """All of the substep that starts at a state, under the colliders' motion and the actuators' controls; with some
+        parameters of the soft and of the rigid solver replaced."""
         found = Contacts.empty(self._names, state.x)
-        for e in range(state.num_envs):
-            one, own = state[e], slice(e, e + 1)
-            tape = self._soft.solver.first_substep(one.particles, rows[own], one.time_step)
-            found = found.joined(self._on_grid(tape, rows[e], one.x[0], e))
+        with torch.no_grad():
+            rows = self._soft.inputs(motion, state.num_envs, overrides[0])
+            if self._with_rigid is not None:
+                rigid, coupled = self._with_rigid
+                inputs = Inputs(rows, rigid.inputs(motion, state.num_envs, overrides[1]), controls)
+            for e in range(state.num_envs):
+                one, own = state[e], slice(e, e + 1)
+                if self._with_rigid is None:
+                    tape = self._soft.solver.first_substep(one.particles, rows[own], one.time_step)
+                    some = self._on_grid(tape, rows[e], one.x[0])
+                else:
+                    substep = coupled.first_substep(
+                        one.particles, one.q, one.qd, Inputs(*(each[own] for each in inputs)), one.time_step
+                    )
+                    rigid_contacts = ContactList(coupled.rigid, self._names).read(substep.rigid_work, substep.rates)
+                    some = self._on_grid(substep.tape, rows[e], one.x[0]).joined(self._of_particles(coupled, substep))
+                    some = some.joined(rigid_contacts)
+                found = found.joined(replace(some, environment=torch.full_like(some.environment, e)))
         return found
 
-    def find_coupled(self, coupled: CoupledSolver, state: State, inputs: Inputs) -> Contacts:
-        """In the substep that starts at a state, of a scene with rigid bodies; theirs with each other are among them."""
-        found, reader = Contacts.empty(self._names, state.x), ContactList(coupled.rigid, self._names)
+    def _of_particles(self, coupled: CoupledSolver, substep: FirstSubstep) -> Contacts:
+        """Of one environment's particles with geometries."""
         model, fixed = coupled.rigid.model, list(self._scene.fixed_geometries)
         things = [*fixed, *(model.links[link].name for link in model.geometry_links[len(fixed) :])]
         rows = torch.tensor([self._names.index(name) for name in things], dtype=torch.int64)
-        for e in range(state.num_envs):
-            one, own = state[e], slice(e, e + 1)
-            substep = coupled.first_substep(
-                one.particles, one.q, one.qd, Inputs(*(each[own] for each in inputs)), one.time_step
-            )
-            found = found.joined(self._on_grid(substep.tape, inputs.soft[e], one.x[0], e))
-            count = int(substep.lists[ListHeader.count])
-            listed = substep.lists[ListHeader.SIZE :][: count * Listed.SIZE].view(count, Listed.SIZE).long()
-            particle, body, geometry = (listed[:, at] for at in (Listed.particle, Listed.body, Listed.geometry))
-            work = substep.contact_work[: count * ContactWork.SIZE].view(count, ContactWork.SIZE).clone()
-            swept = substep.impulses[: count * SWEEPS * Swept.SIZE].view(count, SWEEPS, Swept.SIZE)[:, -1]
-            normal, gap = work[:, list(ContactWork.columns("normal"))], work[:, ContactWork.gap]
-            position = work[:, list(ContactWork.columns("position"))]
-            particles = Contacts(
-                self._names, torch.full((count,), e), self._body(particle), rows[geometry],
-                position - (gap + coupled.radii[body])[:, None] * normal, gap, normal,
-                swept[:, list(Swept.columns("impulse"))] / coupled.rigid.model.dt,
-            )  # fmt: skip
-            rigid = reader.read(substep.rigid_work, substep.rates)
-            rigid = replace(rigid, environment=torch.full_like(rigid.environment, e))
-            found = found.joined(particles).joined(rigid)
-        return found
+        count = int(substep.lists[ListHeader.count])
+        listed = substep.lists[ListHeader.SIZE :][: count * Listed.SIZE].view(count, Listed.SIZE).long()
+        particle, body, geometry = (listed[:, at] for at in (Listed.particle, Listed.body, Listed.geometry))
+        work = substep.contact_work[: count * ContactWork.SIZE].view(count, ContactWork.SIZE).clone()
+        swept = substep.impulses[: count * SWEPT].view(count, SWEEPS, Swept.SIZE)[:, -1]
+        normal, gap = work[:, list(ContactWork.columns("normal"))], work[:, ContactWork.gap]
+        point = work[:, list(ContactWork.columns("position"))] - (gap + coupled.radii[body])[:, None] * normal
+        force = swept[:, list(Swept.columns("impulse"))] / model.dt
+        return Contacts(self._names, torch.zeros_like(body), self._body(particle), rows[geometry], point, gap, normal, force)
 
     def _body(self, particle: Tensor) -> Tensor:
         """Indices into the names of the bodies of particles."""
         first = len(self._names) - len(self._body_ends)
         return first + torch.searchsorted(self._body_ends, particle.contiguous(), right=True)
 
-    def _on_grid(self, tape: Tape, row: Tensor, x: Tensor, environment: int) -> Contacts:
+    def _on_grid(self, tape: Tape, row: Tensor, x: Tensor) -> Contacts:
         """Of one environment's nodes, given its inputs (K,) and particles (N, 3). A node belongs to the body of the nearest
         particle."""
         layout, inputs = self._soft.solver.layout, self._soft.physics.layout
@@ -131,7 +140,7 @@ class SoftContacts:
                 take("walls", behind, side * (at[:, i] - wall), inward, after)
         second, *rest = (torch.cat(each) for each in zip(*parts, strict=True))
         first = self._body(torch.cdist(rest[0], x).argmin(dim=1)) if len(second) else second
-        return Contacts(self._names, torch.full_like(second, environment), first, second, *rest)
+        return Contacts(self._names, torch.zeros_like(second), first, second, *rest)
 
 
 def _coulomb(r: Tensor, normal: Tensor, friction: Tensor) -> Tensor:

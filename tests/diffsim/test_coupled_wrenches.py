@@ -63,6 +63,24 @@ def test_a_finger_presses_with_its_actuators_force():
         torch.testing.assert_close(force, torch.tensor([0.0, -side * drive, 0.0], dtype=F64), rtol=0.01, atol=0.01 * abs(drive))
 
 
+def test_listed_contacts_are_those_that_act(struck):
+    """Rigid ones too, under the load of what is soft."""
+    sim, state, action = struck
+    one = ds.Simulator(sim.scene, dt=sim.dt, substeps=1, dtype=F64, record_forces=True)
+    with torch.no_grad():
+        contacts, end = sim.contacts(state, action), one.step(state, action)
+    for name in sim.contact_names:
+        force = one.contact_wrench(end, name).force[0]
+        found = contacts.of(name).force.sum(dim=0)
+        torch.testing.assert_close(found, force, rtol=1e-9, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
+    pressed = contacts.between("jelly", "pusher.head")
+    center = sim.links(state).position[0, sim.link_index("pusher.head")]
+    assert len(pressed) > 3
+    assert (((pressed.point - center).norm(dim=1) - 0.04).abs() < 1e-4).all()  # the head moves on to the substep's middle
+    assert (pressed.normal[:, 0] > 0.5).all()
+    assert len(contacts.between("body", "ground")) > 0
+
+
 LEAVES = ("x", "v", "C", "F", "q", "qd", "tool_position")
 PARAMETERS = (
     "body.center", "body.friction", "body.scale", "body.mass", "ground.friction", "peg.friction", "ball.friction", "gravity",

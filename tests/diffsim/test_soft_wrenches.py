@@ -75,6 +75,13 @@ def test_two_plates_that_squeeze_a_cube_feel_its_stress():
     pressed = youngs_modulus * (1.0 - float(stretch)) * (2.0 * HALF) ** 2
     assert pressed > 20.0
     assert float(right[0]) == pytest.approx(pressed, rel=0.05)
+    # at rest the stress's integral over the volume is the moment of the forces on the cube, at the nodes where they act
+    contacts = sim.contacts(state).of("cube")
+    U, _, Vh = torch.linalg.svd(state.F[0])
+    stress = youngs_modulus * (state.F[0] - U @ Vh) @ state.F[0].mT
+    moment = (contacts.force[:, :, None] * contacts.point[:, None]).sum(dim=0)
+    integral = (sim.particle_volume[:, None, None] * stress).sum(dim=0)
+    torch.testing.assert_close(moment, integral, rtol=5e-3, atol=5e-3 * float(integral.norm()))
 
 
 LEAVES = ("x", "v", "C", "F", "tool_position", "tool_rotation")
@@ -105,6 +112,25 @@ def test_the_forces_are_the_rate_of_momentum(struck):
         assert float(sim.contact_wrench(end, name).force[0].norm()) > 0.1, name
     assert float(sim.contact_wrench(end, "walls").force[1, 0]) < -1.0
     assert float(sim.contact_wrench(end, "walls").force[0].abs().max()) == 0.0
+
+
+def test_listed_contacts_are_those_that_act(struck):
+    sim, state, action = struck
+    one = ds.Simulator(sim.scene, num_envs=2, dt=2e-3, substeps=1, dtype=F64, record_forces=True)
+    with torch.no_grad():
+        contacts, end = sim.contacts(state, action), one.step(state, action)
+    for e in range(2):
+        for name in sim.contact_names:
+            own = contacts.in_environment(e).of(name)
+            force = one.contact_wrench(end, name).force[e]
+            torch.testing.assert_close(
+                own.force.sum(dim=0), force, rtol=1e-9, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}"
+            )
+            assert not len(own) or contacts.names[int(own.second[0])] == "block"
+    ball = contacts.in_environment(0).between("block", "ball")
+    assert (ball.gap < 0.5 * sim.scene.grid_spacing).all()
+    distance = (ball.point - state.tool_position[0, sim.tool_index("ball")]).norm(dim=1) - 0.06
+    torch.testing.assert_close(ball.gap, distance)
 
 
 def test_recording_changes_nothing_but_what_is_recorded(struck):
