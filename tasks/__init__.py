@@ -3,6 +3,7 @@
 from tasks.action_spaces import (
     ActionSpace,
     AllControls,
+    AttachmentStrength,
     EndEffectorDelta,
     Gripper,
     JointPosition,
@@ -22,6 +23,7 @@ from tasks.variants import Variants
 __all__ = [
     "ActionSpace",
     "AllControls",
+    "AttachmentStrength",
     "CupTrap",
     "Detour",
     "EndEffectorDelta",

@@ -67,7 +67,7 @@ def test_what_pulls_at_a_body_is_pulled(mass):
     ):
         assert float((soft - was).norm()) > 1e-3
         assert float((soft - was + rigid - before).norm()) < 1e-5 * float((soft - was).norm())
-    assert max(float(gaps(sim, state).max()) for state in states[20:]) < 1e-3
+    assert max(float(gaps(sim, state).max()) for state in states[20:]) < 2e-3
     # both move as one: the body's speed is that of the cube's face
     chosen = [pin.particle for pin in sim._attached.pins]
     face = end.v[0, chosen].mean(dim=0)
@@ -88,11 +88,11 @@ def test_bodies_that_hang_together_fall_as_one_and_part_at_the_time():
     per_step = (masses + body) * torch.tensor([0.0, 0.0, -G * sim.control_dt], dtype=F64)
     for before, after in zip(states[1:], states[2:], strict=False):
         torch.testing.assert_close(momentum(after) - momentum(before), per_step, rtol=1e-9, atol=1e-9)
-    flown = [sim.links(state).velocity[0, sim.link_index("body")] for state in states]
-    assert max(abs(float((b - a)[2]) + G * sim.control_dt) for a, b in zip(flown[3:24], flown[4:25], strict=True)) > 1e-3
-    # 25 steps are .1 s; the sphere does not touch the cube when both fly on alone, since it was pulled towards where it came from
-    apart = [gaps(sim, state).max() for state in states]
-    assert float(apart[24]) < 1e-3
+    fall = torch.tensor([0.0, 0.0, -G * sim.control_dt], dtype=F64)
+    gained = [(after.v - before.v)[0].mean(dim=0) - fall for before, after in zip(states, states[1:], strict=False)]
+    assert min(float(pull.norm()) for pull in gained[:10]) > 1e-3  # of the spinning body
+    assert max(float(pull.norm()) for pull in gained[25:]) < 1e-12  # 25 control steps are .1 s
+    assert float(gaps(sim, states[25]).max()) < 2e-3
 
 
 def test_gradients():
