@@ -4,6 +4,7 @@ from tasks import robots
 from tasks.action_spaces import (
     ActionSpace,
     AllControls,
+    AttachmentStrength,
     EndEffectorDelta,
     Gripper,
     JointPosition,
@@ -23,6 +24,7 @@ from tasks.variants import Variants
 __all__ = [
     "ActionSpace",
     "AllControls",
+    "AttachmentStrength",
     "CupTrap",
     "Detour",
     "EndEffectorDelta",

@@ -51,7 +51,8 @@ class ActionSpace(ABC):
 
 @dataclass(frozen=True)
 class AllControls(ActionSpace):
-    """A component for each control of the simulator: the tools' velocities, then the articulations' actuators.
+    """A component for each control of the simulator: the tools' velocities, the articulations' actuators, the strengths of the
+    controlled attachments.
 
     Attributes:
         scale: the control that a component of 1 stands for, in the control's own unit.
@@ -88,6 +89,25 @@ class ToolVelocity(ActionSpace):
         first = sum(len(tool.control) for tool in tools[:index])
         places = tuple(first + control.index(axis) for axis in axes)
         return Drive(len(axes), places, lambda state, action: self.speed * action)
+
+
+@dataclass(frozen=True)
+class AttachmentStrength(ActionSpace):
+    """Strength of a controlled attachment: a component of 1 holds, -1 lets go (docs/attachments.md).
+
+    Attributes:
+        attachment: its name.
+    """
+
+    attachment: str
+
+    def bound(self, simulator: ds.Simulator) -> Drive:
+        names = [each.name for each in simulator.scene.attachments if each.controlled]
+        if self.attachment not in names:
+            known = ", ".join(names) or "none"
+            raise ds.InputError(f"AttachmentStrength('{self.attachment}'): there is no such controlled attachment; there are: {known}")
+        place = simulator.action_dim - len(names) + names.index(self.attachment)
+        return Drive(1, (place,), lambda state, action: 0.5 + 0.5 * action)
 
 
 @dataclass(frozen=True)
@@ -269,8 +289,9 @@ def joined(owner: str, spaces: Sequence[ActionSpace], simulator: ds.Simulator) -
 
 
 def _resting(simulator: ds.Simulator) -> Tensor:
-    """(action_dim,) controls under which nothing is driven: 0, and of position actuators where the scene starts."""
+    """(action_dim,) controls under which nothing is driven: 0, of position actuators where the scene starts, and grips hold."""
     rest = torch.zeros(simulator.action_dim, dtype=simulator.dtype, device=simulator.device)
+    rest[simulator.action_dim - simulator.scene.grip_action_dim :] = 1.0
     first = simulator.reset()
     for articulation in simulator.scene.articulations:
         if any(actuator.kind == "position" and len(actuator.joints) == 1 for actuator in articulation.actuators):

@@ -51,6 +51,11 @@ def body(name: str = "jelly", position: Any = (0.5, 0.5, 0.5), **changes: Any) -
     return ds.SoftBody(name, ds.Sphere(0.1), position, **{"particles": 30, **changes})
 
 
+def pin(**changes: Any) -> ds.Attachment:
+    """A right attachment of its first particle."""
+    return ds.Attachment("pin", **{"body": "jelly", "where": [0], **changes})
+
+
 def ball(name: str = "ball", position: Any = (0.0, 0.0, 0.5), **changes: Any) -> ds.RigidBody:
     """A right rigid body."""
     return ds.RigidBody(name, ds.Sphere(0.1), position, **changes)
@@ -197,6 +202,19 @@ def _bodies() -> Iterator[Row]:
         upper=[(0.0, 0.0), (True, 0.0, 0.0), (0.0, 0.0, -5.0)],
         contact_points=[0],
     )
+    yield trials(
+        "Attachment",
+        ds.Attachment,
+        {"name": "pin", "body": "jelly", "where": [0]},
+        name=NAMES,
+        body=[3, None],
+        to=[3, None],
+        where=["all", 0.5, None, [0.5], [[0, 1]]],
+        position=VECTORS,
+        rotation=ROTATIONS,
+        release_time=["1", NAN, -1.0, True],
+        controlled=["no", 1],
+    )
     yield trials("Obstacle", ds.Obstacle, right, **placed, **surface, contact_points=[0, "8"])
     yield trials("Ground", ds.Ground, {}, height=["0", NAN, True, None], **surface)
     yield trials(
@@ -325,6 +343,18 @@ def _scenes() -> Iterator[Row]:
         gravity=["123", 9.81, None],
         rigid_bodies=[ball(), ("ball",)],
         articulations=["robot"],
+        attachments=[
+            "pin",
+            pin(),
+            (body(),),
+            Named((pin(), pin()), "attachment", "pin"),
+            Named((pin(body="rope"),), "body", "rope"),
+            Named((pin(to="hand"),), "to", "hand"),
+            Named((pin(where=[300]),), "where", "300"),
+            Named((pin(where=[True]),), "where", "(1,)"),
+            Named((pin(where=lambda points: points),), "where", "float64"),
+            Named((pin(where=ds.Sphere(0.1)),), "where", "none"),
+        ],
         contact=["smooth", None],
     )
     yield trials(

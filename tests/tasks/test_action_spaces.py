@@ -9,7 +9,7 @@ import torch
 import diffsim as ds
 from diffsim.robots.inverse_kinematics import EndEffector
 from diffsim.scene.rotations import rotation_vectors
-from tasks import EndEffectorDelta, Gripper, JointPosition, JointVelocity, Task, ToolVelocity
+from tasks import AttachmentStrength, EndEffectorDelta, Gripper, JointPosition, JointVelocity, Task, ToolVelocity
 from tests.tasks.ball import Ball, played
 
 pytestmark = pytest.mark.slow
@@ -218,6 +218,31 @@ def test_a_tools_axes_are_chosen():
         ToolVelocity("bal").bound(task.sim)
 
 
+@pytest.mark.parametrize("spaces", [(), (AttachmentStrength("cup"),)])
+def test_attachments_hold_unless_an_action_lets_go(spaces):
+    class Carry(Task):
+        horizon, dt, substeps = 2, 2e-3, 5
+
+        def scene(self):
+            block = ds.SoftBody("block", ds.Box((0.06, 0.06, 0.06)), (0.3, 0.3, 0.061), particles=30)
+            attachments = [ds.Attachment(name, "block", "hand", where=[0, 1], controlled=True) for name in ("clip", "cup")]
+            hand = ds.Tool("hand", ds.Sphere(0.05), (0.3, 0.3, 0.2))
+            return ds.Scene((block,), tools=(hand,), attachments=attachments, upper=(0.6, 0.6, 0.4), grid_spacing=0.05)
+
+        def actions(self):
+            return [ToolVelocity("hand", axes=("z",)), *spaces]
+
+        def reward(self, step):
+            return step.after.x[..., 2].mean(dim=1)
+
+        def success(self, episode):
+            return ~episode.ended
+
+    task = Carry(1)
+    strength = 0.25 if spaces else 1.0
+    assert controls_of(task, 1.0, *[-0.5] * len(spaces)).tolist() == [[0.0, 0.0, 1.0, 1.0, strength]]
+
+
 @pytest.mark.parametrize(
     ("space", "message"),
     [
@@ -232,6 +257,7 @@ def test_a_tools_axes_are_chosen():
         (EndEffectorDelta("arm.hand"), "there is no link 'arm.hand'"),
         (EndEffectorDelta("arm.link2", axes=("x", "yaw")), r"EndEffectorDelta\('arm.link2'\): axes must be out of"),
         (EndEffectorDelta("arm.link2", turn=0.1), "turn needs axes of rotation among axes, got axes="),
+        (AttachmentStrength("cup"), r"AttachmentStrength\('cup'\): there is no such controlled attachment; there are: none"),
     ],
 )
 def test_what_is_not_there_is_named(space, message):
