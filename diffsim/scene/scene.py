@@ -117,7 +117,8 @@ class Scene:
     @property
     def off_grid(self) -> tuple[Tool | Obstacle, ...]:
         """Tools and obstacles that particles of soft bodies meet one by one."""
-        return tuple(thing for thing in (*self.tools, *self.obstacles) if not thing.shape.meets_grid)
+        things: tuple[Tool | Obstacle, ...] = (*self.tools, *self.obstacles)
+        return tuple(thing for thing in things if not thing.shape.meets_grid)
 
     @property
     def fixed_geometries(self) -> dict[str, tuple[Geometry, ...]]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffsim.scene.scene import Scene
 from diffsim.soft.mpm_solver import MPMSolver
-from diffsim.soft.resolution import warn_of_coupling, warn_of_thin_things, warn_of_things_off_the_grid
+from diffsim.soft.resolution import warn_of_coupling, warn_of_thin_things, warn_of_thin_walls, warn_of_things_off_the_grid
 from diffsim.soft.soft_autograd import soft_step
 from diffsim.soft.soft_inputs import SoftInputs
 from diffsim.state import Particles
@@ -43,6 +43,7 @@ class SoftDynamics:
         self._warn_of_large_steps()
         warn_of_coupling(scene)
         warn_of_thin_things(scene)
+        warn_of_thin_walls(scene)
         warn_of_things_off_the_grid(scene)
 
     def _warn_of_large_steps(self) -> None:
