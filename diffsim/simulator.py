@@ -332,8 +332,8 @@ class Simulator:
     def penetration(self, state: State) -> dict[tuple[str, str], Tensor]:
         """How deep things are in each other, by the names of two that may touch: m, (B,), and 0 where they are apart.
 
-        Of soft bodies it is the deepest particle below a surface: of the ground, an obstacle, a tool, a rigid body (its name) or
-        a link ("<articulation>.<link>"). Of rigid things and tools it is the deepest of the points that stand for either
+        Of soft bodies it is the deepest particle below a surface: of the ground, an obstacle, a tool, a rigid body, or a link
+        ("<articulation>.<link>"). Of rigid things and tools it is the deepest of the points that stand for either
         (`Shape.stopping_points`). Not differentiable.
         """
         self._checks.check(state)

@@ -194,8 +194,8 @@ class ToolStops:
         return pushes
 
     def _way_out(self, tool: int, normal: Tensor) -> Tensor:
-        """How a tool moves out of something by a length of one along the normal (B, 3): on the rails of the axes that the action
-        controls, unless these run along the surface."""
+        """How a tool moves out of something by one along the normal (B, 3): on the rails of the axes that the action controls,
+        unless these run along the surface."""
         rails = self._rails[tool]
         slope = (rails * normal.square()).sum(dim=-1, keepdim=True)
         steep = slope > STEEP

@@ -163,8 +163,9 @@ def _within(part: Part, points: np.ndarray) -> np.ndarray:
 
 
 def _joined(meshes: Sequence[trimesh.Trimesh], parts: Sequence[Part]) -> trimesh.Trimesh:
-    placed = [
-        trimesh.Trimesh(mesh.vertices @ rotation_matrix(part.rotation).T + part.position, mesh.faces, process=False)
-        for mesh, part in zip(meshes, parts, strict=True)
+    vertices = [
+        mesh.vertices @ rotation_matrix(part.rotation).T + part.position for mesh, part in zip(meshes, parts, strict=True)
     ]
-    return trimesh.util.concatenate(placed)  # type: ignore[return-value]  # meshes of the list's own class
+    starts = np.cumsum([0, *(len(each) for each in vertices)])
+    faces = [mesh.faces + start for mesh, start in zip(meshes, starts, strict=False)]
+    return trimesh.Trimesh(np.concatenate(vertices), np.concatenate(faces), process=False)

@@ -6,6 +6,7 @@ All is in the shape's own frame, in metres. `docs/extending.md` shows how to def
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,7 +92,7 @@ class Shape:
         """The shapes that it consists of, each of which touches others by itself: one, but for a `Compound`."""
         return (Part(self),)
 
-    @property
+    @cached_property
     def thickness(self) -> float:
         """Diameter in metres of the largest ball within, about; of several parts, of the thinnest one. Endless shapes are
         infinitely thick, and 0 is that of a mesh without an inside."""
