@@ -13,6 +13,10 @@ from diffsim.scene.meshes.lattice_samples import Lattice
 from diffsim.scene.shapes.contact_balls import ContactPoints
 
 
+POINTS_AT_ONCE = 2**23  # of a lattice that are tested
+LONGEST_EDGE = 2**24  # of a lattice, in nodes
+
+
 class Shape:
     """What a body or a collider looks like, centred in its own frame.
 
@@ -123,6 +127,11 @@ class Shape:
         spacing = (volume / count) ** (1.0 / 3.0)
         # centred, so that a symmetric shape gives a symmetric body
         cells = np.maximum(np.ceil((upper - lower) / spacing).astype(int), 1)
+        if cells.max() > LONGEST_EDGE:
+            raise InputError(
+                f"{self!r} is too sparse to be filled with particles: {count} particles in {volume:.3g} m^3 lie {spacing:.3g} m "
+                f"apart, and it is {(upper - lower).max():.3g} m long; leave out far parts, or thicken it"
+            )
         centre = 0.5 * (lower + upper)
         axes = [centre[i] + (np.arange(cells[i]) - 0.5 * (cells[i] - 1)) * spacing for i in range(3)]
         inside = self._lattice_points_inside(Lattice(*axes))
@@ -132,8 +141,13 @@ class Shape:
 
     def _lattice_points_inside(self, lattice: Lattice) -> np.ndarray:
         """The points (N, 3) of a lattice inside the shape, in ascending order."""
-        points = np.stack(np.meshgrid(*lattice, indexing="ij"), axis=-1).reshape(-1, 3)
-        return points[self.contains(points)]
+        planes = max(1, int(POINTS_AT_ONCE // (len(lattice.y) * len(lattice.z))))
+        found = []
+        for first in range(0, len(lattice.x), planes):
+            some = lattice.x[first : first + planes]
+            points = np.stack(np.meshgrid(some, lattice.y, lattice.z, indexing="ij"), axis=-1).reshape(-1, 3)
+            found.append(points[self.contains(points)])
+        return np.concatenate(found)
 
     def doubtful_size(self, mass: float) -> str | None:
         """A question about the units of a shape whose size or mass (kg) no thing that moves is likely to have; None of a shape
