@@ -348,6 +348,16 @@ def test_a_thin_rod_is_filled_in_bounded_work(monkeypatch):
     np.testing.assert_array_equal(ds.TriangleMesh(mesh.vertices, mesh.faces).volume_samples(10_000), samples)
 
 
+@pytest.mark.parametrize("thickness", [1e-5, 1e-6])
+def test_a_sheet_gets_no_more_particles_than_four_times_those_asked_for(thickness):
+    for shape in (of(box((0.5, 0.5, thickness))), ds.Box((0.25, 0.25, 0.5 * thickness))):
+        samples = shape.volume_samples(500)
+        assert 500 <= len(samples) <= 2000
+        np.testing.assert_array_equal(samples[:, 2], 0.0)
+    with refused("too thin", "particles"):
+        ds.Box((30.0, 30.0, 1e-9)).volume_samples(500)
+
+
 def test_what_would_take_too_many_lines_is_refused(monkeypatch):
     monkeypatch.setattr(lattice_samples, "MOST_CROSSINGS", 1000)
     monkeypatch.setattr(lattice_samples, "CHUNK", 100)
@@ -364,7 +374,7 @@ def test_parts_far_apart_are_filled_or_refused():
     assert len(samples) == pytest.approx(2000, rel=0.2)
     assert (np.abs(samples - 10.0) < 1e-3).all(axis=1).mean() == pytest.approx(0.5, abs=0.1)
     dust = box((1e-6, 1e-6, 1e-6))
-    with refused("too sparse", "2000 particles", "10 m long"):
+    with refused("too sparse", "2000 of them", "10 m long"):
         of(dust, dust.copy().apply_translation((10.0, 0.0, 0.0))).volume_samples(2000)
 
 

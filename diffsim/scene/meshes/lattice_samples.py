@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 CHUNK = 2**20  # planes of triangles, and lines of segments, that are worked on at once
-MOST_CROSSINGS = 2**25  # of lines with the surface; a gigabyte
+MOST_CROSSINGS = 2**23  # of lines with the surface
 
 
 class Lattice(NamedTuple):
