@@ -6,7 +6,7 @@ The grid's interpolant (`DistanceGrid.evaluate`) is the reference for the contac
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from types import ModuleType
 from weakref import WeakKeyDictionary
 
@@ -37,9 +37,14 @@ class _Hierarchy:
     def __init__(self, igl: ModuleType, mesh: trimesh.Trimesh):
         self._vertices = np.ascontiguousarray(mesh.vertices, dtype=float)
         self._faces = np.ascontiguousarray(mesh.faces, dtype=np.int64)
-        self._boxes, self._windings = igl.AABB(), igl.FastWindingNumberBVH()
+        self._boxes = igl.AABB()
         self._boxes.init(self._vertices, self._faces)
-        self._windings.init(self._vertices, self._faces)
+        if hasattr(igl, "FastWindingNumberBVH"):  # from 2.6.3; before, each call makes the tree anew
+            windings = igl.FastWindingNumberBVH()
+            windings.init(self._vertices, self._faces)
+            self._winding_numbers = windings.winding_number
+        else:
+            self._winding_numbers = partial(igl.fast_winding_number, self._vertices, self._faces)
         self.bounds = mesh.bounds
 
     def distance(self, points: np.ndarray) -> np.ndarray:
@@ -51,7 +56,7 @@ class _Hierarchy:
         inside = np.zeros(len(points), dtype=bool)
         near = ((points >= self.bounds[0]) & (points <= self.bounds[1])).all(axis=1)
         if near.any():
-            inside[near] = np.abs(self._windings.winding_number(points[near])) > 0.5
+            inside[near] = np.abs(self._winding_numbers(points[near])) > 0.5
         return inside
 
 
