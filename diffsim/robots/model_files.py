@@ -15,8 +15,9 @@ import numpy as np
 from diffsim.checks.memory import check_memory
 from diffsim.errors import InputError
 from diffsim.rigid.joints import joint_kind
+from diffsim.robots.mujoco_constraints import following, mimic_equalities, read_constraints, read_tendons
 from diffsim.robots.mujoco_import import DECOMPOSITIONS, Notes, Shapes, label, note_unsupported, read_actuators, reflected
-from diffsim.robots.package_paths import LEAST_MOMENT, PathLike, native, read_mesh, several_groups, urdf_text
+from diffsim.robots.package_paths import LEAST_MOMENT, Mimic, PathLike, native, read_mesh, several_groups, urdf_text
 from diffsim.scene.articulation import Actuator, Articulation, Inertia, Joint, Link, Quaternion, Vector3
 from diffsim.scene.rotations import rotation_matrix
 from diffsim.scene.validation import checked_name, choice, file_path, flag, members, unit, vector
@@ -43,7 +44,8 @@ def load_articulation(
 
     Every body becomes a link of its name; one with several joints a chain of massless links, the last of which has its name.
     A link's frame is the body's, moved to the anchor of its (last) joint. Joint coordinates are MuJoCo's. Shapes of the world
-    become a fixed root link "world". Not read, as they do not move anything: sites, sensors, cameras, lights, options. All else
+    become a fixed root link "world". Equality constraints of joints, fixed tendons, bodies and sites are as rigid as joints,
+    whatever ``solref`` says, and a joint that follows another starts where that one's coordinate says. Not read, as they do not move anything: sites, sensors, cameras, lights, options. All else
     that has no counterpart here is named in one warning. Friction is MuJoCo's sliding coefficient.
 
     Args:
@@ -55,7 +57,8 @@ def load_articulation(
         package_paths: folders of the packages that ``package://`` and ``model://`` URIs name; where else they are looked for:
             `diffsim.robots.package_paths.resolve`.
         actuators: added to the file's (a URDF has none; its effort limits are not put on these).
-        keyframe: name or index of the keyframe whose configuration is the initial one. None: the file's reference.
+        keyframe: name or index of the keyframe whose configuration is the initial one, also of joints that follow others.
+            None: the file's reference.
         decompose: of meshes that collide: "none", "hull" (MuJoCo's own contact is with the hulls) or "coacd" (convex parts).
         visuals: whether to read shapes that are only drawn.
         self_collisions: whether links may touch each other; the file's exclusions hold, and MuJoCo's that a body touches none
@@ -87,7 +90,7 @@ def load_articulation(
     urdf = file.suffix.lower() == ".urdf" or _is_urdf(file)
     notes = Notes()
     with _own_warnings(mujoco, notes):
-        model, title = _compile(mujoco, file, urdf, package_paths, visuals, notes)
+        model, title, mimics = _compile(mujoco, file, urdf, package_paths, visuals, notes)
     note_unsupported(model, notes)
     with notes.open_meshes():
         shapes = Shapes(model, notes, decompose, hide_colliders=urdf, visuals=visuals)
@@ -96,15 +99,19 @@ def load_articulation(
     if not links:
         raise InputError(f"model file '{file}' describes no body")
     driven = read_actuators(model, notes)
+    constraints = [*read_constraints(model, tree.anchors, notes), *mimic_equalities(mimics, model, notes)]
+    tendons = read_tendons(model, notes)
     notes.log(file)
     return Articulation(
         name=name if name is not None else title,
-        links=tuple(links),
+        links=tuple(links if keyframe is not None else following(links, constraints)),
         actuators=(*driven, *actuators),
         position=position,
         rotation=rotation,
         self_collisions=self_collisions,
         excluded=tree.excluded(links),
+        constraints=tuple(constraints),
+        tendons=tuple(tendons),
     )
 
 
@@ -135,11 +142,12 @@ def _is_urdf(file: Path) -> bool:
 
 def _compile(
     mujoco: ModuleType, file: Path, urdf: bool, package_paths: Mapping[str, PathLike] | None, visuals: bool, notes: Notes
-) -> tuple[Any, str]:
-    """The compiled model and its name."""
+) -> tuple[Any, str, list[Mimic]]:
+    """The compiled model, its name, and the <mimic> elements of a URDF."""
+    mimics: list[Mimic] = []
     try:
         if urdf:
-            text, files = urdf_text(file, package_paths, visuals, notes.add)
+            text, files, mimics = urdf_text(file, package_paths, visuals, notes.add)
             spec = mujoco.MjSpec.from_string(text)
             for mesh in spec.meshes:
                 mesh.file = str(files[mesh.file])
@@ -175,7 +183,7 @@ def _compile(
         raise InputError(f"model file '{file}': {_line(error)}") from error
     title = spec.modelname
     title = title if title not in ("", "MuJoCo Model") else file.stem
-    return model, title.strip().replace(".", "_")  # a dot divides it from its links' names
+    return model, title.strip().replace(".", "_"), mimics  # a dot divides it from its links' names
 
 
 def _check_replicas(file: Path) -> None:
@@ -284,7 +292,7 @@ class _Tree:
         self._model, self._shapes, self._start, self._notes = model, shapes, start, notes
         self._names = [label(model.body, i, "body") for i in range(model.nbody)]
         self._taken = set(self._names) | {label(model.joint, i, "joint") for i in range(model.njnt)}
-        self._anchors = np.zeros((model.nbody, 3))  # origin of the body's link in the body's frame
+        self.anchors = np.zeros((model.nbody, 3))  # origins of the bodies' links in the bodies' frames
         # the joints of each body, "fixed" and "free" as fixed_base wants them; None stands for a joint that the file has not
         self._joints: list[list[int | None]] = []
         for i in range(model.nbody):
@@ -329,7 +337,7 @@ class _Tree:
         for i in range(1, model.nbody):
             parent = int(model.body_parentid[i])
             above = self._names[parent] if parent else None
-            place, turn = model.body_pos[i] - self._anchors[parent], model.body_quat[i]
+            place, turn = model.body_pos[i] - self.anchors[parent], model.body_quat[i]
             joints = self._joints[i]
             if not joints:
                 if model.body_jntnum[i]:  # its free joint was taken away
@@ -341,9 +349,9 @@ class _Tree:
                 if joint.kind == "free" and j is not None:
                     place, turn = self._free_pose(i)
                 # the next frame stands at its own anchor, turned and moved so that the coordinate's zero is MuJoCo's
-                move = (model.jnt_pos[j] if j is not None else 0.0) - (self._anchors[i] if position else 0.0) + forward
+                move = (model.jnt_pos[j] if j is not None else 0.0) - (self.anchors[i] if position else 0.0) + forward
                 place, turn = place + rotation_matrix(tuple(turn)) @ (move * np.ones(3)), _product(turn, zero)
-                self._anchors[i] = model.jnt_pos[j] if j is not None else 0.0
+                self.anchors[i] = model.jnt_pos[j] if j is not None else 0.0
                 if last:
                     self._link(links, i, joint, above, place, turn)
                 else:
@@ -359,7 +367,7 @@ class _Tree:
     def _link(
         self, links: list[Link], body: int, joint: Joint, parent: str | None, place: np.ndarray, turn: np.ndarray
     ) -> None:
-        model, anchor = self._model, self._anchors[body]
+        model, anchor = self._model, self.anchors[body]
         mass = float(model.body_mass[body])
         inertia = None
         if mass > NO_MASS or model.body_inertia[body].max() > 4.0 * LEAST_MOMENT:

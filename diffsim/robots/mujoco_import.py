@@ -204,6 +204,27 @@ class Shapes:
         return self._parts[mesh]
 
 
+def tendon_joints(model: Any, tendon: int) -> list[tuple[int, float]] | None:
+    """The joints of a fixed tendon and their coefficients, or None of another tendon."""
+    import mujoco
+
+    wraps = range(model.tendon_adr[tendon], model.tendon_adr[tendon] + model.tendon_num[tendon])
+    if any(model.wrap_type[w] != int(mujoco.mjtWrap.mjWRAP_JOINT) for w in wraps):
+        return None
+    return [(int(model.wrap_objid[w]), float(model.wrap_prm[w])) for w in wraps]
+
+
+def fixed_tendon(model: Any, tendon: int) -> dict[str, float] | None:
+    """The coefficient by joint name of a fixed tendon's length, or None of another tendon."""
+    joints = tendon_joints(model, tendon)
+    if joints is None:
+        return None
+    coefficients: dict[str, float] = defaultdict(float)
+    for joint, coefficient in joints:
+        coefficients[label(model.joint, joint, "joint")] += coefficient
+    return dict(coefficients)
+
+
 def transmission(model: Any, index: int, notes: Notes) -> dict[str, float] | None:
     """The coefficient by joint name of an actuator's length, or None (noted) where that is no sum of joint coordinates."""
     import mujoco
@@ -215,9 +236,7 @@ def transmission(model: Any, index: int, notes: Notes) -> dict[str, float] | Non
         joints = [(target, 1.0)]
         through = "on joint"
     elif kind == mujoco.mjtTrn.mjTRN_TENDON:
-        wraps = range(model.tendon_adr[target], model.tendon_adr[target] + model.tendon_num[target])
-        if all(model.wrap_type[w] == int(mujoco.mjtWrap.mjWRAP_JOINT) for w in wraps):
-            joints = [(int(model.wrap_objid[w]), float(model.wrap_prm[w])) for w in wraps]
+        joints = tendon_joints(model, target) or []
         through = "on tendon"
     else:
         through = "on " + kind.name.removeprefix("mjTRN_").lower()
@@ -312,30 +331,11 @@ def read_actuators(model: Any, notes: Notes) -> list[Actuator]:
 
 
 def note_unsupported(model: Any, notes: Notes) -> None:
-    """Notes the elements of a model that act on its motion and have no counterpart here."""
-    import mujoco
-
-    for i in range(model.neq):
-        kind = mujoco.mjtEq(int(model.eq_type[i])).name.removeprefix("mjEQ_").lower()
-        items = {"joint": model.joint, "connect": model.body, "weld": model.body, "tendon": model.tendon}.get(kind)
-        if model.eq_objtype[i] == int(mujoco.mjtObj.mjOBJ_SITE):
-            items = model.site
-        ends = [int(end) for end in (model.eq_obj1id[i], model.eq_obj2id[i]) if end >= 0 and items is not None]
-        between = "-".join(label(items, end, kind) for end in ends)
-        freely = ", the joint moves freely" if kind == "joint" else ""
-        notes.add(f"{kind} equality constraint left out{freely}", between or f"equality{i}")
+    """Notes the elements of a model that act on its motion and have no counterpart here, beside equality constraints and
+    tendons (`diffsim.robots.mujoco_constraints`)."""
     for i in range(model.npair):
         bodies = (label(model.geom, int(g), "geom") for g in (model.pair_geom1[i], model.pair_geom2[i]))
         notes.add("contact pair left out", "-".join(bodies))
-    for i in range(model.ntendon):
-        name = label(model.tendon, i, "tendon")
-        wraps = range(model.tendon_adr[i], model.tendon_adr[i] + model.tendon_num[i])
-        if any(model.wrap_type[w] != int(mujoco.mjtWrap.mjWRAP_JOINT) for w in wraps):
-            notes.add("spatial tendon left out", name)
-            continue
-        acts = ("limited", "stiffness", "damping", "frictionloss", "armature", "actfrclimited")
-        if any(getattr(model, f"tendon_{field}", np.zeros(model.ntendon))[i] for field in acts):
-            notes.add("tendon's limits, spring, damping, friction and armature left out", name)
     for count, what in ((model.nflex, "flex"), (model.nskin, "skin"), (model.nplugin, "plugin")):
         if count:
             notes.add("deformables and plugins left out", f"{count} {what}")

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
@@ -26,6 +27,15 @@ COMPILER_OPTIONS = {"strippath": "false", "discardvisual": "false", "fusestatic"
 # refuses zero, so it gets a bound below any rounding
 COMPILER_DEFAULTS = {"inertiafromgeom": "false", "boundmass": "2e-15", "boundinertia": "2e-15"}
 LEAST_MOMENT = 1e-13  # kg m^2
+
+
+class Mimic(NamedTuple):
+    """A joint that a URDF says is multiplier * leader + offset."""
+
+    joint: str
+    leader: str
+    multiplier: float
+    offset: float
 
 
 def _shares() -> list[Path]:
@@ -98,8 +108,9 @@ def urdf_text(
     package_paths: Mapping[str, PathLike] | None = None,
     visuals: bool = True,
     note: Callable[[str, str], None] = lambda reason, name: None,
-) -> tuple[str, dict[str, Path]]:
-    """The URDF at ``path`` with the compiler options with which MuJoCo keeps all of it, and its mesh files.
+) -> tuple[str, dict[str, Path], list[Mimic]]:
+    """The URDF at ``path`` with the compiler options with which MuJoCo keeps all of it, its mesh files, and its <mimic>
+    elements, which are taken out: before 4.0 MuJoCo skips them.
 
     The text names each mesh file anew, and the dictionary says where it is: MuJoCo names a mesh by its file's stem and, before
     4.0, takes a second file of that stem for the same mesh.
@@ -136,11 +147,7 @@ def urdf_text(
             mass = link.find("inertial/mass")
             if _raise_inertia(inertia) and mass is not None and mass.get("value", "").strip("0. "):
                 note("moments of inertia <= 0 raised to about 0", link.get("name", ""))
-    for joint in root.iter("joint"):
-        for mimic in joint.findall("mimic"):
-            joint.remove(mimic)
-            if joint.get("type") != "fixed":
-                note("mimic joint moves freely", joint.get("name", ""))
+    mimics = [_taken_mimic(path, joint, mimic) for joint in root.iter("joint") for mimic in joint.findall("mimic")]
     names: dict[tuple[Path, str], str] = {}
     for mesh in root.iter("mesh"):
         if "filename" not in mesh.attrib:
@@ -155,7 +162,24 @@ def urdf_text(
             stem = file.stem if file.stem not in taken else f"{file.stem}_{len(names)}"
             names[key] = f"{stem}{file.suffix}"
         mesh.set("filename", names[key])
-    return ElementTree.tostring(root, encoding="unicode"), {name: file for (file, _), name in names.items()}
+    return ElementTree.tostring(root, encoding="unicode"), {name: file for (file, _), name in names.items()}, mimics
+
+
+def _taken_mimic(path: Path, joint: ElementTree.Element, mimic: ElementTree.Element) -> Mimic:
+    """A joint's <mimic>, which is taken out of it.
+
+    Raises:
+        InputError: it names no joint, or its numbers are none.
+    """
+    joint.remove(mimic)
+    name, leader = joint.get("name", ""), mimic.get("joint")
+    try:
+        multiplier, offset = float(mimic.get("multiplier", "1")), float(mimic.get("offset", "0"))
+    except ValueError as error:
+        raise InputError(f"model file '{path}': the <mimic> of joint '{name}' has no number: {error}") from error
+    if not leader:
+        raise InputError(f"model file '{path}': the <mimic> of joint '{name}' names no joint")
+    return Mimic(name, leader, multiplier, offset)
 
 
 def several_groups(path: Path) -> bool:

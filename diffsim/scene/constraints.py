@@ -67,9 +67,8 @@ class JointEquality(Constraint):
         object.__setattr__(self, "joints", joint_sum(owner, "joints", self.joints))
         if self.leader is not None:
             object.__setattr__(self, "leader", joint_sum(owner, "leader", self.leader))
-            shared = set(self.joints) & set(self.leader)
-            if shared:
-                raise InputError(f"{owner}: leader must be other joints than joints, got '{sorted(shared)[0]}' in both")
+            if self.leader == self.joints:
+                raise InputError(f"{owner}: leader must differ from joints, got {self.joints!r} for both")
         given = numbers_of(self.coefficients)
         if not 1 <= len(given) <= MOST_COEFFICIENTS or not all(map(math.isfinite, given)):
             raise InputError(
