@@ -130,8 +130,9 @@ def disagreement(path: Path, articulation: ds.Articulation, *, constrained: bool
     """
     softness = SOFTNESS[0] if constrained else None
     model, data = reference(path, softness)
-    if constrained and model.neq != len(articulation.constraints):
-        raise NoReferenceError(f"{len(articulation.constraints)} of MuJoCo's {model.neq} constraints are here")
+    active = int(model.eq_active0.sum())
+    if constrained and active != len(articulation.constraints):
+        raise NoReferenceError(f"{len(articulation.constraints)} constraints here, {active} in MuJoCo")
     q, qd = moved(path, softness)
     if constrained:
         softer_q, softer_qd = moved(path, SOFTNESS[1])
