@@ -15,10 +15,12 @@ import numpy as np
 from diffsim.checks.memory import check_memory
 from diffsim.errors import InputError
 from diffsim.rigid.joints import joint_kind
+from diffsim.robots.mesh_masses import ask_about_units, make_exact, meshes_with_mass
 from diffsim.robots.mujoco_constraints import following, mimic_equalities, read_constraints, read_tendons
 from diffsim.robots.mujoco_import import DECOMPOSITIONS, Notes, Shapes, label, note_unsupported, read_actuators, reflected
-from diffsim.robots.package_paths import LEAST_MOMENT, Mimic, PathLike, native, read_mesh, several_groups, urdf_text
+from diffsim.robots.package_paths import LEAST_MOMENT, Mimic, PathLike, native, several_groups, urdf_text
 from diffsim.scene.articulation import Actuator, Articulation, Inertia, Joint, Link, Quaternion, Vector3
+from diffsim.scene.meshes.mesh_files import read_triangles
 from diffsim.scene.rotations import rotation_matrix
 from diffsim.scene.validation import checked_name, choice, file_path, flag, members, unit, vector
 
@@ -92,10 +94,11 @@ def load_articulation(
     with _own_warnings(mujoco, notes):
         model, title, mimics = _compile(mujoco, file, urdf, package_paths, visuals, notes)
     note_unsupported(model, notes)
-    with notes.open_meshes():
+    with notes.quiet_meshes():
         shapes = Shapes(model, notes, decompose, hide_colliders=urdf, visuals=visuals)
         tree = _Tree(model, shapes, _configuration(model, keyframe, file), fixed_base, notes)
         links = tree.links()
+    ask_about_units(links, notes)
     if not links:
         raise InputError(f"model file '{file}' describes no body")
     driven = read_actuators(model, notes)
@@ -159,10 +162,13 @@ def _compile(
         _name("body", bodies)
         _name("joint", [joint for body in bodies for joint in body.joints])
         _name("actuator", spec.actuators)
+        massive = meshes_with_mass(spec)
         for mesh in list(spec.meshes):
             meshdir = mesh.compiler.meshdir if hasattr(mesh, "compiler") else spec.meshdir  # old MuJoCo
             try:
-                _prepare_mesh(mujoco, mesh, file.parent / meshdir, urdf, notes)
+                _prepare_mesh(mujoco, mesh, file.parent / meshdir, urdf and mesh.name not in massive, notes)
+                if mesh.name in massive:
+                    make_exact(mesh, file.parent / meshdir / mesh.file if mesh.file else None, notes)
             except InputError as error:  # no reason to refuse a robot, if it is for pictures alone
                 if not _leave_out(spec, mesh, bodies):
                     raise
@@ -239,9 +245,9 @@ def _line(error: Exception) -> str:
     return "; ".join(part.strip() for part in str(error).splitlines() if part.strip())
 
 
-def _prepare_mesh(mujoco: ModuleType, mesh: Any, folder: Path, urdf: bool, notes: Notes) -> None:
+def _prepare_mesh(mujoco: ModuleType, mesh: Any, folder: Path, massless: bool, notes: Notes) -> None:
     """Gives MuJoCo the triangles of a file that it does not read itself, or not whole."""
-    if urdf:
+    if massless:
         # its volume is not needed, and flat meshes have none
         mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL
     if not mesh.file:
@@ -249,9 +255,10 @@ def _prepare_mesh(mujoco: ModuleType, mesh: Any, folder: Path, urdf: bool, notes
     path = folder / mesh.file
     if not path.is_file() or native(path):
         return  # MuJoCo reads it, or says what is missing
-    if several_groups(path) and not urdf:  # a mass inferred from it differs
+    if several_groups(path) and not massless:  # a mass inferred from it differs
         notes.add("OBJ file read with all of its groups, where MuJoCo takes the first", path.name)
-    triangles = read_mesh(path)
+    triangles = read_triangles(path)
+    triangles.merge_vertices(merge_tex=True, merge_norm=True)
     mesh.uservert = np.asarray(triangles.vertices, dtype=np.float32).ravel()
     mesh.userface = np.asarray(triangles.faces, dtype=np.int32).ravel()
     mesh.file = ""

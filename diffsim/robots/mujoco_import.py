@@ -43,22 +43,19 @@ class Notes:
             logger.warning("model file '%s': %s", path, "; ".join(parts))
 
     @contextmanager
-    def open_meshes(self) -> Iterator[list[str]]:
-        """Gathers the names of meshes that `TriangleMesh` would warn about one by one: for pictures it does not matter."""
-        names: list[str] = []
+    def quiet_meshes(self) -> Iterator[None]:
+        """Silences what `TriangleMesh` would say of one mesh after the other: for pictures it does not matter, and of those
+        that touch it is noted."""
 
-        def gather(record: logging.LogRecord) -> bool:
-            if "not watertight" in record.msg and isinstance(record.args, tuple):
-                names.append(str(record.args[0]))
-                return False
-            return True
+        def silence(record: logging.LogRecord) -> bool:
+            return False
 
         shapes = logging.getLogger("diffsim.scene.shapes.triangle_mesh")
-        shapes.addFilter(gather)
+        shapes.addFilter(silence)
         try:
-            yield names
+            yield
         finally:
-            shapes.removeFilter(gather)
+            shapes.removeFilter(silence)
 
 
 def label(items: Any, index: int, kind: str) -> str:
@@ -190,8 +187,11 @@ class Shapes:
                 self._notes.add(f"mesh left out ({error})", name)
                 self._meshes[mesh] = None
         shape = self._meshes[mesh]
-        if shape is not None and touches and self._decompose == "none" and not shape.mesh.is_watertight:
-            self._notes.add("mesh not watertight, so winding numbers define its inside", name)
+        if shape is not None and touches and self._decompose == "none":
+            if shape.mended:
+                self._notes.add(f"mesh mended ({', '.join(shape.mended)})", name)
+            if not shape.is_closed:
+                self._notes.add("mesh not watertight, so winding numbers define its inside", name)
         return shape
 
     def _convex(self, i: int, shape: TriangleMesh) -> list[Shape]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import sys
@@ -13,7 +12,6 @@ from urllib.parse import unquote
 from xml.etree import ElementTree
 
 import numpy as np
-import trimesh
 
 from diffsim.errors import InputError
 
@@ -198,30 +196,3 @@ def native(path: Path) -> bool:
         header = file.read(84)
     count = int.from_bytes(header[80:84], "little")
     return path.stat().st_size == 84 + 50 * count and count <= 200000
-
-
-def read_mesh(path: Path) -> trimesh.Trimesh:
-    """The triangles of a mesh file of any kind that trimesh reads, in metres as the file places them.
-
-    COLLADA's unit is applied and its up axis is not: so robot descriptions mean it (RViz).
-
-    Raises:
-        InputError: the file is missing, unreadable or empty.
-    """
-    if not path.is_file():
-        raise InputError(f"mesh '{path}' does not exist")
-    try:
-        mesh = trimesh.load(path, force="mesh", process=False, skip_materials=True)
-    except Exception as error:  # trimesh raises whatever its many readers raise
-        lines = str(error).splitlines() or [type(error).__name__]
-        hint = ""
-        if path.suffix.lower() == ".dae" and importlib.util.find_spec("collada") is None:
-            hint = "; .dae files need the package pycollada: pip install diffsim-rpg[robots]"
-        raise InputError(f"mesh '{path}' could not be read: {lines[0]}{hint}") from error
-    if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
-        raise InputError(f"mesh '{path}' is empty: it has no triangles")
-    mesh.merge_vertices(merge_tex=True, merge_norm=True)
-    if path.suffix.lower() == ".dae":
-        unit = re.search(rb"<unit[^>]*\bmeter\s*=\s*[\"']([^\"']+)", path.read_bytes()[:20000])
-        mesh.apply_scale(float(unit.group(1)) if unit else 1.0)
-    return mesh

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 
@@ -14,6 +15,8 @@ from diffsim.scene.rotations import Quaternion, quaternion_of, rotation_matrix
 from diffsim.scene.shapes import Plane, RoundedBox, Shape
 from diffsim.scene.validation import LARGEST_FRICTION, check_count, checked_name, flag, instance, number, rgb, unit, vector
 from diffsim.soft.laws.elastic import Elastic
+
+logger = logging.getLogger(__name__)
 
 Vector3 = tuple[float, float, float]
 
@@ -122,12 +125,19 @@ class RigidBody(PlacedShape):
             object.__setattr__(self, "color", rgb(owner, "color", self.color))
         if not self.shape.bounded:
             raise InputError(f"{owner}: shape must enclose a volume, got {self.shape!r}")
+        doubt = self.shape.doubtful_size(self._density * self.shape.volume if self.mass is None else self.mass)
+        if doubt is not None:
+            logger.warning("%s has %s", owner, doubt)
+
+    @property
+    def _density(self) -> float:
+        return 1000.0 if self.density is None else self.density
 
     @cached_property
     def articulation(self) -> Articulation:
         """The body as the solver takes it."""
         volume, center, matrix = self.shape.mass_properties()
-        density = self.mass / volume if self.mass is not None else 1000.0 if self.density is None else self.density
+        density = self.mass / volume if self.mass is not None else self._density
         moments, axes = np.linalg.eigh(density * matrix)
         axes = axes * np.sign(np.linalg.det(axes))
         geometry = Geometry(

@@ -10,11 +10,20 @@ from diffsim.errors import InputError
 from diffsim.scene.articulation import Articulation, Geometry
 from diffsim.scene.bodies import Ground, Obstacle, PlacedShape, RigidBody, SoftBody, Tool
 from diffsim.scene.contact_model import ContactModel
+from diffsim.scene.meshes.mesh_units import extents_in_words
 from diffsim.scene.validation import instance, is_number, members, vector
 
 Vector3 = tuple[float, float, float]
 
 RESERVED = ("ground", "world", "gravity")  # they name parameters and links of their own
+
+
+def _too_large(body: SoftBody, domain: np.ndarray) -> str:
+    """What to do about a body that fits into the domain (3,) nowhere; empty if it may fit."""
+    extents = np.ptp(body.to_world(np.asarray(body.shape.surface_mesh().vertices)), axis=0)
+    if (extents <= domain).all():
+        return ""
+    return f"; it is {extents_in_words(extents)} large, so give {body.shape.smaller}, or a larger domain"
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,7 @@ class Scene:
                 raise InputError(
                     f"SoftBody '{body.name}' reaches outside the domain: it spans {low} to {high}, "
                     f"allowed is {np.round(floor, 4).tolist()} to {np.round(upper, 4).tolist()}"
+                    + _too_large(body, upper - floor)
                 )
 
     @property

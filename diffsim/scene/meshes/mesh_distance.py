@@ -1,4 +1,4 @@
-"""Triangle meshes as solids: repair, signed distance, and distance grids with a C1 interpolant.
+"""Triangle meshes as solids: signed distance, and distance grids with a C1 interpolant.
 
 The grid's interpolant (`DistanceGrid.evaluate`) is the reference for the contact kernel.
 """
@@ -6,19 +6,20 @@ The grid's interpolant (`DistanceGrid.evaluate`) is the reference for the contac
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from types import ModuleType
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import trimesh
 from scipy.ndimage import spline_filter
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from diffsim.errors import InputError
 from diffsim.scene.meshes.mesh_cache import cached
 
 MAX_NODES = 2**26  # 256 MB of float32
+MANY_FACES = 100_000  # a mesh of more is made coarser before its distance is baked
+COARSE = 0.01  # by how much the coarser one may lie beside it, in cells
 GUARD = 12  # nodes of extrapolation around a grid: the prefilter forgets its boundary by 0.17 per node
 
 
@@ -30,94 +31,47 @@ def _libigl() -> ModuleType | None:
     return igl
 
 
-def open_edges(mesh: trimesh.Trimesh) -> int:
-    """Number of edges that do not border exactly two triangles."""
-    counts = np.unique(np.sort(mesh.edges, axis=1), axis=0, return_counts=True)[1]
-    return int((counts != 2).sum())
+class _Hierarchy:
+    """The trees over a mesh's triangles in which libigl looks for the nearest one and for winding numbers."""
+
+    def __init__(self, igl: ModuleType, mesh: trimesh.Trimesh):
+        self._vertices = np.ascontiguousarray(mesh.vertices, dtype=float)
+        self._faces = np.ascontiguousarray(mesh.faces, dtype=np.int64)
+        self._boxes = igl.AABB()
+        self._boxes.init(self._vertices, self._faces)
+        if hasattr(igl, "FastWindingNumberBVH"):  # from 2.6.3; before, each call makes the tree anew
+            windings = igl.FastWindingNumberBVH()
+            windings.init(self._vertices, self._faces)
+            self._winding_numbers = windings.winding_number
+        else:
+            self._winding_numbers = partial(igl.fast_winding_number, self._vertices, self._faces)
+        self.bounds = mesh.bounds
+
+    def distance(self, points: np.ndarray) -> np.ndarray:
+        """To the nearest triangle, (N,)."""
+        return np.sqrt(self._boxes.squared_distance(self._vertices, self._faces, points)[0])
+
+    def inside(self, points: np.ndarray) -> np.ndarray:
+        """Whether the winding number exceeds one half, bool (N,)."""
+        inside = np.zeros(len(points), dtype=bool)
+        near = ((points >= self.bounds[0]) & (points <= self.bounds[1])).all(axis=1)
+        if near.any():
+            inside[near] = np.abs(self._winding_numbers(points[near])) > 0.5
+        return inside
 
 
-def solid_mesh(vertices: np.ndarray, faces: np.ndarray, name: str, scale: np.ndarray | float = 1.0) -> trimesh.Trimesh:
-    """A mesh with shared vertices merged, degenerate triangles dropped and normals outward.
-
-    Args:
-        vertices: (V, 3), metres after scaling.
-        faces: (F, 3) indices.
-        name: for error messages.
-        scale: (3,) factors of the vertices.
-
-    Raises:
-        InputError: the arrays have the wrong shape, hold non-finite numbers or indices out of range, or no triangle is left.
-    """
-    vertices, faces = np.asarray(vertices), np.asarray(faces)
-    if vertices.ndim != 2 or vertices.shape[1] != 3:
-        raise InputError(f"mesh '{name}': vertices must be (V, 3) numbers, got shape {vertices.shape}")
-    if faces.size and (faces.ndim != 2 or faces.shape[1] != 3 or not np.issubdtype(faces.dtype, np.integer)):
-        raise InputError(f"mesh '{name}': faces must be (F, 3) integers, got shape {faces.shape} of {faces.dtype}")
-    if not np.isfinite(vertices).all():
-        raise InputError(f"mesh '{name}' has vertices that are not finite numbers")
-    if faces.size == 0:
-        raise InputError(f"mesh '{name}' is empty: it has no triangles")
-    if faces.min() < 0 or faces.max() >= len(vertices):
-        raise InputError(
-            f"mesh '{name}': faces must index the {len(vertices)} vertices, got indices {faces.min()} to {faces.max()}"
-        )
-    mesh = trimesh.Trimesh(vertices=vertices * scale, faces=faces.astype(np.int64), process=True)
-    f = mesh.faces
-    mesh.update_faces((f[:, 0] != f[:, 1]) & (f[:, 1] != f[:, 2]) & (f[:, 2] != f[:, 0]))
-    mesh.remove_unreferenced_vertices()
-    if len(mesh.faces) == 0:
-        raise InputError(f"mesh '{name}' is empty: its triangles are all degenerate")
-    turn_outward(mesh)
-    return mesh
+_hierarchies: WeakKeyDictionary[trimesh.Trimesh, _Hierarchy] = WeakKeyDictionary()  # a changed mesh has another hash
 
 
-def turn_outward(mesh: trimesh.Trimesh) -> None:
-    """Makes the winding consistent and turns the normals outward, in place.
-
-    Every closed component is turned by itself, except one that lies within another: that is taken for a cavity.
-    """
-    if not mesh.is_winding_consistent:
-        trimesh.repair.fix_winding(mesh)
-    if enclosed_volume(mesh) < 0.0:
-        mesh.invert()
-    labels = trimesh.graph.connected_component_labels(mesh.face_adjacency, node_count=len(mesh.faces))
-    count = int(labels.max()) + 1
-    if count == 1:
-        return
-    lower, upper = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
-    np.minimum.at(lower, labels, mesh.triangles.min(axis=1))
-    np.maximum.at(upper, labels, mesh.triangles.max(axis=1))
-    corners = mesh.triangles - (0.5 * (lower + upper))[labels][:, None]
-    volumes = np.bincount(labels, weights=np.linalg.det(corners), minlength=count) / 6.0
-    paired = np.bincount(labels[mesh.face_adjacency].ravel(), minlength=count)
-    closed = paired == 3 * np.bincount(labels, minlength=count)  # every edge of every triangle has its partner
-    for component in np.flatnonzero(closed & (volumes < 0.0)):
-        around = (lower < lower[component]).all(axis=1) & (upper > upper[component]).all(axis=1) & (volumes > 0.0)
-        if not around.any():
-            turned = labels == component
-            mesh.faces = np.where(turned[:, None], mesh.faces[:, ::-1], mesh.faces)
-
-
-def enclosed_volume(mesh: trimesh.Trimesh) -> float:
-    """Signed volume in cubic metres; a fan about the middle of its rim closes each hole."""
-    edges = mesh.edges
-    sign = np.where(edges[:, 0] < edges[:, 1], 1, -1)
-    pairs, index = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True)
-    net = np.bincount(index.ravel(), weights=sign, minlength=len(pairs)).astype(int)
-    triangles = mesh.triangles - mesh.vertices.mean(axis=0)
-    volume = float(np.linalg.det(triangles).sum()) / 6.0
-    rim = net != 0
-    if rim.any():
-        points = mesh.vertices - mesh.vertices.mean(axis=0)
-        start, end = pairs[rim].T
-        size = len(points)
-        labels = connected_components(coo_array((np.ones(len(start)), (start, end)), shape=(size, size)), directed=False)[1]
-        label, middle = labels[start], 0.5 * (points[start] + points[end])
-        weight = np.maximum(np.bincount(label, minlength=size), 1)
-        centre = np.stack([np.bincount(label, weights=middle[:, i], minlength=size) / weight for i in range(3)], axis=1)
-        fan = np.stack([points[end], points[start], centre[label]], axis=1)
-        volume += float((net[rim] * np.linalg.det(fan)).sum()) / 6.0
-    return volume
+def _hierarchy(mesh: trimesh.Trimesh) -> _Hierarchy | None:
+    """Of a mesh, made at the first call; None without libigl."""
+    igl = _libigl()
+    if igl is None:
+        return None
+    known = _hierarchies.get(mesh)
+    if known is None:
+        known = _hierarchies[mesh] = _Hierarchy(igl, mesh)
+    return known
 
 
 def signed_distance(mesh: trimesh.Trimesh, points: np.ndarray, name: str = "mesh") -> np.ndarray:
@@ -132,22 +86,44 @@ def signed_distance(mesh: trimesh.Trimesh, points: np.ndarray, name: str = "mesh
     points = np.ascontiguousarray(points, dtype=float).reshape(-1, 3)
     if len(points) == 0:
         return np.zeros(0)
-    igl = _libigl()
-    if igl is None:
+    hierarchy = _hierarchy(mesh)
+    if hierarchy is None:
         if not mesh.is_watertight:
             raise InputError(
                 f"mesh '{name}' is not watertight; its signed distance needs libigl: pip install diffsim-rpg[robots]"
             )
         return -trimesh.proximity.signed_distance(mesh, points)
-    vertices = np.ascontiguousarray(mesh.vertices, dtype=float)
-    faces = np.ascontiguousarray(mesh.faces, dtype=np.int64)
     # not igl.signed_distance: it multiplies the distance by 1 - 2 |winding number|, wrong beside holes and in overlaps
-    distance = np.sqrt(igl.point_mesh_squared_distance(points, vertices, faces)[0])
-    inside = np.zeros(len(points), dtype=bool)
-    near = ((points >= mesh.bounds[0]) & (points <= mesh.bounds[1])).all(axis=1)
-    if near.any():
-        inside[near] = np.abs(igl.fast_winding_number(vertices, faces, points[near])) > 0.5
-    return np.where(inside, -distance, distance)
+    distance = hierarchy.distance(points)
+    return np.where(hierarchy.inside(points), -distance, distance)
+
+
+def contains(mesh: trimesh.Trimesh, points: np.ndarray, name: str = "mesh") -> np.ndarray:
+    """Whether each of points (N, 3) lies inside, as of `signed_distance`, bool (N,)."""
+    points = np.ascontiguousarray(points, dtype=float).reshape(-1, 3)
+    hierarchy = _hierarchy(mesh)
+    if hierarchy is None:
+        return signed_distance(mesh, points, name) < 0.0
+    return hierarchy.inside(points)
+
+
+def coarsened(mesh: trimesh.Trimesh, tolerance: float) -> trimesh.Trimesh:
+    """A mesh of fewer triangles that lies within ``tolerance`` metres of a closed mesh (Manifold's edge collapse); the mesh
+    itself where it has few, or cannot be made coarser."""
+    if len(mesh.faces) <= MANY_FACES:
+        return mesh
+    import manifold3d
+
+    solid = manifold3d.Manifold(
+        manifold3d.Mesh64(np.ascontiguousarray(mesh.vertices, dtype=float), np.ascontiguousarray(mesh.faces, dtype=np.uint64))
+    )
+    if solid.status() != manifold3d.Error.NoError:
+        return mesh
+    coarse = solid.simplify(tolerance).to_mesh64()
+    if len(coarse.tri_verts) == 0:
+        return mesh
+    vertices = np.asarray(coarse.vert_properties, dtype=float)[:, :3]
+    return trimesh.Trimesh(vertices, np.asarray(coarse.tri_verts, dtype=np.int64), process=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,6 +259,8 @@ def distance_grid(
 ) -> DistanceGrid:
     """Bakes the signed distance of a mesh, or reads it from the cache.
 
+    A mesh of more than `MANY_FACES` triangles is made coarser first, within a hundredth of a cell.
+
     Args:
         resolution: cells along the longest edge of the mesh's bounding box, at least 4. Features thinner than about two
             cells are lost.
@@ -314,7 +292,8 @@ def distance_grid(
     def bake() -> np.ndarray:
         axes = [origin[axis] + spacing * np.arange(nodes[axis]) for axis in range(3)]
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-        return signed_distance(mesh, points, name).reshape(nodes).astype(np.float32)
+        surface = coarsened(mesh, COARSE * spacing)
+        return signed_distance(surface, points, name).reshape(nodes).astype(np.float32)
 
     def fits(values: np.ndarray) -> bool:
         return values.shape == tuple(nodes.tolist()) and values.dtype == np.float32

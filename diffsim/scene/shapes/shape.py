@@ -9,7 +9,13 @@ import numpy as np
 import trimesh
 
 from diffsim.errors import InputError
+from diffsim.scene.meshes.lattice_samples import Lattice
 from diffsim.scene.shapes.contact_balls import ContactPoints
+
+POINTS_AT_ONCE = 2**23  # of a lattice that are tested
+MOST_NODES = 2**28  # of a lattice
+LONGEST_EDGE = 2**24  # of a lattice, in nodes
+MOST_SURPLUS = 4  # times the particles asked for
 
 
 class Shape:
@@ -23,11 +29,13 @@ class Shape:
             contact points: other shapes' points touch it.
         meets_grid: whether soft bodies meet obstacles of the shape on their grid, not particle by particle; only the rounded
             boxes, whose distance the grid's kernels know.
+        smaller: how to make one smaller, in words.
         sampled: whether `distance_kernel` interpolates, and is worse far from the surface.
     """
 
     bounded = True
     meets_grid = False
+    smaller = "a smaller shape"
     sampled = False
 
     # for the scene
@@ -106,8 +114,8 @@ class Shape:
         random points break apart numerically at the particle counts of a laptop.
 
         Raises:
-            InputError: the shape has no volume, or no lattice point falls inside (the shape is thinner than the lattice at
-                this count).
+            InputError: the shape has no volume, no lattice point falls inside (the shape is thinner than the lattice at this
+                count), or the lattice would not fit into memory.
         """
         if not self.bounded:
             raise TypeError(f"{type(self).__name__} is unbounded: it cannot be filled with particles")
@@ -118,15 +126,45 @@ class Shape:
             raise InputError(f"{self!r} encloses no volume, so no particles fit inside")
         lower, upper = self.surface_mesh().bounds
         spacing = (volume / count) ** (1.0 / 3.0)
-        # centred, so that a symmetric shape gives a symmetric body
-        cells = np.maximum(np.ceil((upper - lower) / spacing).astype(int), 1)
-        centre = 0.5 * (lower + upper)
-        axes = [centre[i] + (np.arange(cells[i]) - 0.5 * (cells[i] - 1)) * spacing for i in range(3)]
-        lattice = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-        inside = lattice[self.contains(lattice)]
-        if len(inside) == 0:
-            raise InputError(f"particles={count} is too few for {self!r}: no sample fell inside; ask for more particles")
-        return inside
+        while True:
+            # centred, so that a symmetric shape gives a symmetric body
+            cells = np.maximum(np.ceil((upper - lower) / spacing), 1.0)
+            if cells.max() > LONGEST_EDGE:
+                raise InputError(
+                    f"{self!r} is too sparse for particles: {count} of them in {volume:.3g} m^3 lie {spacing:.3g} m "
+                    f"apart, and it is {(upper - lower).max():.3g} m long; leave out far parts, or thicken it"
+                )
+            centre = 0.5 * (lower + upper)
+            axes = [centre[i] + (np.arange(int(cells[i])) - 0.5 * (cells[i] - 1)) * spacing for i in range(3)]
+            inside = self._lattice_points_inside(Lattice(*axes))
+            found = len(inside)
+            if found == 0:
+                raise InputError(f"particles={count} is too few for {self!r}: no sample fell inside; ask for more particles")
+            if found <= MOST_SURPLUS * count:
+                return inside
+            spacing *= (found / count) ** (1.0 / 3.0)  # one layer of a thin sheet holds more than its volume asks for
+
+    def _lattice_points_inside(self, lattice: Lattice) -> np.ndarray:
+        """The points (N, 3) of a lattice inside the shape, in ascending order.
+
+        Raises:
+            InputError: there would be too many to look at.
+        """
+        nodes = float(len(lattice.x)) * len(lattice.y) * len(lattice.z)
+        if nodes > MOST_NODES:
+            raise InputError(f"{self!r} is too thin or sparse for particles: its lattice has {nodes:.2g} points; thicken it")
+        planes = max(1, int(POINTS_AT_ONCE // (len(lattice.y) * len(lattice.z))))
+        found = []
+        for first in range(0, len(lattice.x), planes):
+            some = lattice.x[first : first + planes]
+            points = np.stack(np.meshgrid(some, lattice.y, lattice.z, indexing="ij"), axis=-1).reshape(-1, 3)
+            found.append(points[self.contains(points)])
+        return np.concatenate(found)
+
+    def doubtful_size(self, mass: float) -> str | None:
+        """A question about the units of a shape whose size or mass (kg) no thing that moves is likely to have; None of a shape
+        that was given in metres, as all but meshes are."""
+        return None
 
     # for the kernels
 

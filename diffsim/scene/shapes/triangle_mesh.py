@@ -12,16 +12,13 @@ import trimesh
 from diffsim.compiler import ti
 from diffsim.errors import InputError
 from diffsim.records import Record, field
+from diffsim.scene.meshes.closed_surface import closed_triangles, enclosed_volume, mass_integrals, open_edges
 from diffsim.scene.meshes.inscribed_balls import covering_balls
-from diffsim.scene.meshes.mesh_distance import (
-    DistanceGrid,
-    distance_grid,
-    enclosed_volume,
-    open_edges,
-    signed_distance,
-    solid_mesh,
-)
+from diffsim.scene.meshes.lattice_samples import Lattice, TooManyCrossings, nodes_inside
+from diffsim.scene.meshes.mesh_distance import DistanceGrid, contains, distance_grid, signed_distance
 from diffsim.scene.meshes.mesh_files import load_solid
+from diffsim.scene.meshes.mesh_repair import Mended, solid_mesh, why_no_solid
+from diffsim.scene.meshes.mesh_units import doubtful_size
 from diffsim.scene.shapes.contact_balls import ContactPoints
 from diffsim.scene.shapes.shape import Shape
 from diffsim.scene.validation import check_count, check_length, checked_name, file_path, is_number, numbers_of
@@ -129,11 +126,26 @@ def grid_distance(real: Any) -> Any:
     return distance
 
 
+def scale_factors(name: str, scale: float | Sequence[float]) -> np.ndarray:
+    """(3,) factors of a mesh's coordinates, from a number or three.
+
+    Raises:
+        InputError: it is neither, or holds zero.
+    """
+    single = (scale,) if is_number(scale) else numbers_of(scale)
+    factors = np.broadcast_to(np.asarray(single, dtype=float), 3) if len(single) in (1, 3) else np.zeros(3)
+    if not np.isfinite(factors).all() or (factors == 0.0).any():
+        raise InputError(f"mesh '{name}': scale must be one or three numbers other than zero, got {scale!r}")
+    return factors
+
+
 class TriangleMesh(Shape):
     """A triangle mesh, closed or not. `TriangleMesh.from_file` reads one.
 
-    Normals are turned outward. A mesh that is not watertight loads with a warning; its inside is where the winding number
-    exceeds one half, and its volume is that with every hole closed by a fan.
+    What can be mended is mended, and said in one warning: doubled triangles, cracks, small holes, normals that point inward,
+    parts that overlap (`diffsim.scene.meshes.mesh_repair`). Inner surfaces whose normals point into their cavity make the body
+    hollow. A mesh that stays open loads with a warning: its inside is where the winding number exceeds one half, and its
+    volume, its mass and its particles are those with every hole closed by a fan.
 
     Args:
         vertices: (V, 3), metres after scaling.
@@ -141,46 +153,54 @@ class TriangleMesh(Shape):
         name: for messages.
         scale: of the vertices, a number or three; a negative one mirrors.
 
+    Attributes:
+        mended: what was done to the mesh, in words; empty for one that needed nothing.
+        is_closed: whether it encloses its volume without a hole.
+
     Raises:
         InputError: an argument is wrong, or no triangle is left.
     """
 
     mesh: trimesh.Trimesh
+    smaller = "size= or scale= in TriangleMesh.from_file (scale=1e-3 for a drawing in millimetres)"
     sampled = True
 
     def __init__(self, vertices: np.ndarray, faces: np.ndarray, name: str = "mesh", scale: float | Sequence[float] = 1.0):
         self.name = checked_name("TriangleMesh", name)
-        single = (scale,) if is_number(scale) else numbers_of(scale)
-        factors = np.broadcast_to(np.asarray(single, dtype=float), 3) if len(single) in (1, 3) else np.zeros(3)
-        if not np.isfinite(factors).all() or (factors == 0.0).any():
-            raise InputError(f"mesh '{name}': scale must be one or three numbers other than zero, got {scale!r}")
-        self.mesh = solid_mesh(vertices, faces, name, factors)
-        if not self.mesh.is_watertight:
-            logger.warning(
-                "mesh '%s' is not watertight: %d edges do not border two triangles; winding numbers tell its inside",
-                name,
-                open_edges(self.mesh),
-            )
+        self._take(solid_mesh(vertices, faces, name, scale_factors(name, scale)))
+
+    def _take(self, solid: Mended) -> None:
+        """Keeps a mended mesh, and warns of what was done to it and of holes that are left."""
+        self.mesh, self.mended, self.is_closed = solid
+        said = [", ".join(self.mended)] if self.mended else []
+        if not self.is_closed:
+            edges = open_edges(self.mesh)
+            said.append(f"is not watertight: {edges} edges do not border two triangles; winding numbers tell its inside")
+        if said:
+            logger.warning("mesh '%s': %s", self.name, "; ".join(said))
 
     @classmethod
-    def from_file(cls, path: str | Path, size: float | None = None) -> "TriangleMesh":
+    def from_file(cls, path: str | Path, size: float | None = None, scale: float | Sequence[float] = 1.0) -> "TriangleMesh":
         """A closed mesh from a file, with the file's colours, for soft bodies and all else.
 
         Args:
-            path: OBJ, STL, GLB, GLTF, PLY or OFF file.
+            path: OBJ, STL, GLB, GLTF, PLY, OFF or DAE file. Nodes of a scene are placed as the file says; a DAE file's unit is
+                applied.
             size: longest edge of the bounding box after scaling, in metres; ``None`` keeps the file's own scale.
+            scale: of the file's coordinates, a number or three: 1e-3 for one drawn in millimetres; a negative one mirrors.
 
         The mesh is centred: the middle of its bounding box is the origin of its frame.
 
         Raises:
-            InputError: the file is missing, of an unknown kind, unreadable, empty, or not watertight.
+            InputError: the file is missing, of an unknown kind, unreadable, empty, or no solid even when mended: the message
+                says why and what one can do.
         """
         path = file_path("mesh: path", path)
         if size is not None:
             check_length("size", size)
         shape = cls.__new__(cls)
         shape.name = Path(path).name
-        shape.mesh = load_solid(path, size)
+        shape._take(load_solid(path, size, scale_factors(shape.name, scale)))
         return shape
 
     def __repr__(self) -> str:
@@ -190,16 +210,34 @@ class TriangleMesh(Shape):
         return signed_distance(self.mesh, points, self.name)
 
     def contains(self, points: np.ndarray) -> np.ndarray:
-        if self.mesh.is_watertight:
-            return self.mesh.contains(np.asarray(points, dtype=float))
-        return super().contains(points)
+        return contains(self.mesh, points, self.name)
+
+    def _lattice_points_inside(self, lattice: Lattice) -> np.ndarray:
+        try:
+            nodes = nodes_inside(closed_triangles(self.mesh), lattice)
+        except TooManyCrossings as error:
+            raise InputError(
+                f"{self!r} is too thin to be filled with particles: its surface of {self.mesh.area:.3g} m^2 encloses "
+                f"{self.volume:.3g} m^3; thicken it, or ask for fewer particles"
+            ) from error
+        return np.stack([axis[nodes[:, i]] for i, axis in enumerate(lattice)], axis=-1)
+
+    def doubtful_size(self, mass: float) -> str | None:
+        return doubtful_size(self.mesh.extents, mass)
 
     def surface_mesh(self) -> trimesh.Trimesh:
         return self.mesh
 
-    @property
+    @cached_property
     def volume(self) -> float:
-        return float(self.mesh.volume) if self.mesh.is_watertight else enclosed_volume(self.mesh)
+        return float(self.mesh.volume) if self.is_closed else enclosed_volume(self.mesh)
+
+    def mass_properties(self) -> tuple[float, np.ndarray, np.ndarray]:
+        volume, center, inertia = mass_integrals(self.mesh)
+        if not (volume > 0.0 and np.isfinite(inertia).all() and np.linalg.eigvalsh(inertia)[0] > 0.0):
+            reason = why_no_solid(self.mesh, self.is_closed) or "has no mass distribution"
+            raise InputError(f"mesh '{self.name}' encloses {volume:.3g} m^3, so it cannot be a body: it {reason}")
+        return volume, center, inertia
 
     @cached_property
     def distance_grid(self) -> DistanceGrid:
