@@ -348,6 +348,14 @@ def test_a_thin_rod_is_filled_in_bounded_work(monkeypatch):
     np.testing.assert_array_equal(ds.TriangleMesh(mesh.vertices, mesh.faces).volume_samples(10_000), samples)
 
 
+def test_what_encloses_nothing_but_rounding_is_refused():
+    """A crumpled sheet: fans over its rim enclose 1e-24 m^3."""
+    corners = np.array([[0, 0, 0], [0.1, 0, 1e-17], [0.1, 0.1, 0], [0, 0.1, 0]])
+    crumpled = ds.TriangleMesh(corners, [[0, 1, 2], [0, 2, 3]], "crumpled")
+    with refused("'crumpled'", "volume"):
+        crumpled.volume_samples(1000)
+
+
 @pytest.mark.parametrize("thickness", [1e-5, 1e-6])
 def test_a_sheet_gets_no_more_particles_than_four_times_those_asked_for(thickness):
     for shape in (of(box((0.5, 0.5, thickness))), ds.Box((0.25, 0.25, 0.5 * thickness))):
@@ -358,8 +366,10 @@ def test_a_sheet_gets_no_more_particles_than_four_times_those_asked_for(thicknes
         ds.Box((30.0, 30.0, 1e-9)).volume_samples(500)
 
 
-def test_what_would_take_too_many_lines_is_refused(monkeypatch):
-    monkeypatch.setattr(lattice_samples, "MOST_CROSSINGS", 1000)
+@pytest.mark.parametrize("limit", ["MOST_CROSSINGS", "MOST_PLANES"])
+def test_what_would_take_too_many_lines_is_refused(limit, monkeypatch):
+    most = {"MOST_CROSSINGS": 1000, "MOST_PLANES": 100}
+    monkeypatch.setattr(lattice_samples, limit, most[limit])
     monkeypatch.setattr(lattice_samples, "CHUNK", 100)
     sheet = ds.TriangleMesh(*(lambda m: (m.vertices, m.faces))(box((1.0, 1.0, 1e-6))), name="sheet")
     with refused("'sheet'", "too thin", "2 m^2"):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 CHUNK = 2**20  # planes of triangles, and lines of segments, that are worked on at once
+MOST_PLANES = 2**25  # of the lattice that triangles reach, added up
 MOST_CROSSINGS = 2**23  # of lines with the surface
 
 
@@ -44,7 +45,7 @@ def nodes_inside(triangles: np.ndarray, lattice: Lattice) -> np.ndarray:
         triangles: (F, 3, 3) corners of a closed surface, metres.
 
     Raises:
-        TooManyCrossings: it is crossed more than `MOST_CROSSINGS` times.
+        TooManyCrossings: it is crossed more than `MOST_CROSSINGS` times, or its triangles reach over too many planes.
     """
     crossings = _crossings(triangles, lattice)
     order = np.lexsort((crossings.height, crossings.line))
@@ -67,6 +68,8 @@ def _crossings(triangles: np.ndarray, lattice: Lattice) -> Crossings:
     lowest, highest = planes.min(axis=1), planes.max(axis=1)
     reached = np.flatnonzero(highest > lowest)
     counts = (highest - lowest)[reached]
+    if counts.sum() > MOST_PLANES:
+        raise TooManyCrossings
     parts: list[Crossings] = []
     found = 0
     for chunk in _chunks(counts):

@@ -133,6 +133,7 @@ def turn_outward(mesh: trimesh.Trimesh) -> tuple[list[str], np.ndarray]:
         turned = _turned_by_parity(mesh, labels)
         if turned is not None and not net_edges(turned)[2].any():
             faces = mesh.faces = turned
+            done.append("turned the normals of parts outward")
     if enclosed_volume(mesh) < 0.0:
         mesh.invert()
         done.append("turned its normals outward")

@@ -17,7 +17,7 @@ from diffsim.scene.meshes.inscribed_balls import covering_balls
 from diffsim.scene.meshes.lattice_samples import Lattice, TooManyCrossings, nodes_inside
 from diffsim.scene.meshes.mesh_distance import DistanceGrid, contains, distance_grid, signed_distance
 from diffsim.scene.meshes.mesh_files import load_solid
-from diffsim.scene.meshes.mesh_repair import Mended, solid_mesh, why_no_solid
+from diffsim.scene.meshes.mesh_repair import FLAT, Mended, solid_mesh, why_no_solid
 from diffsim.scene.meshes.mesh_units import doubtful_size
 from diffsim.scene.shapes.contact_balls import ContactPoints
 from diffsim.scene.shapes.shape import Shape
@@ -211,6 +211,11 @@ class TriangleMesh(Shape):
 
     def contains(self, points: np.ndarray) -> np.ndarray:
         return contains(self.mesh, points, self.name)
+
+    def volume_samples(self, count: int) -> np.ndarray:
+        if 0.0 < self.volume <= FLAT * self.mesh.area * float(self.mesh.extents.max()):  # rounding
+            raise InputError(f"mesh '{self.name}' {why_no_solid(self.mesh, self.is_closed) or 'encloses no volume'}")
+        return super().volume_samples(count)
 
     def _lattice_points_inside(self, lattice: Lattice) -> np.ndarray:
         try:
