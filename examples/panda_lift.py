@@ -25,7 +25,7 @@ STEP = 0.02  # of the hand in a control step, m
 class PandaLift(Task):
     """A Panda lifts a block.
 
-    Task: bring the block's centre to a height of 20 cm.
+    Task: bring the block's centre to a height of 15 cm or more.
     Randomisation: where the block lies, up to 5 cm aside, and its turn.
     Success: at the end its centre is higher than 15 cm.
     """

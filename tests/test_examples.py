@@ -25,6 +25,7 @@ SHORT = {
     "pour_liquid.py": ["--particles", "600"],
     "cut_dough.py": ["--particles", "1000", "--steps", "60"],
     "panda_grasp.py": ["--steps", "40"],
+    "panda_lift.py": [],
     "shape_plasticine.py": ["--particles", "300", "--iterations", "12"],
     "cleanrl_ppo.py": ["--num-envs", "4", "--num-steps", "20", "--total-steps", "240"],
 }
@@ -132,6 +133,19 @@ def test_panda_grasp_lifts_the_cube_and_leaves_a_video(tmp_path, option):
     assert found is not None
     assert float(found[1]) > 0.12
     assert len(iio.imread(tmp_path / "panda_grasp.mp4", plugin="pyav")) == 41
+
+
+@pytest.mark.robot_models
+def test_panda_lift_solves_its_task_by_the_script(tmp_path):
+    try:
+        importlib.metadata.distribution("example-robot-data")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("example-robot-data is not installed; make test installs it")
+    output = run_example("panda_lift.py", *SHORT["panda_lift.py"], cwd=tmp_path)
+    found = re.search(r"([\d.]+) m; success: True", output)
+    assert found is not None, output
+    assert float(found[1]) > 0.18
+    assert len(iio.imread(tmp_path / "panda_lift.mp4", plugin="pyav")) == 70
 
 
 def test_the_readme_shows_the_example_as_it_is():

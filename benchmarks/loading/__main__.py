@@ -69,7 +69,7 @@ def complaint(result: Result) -> str:
     if bad:
         apart = f"{result.get('apart')}, with constraints {result.get('constrained_apart')}, from MuJoCo"
         return " ".join(f"{apart} {result.get('failed', '')}".split())[:300]
-    return ""
+    return str(result.get("not_compared", "")) if result.get("not_simulated") else ""
 
 
 COLUMNS = (

@@ -7,11 +7,14 @@ of others.
 
 *The tree*: without constraints and tendons.
 
-*With constraints*, of robots that have some: no dampers, which MuJoCo's Euler takes implicitly after it has solved the
-constraints, and no tendons. Here a constraint of violation phi and Jacobian J holds as J v+ = -phi / T with T = h + tau
-(docs/rigid.md). In MuJoCo its force f obeys J a + R f = -b J v - k phi, the same for b = 1 / h, k = 1 / (h T) and R -> 0. R is
-e times the constraint's inverse inertia, e = (1 - d) / d, and d at most 0.9999; as the motion is smooth in e, that at 0 is
-2 x(e) - x(2 e) up to e^2 = 1e-8.
+*With constraints*, of robots that have some, but without tendons. MuJoCo's are soft, and those here as good as rigid: a
+constraint of violation phi and Jacobian J obeys J v+ = -phi / T - c f with T = h + tau and a compliance c of 1e-5 of what f
+changes in a substep (docs/rigid.md). So what is compared with are MuJoCo's own mass matrix M, forces, phi and J, put together
+in each step as
+
+    (M + h D) a - J^T f = forces,     J (v + h a) + c f = -phi / T
+
+with the dampers D, which its Euler takes implicitly, too.
 """
 
 from __future__ import annotations
@@ -26,11 +29,11 @@ import numpy as np
 import torch
 
 import diffsim as ds
+from diffsim.rigid.constraint_model import COMPLIANCE_SHARE
 from diffsim.rigid.rigid_records import RECOVERY
 
 DT, STEPS = 1e-3, 100
 SPEED = 0.1  # of the random velocities, rad/s and m/s
-SOFTNESS = (1.1e-4, 2.2e-4)  # e of the two runs with constraints
 SIZES, DOFS = (7, 4, 1, 1), (6, 3, 1, 1)  # coordinates and dofs by mjtJoint
 GRAVITY = (0.0, 0.0, -9.81)
 # a URDF's link without <inertial> has no mass, which MuJoCo refuses in a moving body; and inertias that no body has
@@ -68,8 +71,8 @@ def _is_urdf(path: Path) -> bool:
     return re.search(r"<robot\b", path.read_text(errors="replace")[:5000]) is not None
 
 
-def reference(path: Path, softness: float | None) -> tuple[Any, Any]:
-    """MuJoCo's model, set as above, and its data at the start; with constraints of that softness, or None.
+def reference(path: Path, *, constrained: bool) -> tuple[Any, Any]:
+    """MuJoCo's model, set as above, and its data at the start.
 
     Raises:
         NoReferenceError: MuJoCo refuses the file, or nothing in it moves.
@@ -93,33 +96,54 @@ def reference(path: Path, softness: float | None) -> tuple[Any, Any]:
     for field in POLYNOMIALS:
         if hasattr(model, field):
             getattr(model, field)[:] = 0.0
-    if softness is None:
+    model.opt.jacobian = int(mujoco.mjtJacobian.mjJAC_DENSE)
+    if not constrained:
         model.opt.disableflags |= int(off.mjDSBL_EQUALITY)
-    else:
-        d = 1.0 / (1.0 + softness)
-        model.dof_damping[:] = 0.0
-        model.eq_solref[:] = -d / (DT * DT * (1.0 + RECOVERY)), -d / DT
-        model.eq_solimp[:] = d, d, 1e-3, 0.5, 2.0
-        model.opt.tolerance, model.opt.iterations = 0.0, 20
     data = mujoco.MjData(model)
     data.qvel[:] = SPEED * np.random.default_rng(0).normal(size=model.nv)
     return model, data
 
 
-def moved(path: Path, softness: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """MuJoCo's coordinates and velocities after all steps.
-
-    Raises:
-        NoReferenceError: as of `reference`, or it diverges.
-    """
+def mass_matrix(model: Any, data: Any) -> np.ndarray:
+    """(nv, nv)."""
     import mujoco
 
-    model, data = reference(path, softness)
-    for _ in range(STEPS):
-        mujoco.mj_step(model, data)
-    if any(int(warning.number) for warning in data.warning) or not np.isfinite(data.qpos).all():
-        raise NoReferenceError("MuJoCo diverges")
-    return data.qpos.copy(), data.qvel.copy()
+    columns = np.zeros((model.nv, model.nv))
+    for column, unit in zip(columns, np.eye(model.nv), strict=True):
+        mujoco.mj_mulM(model, data, column, unit)
+    return columns
+
+
+def compliances(model: Any, data: Any) -> np.ndarray:
+    """(rows,) at the start: a share, per substep, of what a force of the point (three rows), the turn (three) or the joint
+    changes at most."""
+    import mujoco
+
+    mujoco.mj_forward(model, data)
+    J = np.asarray(data.efc_J).reshape(data.nefc, model.nv)
+    shares = J @ np.linalg.pinv(mass_matrix(model, data), hermitian=True) @ J.T
+    found, row = np.zeros(data.nefc), 0
+    while row < data.nefc:
+        kind = mujoco.mjtEq(int(model.eq_type[data.efc_id[row]]))
+        size = 3 if kind in (mujoco.mjtEq.mjEQ_CONNECT, mujoco.mjtEq.mjEQ_WELD) else 1  # a weld's turn is another three
+        block = slice(row, row + size)
+        found[block] = COMPLIANCE_SHARE * DT * np.linalg.eigvalsh(shares[block, block])[-1]
+        row += size
+    return found
+
+
+def advance(model: Any, data: Any, c: np.ndarray) -> None:
+    """A step with MuJoCo's matrices and forces, and constraints of these compliances (rows,)."""
+    import mujoco
+
+    mujoco.mj_forward(model, data)
+    J = np.asarray(data.efc_J).reshape(data.nefc, model.nv)
+    inverse = np.linalg.inv(mass_matrix(model, data) + DT * np.diag(model.dof_damping))
+    free = data.qvel + DT * inverse @ data.qfrc_smooth
+    wanted = -data.efc_pos / (DT * (1.0 + RECOVERY))
+    force = np.linalg.solve(DT * J @ inverse @ J.T + np.diag(c), wanted - J @ free)
+    data.qvel[:] = free + DT * inverse @ J.T @ force
+    mujoco.mj_integratePos(model, data.qpos, data.qvel, DT)
 
 
 def disagreement(path: Path, articulation: ds.Articulation, *, constrained: bool) -> float:
@@ -128,20 +152,26 @@ def disagreement(path: Path, articulation: ds.Articulation, *, constrained: bool
     Raises:
         NoReferenceError: there is none.
     """
-    softness = SOFTNESS[0] if constrained else None
-    model, data = reference(path, softness)
-    if constrained and model.neq != len(articulation.constraints):
-        raise NoReferenceError(f"{len(articulation.constraints)} of MuJoCo's {model.neq} constraints are here")
-    q, qd = moved(path, softness)
-    if constrained:
-        softer_q, softer_qd = moved(path, SOFTNESS[1])
-        q, qd = 2.0 * q - softer_q, 2.0 * qd - softer_qd
+    import mujoco
+
+    model, data = reference(path, constrained=constrained)
+    active = int(model.eq_active0.sum())
+    if constrained and active != len(articulation.constraints):
+        raise NoReferenceError(f"{len(articulation.constraints)} constraints here, {active} in MuJoCo")
     sim, state, at = start(articulation, model, data, constrained=constrained)
+    c = compliances(model, data) if constrained else np.zeros(0)
+    for _ in range(STEPS):
+        if constrained:
+            advance(model, data, c)
+        else:
+            mujoco.mj_step(model, data)
+    if any(int(warning.number) for warning in data.warning) or not np.isfinite(data.qpos).all():
+        raise NoReferenceError("MuJoCo diverges")
     end = sim.step(state, torch.zeros(1, sim.action_dim, dtype=torch.float64))
     worst = 0.0
     for (own_q, own_qd), (their_q, their_qd) in at:
-        for ours, theirs in ((end.q[0, own_q], q[their_q]), (end.qd[0, own_qd], qd[their_qd])):
-            apart = np.abs(ours.numpy() - theirs) / (1.0 + np.abs(theirs))
+        for ours, wanted in ((end.q[0, own_q], data.qpos[their_q]), (end.qd[0, own_qd], data.qvel[their_qd])):
+            apart = np.abs(ours.numpy() - wanted) / (1.0 + np.abs(wanted))
             worst = max(worst, float(apart.max()) if np.isfinite(apart).all() else math.inf)
     return worst
 
@@ -154,8 +184,7 @@ def start(articulation: ds.Articulation, model: Any, data: Any, *, constrained: 
     there."""
     links = []
     for link in articulation.links:
-        damping = 0.0 if constrained else link.joint.damping
-        joint = dataclasses.replace(link.joint, limits=None, friction_loss=0.0, damping=damping)
+        joint = dataclasses.replace(link.joint, limits=None, friction_loss=0.0)
         links.append(dataclasses.replace(link, joint=joint, geometries=()))
     constraints = articulation.constraints if constrained else ()
     bare = dataclasses.replace(articulation, links=tuple(links), actuators=(), constraints=constraints, tendons=())

@@ -96,6 +96,7 @@ def trial(model: Model) -> Result:
 
 
 def _compared(model: Model, articulation: Any) -> Result:
+    import diffsim as ds
     from benchmarks.loading.mujoco_agreement import NoReferenceError, disagreement
 
     result: Result = {}
@@ -107,6 +108,8 @@ def _compared(model: Model, articulation: Any) -> Result:
             result[name] = disagreement(model.path, articulation, constrained=constrained)
         except NoReferenceError as error:
             result[missing] = str(error)
+        except ds.InputError as error:
+            result |= {missing: f"refused here: {error}", "not_simulated": True}
         except Exception as error:  # a robot that loads and does not run
             result |= {name: float("inf"), "failed": f"{type(error).__name__}: {error}"}
     return result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import diffsim as ds
@@ -60,8 +59,6 @@ def panda(
         path, name=name, position=position, rotation=rotation, actuators=(*arm, grip), visuals=visuals, self_collisions=False
     )
     read = touching(without_prefix(read, "panda_"), touches, friction)
-    both = ds.JointEquality("gripper", FINGERS[1], FINGERS[0])  # one motor moves both
-    read = dataclasses.replace(read, constraints=(both,))
     home = {**dict(zip(ARM, HOME, strict=True)), **dict.fromkeys(FINGERS, OPENED)}
     read = with_joints(at_home(read, home), {joint: {"armature": ROTOR} for joint in home})
     return Robot(weightless(read, gravity_compensation), home, "hand_tcp", ARM, FINGERS[:1], 0.0, OPENED)
