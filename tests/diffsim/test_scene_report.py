@@ -117,6 +117,8 @@ CASES: dict[str, tuple[str, str, str, Callable[..., ds.Scene], float, float]] = 
     "spring": (STEP, RAIL, "error", lambda k: ds.Scene(articulations=(arm(0.5, spring_stiffness=k),)), 1e8, 6e6),
     "limit": (STEP, RAIL, "warning", with_limit, 2e7, 1e7),
     "contact": (STEP, "Link 'box'", "warning", lambda k: rigid(contact=compliant(k)), 2e6, 2e5),
+    "light": ("lightness", BOXES, "warning", lambda m: soft(rigid_bodies=(box((0.2, 0.2, 0.2), mass=m),)), 0.05, 0.5),
+    "rather light": ("lightness", BOXES, "note", lambda m: soft(rigid_bodies=(box((0.2, 0.2, 0.2), mass=m),)), 0.15, 0.5),
     "shaking": ("f32", CUBES, "warning", of_stiffness, 1e12, 1e6),
     "rounded": ("f32", CUBES, "note", of_stiffness, 1e10, 1e6),
     "far": ("f32", "the domain", "warning", at_distance, 1e4, 1.0),
