@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from diffsim import runtime
+from diffsim.checks.simulator_checks import PARTICLE as PARTICLE_NUMBERS
 from diffsim.coupling.coupled_records import SWEPT, Listed
 from diffsim.gradients.recompute import chunk_size
 from diffsim.rigid.multibody_solver import tape_row
@@ -100,7 +101,7 @@ def estimate_costs(
     launch = [sum(each) for each in zip(*launches, strict=True)]
     batch = factor * num_envs / threads
     own = (model.coordinates + model.dofs) if model is not None else 0
-    numbers = (ParticleRecord.SIZE * soft.count) + 7 * len(scene.tools) + own
+    numbers = PARTICLE_NUMBERS * soft.count + 7 * len(scene.tools) + own
     return CostEstimate(
         state_bytes=num_envs * (numbers * dtype.itemsize + 8),
         forward_bytes=forward * dtype.itemsize,
