@@ -15,12 +15,14 @@ import numpy as np
 import torch
 
 from diffsim import runtime
+from diffsim.checks.simulator_checks import PARTICLE as PARTICLE_NUMBERS
 from diffsim.coupling.coupled_records import SWEPT, Listed
 from diffsim.gradients.recompute import chunk_size
 from diffsim.rigid.multibody_solver import tape_row
 from diffsim.rigid.rigid_model import RigidModel
 from diffsim.rigid.rigid_records import Wrench
 from diffsim.rigid.time_stepping import TimeStepping
+from diffsim.scene.rotations import rotation_matrix
 from diffsim.scene.scene import Scene
 from diffsim.soft.mpm_solver import TRAJECTORY_BYTES
 from diffsim.soft.soft_records import LANE_WIDTH, Component, Frame, ParticleRecord, grid_layers
@@ -34,13 +36,14 @@ CALIBRATION = 2.19e-5  # s, `_calibrate` on the machine of the constants
 PARTICLE = {torch.float32: (6.9e-8, 2.5e-7), torch.float64: (1.25e-7, 4.4e-7)}
 FLOWING = (0.07, 0.3)
 NODE = (7.4e-9, 1.9e-8)
-# s a substep of rigid things: at all, by degrees of freedom and the squares of each articulation's, by pairs and their points
-RIGID, DOF, DOF_SQUARED, PAIR, POINT = 1e-7, 8e-8, 1.2e-8, 5e-8, 1.5e-8
+# s a substep of rigid things: at all, by degrees of freedom and the squares of each articulation's, by pairs, and by the points
+# of those that are near each other
+RIGID, DOF, DOF_SQUARED, PAIR, POINT = 1e-7, 8e-8, 1.2e-8, 5e-8, 6e-8
 RIGID_BACKWARD = 3.8  # forward + backward over forward
 BESIDE = (1e-8, 3e-8)  # s a substep of a particle for each geometry that it may meet
-COUPLED = (1.6, 1.8)  # what else of a particle in a coupled scene
-# s a control step, of Python and launches: with soft bodies, with rigid ones and tools, and of a rollout of rigid ones alone
-SOFT_LAUNCH, TOOL_LAUNCH, ROLLOUT_LAUNCH = (9e-4, 2.8e-3), (2.7e-4, 4e-4), (9e-5, 2.5e-4)
+COUPLED = (1.5, 1.35)  # what else of a particle in a coupled scene
+# s a control step, of Python and launches: of a rollout of rigid things alone; of soft ones and of tools, which need one a step
+ROLLOUT_LAUNCH, SOFT_LAUNCH, TOOL_LAUNCH = (9e-5, 2.5e-4), (8e-4, 2.5e-3), (2e-4, 4e-4)
 
 
 @dataclass(frozen=True)
@@ -93,10 +96,12 @@ def estimate_costs(
     soft = _Particles.of(scene)
     forward, backward = _memory(soft, model, row, substeps, num_envs, threads)
     seconds = [_seconds(scene, soft, model, substeps, dtype, backward=each) for each in (False, True)]
-    factor, launch = machine_factor(), SOFT_LAUNCH if soft.count else TOOL_LAUNCH if scene.tools else ROLLOUT_LAUNCH
+    factor = machine_factor()
+    launches = (ROLLOUT_LAUNCH, *[SOFT_LAUNCH] * bool(soft.count), *[TOOL_LAUNCH] * bool(scene.tools))
+    launch = [sum(each) for each in zip(*launches, strict=True)]
     batch = factor * num_envs / threads
     own = (model.coordinates + model.dofs) if model is not None else 0
-    numbers = (ParticleRecord.SIZE * soft.count) + 7 * len(scene.tools) + own
+    numbers = PARTICLE_NUMBERS * soft.count + 7 * len(scene.tools) + own
     return CostEstimate(
         state_bytes=num_envs * (numbers * dtype.itemsize + 8),
         forward_bytes=forward * dtype.itemsize,
@@ -153,13 +158,32 @@ def _seconds(
     particles = PARTICLE[dtype][n] * (soft.count + FLOWING[n] * soft.flowing) + NODE[n] * soft.nodes
     if model is None:
         return particles
-    points = sum(len(model.geometries[a].shape.contact_points(model.geometries[a].contact_points)) for a, _ in model.pairs)
     squares = sum(sum(link.joint.type.dofs for link in each.links) ** 2 for each in model.articulations)
-    rigid = RIGID + DOF * model.dofs + DOF_SQUARED * squares + PAIR * len(model.pairs) + POINT * points
+    rigid = RIGID + DOF * model.dofs + DOF_SQUARED * squares + PAIR * len(model.pairs) + POINT * _near_points(model)
     rigid *= RIGID_BACKWARD if backward else 1.0
     if not soft.count:
         return rigid
     return COUPLED[n] * particles + BESIDE[n] * soft.count * len(model.coupled) + rigid
+
+
+def _near_points(model: RigidModel) -> int:
+    """Contact points of the pairs whose bounding spheres meet at reset."""
+    positions, rotations = model.forward_kinematics(model.initial)
+    points = 0
+    for a, b in model.pairs:
+        own, other = model.geometries[a], model.geometries[b]
+        centers = [
+            positions[link] + rotations[link] @ np.asarray(geometry.position)
+            for geometry, link in ((own, model.geometry_links[a]), (other, model.geometry_links[b]))
+        ]
+        if other.shape.bounded:
+            apart = float(np.linalg.norm(centers[0] - centers[1])) - other.shape.bounding_radius
+        else:
+            frame = rotations[model.geometry_links[b]] @ rotation_matrix(other.rotation)
+            apart = float(other.shape.signed_distance(((centers[0] - centers[1]) @ frame)[None])[0])
+        if apart < own.shape.bounding_radius:
+            points += len(own.shape.contact_points(own.contact_points))
+    return points
 
 
 @cache

@@ -15,6 +15,7 @@ from diffsim.checks.findings import SEVERITIES, Finding, worst_first
 from diffsim.checks.memory import machine_memory
 from diffsim.checks.precision_findings import precision_findings
 from diffsim.checks.simulator_checks import check_settings
+from diffsim.coupling.light_bodies import light_body_findings
 from diffsim.rigid.rigid_dynamics import rigid_model
 from diffsim.rigid.rigid_model import RigidModel
 from diffsim.rigid.rigid_step_limits import rigid_step_findings
@@ -108,6 +109,7 @@ def scene_findings(scene: Scene, model: RigidModel | None, *, dt: float, dtype: 
     yield from resolution_findings(scene)
     yield from domain_findings(scene)
     yield from overlap_findings(scene, model)
+    yield from light_body_findings(scene, model)
     if dtype == torch.float32:
         yield from precision_findings(scene, model, dt)
 
