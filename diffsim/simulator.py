@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 
 from diffsim import runtime
-from diffsim.attached_particles import AttachedParticles
 from diffsim.checks.findings import warn_of
-from diffsim.checks.penetration_depths import PenetrationDepths
 from diffsim.checks.scene_report import scene_findings
 from diffsim.checks.simulator_checks import (
     StateChecks,
@@ -21,6 +19,7 @@ from diffsim.checks.simulator_checks import (
     check_state,
 )
 from diffsim.compiler import check_process
+from diffsim.coupling.attached_particles import AttachedParticles
 from diffsim.coupling.coupled_autograd import coupled_step
 from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
 from diffsim.errors import InputError
@@ -29,21 +28,19 @@ from diffsim.forces.contacts import Contacts
 from diffsim.forces.soft_contacts import SoftContacts
 from diffsim.forces.soft_wrenches import SoftWrenches
 from diffsim.gradients.rollout_windows import observed_in_windows
-from diffsim.rigid.joint_info import ActuatorInfo, JointInfo, named_actuator, named_joint
-from diffsim.rigid.link_info import LinkInfo
-from diffsim.rigid.rigid_dynamics import Links, RigidDynamics
+from diffsim.readings import Readings
+from diffsim.rigid.rigid_dynamics import RigidDynamics
 from diffsim.rigid.wrenches import Wrench
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.scene import Scene
 from diffsim.scene.validation import check_callable, check_mapping, check_positive_integer, flag
 from diffsim.soft.soft_dynamics import SoftDynamics
 from diffsim.state import State
-from diffsim.tools.deepest_points import Pose
 from diffsim.tools.fast_tools import FastTools
 from diffsim.tools.tool_motion import ToolKinematics
 
 
-class Simulator:
+class Simulator(Readings):
     """Differentiable simulator of a batch of environments with the same scene.
 
     ``state = sim.step(state, action)`` is one autograd node for ``substeps`` substeps; gradients flow to the state and to the
@@ -114,7 +111,6 @@ class Simulator:
             device=self.device,
         )
         warn_of(scene_findings(scene, self._rigid.model if self._rigid else None, dt=dt, dtype=dtype))
-        self._depths: PenetrationDepths | None = None
         self._fast_tools = FastTools(scene, dt=dt, dtype=dtype, device=self.device)
 
     def __reduce__(self) -> tuple[Callable[..., Simulator], tuple[Any, ...]]:
@@ -150,42 +146,6 @@ class Simulator:
         """Numbers in an action: the tools' velocity components, then the articulations' actuators, then the strengths of the
         controlled attachments, in scene order."""
         return self.scene.action_dim
-
-    @property
-    def num_particles(self) -> int:
-        return len(self._soft.rest) if self._soft else 0
-
-    @property
-    def particle_mass(self) -> Tensor:
-        """Mass of each particle by the scene's densities, kg, (N,)."""
-        return self._soft.per_particle("mass") if self._soft else torch.zeros(0, dtype=self.dtype)
-
-    @property
-    def particle_volume(self) -> Tensor:
-        """Rest volume of each particle, m^3, (N,)."""
-        return self._soft.per_particle("volume") if self._soft else torch.zeros(0, dtype=self.dtype)
-
-    def particle_slice(self, body: str) -> slice:
-        """The particles of a soft body: ``state.x[:, sim.particle_slice("duck")]``.
-
-        Raises:
-            InputError: there is no such body.
-        """
-        slices = self._soft.slices if self._soft else {}
-        if body not in slices:
-            raise InputError(f"there is no soft body '{body}'; soft bodies: {', '.join(slices) or 'none'}")
-        return slices[body]
-
-    def tool_index(self, name: str) -> int:
-        """Index of a tool in ``state.tool_position``.
-
-        Raises:
-            InputError: there is no such tool.
-        """
-        names = [tool.name for tool in self.scene.tools]
-        if name not in names:
-            raise InputError(f"there is no tool '{name}'; tools: {', '.join(names) or 'none'}")
-        return names.index(name)
 
     def reset(self) -> State:
         """The scene as declared, in every environment."""
@@ -240,75 +200,6 @@ class Simulator:
         rigid = {name: value for name, value in values.items() if self._rigid and name in self._rigid.physics.defaults}
         return soft, rigid
 
-    def link_index(self, name: str) -> int:
-        """Index of a link in `links`: "<rigid body>", "<articulation>.<link>", or "world" (0).
-
-        Raises:
-            InputError: there is no such link.
-        """
-        if self._rigid is None:
-            raise InputError(f"there is no link '{name}'; the scene has no rigid bodies or articulations")
-        return self._rigid.link_index(name)
-
-    @property
-    def link_infos(self) -> tuple[LinkInfo, ...]:
-        """Names, parents and joints of the links of `links`, and where the joints stand in ``state.q`` and ``state.qd``; empty
-        without rigid bodies and articulations."""
-        return self._rigid.link_infos if self._rigid else ()
-
-    def joint(self, name: str) -> JointInfo:
-        """The joint "<articulation>.<joint>", or that of a rigid body: its entries of ``state.q`` and ``state.qd``, its limits,
-        and the actuators that drive it.
-
-        Raises:
-            InputError: there is no such joint.
-        """
-        return named_joint(name, self.link_infos, self.scene)
-
-    def actuator(self, name: str) -> ActuatorInfo:
-        """The actuator "<articulation>.<actuator>", and its entry of an action.
-
-        Raises:
-            InputError: there is no such actuator.
-        """
-        return named_actuator(name, self.scene)
-
-    def links(self, state: State) -> Links:
-        """Poses and motions of all links in the world; differentiable in ``state.q`` and ``state.qd``.
-
-        Raises:
-            InputError: the scene has none.
-        """
-        if self._rigid is None:
-            raise InputError("the scene has no rigid bodies or articulations, and so no links")
-        self._checks.check(state)
-        return self._rigid.links(state.q, state.qd)
-
-    def constraint_errors(self, state: State) -> dict[str, Tensor]:
-        """By how much the constraints are violated, by "<articulation>.<constraint>"; differentiable in ``state.q``.
-
-        Of a `JointEquality` y - p(x), (B,); of a `Connect` the vector between its points, m, (B, 3); of a `Weld` that and the
-        rotation vector from the rotation that is held, rad, (B, 6); vectors in the world's frame.
-        """
-        self._checks.check(state)
-        return self._rigid.constraint_errors(state.q, state.qd) if self._rigid else {}
-
-    @property
-    def contact_names(self) -> tuple[str, ...]:
-        """What can be touched: "ground", obstacles, tools, links (of a rigid body, its name); the rows of
-        ``state.contact_wrench``."""
-        return self._wrenches.names
-
-    def contact_wrench(self, state: State, name: str) -> Wrench:
-        """What touched one of `contact_names` over the control step before ``state``: the mean of the sum of all contact forces
-        on it, of rigid and soft bodies, and of their torques about its centre of mass (a link), its origin (a tool, an
-        obstacle) or the point of the ground below the world's origin; (B, 3) each, in the world's axes, differentiable.
-
-        Raises:
-            InputError: there is no such thing, or the simulator does not record forces.
-        """
-        return self._wrenches.of(state, name)
-
     def contacts(self, state: State, action: Tensor | None = None, parameters: Mapping[str, Tensor] | None = None) -> Contacts:
         """The contacts in the substep that starts at ``state``, under an action (None: all controls are 0) and parameters as
         in `step`: points, gaps, normals, forces, and who touches. Not differentiable.
@@ -321,27 +212,14 @@ class Simulator:
         self._check(state, action)
         names = (*self.contact_names, *(body.name for body in self.scene.soft_bodies))
         soft, rigid = self._overrides(parameters)
-        tools, actuators = action.split((self.scene.tool_action_dim, self.action_dim - self.scene.tool_action_dim), dim=1)
+        tools, actuators, strengths = self._parts(state, action)
         motion, *_poses = self._kinematics.motion(state.tool_position, state.tool_rotation, tools)
         if self._soft is None:
             assert self._rigid is not None
             return self._rigid.contacts(names, state, actuators, rigid, motion)
-        with_rigid = (self._rigid, self._coupled) if self._rigid and self._coupled else None
-        return SoftContacts(self.scene, self._soft, with_rigid, names).find(state, motion, actuators, (soft, rigid))
-
-    def penetration(self, state: State) -> dict[tuple[str, str], Tensor]:
-        """How deep things are in each other, by the names of two that may touch: m, (B,), and 0 where they are apart.
-
-        Of soft bodies it is the deepest particle below a surface: of the ground, an obstacle, a tool, a rigid body, or a link
-        ("<articulation>.<link>"). Of rigid things and tools it is the deepest of the points that stand for either
-        (`Shape.stopping_points`). Not differentiable.
-        """
-        self._checks.check(state)
-        if self._depths is None:
-            slices, model = self._soft.slices if self._soft else {}, self._rigid.model if self._rigid else None
-            self._depths = PenetrationDepths(self.scene, model, slices, dtype=self.dtype, device=self.device)
-        links = self._rigid.links(state.q, state.qd) if self._rigid else None
-        return self._depths.of(state, Pose(links.position, links.rotation) if links else None)
+        rows = self._soft.inputs(motion, state.num_envs, soft, strengths)
+        inputs = Inputs(rows, self._rigid.inputs(motion, state.num_envs, rigid), actuators) if self._rigid else rows
+        return SoftContacts(self.scene, self._soft, self._coupled, names).find(state, inputs)
 
     def _loads(self, wrenches: Mapping[str, Wrench] | None, num_envs: int, steps: int | None = None) -> Tensor | None:
         """Rows of external wrenches (steps, B, ...), or None without any; of one step where ``steps`` is None."""
@@ -380,12 +258,16 @@ class Simulator:
         loads = self._loads(wrenches, state.num_envs)
         return self._advance(state, action, parameters, None if loads is None else loads[0])
 
+    def _parts(self, state: State, action: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Of an action: the tools' velocities, the actuators' controls, and the attachments' strengths in every substep."""
+        tools, grips = self.scene.tool_action_dim, self.scene.grip_action_dim
+        velocities, controls, grip = action.split((tools, self.action_dim - tools - grips, grips), dim=1)
+        return velocities, controls, self._attached.strengths(state.time_step, grip)
+
     def _advance(self, state: State, action: Tensor, parameters: Mapping[str, Tensor] | None, loads: Tensor | None) -> State:
         """One control step of checked inputs, with rows of external wrenches (B, ...)."""
         soft, rigid = self._overrides(parameters)
-        first, grips = self.scene.tool_action_dim, self.scene.grip_action_dim
-        tools, actuators, grip = action.split((first, self.action_dim - first - grips, grips), dim=1)
-        strengths = self._attached.strengths(state.time_step, grip)
+        tools, actuators, strengths = self._parts(state, action)
         controls = actuators if loads is None else torch.cat([actuators, loads], dim=1)
         motion, tool_position, tool_rotation = self._kinematics.motion(state.tool_position, state.tool_rotation, tools)
         if self._soft is not None:

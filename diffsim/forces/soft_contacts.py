@@ -6,7 +6,7 @@ once more here, in torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -17,50 +17,40 @@ from diffsim.coupling.coupled_records import SWEEPS, SWEPT, ContactWork, Listed,
 from diffsim.coupling.coupled_solver import CoupledSolver, FirstSubstep, Inputs
 from diffsim.forces.contacts import Contacts
 from diffsim.rigid.contact_list import ContactList
-from diffsim.rigid.rigid_dynamics import RigidDynamics
 from diffsim.scene.scene import Scene
 from diffsim.scene.shapes.rounded_box import rounded_box_distance
 from diffsim.soft.launch_schedules import Tape
 from diffsim.soft.soft_dynamics import SoftDynamics
 from diffsim.soft.soft_records import Box, ColliderPose, ColliderShape, ColliderTwist, Constants, WorldInputs
 from diffsim.state import State
-from diffsim.tool_motion import ColliderMotion
 
 
 class SoftContacts:
     """Finds the contacts of a scene with soft bodies, one environment after the other.
 
     Args:
-        with_rigid: what simulates rigid bodies and both together, where there are any.
+        coupled: what simulates soft and rigid bodies together, where there are any.
         names: as of `Contacts`: of what can be touched, then of the soft bodies.
     """
 
-    def __init__(
-        self, scene: Scene, soft: SoftDynamics, with_rigid: tuple[RigidDynamics, CoupledSolver] | None, names: Sequence[str]
-    ):
-        self._scene, self._soft, self._with_rigid, self._names = scene, soft, with_rigid, tuple(names)
+    def __init__(self, scene: Scene, soft: SoftDynamics, coupled: CoupledSolver | None, names: Sequence[str]):
+        self._scene, self._soft, self._coupled, self._names = scene, soft, coupled, tuple(names)
         ends = [body.stop for body in soft.slices.values()]
         self._body_ends = torch.tensor(ends, device=soft.solver.layout.constants.device)
-        self._colliders = [thing.name for thing in (*scene.tools, *scene.grid_obstacles)]
+        self._colliders = [thing.name for thing in (*scene.grid_tools, *scene.grid_obstacles)]
 
-    def find(
-        self, state: State, motion: ColliderMotion, controls: Tensor,
-        overrides: tuple[Mapping[str, Tensor] | None, Mapping[str, Tensor] | None],
-    ) -> Contacts:  # fmt: skip
-        """All of the substep that starts at a state, under the colliders' motion and the actuators' controls; with some
-        parameters of the soft and of the rigid solver replaced."""
+    def find(self, state: State, inputs: Inputs | Tensor) -> Contacts:
+        """All of the substep that starts at a state, under the solvers' inputs; without rigid bodies the soft ones alone."""
         found = Contacts.empty(self._names, state.x)
         with torch.no_grad():
-            rows = self._soft.inputs(motion, state.num_envs, overrides[0])
-            if self._with_rigid is not None:
-                rigid, coupled = self._with_rigid
-                inputs = Inputs(rows, rigid.inputs(motion, state.num_envs, overrides[1]), controls)
+            rows = inputs.soft if isinstance(inputs, Inputs) else inputs
             for e in range(state.num_envs):
                 one, own = state[e], slice(e, e + 1)
-                if self._with_rigid is None:
+                if self._coupled is None:
                     tape = self._soft.solver.first_substep(one.particles, rows[own], one.time_step)
                     some = self._on_grid(tape, rows[e], one.x[0])
                 else:
+                    coupled = self._coupled
                     substep = coupled.first_substep(
                         one.particles, one.q, one.qd, Inputs(*(each[own] for each in inputs)), one.time_step
                     )
@@ -72,7 +62,8 @@ class SoftContacts:
 
     def _of_particles(self, coupled: CoupledSolver, substep: FirstSubstep) -> Contacts:
         """Of one environment's particles with geometries."""
-        model, fixed = coupled.rigid.model, list(self._scene.fixed_geometries)
+        model = coupled.rigid.model
+        fixed = [name for name, parts in self._scene.fixed_geometries.items() for _ in parts]
         things = [*fixed, *(model.links[link].name for link in model.geometry_links[len(fixed) :])]
         rows = torch.tensor([self._names.index(name) for name in things], dtype=torch.int64)
         count = int(substep.lists[ListHeader.count])

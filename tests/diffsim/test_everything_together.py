@@ -76,3 +76,7 @@ def test_fingers_mirror_each_other_and_forces_change_the_momentum(simulator, one
         "gripper.left",
         "gripper.right",
     ]
+    contacts = sim.contacts(state, action)
+    names = [sim.contact_names[number] for number in contacts.second.unique().tolist()]
+    assert set(names) <= set(sim.contact_names) and "fork" in names
+    assert bool((contacts.force * contacts.normal).sum(dim=1).ge(-1e-9).all())  # they push the cube away
