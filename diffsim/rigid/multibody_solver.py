@@ -13,6 +13,7 @@ from diffsim import runtime
 from diffsim.compiler import kernel_options
 from diffsim.errors import InputError, SimulationError
 from diffsim.gradients.recompute import chunk_size, chunks_from_the_end
+from diffsim.rigid.model_arrays import model_arrays
 from diffsim.rigid.rigid_model import RigidModel
 from diffsim.rigid.rigid_records import (
     EVENTS_LENGTH,
@@ -56,7 +57,7 @@ class RigidSolver:
         self.recorded = recorded  # contact wrenches in a state
         self.dtype = dtype
         self.device = device
-        integers, reals, grids = model.arrays(substeps)
+        integers, reals, grids = model_arrays(model, substeps)
         self.integers = torch.as_tensor(integers, device=device)
         self.reals = torch.as_tensor(reals, dtype=dtype, device=device)
         self.grids = torch.as_tensor(grids, dtype=dtype, device=device)

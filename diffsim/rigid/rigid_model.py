@@ -1,4 +1,4 @@
-"""A scene's rigid things as the arrays of `rigid_records`, and where each of them stands there."""
+"""A scene's rigid things, and where each of them stands in the arrays of `rigid_records` (made by `model_arrays`)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from diffsim.scene.articulation import Articulation, Geometry, Joint, Link
 from diffsim.scene.bodies import Tool
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.rotations import rotation_matrix
-from diffsim.scene.shapes.distance_kinds import distance_kind, further_classes
+from diffsim.scene.shapes.distance_kinds import further_classes
 
 NO_LIMITS = (-1e30, 1e30)
-PADDING = 16  # numbers between the scratch of two lanes, so that they share no cache line
 # a joint limit's stiffness, where none is given, as a share of inertia / dt^2: well within what an explicit spring bears
 LIMIT_SHARE = 0.05
 
@@ -117,8 +116,8 @@ class RigidModel:
         self.pairs = self._pairs()
         self.depth_limits = depth_limits(self.geometries, self.pairs)
         self.events = self._with_events()
-        self._world_names = tuple(world_names) or ("world",) * len(world_geometries)
-        self._world_places = dict(world_places or {})
+        self.world_names = tuple(world_names) or ("world",) * len(world_geometries)
+        self.world_places = dict(world_places or {})
 
     def _add_geometry(self, link: int, geometry: Geometry) -> None:
         self.links[link].geometries.append(len(self.geometries))
@@ -254,8 +253,8 @@ class RigidModel:
 
     def penetration_report(self) -> PenetrationReport:
         """Of the pairs, with nothing warned of yet."""
-        owners = [self.links[number].name for number in self.geometry_links[len(self._world_names) :]]
-        return PenetrationReport((*self._world_names, *owners), self.pairs, self.depth_limits)
+        owners = [self.links[number].name for number in self.geometry_links[len(self.world_names) :]]
+        return PenetrationReport((*self.world_names, *owners), self.pairs, self.depth_limits)
 
     def has_events(self, a: int, b: int) -> bool:
         """Whether fast impacts of two geometries are events: of free bodies with each other or with what never moves, and tools
@@ -341,165 +340,10 @@ class RigidModel:
         rows += self.constraints.inputs(limits)
         return np.asarray(rows, dtype=float)
 
-    def arrays(self, substeps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """``integers`` (int32), ``reals`` and ``grids`` of `rigid_records`, for control steps of so many substeps."""
-        link_ints, link_reals, dof_ints, dof_reals = self._link_arrays()
-        actuator_ints, actuator_reals, terms = self._actuator_arrays()
-        constraint_ints, constraint_reals, further_terms = self.constraints.arrays(len(terms))
-        terms += further_terms
-        geometry_ints, geometry_reals, points, grids = self._geometry_arrays()
-        pair_ints, columns, contacts = self._pair_arrays(geometry_ints)
-        header: dict[str, int] = {
-            "links": len(self.links), "coordinates": self.coordinates, "dofs": self.dofs, "actuators": len(self.actuators),
-            "terms": len(terms), "geometries": len(self.geometries), "pairs": len(self.pairs),
-            "coupled": len(self.coupled), "tools": self.tools, "unknowns": self.unknowns,
-            "equalities": len(self.constraints.equalities), "closures": len(self.constraints.closures),
-            "tendons": len(self.constraints.tendons),
-        }  # fmt: skip
-        integers: list[int] = [0] * m.Header.SIZE
-        sections = {
-            "link_indices": link_ints, "dof_indices": dof_ints, "actuator_indices": actuator_ints,
-            "term_indices": [n for term in terms for n in m.TermIndices.integers(coordinate=term.coordinate, dof=term.dof)],
-            "geometry_indices": geometry_ints, "pair_indices": pair_ints, **constraint_ints, "coupled_geometries": self.coupled,
-        }  # fmt: skip
-        for name, section in sections.items():
-            header[name] = len(integers)
-            integers += section
-        reals = m.SceneConstants.row(**self.scene_constants())
-        real_sections = {
-            "link_constants": link_reals, "dof_constants": dof_reals, "actuator_constants": actuator_reals,
-            "term_constants": [n for term in terms for n in m.TermConstants.row(coefficient=term.coefficient)],
-            "geometry_constants": geometry_reals, "pair_constants": self.depth_limits, **constraint_reals, "points": points,
-        }  # fmt: skip
-        for name, values in real_sections.items():
-            header[name] = len(reals)
-            reals += values
-        layout = self.layout
-        header |= {"link_inputs": layout.links, "actuator_inputs": layout.actuators, "geometry_inputs": layout.geometries}
-        header |= {"equality_inputs": layout.equalities, "tendon_inputs": layout.tendons}
-        header |= {"tool_inputs": layout.tools, "inputs": layout.length(substeps)}
-        header["controls"] = header["contact_wrenches"] = len(self.actuators)
-        sizes = {
-            "dof_work": m.DofWork.SIZE * self.dofs, "vector": self.unknowns + self.dofs + self.coordinates,
-            "smooth_matrix": self.unknowns * (self.unknowns + 1), "newton": 4 * self.unknowns + 1,
-            "pair_work": m.PairWork.SIZE * len(self.pairs), "contact_columns": columns, "point_work": contacts,
-        }  # fmt: skip
-        end = m.LINK_BLOCK * len(self.links)
-        for name, size in sizes.items():
-            header[name] = end
-            end += size
-        header["work"] = end + PADDING
-        integers[: m.Header.SIZE] = m.Header.integers(**header)
-        return np.asarray(integers, dtype=np.int32), np.asarray(reals, dtype=float), grids
-
-    def _pair_arrays(self, geometry_ints: list[int]) -> tuple[list[int], int, int]:
-        """Integers of the pairs, and the lengths of all their `ContactColumn` and `PointWork`."""
-        ints: list[int] = []
-        columns = contacts = 0
-        for a, b in self.pairs:
-            ints += m.PairIndices.integers(
-                points=a, surface=b, events=self.has_events(a, b), first_column=columns, first_contact=contacts
-            )
-            dofs = set(self._carrying(self.geometry_links[a])) ^ set(self._carrying(self.geometry_links[b]))
-            columns += m.ContactColumn.SIZE * len(dofs)
-            own = geometry_ints[m.GeometryIndices.SIZE * a : m.GeometryIndices.SIZE * (a + 1)]
-            contacts += m.PointWork.SIZE * (own[m.GeometryIndices.end_point] - own[m.GeometryIndices.first_point])
-        return ints, columns, contacts
-
-    def _carrying(self, number: int) -> list[int]:
+    def carrying(self, number: int) -> list[int]:
         """The dofs that move a link."""
         dofs: list[int] = []
         while number:
             dofs += range(self.links[number].dofs.start, self.links[number].dofs.stop)
             number = self.links[number].parent
         return dofs
-
-    def _link_arrays(self) -> tuple[list[int], list[float], list[int], list[float]]:
-        """Integers and reals of the links, then of the dofs."""
-        numbers = {kind: number for number, kind in enumerate(self.joint_kinds)}
-        ints: list[int] = []
-        reals: list[float] = []
-        dof_ints: list[int] = []
-        dof_reals: list[float] = []
-        for number, link in enumerate(self.links):
-            joint, kind = link.joint, link.kind
-            moved = number >= len(self.links) - self.tools
-            ints += m.LinkIndices.integers(
-                parent=link.parent, joint=m.KINEMATIC if moved else numbers[kind], coordinate=link.coordinate, dof=link.dof
-            )
-            constants = [*joint.constants, *[0.0] * (len(m.LinkConstants.columns("joint_constants")) - len(joint.constants))]
-            reals += m.LinkConstants.row(
-                position=link.position, rotation=link.rotation, axis=joint.axis, second_axis=joint.second_axis or (0.0,) * 3,
-                joint_constants=constants,
-            )  # fmt: skip
-            for n, motion in enumerate(kind.motions):
-                coordinate = link.coordinate + n if kind.coordinate_names else -1
-                dof_ints += m.DofIndices.integers(link=number, motion=motion, coordinate=coordinate)
-                low, high = (joint.limits_of(n) if kind.coordinate_names else None) or NO_LIMITS
-                dof_reals += m.DofConstants.row(
-                    low=low, high=high, limit_smoothing=joint.limit_smoothing, spring_rest=joint.spring_rest
-                )
-        return ints, reals, dof_ints, dof_reals
-
-    def _actuator_arrays(self) -> tuple[list[int], list[float], list[Term]]:
-        ints: list[int] = []
-        reals: list[float] = []
-        terms: list[Term] = []
-        for index, articulation in enumerate(self.articulations):
-            for actuator in articulation.actuators:
-                begin = len(terms)
-                terms += self.terms(index, articulation.transmission(actuator))
-                ints += m.ActuatorIndices.integers(first_term=begin, end_term=len(terms))
-                low_force, high_force, low_control, high_control = np.clip(
-                    [*actuator.force_limits, *actuator.control_limits], *NO_LIMITS
-                ).tolist()
-                reals += m.ActuatorConstants.row(
-                    low_force=low_force, high_force=high_force, low_control=low_control, high_control=high_control,
-                    control_scale=actuator.control_scale,
-                )  # fmt: skip
-        return ints, reals, terms
-
-    def _body(self, geometry: int) -> int:
-        """The thing that one touches at a geometry: its row of `Simulator.contact_names`."""
-        world, link = list(dict.fromkeys(self._world_names)), self.geometry_links[geometry]
-        if not link:
-            return world.index(self._world_names[geometry])
-        tools = len(self.links) - self.tools
-        return len(world) + (link - tools if link >= tools else self.tools + link - 1)
-
-    def _reference(self, geometry: int) -> Sequence[float]:
-        """The place of the thing in the world that a geometry is part of."""
-        name = "" if self.geometry_links[geometry] else self._world_names[geometry]
-        return self._world_places.get(name, (0.0, 0.0, 0.0))
-
-    def _geometry_arrays(self) -> tuple[list[int], list[float], list[float], np.ndarray]:
-        ints: list[int] = []
-        reals: list[float] = []
-        all_points: list[float] = []
-        grids: list[np.ndarray] = [np.zeros(1)]
-        places: dict[int, int] = {}  # the numbers of a shape that several geometries share stand there once
-        length = 1
-        for number, (geometry, link) in enumerate(zip(self.geometries, self.geometry_links, strict=True)):
-            rotation = rotation_matrix(geometry.rotation)
-            shape = geometry.shape
-            points = shape.contact_points(geometry.contact_points)
-            points = points.chosen(points.on_planes) + points.chosen(~points.on_planes)
-            begin = len(all_points) // m.Point.SIZE
-            for n, position in enumerate(points.positions @ rotation.T):
-                all_points += m.Point.row(
-                    kind=points.kinds[n], position=position, radius=points.radii[n], extent=points.extents[n],
-                    retreat=points.retreats[n], shrinkage=points.shrinkages[n],
-                )  # fmt: skip
-            if id(shape) not in places:
-                places[id(shape)] = length
-                grids.append(np.asarray(shape.kernel_numbers(), dtype=float))
-                length += len(grids[-1])
-            ints += m.GeometryIndices.integers(
-                link=link, body=self._body(number), distance=distance_kind(shape, self.further_shapes), first_point=begin,
-                end_point=begin + len(points), end_plane_point=begin + int(points.on_planes.sum()), numbers=places[id(shape)],
-            )  # fmt: skip
-            reals += m.GeometryConstants.row(
-                position=geometry.position, rotation=rotation,
-                reach=shape.bounding_radius if shape.bounded else shape.top, reference=self._reference(number),
-            )  # fmt: skip
-        return ints, reals, all_points, np.concatenate(grids)
