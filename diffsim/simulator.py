@@ -312,6 +312,7 @@ class Simulator:
         Raises:
             InputError: as `step`.
         """
+        check_state(state)
         action = state.x.new_zeros((state.num_envs, self.action_dim)) if action is None else action
         self._check(state, action)
         names = (*self.contact_names, *(body.name for body in self.scene.soft_bodies))

@@ -53,6 +53,12 @@ def rigid() -> ds.Simulator:
 
 
 @cache
+def recording() -> ds.Simulator:
+    """Of `rigid_scene`, with the forces of contact."""
+    return ds.Simulator(rigid_scene(), substeps=2, record_forces=True)
+
+
+@cache
 def hand() -> ds.EndEffector:
     """The robot's link."""
     return ds.EndEffector(rigid(), "robot.arm")
@@ -108,6 +114,7 @@ def _simulators() -> Iterator[Row]:
         dtype=["float32", torch.int64, torch.float16, None],
         device=["gpu", None, 3],
         integrator=["rk4", None],
+        record_forces=[1, "yes", None],
     )
     yield trials(
         "Simulator rigid", ds.Simulator, {"scene": Lazy(rigid_scene)}, num_envs=[Named(10**9, given="GB")], dt=[1e-30, "1"]
@@ -123,6 +130,20 @@ def _simulators() -> Iterator[Row]:
     )
     yield trials("Simulator.tool_index", lambda tool: soft().tool_index(tool), {"tool": "finger"}, tool=["hand", 3, ["finger"]])
     yield trials("Simulator.link_index", lambda link: rigid().link_index(link), {"link": "ball"}, link=["hand", 3, ["ball"]])
+    yield trials(
+        "Simulator.contact_wrench",
+        lambda name, state: recording().contact_wrench(recording().reset() if state is RIGHT else state, name),
+        {"name": "ball", "state": RIGHT},
+        name=["hand", 3, ["ball"]],
+        state=[None, 3, Lazy(lambda: rigid().reset())],
+    )
+    yield trials(
+        "Simulator.contacts",
+        lambda state, action: rigid().contacts(rigid().reset() if state is RIGHT else state, action),
+        {"state": RIGHT, "action": None},
+        state=[None, 3],
+        action=[3.0, torch.zeros(2, 1)],
+    )
     yield trials(
         "Simulator.links", lambda state: None if state is RIGHT else rigid().links(state), {"state": RIGHT}, state=[None, 3]
     )
