@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 F64 = torch.float64
 G = 9.81
-HALF, SUPPORT = 0.06, (0.14, 0.14, 0.1)
+HALF, SUPPORT = 0.06, (0.17, 0.17, 0.1)
 BENEATH = {"ground": (0.2, 0.2), "table": (0.55, 0.2), "tray": (0.9, 0.2)}  # what each of three cubes rests on, and where
 
 
