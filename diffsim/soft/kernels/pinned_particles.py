@@ -176,7 +176,9 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
                     soft.velocity[node + l] = old + wxy * at.z[l] * old[3] * value
 
     @ti.func
-    def impulse_adjoint(soft: ti.template(), bars: ti.template(), step: ti.template(), at: ti.template(), slope: ti.template(), J):
+    def impulse_adjoint(
+        soft: ti.template(), bars: ti.template(), step: ti.template(), at: ti.template(), slope: ti.template(), J
+    ):
         """Of `add_impulse`: the adjoints of J and of x; those of the masses are added to."""
         stride_x, stride_y = strides(soft.boxes, step.box)
         J_bar, x_bar = vec4(0.0), vec3(0.0)
@@ -237,11 +239,14 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
             twist, pose = tool_at(soft, step, step.environment * soft.sizes[Sizes.inputs], holder)
             p = load3(soft.inputs, pose + ColliderPose.position)
             R = mat3(
-                [[soft.inputs[pose + ColliderPose.rotation + 3 * i + j] for j in ti.static(range(3))] for i in ti.static(range(3))]
+                [
+                    [soft.inputs[pose + ColliderPose.rotation + 3 * i + j] for j in ti.static(range(3))]
+                    for i in ti.static(range(3))
+                ]
             )
             V = load3(soft.inputs, twist + ColliderTwist.velocity)
             omega = load3(soft.inputs, twist + ColliderTwist.angular_velocity)
-        if ti.static(linked):
+        if ti.static(linked):  # noqa: SIM102
             if kind == LINK:
                 p, R, V, omega, ahead = links.frame(m, at, holder)
         return p, R, V, omega, ahead
@@ -260,7 +265,7 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
                 add3(bars.inputs, pose + ColliderPose.rotation + 3 * i, bar.rotation[i] * place)
             add3(bars.inputs, twist + ColliderTwist.velocity, bar.velocity)
             add3(bars.inputs, twist + ColliderTwist.angular_velocity, bar.angular_velocity)
-        if ti.static(linked):
+        if ti.static(linked):  # noqa: SIM102
             if kind == LINK:
                 links.frame_adjoint(m, at, holder, bar, r)
 
@@ -334,7 +339,7 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
             add_impulse(soft, step, nodes, -1.0 * J)
             u, K = gather(soft, step, nodes)
             J_bar, x_bar = impulse_adjoint(soft, bars, step, nodes, slope, J)
-            if ti.static(linked):
+            if ti.static(linked):  # noqa: SIM102
                 if soft.sizes[me.pin + Pin.kind] == LINK:
                     reaction_bar, place_bar = links.react_adjoint(m, at, soft.sizes[me.pin + Pin.holder], x, J)
                     J_bar = J_bar + reaction_bar
@@ -369,8 +374,8 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
     def hold_adjoint(
         soft: ti.template(), bars: ti.template(), step: ti.template(), row, bar_row, m: ti.template(), at: ti.template()
     ):
-        """Reverse of `hold` and `react`, given the impulses, the velocities after them, and the adjoints of those: to the adjoints
-        of the velocities before, of the masses, and of the particles' positions, in the row that begins at tile ``bar_row``."""
+        """Reverse of `hold` and `react`, given the impulses, the velocities after them, and the adjoints of those: to the
+        adjoints of the velocities before, of the masses, and of the particles' positions, in the row from tile ``bar_row`` on."""
         pins = soft.sizes[Sizes.pins]
         for back in range(pins):
             pin, constants, own_pull, tile, strength = pin_place(soft, step, row, pins - 1 - back)

@@ -193,9 +193,7 @@ def lane_kernels(
                         pulls = lanes * velocity_capacity + team * sizes[Sizes.pins]
                         first_bar, bar_tile = e * parts, team * tile_count
                         pinned_step = ti.static(
-                            SubstepPlace(
-                                e, s, box, velocity=velocity_offset, grid_bar=total, inputs_bar=first_bar, pulls=pulls
-                            )
+                            SubstepPlace(e, s, box, velocity=velocity_offset, grid_bar=total, inputs_bar=first_bar, pulls=pulls)
                         )
                         if ti.static(pinned):
                             if worker == 0:
