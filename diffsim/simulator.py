@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from diffsim import runtime
-from diffsim.attached_particles import AttachedParticles
 from diffsim.checks.simulator_checks import (
     StateChecks,
     check_finite,
@@ -20,6 +19,7 @@ from diffsim.checks.simulator_checks import (
     check_state,
 )
 from diffsim.compiler import check_process
+from diffsim.coupling.attached_particles import AttachedParticles
 from diffsim.coupling.coupled_autograd import coupled_step
 from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
 from diffsim.errors import InputError
