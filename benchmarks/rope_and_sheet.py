@@ -4,8 +4,8 @@
 
 The rope is 508 mm long and 8 mm thick, of 1 MPa and 1000 kg/m^3. It stretches under its weight by rho g L^2 / (2 E), whose
 derivative by E is -1 / E of it; gravity sets in over four of its periods, and two more are averaged. Then it hangs for some
-seconds: printed is by how much two neighbouring particles have parted. The sheet, 200 x 200 x 8 mm and of .2 MPa, is held by one
-edge; its own bend is compared with nothing (it is far from that of a thin beam), but its neighbours stay neighbours.
+seconds: printed is by how much two neighbouring particles have parted. The sheet, 200 x 200 x 8 mm and of .2 MPa, is held by
+one edge and hangs down from there: by how much have its neighbours parted?
 docs/attachments.md has the results.
 """
 

@@ -105,7 +105,9 @@ class AttachmentStrength(ActionSpace):
         names = [each.name for each in simulator.scene.attachments if each.controlled]
         if self.attachment not in names:
             known = ", ".join(names) or "none"
-            raise ds.InputError(f"AttachmentStrength('{self.attachment}'): there is no such controlled attachment; there are: {known}")
+            raise ds.InputError(
+                f"AttachmentStrength('{self.attachment}'): there is no such controlled attachment; there are: {known}"
+            )
         place = simulator.action_dim - len(names) + names.index(self.attachment)
         return Drive(1, (place,), lambda state, action: 0.5 + 0.5 * action)
 

@@ -92,8 +92,8 @@ def _pins(scene: Scene, model: RigidModel | None, number: int, dt: float) -> lis
 
 
 def _mobility(model: RigidModel, number: int, points: np.ndarray) -> np.ndarray:
-    """How much an impulse on a link at points (P, 3) of the world at reset changes the velocity there, at most, 1/kg (P,): as if
-    the link, with what is welded to it, were free. What it hangs by only makes it less."""
+    """How much an impulse on a link at points (P, 3) of the world at reset changes the velocity there at most, 1/kg (P,):
+    as if the link, with what is welded to it, were free. What it hangs by only makes it less."""
     root = model.weld(number)
     if not model.links[root].kind.dofs:
         return np.zeros(len(points))

@@ -21,7 +21,7 @@ Choice = Shape | Callable[[np.ndarray], np.ndarray] | Sequence[int] | Sequence[b
 class Attachment:
     """Particles of a soft body that move with something else: a rope's end, a cloth's edge, a cube in a suction cup.
 
-    Each chosen particle is held where it stands at reset, in the frame of what holds it; what is a link's moves the link in turn.
+    Each chosen particle is held where it stands at reset, in the frame of what holds it; a link is pulled at in turn.
     A particle that is carried more than a grid cell away from there is let go.
 
     Args:
@@ -90,7 +90,7 @@ class Attachment:
                 raise InputError(f"{owner}: where must return a bool for each particle, got {choice.dtype} {choice.shape}")
             else:
                 numbers = np.unique(choice.astype(int))
-                if len(numbers) and not (0 <= numbers[0] and numbers[-1] < len(points)):
+                if len(numbers) and (numbers[0] < 0 or numbers[-1] >= len(points)):
                     raise InputError(
                         f"{owner}: where must hold numbers in [0, {len(points)}), of the particles of '{body.name}', got "
                         f"{int(numbers[0])} to {int(numbers[-1])}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import Tensor
@@ -86,10 +88,10 @@ def test_bodies_that_hang_together_fall_as_one_and_part_at_the_time():
         return masses * state.v[0].mean(dim=0) + body * sim.links(state).velocity[0, sim.link_index("body")]
 
     per_step = (masses + body) * torch.tensor([0.0, 0.0, -G * sim.control_dt], dtype=F64)
-    for before, after in zip(states[1:], states[2:], strict=False):
+    for before, after in pairwise(states[1:]):
         torch.testing.assert_close(momentum(after) - momentum(before), per_step, rtol=1e-9, atol=1e-9)
     fall = torch.tensor([0.0, 0.0, -G * sim.control_dt], dtype=F64)
-    gained = [(after.v - before.v)[0].mean(dim=0) - fall for before, after in zip(states, states[1:], strict=False)]
+    gained = [(after.v - before.v)[0].mean(dim=0) - fall for before, after in pairwise(states)]
     assert min(float(pull.norm()) for pull in gained[:10]) > 1e-3  # of the spinning body
     assert max(float(pull.norm()) for pull in gained[25:]) < 1e-12  # 25 control steps are .1 s
     assert float(gaps(sim, states[25]).max()) < 2e-3

@@ -48,7 +48,7 @@ def rope(*, length: float, radius: float, dx: float, particles: int, stiffness: 
 
 
 def stretch(sim: ds.Simulator, period: float, parameters: dict[str, Tensor]) -> tuple[Tensor, ds.State]:
-    """How far the lowest particle sinks when gravity sets in slowly, the mean of two of the rope's periods; and the last state."""
+    """How far the lowest particle sinks when gravity sets in slowly, the mean of two of the rope's periods; the last state."""
     first = state = sim.reset()
     lowest = int(first.x[0, :, 2].argmin())
     ramp, rest = round(4.0 * period / sim.control_dt), round(2.0 * period / sim.control_dt)
@@ -202,7 +202,8 @@ def test_what_has_slipped_away_stays_away(gripper):
 def objective(state: ds.State) -> Tensor:
     generator = torch.Generator().manual_seed(3)
     parts = ((state.x, 10.0), (state.v, 1.0), (state.C, 0.01), (state.F, 1.0))
-    return sum(scale * (torch.randn(part.shape, dtype=F64, generator=generator) * part).sum() for part, scale in parts)
+    terms = [scale * (torch.randn(part.shape, dtype=F64, generator=generator) * part).sum() for part, scale in parts]
+    return torch.stack(terms).sum()
 
 
 def pinned_scene() -> ds.Scene:
@@ -286,7 +287,8 @@ def test_schedules_agree(monkeypatch, how):
         monkeypatch.setattr("diffsim.runtime.num_threads", lambda: 6)
         other = ds.Simulator(scene, **options)
         schedule = other._soft.solver._schedule
-        assert isinstance(schedule, LaneSchedule) and schedule.parts(2) == 3
+        assert isinstance(schedule, LaneSchedule)
+        assert schedule.parts(2) == 3
         schedule._teams._pause = 10**9  # one worker for all parts, as on a machine with fewer threads
     else:
         other._soft.solver = MPMSolver(scene, **options, schedule=SharedSchedule, pins=other._attached.pins)

@@ -83,8 +83,8 @@ def coupled_kernels(
         soft: ti.template(), step: ti.template(), at: ti.template(), m: ti.template(), bodies_at: ti.template(),
         notes: ti.template(),
     ):  # fmt: skip
-        """One substep. The rigid bodies' motion at its start, the grid without contact, the contacts, what is pinned, then all that
-        follows."""
+        """One substep. The rigid bodies' motion at its start, the grid without contact, the contacts, what is pinned, then all
+        that follows."""
         rigid.begin(m, bodies_at)
         for n in range(Wrench.SIZE * m.integers[Header.links]):
             m.tape[bodies_at.wrenches + n] = 0.0

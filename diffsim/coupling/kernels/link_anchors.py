@@ -13,8 +13,8 @@ from diffsim.rigid.rigid_records import LinkAdjoint, LinkWork, SceneConstants, W
 
 
 def link_anchors(real: Any, middle: bool) -> SimpleNamespace:
-    """``frame`` and ``react`` and their adjoints, for scalar type ``real``; ``middle``: the links' poses are those in the middle
-    of the substep (`diffsim.rigid.time_stepping`). ``m`` and ``at`` are the rigid memory and place."""
+    """``frame`` and ``react`` and their adjoints, for scalar type ``real``; ``middle``: the links' poses are those in the
+    middle of the substep (`diffsim.rigid.time_stepping`). ``m`` and ``at`` are the rigid memory and place."""
     vf, rows = vector_functions(real), model_rows()
     load, add = vf.load, vf.add
 
@@ -49,7 +49,7 @@ def link_anchors(real: Any, middle: bool) -> SimpleNamespace:
 
     @ti.func
     def react_adjoint(m: ti.template(), at: ti.template(), link, x, J):
-        """The adjoints of J and x: the adjoint of a wrench is the link's virtual motion. Adds to that of the link's position."""
+        """The adjoints of J and x: that of a wrench is the link's virtual motion. Adds to that of the link's position."""
         block, per_time = rows.link_block(at, link), -1.0 / m.reals[SceneConstants.dt]
         arm = x - load(m.work, block + LinkWork.position)
         eta = load(m.work, block + LinkAdjoint.virtual_angular_velocity)

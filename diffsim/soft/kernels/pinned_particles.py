@@ -9,7 +9,7 @@ u = sum w_i v_i, its impulse J is such that
 and goes to the grid as v_i += w_i J / m_i. The grip g in [0, 1] is the attachment's strength, less where the particle is far
 from its anchor. At g = 1 the particle moves with the anchor, and is drawn to it in two substeps; at g < 1 it hangs by a damped
 spring, whatever the substep and the grid are, by s = tau / (mass h): the rates of its damping and of its creep to the anchor
-are g / (1 - g) / tau and half of that. c is how much the link recoils (`PinConstants.recoil`), so that light links do not swing.
+are g / (1 - g) / tau and half of that. c is how much a link recoils (`PinConstants.recoil`): light links do not swing.
 
 Pinned particles share nodes: they take their impulses one after the other (a sweep of Gauss-Seidel), in an order that the host
 has shuffled. In the order of the lattice the hold was off in the direction of that order by four times as much, and a second
@@ -246,7 +246,7 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
             )
             V = load3(soft.inputs, twist + ColliderTwist.velocity)
             omega = load3(soft.inputs, twist + ColliderTwist.angular_velocity)
-        if ti.static(linked):
+        if ti.static(linked):  # noqa: SIM102
             if kind == LINK:
                 p, R, V, omega, ahead = links.frame(m, at, holder)
         return p, R, V, omega, ahead
@@ -265,7 +265,7 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
                 add3(bars.inputs, pose + ColliderPose.rotation + 3 * i, bar.rotation[i] * place)
             add3(bars.inputs, twist + ColliderTwist.velocity, bar.velocity)
             add3(bars.inputs, twist + ColliderTwist.angular_velocity, bar.angular_velocity)
-        if ti.static(linked):
+        if ti.static(linked):  # noqa: SIM102
             if kind == LINK:
                 links.frame_adjoint(m, at, holder, bar, r)
 
@@ -339,7 +339,7 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
             add_impulse(soft, step, nodes, -1.0 * J)
             u, K = gather(soft, step, nodes)
             J_bar, x_bar = impulse_adjoint(soft, bars, step, nodes, slope, J)
-            if ti.static(linked):
+            if ti.static(linked):  # noqa: SIM102
                 if soft.sizes[me.pin + Pin.kind] == LINK:
                     reaction_bar, place_bar = links.react_adjoint(m, at, soft.sizes[me.pin + Pin.holder], x, J)
                     J_bar = J_bar + reaction_bar
@@ -374,8 +374,8 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
     def hold_adjoint(
         soft: ti.template(), bars: ti.template(), step: ti.template(), row, bar_row, m: ti.template(), at: ti.template()
     ):
-        """Reverse of `hold` and `react`, given the impulses, the velocities after them, and the adjoints of those: to the adjoints
-        of the velocities before, of the masses, and of the particles' positions, in the row that begins at tile ``bar_row``."""
+        """Reverse of `hold` and `react`, given the impulses, the velocities after them, and the adjoints of those: to the
+        adjoints of the velocities before, of the masses, and of the particles' positions, in the row from ``bar_row`` on."""
         pins = soft.sizes[Sizes.pins]
         for back in range(pins):
             pin, constants, own_pull, tile, strength = pin_place(soft, step, row, pins - 1 - back)
