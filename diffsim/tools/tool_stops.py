@@ -1,11 +1,11 @@
 """What stops a kinematic tool within a control step: limits of its position, the ground, obstacles, other tools.
 
 A tool's motion is left without the parts that would end beyond a limit or inside something else, so that it slides along what
-stops it. A control step is divided into so many equal moves that none is longer than a fifth of the thinnest thing, and after
-each the tools are pushed out where they are deepest. Two tools that would cross give way each by its share in their approach:
-at the end both are where they meet, and one that stands still stays. A tool moves out along the axes that its action controls,
-as on rails, unless those run along the surface. What overlaps in the scene as declared may stay as deep as it is there. All is
-plain torch, and autograd differentiates it.
+stops it. A control step is divided into so many equal moves that none is longer than a fifth of what is thinnest there, and
+after each the tools are pushed out where they are deepest. Two tools that would cross give way each by its share in their
+approach: at the end both are where they meet, and one that stands still stays. A tool moves out along the axes that its action
+controls, as on rails, unless those run along the surface. What overlaps in the scene as declared may stay as deep as it is
+there. All is plain torch, and autograd differentiates it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROUNDS = 4  # of pushing out after a move, where several things stop a tool
 MOST_MOVES = 64  # that a control step is divided into
 LONGEST_MOVE = 0.2  # of the thinnest thing: two tools that meet are on the right sides of each other
 STEEP = 0.0625  # square of the normal's part along a tool's rails from which it moves on these
-TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-10}  # of the thinnest thing: what is less deep is out
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}  # of the thinnest thing: what is less deep is out
 
 Rotations = Callable[[Tensor], Tensor]  # of the tools (B, M, 3, 3) after a share of the control step (B,)
 
@@ -80,7 +80,7 @@ class ToolStops:
                 self._pairs.append(_Pair(pair.one, pair.other, pair.one_yields, pair.other_yields, max(depth, 0.0)))
         solids = [each.solid for pair in self._pairs for each in (pair.one, pair.other) if each.solid.thickness > 0.0]
         thinnest = min((solid.thickness for solid in solids), default=1.0)
-        self._longest_move, self._tolerance = LONGEST_MOVE * thinnest, TOLERANCE[dtype] * thinnest
+        self._tolerance = TOLERANCE[dtype] * thinnest
         self._rails = self._real([[float(axis in tool.control) for axis in "xyz"] for tool in scene.tools]).reshape(-1, 3)
         self._radii = self._real([tool.shape.bounding_radius for tool in scene.tools])
 
@@ -138,11 +138,10 @@ class ToolStops:
             rotations: gives the rotation matrices after a share of the control step.
         """
         travel = displacement.detach().norm(dim=-1) + turn.detach() * self._radii
-        near = self._near(position.detach(), travel)
+        near, moves = self._near(position.detach(), travel)
         pushes = self._to_limits(position, position + displacement)
         if not near:
             return displacement + pushes
-        moves = (travel.amax(dim=1) / self._longest_move).ceil().clamp(1, MOST_MOVES)
         here = Pose(position, rotations(torch.zeros_like(moves)))
         pushes = torch.zeros_like(displacement)
         for move in range(int(moves.max())):
@@ -172,6 +171,8 @@ class ToolStops:
             deep = False
             for pair, close in near:
                 tools = Pose(there.position + pushes, there.rotation)
+                if not bool((self._apart(pair, tools.position) < 0.0).any()):
+                    continue
                 contact = self._contact(pair, tools)
                 excess = contact.depth - pair.declared
                 inside = active & close & (excess > self._tolerance)
@@ -229,21 +230,39 @@ class ToolStops:
     def _contact(self, pair: _Pair, tools: Pose) -> Contact:
         return deepest(pair.one.solid, self._pose(pair.one, tools), pair.other.solid, self._pose(pair.other, tools))
 
-    def _near(self, position: Tensor, travel: Tensor) -> list[tuple[_Pair, Tensor]]:
+    @torch.no_grad()
+    def _apart(self, pair: _Pair, position: Tensor) -> Tensor:
+        """At most how far the tools of a pair at these positions (B, M, 3) are from touching, m (B,)."""
+        center, other = position[:, pair.one.tool], pair.other
+        if other.pose is None:
+            gap = (center - position[:, other.tool]).norm(dim=-1) - self._radii[other.tool]
+        elif other.solid.bounded:
+            gap = (center - other.pose.position).norm(dim=-1) - other.solid.reach
+        else:
+            gap = ((center - other.pose.position) * other.pose.rotation[..., 2]).sum(dim=-1) - other.solid.reach
+        return gap - self._radii[pair.one.tool]
+
+    def _near(self, position: Tensor, travel: Tensor) -> tuple[list[tuple[_Pair, Tensor]], Tensor]:
         """Those that may touch within the control step in any environment, and in which ones (B,): by balls round the tools
-        and round the parts of what stands still. What pushes a tool moves it no farther than the fastest one goes."""
+        and round the parts of what stands still. What pushes a tool moves it no farther than the fastest one goes. And the
+        moves (B,) into which the control step is divided for them; what has no other side needs one."""
         found = []
+        moves = torch.ones_like(travel[:, 0])
         margin = travel.amax(dim=1)
         for pair in self._pairs:
             one, other = pair.one, pair.other
-            center, within = position[:, one.tool], self._radii[one.tool] + travel[:, one.tool] + margin
+            reach = travel[:, one.tool] + margin
             if other.pose is None:
-                gap = (center - position[:, other.tool]).norm(dim=-1) - self._radii[other.tool] - travel[:, other.tool]
-            elif other.solid.bounded:
-                gap = (center - other.pose.position).norm(dim=-1) - other.solid.reach
-            else:
-                gap = ((center - other.pose.position) * other.pose.rotation[..., 2]).sum(dim=-1) - other.solid.reach
-            close = gap < within
-            if bool(close.any()):
-                found.append((pair, close))
-        return found
+                reach = reach + travel[:, other.tool]
+            close = self._apart(pair, position) < reach
+            if not bool(close.any()):
+                continue
+            found.append((pair, close))
+            thickness = min((solid.thickness for solid in (one.solid, other.solid) if solid.thickness > 0.0), default=1.0)
+            if other.solid.bounded:
+                way = (
+                    travel[:, one.tool] if other.pose is not None else torch.maximum(travel[:, one.tool], travel[:, other.tool])
+                )
+                own = (way / (LONGEST_MOVE * thickness)).ceil().clamp(1, MOST_MOVES)
+                moves = torch.where(close, torch.maximum(moves, own), moves)
+        return found, moves

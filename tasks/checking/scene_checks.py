@@ -88,7 +88,8 @@ def start_scene(simulator: ds.Simulator, state: ds.State, environment: int) -> d
         for body, pose in zip(scene.rigid_bodies, _rows(state.q[environment], len(scene.rigid_bodies)), strict=True)
     ]
     tools = [
-        replace(tool, position=_vector(position), rotation=_vector(rotation / np.linalg.norm(rotation)))
+        # without the limits: of a state in f32, a tool may be a rounding beyond one
+        replace(tool, position=_vector(position), rotation=_vector(rotation / np.linalg.norm(rotation)), lower=None, upper=None)
         for tool, position, rotation in zip(
             scene.tools,
             state.tool_position[environment].double().cpu().numpy(),

@@ -62,6 +62,18 @@ def test_water_stays_in_a_cup_that_is_moved(sim):
     assert height.max() < 0.08
 
 
+def test_depths_of_particles_can_be_read(sim):
+    state = sim.reset()
+    x = state.x.repeat(2, 1, 1)
+    x[1, 0] = state.tool_position[0, 0] + torch.tensor([0.02, 0.0, -0.072], dtype=F64)  # the floor is from -.08 to -.06
+    tools = {"tool_position": state.tool_position.repeat(2, 1, 1), "tool_rotation": state.tool_rotation.repeat(2, 1, 1)}
+    two = ds.State(**{name: value.repeat(2, *[1] * (value.ndim - 1)) for name, value in state.tensors().items()})
+    depths = sim.penetration(two.replace(x=x, **tools))
+    assert depths["water", "cup"].tolist() == pytest.approx([0.0, 0.008], abs=1e-12)
+    assert depths["jelly", "leg"].tolist() == [0.0, 0.0]
+    assert {("water", "ground"), ("jelly", "knife"), ("cup", "knife"), ("cup", "leg"), ("knife", "ground")} <= set(depths)
+
+
 def test_gradients(sim):
     state = sim.reset()
     action = torch.tensor([[0.2, -0.3, 0.4, 1.0, -0.5, -0.3, 2.0]], dtype=F64)

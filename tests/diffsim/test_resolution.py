@@ -3,6 +3,7 @@
 import logging
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -132,3 +133,24 @@ def test_ropes_and_sheets_thinner_than_a_cell_are_named_with_what_would_do(shape
 def test_what_is_thick_enough_is_not_named(caplog):
     ball = ds.Tool("ball", ds.Sphere(0.05), (0.2, 0.5, 0.1))
     assert not warnings(caplog, cube_before(ball), dt=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["tools", "obstacles"])
+def test_shapes_that_the_grid_does_not_know_are_named_and_so_are_thin_walls_of_them(kind, caplog):
+    make = ds.Tool if kind == "tools" else ds.Obstacle
+
+    def named(shape: ds.Shape, **fields) -> list[str]:
+        things = {"tools": (), "obstacles": (), kind: (make("thing", shape, (0.3, 0.5, 0.2)),)}
+        return warnings(caplog, replace(cube_before(*things["tools"], obstacles=things["obstacles"]), **fields), dt=1e-4)
+
+    assert not named(ds.Capsule(0.1, 0.05))
+    owner = make.__name__
+    (slower,) = named(ds.Cylinder(0.1, 0.05))
+    assert f"{owner} 'thing' (Cylinder)" in slower
+    assert "coupled scene" in slower
+    rigid = ds.RigidBody("box", ds.Box((0.05,) * 3), (0.8, 0.8, 0.05))
+    assert not named(ds.Cylinder(0.1, 0.05), rigid_bodies=(rigid,))  # it is coupled anyway
+    spacing = 0.012  # of 1000 particles in 12 cm
+    (_slower, thin) = named(ds.Cup(0.1, 0.05, 0.25 * spacing))
+    assert f"{owner} 'thing' is 0.003 m thick, 0.25 of the spacing of the particles of SoftBody 'cube'" in thin
+    assert "particles >= 8000, or make it 0.006 m thick" in thin

@@ -165,11 +165,11 @@ def test_bad_input_is_refused(change, message):
 def busy() -> tuple[tuple[ds.Tool, ...], dict]:
     """Tools that press on each other, on the ground, on a bowl and on a limit."""
     tools = (
-        ds.Tool("cup", SHAPES["cup"], (0.3, 0.3, 0.08), TURNED, control=("x", "y", "z", "rx")),
+        ds.Tool("cup", ds.Cup(0.05, 0.04, 0.02, 0.03), (0.3, 0.3, 0.08), TURNED, control=("x", "y", "z", "rx")),
         ds.Tool("pin", SHAPES["cylinder"], (0.42, 0.32, 0.09), (0.8, 0.55, 0.1, 0.1)),
         ds.Tool("ball", SHAPES["sphere"], (0.6, 0.3, 0.2), control=("x", "y"), upper=(0.61, None, None)),
     )
-    return tools, {"obstacles": (ds.Obstacle("bowl", SHAPES["bowl"], (0.72, 0.3, 0.2)),), "ground": ds.Ground()}
+    return tools, {"obstacles": (ds.Obstacle("bowl", ds.Bowl(0.06, 0.02), (0.72, 0.3, 0.2)),), "ground": ds.Ground()}
 
 
 def test_gradients_of_stopped_tools():

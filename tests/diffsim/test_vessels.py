@@ -146,10 +146,11 @@ def test_bad_sizes_are_refused(make, message):
 BOWL = ds.Tool("bowl", VESSELS["bowl"], (0.0, 0.0, 0.2), control=("x",))
 
 
+SHARP = ds.ContactModel()
 SMOOTH = ds.ContactModel(stiffness=3e3, smoothing=5e-3, slip_speed=0.05, restitution_speed=0.05)
 
 
-def simulator(*bodies: ds.RigidBody, tools=(BOWL,), substeps: int = 20, contact=ds.ContactModel()) -> ds.Simulator:
+def simulator(*bodies: ds.RigidBody, tools=(BOWL,), substeps: int = 20, contact=SHARP) -> ds.Simulator:
     scene = ds.Scene(rigid_bodies=bodies, tools=tools, contact=contact)
     return ds.Simulator(scene, dt=1e-3, substeps=substeps, dtype=F64)
 

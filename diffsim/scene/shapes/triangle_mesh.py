@@ -249,6 +249,11 @@ class TriangleMesh(Shape):
         """The baked distance at the default resolution and padding (`diffsim.scene.meshes.mesh_distance.distance_grid`)."""
         return distance_grid(self.mesh, name=self.name)
 
+    @cached_property
+    def thickness(self) -> float:
+        """From the baked distance: as exact as its spacing, and 0 of what is thinner than that."""
+        return max(-2.0 * float(self.distance_grid.values.min()), 0.0)
+
     @property
     def is_sphere(self) -> bool:
         return len(self.contact_points()) == 1
