@@ -442,6 +442,18 @@ def test_formats(kind, tmp_path):
     np.testing.assert_allclose(shape.mesh.bounds.sum(axis=0), 0.0, atol=1e-6)
 
 
+def test_a_dae_file_whose_material_is_missing_is_read_without(tmp_path):
+    pytest.importorskip("collada")
+    text = CUBE.export(file_type="dae").decode()
+    target = text.split('<instance_material symbol="material0" target="#')[1].split('"')[0]
+    head, materials = text.split("<library_materials>")
+    gone = materials.replace(f'<material id="{target}"', '<material id="another"')
+    (tmp_path / "cube.dae").write_text(
+        head.replace("<asset>", '<asset><unit name="cm" meter="0.01"/>') + "<library_materials>" + gone
+    )
+    assert ds.TriangleMesh.from_file(tmp_path / "cube.dae").volume == pytest.approx(1e-9, rel=1e-5)  # in centimetres
+
+
 def klein() -> trimesh.Trimesh:
     """A bottle without inside: a torus of squares that is closed after a twist."""
     n, m = 8, 5
