@@ -204,8 +204,8 @@ def prepared(scene: ds.Scene, dtype: torch.dtype = F64) -> Case:
 
 def states(case: Case) -> dict[str, Inputs]:
     """The fields of the state."""
-    tensors = case.start.tensors()
-    return {name: {f"state:{name}": value} for name, value in tensors.items() if value.numel() and value.is_floating_point()}
+    tensors = {name: value for name, value in case.start.tensors().items() if value.numel() and name not in BY_DESIGN}
+    return {name: {f"state:{name}": value} for name, value in tensors.items()}
 
 
 def actions(case: Case) -> dict[str, Inputs]:
