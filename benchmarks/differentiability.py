@@ -32,7 +32,7 @@ DT, SUBSTEPS, STEPS = 1e-3, 8, 5
 FD_STEPS = (1e-5, 1e-6, 1e-7, 1e-4, 1e-3)
 ENOUGH = 1e-8  # no other step is tried below it
 ABSENT, IDLE = "-", "no effect"
-BY_DESIGN = {"time_step": "an integer"}
+BY_DESIGN = {"time_step": "an integer", "contact_wrench": "not read by a step"}  # fields of the state
 STEP_SIZES = {"C": 10.0}  # of a unit of an input; of a parameter it is its size
 
 Inputs = dict[str, Tensor]
@@ -204,8 +204,8 @@ def prepared(scene: ds.Scene, dtype: torch.dtype = F64) -> Case:
 
 def states(case: Case) -> dict[str, Inputs]:
     """The fields of the state."""
-    tensors = case.start.tensors()
-    return {name: {f"state:{name}": value} for name, value in tensors.items() if value.numel() and value.is_floating_point()}
+    tensors = {name: value for name, value in case.start.tensors().items() if value.numel() and name not in BY_DESIGN}
+    return {name: {f"state:{name}": value} for name, value in tensors.items()}
 
 
 def actions(case: Case) -> dict[str, Inputs]:
@@ -307,8 +307,9 @@ def column(scene: ds.Scene, directions: int) -> dict[tuple[str, str], str]:
             error = worst_error(case, inputs, directions)
             cells[kind, name] = IDLE if error is None else f"{error:.0e}"
             print(f"  {kind} {name}: {cells[kind, name]}", flush=True)
-    cells["state", "time_step"] = BY_DESIGN["time_step"]
+    cells |= {("state", name): why for name, why in BY_DESIGN.items() if name in case.start.tensors()}
     cells[SINGLE] = f"{single_precision_error(scene):.0e}"
+    print(f"  {' '.join(SINGLE)}: {cells[SINGLE]}", flush=True)
     return cells
 
 
@@ -319,7 +320,7 @@ def main() -> None:
     for name in [options.only] if options.only else SCENES:
         print(name, flush=True)
         columns[name] = column(SCENES[name](), options.directions)
-    rows = sorted({row: None for cells in columns.values() for row in cells}, key=lambda row: list(KINDS).index(row[0]))
+    rows = sorted({row: None for cells in columns.values() for row in cells}, key=lambda row: [*KINDS, SINGLE[0]].index(row[0]))
     table = [[kind, name, *(cells.get((kind, name), ABSENT) for cells in columns.values())] for kind, name in rows]
     print_table(("", "", *columns), table, Console(width=140), options.table, "table")
 

@@ -83,7 +83,7 @@ def tower(boxes: int) -> Case:
 def pressed(particles: int) -> Case:
     """A soft block under a rigid plate."""
     own = blocks(ds.Elastic(2e4), particles).scene
-    plate = ds.RigidBody("plate", ds.Box((0.22, 0.22, 0.02)), (0.5, 0.5, 0.435), mass=2.0)
+    plate = ds.RigidBody("plate", ds.Box((0.22, 0.22, 0.02)), (0.5, 0.5, 0.435), mass=20.0)
     return Case(ds.Scene(own.soft_bodies, rigid_bodies=(plate,), grid_spacing=own.grid_spacing), dt=2e-4)
 
 

@@ -382,3 +382,18 @@ def test_physics_prints_one_json_object_last(tmp_path):
     for each in result["cases"]:
         assert set(each) - {"error"} == {"name", "point", "measured", "expected", "tolerance", "unit", "pass"}
     assert "| free box: 20 rad/s" in (tmp_path / "table.md").read_text()
+
+
+# gradients
+
+
+@pytest.mark.slow
+def test_differentiability_finds_every_input_of_a_rigid_scene_at_work(monkeypatch):
+    from benchmarks import differentiability
+
+    monkeypatch.setattr(differentiability, "single_precision_error", lambda scene: 0.0)
+    cells = differentiability.column(differentiability.SCENES["rigid, events"](), 1)
+    assert cells.pop(("state", "time_step")) == "an integer"
+    rows = {name for _kind, name in cells}
+    assert {"q", "qd", "tool_position", "torque control", "external force", "restitution", "gravity"} <= rows
+    assert max(float(cell) for cell in cells.values()) < 1e-5

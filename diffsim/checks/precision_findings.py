@@ -18,8 +18,9 @@ from diffsim.scene.bodies import SoftBody
 from diffsim.scene.scene import Scene
 
 LAST_PLACE = 2.0**-23  # of a number from 1 to 2
-# a body's strain by its own weight, in last places of F. With 470 (E = 1e8 Pa) it is right within a tenth, with 5 (1e10 Pa) a
-# hundred times too large, which still is 6e-5, and with 0.05 (1e12 Pa) the body shakes at 1 m/s
+# a body's strain by its own weight, in last places of F. With 60 (E = 1e8 Pa) stresses are right within a tenth, with 0.6 (1e10
+# Pa) strains are a hundred times too large, which still is 6e-5; at rest it creeps upwards by 4 mm/s with 0.06, by 3 cm/s with
+# 0.02, and shakes at 1 m/s with 0.006 (1e12 Pa)
 NOTED_STRAIN, LEAST_STRAIN = 10.0, 0.1
 # last place of a coordinate in cells. With 2e-3 (at 1 km) a resting cube lies .05 mm off, with 3e-2 (at 10 km) 2 mm
 NOTED_CELLS, MOST_CELLS = 1e-3, 1e-2
@@ -57,7 +58,7 @@ def _strain(body: SoftBody, gravity: float) -> Finding:
     found = partial(Finding, what="f32", name=name, value=places, allowed=NOTED_STRAIN, unit="last places")
     if severity == "fine":
         return found(severity)
-    outcome = "they are lost, and it shakes" if severity == "warning" else "small strains are lost"
+    outcome = "they are lost, and it creeps or shakes" if severity == "warning" else "small strains are lost"
     return found(
         severity,
         text=f"{name} strains by {strain:.1g} under its own weight, {places:.2g} last places of f32: {outcome}",
