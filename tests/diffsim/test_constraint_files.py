@@ -29,24 +29,27 @@ TREE = f"""<body name="base" pos="0 0 1"><freejoint name="root"/>{BAR.format(2.0
   <body name="c1" pos="0 -0.1 0"><joint name="c1" axis="1 0 0" pos="0 0 0.05"/>{BAR.format(0.4)}</body>
   <body name="c2" pos="0 -0.3 0"><joint name="c2" axis="1 0 0" armature="0.01"/>{BAR.format(0.4)}</body></body>
 <body name="arm" pos="1 0 1"><joint name="d1" axis="0 1 0"/><joint name="d2" axis="1 0 0"/><joint name="d3" axis="0 0 1"/>
-  {BAR.format(1.0)}<body name="arm2" pos="0.3 0 0"><joint name="d4" type="ball"/>{BAR.format(1.0)}
-  <body name="arm3" pos="0.3 0 0"><joint name="d5" axis="0 1 0"/><joint name="d6" axis="1 0 0"/>{BAR.format(0.5)}</body></body></body>"""
+  {BAR.format(1.0)}<body name="arm2" pos="0.3 0 0" euler="0.3 0.9 0"><joint name="d4" type="ball"/>{BAR.format(1.0)}
+  <body name="arm3" pos="0.3 0 0" euler="0 -1.2 0.4"><joint name="d5" axis="0 1 0"/><joint name="d6" axis="1 0 0"/>{BAR.format(0.5)}</body></body></body>"""
 EQUALITIES = f"""<default><equality {HARD}/><default class="own"><equality {HARD}/></default></default>
 <tendon><fixed name="t1"><joint joint="a2" coef="0.5"/><joint joint="a2s" coef="2"/></fixed>
   <fixed name="t2"><joint joint="c1" coef="-1"/></fixed></tendon>
 <equality><joint name="bent" joint1="c2" joint2="c1" polycoef="0.1 0.5 -0.2 0.3 0.4"/>
   <connect name="loop" class="own" body1="a2" body2="b2" anchor="0.1 0.05 0"/></equality>
 <equality><tendon name="sums" tendon1="t1" tendon2="t2" polycoef="0 0.5 0.3 0 0"/>
-  <connect name="pin" body1="world" body2="arm3" anchor="1.7 0 1.1"/>
+  PIN
   <connect name="off" body1="a2" body2="arm" anchor="0 0 0" active="false"/></equality>"""
 
 
-def test_a_robot_with_equalities_moves_as_in_mujoco_for_100_free_steps(tmp_path):
-    """Its solref and solimp are as hard as MuJoCo has them; it moves from a state that its own solver reached."""
-    path = mjcf(tmp_path, TREE, EQUALITIES)
+@pytest.mark.parametrize("pin", ['connect anchor="1.5 0.1 0.9"', "weld"])
+def test_a_robot_with_equalities_moves_as_in_mujoco_for_100_free_steps(tmp_path, pin):
+    """Its solref and solimp are as hard as MuJoCo has them; it moves from a state that MuJoCo reached."""
+    if int(mujoco.__version__.partition(".")[0]) < 4:
+        pytest.skip("MuJoCo's closed loops know of centripetal accelerations from 4.0 on")
+    path = mjcf(tmp_path, TREE, EQUALITIES.replace("PIN", f'<{pin} name="pin" body1="world" body2="arm3"/>'))
     articulation = ds.load_articulation(path)
     assert [(type(each).__name__, each.name) for each in articulation.constraints] == [
-        ("JointEquality", "bent"), ("Connect", "loop"), ("JointEquality", "sums"), ("Connect", "pin"),
+        ("JointEquality", "bent"), ("Connect", "loop"), ("JointEquality", "sums"), (pin.partition(" ")[0].title(), "pin"),
     ]  # fmt: skip
     model = mujoco.MjModel.from_xml_path(str(path))
     model.opt.timestep, model.opt.integrator, model.opt.tolerance = DT, mujoco.mjtIntegrator.mjINT_EULER, 0.0
@@ -166,7 +169,7 @@ def test_the_gripper_is_felt_with_its_gear_and_has_one_gradient(tmp_path):
     sim = ds.Simulator(replace(scene, articulations=(pushed,)), dt=1e-4, substeps=100, dtype=torch.float64)
     middle = replace(sim.reset(), q=torch.tensor([[0.02, 0.02, -0.3]], dtype=torch.float64))
     speed = sim.step(middle, torch.full((1, 1), 0.01, dtype=torch.float64)).qd[0, 0].item()
-    assert 0.01 * 0.01 / speed == pytest.approx(0.05 + 0.05 + 400.0 * 1e-6, rel=1e-5)
+    assert 0.01 * 0.01 / speed == pytest.approx(0.05 + 0.05 + 400.0 * 1e-6, rel=1e-4)
 
 
 def test_chains_of_mimics_and_those_that_cannot_be(tmp_path, caplog):
