@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import diffsim as ds
-from tasks import EndEffectorDelta, Task, robots
+from tasks import EndEffectorDelta, Gripper, JointPosition, Task, robots
 from tests.diffsim.test_inputs import refused
 from tests.tasks.ball import played
 
@@ -133,8 +133,8 @@ def test_actions_of_a_robot():
     robot = robots.Robot(robots.ant().articulation, {"a": 0.5}, "tip", ("a", "b"), ("finger",), 0.0, 0.03)
     arm, gripper = robot.end_effector_actions(axes=("x", "y"))
     assert arm == EndEffectorDelta("ant.tip", 0.02, None, ("x", "y"), joints=("a", "b"))
-    assert (gripper.joints, gripper.opened) == (("finger",), 0.03)
-    assert robot.joint_actions(delta=False)[0].centre == (0.5, 0.0)
+    assert gripper == Gripper("ant", ("finger",), 0.0, 0.03)
+    assert robot.joint_actions(delta=False)[0] == JointPosition("ant", ("a", "b"), 0.1, (0.5, 0.0))
 
 
 @pytest.mark.parametrize(
