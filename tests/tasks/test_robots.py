@@ -113,8 +113,14 @@ def test_the_shadow_hand_has_servos_and_stays():
     robot = robots.shadow_hand(visuals=False)
     assert len(robot.arm) == len(robot.articulation.actuators) == 20
     sim = ds.Simulator(ds.Scene(articulations=(robot.articulation,), ground=None), substeps=40, dtype=torch.float64)
-    end = sim.rollout(sim.reset(), held(sim, robot).expand(10, 1, -1))[-1]
+    action = held(sim, robot).expand(30, 1, -1).clone()
+    end = sim.rollout(sim.reset(), action)[10]
     torch.testing.assert_close(end.q, sim.reset().q, atol=2e-2, rtol=0.0)
+    action[..., sim.actuator("hand.A_FFJ1").index] = 1.3  # the last joint follows by its tendon
+    bent = sim.rollout(sim.reset(), action)[-1].q[0]
+    last, before = (float(bent[sim.joint(f"hand.{joint}").coordinates]) for joint in ("FFJ0", "FFJ1"))
+    assert before > 1.0
+    assert abs(0.00705 * last - 0.00805 * before) < 1.2e-3
 
 
 def test_the_ant_stands_on_its_legs():
