@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.polynomial import Polynomial
@@ -12,6 +12,7 @@ from numpy.polynomial import Polynomial
 from diffsim.robots.mujoco_import import Notes, fixed_tendon, label
 from diffsim.scene.articulation import Link
 from diffsim.scene.constraints import Connect, Constraint, JointEquality, Tendon, Weld
+from diffsim.scene.rotations import quaternion_of, rotation_matrix
 
 
 def read_constraints(model: Any, anchors: np.ndarray, notes: Notes) -> list[Constraint]:
@@ -36,11 +37,14 @@ def read_constraints(model: Any, anchors: np.ndarray, notes: Notes) -> list[Cons
             found.append(_tendon_equality(model, name, one, other, data))
         elif kind in (kinds.mjEQ_CONNECT, kinds.mjEQ_WELD):
             sites = model.eq_objtype[i] == int(mujoco.mjtObj.mjOBJ_SITE)
-            closure = _closure(model, name, kind == kinds.mjEQ_WELD, (one, other), sites, data, anchors)
-            if closure is None:
+            bodies = tuple(int(model.site_bodyid[end]) for end in (one, other)) if sites else (one, other)
+            if any(model.body_mocapid[body] >= 0 for body in bodies):
+                notes.add("equality constraint with a mocap body left out", name)
+            elif bodies[0] == bodies[1]:
                 notes.add("equality constraint of a body with itself left out", name)
             else:
-                found.append(closure)
+                ends = _site_ends(model, (one, other)) if sites else _body_ends(data, kind == kinds.mjEQ_WELD)
+                found.append(_closure(model, name, kind == kinds.mjEQ_WELD, bodies, ends, anchors))
         else:
             notes.add(f"{kind.name.removeprefix('mjEQ_').lower()} equality constraint left out", name)
     return found
@@ -72,21 +76,27 @@ def _tendon_equality(model: Any, name: str, tendon: int, leader: int, data: np.n
     return JointEquality(name, joints, fixed_tendon(model, leader), _shifted(data, float(model.tendon_length0[leader]), y0))
 
 
+class _Ends(NamedTuple):
+    """Of a closure: points in the two bodies' frames (2, 3), and the first frame's rotation in the second's (3, 3)."""
+
+    points: np.ndarray
+    rotation: np.ndarray
+
+
+def _site_ends(model: Any, sites: tuple[int, int]) -> _Ends:
+    first, second = (_matrix(model.site_quat[site]) for site in sites)
+    return _Ends(model.site_pos[list(sites)], second @ first.T)
+
+
+def _body_ends(data: np.ndarray, welded: bool) -> _Ends:
+    points = data[:6].reshape(2, 3)
+    return _Ends(points[::-1], _matrix(data[6:10]).T) if welded else _Ends(points, np.eye(3))
+
+
 def _closure(
-    model: Any, name: str, welded: bool, ends: tuple[int, int], sites: bool, data: np.ndarray, anchors: np.ndarray
-) -> Connect | Weld | None:
-    """Between two bodies, or two sites; None where they are one."""
-    if sites:
-        bodies = [int(model.site_bodyid[end]) for end in ends]
-        points = [model.site_pos[end] for end in ends]
-        turns = [_matrix(model.site_quat[end]) for end in ends]
-        rotation = turns[1] @ turns[0].T  # of the first body in the second's frame
-    else:
-        bodies = list(ends)
-        points = [data[3:6], data[0:3]] if welded else [data[0:3], data[3:6]]
-        rotation = _matrix(data[6:10]).T if welded else np.eye(3)
-    if bodies[0] == bodies[1]:
-        return None
+    model: Any, name: str, welded: bool, bodies: tuple[int, ...], ends: _Ends, anchors: np.ndarray
+) -> Connect | Weld:
+    points, rotation = ends
     if bodies[0] == 0:
         bodies, points, rotation = bodies[::-1], points[::-1], rotation.T
     place, other_place = (tuple((point - anchors[body]).tolist()) for body, point in zip(bodies, points, strict=True))
@@ -94,20 +104,12 @@ def _closure(
     other = label(model.body, bodies[1], "body") if bodies[1] else None
     if not welded:
         return Connect(name, link, other, point=place, other_point=other_place)
-    import mujoco
-
-    quaternion = np.zeros(4)
-    mujoco.mju_mat2Quat(quaternion, np.ascontiguousarray(rotation).ravel())
-    held = tuple(quaternion.tolist())
-    return Weld(name, link, other, point=place, other_point=other_place, rotation=held)  # type: ignore[arg-type]
+    return Weld(name, link, other, point=place, other_point=other_place, rotation=quaternion_of(rotation))
 
 
 def _matrix(quaternion: np.ndarray) -> np.ndarray:
-    import mujoco
-
-    matrix = np.zeros(9)
-    mujoco.mju_quat2Mat(matrix, quaternion)
-    return matrix.reshape(3, 3)
+    w, x, y, z = (quaternion / np.linalg.norm(quaternion)).tolist()
+    return rotation_matrix((w, x, y, z))
 
 
 def read_tendons(model: Any, notes: Notes) -> list[Tendon]:

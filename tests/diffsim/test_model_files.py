@@ -223,8 +223,8 @@ def test_rotors_of_actuators_turn_with_the_joint(tmp_path):
 
 def test_what_is_left_out_is_named_once(tmp_path, caplog):
     rest = """<tendon><spatial name="rope"><site site="s"/><site site="t"/></spatial>
-        <fixed name="limited" range="-1 1" limited="true"><joint joint="x" coef="1"/></fixed></tendon>
-        <equality><weld name="glue" body1="a" body2="c"/><joint joint1="y" joint2="z"/></equality>
+        <fixed name="limited" range="-1 1" limited="true" frictionloss="1"><joint joint="x" coef="1"/></fixed></tendon>
+        <equality><weld name="glue" body1="a" body2="target"/><joint joint1="y" joint2="z"/></equality>
         <contact><pair geom1="g" geom2="h"/></contact>
         <actuator><general name="atsite" site="s"/><damper name="damper" joint="x" kv="1" ctrlrange="0 1"/>
         <intvelocity name="integrated" joint="x" kp="1" actrange="-1 1"/><position name="filtered" joint="x" kp="2"
@@ -240,9 +240,8 @@ def test_what_is_left_out_is_named_once(tmp_path, caplog):
     for part in (
         "model.xml",
         "spatial tendon left out: rope",
-        "limited",
-        "weld equality constraint left out: a-c",
-        "joint moves freely: y-z",
+        "tendon's dry friction, armature and limit of the actuators' force left out: limited",
+        "equality constraint with a mocap body left out: glue",
         "contact pair left out: h-g",
         "on site that is no hinge, slide or fixed tendon left out: atsite",
         "onball",

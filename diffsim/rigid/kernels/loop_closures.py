@@ -8,7 +8,10 @@ held; 2 sin(angle / 2) long) and the relative angular velocity omega, the equati
 
 with the force f on a at x_a, -f on b at x_b, and the torque g. x''|0 is the acceleration of x at a = 0, the polarised one
 (`link_kinematics`), linear in the new velocities: so the points' velocities agree at the end of the substep, where the
-coordinates are half a substep ahead, to second order. Without ``polarised`` that term is left out.
+coordinates are half a substep ahead, to second order. Without ``polarised`` the equations are those of MuJoCo 4, whose Euler
+moves the coordinates by h v+:
+
+    u+ + h x''|0 + x / T + compliance f = 0,     omega+ + h omega'|0 + theta / T + turn_compliance g = 0
 """
 
 # mypy: ignore-errors
@@ -22,9 +25,15 @@ from diffsim.rigid.constraint_records import ClosureConstants, ClosureIndices
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
+    MOTION,
+    MOTION_BAR,
+    NEW_MOTION,
+    NEW_MOTION_BAR,
     RECOVERY,
     SCREW,
     SLIDE,
+    VIRTUAL_MOTION,
+    VIRTUAL_MOTION_BAR,
     DofIndices,
     DofWork,
     Header,
@@ -50,6 +59,8 @@ def closure_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
     """``equations`` and ``power_adjoint``; ``screws`` is whether dofs may turn and slide at once."""
     vf, rows = vector_functions(real), model_rows()
     vec3, load, add = vf.vec3, vf.load, vf.add
+    # where the other factor of products of velocities stands, and its adjoint
+    omega_ahead, omega_ahead_bar = (NEW_MOTION[0], NEW_MOTION_BAR[0]) if polarised else (MOTION[0], MOTION_BAR[0])
     turned_round = 2.0**-10  # of 1 + trace, which is 0 at half a turn
 
     @ti.func
@@ -85,12 +96,10 @@ def closure_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
                 arm = arm_of(m, block, constants + point)
                 omega = load(m.work, block + LinkWork.angular_velocity)
                 u = load(m.work, block + LinkWork.velocity) + omega.cross(arm)
-                ahead = u + rate * (load(m.work, block + LinkWork.position) + arm)
-                if ti.static(polarised):
-                    alpha = load(m.work, block + LinkWork.angular_acceleration)
-                    acceleration = load(m.work, block + LinkWork.acceleration) + alpha.cross(arm)
-                    ahead = ahead + 0.5 * h * (acceleration + omega.cross(omega.cross(arm)))
-                target = target - sign * ahead
+                alpha = load(m.work, block + LinkWork.angular_acceleration)
+                acceleration = load(m.work, block + LinkWork.acceleration) + alpha.cross(arm) + omega.cross(omega.cross(arm))
+                position = load(m.work, block + LinkWork.position) + arm
+                target = target - sign * (u + ti.static(0.5 if polarised else 1.0) * h * acceleration + rate * position)
                 add_columns(m, at, place, m.integers[indices + link], arm, u, sign)
             for i in ti.static(range(3)):
                 r = row + i
@@ -101,6 +110,9 @@ def closure_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
                 other = rows.link_block(at, m.integers[indices + ClosureIndices.other])
                 theta, _cosine = turn_error(m, block, other, constants)
                 omega = load(m.work, block + LinkWork.angular_velocity) - load(m.work, other + LinkWork.angular_velocity)
+                if ti.static(not polarised):
+                    omega = omega + h * load(m.work, block + LinkWork.angular_acceleration)
+                    omega = omega - h * load(m.work, other + LinkWork.angular_acceleration)
                 for i in ti.static(range(3)):
                     r = row + ti.static(3 + i)
                     m.work[at.vector + r] = -omega[i] - rate * theta[i]
@@ -153,7 +165,7 @@ def closure_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
         equations: f . w + g . eta - mu . (u+ + (h / 2) x''|0 + x / T) - nu . (omega+ + theta / T).
 
         At the acceleration a the blocks have u, u+ = u + h J a and x''= J a + x''|0, so u+ + (h / 2) x''|0 =
-        (u + u+) / 2 + (h / 2) x''."""
+        (u + u+) / 2 + (h / 2) x'', and u+ + h x''|0 = u + h x''."""
         h = m.reals[SceneConstants.dt]
         rate = 1.0 / (ti.static(1.0 + RECOVERY) * h)
         for n in range(m.integers[Header.closures]):
@@ -177,35 +189,40 @@ def closure_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
                 add(m.work, other + LinkAdjoint.rotation_bar, bend - along)
                 add(m.work, block + LinkAdjoint.virtual_angular_velocity_bar, g)
                 add(m.work, other + LinkAdjoint.virtual_angular_velocity_bar, -1.0 * g)
-                add(m.work, block + LinkAdjoint.new_angular_velocity_bar, -1.0 * nu)
-                add(m.work, other + LinkAdjoint.new_angular_velocity_bar, nu)
+                if ti.static(polarised):
+                    add(m.work, block + LinkAdjoint.new_angular_velocity_bar, -1.0 * nu)
+                    add(m.work, other + LinkAdjoint.new_angular_velocity_bar, nu)
+                else:
+                    add(m.work, block + LinkAdjoint.angular_velocity_bar, -1.0 * nu)
+                    add(m.work, other + LinkAdjoint.angular_velocity_bar, nu)
+                    add(m.work, block + LinkAdjoint.angular_acceleration_bar, -h * nu)
+                    add(m.work, other + LinkAdjoint.angular_acceleration_bar, h * nu)
 
     @ti.func
     def end_adjoint(m: ti.template(), block, point, f, mu, h, rate):
         """Of one link's point: adds to the adjoints of its motions, position and rotation."""
         arm = arm_of(m, block, point)
-        omega, new = load(m.work, block + LinkAdjoint.angular_velocity), load(m.work, block + LinkAdjoint.new_angular_velocity)
-        eta = load(m.work, block + LinkAdjoint.virtual_angular_velocity)
-        u_bar, u_new_bar, a_bar, x_bar = vec3(0.0, 0.0, 0.0), -1.0 * mu, vec3(0.0, 0.0, 0.0), -rate * mu
-        omega_bar, new_bar = vec3(0.0, 0.0, 0.0), vec3(0.0, 0.0, 0.0)
-        arm_bar = f.cross(eta) + x_bar
+        omega, alpha = load(m.work, block + MOTION[0]), load(m.work, block + LinkAdjoint.angular_acceleration)
+        ahead, eta = load(m.work, block + omega_ahead), load(m.work, block + VIRTUAL_MOTION[0])
+        share = ti.static(0.5 if polarised else 1.0)  # of the velocity at the substep's start, and of the acceleration
+        u_bar, a_bar, x_bar = -share * mu, (-share * h) * mu, -rate * mu
+        # of (omega x (ahead x arm) + ahead x (omega x arm)) / 2
+        swept_bar, swept_ahead_bar = 0.5 * a_bar.cross(ahead), 0.5 * a_bar.cross(omega)
+        omega_bar = 0.5 * ahead.cross(arm).cross(a_bar) + arm.cross(swept_bar)
+        ahead_bar = 0.5 * omega.cross(arm).cross(a_bar) + arm.cross(swept_ahead_bar)
+        arm_bar = f.cross(eta) + x_bar + u_bar.cross(omega)
+        arm_bar = arm_bar + a_bar.cross(alpha) + swept_bar.cross(omega) + swept_ahead_bar.cross(ahead)
         if ti.static(polarised):
-            u_bar, u_new_bar, a_bar = -0.5 * mu, -0.5 * mu, (-0.5 * h) * mu
-            alpha = load(m.work, block + LinkAdjoint.angular_acceleration)
-            # (omega x (new x arm) + new x (omega x arm)) / 2
-            swept_bar, swept_new_bar = 0.5 * a_bar.cross(new), 0.5 * a_bar.cross(omega)
-            omega_bar = 0.5 * new.cross(arm).cross(a_bar) + arm.cross(swept_bar)
-            new_bar = 0.5 * omega.cross(arm).cross(a_bar) + arm.cross(swept_new_bar)
-            arm_bar = arm_bar + a_bar.cross(alpha) + swept_bar.cross(omega) + swept_new_bar.cross(new) + u_bar.cross(omega)
-            add(m.work, block + LinkAdjoint.velocity_bar, u_bar)
-            add(m.work, block + LinkAdjoint.angular_velocity_bar, omega_bar + arm.cross(u_bar))
-            add(m.work, block + LinkAdjoint.acceleration_bar, a_bar)
-            add(m.work, block + LinkAdjoint.angular_acceleration_bar, arm.cross(a_bar))
-        arm_bar = arm_bar + u_new_bar.cross(new)
-        add(m.work, block + LinkAdjoint.new_velocity_bar, u_new_bar)
-        add(m.work, block + LinkAdjoint.new_angular_velocity_bar, new_bar + arm.cross(u_new_bar))
-        add(m.work, block + LinkAdjoint.virtual_velocity_bar, f)
-        add(m.work, block + LinkAdjoint.virtual_angular_velocity_bar, arm.cross(f))
+            arm_bar = arm_bar + u_bar.cross(ahead)
+            ahead_bar = ahead_bar + arm.cross(u_bar)
+            add(m.work, block + NEW_MOTION_BAR[1], u_bar)
+        add(m.work, block + MOTION_BAR[0], omega_bar + arm.cross(u_bar))
+        add(m.work, block + MOTION_BAR[1], u_bar)
+        add(m.work, block + omega_ahead_bar, ahead_bar)
+        add(m.work, block + LinkAdjoint.acceleration_bar, a_bar)
+        add(m.work, block + LinkAdjoint.angular_acceleration_bar, arm.cross(a_bar))
+        add(m.work, block + VIRTUAL_MOTION_BAR[0], arm.cross(f))
+        add(m.work, block + VIRTUAL_MOTION_BAR[1], f)
         add(m.work, block + LinkAdjoint.position_bar, x_bar)
         add(m.work, block + LinkAdjoint.rotation_bar, arm.cross(arm_bar))
 
