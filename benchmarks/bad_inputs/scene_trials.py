@@ -368,7 +368,14 @@ def _files() -> Iterator[Row]:
     file = {"path": folder() / "ball.obj"}
     files = ["none.obj", folder() / "noise.glb", folder() / "empty.obj", folder() / "nan.obj", folder(), 3, None, "duck.txt"]
     paths = [Named(each, "mesh", str(each)) if isinstance(each, str | Path) else each for each in files]
-    yield trials("TriangleMesh.from_file", ds.TriangleMesh.from_file, file, path=paths, size=["1", 0.0, NAN, True, -1])
+    yield trials(
+        "TriangleMesh.from_file",
+        ds.TriangleMesh.from_file,
+        file,
+        path=paths,
+        size=["1", 0.0, NAN, True, -1],
+        scale=["1", 0.0, NAN, True, (1, 2)],
+    )
     right = {"path": folder() / "arm.xml"}
     models = ["none.xml", folder() / "broken.xml", folder() / "arm.urdf", "arm.txt", folder(), 3, None]
     paths = [Named(each, "model", str(each)) if isinstance(each, str | Path) else each for each in models]

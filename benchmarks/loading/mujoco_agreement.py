@@ -3,7 +3,7 @@
 Both take 100 Euler steps of 1 ms in f64, from the file's reference configuration with small random velocities, under gravity
 along -z. Switched off in both, as their laws differ on purpose (docs/rigid.md): contact, limits, dry friction, actuators,
 fluids. In MuJoCo alone, as here they are left out with a warning: springs and dampers of ball and free joints, nonlinear ones
-of others.
+of others. Masses that the file leaves to meshes are MuJoCo's estimates in both (``exact_masses=False``).
 
 *The tree*: without constraints and tendons.
 

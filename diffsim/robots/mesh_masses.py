@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import trimesh
 
 from diffsim.errors import InputError
 from diffsim.robots.mujoco_import import Notes
 from diffsim.scene.articulation import Link
+from diffsim.scene.meshes.closed_surface import net_edges
+from diffsim.scene.meshes.mesh_booleans import manifold_of, trimesh_of
 from diffsim.scene.meshes.mesh_files import read_triangles
 from diffsim.scene.meshes.mesh_repair import solid_mesh
 
@@ -59,13 +62,28 @@ def make_exact(mesh: Any, path: Path | None, notes: Notes) -> None:
     if not solid.closed:
         notes.add("mass of an open mesh is MuJoCo's estimate", mesh.name)
         return
+    own = _with_edges_of_two(solid.mesh)
+    if own is None:
+        notes.add("mass of a mesh that touches itself is MuJoCo's estimate", mesh.name)
+        return
     mesh.inertia = mujoco.mjtMeshInertia.mjMESH_INERTIA_EXACT
     if solid.done:
         notes.add(f"mesh {', '.join(solid.done)}, for its mass", mesh.name)
-        mesh.uservert = np.asarray(solid.mesh.vertices, dtype=np.float32).ravel()
-        mesh.userface = np.asarray(solid.mesh.faces, dtype=np.int32).ravel()
+    if solid.done or len(own.faces) != len(faces) or len(own.vertices) != len(solid.mesh.vertices):
+        mesh.uservert = np.asarray(own.vertices, dtype=np.float32).ravel()
+        mesh.userface = np.asarray(own.faces, dtype=np.int32).ravel()
         mesh.usernormal, mesh.usertexcoord = [], []
         mesh.file = ""
+
+
+def _with_edges_of_two(mesh: trimesh.Trimesh) -> trimesh.Trimesh | None:
+    """The mesh with two vertices in one place where surfaces touch along an edge, as MuJoCo wants it for the exact inertia;
+    None where Manifold cannot split them."""
+    if (net_edges(np.asarray(mesh.faces))[1] == 2).all():
+        return mesh
+    solid = manifold_of(mesh)
+    split = trimesh_of(solid) if solid is not None else None
+    return split if split is not None and (net_edges(np.asarray(split.faces))[1] == 2).all() else None
 
 
 def ask_about_units(links: Sequence[Link], notes: Notes) -> None:

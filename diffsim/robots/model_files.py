@@ -41,6 +41,7 @@ def load_articulation(
     decompose: str = "none",
     visuals: bool = True,
     self_collisions: bool = True,
+    exact_masses: bool = True,
 ) -> Articulation:
     """The articulation that a MJCF (.xml) or URDF (.urdf) file describes.
 
@@ -65,6 +66,8 @@ def load_articulation(
         visuals: whether to read shapes that are only drawn.
         self_collisions: whether links may touch each other; the file's exclusions hold, and MuJoCo's that a body touches none
             that is fixed to it or to its moving parent.
+        exact_masses: whether a mesh that a mass is inferred from has that of its mended inside; False: MuJoCo's estimate, which
+            is too much for hollow and winding meshes. A mesh's ``inertia`` in the file goes before.
 
     Raises:
         InputError: the file or one that it names is missing or wrong, an argument is, or mujoco is not installed.
@@ -81,6 +84,7 @@ def load_articulation(
     choice(owner, "decompose", decompose, DECOMPOSITIONS)
     flag(owner, "visuals", visuals)
     flag(owner, "self_collisions", self_collisions)
+    flag(owner, "exact_masses", exact_masses)
     if package_paths is not None and not isinstance(package_paths, Mapping):
         raise InputError(f"package_paths must be folders by the packages' names, got {package_paths!r}")
     actuators = members(owner, "actuators", actuators, Actuator)
@@ -92,7 +96,7 @@ def load_articulation(
     urdf = file.suffix.lower() == ".urdf" or _is_urdf(file)
     notes = Notes()
     with _own_warnings(mujoco, notes):
-        model, title, mimics = _compile(mujoco, file, urdf, package_paths, visuals, notes)
+        model, title, mimics = _compile(mujoco, file, urdf, package_paths, visuals, exact_masses, notes)
     note_unsupported(model, notes)
     with notes.quiet_meshes():
         shapes = Shapes(model, notes, decompose, hide_colliders=urdf, visuals=visuals)
@@ -144,7 +148,13 @@ def _is_urdf(file: Path) -> bool:
 
 
 def _compile(
-    mujoco: ModuleType, file: Path, urdf: bool, package_paths: Mapping[str, PathLike] | None, visuals: bool, notes: Notes
+    mujoco: ModuleType,
+    file: Path,
+    urdf: bool,
+    package_paths: Mapping[str, PathLike] | None,
+    visuals: bool,
+    exact_masses: bool,
+    notes: Notes,
 ) -> tuple[Any, str, list[Mimic]]:
     """The compiled model, its name, and the <mimic> elements of a URDF."""
     mimics: list[Mimic] = []
@@ -162,7 +172,7 @@ def _compile(
         _name("body", bodies)
         _name("joint", [joint for body in bodies for joint in body.joints])
         _name("actuator", spec.actuators)
-        massive = meshes_with_mass(spec)
+        massive = meshes_with_mass(spec) if exact_masses else set()
         for mesh in list(spec.meshes):
             meshdir = mesh.compiler.meshdir if hasattr(mesh, "compiler") else spec.meshdir  # old MuJoCo
             try:

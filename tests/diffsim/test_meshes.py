@@ -12,7 +12,8 @@ import diffsim as ds
 from diffsim.scene.meshes import lattice_samples, mesh_distance
 from diffsim.scene.meshes.closed_surface import mass_integrals
 from diffsim.scene.meshes.lattice_samples import Lattice, nodes_inside
-from diffsim.scene.meshes.mesh_distance import coarsened, distance_grid
+from diffsim.scene.meshes.mesh_booleans import coarsened
+from diffsim.scene.meshes.mesh_distance import distance_grid
 from diffsim.scene.shapes import shape as shape_module
 from diffsim.soft.resolution import warn_of_thin_things
 from tests.diffsim.test_inputs import refused
@@ -265,7 +266,7 @@ def test_masses_of_concave_meshes_are_exact():
         np.testing.assert_allclose(found.inertia, inertia, atol=1e-13)
 
 
-@pytest.mark.parametrize("kind", ["hollow", "overlapping", "wound both ways", "convex"])
+@pytest.mark.parametrize("kind", ["hollow", "overlapping", "wound both ways", "a shared edge", "convex", "MuJoCo's"])
 def test_masses_that_a_file_leaves_to_its_meshes_are_exact(kind, tmp_path):
     pytest.importorskip("mujoco")
     hollow = joined(BALL, inverted(BALL.copy().apply_scale(0.8)))
@@ -273,7 +274,9 @@ def test_masses_that_a_file_leaves_to_its_meshes_are_exact(kind, tmp_path):
         "hollow": (hollow, BALL.volume * (1.0 - 0.8**3)),
         "overlapping": (joined(box((0.4, 0.1, 0.1)), box((0.1, 0.4, 0.1))), 0.007),
         "wound both ways": (mixed(CUBE), 1e-3),
+        "a shared edge": (BOTH, 2e-3),
         "convex": (hollow, BALL.volume),
+        "MuJoCo's": (hollow, BALL.volume * (1.0 + 0.8**3)),  # cavities counted in
     }[kind]
     mesh.export(tmp_path / "m.stl")
     asked = 'inertia="convex"' if kind == "convex" else ""
@@ -281,9 +284,9 @@ def test_masses_that_a_file_leaves_to_its_meshes_are_exact(kind, tmp_path):
         f"""<mujoco><asset><mesh name="m" file="m.stl" {asked}/></asset><worldbody><body name="b"><freejoint/>
         <geom type="mesh" mesh="m" density="500"/></body></worldbody></mujoco>"""
     )
-    link = ds.load_articulation(tmp_path / "m.xml").links[0]
+    link = ds.load_articulation(tmp_path / "m.xml", exact_masses=kind != "MuJoCo's").links[0]
     assert link.inertia.mass == pytest.approx(500.0 * volume, rel=1e-5)
-    if kind != "convex":
+    if kind not in ("convex", "MuJoCo's"):
         exact = np.linalg.eigvalsh(link.geometries[0].shape.mass_properties()[2])
         np.testing.assert_allclose(np.sort(link.inertia.moments), 500.0 * exact, rtol=1e-5)
 
@@ -437,6 +440,18 @@ def test_formats(kind, tmp_path):
     assert shape.volume == pytest.approx(1e-3 + 8e-3, rel=1e-5)
     np.testing.assert_allclose(shape.mesh.extents, [0.45, 0.2, 0.2], rtol=1e-5)
     np.testing.assert_allclose(shape.mesh.bounds.sum(axis=0), 0.0, atol=1e-6)
+
+
+def test_a_dae_file_whose_material_is_missing_is_read_without(tmp_path):
+    pytest.importorskip("collada")
+    text = CUBE.export(file_type="dae").decode()
+    target = text.split('<instance_material symbol="material0" target="#')[1].split('"')[0]
+    head, materials = text.split("<library_materials>")
+    gone = materials.replace(f'<material id="{target}"', '<material id="another"')
+    (tmp_path / "cube.dae").write_text(
+        head.replace("<asset>", '<asset><unit name="cm" meter="0.01"/>') + "<library_materials>" + gone
+    )
+    assert ds.TriangleMesh.from_file(tmp_path / "cube.dae").volume == pytest.approx(1e-9, rel=1e-5)  # in centimetres
 
 
 def klein() -> trimesh.Trimesh:

@@ -15,6 +15,7 @@ import trimesh
 from scipy.ndimage import spline_filter
 
 from diffsim.errors import InputError
+from diffsim.scene.meshes.mesh_booleans import coarsened
 from diffsim.scene.meshes.mesh_cache import cached
 
 MAX_NODES = 2**26  # 256 MB of float32
@@ -105,25 +106,6 @@ def contains(mesh: trimesh.Trimesh, points: np.ndarray, name: str = "mesh") -> n
     if hierarchy is None:
         return signed_distance(mesh, points, name) < 0.0
     return hierarchy.inside(points)
-
-
-def coarsened(mesh: trimesh.Trimesh, tolerance: float) -> trimesh.Trimesh:
-    """A mesh of fewer triangles that lies within ``tolerance`` metres of a closed mesh (Manifold's edge collapse); the mesh
-    itself where it has few, or cannot be made coarser."""
-    if len(mesh.faces) <= MANY_FACES:
-        return mesh
-    import manifold3d
-
-    solid = manifold3d.Manifold(
-        manifold3d.Mesh64(np.ascontiguousarray(mesh.vertices, dtype=float), np.ascontiguousarray(mesh.faces, dtype=np.uint64))
-    )
-    if solid.status() != manifold3d.Error.NoError:
-        return mesh
-    coarse = solid.simplify(tolerance).to_mesh64()
-    if len(coarse.tri_verts) == 0:
-        return mesh
-    vertices = np.asarray(coarse.vert_properties, dtype=float)[:, :3]
-    return trimesh.Trimesh(vertices, np.asarray(coarse.tri_verts, dtype=np.int64), process=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,7 +274,7 @@ def distance_grid(
     def bake() -> np.ndarray:
         axes = [origin[axis] + spacing * np.arange(nodes[axis]) for axis in range(3)]
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-        surface = coarsened(mesh, COARSE * spacing)
+        surface = coarsened(mesh, COARSE * spacing) if len(mesh.faces) > MANY_FACES else mesh
         return signed_distance(surface, points, name).reshape(nodes).astype(np.float32)
 
     def fits(values: np.ndarray) -> bool:

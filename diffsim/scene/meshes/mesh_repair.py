@@ -13,8 +13,8 @@ from scipy.spatial import cKDTree
 
 from diffsim.errors import InputError
 from diffsim.scene.meshes.closed_surface import Holes, holes_of, is_closed, net_edges
+from diffsim.scene.meshes.mesh_booleans import unite
 from diffsim.scene.meshes.mesh_winding import turn_outward
-from diffsim.scene.meshes.overlapping_parts import unite
 
 # the welds that are tried, as shares of the mesh's size: rounding in f32, in text of 6, 5 and 4 digits
 WELDS = (1e-7, 1e-6, 1e-5, 1e-4)
@@ -160,10 +160,11 @@ def _drop_doubled(mesh: trimesh.Trimesh) -> list[str]:
     single = np.zeros(len(faces), dtype=bool)
     single[first] = True
     without = single & ~opposed[index]
-    if opposed.any() and without.any() and (net_edges(faces[without])[1] == 2).all():
-        kept = without
-    else:
-        kept = single
+    kept = single
+    if opposed.any() and without.any():
+        _, shared, net = net_edges(faces[without])
+        if (shared == 2).all() or not net.any():
+            kept = without
     dropped = int(len(faces) - kept.sum())
     mesh.update_faces(kept)
     mesh.remove_unreferenced_vertices()

@@ -1,6 +1,9 @@
-"""Parts of a mesh that overlap or touch become one (Manifold's Boolean union): surfaces within a solid are no surfaces."""
+"""What Manifold (manifold3d) does for us: parts of a mesh that overlap or touch become one, since surfaces within a solid are
+no surfaces; and large meshes become coarser."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -10,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from diffsim.scene.meshes.mesh_winding import Patches, solid_patches
 
 MOST_PARTS = 4000  # whose boxes are compared pair by pair
+SLIVER = 1e-6  # of the mesh's size: edges of a union that are shorter collapse, so that its triangles survive rounding to f32
 NOTICEABLE = 1e-7  # share of volume and area by which parts overlap or touch
 
 
@@ -74,9 +78,8 @@ def _union(mesh: trimesh.Trimesh, parts: list[np.ndarray]) -> trimesh.Trimesh | 
     solids = []
     for triangles in parts:
         used, faces = np.unique(np.asarray(mesh.faces)[triangles], return_inverse=True)
-        vertices = np.ascontiguousarray(np.asarray(mesh.vertices, dtype=float)[used])
-        solid = manifold3d.Manifold(manifold3d.Mesh64(vertices, np.ascontiguousarray(faces.reshape(-1, 3), dtype=np.uint64)))
-        if solid.status() != manifold3d.Error.NoError:
+        solid = manifold_of(trimesh.Trimesh(np.asarray(mesh.vertices)[used], faces.reshape(-1, 3), process=False))
+        if solid is None:
             return None
         solids.append(solid)
     union = manifold3d.Manifold.batch_boolean(solids, manifold3d.OpType.Add)
@@ -85,7 +88,28 @@ def _union(mesh: trimesh.Trimesh, parts: list[np.ndarray]) -> trimesh.Trimesh | 
     volume, area = (sum(values) for values in zip(*((s.volume(), s.surface_area()) for s in solids), strict=True))
     if union.volume() > volume * (1.0 - NOTICEABLE) and union.surface_area() > area * (1.0 - NOTICEABLE):
         return None
-    result = union.to_mesh64()
-    return trimesh.Trimesh(
-        np.asarray(result.vert_properties, dtype=float)[:, :3], np.asarray(result.tri_verts, dtype=np.int64), process=False
-    )
+    return trimesh_of(union.simplify(SLIVER * float(mesh.extents.max())))
+
+
+def manifold_of(mesh: trimesh.Trimesh) -> Any:
+    """A `manifold3d.Manifold` of a closed mesh, or None where it is none."""
+    import manifold3d
+
+    vertices = np.ascontiguousarray(mesh.vertices, dtype=float)
+    solid = manifold3d.Manifold(manifold3d.Mesh64(vertices, np.ascontiguousarray(mesh.faces, dtype=np.uint64)))
+    return solid if solid.status() == manifold3d.Error.NoError and not solid.is_empty() else None
+
+
+def trimesh_of(solid: Any) -> trimesh.Trimesh:
+    """The mesh of a `manifold3d.Manifold`."""
+    mesh = solid.to_mesh64()
+    vertices = np.asarray(mesh.vert_properties, dtype=float)[:, :3]
+    return trimesh.Trimesh(vertices, np.asarray(mesh.tri_verts, dtype=np.int64), process=False)
+
+
+def coarsened(mesh: trimesh.Trimesh, tolerance: float) -> trimesh.Trimesh:
+    """A mesh of fewer triangles that lies within ``tolerance`` metres of a closed mesh (edges collapse); the mesh itself where
+    it cannot be made coarser."""
+    solid = manifold_of(mesh)
+    coarse = solid.simplify(tolerance) if solid is not None else None
+    return mesh if coarse is None or coarse.is_empty() else trimesh_of(coarse)
