@@ -3,16 +3,16 @@
 Both take 100 Euler steps of 1 ms in f64, from the file's reference configuration with small random velocities, under gravity
 along -z. Switched off in both, as their laws differ on purpose (docs/rigid.md): contact, limits, dry friction, actuators,
 fluids. In MuJoCo alone, as here they are left out with a warning: springs and dampers of ball and free joints, nonlinear ones
-of others.
+of others. Masses that the file leaves to meshes are MuJoCo's estimates in both (``exact_masses=False``).
 
 *The tree*: without constraints and tendons.
 
 *With constraints*, of robots that have some, but without tendons. MuJoCo's are soft, and those here as good as rigid: a
-constraint of violation phi and Jacobian J obeys J v+ = -phi / T - c f with T = h + tau and a compliance c of 1e-5 of what f
-changes in a substep (docs/rigid.md). So what is compared with are MuJoCo's own mass matrix M, forces, phi and J, put together
-in each step as
+constraint of violation phi and Jacobian J obeys J (v + h a) + h J' v = -phi / T - c f with T = h + tau and a compliance c of
+1e-5 of what f changes in a substep (docs/rigid.md). So what is compared with are MuJoCo's own mass matrix M, forces, J, and
+reference acceleration a_ref = -J' v - b J v - k phi, set to b = 1 / h and k = 1 / (h T), put together in each step as
 
-    (M + h D) a - J^T f = forces,     J (v + h a) + c f = -phi / T
+    (M + h D) a - J^T f = forces,     J a + c f / h = a_ref
 
 with the dampers D, which its Euler takes implicitly, too.
 """
@@ -97,6 +97,9 @@ def reference(path: Path, *, constrained: bool) -> tuple[Any, Any]:
         if hasattr(model, field):
             getattr(model, field)[:] = 0.0
     model.opt.jacobian = int(mujoco.mjtJacobian.mjJAC_DENSE)
+    d = 0.9  # any: MuJoCo divides it out again
+    model.eq_solref[:] = -d / (DT * DT * (1.0 + RECOVERY)), -d / DT
+    model.eq_solimp[:] = d, d, 1e-3, 0.5, 2.0
     if not constrained:
         model.opt.disableflags |= int(off.mjDSBL_EQUALITY)
     data = mujoco.MjData(model)
@@ -139,10 +142,9 @@ def advance(model: Any, data: Any, c: np.ndarray) -> None:
     mujoco.mj_forward(model, data)
     J = np.asarray(data.efc_J).reshape(data.nefc, model.nv)
     inverse = np.linalg.inv(mass_matrix(model, data) + DT * np.diag(model.dof_damping))
-    free = data.qvel + DT * inverse @ data.qfrc_smooth
-    wanted = -data.efc_pos / (DT * (1.0 + RECOVERY))
-    force = np.linalg.solve(DT * J @ inverse @ J.T + np.diag(c), wanted - J @ free)
-    data.qvel[:] = free + DT * inverse @ J.T @ force
+    free = inverse @ data.qfrc_smooth
+    force = np.linalg.solve(J @ inverse @ J.T + np.diag(c) / DT, data.efc_aref - J @ free)
+    data.qvel[:] += DT * (free + inverse @ J.T @ force)
     mujoco.mj_integratePos(model, data.qpos, data.qvel, DT)
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import diffsim as ds
-from tasks import EndEffectorDelta, Task, robots
+from tasks import EndEffectorDelta, Gripper, JointPosition, Task, robots
 from tests.diffsim.test_inputs import refused
 from tests.tasks.ball import played
 
@@ -113,8 +113,14 @@ def test_the_shadow_hand_has_servos_and_stays():
     robot = robots.shadow_hand(visuals=False)
     assert len(robot.arm) == len(robot.articulation.actuators) == 20
     sim = ds.Simulator(ds.Scene(articulations=(robot.articulation,), ground=None), substeps=40, dtype=torch.float64)
-    end = sim.rollout(sim.reset(), held(sim, robot).expand(10, 1, -1))[-1]
+    action = held(sim, robot).expand(30, 1, -1).clone()
+    end = sim.rollout(sim.reset(), action)[10]
     torch.testing.assert_close(end.q, sim.reset().q, atol=2e-2, rtol=0.0)
+    action[..., sim.actuator("hand.A_FFJ1").index] = 1.3  # the last joint follows by its tendon
+    bent = sim.rollout(sim.reset(), action)[-1].q[0]
+    last, before = (float(bent[sim.joint(f"hand.{joint}").coordinates]) for joint in ("FFJ0", "FFJ1"))
+    assert before > 1.0
+    assert abs(0.00705 * last - 0.00805 * before) < 1.2e-3
 
 
 def test_the_ant_stands_on_its_legs():
@@ -133,8 +139,8 @@ def test_actions_of_a_robot():
     robot = robots.Robot(robots.ant().articulation, {"a": 0.5}, "tip", ("a", "b"), ("finger",), 0.0, 0.03)
     arm, gripper = robot.end_effector_actions(axes=("x", "y"))
     assert arm == EndEffectorDelta("ant.tip", 0.02, None, ("x", "y"), joints=("a", "b"))
-    assert (gripper.joints, gripper.opened) == (("finger",), 0.03)
-    assert robot.joint_actions(delta=False)[0].centre == (0.5, 0.0)
+    assert gripper == Gripper("ant", ("finger",), 0.0, 0.03)
+    assert robot.joint_actions(delta=False)[0] == JointPosition("ant", ("a", "b"), 0.1, (0.5, 0.0))
 
 
 @pytest.mark.parametrize(
