@@ -34,7 +34,7 @@ class Diffsim:
                 ),
             ),
             tools=tuple(
-                ds.Tool(f"capsule{i}", ds.Capsule(half, radius), (px, py, pz), friction=friction)
+                ds.Tool(f"capsule{i}", ds.Capsule(half, radius), (px, py, pz), friction=friction, stops_at=())
                 for i, (px, py, pz, half, radius, friction) in enumerate(problem.capsules.tolist())
             ),
             ground=ds.Ground(problem.ground_height, problem.ground_friction),

@@ -51,6 +51,13 @@ class ClosureConstants(Record):
     turn_compliance = field(1, "rad/(N m s)", "likewise, of the relative rotation")
 
 
+class ClosureRows(Record):
+    """The equations of a closed loop among those of all constraints, and their forces."""
+
+    force = field(3, "N", "on the link at its point")
+    torque = field(3, "N m", "on the link, where the relative rotation is held")
+
+
 class TendonConstants(Record):
     """Of a tendon."""
 

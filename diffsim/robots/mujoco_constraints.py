@@ -93,9 +93,7 @@ def _body_ends(data: np.ndarray, welded: bool) -> _Ends:
     return _Ends(points[::-1], _matrix(data[6:10]).T) if welded else _Ends(points, np.eye(3))
 
 
-def _closure(
-    model: Any, name: str, welded: bool, bodies: tuple[int, ...], ends: _Ends, anchors: np.ndarray
-) -> Connect | Weld:
+def _closure(model: Any, name: str, welded: bool, bodies: tuple[int, ...], ends: _Ends, anchors: np.ndarray) -> Connect | Weld:
     points, rotation = ends
     if bodies[0] == 0:
         bodies, points, rotation = bodies[::-1], points[::-1], rotation.T

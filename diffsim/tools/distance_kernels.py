@@ -19,7 +19,7 @@ def distance_kernels(owner: type[Shape], precision: str) -> Any:
     @ti.kernel
     def evaluate(count: ti.i32, numbers: Reals, y: Reals, phi: Reals, gradient: Reals, hessian: Reals):
         for n in range(count):
-            value, g, H = distance(numbers, 1, ti.Vector([y[3 * n], y[3 * n + 1], y[3 * n + 2]]), True)
+            value, g, H = distance(numbers, 1, ti.Vector([y[3 * n + i] for i in range(3)]), True)
             phi[n] = value
             for i in ti.static(range(3)):
                 gradient[3 * n + i] = g[i]

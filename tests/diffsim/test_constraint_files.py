@@ -86,7 +86,9 @@ def test_welds_hold_the_poses_that_mujoco_holds(tmp_path):
     path = mjcf(tmp_path, TREE + top, WELDS)
     articulation = ds.load_articulation(path)
     model = mujoco.MjModel.from_xml_path(str(path))
-    sim = ds.Simulator(ds.Scene(articulations=(replace(articulation, self_collisions=False),), ground=None), dtype=torch.float64)
+    sim = ds.Simulator(
+        ds.Scene(articulations=(replace(articulation, self_collisions=False),), ground=None), dtype=torch.float64
+    )
     data, rng = mujoco.MjData(model), np.random.default_rng(1)
     for _ in range(5):
         mujoco.mj_integratePos(model, data.qpos, 0.3 * rng.normal(size=model.nv), 1.0)

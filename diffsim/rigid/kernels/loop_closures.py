@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
-from diffsim.rigid.constraint_records import ClosureConstants, ClosureIndices
+from diffsim.rigid.constraint_records import ClosureConstants, ClosureIndices, ClosureRows
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
@@ -114,7 +114,7 @@ def closure_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
                     omega = omega + h * load(m.work, block + LinkWork.angular_acceleration)
                     omega = omega - h * load(m.work, other + LinkWork.angular_acceleration)
                 for i in ti.static(range(3)):
-                    r = row + ti.static(3 + i)
+                    r = row + ti.static(ClosureRows.torque + i)
                     m.work[at.vector + r] = -omega[i] - rate * theta[i]
                     m.work[matrix + r * size + r] = m.reals[constants + ClosureConstants.turn_compliance]
 
@@ -153,7 +153,7 @@ def closure_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
                     m.work[above] = m.work[above] - sign * (linear[c] + h * by_rate[c])
                 if place.turns == 1:
                     for c in ti.static(range(3)):
-                        r6 = place.row + ti.static(3 + c)
+                        r6 = place.row + ti.static(ClosureRows.torque + c)
                         low, above = matrix + r6 * size + k, matrix + k * size + r6
                         m.work[low] = m.work[low] + sign * h * angular[c]
                         m.work[above] = m.work[above] - sign * (angular[c] + h * angular[c])
@@ -179,7 +179,7 @@ def closure_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
             if m.integers[indices + ClosureIndices.turns] == 1:
                 block = rows.link_block(at, m.integers[indices + ClosureIndices.link])
                 other = rows.link_block(at, m.integers[indices + ClosureIndices.other])
-                turn_row = row + ti.static(3)
+                turn_row = row + ClosureRows.torque
                 g, nu = load(m.tape, at.a + turn_row), load(m.work, at.vector + turn_row)
                 theta, cosine = turn_error(m, block, other, constants)
                 # dtheta = cosine d + d x theta / 2 for a turning d of the link, likewise backwards for the other
