@@ -24,12 +24,6 @@ TAPE_BYTES = 64 * 1024 * 1024  # what recomputed substeps may take
 BLOCK = 512  # Taichi hands a CPU thread so many consecutive iterations at least
 
 
-def tape_row(model: RigidModel, stepping: TimeStepping) -> int:
-    """Numbers of a substep of one environment on the tape."""
-    coordinates, dofs = model.coordinates, model.dofs
-    return coordinates * (1 + stepping.middle) + dofs * (3 + dofs) + EVENTS_LENGTH * stepping.event
-
-
 class RigidSolver:
     """Compiled dynamics of one scene: ``advance`` over whole rollouts, and its ``adjoint``."""
 
@@ -77,7 +71,8 @@ class RigidSolver:
     @property
     def row(self) -> int:
         """Length of a row of the tape."""
-        return tape_row(self.model, self.stepping)
+        coordinates, dofs = self.model.coordinates, self.model.dofs
+        return coordinates * (1 + self.stepping.middle) + dofs * (3 + dofs) + EVENTS_LENGTH * self.event
 
     def set_contact(self, contact: ContactModel) -> None:
         """Another contact model from now on. Backward recomputes: call it for earlier rollouts first."""
