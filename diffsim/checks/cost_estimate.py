@@ -18,10 +18,8 @@ from diffsim import runtime
 from diffsim.checks.simulator_checks import PARTICLE as PARTICLE_NUMBERS
 from diffsim.coupling.coupled_records import SWEPT, Listed
 from diffsim.gradients.recompute import chunk_size
-from diffsim.rigid.multibody_solver import tape_row
 from diffsim.rigid.rigid_model import RigidModel
-from diffsim.rigid.rigid_records import Wrench
-from diffsim.rigid.time_stepping import TimeStepping
+from diffsim.rigid.rigid_records import EVENTS_LENGTH, Wrench
 from diffsim.scene.rotations import rotation_matrix
 from diffsim.scene.scene import Scene
 from diffsim.soft.mpm_solver import TRAJECTORY_BYTES
@@ -87,12 +85,10 @@ def _size(size: int) -> str:
     return f"{size / (scale or 1.0):.3g} {unit}"
 
 
-def estimate_costs(
-    scene: Scene, model: RigidModel | None, *, substeps: int, num_envs: int, dtype: torch.dtype, integrator: str
-) -> CostEstimate:
+def estimate_costs(scene: Scene, model: RigidModel | None, *, substeps: int, num_envs: int, dtype: torch.dtype) -> CostEstimate:
     """Of a scene; ``model`` is that of its rigid things, if there are any."""
     threads = min(runtime.num_threads(), num_envs if model is not None else max(num_envs, runtime.num_threads()))
-    row = 0 if model is None else tape_row(model, TimeStepping.of(integrator, event=model.events))
+    row = 0 if model is None else _tape_row(model)
     soft = _Particles.of(scene)
     forward, backward = _memory(soft, model, row, substeps, num_envs, threads)
     seconds = [_seconds(scene, soft, model, substeps, dtype, backward=each) for each in (False, True)]
@@ -164,6 +160,11 @@ def _seconds(
     if not soft.count:
         return rigid
     return COUPLED[n] * particles + BESIDE[n] * soft.count * len(model.coupled) + rigid
+
+
+def _tape_row(model: RigidModel) -> int:
+    """Numbers of a substep on the tape: coordinates before and in the middle, velocities, the factors of the solve, events."""
+    return 2 * model.coordinates + model.dofs + model.unknowns * (2 + model.unknowns) + EVENTS_LENGTH * model.events
 
 
 def _near_points(model: RigidModel) -> int:

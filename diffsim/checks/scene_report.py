@@ -94,7 +94,7 @@ def check(
     """
     check_settings(scene, num_envs, dt, substeps, dtype, integrator)
     model = rigid_model(scene, dt) if scene.moving_articulations or scene.off_grid else None
-    costs = estimate_costs(scene, model, substeps=substeps, num_envs=num_envs, dtype=dtype, integrator=integrator)
+    costs = estimate_costs(scene, model, substeps=substeps, num_envs=num_envs, dtype=dtype)
     found = worst_first([*scene_findings(scene, model, dt=dt, dtype=dtype), _memory(costs)])
     limits = [finding.allowed for finding in found if finding.what == "time step"]
     return SceneReport(tuple(found), min(limits, default=float("inf")), costs)

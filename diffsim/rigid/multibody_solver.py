@@ -34,13 +34,6 @@ TAPE_BYTES = 64 * 1024 * 1024  # what recomputed substeps may take
 BLOCK = 512  # Taichi hands a CPU thread so many consecutive iterations at least
 
 
-def tape_row(model: RigidModel, stepping: TimeStepping) -> int:
-    """Numbers of a substep of one environment on the tape."""
-    coordinates, unknowns = model.coordinates, model.unknowns
-    numbers = coordinates * (1 + stepping.middle) + model.dofs + unknowns * (2 + unknowns)
-    return numbers + EVENTS_LENGTH * stepping.event + model.dofs * stepping.recording
-
-
 class RigidSolver:
     """Compiled dynamics of one scene: ``advance`` over whole rollouts, and its ``adjoint``."""
 
@@ -96,7 +89,9 @@ class RigidSolver:
     @property
     def row(self) -> int:
         """Length of a row of the tape."""
-        return tape_row(self.model, self.stepping)
+        coordinates, unknowns = self.model.coordinates, self.model.unknowns
+        numbers = coordinates * (1 + self.stepping.middle) + self.model.dofs + unknowns * (2 + unknowns)
+        return numbers + EVENTS_LENGTH * self.event + self.model.dofs * self.stepping.recording
 
     def set_contact(self, contact: ContactModel) -> None:
         """Another contact model from now on. Backward recomputes: call it for earlier rollouts first."""
