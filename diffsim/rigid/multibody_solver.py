@@ -118,7 +118,7 @@ class RigidSolver:
         """Rows of controls (..., C) with contact wrenches (..., recorded, 6) at their end, or zeros: of sums over the substeps,
         so the means that states hold are divided by those, as are their adjoints. What is not recorded needs no room."""
         if not self.recorded:
-            return controls
+            return controls.detach()
         if wrenches is None:
             wrenches = controls.new_zeros((*controls.shape[:-1], self.recorded, ContactWrench.SIZE))
         return torch.cat([controls.detach(), wrenches.detach().flatten(-2) / self.substeps], dim=-1)
