@@ -21,9 +21,9 @@ from diffsim.compiler import check_process
 from diffsim.coupling.coupled_autograd import coupled_step
 from diffsim.coupling.coupled_solver import CoupledSolver, Inputs
 from diffsim.errors import InputError
+from diffsim.forces.contact_listing import Dynamics, list_contacts
 from diffsim.forces.contact_wrenches import ContactWrenches
 from diffsim.forces.contacts import Contacts
-from diffsim.forces.soft_contacts import SoftContacts
 from diffsim.forces.soft_wrenches import SoftWrenches
 from diffsim.gradients.rollout_windows import observed_in_windows
 from diffsim.rigid.link_info import LinkInfo
@@ -315,15 +315,10 @@ class Simulator:
         check_state(state)
         action = state.x.new_zeros((state.num_envs, self.action_dim)) if action is None else action
         self._check(state, action)
-        names = (*self.contact_names, *(body.name for body in self.scene.soft_bodies))
-        soft, rigid = self._overrides(parameters)
         tools, actuators = action.split((self.scene.tool_action_dim, self.action_dim - self.scene.tool_action_dim), dim=1)
         motion, *_poses = self._kinematics.motion(state.tool_position, state.tool_rotation, tools)
-        if self._soft is None:
-            assert self._rigid is not None
-            return self._rigid.contacts(names, state, actuators, rigid, motion)
-        with_rigid = (self._rigid, self._coupled) if self._rigid and self._coupled else None
-        return SoftContacts(self.scene, self._soft, with_rigid, names).find(state, motion, actuators, (soft, rigid))
+        dynamics, overrides = Dynamics(self._soft, self._rigid, self._coupled), self._overrides(parameters)
+        return list_contacts(self.scene, dynamics, self.contact_names, state, motion, actuators, overrides)
 
     def _loads(self, wrenches: Mapping[str, Wrench] | None, num_envs: int, steps: int | None = None) -> Tensor | None:
         """Rows of external wrenches (steps, B, ...), or None without any; of one step where ``steps`` is None."""
