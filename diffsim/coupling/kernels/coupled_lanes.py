@@ -270,7 +270,9 @@ def coupled_kernels(
                         list_at = kept * (ListHeader.SIZE + Listed.SIZE * most)
                         q_at, v_at, a, matrix, wrenches, events = rows.row_parts(m, row, True, stepping.middle)
                         step = ti.static(
-                            SubstepPlace(e, s, box, None, grid_at, velocity_at, velocity_at, e, lane, sum_bars, pulls)
+                            SubstepPlace(
+                                e, s, box, None, grid_at, velocity_at, velocity_at, e, lane, sums=sum_bars, pulls=pulls
+                            )
                         )
                         at = ti.static(TileRows(tiles, now, new, bars=bar_row))
                         bodies_at = ti.static(
