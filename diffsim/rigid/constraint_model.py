@@ -69,7 +69,7 @@ class PlacedClosure:
     @property
     def rows(self) -> int:
         """Scalar equations."""
-        return 3 if self.rotation is None else 6
+        return records.ClosureForces.torque if self.rotation is None else records.ClosureForces.SIZE
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,8 @@ class ConstraintModel:
             size = float(error.norm())
             if size > VIOLATED:
                 logger.warning(
-                    "constraint '%s' does not hold at reset: it is violated by %.3g (m or rad), and will be mended with a jerk; "
-                    "declare initial coordinates at which it holds",
+                    "constraint '%s' does not hold at reset: it is violated by %.3g (m or rad), and will be mended with a "
+                    "jerk; declare initial coordinates at which it holds",
                     name, size,
                 )  # fmt: skip
 
@@ -219,9 +219,7 @@ class ConstraintModel:
             ints["equality_indices"] += records.EqualityIndices.integers(
                 first_term=first, first_leader_term=leader, end_term=leader + len(each.leader_terms)
             )
-            reals["equality_constants"] += records.EqualityConstants.row(
-                slopes=each.coefficients[1:], compliance=compliance
-            )
+            reals["equality_constants"] += records.EqualityConstants.row(slopes=each.coefficients[1:], compliance=compliance)
         row = len(self.equalities)
         for closure, (compliance, turn_compliance) in zip(self.closures, closure_compliances, strict=True):
             ints["closure_indices"] += records.ClosureIndices.integers(
@@ -250,10 +248,10 @@ class ConstraintModel:
         row: list[float] = []
         for each in self.equalities:
             row += records.EqualityInputs.row(offset=each.coefficients[0])
-        for each in self.tendons:
-            own, stiffness = each.tendon, each.tendon.limit_stiffness
+        for tendon in self.tendons:
+            own, stiffness = tendon.tendon, tendon.tendon.limit_stiffness
             if stiffness is None:  # the compliance of a sum is that of its terms
-                soft = sum(term.coefficient**2 / max(limit_stiffnesses[term.dof], 1e-30) for term in each.terms)
+                soft = sum(term.coefficient**2 / max(limit_stiffnesses[term.dof], 1e-30) for term in tendon.terms)
                 stiffness = 1.0 / soft if soft and own.limits else 0.0
             row += records.TendonInputs.row(stiffness=own.stiffness, damping=own.damping, limit_stiffness=stiffness)
         return row

@@ -76,3 +76,13 @@ class TendonInputs(Record):
     stiffness = field(1, "N/m or N m/rad")
     damping = field(1, "N s/m or N m s")
     limit_stiffness = field(1, "N/m or N m/rad")
+
+
+# unknowns: rows
+
+
+class ClosureForces(Record):
+    """Of a closed loop, in the world's frame; without the torque where the relative rotation is free."""
+
+    force = field(3, "N", "on the link, at its point")
+    torque = field(3, "N m", "on the link")

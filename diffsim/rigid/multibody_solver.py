@@ -44,7 +44,12 @@ class RigidSolver:
         self.grids = torch.as_tensor(grids, dtype=dtype, device=device)
         precision = runtime.precision(dtype)
         self._made = partial(
-            runtime.compiled, rollout_kernels, precision, model.joint_kinds, model.tools > 0, model.further_shapes,
+            runtime.compiled,
+            rollout_kernels,
+            precision,
+            model.joint_kinds,
+            model.tools > 0,
+            model.further_shapes,
             model.constraints.any,
         )
         self._pose_kernels = runtime.compiled(pose_kernels, precision, model.joint_kinds)

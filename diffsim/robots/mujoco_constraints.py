@@ -93,9 +93,7 @@ def _body_ends(data: np.ndarray, welded: bool) -> _Ends:
     return _Ends(points[::-1], _matrix(data[6:10]).T) if welded else _Ends(points, np.eye(3))
 
 
-def _closure(
-    model: Any, name: str, welded: bool, bodies: tuple[int, ...], ends: _Ends, anchors: np.ndarray
-) -> Connect | Weld:
+def _closure(model: Any, name: str, welded: bool, bodies: tuple[int, ...], ends: _Ends, anchors: np.ndarray) -> Connect | Weld:
     points, rotation = ends
     if bodies[0] == 0:
         bodies, points, rotation = bodies[::-1], points[::-1], rotation.T
@@ -150,7 +148,6 @@ def mimic_equalities(mimics: Sequence[tuple[str, str, float, float]], model: Any
 
 def following(links: Iterable[Link], constraints: Iterable[Constraint]) -> list[Link]:
     """The links with the joints that equalities determine left without coordinates of their own at reset."""
-    followers = {name for each in constraints if isinstance(each, JointEquality) and len(each.joints) == 1 for name in each.joints}
-    return [
-        replace(link, joint=replace(link.joint, initial=None)) if link.joint.name in followers else link for link in links
-    ]
+    sums = [each.joints for each in constraints if isinstance(each, JointEquality)]
+    followers = {name for joints in sums if len(joints) == 1 for name in joints}
+    return [replace(link, joint=replace(link.joint, initial=None)) if link.joint.name in followers else link for link in links]

@@ -452,10 +452,7 @@ class Articulation:
         if name not in self._joints:
             joint, _dot, coordinate = name.rpartition(".")
         if joint not in self._joints:
-            raise InputError(
-                f"{owner}: {who} joint '{name}', which does not exist; joints: "
-                f"{', '.join(self._joints)}"
-            )
+            raise InputError(f"{owner}: {who} joint '{name}', which does not exist; joints: {', '.join(self._joints)}")
         kind = self._joints[joint].type
         names = kind.coordinate_names
         if not names:
@@ -466,7 +463,6 @@ class Articulation:
             return joint, 0
         if coordinate not in names:
             raise InputError(
-                f"{owner}: {who} '{name}'; coordinates of joint '{joint}': "
-                f"{', '.join(f'{joint}.{each}' for each in names)}"
+                f"{owner}: {who} '{name}'; coordinates of joint '{joint}': {', '.join(f'{joint}.{each}' for each in names)}"
             )
         return joint, names.index(coordinate)

@@ -48,7 +48,13 @@ def check(articulation: ds.Articulation, integrator: str, ground: bool, names: t
 @pytest.mark.parametrize("integrator", ["midpoint", "euler"])
 def test_a_mechanism_with_every_constraint_that_touches_the_ground(integrator):
     fields = ("stiffness", "damping", "limit_stiffness")
-    names = ("quartic.offset", "sums.offset", *(f"tendon.tendon_{field}" for field in fields), "servo.gain", "j_a1.friction_loss")
+    names = (
+        "quartic.offset",
+        "sums.offset",
+        *(f"tendon.tendon_{field}" for field in fields),
+        "servo.gain",
+        "j_a1.friction_loss",
+    )
     check(walker(), integrator, True, names)
 
 
@@ -64,7 +70,9 @@ def test_violations_are_differentiable():
 
     def function(q: torch.Tensor) -> torch.Tensor:
         errors = sim.constraint_errors(replace(state, q=q))
-        return (torch.cat([errors["arm.hold"], errors["arm.branch"]], dim=1) @ torch.arange(1.0, 10.0, dtype=torch.float64)).sum()
+        return (
+            torch.cat([errors["arm.hold"], errors["arm.branch"]], dim=1) @ torch.arange(1.0, 10.0, dtype=torch.float64)
+        ).sum()
 
     shifted = state.q + 0.1 * torch.randn(state.q.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     ds.gradcheck(function, {"q": shifted})

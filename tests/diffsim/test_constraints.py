@@ -26,7 +26,9 @@ def largest(sim: ds.Simulator, states: list[ds.State]) -> dict[str, float]:
 def simulator(articulation: ds.Articulation, dtype=torch.float64, **options) -> ds.Simulator:
     gravity = options.pop("gravity", (0.0, 0.0, -9.81))
     return ds.Simulator(
-        ds.Scene(articulations=(articulation,), ground=None, gravity=gravity), dtype=dtype, **{"dt": 1e-3, "substeps": 5} | options
+        ds.Scene(articulations=(articulation,), ground=None, gravity=gravity),
+        dtype=dtype,
+        **{"dt": 1e-3, "substeps": 5} | options,
     )
 
 
@@ -114,7 +116,9 @@ def test_a_geared_mass_is_felt_and_follows_at_reset():
     assert sim.reset().q.tolist() == [[0.5, pytest.approx(-1.4)]]
     state = rollout(sim, 100, (1.0,))[-1]
     assert float(0.1 / state.qd[0, 0]) == pytest.approx(1.0 + 9.0 * 2.0, rel=1e-6)
-    torch.testing.assert_close(sim.constraint_errors(state)["slides.gear"], torch.zeros(1, dtype=torch.float64), atol=1e-9, rtol=0)
+    torch.testing.assert_close(
+        sim.constraint_errors(state)["slides.gear"], torch.zeros(1, dtype=torch.float64), atol=1e-9, rtol=0
+    )
     moved = {"slides.gear.offset": torch.tensor(0.2, dtype=torch.float64)}
     for _ in range(200):
         state = sim.step(state, torch.zeros(1, 1, dtype=torch.float64), moved)
