@@ -23,7 +23,8 @@ BAR = '<inertial mass="{0}" pos="0.1 0.02 -0.05" diaginertia="0.01 0.012 0.009"/
 TREE = f"""<body name="base" pos="0 0 1"><freejoint name="root"/>{BAR.format(2.0)}
   <body name="a1" pos="0.1 0 0"><joint name="a1" axis="0 1 0.2" ref="0.1"/>{BAR.format(0.7)}
     <body name="a2" pos="0.2 0 0.1"><joint name="a2" axis="1 0.3 0"/>
-      <joint name="a2s" type="slide" axis="0 0 1" pos="0.05 0 0"/>{BAR.format(0.6)}<site name="tip" pos="0.1 0 0.05" euler="0.2 0.1 0"/></body></body>
+      <joint name="a2s" type="slide" axis="0 0 1" pos="0.05 0 0"/>{BAR.format(0.6)}
+      <site name="tip" pos="0.1 0 0.05" euler="0.2 0.1 0"/></body></body>
   <body name="b1" pos="-0.1 0 0"><joint name="b1" type="ball" pos="0 0.05 0"/>{BAR.format(0.8)}
     <body name="b2" pos="0 0.2 0"><joint name="b2" axis="0 0 1" damping="0.1"/>{BAR.format(0.5)}</body></body>
   <body name="c1" pos="0 -0.1 0"><joint name="c1" axis="1 0 0" pos="0 0 0.05"/>{BAR.format(0.4)}</body>
