@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def constraint_errors(constraints: ConstraintModel, q: Tensor, position: Tensor, rotation: Tensor) -> dict[str, Tensor]:
-    """Violations by name, differentiable: of an equality y - p(x) (B,), of a `Connect` the vector from the other link's point
-    to the link's (B, 3), m, of a `Weld` that and the rotation vector from the rotation that is held (B, 6), rad; vectors in the
-    world's frame.
+    """Violations by name, differentiable: of an equality y - p(x), with p as declared (B,), of a `Connect` the vector from the
+    other link's point to the link's (B, 3), m, of a `Weld` that and the rotation vector from the rotation that is held (B, 6),
+    rad; vectors in the world's frame.
 
     Args:
         q: coordinates (B, coordinates).

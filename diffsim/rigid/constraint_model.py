@@ -69,7 +69,7 @@ class PlacedClosure:
     @property
     def rows(self) -> int:
         """Scalar equations."""
-        return 3 if self.rotation is None else 6
+        return records.ClosureForces.torque if self.rotation is None else records.ClosureForces.SIZE
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,8 @@ class ConstraintModel:
             size = float(error.norm())
             if size > VIOLATED:
                 logger.warning(
-                    "constraint '%s' does not hold at reset: it is violated by %.3g (m or rad), and will be mended with a jerk; "
-                    "declare initial coordinates at which it holds",
+                    "constraint '%s' does not hold at reset: it is violated by %.3g (m or rad), and will be mended with a "
+                    "jerk; declare initial coordinates at which it holds",
                     name, size,
                 )  # fmt: skip
 
@@ -246,12 +246,12 @@ class ConstraintModel:
         """The constraints' part of a row of differentiable inputs as declared; a joint limit's default stiffness is given for
         each dof (dofs,)."""
         row: list[float] = []
-        for equality in self.equalities:
-            row += records.EqualityInputs.row(offset=equality.coefficients[0])
-        for each in self.tendons:
-            own, stiffness = each.tendon, each.tendon.limit_stiffness
+        for each in self.equalities:
+            row += records.EqualityInputs.row(offset=each.coefficients[0])
+        for tendon in self.tendons:
+            own, stiffness = tendon.tendon, tendon.tendon.limit_stiffness
             if stiffness is None:  # the compliance of a sum is that of its terms
-                soft = sum(term.coefficient**2 / max(limit_stiffnesses[term.dof], 1e-30) for term in each.terms)
+                soft = sum(term.coefficient**2 / max(limit_stiffnesses[term.dof], 1e-30) for term in tendon.terms)
                 stiffness = 1.0 / soft if soft and own.limits else 0.0
             row += records.TendonInputs.row(stiffness=own.stiffness, damping=own.damping, limit_stiffness=stiffness)
         return row

@@ -51,13 +51,6 @@ class ClosureConstants(Record):
     turn_compliance = field(1, "rad/(N m s)", "likewise, of the relative rotation")
 
 
-class ClosureRows(Record):
-    """The equations of a closed loop among those of all constraints, and their forces."""
-
-    force = field(3, "N", "on the link at its point")
-    torque = field(3, "N m", "on the link, where the relative rotation is held")
-
-
 class TendonConstants(Record):
     """Of a tendon."""
 
@@ -83,3 +76,13 @@ class TendonInputs(Record):
     stiffness = field(1, "N/m or N m/rad")
     damping = field(1, "N s/m or N m s")
     limit_stiffness = field(1, "N/m or N m/rad")
+
+
+# unknowns: rows
+
+
+class ClosureForces(Record):
+    """Of a closed loop, in the world's frame; without the torque where the relative rotation is free."""
+
+    force = field(3, "N", "on the link, at its point")
+    torque = field(3, "N m", "on the link")

@@ -92,8 +92,8 @@ class Header(Record):
     vector = field(meaning="the right-hand side, later the acceleration or its adjoint; then the adjoints of q and v")
     smooth_matrix = field(meaning="the matrix without contact (unknowns x unknowns), and where its rows begin")
     newton = field(
-        meaning="right-hand side without contact, residual and then step, dry friction's w and rates (unknowns each); the set of "
-        "points that press"
+        meaning="right-hand side without contact, residual and then step, dry friction's w and rates (unknowns each); the set "
+        "of points that press"
     )
     pair_work = field(meaning="a `PairWork` per pair")
     contact_columns = field(meaning="`ContactColumn` of all pairs")

@@ -47,9 +47,10 @@ def load_articulation(
 
     Every body becomes a link of its name; one with several joints a chain of massless links, the last of which has its name.
     A link's frame is the body's, moved to the anchor of its (last) joint. Joint coordinates are MuJoCo's. Shapes of the world
-    become a fixed root link "world". Equality constraints of joints, fixed tendons, bodies and sites are as rigid as joints,
-    whatever ``solref`` says, and a joint that follows another starts where that one's coordinate says. Not read, as they do not move anything: sites, sensors, cameras, lights, options. All else
-    that has no counterpart here is named in one warning. Friction is MuJoCo's sliding coefficient.
+    become a fixed root link "world". Equality constraints of joints, fixed tendons, bodies and sites are rigid, whatever
+    ``solref`` says, and a joint that follows another starts where that one's coordinate says. Not read, as they do not move
+    anything: sites, sensors, cameras, lights, options. All else that has no counterpart here is named in one warning. Friction
+    is MuJoCo's sliding coefficient.
 
     Args:
         path: the file. MJCF may include others.

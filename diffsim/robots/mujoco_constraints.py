@@ -148,7 +148,6 @@ def mimic_equalities(mimics: Sequence[tuple[str, str, float, float]], model: Any
 
 def following(links: Iterable[Link], constraints: Iterable[Constraint]) -> list[Link]:
     """The links with the joints that equalities determine left without coordinates of their own at reset."""
-    followers = {
-        name for each in constraints if isinstance(each, JointEquality) and len(each.joints) == 1 for name in each.joints
-    }
+    sums = [each.joints for each in constraints if isinstance(each, JointEquality)]
+    followers = {name for joints in sums if len(joints) == 1 for name in joints}
     return [replace(link, joint=replace(link.joint, initial=None)) if link.joint.name in followers else link for link in links]

@@ -22,15 +22,17 @@ HARD = f'solref="{-1.0 / (DT * T)!r} {-1.0 / DT!r}" solimp="0.9999 0.9999 0.001 
 BAR = '<inertial mass="{0}" pos="0.1 0.02 -0.05" diaginertia="0.01 0.012 0.009"/>'
 TREE = f"""<body name="base" pos="0 0 1"><freejoint name="root"/>{BAR.format(2.0)}
   <body name="a1" pos="0.1 0 0"><joint name="a1" axis="0 1 0.2" ref="0.1"/>{BAR.format(0.7)}
-    <body name="a2" pos="0.2 0 0.1"><joint name="a2" axis="1 0.3 0"/><joint name="a2s" type="slide" axis="0 0 1" pos="0.05 0 0"/>
-      {BAR.format(0.6)}<site name="tip" pos="0.1 0 0.05" euler="0.2 0.1 0"/></body></body>
+    <body name="a2" pos="0.2 0 0.1"><joint name="a2" axis="1 0.3 0"/>
+      <joint name="a2s" type="slide" axis="0 0 1" pos="0.05 0 0"/>{BAR.format(0.6)}
+      <site name="tip" pos="0.1 0 0.05" euler="0.2 0.1 0"/></body></body>
   <body name="b1" pos="-0.1 0 0"><joint name="b1" type="ball" pos="0 0.05 0"/>{BAR.format(0.8)}
     <body name="b2" pos="0 0.2 0"><joint name="b2" axis="0 0 1" damping="0.1"/>{BAR.format(0.5)}</body></body>
   <body name="c1" pos="0 -0.1 0"><joint name="c1" axis="1 0 0" pos="0 0 0.05"/>{BAR.format(0.4)}</body>
   <body name="c2" pos="0 -0.3 0"><joint name="c2" axis="1 0 0" armature="0.01"/>{BAR.format(0.4)}</body></body>
 <body name="arm" pos="1 0 1"><joint name="d1" axis="0 1 0"/><joint name="d2" axis="1 0 0"/><joint name="d3" axis="0 0 1"/>
   {BAR.format(1.0)}<body name="arm2" pos="0.3 0 0" euler="0.3 0.9 0"><joint name="d4" type="ball"/>{BAR.format(1.0)}
-  <body name="arm3" pos="0.3 0 0" euler="0 -1.2 0.4"><joint name="d5" axis="0 1 0"/><joint name="d6" axis="1 0 0"/>{BAR.format(0.5)}</body></body></body>"""
+  <body name="arm3" pos="0.3 0 0" euler="0 -1.2 0.4"><joint name="d5" axis="0 1 0"/><joint name="d6" axis="1 0 0"/>
+    {BAR.format(0.5)}</body></body></body>"""
 EQUALITIES = f"""<default><equality {HARD}/><default class="own"><equality {HARD}/></default></default>
 <tendon><fixed name="t1"><joint joint="a2" coef="0.5"/><joint joint="a2s" coef="2"/></fixed>
   <fixed name="t2"><joint joint="c1" coef="-1"/></fixed></tendon>
@@ -75,8 +77,9 @@ def test_a_robot_with_equalities_moves_as_in_mujoco_for_100_free_steps(tmp_path,
     assert np.abs(apart.q[0].numpy() - data.qpos).max() > 1e-2  # the constraints matter
 
 
-WELDS = f"""<equality><weld name="bodies" body1="a2" body2="b2" anchor="0.1 0 0"/>
-  <weld name="own pose" body1="a2" body2="b2" relpose="0.1 0.2 0.3 0.5 0.5 0.5 0.5"/><weld name="to the world" body1="world" body2="c1"/>
+WELDS = """<equality><weld name="bodies" body1="a2" body2="b2" anchor="0.1 0 0"/>
+  <weld name="own pose" body1="a2" body2="b2" relpose="0.1 0.2 0.3 0.5 0.5 0.5 0.5"/>
+  <weld name="to the world" body1="world" body2="c1"/>
   <weld name="sites" site1="tip" site2="top"/><connect name="site points" site1="tip" site2="top"/></equality>"""
 
 
@@ -199,10 +202,12 @@ def test_chains_of_mimics_and_those_that_cannot_be(tmp_path, caplog):
 def test_tendons_pull_as_in_mujoco(tmp_path):
     """Springs with slack, dampers; limits and everything else by name."""
     tendons = """<tendon><fixed name="spring" stiffness="30" springlength="0.1 0.2"><joint joint="x" coef="1.5"/>
-        <joint joint="y" coef="-0.5"/></fixed><fixed name="range" limited="true" range="-0.5 0.7"><joint joint="y" coef="1"/></fixed>
-        <fixed name="damper" damping="0.3"><joint joint="x" coef="2"/></fixed><fixed name="idle"><joint joint="x" coef="2"/></fixed>
-        </tendon>"""
-    body = f'<body name="a"><joint name="x"/>{BAR.format(1.0)}<body name="b"><joint name="y" type="slide"/>{BAR.format(1.0)}</body></body>'
+        <joint joint="y" coef="-0.5"/></fixed>
+        <fixed name="range" limited="true" range="-0.5 0.7"><joint joint="y" coef="1"/></fixed>
+        <fixed name="damper" damping="0.3"><joint joint="x" coef="2"/></fixed>
+        <fixed name="idle"><joint joint="x" coef="2"/></fixed></tendon>"""
+    inner = f'<body name="b"><joint name="y" type="slide"/>{BAR.format(1.0)}</body>'
+    body = f'<body name="a"><joint name="x"/>{BAR.format(1.0)}{inner}</body>'
     path = mjcf(tmp_path, body, tendons)
     articulation = ds.load_articulation(path)
     assert [(each.name, each.rest, each.limits, each.damping) for each in articulation.tendons] == [

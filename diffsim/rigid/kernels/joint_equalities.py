@@ -30,10 +30,8 @@ def equality_stage(real, *, polarised: bool) -> SimpleNamespace:
         indices = m.integers[Header.equality_indices] + EqualityIndices.SIZE * n
         constants = m.integers[Header.equality_constants] + EqualityConstants.SIZE * n
         own = at.inputs + m.integers[Header.equality_inputs] + EqualityInputs.SIZE * n
-        first, leader = (
-            m.integers[indices + EqualityIndices.first_term],
-            m.integers[indices + EqualityIndices.first_leader_term],
-        )
+        first = m.integers[indices + EqualityIndices.first_term]
+        leader = m.integers[indices + EqualityIndices.first_leader_term]
         return constants, own, first, leader, m.integers[indices + EqualityIndices.end_term]
 
     @ti.func

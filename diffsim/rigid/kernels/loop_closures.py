@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
-from diffsim.rigid.constraint_records import ClosureConstants, ClosureIndices, ClosureRows
+from diffsim.rigid.constraint_records import ClosureConstants, ClosureForces, ClosureIndices
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import (
@@ -71,9 +71,8 @@ def closure_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
     @ti.func
     def turn_error(m: ti.template(), block, other, constants):
         """theta, and the cosine of half its angle."""
-        held = vf.load_matrix(m.work, other + LinkWork.rotation) @ vf.load_matrix(
-            m.reals, constants + ClosureConstants.rotation
-        )
+        rotation = vf.load_matrix(m.reals, constants + ClosureConstants.rotation)
+        held = vf.load_matrix(m.work, other + LinkWork.rotation) @ rotation
         E = vf.load_matrix(m.work, block + LinkWork.rotation) @ held.transpose()
         cosine = 0.5 * ti.sqrt(ti.max(1.0 + E.trace(), ti.cast(turned_round, real)))
         axial = vec3(E[2, 1] - E[1, 2], E[0, 2] - E[2, 0], E[1, 0] - E[0, 1])
@@ -114,7 +113,7 @@ def closure_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
                     omega = omega + h * load(m.work, block + LinkWork.angular_acceleration)
                     omega = omega - h * load(m.work, other + LinkWork.angular_acceleration)
                 for i in ti.static(range(3)):
-                    r = row + ti.static(ClosureRows.torque + i)
+                    r = row + ti.static(ClosureForces.torque + i)
                     m.work[at.vector + r] = -omega[i] - rate * theta[i]
                     m.work[matrix + r * size + r] = m.reals[constants + ClosureConstants.turn_compliance]
 
@@ -153,8 +152,8 @@ def closure_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
                     m.work[above] = m.work[above] - sign * (linear[c] + h * by_rate[c])
                 if place.turns == 1:
                     for c in ti.static(range(3)):
-                        r6 = place.row + ti.static(ClosureRows.torque + c)
-                        low, above = matrix + r6 * size + k, matrix + k * size + r6
+                        turn_row = place.row + ti.static(ClosureForces.torque + c)
+                        low, above = matrix + turn_row * size + k, matrix + k * size + turn_row
                         m.work[low] = m.work[low] + sign * h * angular[c]
                         m.work[above] = m.work[above] - sign * (angular[c] + h * angular[c])
             i = m.integers[row + LinkIndices.parent]
@@ -179,7 +178,7 @@ def closure_stage(real, *, screws: bool, polarised: bool) -> SimpleNamespace:
             if m.integers[indices + ClosureIndices.turns] == 1:
                 block = rows.link_block(at, m.integers[indices + ClosureIndices.link])
                 other = rows.link_block(at, m.integers[indices + ClosureIndices.other])
-                turn_row = row + ClosureRows.torque
+                turn_row = row + ClosureForces.torque
                 g, nu = load(m.tape, at.a + turn_row), load(m.work, at.vector + turn_row)
                 theta, cosine = turn_error(m, block, other, constants)
                 # dtheta = cosine d + d x theta / 2 for a turning d of the link, likewise backwards for the other
