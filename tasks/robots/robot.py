@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import diffsim as ds
-from tasks.action_spaces import PLACES, ActionSpace, EndEffectorDelta, Gripper, JointPosition
+from tasks.action_spaces import PLACES, ActionSpace, AllControls, EndEffectorDelta, Gripper, JointPosition
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Robot:
         articulation: for `diffsim.Scene`.
         home: coordinates by joint, without the articulation's name, that it starts with, m or rad.
         end_effector: name of the link whose point a task moves; None: it has none.
-        arm: joints that move the end effector, the root's first; or all that have a servo.
+        arm: joints that move the end effector, the root's first; or all that have a position servo.
         gripper: the joint whose servo closes the gripper, if there is one; the other finger follows.
         closed, opened: coordinates of that joint, m.
     """
@@ -54,10 +54,13 @@ class Robot:
 
     def joint_actions(self, scale: float = 0.1, *, delta: bool = True) -> list[ActionSpace]:
         """For `Task.actions`: targets of the arm's joints, from the last ones or (``delta`` False) from home, then the gripper.
+        Of the ant, which has torque actuators alone: all controls of the scene.
 
         Args:
             scale: rad or m that a component of 1 stands for.
         """
+        if not self.arm:
+            return [AllControls()]
         centre = None if delta else tuple(self.home.get(joint, 0.0) for joint in self.arm)
         return [JointPosition(self.name, self.arm, scale, centre, delta), *self._gripper_actions()]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import diffsim as ds
-from tasks import EndEffectorDelta, Gripper, JointPosition, Task, robots
+from tasks import AllControls, EndEffectorDelta, Gripper, JointPosition, Task, robots
 from tests.diffsim.test_inputs import refused
 from tests.tasks.ball import played
 
@@ -131,6 +131,7 @@ def test_the_ant_stands_on_its_legs():
     height = float(end.q[0, sim.joint("ant.root").coordinates][2])
     assert 0.25 < height < 0.6
     assert sim.actuator("ant.hip_1").actuator.joints == {"hip_1": 150.0}
+    assert robot.joint_actions() == [AllControls()]
     with refused("robot 'ant' has no end effector"):
         robot.end_effector_actions()
 
