@@ -156,7 +156,7 @@ class Scene:
 
     @property
     def fixed_places(self) -> dict[str, Vector3]:
-        """Where the things of `fixed_geometries` stand: an obstacle's origin, the point of the ground below the world's origin."""
+        """Where the things of `fixed_geometries` stand: an obstacle's origin, the ground below the world's origin."""
         ground = {"ground": (0.0, 0.0, self.ground.height)} if self.ground is not None else {}
         return ground | {obstacle.name: obstacle.position for obstacle in self.obstacles}
 

@@ -143,7 +143,7 @@ def coupling_findings(scene: Scene) -> Iterator[Finding]:
             "warning", "coupling", names, value=COUPLED_FACTOR[1], allowed=1.0, unit="times the time",
             text=(
                 f"particles meet {names} one by one, as the grid knows spheres, capsules and boxes alone: this makes a coupled "
-                f"scene, which is {COUPLED_FACTOR[0]} to {COUPLED_FACTOR[1]} times slower and runs on a CPU, an environment a core"
+                f"scene, {COUPLED_FACTOR[0]} to {COUPLED_FACTOR[1]} times slower, which runs on a CPU, an environment a core"
             ),
         )  # fmt: skip
 

@@ -1,5 +1,5 @@
-"""Constraints, tools made of parts, attachments and recorded forces in one coupled scene: their gradients, and that forces on all
-things add up to what the body's momentum says."""
+"""Constraints, tools made of parts, attachments and recorded forces in one coupled scene: their gradients, and that the forces on
+all things add up to what the body's momentum says."""
 
 import pytest
 import torch
@@ -78,5 +78,5 @@ def test_fingers_mirror_each_other_and_forces_change_the_momentum(simulator, one
     ]
     contacts = sim.contacts(state, action)
     names = [sim.contact_names[number] for number in contacts.second.unique().tolist()]
-    assert set(names) <= set(sim.contact_names) and "fork" in names
+    assert "fork" in names
     assert bool((contacts.force * contacts.normal).sum(dim=1).ge(-1e-9).all())  # they push the cube away
