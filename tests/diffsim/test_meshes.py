@@ -15,7 +15,7 @@ from diffsim.scene.meshes.lattice_samples import Lattice, nodes_inside
 from diffsim.scene.meshes.mesh_booleans import coarsened
 from diffsim.scene.meshes.mesh_distance import distance_grid
 from diffsim.scene.shapes import shape as shape_module
-from diffsim.soft.resolution import warn_of_thin_things
+from diffsim.soft.resolution import resolution_findings
 from tests.diffsim.test_inputs import refused
 
 PLATE = Path(__file__).parent / "plate_in_millimetres"
@@ -103,8 +103,7 @@ def test_a_soft_plate_is_refused_at_120_metres_and_thin_at_12_centimetres(caplog
     assert not said(caplog)
     thin = ds.SoftBody("plate", ds.TriangleMesh.from_file(PLATE / "plate_mm.stl", size=0.12), (0.5, 0.5, 0.5))
     assert len(np.unique(thin.rest_particles[:, 2].round(9))) == 2
-    warn_of_thin_things(ds.Scene((thin,)))
-    (message,) = said(caplog)
+    (message,) = (str(finding) for finding in resolution_findings(ds.Scene((thin,))) if finding.severity == "warning")
     assert all(part in message for part in ("'plate'", "0.005 m thick", "0.16 grid cells", "grid_spacing"))
 
 
