@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("DIFFSIM_NUM_THREADS", "1")
 
@@ -34,6 +35,10 @@ ENOUGH = 1e-8  # no other step is tried below it
 ABSENT, IDLE = "-", "no effect"
 BY_DESIGN = {"time_step": "an integer", "contact_wrench": "not read by a step"}  # fields of the state
 STEP_SIZES = {"C": 10.0}  # of a unit of an input; of a parameter it is its size
+WEIGHTS = {"C": 0.1, "contact_wrench": 0.01}  # of fields in the objective: what they amount to, as velocities
+TOOL_MOTION = {"x": 0.2, "y": -0.5, "z": -0.4, "rx": 0.5, "rz": 0.3}  # of every tool, m/s and rad/s
+MOTORS = (0.7, 0.03, 0.9)  # controls of the arm
+STRENGTH = 0.7  # of controlled attachments
 
 Inputs = dict[str, Tensor]
 
@@ -80,12 +85,24 @@ def soft_scene() -> ds.Scene:
         control=("x", "y", "z", "rx", "rz"),
     )  # fmt: skip
     stop = ds.Obstacle("stop", ds.Box((0.04, 0.1, 0.05)), (0.5, 0.33, 0.05), friction=0.3)
-    return ds.Scene(blocks(0.0), tools=(slab,), obstacles=(stop,), upper=(0.7, 0.7, 0.4), grid_spacing=GRID)
+    return ds.Scene(
+        blocks(0.0), tools=(slab,), obstacles=(stop,), attachments=attachments("slab"), upper=(0.7, 0.7, 0.4), grid_spacing=GRID
+    )  # fmt: skip
 
 
-def machine(support: float, *, bouncy: bool) -> dict[str, tuple]:
-    """A plate that comes down at ``support``, a ball that falls on it, an arm that rams it, and a tool that pushes it."""
-    rebound = {"restitution": 0.6 if bouncy else 0.0}
+def attachments(tool: str, link: str | None = None) -> tuple[ds.Attachment, ...]:
+    """A block nailed to the world, one held by a tool with a strength that the action sets, and one hung on a link, if any."""
+    held = (
+        ds.Attachment("nail", "neo_hookean", where=(0, 4)),
+        ds.Attachment("grip", "snow", to=tool, where=(8, 17, 26), controlled=True),
+    )
+    return held if link is None else (*held, ds.Attachment("hook", "mooney_rivlin", to=link, where=(2, 13)))
+
+
+def machine(support: float, *, bouncy: bool) -> dict[str, Any]:
+    """A plate that comes down at ``support``, a ball that falls on it, an arm that rams it, and a tool that pushes it. A gear
+    lifts a counterweight as the arm's ram goes down, a slider-crank closes a loop, and a tendon pulls at its limit."""
+    rebound: dict[str, Any] = {"restitution": 0.6 if bouncy else 0.0}
     x, y = MIDDLE
     top = support + 0.004 + 2.0 * PLATE[2]
     plate = ds.RigidBody(
@@ -102,11 +119,23 @@ def machine(support: float, *, bouncy: bool) -> dict[str, tuple]:
     ram = ds.Joint(
         "ram", "prismatic", (0.0, 0.0, -1.0), spring_stiffness=40.0, spring_rest=0.1, damping=0.3, initial_velocity=(0.7,)
     )
+    weight = ds.Joint("weight", "prismatic", (0.0, 0.0, 1.0), initial_velocity=(0.35,))
     links = (
         ds.Link("turret", turret, position=(x, y, top + 0.2), inertia=inertia),
         ds.Link("slide", slide, "turret", inertia=inertia),
-        ds.Link("ram", ram, "slide", (0.0, 0.0, -0.166), inertia=inertia, geometries=(head,)),
+        ds.Link("ram", ram, "slide", (0.0, 0.0, -0.166), inertia=inertia, geometries=(head,), gravity_compensation=0.4),
+        ds.Link("weight", weight, "slide", (0.1, 0.0, 0.1), inertia=inertia),
+        ds.Link("crank", ds.Joint("crank", "revolute", (0.0, 1.0, 0.0)), "turret", (0.1, 0.05, 0.1), inertia=inertia),
+        ds.Link("rod", ds.Joint("rod", "revolute", (0.0, 1.0, 0.0)), "crank", (0.02, 0.0, 0.06), inertia=inertia),
     )
+    constraints = (
+        ds.JointEquality("gear", "weight", "ram", (0.01, 0.5, 0.8)),
+        ds.Connect("loop", "rod", "slide", point=(-0.09, 0.0, -0.02)),
+    )
+    tendon = ds.Tendon(
+        "cord", {"ram": 1.0, "slide": -0.5}, stiffness=30.0, rest=0.1, damping=0.2, limits=(0.0, 0.3), limit_stiffness=50.0,
+        limit_smoothing=0.02,
+    )  # fmt: skip
     motors = (
         ds.Actuator("motor", "turn", gain=0.8),
         ds.Actuator("servo", "slide", "position", gain=60.0, damping=2.0),
@@ -116,9 +145,8 @@ def machine(support: float, *, bouncy: bool) -> dict[str, tuple]:
         "finger", ds.Capsule(0.04, 0.03), (x, y + PLATE[1] + 0.031, top - 0.02), control=("x", "y", "z", "rx", "rz"),
         friction=0.4, stiffness=2e3, restitution=0.3,
     )  # fmt: skip
-    return {
-        "rigid_bodies": (plate, ball), "tools": (finger,), "articulations": (ds.Articulation("arm", links, motors),)
-    }  # fmt: skip
+    arm = ds.Articulation("arm", links, motors, constraints=constraints, tendons=(tendon,))
+    return {"rigid_bodies": (plate, ball), "tools": (finger,), "articulations": (arm,)}
 
 
 def rigid_scene(contact: ds.ContactModel, *, bouncy: bool) -> ds.Scene:
@@ -127,9 +155,15 @@ def rigid_scene(contact: ds.ContactModel, *, bouncy: bool) -> ds.Scene:
 
 
 def coupled_scene() -> ds.Scene:
+    """The roller is of a shape that particles meet one by one."""
+    parts = machine(2.0 * HALF, bouncy=True)
+    roller = ds.Tool(
+        "roller", ds.Cylinder(0.02, 0.025, rounding=0.01), (0.48, MIDDLE[1], 0.03), control=("y", "rz"), friction=0.3
+    )
     return ds.Scene(
-        blocks(0.0), **machine(2.0 * HALF, bouncy=True), ground=ds.Ground(friction=0.4), upper=(0.7, 0.7, 0.5),
-        grid_spacing=GRID, contact=ds.ContactModel(smoothing=5e-3, stiffness=2e3),
+        blocks(0.0), **{**parts, "tools": (*parts["tools"], roller)}, attachments=attachments("finger", "arm.ram"),
+        ground=ds.Ground(friction=0.4), upper=(0.7, 0.7, 0.5), grid_spacing=GRID,
+        contact=ds.ContactModel(smoothing=5e-3, stiffness=2e3),
     )  # fmt: skip
 
 
@@ -181,7 +215,7 @@ def noise(shape: tuple[int, ...], seed: int) -> Tensor:
 
 def prepared(scene: ds.Scene, dtype: torch.dtype = F64) -> Case:
     """The scene with strained and yielding particles, in motion, and controls that act."""
-    sim = ds.Simulator(scene, dt=DT, substeps=SUBSTEPS, dtype=dtype)
+    sim = ds.Simulator(scene, dt=DT, substeps=SUBSTEPS, dtype=dtype, record_forces=True)
     state = sim.reset().map(lambda tensor: tensor.to(F64) if tensor.is_floating_point() else tensor)
     actions = torch.zeros(STEPS, 1, sim.action_dim, dtype=F64)
     if scene.soft_bodies:
@@ -191,11 +225,10 @@ def prepared(scene: ds.Scene, dtype: torch.dtype = F64) -> Case:
             v=state.v + 0.05 * noise(state.v.shape, 3),
             internal_variable=0.02 + 0.01 * noise(state.internal_variable.shape, 4).abs(),
         )
-    tools = scene.tool_action_dim
-    actions[..., :tools] = torch.tensor([0.2, -0.5, -0.4, 0.5, 0.3], dtype=F64)
-    if sim.action_dim > tools:
-        actions[..., tools:] = torch.tensor([0.7, 0.03, 0.9], dtype=F64)
-    loads = {}
+    motors = MOTORS if scene.articulations else ()
+    controls = [*(TOOL_MOTION[axis] for axis in axes(scene)), *motors, *[STRENGTH] * scene.grip_action_dim]
+    actions[:] = torch.tensor(controls, dtype=F64)
+    loads: Inputs = {}
     for n, name in enumerate(wrenched(sim)):
         loads |= {f"{name} force": noise((STEPS, 1, 3), 5 + n), f"{name} torque": 0.02 * noise((STEPS, 1, 3), 9 + n)}
     state = state.map(lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor)
@@ -209,9 +242,10 @@ def states(case: Case) -> dict[str, Inputs]:
 
 
 def actions(case: Case) -> dict[str, Inputs]:
-    """Velocities of tools, and the actuators' controls by their kind."""
+    """Velocities of tools, the actuators' controls by their kind, and the strengths of attachments."""
     kinds = [f"tool velocity {'(angular)' if axis[0] == 'r' else '(linear)'}" for axis in axes(case.sim.scene)]
     kinds += [f"{motor.kind} control" for arm in case.sim.scene.articulations for motor in arm.actuators]
+    kinds += ["attachment strength"] * case.sim.scene.grip_action_dim
     found: dict[str, Inputs] = {}
     for kind in dict.fromkeys(kinds):
         columns = [n for n, own in enumerate(kinds) if own == kind]
@@ -262,7 +296,7 @@ def objective(case: Case, end: ds.State) -> Tensor:
     terms = []
     for n, (name, value) in enumerate(end.tensors().items()):
         if value.is_floating_point():
-            weight = (0.1 if name == "C" else 1.0) * noise(tuple(value.shape), 20 + n)
+            weight = WEIGHTS.get(name, 1.0) * noise(tuple(value.shape), 20 + n)
             terms.append((weight.to(value.dtype) * value).sum())
     return torch.stack(terms).sum()
 

@@ -394,6 +394,8 @@ def test_differentiability_finds_every_input_of_a_rigid_scene_at_work(monkeypatc
     monkeypatch.setattr(differentiability, "single_precision_error", lambda scene: 0.0)
     cells = differentiability.column(differentiability.SCENES["rigid, events"](), 1)
     assert cells.pop(("state", "time_step")) == "an integer"
+    assert cells.pop(("state", "contact_wrench")) == "not read by a step"
     rows = {name for _kind, name in cells}
     assert {"q", "qd", "tool_position", "torque control", "external force", "restitution", "gravity"} <= rows
+    assert {"offset", "tendon_stiffness", "tendon_damping", "tendon_limit_stiffness", "gravity_compensation"} <= rows
     assert max(float(cell) for cell in cells.values()) < 1e-5

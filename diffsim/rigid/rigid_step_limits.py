@@ -1,5 +1,5 @@
-"""The largest substep that the explicit forces of rigid things bear: springs, position servos and stiff limits of joints, and
-compliant contact. All else is implicit."""
+"""The largest substep that the explicit forces of rigid things bear: springs, position servos and stiff limits of joints and
+tendons, and compliant contact. All else is implicit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STIFF_CONTACT = 1.0  # k dt^2 / m of compliant contact, which bears up to a few
 # A spring k on a mass m that is damped by c, implicitly, is stable while k dt^2 - 2 c dt < 4 m (symplectic Euler, of which the
 # midpoint rule is a shift in time)
 SPRING_LIMIT = 4.0
-LIMIT_SLOPE = 0.5  # of the force of a joint's limit, over its stiffness, at rest (docs/rigid.md, Contact, e = 0)
+LIMIT_SLOPE = 0.5  # of the force of a limit, over its stiffness, at rest (docs/rigid.md, Contact, e = 0)
 HALVINGS = 60
 
 
@@ -27,8 +27,8 @@ def rigid_step_findings(model: RigidModel) -> Iterator[Finding]:
 
 
 def joint_stiffness(model: RigidModel) -> tuple[np.ndarray, np.ndarray]:
-    """Explicit stiffness and implicit damping (dofs, dofs) by springs, position servos and limits that a user declared, all of
-    which are taken to be at work."""
+    """Explicit stiffness and implicit damping (dofs, dofs) by springs, position servos and limits that a user declared, of
+    joints and of tendons, all of which are taken to be at work."""
     K, D = np.zeros((2, model.dofs, model.dofs))
     for link in model.links[1:]:
         joint, own = link.joint, range(link.dofs.start, link.dofs.stop)
@@ -48,6 +48,13 @@ def joint_stiffness(model: RigidModel) -> tuple[np.ndarray, np.ndarray]:
                 K += actuator.gain * np.outer(c, c)
             resists = actuator.damping * (actuator.kind != "torque") + actuator.gain * (actuator.kind == "velocity")
             D += resists * np.outer(c, c)
+    for placed in model.constraints.tendons:
+        tendon, c = placed.tendon, np.zeros(model.dofs)
+        for term in placed.terms:
+            c[term.dof] += term.coefficient
+        limits = LIMIT_SLOPE * (tendon.limit_stiffness or 0.0) if tendon.limits is not None else 0.0
+        K += (tendon.stiffness + limits) * np.outer(c, c)
+        D += tendon.damping * np.outer(c, c)
     return K, D
 
 
@@ -69,7 +76,7 @@ def _joint_findings(model: RigidModel) -> Iterator[Finding]:
             continue
         yield Finding(
             "error" if model.dt > 2.0 * allowed else "warning", "time step", name, value=model.dt, allowed=allowed, unit="s",
-            text=f"{name}: its spring, position actuators or limit are too stiff for its inertia at dt = {model.dt:.2e} s",
+            text=f"{name}: its springs, tendons, position actuators or limits are too stiff at dt = {model.dt:.2e} s",
             advice=f"use dt <= {allowed:.2e} s, lower gains, or more damping or armature",
         )  # fmt: skip
 

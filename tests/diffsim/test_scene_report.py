@@ -51,6 +51,12 @@ def servo(gain: float, damping: float = 0.0) -> ds.Articulation:
     return dataclasses.replace(arm(0.5), actuators=(ds.Actuator("servo", "rail", "position", gain=gain, damping=damping),))
 
 
+def tendon(k: float, c: float = 0.0, *, limit: float | None = None, coefficient: float = 1.0) -> ds.Articulation:
+    limits = None if limit is None else (-0.1, 0.1)
+    cord = ds.Tendon("cord", {"rail": coefficient}, stiffness=k, damping=c, limits=limits, limit_stiffness=limit)
+    return dataclasses.replace(arm(0.5), tendons=(cord,))
+
+
 def tool(at, half=0.05) -> ds.Tool:
     return ds.Tool("tool", ds.Box((half, 0.05, 0.05)), at)
 
@@ -117,6 +123,8 @@ CASES: dict[str, tuple[str, str, str, Callable[..., ds.Scene], float, float]] = 
     "servo": (STEP, RAIL, "warning", lambda k: ds.Scene(articulations=(servo(k),)), 1.2e7, 6e6),
     "spring": (STEP, RAIL, "error", lambda k: ds.Scene(articulations=(arm(0.5, spring_stiffness=k),)), 1e8, 6e6),
     "limit": (STEP, RAIL, "warning", with_limit, 2e7, 1e7),
+    "tendon": (STEP, RAIL, "warning", lambda k: ds.Scene(articulations=(tendon(k),)), 1.2e7, 6e6),
+    "tendon's limit": (STEP, RAIL, "warning", lambda k: ds.Scene(articulations=(tendon(0.0, limit=k),)), 2e7, 1e7),
     "contact": (STEP, "Link 'box'", "warning", lambda k: rigid(contact=compliant(k)), 2e6, 2e5),
     "light": ("lightness", BOXES, "warning", lambda m: soft(rigid_bodies=(box((0.2, 0.2, 0.2), mass=m),)), 0.05, 0.5),
     "rather light": ("lightness", BOXES, "note", lambda m: soft(rigid_bodies=(box((0.2, 0.2, 0.2), mass=m),)), 0.15, 0.5),
@@ -149,10 +157,12 @@ def test_f64_knows_no_last_places():
 
 
 def test_the_allowed_value_is_where_it_becomes_fine():
-    """The spring's bound in closed form, k dt^2 - 2 c dt = 4 m, and the Courant number's."""
-    (own,) = ds.check(ds.Scene(articulations=(servo(1.2e7, 500.0),))).of("time step")
+    """The spring's bound in closed form, k dt^2 - 2 c dt = 4 m, and the Courant number's. A tendon that is twice the
+    coordinate is four times as stiff there."""
     m, k, c = 2.0, 1.2e7, 500.0
-    assert own.allowed == pytest.approx((c + math.sqrt(c * c + 4.0 * m * k)) / k, rel=1e-6)
+    for own_arm in (servo(k, c), tendon(k / 4.0, c / 4.0, coefficient=2.0)):
+        (own,) = ds.check(ds.Scene(articulations=(own_arm,))).of("time step")
+        assert own.allowed == pytest.approx((c + math.sqrt(c * c + 4.0 * m * k)) / k, rel=1e-6)
     (own,) = ds.check(soft(cube(material=ds.Elastic(1e6)))).of("time step")
     assert own.allowed == pytest.approx(0.5 * DX / ds.Elastic(1e6).wave_speed, rel=1e-12)
     assert ds.check(soft(cube(material=ds.Elastic(1e6))), dt=own.allowed).ok
@@ -275,16 +285,17 @@ def test_a_soft_body_bears_the_largest_step_and_bursts_at_three_times_it(name):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("make", [servo, tendon])
 @pytest.mark.parametrize("damping", [0.0, 300.0])
-def test_a_servo_is_stable_up_to_the_largest_step_and_not_beyond(damping):
-    scene = ds.Scene(articulations=(servo(1e5, damping),), ground=None, gravity=(0.0, 0.0, 0.0))
+def test_a_spring_is_stable_up_to_the_largest_step_and_not_beyond(make, damping):
+    scene = ds.Scene(articulations=(make(1e5, damping),), ground=None, gravity=(0.0, 0.0, 0.0))
     allowed = ds.check(scene).largest_dt
 
     def run(dt: float) -> float:
-        """The largest distance from the target in the last of 400 substeps, over that at first."""
+        """The largest distance from its rest in the last of 400 substeps, over that at first."""
         sim = ds.Simulator(scene, dt=dt, substeps=40, dtype=F64)
         state = sim.reset()
-        states = sim.rollout(state.replace(q=state.q + 0.1), torch.zeros(10, 1, 1, dtype=F64))
+        states = sim.rollout(state.replace(q=state.q + 0.1), torch.zeros(10, 1, sim.action_dim, dtype=F64))
         return max(float(each.q.abs().max()) for each in states[-3:]) / 0.1
 
     assert run(0.97 * allowed) < 10.0
