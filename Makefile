@@ -5,6 +5,8 @@ VENV ?= .venv
 # here, for example TORCH="torch==2.13.0 --index-url <your CPU index>".
 TORCH ?= torch==2.13.0
 RUN ?= runs/demo
+# Processes that run the tests, each a file at a time.
+WORKERS ?= 2
 BIN = $(VENV)/bin
 # Robots and objects that the tests load, made by others: files only, without what those packages depend on.
 MODELS ?= gymnasium-robotics==1.4.2 metaworld==3.1.1 robosuite==1.5.2 example-robot-data==6.0.0
@@ -57,7 +59,7 @@ check: $(VENV)/.installed
 
 test: $(VENV)/.models check
 	@echo "== pytest"
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-long: $(VENV)/.models
 	@$(BIN)/python -m pytest -m long

@@ -44,7 +44,7 @@ class TorchBalls:
         kinds = points.kinds
         centers = np.maximum.accumulate(np.where(np.isin(kinds, (CENTER,)), np.arange(len(kinds)), -1))
         starts = np.maximum.accumulate(np.where(np.isin(kinds, (BALL, DEEPEST, SPOKE)), -1, np.arange(len(kinds))))
-        kept = (kinds == BALL) | (np.isin(kinds, (DEEPEST, SPOKE)) & (centers >= 0) & (centers == starts))
+        kept = np.isin(kinds, (BALL,)) | (np.isin(kinds, (DEEPEST, SPOKE)) & (centers >= 0) & (centers == starts))
 
         def real(values: np.ndarray) -> Tensor:
             return torch.tensor(values, dtype=dtype, device=device)
