@@ -315,11 +315,12 @@ class RigidOracle:
         def joints(name):
             return constant([getattr(link.joint, name) for link in self.links])
 
-        masses, centers, inertias = [], [], []
+        masses, centers, inertias, carried = [], [], [], []
         for link in self.links:
             own = link.inertia
             R = rotation(constant(own.rotation if own else (1, 0, 0, 0)))
             masses.append(own.mass if own else 0.0)
+            carried.append(link.gravity_compensation)
             centers.append(own.center if own else (0.0, 0.0, 0.0))
             inertias.append((R @ torch.diag(constant(own.moments if own else (0.0,) * 3)) @ R.T).numpy())
         # a limit whose stiffness is left to the simulator gets one only through parameters
@@ -328,7 +329,10 @@ class RigidOracle:
         stiffness = [self.contact_stiffness if g.stiffness is None else g.stiffness for g in geometries]
         return {
             "gravity": constant(self.gravity),
-            "links": {"mass": constant(masses), "center": constant(centers), "inertia": constant(inertias)},
+            "links": {
+                "mass": constant(masses), "center": constant(centers), "inertia": constant(inertias),
+                "gravity_compensation": constant(carried),
+            },
             "joints": {
                 **{name: joints(name) for name in ("damping", "armature", "friction_loss", "spring_stiffness")},
                 "limit_stiffness": constant(limit),
@@ -606,7 +610,8 @@ class RigidOracle:
         M = torch.einsum("l,lik,lij->kj", mass, J_c, J_c) + torch.einsum("lik,lij,ljm->km", J_w, inertia, J_w)
         M = M + torch.diag(given["joints"]["armature"][self.dof_link])
         bias, unit = (lambda x: self.bias(pose, x, given)), torch.eye(self.nv, dtype=torch.float64)
-        c = bias(v) - torch.einsum("l,lik,i->k", mass, J_c, given["gravity"])
+        weighed = mass * (1.0 - given["links"]["gravity_compensation"])
+        c = bias(v) - torch.einsum("l,lik,i->k", weighed, J_c, given["gravity"])
         if self.integrator == "midpoint":  # the column of B(v, .) for each dof: B(v, w) = (c(v + w) - c(v - w)) / 4
             C = torch.stack([0.25 * (bias(v + e) - bias(v - e)) for e in unit], dim=1)
             M = M + self.dt * C

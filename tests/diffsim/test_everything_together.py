@@ -1,5 +1,5 @@
-"""Constraints, tools made of parts, attachments and recorded forces in one coupled scene: their gradients, and that the forces on
-all things add up to what the body's momentum says."""
+"""Constraints, tools made of parts, attachments and recorded forces in one coupled scene: their gradients, and that all forces
+together change the momentum as they must."""
 
 import pytest
 import torch

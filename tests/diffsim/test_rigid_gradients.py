@@ -84,6 +84,7 @@ class Pair:
         rows[1:, 4:10] = gradient(links["inertia"])
         for n, name in enumerate(("damping", "armature", "friction_loss", "spring_stiffness", "limit_stiffness")):
             rows[1:, 10 + n] = np.nan_to_num(gradient(joints[name]))
+        rows[1:, LinkInputs.gravity_compensation] = gradient(given["links"]["gravity_compensation"])
         names = ("friction", "restitution", "stiffness", "scale")
         geometries = np.stack([gradient(given["geometries"][name]) for name in names], -1)
         if self.ground:

@@ -98,7 +98,7 @@ def test_a_tool_that_skips_cells_is_named_once(caplog):
     with caplog.at_level(logging.WARNING, "diffsim"):
         sim.step(sim.reset(), action)
         sim.step(sim.reset(), action)
-    messages = [record.getMessage() for record in caplog.records if record.name == "diffsim.simulator"]
+    messages = [record.getMessage() for record in caplog.records if record.name == "diffsim.tools.fast_tools"]
     assert len(messages) == 1
     assert "Tool 'ball' moves 1.2 grid cells in a substep (25 m/s)" in messages[0]
     assert "dt <= 1.67e-03" in messages[0]
