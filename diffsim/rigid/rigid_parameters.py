@@ -141,7 +141,11 @@ class RigidPhysics:
         for name, value in overrides.items():
             self._check(name, value, num_envs)
             columns = list(self._places[name].columns)
-            wide = value.expand((num_envs, *self.defaults[name].shape)).reshape(num_envs, self.defaults[name].numel()).expand(-1, len(columns))
+            wide = (
+                value.expand((num_envs, *self.defaults[name].shape))
+                .reshape(num_envs, self.defaults[name].numel())
+                .expand(-1, len(columns))
+            )
             if name.endswith(".actuator_damping"):
                 continue
             rows[:, columns] = wide

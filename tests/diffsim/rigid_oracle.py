@@ -330,7 +330,9 @@ class RigidOracle:
         return {
             "gravity": constant(self.gravity),
             "links": {
-                "mass": constant(masses), "center": constant(centers), "inertia": constant(inertias),
+                "mass": constant(masses),
+                "center": constant(centers),
+                "inertia": constant(inertias),
                 "gravity_compensation": constant(carried),
             },
             "joints": {

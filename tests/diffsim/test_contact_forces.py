@@ -110,8 +110,8 @@ def test_compliant_contact_too(sim, settled):
     smooth = simulator(contact=ds.ContactModel(smoothing=1e-4))
     state = smooth.rollout(smooth.reset(), action().repeat(40, 1, 1), wrenches=PUSH)[-1]
     box = smooth.contact_wrench(state, "slider").force
-    assert box[:, 2].tolist() == pytest.approx([MASS * G] * 2, rel=1e-3)
-    assert float(box[1, 0]) == pytest.approx(-FRICTION * MASS * G, rel=1e-3)
+    assert box[:, 2].tolist() == pytest.approx([MASS * G] * 2, rel=1e-3)  # type: ignore[call-overload]
+    assert float(box[1, 0]) == pytest.approx(-FRICTION * MASS * G, rel=1e-3)  # type: ignore[call-overload]
 
 
 def test_steps_rollouts_and_windows_agree(sim, settled):
@@ -138,7 +138,7 @@ def test_gradients_of_wrenches(smoothing):
     # soft, and a slip speed over which finite differences can look
     own = simulator(contact=ds.ContactModel(smoothing=smoothing, stiffness=2e3, slip_speed=1e-3))
     start = own.rollout(own.reset(), action(poke=0.5).repeat(36, 1, 1), wrenches=PUSH)[-1].detach()
-    assert float(own.contact_wrench(start, "poker").force[0].norm()) > 0.1
+    assert float(own.contact_wrench(start, "poker").force[0].norm()) > 0.1  # type: ignore[union-attr]
     generator = torch.Generator().manual_seed(0)
     weights = torch.randn(2, 2, len(own.contact_names), 6, generator=generator, dtype=F64)
     inputs = {
@@ -149,7 +149,7 @@ def test_gradients_of_wrenches(smoothing):
     }  # fmt: skip
 
     def reward(**given: torch.Tensor) -> torch.Tensor:
-        given = {**inputs, **given}
+        given = {**inputs, **given}  # type: ignore[dict-item]
         state = start.replace(q=given["q"], qd=given["qd"], tool_position=given["tool"], tool_rotation=given["turn"])
         names = {"hand.left.gain": "gain", "slider.friction": "friction", "hand.left.center": "center", "slider.mass": "mass"}
         states = own.rollout(
@@ -159,7 +159,7 @@ def test_gradients_of_wrenches(smoothing):
         return (torch.stack([each.contact_wrench for each in states[1:]]) * weights).sum()
 
     for name, value in inputs.items():
-        gradcheck(reward, {name: value}, directions=2)
+        gradcheck(reward, {name: value}, directions=2)  # type: ignore[dict-item]
 
 
 def test_listed_contacts_are_those_that_act():
@@ -238,7 +238,7 @@ def test_impulses_of_events_count_over_their_control_step():
     for name, mass, dofs in (("box", MASS, slice(0, 3)), ("ball", 0.1, slice(6, 9))):
         impulse = sum(sim.contact_wrench(state, name).force for state in states[1:]) * sim.control_dt
         fall = torch.tensor([0.0, 0.0, -mass * G], dtype=F64) * sim.control_dt * 14
-        assert float(impulse.norm()) > 0.1 * mass
+        assert float(impulse.norm()) > 0.1 * mass  # type: ignore[attr-defined]
         assert torch.allclose(mass * (states[-1].qd - start.qd)[:, dofs], impulse + fall, rtol=1e-9, atol=1e-9), name
     assert float(states[-1].contact_wrench[..., :3].sum(dim=1).abs().max()) < 1e-9
 

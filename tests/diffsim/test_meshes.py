@@ -443,7 +443,7 @@ def test_formats(kind, tmp_path):
 
 def test_a_dae_file_whose_material_is_missing_is_read_without(tmp_path):
     pytest.importorskip("collada")
-    text = CUBE.export(file_type="dae").decode()
+    text = CUBE.export(file_type="dae").decode()  # type: ignore[union-attr]
     target = text.split('<instance_material symbol="material0" target="#')[1].split('"')[0]
     head, materials = text.split("<library_materials>")
     gone = materials.replace(f'<material id="{target}"', '<material id="another"')

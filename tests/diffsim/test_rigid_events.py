@@ -256,6 +256,7 @@ def test_wrong_arguments():
         ds.ContactModel(event_speed=-1.0)
 
 
+@pytest.mark.long
 def test_a_scene_with_a_soft_body():
     """Both stages of the coupled step know events: a ball that strikes the ground, and then a soft cube from below."""
     cube = ds.SoftBody("cube", ds.Box((0.06, 0.06, 0.06)), (0.5, 0.5, 0.32), material=ds.Elastic(5e3, 0.3), particles=120)

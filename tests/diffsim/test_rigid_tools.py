@@ -239,6 +239,7 @@ def mixed(*, bodies: tuple[ds.RigidBody, ...] | None = None) -> ds.Simulator:
     return simulator(scene, substeps=4)
 
 
+@pytest.mark.long
 def test_gradients_with_a_soft_body():
     sim = mixed()
     state = sim.reset()

@@ -312,7 +312,7 @@ def test_memory_is_that_of_the_buffers_within_a_factor_of_two():
     assert costs.state_bytes == sum(tensor.numel() * tensor.element_size() for tensor in state.tensors().values())
     v = state.v.clone().requires_grad_()
     sim.step(state.replace(v=v), torch.zeros(2, 0)).x.sum().backward()
-    held = sim._soft.solver._schedule._buffers._held
+    held = sim._soft.solver._schedule._buffers._held  # type: ignore[attr-defined]
     grids = ("grid", "velocity", "grid bar")  # pages of which the particles touch a part
     kept = sum(each.numel() * each.element_size() for name, each in held.items() if name not in grids)
     assert 0.5 < costs.backward_bytes / kept < 2.0

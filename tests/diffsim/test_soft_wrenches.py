@@ -68,13 +68,13 @@ def test_two_plates_that_squeeze_a_cube_feel_its_stress():
     with torch.no_grad():
         state = sim.rollout(sim.reset(), speeds)[-1]
     left, right = (sim.contact_wrench(state, name).force[0] for name in ("left", "right"))
-    torch.testing.assert_close(left, -right, rtol=1e-3, atol=1e-3 * float(right.norm()))
+    torch.testing.assert_close(left, -right, rtol=1e-3, atol=1e-3 * float(right.norm()))  # type: ignore[union-attr]
     # nu = 0: the first Piola-Kirchhoff stress of the fixed corotated law is E (s - 1) at the stretch s; in the middle
     order = (state.x[0, :, 0] - 0.25).abs().argsort()
     stretch = torch.linalg.svdvals(state.F[0, order[: particles // 3]]).amin(dim=-1).mean()
     pressed = youngs_modulus * (1.0 - float(stretch)) * (2.0 * HALF) ** 2
     assert pressed > 20.0
-    assert float(right[0]) == pytest.approx(pressed, rel=0.05)
+    assert float(right[0]) == pytest.approx(pressed, rel=0.05)  # type: ignore[index]
     # at rest the stress's integral over the volume is the moment of the forces on the cube, at the nodes where they act
     contacts = sim.contacts(state).of("cube")
     U, _, Vh = torch.linalg.svd(state.F[0])

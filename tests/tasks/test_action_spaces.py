@@ -118,7 +118,7 @@ def test_targets_count_from_the_last_ones_so_soft_servos_get_as_far_as_told():
 
     class Heavy(Arm):
         horizon = 60
-        spaces = (EndEffectorDelta("arm.link2", distance=1e-3, point=(0.2, 0.0, 0.0), joints=JOINTS, damping=1e-3),)
+        spaces = (EndEffectorDelta("arm.link2", distance=1e-3, point=(0.2, 0.0, 0.0), joints=JOINTS, damping=1e-3),)  # type: ignore[assignment]
 
         def scene(self):
             return dataclasses.replace(super().scene(), gravity=(0.0, -9.81, 0.0))
