@@ -27,7 +27,7 @@ class LiftBlock(Task):
     """
 
     horizon, dt, substeps = 40, 2e-3, 10
-    # one network that reads the goal: there is one way to do it, so one latent is enough (2 of 3 seeds succeed in all episodes)
+    # one network that reads the goal: there is one way to do it, so one latent is enough
     optimizer_settings = {"iterations": 120, "policy": "mlp", "num_latents": 1}  # noqa: RUF012
 
     def scene(self):

@@ -100,9 +100,6 @@ class Connect(Constraint):
     def __post_init__(self) -> None:
         owner = f"Connect '{self.name}'"
         _check_ends(owner, self)
-        object.__setattr__(self, "point", vector(owner, "point", self.point))
-        if self.other_point is not None:
-            object.__setattr__(self, "other_point", vector(owner, "other_point", self.other_point))
 
 
 @dataclass(frozen=True)
@@ -130,9 +127,6 @@ class Weld(Constraint):
     def __post_init__(self) -> None:
         owner = f"Weld '{self.name}'"
         _check_ends(owner, self)
-        object.__setattr__(self, "point", vector(owner, "point", self.point))
-        if self.other_point is not None:
-            object.__setattr__(self, "other_point", vector(owner, "other_point", self.other_point))
         if self.rotation is not None:
             object.__setattr__(self, "rotation", unit(owner, "rotation", self.rotation, 4))
 
@@ -145,6 +139,9 @@ def _check_ends(owner: str, constraint: Connect | Weld) -> None:
         raise InputError(f"{owner}: other must be a link's name or None, got {constraint.other!r}")
     if constraint.link == constraint.other:
         raise InputError(f"{owner}: other must be another link than '{constraint.link}', or None")
+    object.__setattr__(constraint, "point", vector(owner, "point", constraint.point))
+    if constraint.other_point is not None:
+        object.__setattr__(constraint, "other_point", vector(owner, "other_point", constraint.other_point))
 
 
 def closed_links(constraint: Constraint) -> tuple[str, ...]:
