@@ -89,12 +89,7 @@ def equality_stage(real, *, polarised: bool) -> SimpleNamespace:
                 x_rate_bar = x_rate_bar + 0.5 * h * mu * p[2] * x_new
             offset = own + EqualityInputs.offset
             m.inputs_bar[offset] = m.inputs_bar[offset] + pull
-            for t in range(first, end):
-                qi, k, c = lengths.term(m, t)
-                q_bar, v_bar = -pull, -mu
-                if t >= leader:
-                    q_bar, v_bar = x_bar, x_rate_bar
-                m.work[at.q_bar + qi] = m.work[at.q_bar + qi] + c * q_bar
-                m.work[at.v_bar + k] = m.work[at.v_bar + k] + c * v_bar
+            lengths.length_adjoint(m, at, first, leader, -pull, -mu)
+            lengths.length_adjoint(m, at, leader, end, x_bar, x_rate_bar)
 
     return SimpleNamespace(equations=equations, power_adjoint=power_adjoint)

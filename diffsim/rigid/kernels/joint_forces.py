@@ -1,8 +1,7 @@
 """Forces in the joints' own coordinates: actuators, damping, springs, limits; forward beside adjoint. Dry friction is in
 `contact_newton`.
 
-Limits and springs act on the coordinates that are plain numbers, each with its dof as rate. The law of a limit is that of
-contact (docs/rigid.md) without restitution, its gap the coordinate's distance from the limit.
+Limits (`coordinate_limits`) and springs act on the coordinates that are plain numbers, each with its dof as rate.
 """
 
 # mypy: ignore-errors
@@ -11,11 +10,10 @@ contact (docs/rigid.md) without restitution, its gap the coordinate's distance f
 from types import SimpleNamespace
 
 from diffsim.compiler import ti
-from diffsim.rigid.kernels.compliance import compliance
+from diffsim.rigid.kernels.coordinate_limits import limit_functions
 from diffsim.rigid.kernels.joint_lengths import length_functions
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.rigid_records import (
-    CUTOFF,
     ActuatorConstants,
     ActuatorIndices,
     ActuatorInputs,
@@ -26,12 +24,10 @@ from diffsim.rigid.rigid_records import (
     SceneConstants,
 )
 
-LIMITS = ((1.0, DofConstants.low), (-1.0, DofConstants.high))  # the sign of the gap's growth, and the limit
-
 
 def joint_stage(real) -> SimpleNamespace:
     """``forces`` and ``forces_adjoint``."""
-    law, rows, lengths = compliance(real), model_rows(), length_functions(real)
+    rows, lengths, limits = model_rows(), length_functions(real), limit_functions(real, DofConstants)
 
     @ti.func
     def dof_constants(m: ti.template(), k):
@@ -48,7 +44,7 @@ def joint_stage(real) -> SimpleNamespace:
     @ti.func
     def forces(m: ti.template(), at: ti.template()):
         """Added to the right-hand side, and what depends on the new velocities to the matrix."""
-        h, s = m.reals[SceneConstants.dt], m.reals[SceneConstants.restitution_speed]
+        h = m.reals[SceneConstants.dt]
         size, matrix = m.integers[Header.unknowns], rows.smooth_matrix(m, at)
         for k in range(m.integers[Header.dofs]):
             indices, constants = rows.dof_indices(m, k), dof_constants(m, k)
@@ -58,15 +54,11 @@ def joint_stage(real) -> SimpleNamespace:
             force = ti.cast(0.0, real)
             qi = m.integers[indices + DofIndices.coordinate]
             if qi >= 0:
-                q, d = m.tape[at.q + qi], m.reals[constants + DofConstants.limit_smoothing]
-                force = -m.inputs[joint + LinkInputs.spring_stiffness] * (q - m.reals[constants + DofConstants.spring_rest])
-                for side, limit in ti.static(LIMITS):
-                    phi = side * (q - m.reals[constants + limit])
-                    if phi < CUTOFF * d:
-                        stiffness = m.inputs[joint + LinkInputs.limit_stiffness]
-                        still, D, _N = law.normal(phi, side * v, stiffness, d, ti.cast(0.0, real), s)
-                        force = force + side * still
-                        resistance = resistance + D
+                q = m.tape[at.q + qi]
+                stopped, D = limits.forces(m, constants, q, v, m.inputs[joint + LinkInputs.limit_stiffness])
+                stretch = q - m.reals[constants + DofConstants.spring_rest]
+                force = stopped - m.inputs[joint + LinkInputs.spring_stiffness] * stretch
+                resistance = resistance + D
             m.work[at.vector + k] = m.work[at.vector + k] + (force - resistance * v)
             diagonal = matrix + k * size + k
             m.work[diagonal] = m.work[diagonal] + h * resistance
@@ -81,15 +73,9 @@ def joint_stage(real) -> SimpleNamespace:
             force = force - damping * rate
             low, high = m.reals[constants + ActuatorConstants.low_force], m.reals[constants + ActuatorConstants.high_force]
             clipped = ti.min(ti.max(force, low), high)
-            for t in range(first, end):
-                _qi, k, c = lengths.term(m, t)
-                m.work[at.vector + k] = m.work[at.vector + k] + c * clipped
-                if clipped == force:
-                    for other in range(first, end):
-                        _qo, l, other_c = lengths.term(m, other)
-                        if l <= k:
-                            entry = matrix + k * size + l
-                            m.work[entry] = m.work[entry] + h * damping * c * other_c
+            lengths.pull(m, at, first, end, clipped)
+            if clipped == force:
+                lengths.resist(m, at, first, end, damping)
 
     @ti.func
     def forces_adjoint(m: ti.template(), at: ti.template()):
@@ -97,31 +83,22 @@ def joint_stage(real) -> SimpleNamespace:
 
         Of a dof under the virtual rate lam that is lam (force - resistance v+), with v+ = v + h a and resistance = damping +
         D."""
-        h, s = m.reals[SceneConstants.dt], m.reals[SceneConstants.restitution_speed]
+        h = m.reals[SceneConstants.dt]
         for k in range(m.integers[Header.dofs]):
             indices, constants = rows.dof_indices(m, k), dof_constants(m, k)
             joint = rows.link_inputs(m, at, m.integers[indices + DofIndices.link])
             v, lam = m.tape[at.v + k], m.work[at.vector + k]
             new = v + h * m.tape[at.a + k]
             v_bar = -lam * m.inputs[joint + LinkInputs.damping]
-            subtract(m, joint + LinkInputs.damping, new * lam)
+            rows.subtract_bar(m, joint + LinkInputs.damping, new * lam)
             qi = m.integers[indices + DofIndices.coordinate]
             if qi >= 0:
-                q, d, zero = m.tape[at.q + qi], m.reals[constants + DofConstants.limit_smoothing], ti.cast(0.0, real)
-                q_bar = -m.inputs[joint + LinkInputs.spring_stiffness] * lam
+                q, stiffness = m.tape[at.q + qi], m.inputs[joint + LinkInputs.limit_stiffness]
+                q_bar, rate_bar, stiffness_bar = limits.forces_adjoint(m, constants, q, v, stiffness, new, lam)
+                q_bar, v_bar = q_bar - m.inputs[joint + LinkInputs.spring_stiffness] * lam, v_bar + rate_bar
                 stretch = q - m.reals[constants + DofConstants.spring_rest]
-                subtract(m, joint + LinkInputs.spring_stiffness, stretch * lam)
-                for side, limit in ti.static(LIMITS):
-                    phi = side * (q - m.reals[constants + limit])
-                    if phi < CUTOFF * d:
-                        stiffness = m.inputs[joint + LinkInputs.limit_stiffness]
-                        _still, D, _N = law.normal(phi, side * v, stiffness, d, zero, s)
-                        phi_bar, rate_bar, k_bar, _e_bar = law.normal_adjoint(
-                            phi, side * v, stiffness, d, zero, s, side * lam, -new * lam, zero
-                        )
-                        q_bar = q_bar + side * phi_bar
-                        v_bar = v_bar + side * rate_bar - D * lam
-                        subtract(m, joint + LinkInputs.limit_stiffness, -k_bar)
+                rows.subtract_bar(m, joint + LinkInputs.spring_stiffness, stretch * lam)
+                rows.subtract_bar(m, joint + LinkInputs.limit_stiffness, -stiffness_bar)
                 m.work[at.q_bar + qi] = m.work[at.q_bar + qi] + q_bar
             m.work[at.v_bar + k] = m.work[at.v_bar + k] + v_bar
         for n in range(m.integers[Header.actuators]):
@@ -137,19 +114,12 @@ def joint_stage(real) -> SimpleNamespace:
             low, high = m.reals[constants + ActuatorConstants.low_force], m.reals[constants + ActuatorConstants.high_force]
             if force >= low and force <= high:
                 power, rate_new = lengths.virtual_rate(m, at, first, end), lengths.new_rate(m, at, first, end)
-                subtract(m, own + ActuatorInputs.gain, -scaled * power)
-                subtract(m, own + ActuatorInputs.stiffness, length * power)
-                subtract(m, own + ActuatorInputs.damping, rate_new * power)
+                rows.subtract_bar(m, own + ActuatorInputs.gain, -scaled * power)
+                rows.subtract_bar(m, own + ActuatorInputs.stiffness, length * power)
+                rows.subtract_bar(m, own + ActuatorInputs.damping, rate_new * power)
                 if clipped == control:
                     control_bar = at.controls + n
                     m.controls_bar[control_bar] = m.controls_bar[control_bar] + gain * control_scale * power
-                for t in range(first, end):
-                    qi, k, c = lengths.term(m, t)
-                    m.work[at.q_bar + qi] = m.work[at.q_bar + qi] - stiffness * c * power
-                    m.work[at.v_bar + k] = m.work[at.v_bar + k] - damping * c * power
-
-    @ti.func
-    def subtract(m: ti.template(), place, x):
-        m.inputs_bar[place] = m.inputs_bar[place] - x
+                lengths.length_adjoint(m, at, first, end, -stiffness * power, -damping * power)
 
     return SimpleNamespace(forces=forces, forces_adjoint=forces_adjoint)

@@ -6,12 +6,14 @@
 from types import SimpleNamespace
 
 from diffsim.compiler import ti
+from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.rigid_records import Header, SceneConstants, TermConstants, TermIndices
 
 
 def length_functions(real) -> SimpleNamespace:
-    """``term``, ``length_and_rate``, ``new_rate`` and ``virtual_rate``; a length's terms are those from ``first`` up to
-    ``end``."""
+    """``term``, ``length_and_rate``, ``new_rate`` and ``virtual_rate``; ``pull`` and ``resist`` for forces along a length, and
+    ``length_adjoint``. A length's terms are those from ``first`` up to ``end``."""
+    rows = model_rows()
 
     @ti.func
     def term(m: ti.template(), t):
@@ -47,4 +49,34 @@ def length_functions(real) -> SimpleNamespace:
             rate = rate + c * m.work[at.vector + k]
         return rate
 
-    return SimpleNamespace(term=term, length_and_rate=length_and_rate, new_rate=new_rate, virtual_rate=virtual_rate)
+    @ti.func
+    def pull(m: ti.template(), at: ti.template(), first, end, force):
+        """A force along the length, to the right-hand side."""
+        for t in range(first, end):
+            _qi, k, c = term(m, t)
+            m.work[at.vector + k] = m.work[at.vector + k] + c * force
+
+    @ti.func
+    def resist(m: ti.template(), at: ti.template(), first, end, resistance):
+        """A resistance to the new rate, to the matrix."""
+        size, matrix, h = m.integers[Header.unknowns], rows.smooth_matrix(m, at), m.reals[SceneConstants.dt]
+        for t in range(first, end):
+            _qi, k, c = term(m, t)
+            for other in range(first, end):
+                _qo, l, other_c = term(m, other)
+                if l <= k:
+                    entry = matrix + k * size + l
+                    m.work[entry] = m.work[entry] + h * resistance * c * other_c
+
+    @ti.func
+    def length_adjoint(m: ti.template(), at: ti.template(), first, end, length_bar, rate_bar):
+        """From the adjoints of the length and its rate to those of q and v."""
+        for t in range(first, end):
+            qi, k, c = term(m, t)
+            m.work[at.q_bar + qi] = m.work[at.q_bar + qi] + c * length_bar
+            m.work[at.v_bar + k] = m.work[at.v_bar + k] + c * rate_bar
+
+    return SimpleNamespace(
+        term=term, length_and_rate=length_and_rate, new_rate=new_rate, virtual_rate=virtual_rate, pull=pull, resist=resist,
+        length_adjoint=length_adjoint,
+    )  # fmt: skip

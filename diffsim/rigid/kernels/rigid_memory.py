@@ -185,10 +185,16 @@ def model_rows() -> SimpleNamespace:
         q_bar = vector + m.integers[Header.unknowns]
         return vector, q_bar, q_bar + m.integers[Header.coordinates]
 
+    @ti.func
+    def subtract_bar(m: ti.template(), place, x):
+        """From the adjoint of an input."""
+        m.inputs_bar[place] = m.inputs_bar[place] - x
+
     return SimpleNamespace(
         link_indices=link_indices, link_constants=link_constants, link_inputs=link_inputs, link_block=link_block,
         end_dof=end_dof, dof_indices=dof_indices, dof_work=dof_work, geometry_indices=geometry_indices,
         geometry_constants=geometry_constants, geometry_inputs=geometry_inputs, pair_indices=pair_indices,
         pair_places=pair_places, dry_friction=dry_friction, smooth_matrix=smooth_matrix,
         row_parts=row_parts, row_length=row_length, scratch_parts=scratch_parts,
+        subtract_bar=subtract_bar,
     )  # fmt: skip
