@@ -52,8 +52,7 @@ class PenetrationDepths:
             (a.name, b) for n, a in enumerate(scene.tools) for b in (*(t.name for t in scene.tools[n + 1 :]), *fixed)
         ]
         if model is not None:
-            world = [name for name, parts in fixed.items() for _ in parts]
-            owners = world + [model.links[number].name for number in model.geometry_links[len(world) :]]
+            owners = model.geometry_owners
             for number, link in enumerate(model.links[1 : len(model.links) - model.tools], start=1):
                 own = [model.geometries[n] for n in link.geometries]
                 if own:

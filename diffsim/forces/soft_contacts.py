@@ -63,9 +63,7 @@ class SoftContacts:
     def _of_particles(self, coupled: CoupledSolver, substep: FirstSubstep) -> Contacts:
         """Of one environment's particles with geometries."""
         model = coupled.rigid.model
-        fixed = [name for name, parts in self._scene.fixed_geometries.items() for _ in parts]
-        things = [*fixed, *(model.links[link].name for link in model.geometry_links[len(fixed) :])]
-        rows = torch.tensor([self._names.index(name) for name in things], dtype=torch.int64)
+        rows = torch.tensor([self._names.index(name) for name in model.geometry_owners], dtype=torch.int64)
         count = int(substep.lists[ListHeader.count])
         listed = substep.lists[ListHeader.SIZE :][: count * Listed.SIZE].view(count, Listed.SIZE).long()
         particle, body, geometry = (listed[:, at] for at in (Listed.particle, Listed.body, Listed.geometry))

@@ -23,11 +23,10 @@ class SoftWrenches:
     """
 
     def __init__(self, scene: Scene, model: RigidModel | None, names: Sequence[str], *, dtype: torch.dtype, device: str):
-        world = [name for name, parts in scene.fixed_geometries.items() for _ in parts]
         touched = [thing.name for thing in (*scene.grid_tools, *scene.grid_obstacles)] + ["ground", "walls"]
         own_origins = len(touched) - 2  # the colliders' torques are about these
         if model is not None:
-            touched += [*world, *(model.links[link].name for link in model.geometry_links[len(world) :])]
+            touched += model.geometry_owners
         places = [
             scene.fixed_places.get(name, (0.0, 0.0, 0.0)) if number >= own_origins else (0.0, 0.0, 0.0)
             for number, name in enumerate(touched)

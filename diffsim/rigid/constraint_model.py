@@ -16,6 +16,7 @@ import torch
 
 from diffsim.rigid import constraint_records as records
 from diffsim.rigid.constraint_errors import constraint_errors
+from diffsim.rigid.rigid_records import NO_LIMITS
 from diffsim.scene.articulation import Articulation
 from diffsim.scene.constraints import MOST_COEFFICIENTS, Connect, JointEquality, JointSum, Tendon, Weld
 from diffsim.scene.rotations import rotation_matrix
@@ -235,7 +236,7 @@ class ConstraintModel:
             first = placed(tendon.terms)
             ints["tendon_indices"] += records.TendonIndices.integers(first_term=first, end_term=first + len(tendon.terms))
             own = tendon.tendon
-            low, high = np.clip(own.limits or (-np.inf, np.inf), -1e30, 1e30)
+            low, high = np.clip(own.limits or NO_LIMITS, *NO_LIMITS)
             rest_low, rest_high = own.rest  # type: ignore[misc]
             reals["tendon_constants"] += records.TendonConstants.row(
                 low=low, high=high, limit_smoothing=own.limit_smoothing, rest_low=rest_low, rest_high=rest_high

@@ -8,7 +8,7 @@ import numpy as np
 
 from diffsim.rigid import rigid_records as m
 from diffsim.rigid.constraint_model import Term
-from diffsim.rigid.rigid_model import NO_LIMITS, RigidModel
+from diffsim.rigid.rigid_model import RigidModel
 from diffsim.scene.rotations import rotation_matrix
 from diffsim.scene.shapes.distance_kinds import distance_kind
 
@@ -103,7 +103,7 @@ def _link_arrays(model: RigidModel) -> tuple[list[int], list[float], list[int], 
         for n, motion in enumerate(kind.motions):
             coordinate = link.coordinate + n if kind.coordinate_names else -1
             dof_ints += m.DofIndices.integers(link=number, motion=motion, coordinate=coordinate)
-            low, high = (joint.limits_of(n) if kind.coordinate_names else None) or NO_LIMITS
+            low, high = (joint.limits_of(n) if kind.coordinate_names else None) or m.NO_LIMITS
             dof_reals += m.DofConstants.row(
                 low=low, high=high, limit_smoothing=joint.limit_smoothing, spring_rest=joint.spring_rest
             )
@@ -120,7 +120,7 @@ def _actuator_arrays(model: RigidModel) -> tuple[list[int], list[float], list[Te
             terms += model.terms(index, articulation.transmission(actuator))
             ints += m.ActuatorIndices.integers(first_term=begin, end_term=len(terms))
             low_force, high_force, low_control, high_control = np.clip(
-                [*actuator.force_limits, *actuator.control_limits], *NO_LIMITS
+                [*actuator.force_limits, *actuator.control_limits], *m.NO_LIMITS
             ).tolist()
             reals += m.ActuatorConstants.row(
                 low_force=low_force, high_force=high_force, low_control=low_control, high_control=high_control,

@@ -20,7 +20,6 @@ from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.rotations import rotation_matrix
 from diffsim.scene.shapes.distance_kinds import further_classes
 
-NO_LIMITS = (-1e30, 1e30)
 # a joint limit's stiffness, where none is given, as a share of inertia / dt^2: well within what an explicit spring bears
 LIMIT_SHARE = 0.05
 
@@ -253,8 +252,12 @@ class RigidModel:
 
     def penetration_report(self) -> PenetrationReport:
         """Of the pairs, with nothing warned of yet."""
-        owners = [self.links[number].name for number in self.geometry_links[len(self.world_names) :]]
-        return PenetrationReport((*self.world_names, *owners), self.pairs, self.depth_limits)
+        return PenetrationReport(self.geometry_owners, self.pairs, self.depth_limits)
+
+    @property
+    def geometry_owners(self) -> tuple[str, ...]:
+        """Of each geometry, the name of the thing that it is part of: the ground, an obstacle, a link, a tool."""
+        return (*self.world_names, *(self.links[link].name for link in self.geometry_links[len(self.world_names) :]))
 
     def has_events(self, a: int, b: int) -> bool:
         """Whether fast impacts of two geometries are events: of free bodies with each other or with what never moves, and tools

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 from diffsim.records import Record, field
 
+NO_LIMITS = (-1e30, 1e30)  # of a coordinate, a length, a control or a force
 KINEMATIC = -1  # in place of a joint's kind: a tool, which moves as the inputs say
 # how a dof moves its link: its axis slides, turns, or turns and slides at once
 SLIDE, TURN, SCREW = range(3)

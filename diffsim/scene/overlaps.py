@@ -104,11 +104,9 @@ def _soft_pairs(scene: Scene, rigid: Sequence[_Thing]) -> Iterator[tuple[_Thing,
 def _geometries(scene: Scene, model: RigidModel) -> list[_Thing]:
     """All colliding geometries of the model, in its order, at reset."""
     positions, rotations = model.forward_kinematics(model.initial)
-    kinds = {body.name: f"RigidBody '{body.name}'" for body in scene.rigid_bodies}
-    kinds |= {tool.name: f"Tool '{tool.name}'" for tool in scene.tools}
-    names = ["the ground" if name == "ground" else f"Obstacle '{name}'" for name in scene.fixed_geometries]
-    owners = [model.links[number].name for number in model.geometry_links[len(names) :]]
-    names += [kinds.get(owner, f"Link '{owner}'") for owner in owners]
+    placed: tuple[PlacedShape, ...] = (*scene.obstacles, *scene.tools, *scene.rigid_bodies)
+    kinds = {"ground": "the ground"} | {thing.name: f"{type(thing).__name__} '{thing.name}'" for thing in placed}
+    names = [kinds.get(owner, f"Link '{owner}'") for owner in model.geometry_owners]
     return [
         _Thing.on(name, geometry, positions[number], rotations[number])
         for name, geometry, number in zip(names, model.geometries, model.geometry_links, strict=True)

@@ -316,3 +316,18 @@ def test_memory_is_that_of_the_buffers_within_a_factor_of_two():
     grids = ("grid", "velocity", "grid bar")  # pages of which the particles touch a part
     kept = sum(each.numel() * each.element_size() for name, each in held.items() if name not in grids)
     assert 0.5 < costs.backward_bytes / kept < 2.0
+
+
+def test_an_obstacle_of_several_parts_overlaps_by_its_own_name():
+    boards = ds.Compound(((ds.Box((0.05, 0.05, 0.05)), (0.0, 0.0, 0.05)), (ds.Box((0.05, 0.05, 0.05)), (0.2, 0.0, 0.05))))
+    scene = ds.Scene(
+        obstacles=(ds.Obstacle("boards", boards, (0.0, 0.0, 0.0)), ds.Obstacle("post", ds.Sphere(0.05), (1.0, 1.0, 0.05))),
+        rigid_bodies=(
+            ds.RigidBody("one", ds.Sphere(0.05), (0.2, 0.0, 0.06)),
+            ds.RigidBody("other", ds.Sphere(0.05), (1.0, 1.0, 0.07)),
+        ),
+    )
+    found = [finding.text for finding in ds.check(scene).of("overlap")]
+    assert len(found) == 2
+    assert any("'one' reaches" in text and "Obstacle 'boards'" in text for text in found)
+    assert any("'other' reaches" in text and "Obstacle 'post'" in text for text in found)
