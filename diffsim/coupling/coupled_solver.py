@@ -88,7 +88,7 @@ class CoupledSolver:
         self._duration = dt * soft.substeps
         shells = []
         for body in scene.soft_bodies:
-            spacing = (body.shape.volume / len(body.rest_particles)) ** (1.0 / 3.0)
+            spacing = body.particle_spacing
             speed, density = body.material.wave_speed, body.material.parameters["density"]
             # the outer half of a particle, of area spacing^2 and length spacing / 2, under a modulus density * speed^2
             stiffness = 2.0 * density * speed**2 * spacing

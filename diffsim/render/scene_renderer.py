@@ -88,7 +88,7 @@ class SceneRenderer:
             self._soft.append(
                 _SoftPart(
                     particles=slice(start, start + len(rest)),
-                    radius=PARTICLE_SIZE * (body.shape.volume / len(rest)) ** (1.0 / 3.0),
+                    radius=PARTICLE_SIZE * body.particle_spacing,
                     skin=Skin(body.to_world(np.asarray(mesh.vertices)), rest),
                     faces=np.asarray(mesh.faces),
                     color=plain if painted is None else painted,

@@ -3,11 +3,12 @@ tendons, and compliant contact. All else is implicit."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from diffsim.checks.findings import Finding
+from diffsim.rigid.constraint_model import Term
 from diffsim.rigid.rigid_model import RigidModel
 
 STIFF_CONTACT = 1.0  # k dt^2 / m of compliant contact, which bears up to a few
@@ -39,23 +40,26 @@ def joint_stiffness(model: RigidModel) -> tuple[np.ndarray, np.ndarray]:
                 if joint.limits_of(n) is not None:
                     K[dof, dof] += LIMIT_SLOPE * (joint.limit_stiffness or 0.0)
     for index, articulation in enumerate(model.articulations):
-        places = {link.joint.name: link.dof for link in model.links if link.articulation == index}
         for actuator in articulation.actuators:
-            c = np.zeros(model.dofs)
-            for (driven, n), coefficient in articulation.transmission(actuator):
-                c[places[driven] + n] += coefficient
+            c = _by_dof(model, model.terms(index, articulation.transmission(actuator)))
             if actuator.kind == "position":
                 K += actuator.gain * np.outer(c, c)
             resists = actuator.damping * (actuator.kind != "torque") + actuator.gain * (actuator.kind == "velocity")
             D += resists * np.outer(c, c)
     for placed in model.constraints.tendons:
-        tendon, c = placed.tendon, np.zeros(model.dofs)
-        for term in placed.terms:
-            c[term.dof] += term.coefficient
+        tendon, c = placed.tendon, _by_dof(model, placed.terms)
         limits = LIMIT_SLOPE * (tendon.limit_stiffness or 0.0) if tendon.limits is not None else 0.0
         K += (tendon.stiffness + limits) * np.outer(c, c)
         D += tendon.damping * np.outer(c, c)
     return K, D
+
+
+def _by_dof(model: RigidModel, terms: Iterable[Term]) -> np.ndarray:
+    """Coefficients of a length (dofs,)."""
+    c = np.zeros(model.dofs)
+    for term in terms:
+        c[term.dof] += term.coefficient
+    return c
 
 
 def _joint_findings(model: RigidModel) -> Iterator[Finding]:

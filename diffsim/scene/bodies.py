@@ -84,6 +84,11 @@ class SoftBody(PlacedShape):
         """Initial particle positions in the world, (N, 3)."""
         return self.to_world(self.shape.volume_samples(self.particles))
 
+    @property
+    def particle_spacing(self) -> float:
+        """Edge of the cube whose volume each particle stands for, metres."""
+        return float((self.shape.volume / len(self.rest_particles)) ** (1.0 / 3.0))
+
 
 @dataclass(frozen=True)
 class RigidBody(PlacedShape):

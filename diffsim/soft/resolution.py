@@ -72,8 +72,7 @@ def _body_thickness(body: SoftBody, dx: float) -> Iterator[Finding]:
     thick, name = thickness(body), f"SoftBody '{body.name}'"
     if thick is None or thick <= 0.0:
         return
-    spacing = (body.shape.volume / len(body.rest_particles)) ** (1.0 / 3.0)
-    cells, particles = thick / dx, thick / spacing
+    cells, particles = thick / dx, thick / body.particle_spacing
     found = partial(Finding, what="thickness", name=name, value=cells, allowed=LEAST_CELLS, unit="cells")
     if cells >= ROUNDING * LEAST_CELLS and particles >= ROUNDING * LEAST_PARTICLES:
         yield found("fine")
@@ -109,9 +108,8 @@ def _collider_thickness(scene: Scene) -> Iterator[Finding]:
 
 def _wall_thickness(scene: Scene) -> Iterator[Finding]:
     """Tools and obstacles off the grid that are thin for the particles that meet them one by one."""
-    spacings = [(body.shape.volume / len(body.rest_particles)) ** (1.0 / 3.0) for body in scene.soft_bodies]
-    spacing = max(spacings)
-    body = scene.soft_bodies[spacings.index(spacing)]
+    body = max(scene.soft_bodies, key=lambda body: body.particle_spacing)
+    spacing = body.particle_spacing
     for thing in scene.off_grid:
         thick, name = thing.shape.thickness, f"{type(thing).__name__} '{thing.name}'"
         if thick <= 0.0:
