@@ -94,6 +94,17 @@ def joint_infos(links: Sequence[LinkInfo], scene: Scene) -> dict[str, JointInfo]
     return infos
 
 
+def joints_of(articulation: str, links: Sequence[LinkInfo], scene: Scene) -> dict[str, JointInfo]:
+    """Those of one articulation, by their own names."""
+    infos = joint_infos(links, scene).values()
+    return {info.joint.name: info for info in infos if info.name == f"{articulation}.{info.joint.name}"}
+
+
+def drivers_of(joints: Mapping[str, JointInfo], kind: str) -> dict[str, ActuatorInfo]:
+    """The actuators of a kind that drive one of these joints alone, by the joint."""
+    return {name: driver for name, info in joints.items() if (driver := info.driver(kind)) is not None}
+
+
 def named_joint(name: str, links: Sequence[LinkInfo], scene: Scene) -> JointInfo:
     """The joint of that name.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffsim.errors import InputError
-from diffsim.rigid.joint_info import joint_infos
+from diffsim.rigid.joint_info import drivers_of, joints_of
 from diffsim.robots.inverse_kinematics import EndEffector
 from diffsim.scene.scene import Vector3
 from diffsim.scene.validation import choice
@@ -51,9 +51,8 @@ class JointController:
         names = [each.name for each in simulator.scene.articulations]
         if articulation not in names:
             raise InputError(f"{owner}: there is no such articulation; articulations: {', '.join(names) or 'none'}")
-        infos = joint_infos(simulator.link_infos, simulator.scene).values()
-        known = {info.joint.name: info for info in infos if info.name == f"{articulation}.{info.joint.name}"}
-        drivers = {name: driver for name, info in known.items() if (driver := info.driver(kind)) is not None}
+        known = joints_of(articulation, simulator.link_infos, simulator.scene)
+        drivers = drivers_of(known, kind)
         chosen = tuple(drivers) if joints is None else (joints,) if isinstance(joints, str) else tuple(joints)
         for joint in chosen:
             if joint not in drivers:
@@ -120,8 +119,8 @@ class EndEffectorController:
     ):
         self.kinematics = EndEffector(simulator, link, joints, point=point, damping=damping)
         articulation = link.partition(".")[0]
-        infos = joint_infos(simulator.link_infos, simulator.scene)
-        moved = [infos[f"{articulation}.{joint}"] for joint in self.kinematics.joints]
+        infos = joints_of(articulation, simulator.link_infos, simulator.scene)
+        moved = [infos[joint] for joint in self.kinematics.joints]
         kind = "velocity" if all(info.driver("velocity") for info in moved) else "position"
         self.servos = JointController(simulator, articulation, self.kinematics.joints, kind)
         self._seconds = simulator.control_dt

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffsim.errors import InputError
-from diffsim.rigid.joint_info import joint_infos
+from diffsim.rigid.joint_info import drivers_of, joints_of
 from diffsim.rigid.rigid_records import SLIDE
 from diffsim.scene.rotations import quaternion_exponential, quaternion_to_matrix, rotation_vectors
 from diffsim.scene.scene import Vector3
@@ -238,9 +238,7 @@ class EndEffector:
     def _actuators(self, kind: str) -> tuple[list[int], list[float]]:
         """Indices in an action of the joints' actuators, and the factors from their targets to it."""
         name = self._articulation
-        infos = joint_infos(self._simulator.link_infos, self._simulator.scene).values()
-        own = [info for info in infos if info.name == f"{name}.{info.joint.name}"]
-        drivers = {info.joint.name: driver for info in own if (driver := info.driver(kind)) is not None}
+        drivers = drivers_of(joints_of(name, self._simulator.link_infos, self._simulator.scene), kind)
         for joint in self.joints:
             if joint not in drivers:
                 raise InputError(

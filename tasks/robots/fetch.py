@@ -8,7 +8,7 @@ import diffsim as ds
 from diffsim.scene.articulation import Quaternion, Vector3
 from tasks.robots.model_packages import load_quietly, package_file
 from tasks.robots.reworking import at_home, fixed, mapped, subtree, touching, weightless, with_joints, without_prefix
-from tasks.robots.robot import Robot
+from tasks.robots.robot import Robot, servo
 
 FILE = "envs/assets/fetch/reach.xml"
 PREFIX = "robot0:"
@@ -76,11 +76,8 @@ def fetch(
     read = mapped(read, lambda link: dataclasses.replace(link, inertia=FINGER) if "finger_link" in link.name else link)
     home = {**HOME, **dict.fromkeys(FINGERS, OPENED)}
     read = with_joints(at_home(read, home), {j: {"armature": ROTOR, "damping": 0.0, "spring_stiffness": 0.0} for j in home})
-    servos = [
-        ds.Actuator(joint, joint, "position", gain=gain, damping=0.1 * gain, force_limits=(-effort, effort))
-        for joint, (gain, effort) in SERVOS.items()
-    ]
-    grip = ds.Actuator(FINGERS[0], FINGERS[0], "position", gain=GRIP, damping=100.0, force_limits=(-GRIP_FORCE, GRIP_FORCE))
+    servos = [servo(joint, joint, gain, effort) for joint, (gain, effort) in SERVOS.items()]
+    grip = servo(FINGERS[0], FINGERS[0], GRIP, GRIP_FORCE, damping=100.0)
     both = ds.JointEquality("gripper", FINGERS[1], FINGERS[0])  # one motor moves both
     read = dataclasses.replace(touching(read, touches, friction), actuators=(*servos, grip), constraints=(both,))
     return Robot(weightless(read, gravity_compensation), home, "gripper_link", tuple(SERVOS), FINGERS[:1], 0.0, OPENED)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import diffsim as ds
 from diffsim.scene.articulation import Quaternion, Vector3
 from tasks.robots.model_packages import load_quietly, package_file
 from tasks.robots.reworking import at_home, touching, weightless, with_joints, without_prefix
-from tasks.robots.robot import Robot
+from tasks.robots.robot import Robot, servo
 
 FILE = "robots/panda_description/urdf/panda.urdf"
 ARM = tuple(f"joint{n}" for n in range(1, 8))
@@ -48,13 +47,8 @@ def panda(
         InputError: the package example-robot-data, or mujoco, is not installed; or an argument is wrong.
     """
     path = package_file("panda", "example-robot-data", FILE)
-    arm = [
-        ds.Actuator(joint, f"panda_{joint}", "position", gain=gain, damping=0.1 * gain, force_limits=(-effort, effort))
-        for joint, gain, effort in zip(ARM, GAINS, EFFORTS, strict=True)
-    ]
-    grip = ds.Actuator(
-        FINGERS[0], f"panda_{FINGERS[0]}", "position", gain=GRIP, damping=100.0, force_limits=(-GRIP_FORCE, GRIP_FORCE)
-    )
+    arm = [servo(joint, f"panda_{joint}", gain, effort) for joint, gain, effort in zip(ARM, GAINS, EFFORTS, strict=True)]
+    grip = servo(FINGERS[0], f"panda_{FINGERS[0]}", GRIP, GRIP_FORCE, damping=100.0)
     read = load_quietly(
         path, name=name, position=position, rotation=rotation, actuators=(*arm, grip), visuals=visuals, self_collisions=False
     )

@@ -9,6 +9,12 @@ import diffsim as ds
 from tasks.action_spaces import PLACES, ActionSpace, AllControls, EndEffectorDelta, Gripper, JointPosition
 
 
+def servo(name: str, joint: str, gain: float, force: float, damping: float | None = None) -> ds.Actuator:
+    """A position servo of a joint with so much force at most, N or N m; damped by a tenth of its gain where nothing is said."""
+    damping = 0.1 * gain if damping is None else damping
+    return ds.Actuator(name, joint, "position", gain=gain, damping=damping, force_limits=(-force, force))
+
+
 @dataclass(frozen=True)
 class Robot:
     """A robot from a file, with servos, a home configuration, and the shapes that may touch something.

@@ -6,7 +6,8 @@ triangles, where parts touch, which a manifold has not.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import numpy as np
 import trimesh
@@ -77,6 +78,11 @@ def holes_of(vertices: np.ndarray, faces: np.ndarray) -> Holes:
     share = np.maximum(np.bincount(hole, minlength=len(found)), 1)
     centres = np.stack([np.bincount(hole, weights=middle[:, i], minlength=len(found)) / share for i in range(3)], axis=1)
     return Holes(np.repeat(edges, times, axis=0), np.repeat(hole, times), centres.reshape(-1, 3))
+
+
+def side_by_side(meshes: Sequence[trimesh.Trimesh]) -> trimesh.Trimesh:
+    """One mesh of the triangles of all, whose vertices stay as they are."""
+    return cast(trimesh.Trimesh, trimesh.util.concatenate(list(meshes)))
 
 
 def closed_triangles(mesh: trimesh.Trimesh) -> np.ndarray:

@@ -10,6 +10,7 @@ import trimesh
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from diffsim.scene.meshes.closed_surface import side_by_side
 from diffsim.scene.meshes.mesh_winding import Patches, solid_patches
 
 MOST_PARTS = 4000  # whose boxes are compared pair by pair
@@ -61,13 +62,7 @@ def unite(mesh: trimesh.Trimesh, labels: np.ndarray) -> tuple[trimesh.Trimesh, l
     if apart.any():
         used, faces = np.unique(np.asarray(mesh.faces)[apart], return_inverse=True)
         united.append(trimesh.Trimesh(np.asarray(mesh.vertices)[used], faces.reshape(-1, 3), process=False))
-    starts = np.cumsum([0, *(len(part.vertices) for part in united[:-1])])
-    whole = trimesh.Trimesh(
-        np.concatenate([part.vertices for part in united]),
-        np.concatenate([part.faces + start for part, start in zip(united, starts, strict=True)]),
-        process=False,
-    )
-    return whole, [f"united {merged} parts that overlap or touch"]
+    return side_by_side(united), [f"united {merged} parts that overlap or touch"]
 
 
 def _union(mesh: trimesh.Trimesh, parts: list[np.ndarray]) -> trimesh.Trimesh | None:

@@ -11,6 +11,7 @@ import numpy as np
 import trimesh
 
 from diffsim.errors import InputError
+from diffsim.scene.meshes.closed_surface import side_by_side
 from diffsim.scene.rotations import quaternion_of, rotation_matrix
 from diffsim.scene.shapes.rounded_box import Box
 from diffsim.scene.shapes.shape import Part, Shape
@@ -163,9 +164,8 @@ def _within(part: Part, points: np.ndarray) -> np.ndarray:
 
 
 def _joined(meshes: Sequence[trimesh.Trimesh], parts: Sequence[Part]) -> trimesh.Trimesh:
-    vertices = [
-        mesh.vertices @ rotation_matrix(part.rotation).T + part.position for mesh, part in zip(meshes, parts, strict=True)
+    placed = [
+        trimesh.Trimesh(mesh.vertices @ rotation_matrix(part.rotation).T + part.position, mesh.faces, process=False)
+        for mesh, part in zip(meshes, parts, strict=True)
     ]
-    starts = np.cumsum([0, *(len(each) for each in vertices)])
-    faces = [mesh.faces + start for mesh, start in zip(meshes, starts, strict=False)]
-    return trimesh.Trimesh(np.concatenate(vertices), np.concatenate(faces), process=False)
+    return side_by_side(placed)
