@@ -17,8 +17,8 @@ from typing import Any
 from diffsim.compiler import ti
 from diffsim.coupling.coupled_records import ContactWork
 from diffsim.rigid.kernels.vectors import vector_functions
-from diffsim.soft.kernels.boxes import low, strides
-from diffsim.soft.soft_records import Constants, Sizes
+from diffsim.soft.kernels.boxes import strides
+from diffsim.soft.kernels.spline_nodes import spline_nodes
 
 
 def particle_stencil(real: Any) -> SimpleNamespace:
@@ -26,7 +26,7 @@ def particle_stencil(real: Any) -> SimpleNamespace:
     `diffsim.soft.kernels.soft_memory`."""
     vf = vector_functions(real)
     vec3, load, store = vf.vec3, vf.load, vf.store
-    vec4 = ti.types.vector(4, real)
+    vec4, splines = ti.types.vector(4, real), spline_nodes(real)
 
     @ti.func
     def weigh(soft: ti.template(), step: ti.template(), work: ti.template(), c, x, sloped: ti.template()):
@@ -34,21 +34,16 @@ def particle_stencil(real: Any) -> SimpleNamespace:
         stride_x, stride_y = strides(soft.boxes, step.box)
         steps = ti.Vector([stride_x, stride_y, 1])
         node = 0
-        inverse = 1.0 / soft.constants[Constants.dx]
         for i, weights, slopes in ti.static((
             (0, ContactWork.weights_x, ContactWork.slopes_x),
             (1, ContactWork.weights_y, ContactWork.slopes_y),
             (2, ContactWork.weights_z, ContactWork.slopes_z),
         )):  # fmt: skip
-            scaled = (x[i] - soft.constants[Constants.origin + i]) * inverse
-            cell = ti.cast(ti.max(scaled, 0.5) - 0.5, ti.i32)
-            base_node = ti.max(ti.min(cell, soft.sizes[Sizes.counts + i] - 3), 0)
-            node += (base_node - low(soft.boxes, step.box, i)) * steps[i]
-            f = scaled - ti.cast(base_node, real)
-            w = vec3(0.5 * (1.5 - f) * (1.5 - f), 0.75 - (f - 1.0) * (f - 1.0), 0.5 * (f - 0.5) * (f - 0.5))
-            store(work, c + weights, w)
+            first, f = splines.along(soft, step, x[i], i)
+            node += first * steps[i]
+            store(work, c + weights, splines.weights(f))
             if ti.static(sloped):
-                store(work, c + slopes, vec3((f - 1.5) * inverse, (2.0 - 2.0 * f) * inverse, (f - 0.5) * inverse))
+                store(work, c + slopes, splines.slopes(soft, f))
         return node
 
     @ti.func

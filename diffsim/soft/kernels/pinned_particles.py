@@ -24,7 +24,8 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from diffsim.compiler import compile_time, ti
-from diffsim.soft.kernels.boxes import low, strides
+from diffsim.soft.kernels.boxes import strides
+from diffsim.soft.kernels.spline_nodes import spline_nodes
 from diffsim.soft.soft_records import (
     LINK,
     TOOL,
@@ -77,7 +78,7 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
     """``hold``, ``react`` and ``hold_adjoint``. ``links``: how links move and what pulls at them
     (`diffsim.coupling.kernels.link_anchors`); their arguments ``m`` and ``at`` go there."""
     vec3, vec4 = ti.types.vector(3, real), ti.types.vector(4, real)
-    mat3 = ti.types.matrix(3, 3, real)
+    mat3, splines = ti.types.matrix(3, 3, real), spline_nodes(real)
     linked = links is not None
 
     @ti.func
@@ -124,28 +125,13 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
             tape_bars[tile + Component.x + d] = lanes
 
     @ti.func
-    def offset_of(soft: ti.template(), step: ti.template(), x):
+    def first_node(soft: ti.template(), step: ti.template(), x):
         """The first of a particle's nodes within the box, and where it stands from there, in cells."""
         stride_x, stride_y = strides(soft.boxes, step.box)
-        steps = ti.Vector([stride_x, stride_y, 1])
-        inverse = 1.0 / soft.constants[Constants.dx]
-        first, f = 0, vec3(0.0)
-        for d in ti.static(range(3)):
-            scaled = (x[d] - soft.constants[Constants.origin + d]) * inverse
-            cell = ti.cast(ti.max(scaled, 0.5) - 0.5, ti.i32)
-            base = ti.max(ti.min(cell, soft.sizes[Sizes.counts + d] - 3), 0)
-            first += (base - low(soft.boxes, step.box, d)) * steps[d]
-            f[d] = scaled - ti.cast(base, real)
-        return first, f
-
-    @ti.func
-    def weights(f):
-        """Along an axis."""
-        return vec3(0.5 * (1.5 - f) * (1.5 - f), 0.75 - (f - 1.0) * (f - 1.0), 0.5 * (f - 0.5) * (f - 0.5))
-
-    @ti.func
-    def slopes(f, inverse):
-        return vec3((f - 1.5) * inverse, (2.0 - 2.0 * f) * inverse, (f - 0.5) * inverse)
+        i, fx = splines.along(soft, step, x[0], 0)
+        j, fy = splines.along(soft, step, x[1], 1)
+        k, fz = splines.along(soft, step, x[2], 2)
+        return i * stride_x + j * stride_y + k, fx, fy, fz
 
     @ti.func
     def gather(soft: ti.template(), step: ti.template(), at: ti.template()):
@@ -287,8 +273,8 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
         J = vec3(0.0)
         if strength >= 0.0:
             x = position(soft.tape, me.tile, soft.sizes[me.pin + Pin.lane])
-            first, f = offset_of(soft, step, x)
-            wx, wy, wz = weights(f[0]), weights(f[1]), weights(f[2])
+            first, fx, fy, fz = first_node(soft, step, x)
+            wx, wy, wz = splines.weights(fx), splines.weights(fy), splines.weights(fz)
             nodes = ti.static(Nodes(first, wx, wy, wz))
             u, K = gather(soft, step, nodes)
             p, R, V, omega, ahead = frame_of(soft, step, m, at, me.pin)
@@ -331,10 +317,9 @@ def pinned_particles(real: Any, links: SimpleNamespace | None = None) -> SimpleN
         strength = soft.inputs[step.environment * soft.sizes[Sizes.inputs] + me.strength]
         if strength >= 0.0:
             x, J = position(soft.tape, me.tile, lane), three(soft.velocity[me.pull])
-            first, f = offset_of(soft, step, x)
-            inverse = 1.0 / soft.constants[Constants.dx]
-            wx, wy, wz = weights(f[0]), weights(f[1]), weights(f[2])
-            sx, sy, sz = slopes(f[0], inverse), slopes(f[1], inverse), slopes(f[2], inverse)
+            first, fx, fy, fz = first_node(soft, step, x)
+            wx, wy, wz = splines.weights(fx), splines.weights(fy), splines.weights(fz)
+            sx, sy, sz = splines.slopes(soft, fx), splines.slopes(soft, fy), splines.slopes(soft, fz)
             nodes, slope = ti.static(Nodes(first, wx, wy, wz), Nodes(first, sx, sy, sz))
             add_impulse(soft, step, nodes, -1.0 * J)
             u, K = gather(soft, step, nodes)
