@@ -9,7 +9,7 @@ RUN ?= runs/demo
 WORKERS ?= 2
 BIN = $(VENV)/bin
 # Robots and objects that the tests load, made by others: files only, without what those packages depend on.
-MODELS ?= gymnasium-robotics==1.4.2 metaworld==3.1.1 robosuite==1.5.2 example-robot-data==6.0.0
+MODELS ?= gymnasium-robotics==1.4.2 metaworld==3.1.1 robosuite==1.5.2 example-robot-data==6.0.0 rewarped==1.3.3
 
 .PHONY: help demo test test-fast test-quadrants check format clean test-long
 .DEFAULT_GOAL := help

@@ -1,6 +1,6 @@
 """Manipulation tasks, each a short class. Importing this package registers its own tasks."""
 
-from tasks import robots
+from tasks import household, panda, plasticine, rewarped, robots, rpg_papers
 from tasks.action_spaces import (
     ActionSpace,
     AllControls,
@@ -12,13 +12,10 @@ from tasks.action_spaces import (
     ToolVelocity,
 )
 from tasks.base import Task
-from tasks.cup_trap import CupTrap
-from tasks.detour import Detour
 from tasks.episode import Episode, Transition
 from tasks.registry import find_task, register, task_names
+from tasks.small import CupTrap, Detour, ThreeWayPush, TripleMove
 from tasks.task_parameters import task_parameters
-from tasks.three_way_push import ThreeWayPush
-from tasks.triple_move import TripleMove
 from tasks.variants import Variants
 
 __all__ = [
@@ -39,8 +36,13 @@ __all__ = [
     "TripleMove",
     "Variants",
     "find_task",
+    "household",
+    "panda",
+    "plasticine",
     "register",
+    "rewarped",
     "robots",
+    "rpg_papers",
     "task_names",
     "task_parameters",
 ]

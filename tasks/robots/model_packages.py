@@ -14,6 +14,8 @@ WHEELS = {  # what to install, by the package's name in Python
     "gymnasium_robotics": "pip install --no-deps gymnasium-robotics==1.4.2",
     "gymnasium": "pip install gymnasium",
     "example-robot-data": "pip install --no-deps example-robot-data==6.0.0",
+    "rewarped": "pip install --no-deps rewarped==1.3.3",
+    "metaworld": "pip install --no-deps metaworld==3.1.1",
 }
 
 

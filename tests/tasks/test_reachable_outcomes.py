@@ -7,7 +7,7 @@ import torch
 
 from rpg.protocol import check_environment
 from tasks import CupTrap, ThreeWayPush, TripleMove
-from tasks.three_goals import ANGLES, ThreeGoals
+from tasks.small.three_goals import ANGLES, ThreeGoals
 
 pytestmark = pytest.mark.slow
 

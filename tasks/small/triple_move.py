@@ -13,7 +13,7 @@ from diffsim.render import Camera, GroundMarker
 from tasks.base import Task
 from tasks.episode import Episode, Transition
 from tasks.registry import register
-from tasks.three_goals import ThreeGoals
+from tasks.small.three_goals import ThreeGoals
 
 CENTER, HALF_HEIGHT = (0.6, 0.6), 0.08
 

@@ -12,7 +12,7 @@ from diffsim.render import Camera, GroundMarker
 from tasks.base import Task
 from tasks.episode import Episode, Transition
 from tasks.registry import register
-from tasks.three_goals import ThreeGoals
+from tasks.small.three_goals import ThreeGoals
 
 MAJOR, MINOR = 0.09, 0.02  # radii of the ring and of its tube, m
 

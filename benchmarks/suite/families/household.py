@@ -1,0 +1,7 @@
+"""How the suite runs the tasks of `tasks.household`."""
+
+from __future__ import annotations
+
+from benchmarks.suite.suite_task import SuiteTask
+
+TASKS: tuple[SuiteTask, ...] = ()

@@ -1,0 +1,40 @@
+"""How the suite runs a task: at its full setting, and at a coarser one in which methods are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class SuiteTask:
+    """A registered task.
+
+    Attributes:
+        name: of the task.
+        ways: distinct ways to succeed that are known, each an entry of its ``outcome_names``.
+        compared: whether methods are compared on it.
+        bench: parameters that make it cheap enough to be run many times (a coarser grid, fewer particles, a shorter horizon).
+        bench_envs, bench_iterations: episodes side by side and iterations of a run at the bench setting; every method gets the
+            same simulator steps.
+        solver: the method that solves it at the full setting, which is the task's own parameters.
+        full_envs, full_iterations: of that run.
+        settings: settings of the solver beside the task's own ``optimizer_settings``.
+        unsolved: why it has no solution, if it has none.
+    """
+
+    name: str
+    ways: int = 1
+    compared: bool = False
+    bench: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    bench_envs: int = 16
+    bench_iterations: int = 50
+    solver: str = "rpg"
+    full_envs: int = 16
+    full_iterations: int = 60
+    settings: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    unsolved: str = ""

@@ -1,0 +1,1 @@
+"""Household things: doors, hammers, blocks, ropes, sheets, liquids."""

@@ -1,0 +1,1 @@
+"""Tasks of a Franka Panda: place, insert, open, grasp."""

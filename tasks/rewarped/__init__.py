@@ -1,0 +1,1 @@
+"""The six tasks of Rewarped (Xing et al., ICLR 2025), rebuilt, with rewards that compare with its published returns."""
