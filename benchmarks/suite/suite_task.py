@@ -25,6 +25,9 @@ class SuiteTask:
         full_envs, full_iterations: of that run.
         settings: settings of the solver beside the task's own ``optimizer_settings``.
         unsolved: why it has no solution, if it has none.
+        label: what tables and files call it; the task's name if not given. Rows of a task under
+            other conditions have their own.
+        pushes: size of random pushes, as a share of the largest action (`pushes.PushedTask`).
     """
 
     name: str
@@ -38,3 +41,20 @@ class SuiteTask:
     full_iterations: int = 60
     settings: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     unsolved: str = ""
+    label: str = ""
+    pushes: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """What tables and files call it."""
+        return self.label or self.name
+
+    @property
+    def bench_setting(self) -> dict[str, Any]:
+        """What a stored run must agree with to count, in plain values."""
+        return {
+            "parameters": {name: list(v) if isinstance(v, tuple) else v for name, v in self.bench.items()},
+            "num_envs": self.bench_envs,
+            "iterations": self.bench_iterations,
+            **({"pushes": self.pushes} if self.pushes else {}),
+        }

@@ -1,8 +1,15 @@
-"""The suite's tasks, a module for each folder of `tasks`."""
+"""The suite's tasks, a module for each folder of `tasks`; and those of them that are run closed-loop, apart."""
 
-from benchmarks.suite.families import household, panda, plasticine, rewarped, rpg_papers, small
+from benchmarks.suite.families import closed_loop, household, panda, plasticine, rewarped, rpg_papers, small
 from benchmarks.suite.suite_task import SuiteTask
 
-TASKS: dict[str, SuiteTask] = {
-    task.name: task for family in (plasticine, rpg_papers, rewarped, panda, household, small) for task in family.TASKS
+FAMILIES = {
+    "plasticine": plasticine.TASKS,
+    "rpg_papers": rpg_papers.TASKS,
+    "rewarped": rewarped.TASKS,
+    "panda": panda.TASKS,
+    "household": household.TASKS,
+    "small": small.TASKS,
 }
+TASKS: dict[str, SuiteTask] = {task.name: task for family in FAMILIES.values() for task in family}
+CLOSED_LOOP: dict[str, SuiteTask] = {task.key: task for task in closed_loop.TASKS}

@@ -1,0 +1,203 @@
+"""The task suite: every task solved at its full setting, and methods compared on a core of them.
+
+    python -m benchmarks.suite --list --json                    # the tasks, and what is stored of each
+    python -m benchmarks.suite --row TASK:METHOD --seeds 5      # runs of one method on one task, at the bench setting
+    python -m benchmarks.suite --all --jobs 2 --hours 8         # every row that is missing; stops and resumes at any moment
+    python -m benchmarks.suite --summary --json                 # counts from the stored results; runs nothing
+    python -m benchmarks.suite --tables docs/suite.md           # the tables, from the stored results
+    python -m benchmarks.suite --solve TASK [--method adam]     # a solution at the full setting
+    python -m benchmarks.suite --gallery                        # docs/gallery.md, with a picture of each stored solution
+
+Results are written as they come, as lines of JSON, into benchmarks/results/. A run that is stored is not repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+
+from benchmarks.processes import print_table, write_table
+from benchmarks.suite.families import CLOSED_LOOP, TASKS
+from benchmarks.suite.methods import COMPARED, ON_FOUR, methods_of
+from benchmarks.suite.store import RESULTS, append_run, stored_runs, stored_solution
+from benchmarks.suite.suite_task import SuiteTask
+from benchmarks.suite.tables import (
+    HEADINGS,
+    SEEDS,
+    against_restarts,
+    claims,
+    compared_tasks,
+    every_row,
+    long_rows,
+    matrix_rows,
+    rows_of,
+    seeds_of,
+    summary,
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to do."""
+
+    list: bool = False
+    """The tasks."""
+    row: tuple[str, ...] = ()
+    """Rows to run, as TASK:METHOD."""
+    all: bool = False
+    """Run every row that is missing."""
+    solve: tuple[str, ...] = ()
+    """Tasks to solve at their full setting."""
+    gallery: bool = False
+    """Write docs/gallery.md."""
+    summary: bool = False
+    """Counts from the stored results."""
+    tables: Path | None = None
+    """Markdown file for the tables."""
+    json: bool = False
+    """Print JSON on the last line."""
+    seeds: int = SEEDS
+    """Seeds of a row, from 100 on."""
+    method: str = ""
+    """Of --solve, in place of the task's own."""
+    seed: int = 0
+    """Of --solve."""
+    iterations: int = 0
+    """Of --solve, in place of the task's own."""
+    only: str = ""
+    """Of --gallery: draw this task alone."""
+    jobs: int = os.cpu_count() or 1
+    """Processes side by side."""
+    hours: float = float("inf")
+    """Of --all: begin no row after this time."""
+    out: Path = RESULTS
+    """Folder of the results."""
+
+
+def found_task(key: str) -> SuiteTask:
+    """A task by what tables call it; ends the program with the names if there is none."""
+    known = {**TASKS, **CLOSED_LOOP}
+    if key not in known:
+        raise SystemExit(f"there is no task '{key}' in the suite; tasks: {', '.join(known)}")
+    return known[key]
+
+
+def run_row(task: SuiteTask, method: str, seeds: Sequence[int], out: Path, console: Console) -> None:
+    """Run the seeds of a row that are missing, in one process; each is stored as it ends."""
+    missing = [str(seed) for seed in seeds if (method, seed) not in stored_runs(task, out)]
+    if not missing:
+        return
+    command = [sys.executable, "-m", "benchmarks.suite.single_runs", task.key, method, *missing]
+    environment = {**os.environ, "DIFFSIM_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stdout:
+            if not line.startswith("{"):
+                continue
+            run = json.loads(line)
+            append_run(task, run, out)
+            console.print(
+                f"{task.key}:{method} seed {run['seed']}: success {run['success']:.2f}, ways {run['ways']}, "
+                f"return {run['return']:.2f}, {run['seconds']:.0f} s"
+            )
+        error = process.stderr.read()
+    if process.returncode:
+        console.print(f"[red]{task.key}:{method} failed:[/red] {error[-1500:]}")
+
+
+def run_rows(rows: Sequence[tuple[SuiteTask, str]], options: Options, console: Console) -> None:
+    """Run what is missing of the rows, some side by side. Ctrl-C begins no more."""
+    begun, seeds = time.monotonic(), seeds_of(options.seeds)
+
+    def job(row: tuple[SuiteTask, str]) -> None:
+        if time.monotonic() - begun < 3600.0 * options.hours:
+            run_row(*row, seeds, options.out, console)
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        try:
+            list(pool.map(job, rows))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def listed(out: Path) -> list[dict[str, Any]]:
+    """The tasks, and what is stored of each."""
+    entries = []
+    for task in TASKS.values():
+        runs, solution = stored_runs(task, out), stored_solution(task, out)
+        entries.append(
+            {
+                "task": task.name,
+                "ways": task.ways,
+                "compared": task.compared,
+                "bench": task.bench_setting,
+                "methods": list(methods_of(task)) if task.compared else [],
+                "runs": len(runs),
+                "solved_by": solution["method"] if solution else None,
+                "solutions": len(solution["solutions"]) if solution else 0,
+            }
+        )
+    return entries
+
+
+def write_tables(path: Path, out: Path, console: Console) -> None:
+    """The tables and the verdicts on the claims, between the marks of the file."""
+    core, loops = compared_tasks(), list(CLOSED_LOOP.values())
+    rows, closed = rows_of(core, folder=out), rows_of(loops, folder=out)
+    methods = (*COMPARED, *ON_FOUR)
+    write_table(path, "suite", ("task", "ways", *methods), matrix_rows(rows, core, methods))
+    write_table(path, "suite_closed_loop", ("task", "ways", *COMPARED[:3]), matrix_rows(closed, loops, COMPARED[:3]))
+    verdicts = [(claim.verdict,) for claim in claims(rows)]
+    verdicts += [(f"RPG against restarts: {against_restarts(rows, core)}",)]
+    verdicts += [(f"the same closed-loop: {against_restarts(closed, loops)}",)]
+    write_table(path, "suite_claims", ("claim",), verdicts)
+    write_table(path, "suite_runs", HEADINGS, long_rows({**rows, **closed}))
+    print_table(("claim",), verdicts, console, None, "claims")
+
+
+def main() -> None:
+    options = tyro.cli(Options, description=__doc__)
+    console = Console(stderr=True, highlight=False)
+    answer: Any = None
+    for name in options.solve:
+        from benchmarks.suite.solving import solve
+
+        found = solve(
+            found_task(name), method=options.method, seed=options.seed, iterations=options.iterations, folder=options.out
+        )
+        answer = {**found, "solutions": [{**each, "actions": len(each["actions"])} for each in found["solutions"]]}
+        console.print(f"{name}: {len(found['solutions'])} solutions by {found['method']} in {found['seconds']} s")
+    if options.row:
+        wanted = [row.partition(":") for row in options.row]
+        run_rows([(found_task(key), method) for key, _, method in wanted], options, console)
+    if options.all:
+        run_rows(every_row(), options, console)
+    if options.tables is not None:
+        write_tables(options.tables, options.out, console)
+    if options.gallery:
+        from benchmarks.suite.gallery import write_gallery
+
+        write_gallery(only=options.only, folder=options.out)
+    if options.list:
+        answer = listed(options.out)
+    if options.summary:
+        answer = summary(options.out)
+    if answer is not None:
+        print(json.dumps(answer) if options.json else json.dumps(answer, indent=1))
+
+
+if __name__ == "__main__":
+    main()

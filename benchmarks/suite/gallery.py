@@ -1,0 +1,68 @@
+"""The gallery of tasks: a row for each, with the first and the last moment of a stored solution."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+
+from benchmarks.processes import write_table
+from benchmarks.suite.families import FAMILIES
+from benchmarks.suite.solving import Replay, replayed
+from benchmarks.suite.store import RESULTS, stored_solution
+from benchmarks.suite.suite_task import SuiteTask
+from diffsim.render import SceneRenderer, side_by_side
+from tasks import find_task
+
+PAGE = Path("docs/gallery.md")
+PICTURES = Path("docs/images/gallery")
+WIDTH, HEIGHT = 240, 180
+HEADINGS = ("task", "start and end", "what", "starts and goals", "success", "ways", "solved by")
+
+
+def draw(replay: Replay, path: Path) -> None:
+    """The first and the last moment, side by side."""
+    task = replay.task
+    renderer = SceneRenderer(task.sim.scene, camera=task.camera(), width=WIDTH, height=HEIGHT)
+    moments = [replay.episodes[0], replay.episodes[-1]]
+    pictures = [renderer.frame(each.state, markers=task.markers(each, 0)) for each in moments]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    iio.imwrite(path, side_by_side(pictures), quality=88)
+
+
+def section(documentation: str, heading: str) -> str:
+    """The text under one of a docstring's headings, in one line."""
+    text = textwrap.dedent("    " + documentation)
+    found = re.search(rf"^{heading}:(.*?)(?=^\S[\w ]*:|\n\s*\n|\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    return " ".join(found[1].split()).replace("|", "\\|") if found else ""
+
+
+def row(task: SuiteTask, folder: Path = RESULTS) -> tuple[str, ...]:
+    """A task's row."""
+    kind, stored = find_task(task.name), stored_solution(task, folder)
+    documentation = kind.__doc__ or ""
+    path = PICTURES / f"{task.name}.jpg"
+    picture = f"![{task.name}]({path.relative_to(PAGE.parent)})" if (PAGE.parents[1] / path).exists() else ""
+    ways = f"{task.ways}: {', '.join(kind.outcome_names)}" if task.ways > 1 else "1"
+    cells = (section(documentation, heading) for heading in ("Task", "Randomisation", "Success"))
+    return (f"`{task.name}`", picture, *cells, ways, solved_by(stored) if stored else f"not yet. {task.unsolved}".strip())
+
+
+def solved_by(stored: dict[str, Any]) -> str:
+    """Who solved it, in how long."""
+    found = len(stored["solutions"])
+    ways = f", {found} ways" if found > 1 else ""
+    return f"{stored['method']}{ways}, {stored['seconds']:.0f} s, {stored['simulator_steps']} steps"
+
+
+def write_gallery(*, only: str = "", pictures: bool = True, folder: Path = RESULTS) -> None:
+    """Draw the stored solutions, and write the tables of the page between its marks."""
+    for name, family in FAMILIES.items():
+        for task in family:
+            stored = stored_solution(task, folder)
+            if pictures and stored and only in ("", task.name):
+                draw(replayed(task, stored), PICTURES / f"{task.name}.jpg")
+        write_table(PAGE, f"gallery_{name}", HEADINGS, [row(task, folder) for task in family])

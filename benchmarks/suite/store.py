@@ -1,0 +1,68 @@
+"""Stored results: a file of JSON lines for the runs of each task, a file of JSON for the solutions of each."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import write_result
+from benchmarks.suite.suite_task import SuiteTask
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+
+
+def file_name(key: str) -> str:
+    """A task's key as the name of a file."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", key).strip("_")
+
+
+def runs_file(task: SuiteTask, folder: Path = RESULTS) -> Path:
+    """Where the runs of a task are."""
+    return folder / "runs" / f"{file_name(task.key)}.jsonl"
+
+
+def append_run(task: SuiteTask, run: dict[str, Any], folder: Path = RESULTS) -> None:
+    """Add a run, in one write, so that processes side by side do not mix their lines."""
+    path = runs_file(task, folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = (json.dumps(run) + "\n").encode()
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)
+
+
+def stored_runs(task: SuiteTask, folder: Path = RESULTS) -> dict[tuple[str, int], dict[str, Any]]:
+    """The runs of a task at its present bench setting, by method and seed; the last one counts. A line that was cut off, and
+    runs at another setting, do not."""
+    path, found = runs_file(task, folder), {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            run = json.loads(line)
+        except ValueError:
+            continue
+        if run.get("setting") == json.loads(json.dumps(task.bench_setting)):
+            found[run["method"], run["seed"]] = run
+    return found
+
+
+def solution_file(task: SuiteTask, folder: Path = RESULTS) -> Path:
+    """Where the solutions of a task are."""
+    return folder / "solutions" / f"{task.name}.json"
+
+
+def store_solution(task: SuiteTask, solution: dict[str, Any], folder: Path = RESULTS) -> None:
+    """Write the solutions of a task."""
+    path = solution_file(task, folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_result(path, solution)
+
+
+def stored_solution(task: SuiteTask, folder: Path = RESULTS) -> dict[str, Any] | None:
+    """The solutions of a task, or None."""
+    path = solution_file(task, folder)
+    return json.loads(path.read_text()) if path.exists() else None
