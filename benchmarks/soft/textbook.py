@@ -29,9 +29,11 @@ class Textbook:
         precision: "f32" or "f64".
         tuned: serial loops on one thread, which need no atomics, in place of the textbook's parallel loops with an atomic
             scatter (on one thread as well, here).
+        cells: of the grid, along an edge of the unit cube.
+        beyond: further cells past its upper faces.
     """
 
-    def __init__(self, problem: Problem, *, precision: str, tuned: bool = False):
+    def __init__(self, problem: Problem, *, precision: str, tuned: bool = False, cells: int = GRID, beyond: int = 0):
         real = {"f32": ti.f32, "f64": ti.f64}[precision]
         ti.init(arch=ti.cpu, default_fp=real, cpu_max_num_threads=1, offline_cache=True, fast_math=False, log_level=ti.WARN)
         self.mass, self.volume, self.dt, self.substeps = problem.mass, problem.volume, problem.dt, problem.substeps
@@ -43,7 +45,7 @@ class Textbook:
         self.least_difference = {"f32": 1e-6, "f64": 1e-12}[precision]
         self.n, self.control_steps = len(problem.x), problem.control_steps
         self.total = problem.control_steps * problem.substeps
-        self.dx, self.inv_dx, self.layer = 1.0 / GRID, float(GRID), 0.5 / GRID
+        self.dx, self.inv_dx, self.layer = 1.0 / cells, float(cells), 0.5 / cells
 
         def trajectory(slots: int, *shape: int):
             make = ti.Vector.field if len(shape) == 1 else ti.Matrix.field
@@ -56,7 +58,7 @@ class Textbook:
         self.U, self.V = trajectory(self.total, 3, 3), trajectory(self.total, 3, 3)
         self.A = trajectory(self.total, 3, 3)
 
-        cube = (GRID, GRID, GRID)
+        cube = (cells + beyond,) * 3
         self.grid_m = ti.field(real, shape=cube, needs_grad=True)
         self.grid_p = ti.Vector.field(3, real, shape=cube, needs_grad=True)
         self.grid_v = ti.Vector.field(3, real, shape=cube, needs_grad=True)
