@@ -19,6 +19,7 @@ from diffsim.forces.contacts import Contacts
 from diffsim.rigid.contact_list import ContactList
 from diffsim.scene.scene import Scene
 from diffsim.scene.shapes.rounded_box import rounded_box_distance
+from diffsim.scene.shapes.torus import ring_distance
 from diffsim.soft.launch_schedules import Tape
 from diffsim.soft.soft_dynamics import SoftDynamics
 from diffsim.soft.soft_records import Box, ColliderPose, ColliderShape, ColliderTwist, Constants, WorldInputs
@@ -105,9 +106,12 @@ class SoftContacts:
             pose = row[inputs.poses + ColliderPose.SIZE * m :][: ColliderPose.SIZE]
             velocity, spin = row[inputs.twists + ColliderTwist.SIZE * m :][: ColliderTwist.SIZE].split(3)
             arm, turn = at - pose[:3], pose[3:].view(3, 3)
-            gap, normal = rounded_box_distance(arm @ turn, shape[:3], shape[ColliderShape.radius])
-            s = ((constants[Constants.layer] - gap) / (2.0 * constants[Constants.layer])).clamp(0.0, 1.0)
-            weight = (s * s * (3.0 - 2.0 * s))[:, None]
+            circle, radius = shape[ColliderShape.circle], shape[ColliderShape.radius]
+            if circle > 0.0:
+                gap, normal = ring_distance(arm @ turn, circle, radius)
+            else:
+                gap, normal = rounded_box_distance(arm @ turn, shape[:3], radius)
+            weight = _contact_weight(gap, constants)[:, None]
             normal, r = normal @ turn.T, v - velocity - cross(spin.expand_as(arm), arm)
             after = v + weight * (_coulomb(r, normal, row[inputs.frictions + m]) - r)
             take(name, gap < constants[Constants.layer], gap, normal, after)
@@ -130,6 +134,15 @@ class SoftContacts:
         second, *rest = (torch.cat(each) for each in zip(*parts, strict=True))
         first = self._body(torch.cdist(rest[0], x).argmin(dim=1)) if len(second) else second
         return Contacts(self._names, torch.zeros_like(second), first, second, *rest)
+
+
+def _contact_weight(gap: Tensor, constants: Tensor) -> Tensor:
+    """Weight (N,) of contact of nodes within its layer, as `diffsim/soft/kernels/grid_contact.py` has it."""
+    decay, layer = constants[Constants.decay], constants[Constants.layer]
+    if decay > 0.0:
+        return (-decay * gap.clamp_min(0.0)).exp()
+    s = ((layer - gap) / (2.0 * layer)).clamp(0.0, 1.0)
+    return s * s * (3.0 - 2.0 * s)
 
 
 def _coulomb(r: Tensor, normal: Tensor, friction: Tensor) -> Tensor:

@@ -209,8 +209,8 @@ class Tool(_Collider):
 
     Args:
         shape: of any kind that has an end: a `Compound`, a `Cup` or a `TriangleMesh` as well as a sphere. Soft bodies meet
-            spheres, capsules and boxes on their grid; another shape makes a scene of soft bodies a coupled one, in which their
-            particles meet it one by one, and which is slower (docs/rigid.md).
+            spheres, capsules, boxes and tori on their grid; another shape makes a scene of soft bodies a coupled one, in which
+            their particles meet it one by one, and which is slower (docs/rigid.md).
         control: the velocity components that the action sets, in order, out of "x", "y", "z" (m/s, world) and "rx", "ry",
             "rz" (rad/s, world axes). The others are zero.
         lower, upper: world positions of the tool's origin that its motion is clipped to, m; each three numbers, of which any
@@ -272,6 +272,8 @@ class Ground:
     Args:
         restitution: of impacts of rigid bodies, 0 to 1.
         stiffness: of a contact point, N/m; None: the scene's.
+        layer: height above the floor up to which nodes of the soft bodies' grid are on it, m: what lies in it moves as on the
+            floor (PlasticineLab's is two cells high).
     """
 
     height: float = 0.0
@@ -279,9 +281,11 @@ class Ground:
     _: KW_ONLY
     restitution: float = 0.0
     stiffness: float | None = None
+    layer: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "height", number("Ground", "height", self.height))
+        object.__setattr__(self, "layer", number("Ground", "layer", self.layer, 0.0))
         _check_surface(self, "Ground")
 
     @property

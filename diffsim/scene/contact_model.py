@@ -1,13 +1,15 @@
-"""Contact of the rigid things of a scene."""
+"""Contact of the things of a scene."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import KW_ONLY, dataclass
 
 from diffsim.errors import InputError
 from diffsim.scene.validation import choice, number
 
 IMPACTS = ("auto", "smooth", "event")
+LEAST_WEIGHT = 0.1  # of contact that fades by exp(-grid_decay d): below it there is none
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class ContactModel:
             links on joints, is implicit. "smooth": all contact is compliant. "auto": "smooth" if ``smoothing`` is given;
             otherwise impacts of pairs that declare a restitution are events.
         event_speed: speed of approach above which impacts are events, m/s; at least gravity times dt / 2.
+        grid_decay: of soft bodies with tools and obstacles on their grid: at a distance d outside a surface contact has the
+            weight exp(-grid_decay d), as far as that is above 0.1, and 1 within: the "softness" of PlasticineLab (Huang et al.
+            2021), 1/m. None: a smooth step over a layer of one cell about the surface.
 
     Raises:
         InputError: a value is out of range, or ``smoothing`` is given for events.
@@ -43,12 +48,13 @@ class ContactModel:
     restitution_speed: float = 0.1
     impact: str = "auto"
     event_speed: float = 0.05
+    grid_decay: float | None = None
 
     def __post_init__(self) -> None:
         choice("ContactModel", "impact", self.impact, IMPACTS)
-        for name in ("stiffness", "smoothing", "slip_speed", "restitution_speed", "event_speed"):
+        for name in ("stiffness", "smoothing", "slip_speed", "restitution_speed", "event_speed", "grid_decay"):
             value = getattr(self, name)
-            if value is not None or name not in ("stiffness", "smoothing"):
+            if value is not None or name not in ("stiffness", "smoothing", "grid_decay"):
                 object.__setattr__(self, name, number("ContactModel", name, value, 1e-12))
         if self.impact == "event" and self.smoothing is not None:
             raise InputError(
@@ -60,3 +66,7 @@ class ContactModel:
     def compliant(self) -> bool:
         """Whether contact sets in over a length."""
         return self.impact == "smooth" or self.smoothing is not None
+
+    def grid_layer(self, grid_spacing: float) -> float:
+        """Distance from a surface, m, at which nodes of the soft bodies' grid begin to touch it."""
+        return 0.5 * grid_spacing if self.grid_decay is None else -math.log(LEAST_WEIGHT) / self.grid_decay

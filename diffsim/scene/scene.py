@@ -132,7 +132,7 @@ class Scene:
 
     @property
     def grid_obstacles(self) -> tuple[Obstacle, ...]:
-        """Obstacles in contact with soft bodies on the grid: spheres, capsules, boxes. With others it is by particle."""
+        """Obstacles in contact with soft bodies on the grid: spheres, capsules, boxes, tori. With others it is by particle."""
         return tuple(obstacle for obstacle in self.obstacles if obstacle.shape.meets_grid)
 
     @property

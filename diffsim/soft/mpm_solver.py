@@ -14,6 +14,7 @@ from torch import Tensor
 from diffsim.errors import SimulationError
 from diffsim.gradients.recompute import chunks
 from diffsim.scene.scene import Scene
+from diffsim.scene.shapes import RoundedBox, Shape, Torus
 from diffsim.soft.launch_schedules import LaneSchedule, Layout, Schedule, SharedSchedule, Tape
 from diffsim.soft.laws import laws_of
 from diffsim.soft.soft_records import (
@@ -112,12 +113,12 @@ class MPMSolver:
             origin=lower - PADDING * dx,
             lower=lower + ON_WALL * dx,
             upper=upper - ON_WALL * dx,
-            ground=-1e30 if scene.ground is None else scene.ground.height + ON_WALL * dx,
-            layer=0.5 * dx,
+            ground=-1e30 if scene.ground is None else scene.ground.height + scene.ground.layer + ON_WALL * dx,
+            layer=scene.contact.grid_layer(dx),
+            decay=scene.contact.grid_decay or 0.0,
         )
         for thing in colliders:
-            core, radius = thing.shape.core, thing.shape.radius  # type: ignore[attr-defined]
-            constants += ColliderShape.row(core=core, radius=radius, reach=np.linalg.norm(core) + radius)
+            constants += _collider_row(thing.shape)
         pin_constants = len(constants)
         for pin in pins:
             constants += PinConstants.row(**pin.constants)
@@ -254,3 +255,13 @@ class MPMSolver:
             self.check(tape.status, time_step[chunk], chunk.start)
             self._schedule.adjoint(tape, bars[chunk], sum_bars[chunk], inputs[chunk], inputs_bar[chunk], batch=num_envs)
         return unpack(bars), inputs_bar.sum(dim=1)
+
+
+def _collider_row(shape: Shape) -> list[float]:
+    """The `ColliderShape` of a shape that meets the grid."""
+    if isinstance(shape, Torus):
+        circle, tube = shape.major_radius, shape.minor_radius
+        return ColliderShape.row(core=(0.0, 0.0, 0.0), circle=circle, radius=tube, reach=circle + tube)
+    assert isinstance(shape, RoundedBox)
+    reach = float(np.linalg.norm(shape.core)) + shape.radius
+    return ColliderShape.row(core=shape.core, circle=0.0, radius=shape.radius, reach=reach)

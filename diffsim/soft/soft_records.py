@@ -91,14 +91,16 @@ class Constants(Record):
     lower = field(3, "m", "nodes at or below are on the domain's low walls")
     upper = field(3, "m", "nodes at or above are on its high walls")
     ground = field(1, "m", "nodes at or below are on the ground")
-    layer = field(1, "m", "half the thickness of the colliders' contact layer")
+    layer = field(1, "m", "distance from a collider's surface at which contact begins")
+    decay = field(1, "1/m", "rate at which it fades outside the surface; 0: a smooth step from -layer to layer")
 
 
 class ColliderShape(Record):
-    """A collider: a rounded box."""
+    """A collider: a rounded box, or a torus."""
 
     core = field(3, "m", "half extents of the box before rounding")
-    radius = field(1, "m", "of the rounding")
+    circle = field(1, "m", "radius of a torus's centre circle; 0: a box")
+    radius = field(1, "m", "of the rounding, or of a torus's tube")
     reach = field(1, "m", "radius of the bounding sphere")
 
 

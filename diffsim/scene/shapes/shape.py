@@ -44,8 +44,8 @@ class Shape:
     Attributes:
         bounded: whether the shape has an end. One without stands still, encloses everything below its surface and has no
             contact points: other shapes' points touch it.
-        meets_grid: whether soft bodies meet tools and obstacles of the shape on their grid, not particle by particle; only the
-            rounded boxes, whose distance the grid's kernels know.
+        meets_grid: whether soft bodies meet tools and obstacles of the shape on their grid, not particle by particle; only
+            rounded boxes and tori, whose distance the grid's kernels know.
         smaller: how to make one smaller, in words.
         sampled: whether `distance_kernel` interpolates, and is worse far from the surface.
     """

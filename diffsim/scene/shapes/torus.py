@@ -1,17 +1,21 @@
 """Tori."""
 
 from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 import trimesh
+from torch import Tensor
 
 from diffsim.compiler import ti
 from diffsim.errors import InputError
 from diffsim.records import Record, field
 from diffsim.scene.shapes.contact_balls import ContactPoints
 from diffsim.scene.shapes.revolution import revolved
-from diffsim.scene.shapes.shape import Shape
+from diffsim.scene.shapes.shape import Shape, TorchDistance
 from diffsim.scene.validation import check_count, check_length
 
 
@@ -36,12 +40,54 @@ def torus_distance(real: Any) -> Any:
     return revolved(real, profile)
 
 
+def circle_functions(real: Any) -> SimpleNamespace:
+    """Device functions of the distance to a circle round local z: `surface`, and its Hessian applied to a vector.
+
+    With the normal n = n_rho e_rho + n_z e_z, the Hessian is a a^T / distance + n_rho / rho t t^T: a is the direction in the
+    plane of e_rho and e_z across n, t that round the axis.
+    """
+    vec3 = ti.types.vector(3, real)
+    tiny = 1e-20
+
+    @ti.func
+    def surface(x, circle):
+        """Distance to the circle of radius ``circle``, and its gradient."""
+        rho = ti.sqrt(x[0] * x[0] + x[1] * x[1]) + tiny
+        beyond = rho - circle
+        length = ti.sqrt(beyond * beyond + x[2] * x[2]) + tiny
+        share = beyond / (length * rho)
+        return length, vec3(share * x[0], share * x[1], x[2] / length)
+
+    @ti.func
+    def hessian_product(x, normal, length, vector):
+        """The Hessian at x times a vector, given what `surface` says there."""
+        rho = ti.sqrt(x[0] * x[0] + x[1] * x[1]) + tiny
+        out, round_axis = vec3(x[0] / rho, x[1] / rho, 0.0), vec3(-x[1] / rho, x[0] / rho, 0.0)
+        n_rho = normal.dot(out)
+        across = vec3(-normal[2] * out[0], -normal[2] * out[1], n_rho)
+        return across.dot(vector) / length * across + n_rho / rho * round_axis.dot(vector) * round_axis
+
+    return SimpleNamespace(surface=surface, hessian_product=hessian_product)
+
+
+def ring_distance(points: Tensor, major_radius: Tensor | float, minor_radius: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Signed distance (...,) to a torus round z and its outward normal (..., 3), at points (..., 3) in the torus's frame."""
+    rho = (points[..., :2].square().sum(-1) + 1e-30).sqrt()
+    beyond, z = rho - major_radius, points[..., 2]
+    length = (beyond.square() + z.square() + 1e-30).sqrt()
+    share = beyond / (length * rho)
+    normal = torch.cat([share[..., None] * points[..., :2], (z / length)[..., None]], dim=-1)
+    return length - minor_radius, normal
+
+
 @dataclass(frozen=True)
 class Torus(Shape):
     """Tube of ``minor_radius`` about a circle of ``major_radius`` round local z (metres)."""
 
     major_radius: float
     minor_radius: float
+
+    meets_grid = True
 
     def __post_init__(self) -> None:
         check_length("major_radius", self.major_radius)
@@ -64,6 +110,14 @@ class Torus(Shape):
     @property
     def bounding_radius(self) -> float:
         return self.major_radius + self.minor_radius
+
+    @property
+    def thickness(self) -> float:
+        return 2.0 * self.minor_radius
+
+    @property
+    def torch_distance(self) -> TorchDistance:
+        return partial(ring_distance, major_radius=self.major_radius, minor_radius=self.minor_radius)
 
     def mass_properties(self) -> tuple[float, np.ndarray, np.ndarray]:
         volume, R2, r2 = self.volume, self.major_radius**2, self.minor_radius**2

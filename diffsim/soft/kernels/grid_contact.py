@@ -1,8 +1,10 @@
 """Contact of a grid node's velocity: colliders with Coulomb friction, the ground, the domain's walls; forward beside adjoint.
 
-A collider is a rounded box (core half extents, radius). Its contact acts with the weight w(phi), a smooth step from 1 inside to
-0 over a layer of one cell around the surface, so that positions of colliders have a gradient too:
+A collider is a rounded box (core half extents, radius) or a torus (radii of its circle and of its tube). Its contact acts with
+the weight w(phi), a smooth step from 1 inside to 0 over a layer of one cell around the surface, so that positions of colliders
+have a gradient too:
     r = v - v_collider(x),  r' = coulomb(r, n),  v' = v + w (r' - r)
+With a decay it is exp(-decay phi) outside, up to the layer, and 1 inside (PlasticineLab, Huang et al. 2021).
 """
 
 # mypy: ignore-errors
@@ -13,16 +15,20 @@ from typing import Any, NamedTuple
 
 from diffsim.compiler import compile_time, ti
 from diffsim.scene.shapes.rounded_box import rounded_box_functions
+from diffsim.scene.shapes.torus import circle_functions
 
 
 @compile_time
 class Collider(NamedTuple):
-    """A rounded box: core half extents and radius, half thickness of the contact layer, friction; position p and rotation
-    matrix R; velocity V of its origin and angular velocity omega."""
+    """A rounded box or, with a circle's radius above 0, a torus: core half extents, circle and radius; where the contact layer
+    ends, decay of the contact (`Constants`), friction; position p and rotation matrix R; velocity V of its origin and angular
+    velocity omega."""
 
     core: Any
+    circle: Any
     radius: Any
     layer: Any
+    decay: Any
     friction: Any
     p: Any
     R: Any
@@ -44,7 +50,7 @@ def grid_contact(real: Any) -> SimpleNamespace:
     """The contact's device functions for scalar type ``real``."""
     vec3 = ti.types.vector(3, real)
     mat3 = ti.types.matrix(3, 3, real)
-    box = rounded_box_functions(real)
+    box, ring = rounded_box_functions(real), circle_functions(real)
     tiny = 1e-20
 
     @ti.func
@@ -84,21 +90,42 @@ def grid_contact(real: Any) -> SimpleNamespace:
         return r_bar, n_bar, friction_bar
 
     @ti.func
-    def contact_weight(phi: real, layer: real):
-        """Smooth step from 1 at phi <= -layer to 0 at phi >= layer, and its slope."""
+    def contact_weight(phi: real, layer: real, decay: real):
+        """Weight of contact at phi < layer, and its slope: a smooth step from 1 at -layer to 0 at layer, or with a decay
+        exp(-decay phi) outside."""
         s = ti.max(ti.min((layer - phi) / (2.0 * layer), 1.0), 0.0)
-        return s * s * (3.0 - 2.0 * s), -3.0 * s * (1.0 - s) / layer
+        w, slope = s * s * (3.0 - 2.0 * s), -3.0 * s * (1.0 - s) / layer
+        if decay > 0.0:
+            w = ti.exp(-decay * ti.max(phi, 0.0))
+            slope = ti.select(phi > 0.0, -decay * w, 0.0)
+        return w, slope
+
+    @ti.func
+    def surface(local: vec3, collider: ti.template()):
+        """Signed distance of a point in the collider's frame, its gradient, and the distance from the core, 0 within it."""
+        distance, normal, length = box.surface(local, collider.core)
+        if collider.circle > 0.0:
+            distance, normal = ring.surface(local, collider.circle)
+            length = distance
+        return distance - collider.radius, normal, length
+
+    @ti.func
+    def hessian_product(local: vec3, collider: ti.template(), normal: vec3, length: real, vector: vec3):
+        """The Hessian of the signed distance times a vector, given what `surface` says there."""
+        result = box.hessian_product(local, collider.core, normal, length, vector)
+        if collider.circle > 0.0:
+            result = ring.hessian_product(local, normal, length, vector)
+        return result
 
     @ti.func
     def collide(v: vec3, x: vec3, collider: ti.template()):
         """Velocity of a node at x after one collider."""
-        p, R, layer, friction = ti.static((collider.p, collider.R, collider.layer, collider.friction))
+        p, R, layer, decay, friction = ti.static((collider.p, collider.R, collider.layer, collider.decay, collider.friction))
         result = v
         arm = x - p
-        core_distance, local_normal, _length = box.surface(R.transpose() @ arm, collider.core)
-        phi = core_distance - collider.radius
+        phi, local_normal, _length = surface(R.transpose() @ arm, collider)
         if phi < layer:
-            w, _slope = contact_weight(phi, layer)
+            w, _slope = contact_weight(phi, layer, decay)
             r = v - collider.V - collider.omega.cross(arm)
             result = v + w * (coulomb(r, R @ local_normal, friction) - r)
         return result
@@ -107,7 +134,7 @@ def grid_contact(real: Any) -> SimpleNamespace:
     def collide_adjoint(v: vec3, x: vec3, collider: ti.template(), result_bar: vec3):
         """Adjoints of v, p, R, V, omega and friction. y = R^T (x - p) is where the node is in the collider's frame; phi(y) has
         the gradient n and its Hessian turns n, so that y_bar = phi_bar n + H n_bar."""
-        p, R, layer, friction = ti.static((collider.p, collider.R, collider.layer, collider.friction))
+        p, R, layer, decay, friction = ti.static((collider.p, collider.R, collider.layer, collider.decay, collider.friction))
         v_bar = result_bar
         p_bar = vec3(0.0)
         R_bar = mat3(0.0)
@@ -116,10 +143,9 @@ def grid_contact(real: Any) -> SimpleNamespace:
         friction_bar = ti.cast(0.0, real)
         arm = x - p
         local = R.transpose() @ arm
-        core_distance, local_normal, length = box.surface(local, collider.core)
-        phi = core_distance - collider.radius
+        phi, local_normal, length = surface(local, collider)
         if phi < layer:
-            w, slope = contact_weight(phi, layer)
+            w, slope = contact_weight(phi, layer, decay)
             normal = R @ local_normal
             r = v - collider.V - collider.omega.cross(arm)
             w_bar = result_bar.dot(coulomb(r, normal, friction) - r)
@@ -128,8 +154,8 @@ def grid_contact(real: Any) -> SimpleNamespace:
             v_bar = v_bar + r_bar
             V_bar = -1.0 * r_bar
             omega_bar = r_bar.cross(arm)
-            local_bar = w_bar * slope * local_normal + box.hessian_product(
-                local, collider.core, local_normal, length, R.transpose() @ normal_bar
+            local_bar = w_bar * slope * local_normal + hessian_product(
+                local, collider, local_normal, length, R.transpose() @ normal_bar
             )
             R_bar = normal_bar.outer_product(local_normal) + arm.outer_product(local_bar)
             p_bar = r_bar.cross(collider.omega) - R @ local_bar

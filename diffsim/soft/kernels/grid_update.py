@@ -77,8 +77,10 @@ def grid_stage(real: Any, flowing: bool, recording: bool, *, shared_grid: bool) 
         twist, pose = row.twists + ColliderTwist.SIZE * m, row.poses + ColliderPose.SIZE * m
         return (
             load3(soft.constants, shape + ColliderShape.core),
+            soft.constants[shape + ColliderShape.circle],
             soft.constants[shape + ColliderShape.radius],
             soft.constants[Constants.layer],
+            soft.constants[Constants.decay],
             soft.inputs[row.frictions + m],
             load3(soft.inputs, pose + ColliderPose.position),
             load9(soft.inputs, pose + ColliderPose.rotation),
@@ -91,8 +93,8 @@ def grid_stage(real: Any, flowing: bool, recording: bool, *, shared_grid: bool) 
         """A node's velocity after collider m."""
         result = v
         if near(x, soft, row, m):
-            core, radius, layer, friction, p, R, V, omega = collider_of(soft, row, m)
-            result = contact.collide(v, x, Collider(core, radius, layer, friction, p, R, V, omega))
+            core, circle, radius, layer, decay, friction, p, R, V, omega = collider_of(soft, row, m)
+            result = contact.collide(v, x, Collider(core, circle, radius, layer, decay, friction, p, R, V, omega))
             if ti.static(record):
                 sums.add(soft.inputs, step.sums + ImpulseSum.SIZE * m, x - p, mass * (v - result))
         return result
@@ -149,13 +151,13 @@ def grid_stage(real: Any, flowing: bool, recording: bool, *, shared_grid: bool) 
         v_bar, mass_bar = result_bar, ti.cast(0.0, real)
         inputs_bar = ti.static(bars.inputs)
         if near(x, soft, row, m):
-            core, radius, layer, friction, p, R, V, omega = collider_of(soft, row, m)
+            core, circle, radius, layer, decay, friction, p, R, V, omega = collider_of(soft, row, m)
             after_bar, change_bar = result_bar, vec3(0.0)
             if ti.static(recording):
                 change_bar = mass * sums.impulse_bar(soft.inputs, step.sums + ImpulseSum.SIZE * m, x - p)
                 after_bar = result_bar - change_bar
             v_bar, p_bar, R_bar, V_bar, omega_bar, mu_bar = contact.collide_adjoint(
-                v, x, Collider(core, radius, layer, friction, p, R, V, omega), after_bar
+                v, x, Collider(core, circle, radius, layer, decay, friction, p, R, V, omega), after_bar
             )
             if ti.static(recording):
                 v_bar = v_bar + change_bar
