@@ -94,7 +94,7 @@ class CircleTask(Task):
     multiplier: float = 1.0
     start_spread: float = 0.02
     restitution: float = 1.0
-    smoothing: float = 0.0
+    smoothing: float = 0.03
     rate: float = 300.0
 
     def scene(self) -> ds.Scene:
