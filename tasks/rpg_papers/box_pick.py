@@ -28,8 +28,9 @@ class BoxPick(SoftTable):
     Success: at the end a box's centre is at least 15 cm further along y than at the start.
     Ways: each box is one; the middle box is straight ahead.
 
-    Huang et al., the task box_pick: the boxes and their yield stress, the tool's place, and the loss, the tool's distance to the nearest particle
-    minus the mean y of all particles, times 10. The capsule's size and the number of particles are ours.
+    Huang et al., the task box_pick: the boxes and their yield stress, the tool's place, and the loss, the tool's
+    distance to the nearest particle minus the mean y of all particles, times 10. The capsule's size and the number of
+    particles are ours.
 
     Attributes:
         particles: about how many represent each box.

@@ -1,14 +1,15 @@
 """The world of the rigid plane tasks: discs that slide on a table with dry friction, and collide without loss.
 
-In the original each action a is added to the actor's velocity, times a multiplier, at the beginning of every interval; friction takes a constant
-deceleration; impacts exchange momentum at the time of impact. Here the action is the force that does the same over an interval, and impacts happen
-at the end of a substep, whose derivatives know the velocities but not the time of impact (docs/rigid.md, implicit contact with a restitution).
+In the original each action a is added to the actor's velocity, times a multiplier, at the beginning of every
+interval; friction takes a constant deceleration from any motion; impacts of circles exchange momentum in an instant.
+Here the action is a force that does as much over an interval, friction is the same to rounding, and an impact is
+compliant: it lasts about four substeps and begins over a few centimetres, so that gradients see it coming and know
+its time (docs/rigid.md).
 """
 
 from __future__ import annotations
 
 import math
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,9 +23,11 @@ from tasks.base import Task
 from tasks.episode import Episode, Transition
 
 CENTRE = 0.3  # height of all discs' centres over the table, m: circles meet in one plane
-FOOT, SINK = 0.05, 1e-3  # radius of the invisible ball on which a disc slides, and how deep it is pressed into the table, m
+FOOT = 0.05  # radius of the invisible ball on which a disc slides, m
 NEAR = 0.6  # distance at which an actor is near enough to what it pushes, m
 HARD = 1e12  # stiffness of the table, N/m: a foot's own then counts twice (a pair takes the harmonic mean)
+STIFFNESS = 0.75  # of an impact: its frequency in rad a substep
+FASTEST = 12.0  # m/s, the speed up to which contact does not set in within a substep
 THICKNESS = 0.1  # half of a disc's, as drawn
 BLUE, ORANGE = (0.25, 0.45, 0.85), (0.95, 0.6, 0.15)
 
@@ -50,19 +53,31 @@ class Post:
     place: tuple[float, float]
 
 
-def _articulation(disc: Disc, deceleration: float, restitution: float, d: float, k, driven: bool) -> ds.Articulation:
+@dataclass(frozen=True)
+class Impact:
+    """How discs collide: restitution, stiffness per mass (1/s^2) and the length over which contact sets in, m."""
+
+    restitution: float
+    stiffness: float
+    length: float
+
+
+def _articulation(disc: Disc, deceleration: float, impact: Impact, *, driven: bool) -> ds.Articulation:
     """A disc on two slides, with a force on each if ``driven``.
 
-    Its foot stands on the table under a constant normal force, since the slides keep its height, and slides with the friction
-    ``mass`` times ``deceleration`` whatever its direction.
+    Its foot stands on the table under a constant normal force, the weight, since the slides keep its height.
     """
-    weight = 9.81 * disc.mass
+    pressure = 9.81 * disc.mass / (impact.length * math.log(2.0))  # of a foot that just touches, docs/rigid.md with e = 0
     foot = ds.Geometry(
-        ds.Sphere(FOOT), (0.0, 0.0, FOOT - SINK - CENTRE), friction=2.0 * deceleration / 9.81,
-        stiffness=0.5 * weight / SINK if d == 0 else weight / d / math.log1p(math.exp(SINK / d)),
+        ds.Sphere(FOOT), (0.0, 0.0, FOOT - CENTRE), friction=2.0 * deceleration / 9.81, stiffness=pressure, visible=False
+    )
+    rim = ds.Geometry(
+        ds.Sphere(disc.radius),
+        friction=0.0,
+        restitution=impact.restitution,
+        stiffness=impact.stiffness * disc.mass,
         visible=False,
-    )  # fmt: skip
-    rim = ds.Geometry(ds.Sphere(disc.radius), friction=0.0, restitution=restitution, visible=False, stiffness=k * disc.mass if d > 0 else None)
+    )
     look = ds.Geometry(ds.Cylinder(THICKNESS, disc.radius), (0.0, 0.0, THICKNESS - CENTRE), collides=False, color=disc.color)
     moment = 0.4 * disc.mass * disc.radius**2
     body = ds.Inertia(disc.mass, (moment, moment, moment))
@@ -94,21 +109,21 @@ class CircleTask(Task):
     multiplier: float = 1.0
     start_spread: float = 0.02
     restitution: float = 1.0
-    smoothing: float = 0.03
-    rate: float = 300.0
 
     def scene(self) -> ds.Scene:
-        articulations = [
-            _articulation(disc, self.deceleration, self.restitution, self.smoothing, self.rate**2, disc is self.discs[0]) for disc in self.discs
-        ]
+        impact = Impact(self.restitution, (STIFFNESS / self.dt) ** 2, FASTEST * self.dt)
+        articulations = [_articulation(disc, self.deceleration, impact, driven=disc is self.discs[0]) for disc in self.discs]
         obstacles = [
             ds.Obstacle(
-                post.name, ds.Cylinder(CENTRE, post.radius), (*post.place, CENTRE), friction=0.0, restitution=self.restitution, stiffness=self.rate**2 if self.smoothing > 0 else None
+                post.name, ds.Cylinder(CENTRE, post.radius), (*post.place, CENTRE), friction=0.0, restitution=self.restitution,
+                stiffness=impact.stiffness,
             )
             for post in self.posts
-        ]
-        ground = ds.Ground(friction=0.0, stiffness=HARD)
-        return ds.Scene(articulations=tuple(articulations), obstacles=tuple(obstacles), ground=ground, gravity=(0.0, 0.0, 0.0), contact=ds.ContactModel(smoothing=self.smoothing, restitution_speed=.5) if self.smoothing>0 else ds.ContactModel())
+        ]  # fmt: skip
+        return ds.Scene(
+            articulations=tuple(articulations), obstacles=tuple(obstacles), ground=ds.Ground(friction=0.0, stiffness=HARD),
+            gravity=(0.0, 0.0, 0.0), contact=ds.ContactModel(smoothing=impact.length, restitution_speed=0.5),
+        )  # fmt: skip
 
     def actions(self) -> Sequence[AllControls]:
         return (AllControls(self.discs[0].mass * self.multiplier / self.interval),)
@@ -127,7 +142,7 @@ class CircleTask(Task):
         return (gap.square().sum(dim=1) + 1e-6).sqrt()
 
     def pushing_reward(self, step: Transition, goal: Sequence[float]) -> Tensor:
-        """10 times what the actor came nearer to disc 1, while it is farther than 60 cm, and that disc to its ``goal``, (B,)."""
+        """10 times what the actor came nearer to disc 1, while beyond 60 cm, and that disc to its ``goal``, (B,)."""
         progress = self.distance(step.before, goal, 1) - self.distance(step.after, goal, 1)
         return 10.0 * (progress + self._reach(step.before) - self._reach(step.after))
 
@@ -144,8 +159,8 @@ class CircleTask(Task):
 
 
 def passing_side(path: Tensor, place: Sequence[float], heading: Sequence[float]) -> Tensor:
-    """How far to the left of ``place`` (x, y) a ``path`` (t + 1, B, 2) passes it on its way along the unit vector ``heading``, m,
-    (B,): where it is level with it, or nearest to being so."""
+    """How far to the left of ``place`` (x, y) a ``path`` (t + 1, B, 2) passes it on its way along the unit vector
+    ``heading``, m, (B,): where it is level with it, or nearest to being so."""
     gap = path - path.new_tensor(place)
     along = gap @ path.new_tensor(heading)
     left = gap @ path.new_tensor([-heading[1], heading[0]])

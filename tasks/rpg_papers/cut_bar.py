@@ -29,9 +29,10 @@ class CutBar(SoftTable):
     Success: at the end the particles of one of the ends are within 6 cm of their goals in the mean.
     Ways: the right end to the right, or the left one to the left.
 
-    Huang et al., the task cut: bar, yield stress, blade, limits of its speed, and the loss, 10 times the blade's distance to the nearest particle plus
-    500 times the mean distance of the end's particles to their goals; here divided by 100, so that standing still is worth -1. The original
-    names the end; here the one that is nearer to its goal counts, unless `end` names it. The domain is wider, as an end would meet its wall.
+    Huang et al., the task cut: bar, yield stress, blade, limits of its speed, and the loss, 10 times the blade's
+    distance to the nearest particle plus 500 times the mean distance of the end's particles to their goals; here
+    divided by 100, so that the whole way is worth 1. The original names the end; here the one that is nearer to its
+    goal counts, unless `end` names it. The domain is wider, as an end would meet its wall.
 
     Attributes:
         particles: about how many represent the bar.

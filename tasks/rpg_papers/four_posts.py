@@ -24,12 +24,10 @@ ROUTES = (
 
 
 def route(path: Tensor) -> Tensor:
-    """Number of the route that a path (t + 1, B, 2) from the corner (-4, -4) took, int64 (B,); -1 if it ends before it has passed
-    the last post: the sides of the two posts on the diagonal, or a way round the outside of one of the others."""
+    """Number of the route that a path (t + 1, B, 2) from the corner (-4, -4) took, int64 (B,): the sides on which it passed the
+    two posts on the diagonal, or which of the others it went round the outside of; -1 if it ends before the last post."""
     first, last, middle = (passing_side(path, place, DIAGONAL) for place in ((-2.0, -2.0), (2.0, 2.0), (0.0, 0.0)))
     between = 2 * (first < 0.0).long() + (last < 0.0).long()
     outside = torch.where(middle > 0.0, 4, 5)
     taken = torch.where(middle.abs() > 2.0 / SLOPE, outside, between)
     return torch.where(path[-1] @ path.new_tensor(DIAGONAL) > 2.0 / SLOPE, taken, -1)
-
-

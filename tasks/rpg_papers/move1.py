@@ -13,7 +13,7 @@ from tasks.goal_markers import goal_markers
 from tasks.registry import register
 from tasks.rpg_papers.circle_world import BLUE, CircleTask, Disc, Post, passing_side
 
-GOAL, RADIUS = (4.0, 0.0), 0.5
+GOAL, RADIUS = (4.0, 0.0), 0.75
 
 
 @register("Move1")
@@ -22,11 +22,11 @@ class Move1(CircleTask):
 
     Task: bring the disc to the goal, 7.7 m away, within 0.8 s. Straight ahead it bounces off the obstacle.
     Randomisation: the start, by 2 cm along x and y.
-    Success: at the end the disc's centre is within 50 cm of the goal.
+    Success: at the end the disc's centre is within 75 cm of the goal.
     Ways: round the obstacle on the left or on the right.
 
-    Huang et al., the Move of the paper on a differentiable simulator: its sizes, friction of 8 m/s^2, 8 actions of five intervals of 20 ms,
-    and its reward, -distance / 10. Left out is its penalty of speeds above 50 m/s, which nothing reaches here.
+    Huang et al.: sizes, a friction of 8 m/s^2, eight actions of five intervals of 20 ms (a frame skip of 4), and the
+    reward, -distance / 10. Left out is the penalty of speeds above 50 m/s, which are out of reach here.
 
     Attributes:
         start_spread: how far a disc may start from its place along x and y, m.

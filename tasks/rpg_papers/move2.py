@@ -13,7 +13,7 @@ from tasks.registry import register
 from tasks.rpg_papers.circle_world import BLUE, CircleTask, Disc
 from tasks.rpg_papers.four_posts import GOAL, POSTS, ROUTES, route
 
-RADIUS = 0.5
+RADIUS = 1.0
 
 
 @register("Move2")
@@ -22,10 +22,11 @@ class Move2(CircleTask):
 
     Task: bring the disc to the goal, 10.9 m away, within 1 s. Two obstacles stand on the straight way.
     Randomisation: the start, by 2 cm along x and y.
-    Success: at the end the disc's centre is within 50 cm of the goal.
+    Success: at the end the disc's centre is within 1 m of the goal.
     Ways: left or right of the first obstacle and of the last, or round the outside of one of the others: six.
 
-    Huang et al.: the places, 50 actions of 20 ms that add up to 2 m/s each, the reward -distance / 20; friction as in Move1.
+    Huang et al.: the places, 50 actions of 20 ms that add up to 2 m/s each, the reward -distance / 20; friction as in
+    Move1.
 
     Attributes:
         start_spread: how far a disc may start from its place along x and y, m.

@@ -23,13 +23,13 @@ GOALS = ((0.0, -DISTANCE), (LONG, HALF), (-LONG, HALF))
 class Move3(CircleTask):
     """A disc at rest in the middle of three goals, 4 m from each.
 
-    Task: be at any of the goals when 0.8 s are over. Only the last step is rewarded.
+    Task: be at any of the goals when 0.8 s are over. What counts is where it ends.
     Randomisation: the start, by 2 cm along x and y.
     Success: at the end the disc's centre is within 30 cm of a goal.
     Ways: each goal is one.
 
-    Huang et al.: three goals at a radius of 4, eight actions, a reward of minus the squared distance to the nearest goal at the last
-    step; here it is divided by 16, so that standing still gives -1.
+    Huang et al.: three goals at a radius of 4, eight actions, a reward of minus the squared distance to the nearest
+    goal at the last step. Here each step is rewarded by what that fell in it, divided by 16, so that a goal is worth 1.
 
     Attributes:
         start_spread: how far a disc may start from its place along x and y, m.
@@ -48,8 +48,8 @@ class Move3(CircleTask):
         return torch.stack([self.distance(state, goal) for goal in GOALS], dim=1)
 
     def reward(self, step: Transition) -> Tensor:
-        nearest = self.distances(step.after).amin(dim=1) / DISTANCE
-        return torch.where(step.episode.steps == self.horizon, -nearest.square(), 0.0 * nearest)
+        before, after = (self.distances(state).amin(dim=1) / DISTANCE for state in (step.before, step.after))
+        return before.square() - after.square()
 
     def success(self, episode: Episode) -> Tensor:
         return self.distances(episode.state).amin(dim=1) < RADIUS

@@ -26,7 +26,9 @@ LIFTED = 0.2  # m
 def _rail(name: str, axis: tuple[float, float, float], parent: str | None, mass: float, *shapes: ds.Geometry) -> ds.Link:
     moment = 0.01 * mass
     inertia = ds.Inertia(mass, (moment, moment, moment))
-    return ds.Link(name, ds.Joint(name, "prismatic", axis), parent, inertia=inertia, geometries=shapes, gravity_compensation=1.0)
+    return ds.Link(
+        name, ds.Joint(name, "prismatic", axis), parent, inertia=inertia, geometries=shapes, gravity_compensation=1.0
+    )
 
 
 @register("Pick3")
@@ -38,9 +40,10 @@ class Pick3(Task):
     Success: at the end a sphere's centre is at least 20 cm higher than at rest.
     Ways: each sphere is one.
 
-    Huang et al., Pick3Cube: five coordinates, 1/40 and 1/30 m a step of 5 ms, 120 steps, a gravity of 1 m/s^2, friction 1, and the reward: minus 20
-    (q3^2 + q4^2) of the fingers while t < 89; 2 times `near` at 89; then 0.2 `near` + 4 h + 10 [h > 20 cm] - 20 ((q3 - 0.5)^2 + (q4 + 0.5)^2) with
-    the height h by which the highest sphere is lifted and `near`, minus the least squared distance of a sphere; here all of it times 0.1. Places, sizes, masses
+    Huang et al., Pick3Cube: five coordinates, 1/40 and 1/30 m a step of 5 ms, 120 steps, a gravity of 1 m/s^2,
+    friction 1, and the reward: minus 20 (q3^2 + q4^2) of the fingers while t < 89; 2 times `near` at 89; then 0.2
+    `near` + 4 h + 10 [h > 20 cm] - 20 ((q3 - 0.5)^2 + (q4 + 0.5)^2) with the height h by which the highest sphere is
+    lifted and `near`, minus the least squared distance of a sphere; here all of it times 0.1. Places, sizes, masses
     (0.5 kg) and the fingers' force (40 N) are ours, and spheres do not rebound (0.1 in the original).
 
     Attributes:
@@ -91,7 +94,7 @@ class Pick3(Task):
         return torch.stack([state.q[:, 7 * n : 7 * n + 3] for n in range(3)], dim=1)
 
     def observation(self, episode: Episode) -> Tensor:
-        """Centres and velocities of the spheres, the gantry's coordinates and velocities, and whether half of the time is left."""
+        """Centres and velocities of the spheres, coordinates and velocities of the gantry, whether half of the time is left."""
         q, qd = episode.state.q, episode.state.qd
         flag = (episode.steps < self.horizon // 2).to(q)[:, None]
         moving = [qd[:, 6 * n : 6 * n + 3] for n in range(3)]

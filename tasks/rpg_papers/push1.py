@@ -13,20 +13,22 @@ from tasks.goal_markers import goal_markers
 from tasks.registry import register
 from tasks.rpg_papers.circle_world import BLUE, CircleTask, Disc, Post, passing_side
 
-GOAL, RADIUS = (4.0, 0.0), 0.5
+GOAL, RADIUS = (4.0, 0.0), 0.6
 
 
 @register("Push1")
 class Push1(CircleTask):
     """A disc behind a heavier one, the ball, and a round obstacle of 1.5 m radius between the ball and its goal.
 
-    Task: push the ball round the obstacle to the goal, 6.1 m away, within 1 s. Straight ahead it is jammed against the obstacle.
+    Task: push the ball round the obstacle to the goal, 6.1 m away, within 1 s. Straight ahead it is
+        jammed against the obstacle.
     Randomisation: the starts of both, by 2 cm along x and y.
-    Success: at the end the ball's centre is within 50 cm of the goal.
+    Success: at the end the ball's centre is within 60 cm of the goal.
     Ways: round the obstacle on the left or on the right.
 
-    Huang et al.: sizes, masses, friction of 3 m/s^2, 100 actions of 10 ms that add up to 6 m/s each, and the reward, 10 times what the disc came
-    nearer to the ball (while beyond 60 cm) and the ball to the goal. Left out is its penalty of speeds above 100 m/s.
+    Huang et al.: sizes, masses, friction of 3 m/s^2, 100 actions of 10 ms that add up to 6 m/s each, and the reward,
+    10 times what the disc came nearer to the ball (while beyond 60 cm) and the ball to the goal. Left out is its
+    penalty of speeds above 100 m/s.
 
     Attributes:
         start_spread: how far a disc may start from its place along x and y, m.

@@ -25,8 +25,8 @@ class Push2(CircleTask):
     Success: at the end the ball's centre is within 60 cm of the goal.
     Ways: left or right of the first obstacle and of the last, or round the outside of one of the others: six.
 
-    Huang et al.: the places, the start's velocity of 1.4 m/s along x and y, 100 actions. The ball, friction, multiplier, interval and reward are
-    those of Push1.
+    Huang et al.: the places, the start's velocity of 1.4 m/s along x and y, 100 actions. The ball, friction,
+    multiplier, interval and reward are those of Push1.
 
     Attributes:
         start_spread: how far a disc may start from its place along x and y, m.

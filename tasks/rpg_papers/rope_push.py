@@ -29,9 +29,10 @@ class RopePush(SoftTable):
     Success: at the end the mean position of that end is within 15 cm of its goal.
     Ways: push the end alone, so that the rope turns and its other end stays; or carry the whole rope, pushed near the middle.
 
-    Huang et al., the task rope: the rope, its yield stress, the tool's place, the ground's friction of 20 (it sticks), and the loss, 20 times the
-    tool's distance to the nearest particle plus the distance of the end's mean to its goal; here divided by 40 cm, so that standing still is worth
-    -1. The capsule's size and the number of particles are ours.
+    Huang et al., the task rope: the rope, its yield stress, the tool's place, the ground's friction of 20 (it
+    sticks), and the loss, 20 times the tool's distance to the nearest particle plus the distance of the end's mean to
+    its goal; here divided by 40 cm, so that the whole way is worth 1. The capsule's size and the number of
+    particles are ours.
 
     Attributes:
         particles: about how many represent the rope.

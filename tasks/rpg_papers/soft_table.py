@@ -1,7 +1,8 @@
 """What the soft tasks of the papers share: a tool among plasticine whose mass is small, over 40 actions of 2 ms.
 
-Of the original: a Young's modulus of 5 kPa, a density of 1 kg/m^3, a gravity of 0.9 m/s^2, 20 substeps of 0.1 ms on a grid of 64 cells a metre, and
-tools that move up to 12 mm an action. Its floor lies 3 cm over the domain's, and its vertical axis is y; here it is z, from the floor.
+Of the original: a Young's modulus of 5 kPa, a density of 1 kg/m^3, a gravity of 0.9 m/s^2, 20 substeps of 0.1 ms on a
+grid of 64 cells a metre, and tools that move up to 12 mm an action. Its floor lies 3 cm over the domain's, and its
+vertical axis is y; here it is z, from the floor.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ def plasticine(yield_stress: float) -> ds.ElastoPlastic:
 class SoftTable(Task):
     """A tool and plasticine on a table.
 
-    The original rewards the last state alone, by minus its `loss`. Here every step is rewarded by what the loss fell in it, so that the
-    return is the same up to a constant. Its penalty of actions beyond 0.9 is left out, as they are held within 1.
+    The original rewards the last state alone, by minus its `loss`. Here every step is rewarded by what the loss fell
+    in it, so that the return is the same up to a constant. Its penalty of actions beyond 0.9 is left out, as they are
+    held within 1.
 
     Attributes:
         particles: about how many represent each body.
