@@ -12,7 +12,7 @@ from diffsim.render import Camera, GroundMarker
 from tasks.episode import Episode, Transition
 from tasks.goal_markers import goal_markers
 from tasks.registry import register
-from tasks.rewarped.kinematic_manipulator import WALL, KinematicManipulator, z_up
+from tasks.rewarped.kinematic_manipulator import KinematicManipulator, z_up
 
 INNER, THICKNESS = z_up((0.18, 0.16, 0.22)), 0.05
 START = z_up((0.5, 0.15, 0.5))  # of the middle of the room inside the box
@@ -34,7 +34,7 @@ class FluidMove(KinematicManipulator):
 
     action_dim = 3
     dt = 5e-4
-    gravity = -9.8
+    gravity, ground_friction = -9.8, 0.0
     joint_limits = tuple((edge, 1.0 - edge, 0.01) for edge in INNER)
     outcome_names = ("carried",)
     optimizer_settings = MappingProxyType({"iterations": 60})
@@ -52,7 +52,7 @@ class FluidMove(KinematicManipulator):
         outer = (OUTER[0], OUTER[1], 0.5 * (INNER[2] + THICKNESS))
         middle = (START[0], START[1], START[2] - 0.5 * THICKNESS)
         box = ds.Tool("box", ds.OpenBox(outer, THICKNESS), middle, stops_at=(), friction=0.5)
-        return self.box(soft_bodies=(water,), tools=(box,), ground=ds.Ground(WALL, friction=0.0))
+        return self.box(soft_bodies=(water,), tools=(box,))
 
     def joints(self, state: ds.State) -> Tensor:
         """The middle of the room inside the box."""

@@ -13,8 +13,8 @@ from tasks.base import Task
 from tasks.episode import Episode
 from tasks.observation_modes import ObservationMode
 
-WALL = 3.0 / 48.0  # width of the band along the unit box's sides that the soft body keeps out of, m; its top is the ground
-STICK = 500.0  # coefficient of friction under which nothing slides
+FLOOR = 3.0 / 48.0  # height of the ground that the soft body comes to rest on, m; of three cells of the original's grid
+GROUND = 2.0 / 48.0  # of the last nodes that the ground acts on, m: particles stay about a cell above these
 
 
 def z_up(y_up: Vector3) -> Vector3:
@@ -40,6 +40,7 @@ class KinematicManipulator(Task):
     cells: int = 48
     particles: int = 2500
     gravity = -90.0
+    ground_friction = 500.0  # sticks
     joint_limits: tuple[tuple[float, float, float], ...] = ()  # lower, upper, and displacement by an action of 1; m or rad
 
     @abstractmethod
@@ -56,10 +57,11 @@ class KinematicManipulator(Task):
         return self.dt * self.substeps
 
     def box(self, **contents: object) -> ds.Scene:
-        """The unit box with its band, a ground and these contents."""
+        """The unit box with its ground and these contents."""
         return ds.Scene(
-            lower=(WALL, WALL, WALL),
-            upper=(1.0 - WALL, 1.0 - WALL, 1.0 - WALL),
+            ground=ds.Ground(GROUND, friction=self.ground_friction),
+            lower=(GROUND, GROUND, GROUND),
+            upper=(1.0 - GROUND, 1.0 - GROUND, 1.0 - GROUND),
             gravity=(0.0, 0.0, self.gravity),
             grid_spacing=1.0 / self.cells,
             **contents,  # type: ignore[arg-type]
