@@ -8,9 +8,10 @@ boxes       a `Box` per substep: the nodes that the particles touch
 grid        nodes of a box, in its own row-major order, from an offset on, in `grid_layers` layers
 inputs      what drives a control step, a row for each environment: `WorldInputs`; `BodyInputs` of each body; each collider's
             friction; `ColliderTwist` of each collider; `ColliderPose` of each collider for each substep; the strength of each
-            attachment for each substep; the tension of each muscle. Where the parts begin says `InputLayout`. Where impulses are
-            recorded, there stands behind those of all environments a row of sums for each of their parts, or of the sums'
-            adjoints for each environment: an `ImpulseSum` of each collider, the ground, the walls, and in scenes with rigid bodies each geometry
+            attachment for each substep; the tension of each muscle. Where the parts begin says `InputLayout`. Where impulses
+            are recorded, there stands behind those of all environments a row of sums for each of their parts, or of the sums'
+            adjoints for each environment: an `ImpulseSum` of each collider, the ground, the walls, and in scenes with rigid
+            bodies each geometry
 inputs_bar  adjoints, in rows like those of the inputs
 constants   reals: `Constants`, then `ColliderShape` of each collider, then `PinConstants` of each pinned particle, then,
             where there are muscles, `Fibre` of each particle

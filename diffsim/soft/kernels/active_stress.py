@@ -29,15 +29,17 @@ class Contraction(NamedTuple):
     tension: Any
 
 
-def active_stress(real: Any, tile: SimpleNamespace, memory: SimpleNamespace, *, shared_grid: bool) -> SimpleNamespace:
+def active_stress(
+    real: Any, tile: SimpleNamespace, memory: SimpleNamespace, muscled: bool, *, shared_grid: bool
+) -> SimpleNamespace:
     """``contract`` for the way to the grid; ``orient``, ``recall`` and ``adjoint`` for the way back; of the tile arrays and
-    `tile_memory`. ``shared_grid``: several threads add to the adjoint of a tension."""
+    `tile_memory`. ``muscled``: there are muscles; ``shared_grid``: several threads add to the adjoint of a tension."""
     width = tile.width
 
     @compile_time
     def contraction() -> Any:
-        """Arrays for one."""
-        return Contraction(tile.local(9), tile.local(3), tile.local(3), tile.local(1), tile.local(1))
+        """Arrays for one, where there are muscles."""
+        return muscled and Contraction(tile.local(9), tile.local(3), tile.local(3), tile.local(1), tile.local(1))
 
     @ti.func
     def muscle_of(sizes: ti.template(), particle):

@@ -79,7 +79,7 @@ def particle_stages(
     report, members, load, store = memory.report, memory.members, memory.load, memory.store
     body_inputs, law_inputs = memory.body_inputs, memory.law_inputs
     law = constitutive_stage(real, tile, elementary_functions(real), laws, viscous)
-    muscles = active_stress(real, tile, memory, shared_grid=shared_grid)
+    muscles = active_stress(real, tile, memory, muscled, shared_grid=shared_grid)
     sums = rounded_sums(real)
     places = tile_stencil(real, width)
     stencil, left_grid, locate, enclose = places.stencil, places.left_grid, places.locate, places.enclose
@@ -92,11 +92,6 @@ def particle_stages(
         with_adjoint += [BodyInputs.shear_viscosity, BodyInputs.bulk_viscosity]
     if flowing:
         with_adjoint += [BodyInputs.velocity_share]
-
-    @compile_time
-    def contraction_arrays() -> Any:
-        """Arrays for a tile's `Contraction`, where there are muscles."""
-        return muscles.contraction() if muscled else ()
 
     @ti.func
     def substep_threshold(soft: ti.template(), step: ti.template()):
@@ -429,7 +424,7 @@ def particle_stages(
         old, trial, new = ti.static(Strain(Cp, G, ap), Decomposition(B, U, S, V), Response(S, a_new, stress, tau))
         law.recall(own_law, dt, old, trial, new)
         contracting = 0
-        contraction = ti.static(contraction_arrays())
+        contraction = ti.static(muscles.contraction())
         if ti.static(muscled):
             contracting = muscles.recall(soft, bars, at, step, contraction, tau)
         stencil(X, constants, sizes, f, base)
@@ -503,18 +498,7 @@ def particle_stages(
                 bars.inputs[own_bar + n] = bars.inputs[own_bar + n] + summed
 
     return SimpleNamespace(
-        tile=tile,
-        load=load,
-        store=store,
-        members=members,
-        reserve=tile.reserve,
-        report=report,
-        enter=memory.enter,
-        leave=memory.leave,
-        orient=muscles.orient,
-        measure=measure,
-        to_grid=to_grid,
-        from_grid=from_grid,
-        from_grid_adjoint=from_grid_adjoint,
-        to_grid_adjoint=to_grid_adjoint,
-    )
+        tile=tile, load=load, store=store, members=members, reserve=tile.reserve, report=report, enter=memory.enter,
+        leave=memory.leave, orient=muscles.orient, measure=measure, to_grid=to_grid, from_grid=from_grid,
+        from_grid_adjoint=from_grid_adjoint, to_grid_adjoint=to_grid_adjoint,
+    )  # fmt: skip
