@@ -24,6 +24,7 @@ from diffsim.scene.bodies import Ground, Obstacle, RigidBody, SoftBody, Tool
 from diffsim.scene.constraints import Connect, JointEquality, Tendon, Weld
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.materials import Material
+from diffsim.scene.muscle import Muscle
 from diffsim.scene.scene import Scene
 from diffsim.scene.shapes import (
     Bowl,
@@ -105,6 +106,7 @@ __all__ = [
     "Liquid",
     "Material",
     "MooneyRivlin",
+    "Muscle",
     "NeoHookean",
     "Obstacle",
     "OpenBox",

@@ -35,6 +35,7 @@ from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.scene import Scene
 from diffsim.scene.validation import check_callable, check_mapping, check_positive_integer, flag
 from diffsim.soft.soft_dynamics import SoftDynamics
+from diffsim.soft.soft_inputs import SoftControls
 from diffsim.state import State
 from diffsim.tools.fast_tools import FastTools
 from diffsim.tools.tool_motion import ToolKinematics
@@ -144,7 +145,7 @@ class Simulator(Readings):
     @property
     def action_dim(self) -> int:
         """Numbers in an action: the tools' velocity components, then the articulations' actuators, then the strengths of the
-        controlled attachments, in scene order."""
+        controlled attachments, then the activations of the muscles, in scene order."""
         return self.scene.action_dim
 
     def reset(self) -> State:
@@ -179,7 +180,7 @@ class Simulator(Readings):
         """The scene's physical parameters by name, as `step` takes them, in SI units; a new dictionary of copies every time.
 
         They are ``"gravity"`` (3,), ``"<soft body>.<field of its material>"``, ``"<collider>.friction"``,
-        ``"ground.friction"``, and those of `diffsim.rigid.rigid_parameters.RigidPhysics`.
+        ``"ground.friction"``, ``"<muscle>.strength"``, and those of `diffsim.rigid.rigid_parameters.RigidPhysics`.
         """
         return {name: value.clone() for name, value in self._defaults().items()}
 
@@ -212,12 +213,12 @@ class Simulator(Readings):
         self._check(state, action)
         names = (*self.contact_names, *(body.name for body in self.scene.soft_bodies))
         soft, rigid = self._overrides(parameters)
-        tools, actuators, strengths = self._parts(state, action)
+        tools, actuators, soft_controls = self._parts(state, action)
         motion, *_poses = self._kinematics.motion(state.tool_position, state.tool_rotation, tools)
         if self._soft is None:
             assert self._rigid is not None
             return self._rigid.contacts(names, state, actuators, rigid, motion)
-        rows = self._soft.inputs(motion, state.num_envs, soft, strengths)
+        rows = self._soft.inputs(motion, state.num_envs, soft, soft_controls)
         inputs = Inputs(rows, self._rigid.inputs(motion, state.num_envs, rigid), actuators) if self._rigid else rows
         return SoftContacts(self.scene, self._soft, self._coupled, names).find(state, inputs)
 
@@ -243,7 +244,7 @@ class Simulator(Readings):
         Args:
             state: B environments; B need not be ``num_envs``, and may be 0.
             action: (B, action_dim): velocities, m/s and rad/s, in the order of the tools' ``control``, then the controls of the
-                articulations' actuators, then the strengths of the controlled attachments.
+                articulations' actuators, then the strengths of the controlled attachments, then the activations of the muscles.
             parameters: values that replace the scene's, some or all of `parameters`, each for all environments or with a
                 leading axis of B; differentiable.
             wrenches: external forces and torques by the name of the rigid body or link ("<articulation>.<link>") that they act
@@ -258,16 +259,18 @@ class Simulator(Readings):
         loads = self._loads(wrenches, state.num_envs)
         return self._advance(state, action, parameters, None if loads is None else loads[0])
 
-    def _parts(self, state: State, action: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Of an action: the tools' velocities, the actuators' controls, and the attachments' strengths in every substep."""
-        tools, grips = self.scene.tool_action_dim, self.scene.grip_action_dim
-        velocities, controls, grip = action.split((tools, self.action_dim - tools - grips, grips), dim=1)
-        return velocities, controls, self._attached.strengths(state.time_step, grip)
+    def _parts(self, state: State, action: Tensor) -> tuple[Tensor, Tensor, SoftControls]:
+        """Of an action: the tools' velocities, the actuators' controls, and what soft bodies take."""
+        tools, grips, muscles = self.scene.tool_action_dim, self.scene.grip_action_dim, len(self.scene.muscles)
+        actuators = self.action_dim - tools - grips - muscles
+        velocities, controls, grip, activations = action.split((tools, actuators, grips, muscles), dim=1)
+        strengths = self._attached.strengths(state.time_step, grip)
+        return velocities, controls, SoftControls(strengths, activations if muscles else None)
 
     def _advance(self, state: State, action: Tensor, parameters: Mapping[str, Tensor] | None, loads: Tensor | None) -> State:
         """One control step of checked inputs, with rows of external wrenches (B, ...)."""
         soft, rigid = self._overrides(parameters)
-        tools, actuators, strengths = self._parts(state, action)
+        tools, actuators, soft_controls = self._parts(state, action)
         controls = actuators if loads is None else torch.cat([actuators, loads], dim=1)
         motion, tool_position, tool_rotation = self._kinematics.motion(state.tool_position, state.tool_rotation, tools)
         if self._soft is not None:
@@ -275,14 +278,14 @@ class Simulator(Readings):
         particles, q, qd, wrench = state.particles, state.q, state.qd, self._wrenches.zeros(state.num_envs)
         if self._coupled is not None and self._soft is not None and self._rigid is not None:
             inputs = Inputs(
-                self._soft.inputs(motion, state.num_envs, soft, strengths),
+                self._soft.inputs(motion, state.num_envs, soft, soft_controls),
                 self._rigid.inputs(motion, state.num_envs, rigid),
                 controls,
             )
             q, qd, both, particles = coupled_step(self._coupled, state.time_step, inputs, q, qd, particles)
             wrench = self._soft_wrenches.added_to(both.rigid, both.soft)
         elif self._soft is not None:
-            particles, recorded = self._soft.step(state.time_step, particles, motion, soft, strengths)
+            particles, recorded = self._soft.step(state.time_step, particles, motion, soft, soft_controls)
             wrench = self._soft_wrenches.added_to(wrench, recorded)
         elif self._rigid is not None:
             states_q, states_qd, rows = self._rigid.rollout(state.time_step, q, qd, controls[None], rigid, motion)

@@ -9,6 +9,7 @@ from tasks.action_spaces import (
     Gripper,
     JointPosition,
     JointVelocity,
+    MuscleActivation,
     ToolVelocity,
 )
 from tasks.base import Task
@@ -29,6 +30,7 @@ __all__ = [
     "Gripper",
     "JointPosition",
     "JointVelocity",
+    "MuscleActivation",
     "Task",
     "ThreeWayPush",
     "ToolVelocity",

@@ -52,7 +52,7 @@ class ActionSpace(ABC):
 @dataclass(frozen=True)
 class AllControls(ActionSpace):
     """A component for each control of the simulator: the tools' velocities, the articulations' actuators, the strengths of the
-    controlled attachments.
+    controlled attachments, the activations of the muscles.
 
     Attributes:
         scale: the control that a component of 1 stands for, in the control's own unit.
@@ -108,8 +108,31 @@ class AttachmentStrength(ActionSpace):
             raise ds.InputError(
                 f"AttachmentStrength('{self.attachment}'): there is no such controlled attachment; there are: {known}"
             )
-        place = simulator.action_dim - len(names) + names.index(self.attachment)
+        place = simulator.scene.first_grip + names.index(self.attachment)
         return Drive(1, (place,), lambda state, action: 0.5 + 0.5 * action)
+
+
+@dataclass(frozen=True)
+class MuscleActivation(ActionSpace):
+    """Activations of muscles, a component each (docs/muscles.md).
+
+    Attributes:
+        muscles: their names; None: all of the scene's.
+        scale: the activation that a component of 1 stands for.
+    """
+
+    muscles: tuple[str, ...] | None = None
+    scale: float = 1.0
+
+    def bound(self, simulator: ds.Simulator) -> Drive:
+        names = [muscle.name for muscle in simulator.scene.muscles]
+        chosen = names if self.muscles is None else list(self.muscles)
+        if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(names):
+            known = ", ".join(names) or "none"
+            raise ds.InputError(f"MuscleActivation: muscles must be out of {known}, each once, got {self.muscles!r}")
+        scale = number("MuscleActivation", "scale", self.scale)
+        places = tuple(simulator.scene.first_muscle + names.index(name) for name in chosen)
+        return Drive(len(chosen), places, lambda state, action: scale * action)
 
 
 @dataclass(frozen=True)
@@ -293,7 +316,7 @@ def joined(owner: str, spaces: Sequence[ActionSpace], simulator: ds.Simulator) -
 def _resting(simulator: ds.Simulator) -> Tensor:
     """(action_dim,) controls under which nothing is driven: 0, of position actuators where the scene starts, and grips hold."""
     rest = torch.zeros(simulator.action_dim, dtype=simulator.dtype, device=simulator.device)
-    rest[simulator.action_dim - simulator.scene.grip_action_dim :] = 1.0
+    rest[simulator.scene.first_grip :][: simulator.scene.grip_action_dim] = 1.0
     first = simulator.reset()
     for articulation in simulator.scene.articulations:
         if any(actuator.kind == "position" and len(actuator.joints) == 1 for actuator in articulation.actuators):

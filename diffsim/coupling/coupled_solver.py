@@ -100,7 +100,7 @@ class CoupledSolver:
     @property
     def _kernels(self) -> SimpleNamespace:
         """Those of the present contact model."""
-        return self._made(self.rigid.stepping, self.soft.layout.pins > 0)
+        return self._made(self.rigid.stepping, self.soft.layout.pins > 0, self.soft.layout.muscles > 0)
 
     def _scratch(self, name: str, size: int) -> Tensor:
         return self._buffers.empty(name, size, 1).view(-1)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
 from diffsim.errors import InputError
 from diffsim.scene.bodies import SoftBody
-from diffsim.scene.rotations import Quaternion, rotation_matrix
-from diffsim.scene.shapes import Shape
+from diffsim.scene.particle_choice import Choice, checked_choice, chosen_particles
+from diffsim.scene.rotations import Quaternion
 from diffsim.scene.validation import checked_name, flag, number, unit, vector
 
 Vector3 = tuple[float, float, float]
-Choice = Shape | Callable[[np.ndarray], np.ndarray] | Sequence[int] | Sequence[bool] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,7 @@ class Attachment:
                 raise InputError(f"{owner}: {field} must be a name, got {getattr(self, field)!r}")
         object.__setattr__(self, "position", vector(owner, "position", self.position))
         object.__setattr__(self, "rotation", unit(owner, "rotation", self.rotation, 4))
-        if not isinstance(self.where, Shape) and not callable(self.where):
-            object.__setattr__(self, "where", _numbers_or_mask(owner, self.where))
+        object.__setattr__(self, "where", checked_choice(owner, self.where))
         if self.release_time is not None:
             object.__setattr__(self, "release_time", number(owner, "release_time", self.release_time, 0.0))
         object.__setattr__(self, "controlled", flag(owner, "controlled", self.controlled))
@@ -70,50 +68,7 @@ class Attachment:
         Raises:
             InputError: there are none, or ``where`` does not fit the body.
         """
-        owner, points = f"Attachment '{self.name}'", body.rest_particles
-        if isinstance(self.where, Shape):
-            try:
-                own = (points - np.asarray(self.position)) @ rotation_matrix(self.rotation)
-                numbers = np.flatnonzero(self.where.contains(own))
-            except TypeError as error:
-                raise InputError(f"{owner}: where must be a shape with a signed distance, got {self.where!r}") from error
-        else:
-            choice = np.asarray(self.where(points.copy()) if callable(self.where) else self.where)
-            if choice.dtype == bool:
-                if choice.shape != (len(points),):
-                    raise InputError(
-                        f"{owner}: where must choose among the {len(points)} particles of '{body.name}', got a mask of shape "
-                        f"{choice.shape}"
-                    )
-                numbers = np.flatnonzero(choice)
-            elif callable(self.where):
-                raise InputError(f"{owner}: where must return a bool for each particle, got {choice.dtype} {choice.shape}")
-            else:
-                numbers = np.unique(choice.astype(int))
-                if len(numbers) and (numbers[0] < 0 or numbers[-1] >= len(points)):
-                    raise InputError(
-                        f"{owner}: where must hold numbers in [0, {len(points)}), of the particles of '{body.name}', got "
-                        f"{int(numbers[0])} to {int(numbers[-1])}"
-                    )
-        if not len(numbers):
-            low, high = np.round(points.min(axis=0), 4).tolist(), np.round(points.max(axis=0), 4).tolist()
-            raise InputError(
-                f"{owner}: where must choose particles of '{body.name}', got none of them; they lie within {low} to {high}"
-            )
-        return numbers
-
-
-def _numbers_or_mask(owner: str, value: object) -> tuple[int, ...] | tuple[bool, ...]:
-    """Numbers of particles, or a mask, as a tuple: records compare and pickle."""
-    try:
-        choice = np.asarray(value)
-    except (TypeError, ValueError):
-        choice = np.asarray(None)
-    if choice.ndim != 1 or not (choice.dtype == bool or np.issubdtype(choice.dtype, np.integer) or not choice.size):
-        raise InputError(
-            f"{owner}: where must be a diffsim shape, a function, or numbers or a mask of particles, got {value!r}"
-        )
-    return tuple(choice.tolist())
+        return chosen_particles(f"Attachment '{self.name}'", body, self.where, self.position, self.rotation)
 
 
 def check_attachments(

@@ -12,6 +12,7 @@ from diffsim.scene.attachment import Attachment, check_attachments
 from diffsim.scene.bodies import Ground, Obstacle, PlacedShape, RigidBody, SoftBody, Tool
 from diffsim.scene.contact_model import ContactModel
 from diffsim.scene.meshes.mesh_units import extents_in_words
+from diffsim.scene.muscle import Muscle, particle_muscles
 from diffsim.scene.validation import instance, is_number, members, vector
 
 Vector3 = tuple[float, float, float]
@@ -40,6 +41,7 @@ class Scene:
         articulations: robots and other mechanisms; their actuators are driven by the action, after the tools.
         attachments: particles of soft bodies that the world, tools or links hold; the controlled ones are driven by the action,
             after the articulations.
+        muscles: particles of soft bodies that contract as the action says, after the attachments.
         contact: how rigid things touch.
         lower, upper: corners of the domain in metres. Its walls are frictionless and one-sided.
         grid_spacing: edge of a background grid cell in metres.
@@ -61,12 +63,14 @@ class Scene:
     rigid_bodies: tuple[RigidBody, ...] = ()
     articulations: tuple[Articulation, ...] = ()
     attachments: tuple[Attachment, ...] = ()
+    muscles: tuple[Muscle, ...] = ()
     contact: ContactModel = field(default_factory=ContactModel)
 
     def __post_init__(self) -> None:
         kinds = (
             ("soft_bodies", SoftBody), ("tools", Tool), ("obstacles", Obstacle), ("rigid_bodies", RigidBody),
             ("articulations", Articulation), ("attachments", Attachment),
+            ("muscles", Muscle),
         )  # fmt: skip
         for name, kind in kinds:
             object.__setattr__(self, name, members("Scene", name, getattr(self, name), kind))
@@ -81,7 +85,7 @@ class Scene:
             object.__setattr__(self, name, vector("Scene", name, getattr(self, name)))
         placed: tuple[PlacedShape, ...] = (*self.soft_bodies, *self.tools, *self.obstacles, *self.rigid_bodies)
         things: tuple[PlacedShape | Articulation, ...] = (*placed, *self.articulations)
-        names = [thing.name for thing in things]
+        names = [thing.name for thing in (*things, *self.muscles)]
         for name in names:
             if name in RESERVED:
                 raise InputError(f"Scene: the name '{name}' is reserved; reserved are {', '.join(RESERVED)}")
@@ -117,18 +121,29 @@ class Scene:
             self.attachments, self.soft_bodies, [tool.name for tool in self.tools],
             [*(body.name for body in self.rigid_bodies), *links],
         )  # fmt: skip
+        particle_muscles(self.muscles, self.soft_bodies)
 
     @property
     def action_dim(self) -> int:
         """Number of controlled velocity components over all tools, then of the articulations' actuators, then of the controlled
-        attachments."""
+        attachments, then of the muscles."""
         actuators = sum(len(articulation.actuators) for articulation in self.articulations)
-        return self.tool_action_dim + actuators + self.grip_action_dim
+        return self.tool_action_dim + actuators + self.grip_action_dim + len(self.muscles)
 
     @property
     def grip_action_dim(self) -> int:
         """Number of controlled attachments."""
         return sum(attachment.controlled for attachment in self.attachments)
+
+    @property
+    def first_grip(self) -> int:
+        """Where the strengths of the controlled attachments begin in an action."""
+        return self.first_muscle - self.grip_action_dim
+
+    @property
+    def first_muscle(self) -> int:
+        """Where the activations of the muscles begin in an action."""
+        return self.action_dim - len(self.muscles)
 
     @property
     def grid_obstacles(self) -> tuple[Obstacle, ...]:

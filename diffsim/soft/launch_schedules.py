@@ -31,7 +31,8 @@ from diffsim.soft.soft_records import (
 class Layout:
     """What a schedule knows of its scene: the laws that its kernels compile (`diffsim.soft.laws.laws_of`), whether some
     material is VISCOUS or FLOWING, whether contact impulses are recorded, sizes of a control step and of the grid (counts along
-    the axes), and the kernels' ``constants`` and ``sizes`` (`soft_records.py`); ``pins``: pinned particles."""
+    the axes), and the kernels' ``constants`` and ``sizes`` (`soft_records.py`); ``pins`` and
+    ``muscles``: how many there are."""
 
     dtype: torch.dtype
     device: str
@@ -44,6 +45,7 @@ class Layout:
     tile_count: int
     colliders: int
     pins: int
+    muscles: int
     constants: Tensor
     sizes: Tensor
 
@@ -185,6 +187,7 @@ class LaneSchedule:
             layout.flowing,
             layout.recording,
             layout.pins > 0,
+            layout.muscles > 0,
         )
         self._teams = Teams(runtime.num_threads(), runtime.started_threads())
         self._buffers = Buffers(layout)
@@ -251,6 +254,7 @@ class SharedSchedule:
             layout.flowing,
             layout.recording,
             layout.pins > 0,
+            layout.muscles > 0,
         )
         self._buffers = Buffers(layout)
         self._boxes = torch.tensor([0, 0, 0, *layout.counts], dtype=torch.int32, device=layout.device)
@@ -275,7 +279,10 @@ class SharedSchedule:
         velocity = self._buffers.empty("velocity", num_envs * layout.velocities, 4)
         with kernel_options():
             stride = layout.substeps * keep + 1
-            self._kernels.enter(False, num_envs, layout.tile_count, stride, records.view(-1, 4), rows, frames, layout.sizes)
+            self._kernels.enter(
+                False, num_envs, layout.tile_count, stride,
+                records.view(-1, 4), rows, frames, layout.constants, layout.sizes,
+            )  # fmt: skip
             for s in range(layout.substeps):
                 self._kernels.substep(
                     s, num_envs, layout.tile_count, keep, layout.nodes, rows, frames,
@@ -295,7 +302,10 @@ class SharedSchedule:
         driven = with_sums(inputs, sum_bars)[0]
         before = self._buffers.empty("before", lines * max(layout.colliders, 1), 4)
         with kernel_options():
-            self._kernels.enter(True, num_envs, layout.tile_count, 1, bars.view(-1, 4), row_bars, tape.frames, layout.sizes)
+            self._kernels.enter(
+                True, num_envs, layout.tile_count, 1,
+                bars.view(-1, 4), row_bars, tape.frames, layout.constants, layout.sizes,
+            )  # fmt: skip
             for s in reversed(range(layout.substeps)):
                 self._kernels.substep_adjoint(
                     s, num_envs, layout.tile_count, layout.nodes, tape.rows, row_bars,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diffsim.errors import SimulationError
 from diffsim.gradients.recompute import chunks
+from diffsim.scene.muscle import Muscle, particle_muscles
 from diffsim.scene.scene import Scene
 from diffsim.scene.shapes import RoundedBox, Shape, Torus
 from diffsim.soft.launch_schedules import LaneSchedule, Layout, Schedule, SharedSchedule, Tape
@@ -21,6 +22,7 @@ from diffsim.soft.soft_records import (
     FAILURES,
     ColliderShape,
     Constants,
+    Fibre,
     ImpulseSum,
     InputLayout,
     ParticleRecord,
@@ -49,6 +51,12 @@ class PinnedParticle(NamedTuple):
     kind: int
     holder: int
     constants: dict[str, object]
+
+
+def _fibre(muscle: Muscle) -> list[float]:
+    """`Fibre` of a muscle's particles."""
+    direction = np.zeros(3) if muscle.direction is None else np.asarray(muscle.direction)
+    return Fibre.row(direction=direction, pressure=float(muscle.direction is None))
 
 
 def pack(particles: Particles) -> Tensor:
@@ -122,7 +130,11 @@ class MPMSolver:
         pin_constants = len(constants)
         for pin in pins:
             constants += PinConstants.row(**pin.constants)
-        row = InputLayout.of(len(particles), len(colliders), substeps, len(scene.attachments))
+        first_fibre = len(constants)
+        owners = particle_muscles(scene.muscles, scene.soft_bodies).tolist() if scene.muscles else []
+        for muscle in owners:
+            constants += _fibre(scene.muscles[muscle]) if muscle >= 0 else Fibre.row(direction=np.zeros(3), pressure=0.0)
+        row = InputLayout.of(len(particles), len(colliders), substeps, len(scene.attachments), len(scene.muscles))
         sizes = Sizes.row(
             particles=self._body_ends[-1],
             substeps=substeps,
@@ -137,6 +149,9 @@ class MPMSolver:
             pins=len(pins),
             first_pin=Sizes.SIZE + Tile.SIZE * len(tiles),
             pin_constants=pin_constants,
+            tensions=row.tensions,
+            first_muscle=Sizes.SIZE + Tile.SIZE * len(tiles) + Pin.SIZE * len(pins),
+            fibres=first_fibre,
         )
         for tile in tiles:
             sizes += tile
@@ -145,6 +160,7 @@ class MPMSolver:
             own = int(np.searchsorted(firsts, pin.particle, side="right")) - 1
             lane = pin.particle - firsts[own]
             sizes += Pin.row(tile=own, lane=lane, attachment=pin.attachment, kind=pin.kind, holder=pin.holder)
+        sizes += owners
         self.layout = Layout(
             dtype=dtype,
             device=device,
@@ -157,6 +173,7 @@ class MPMSolver:
             tile_count=len(tiles),
             colliders=len(colliders),
             pins=len(pins),
+            muscles=len(scene.muscles),
             constants=torch.tensor(constants, dtype=dtype, device=device),
             sizes=torch.tensor(sizes, dtype=torch.int32, device=device),
         )

@@ -11,7 +11,7 @@ from torch import Tensor
 from diffsim.scene.scene import Scene
 from diffsim.soft.mpm_solver import MPMSolver, PinnedParticle
 from diffsim.soft.soft_autograd import soft_step
-from diffsim.soft.soft_inputs import SoftInputs
+from diffsim.soft.soft_inputs import NO_CONTROLS, SoftControls, SoftInputs
 from diffsim.state import Particles
 from diffsim.tools.tool_motion import ColliderMotion
 
@@ -43,10 +43,14 @@ class SoftDynamics:
         }
 
     def inputs(
-        self, motion: ColliderMotion, num_envs: int, overrides: Mapping[str, Tensor] | None, strengths: Tensor | None = None
+        self,
+        motion: ColliderMotion,
+        num_envs: int,
+        overrides: Mapping[str, Tensor] | None,
+        controls: SoftControls = NO_CONTROLS,
     ) -> Tensor:
         """The solver's rows (B, ...), see `SoftInputs.rows`."""
-        return self.physics.rows(motion, num_envs, overrides, strengths)
+        return self.physics.rows(motion, num_envs, overrides, controls)
 
     def step(
         self,
@@ -54,10 +58,10 @@ class SoftDynamics:
         particles: Particles,
         motion: ColliderMotion,
         overrides: Mapping[str, Tensor] | None,
-        strengths: Tensor | None = None,
+        controls: SoftControls = NO_CONTROLS,
     ) -> tuple[Particles, Tensor]:
         """The particles one control step later, and the mean wrenches of contact (B, touched, 6), see `MPMSolver.advance`."""
-        return soft_step(self.solver, time_step, self.inputs(motion, len(particles.x), overrides, strengths), particles)
+        return soft_step(self.solver, time_step, self.inputs(motion, len(particles.x), overrides, controls), particles)
 
     def per_particle(self, field: str) -> Tensor:
         """A number of `BodyInputs`, as "mass", of each particle as the scene declares it, (N,)."""

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from diffsim.errors import InputError
 from diffsim.records import Record
-from diffsim.scene.materials import Range
+from diffsim.scene.materials import NOT_NEGATIVE, Range
 from diffsim.scene.scene import Scene
 from diffsim.scene.validation import LARGEST_FRICTION, check_parameter
 from diffsim.soft.soft_records import LAW_PARAMETERS, BodyInputs, InputLayout, WorldInputs
@@ -22,11 +22,22 @@ from diffsim.tools.tool_motion import ColliderMotion
 FRICTION: Range = (0.0, LARGEST_FRICTION, f"in [0, {LARGEST_FRICTION:g})")
 
 
+class SoftControls(NamedTuple):
+    """What an action says to soft bodies: the strengths of the attachments in every substep (B, substeps * attachments), and
+    the activations of the muscles (B, muscles); None without any."""
+
+    strengths: Tensor | None = None
+    activations: Tensor | None = None
+
+
+NO_CONTROLS = SoftControls()
+
+
 class SoftInputs:
     """Names, defaults and rows of what drives the solver.
 
-    The parameters' names are ``"<soft body>.<field of its material>"``, ``"<collider>.friction"``, ``"ground.friction"`` and
-    ``"gravity"``.
+    The parameters' names are ``"<soft body>.<field of its material>"``, ``"<collider>.friction"``, ``"ground.friction"``,
+    ``"<muscle>.strength"`` and ``"gravity"``.
 
     Attributes:
         layout: where the parts of a row begin.
@@ -39,7 +50,9 @@ class SoftInputs:
         tools = [n for n, tool in enumerate(scene.tools) if tool.shape.meets_grid]
         on_grid = [*tools, *range(len(scene.tools), len(scene.tools) + len(scene.grid_obstacles))]
         self._on_grid = None if len(tools) == len(scene.tools) else on_grid  # of the colliders of a motion
-        self.layout = InputLayout.of(len(scene.soft_bodies), len(self._colliders), substeps, len(scene.attachments))
+        self.layout = InputLayout.of(
+            len(scene.soft_bodies), len(self._colliders), substeps, len(scene.attachments), len(scene.muscles)
+        )
         self._like: dict[str, Any] = {"dtype": dtype, "device": device}
         values: dict[str, object] = {"gravity": scene.gravity}
         for body in scene.soft_bodies:
@@ -48,19 +61,25 @@ class SoftInputs:
             values[f"{thing.name}.friction"] = thing.friction
         if scene.ground is not None:
             values["ground.friction"] = scene.ground.friction
+        for muscle in scene.muscles:
+            values[f"{muscle.name}.strength"] = muscle.strength
         self._ranges = {
             f"{body.name}.{field}": body.material.ranges[field]
             for body in scene.soft_bodies
             for field in body.material.parameters
-        }
+        } | {f"{muscle.name}.strength": NOT_NEGATIVE for muscle in scene.muscles}
         self.defaults = {name: torch.tensor(value, **self._like) for name, value in values.items()}
         self._cached: tuple[int, Tensor] | None = None
+        self._muscle_strengths = torch.tensor([muscle.strength for muscle in scene.muscles], **self._like)
 
     def rows(
-        self, motion: ColliderMotion, num_envs: int, overrides: Mapping[str, Tensor] | None, strengths: Tensor | None = None
+        self,
+        motion: ColliderMotion,
+        num_envs: int,
+        overrides: Mapping[str, Tensor] | None,
+        controls: SoftControls = NO_CONTROLS,
     ) -> Tensor:
-        """The solver's inputs (B, layout.size), with some parameters replaced; ``strengths`` are those of the attachments
-        (B, substeps * attachments), None without any.
+        """The solver's inputs (B, layout.size), with some parameters replaced.
 
         Raises:
             InputError: an override's type, shape or value is wrong. Names are `Simulator`'s to check.
@@ -70,7 +89,11 @@ class SoftInputs:
         if self._on_grid is not None:
             twist, pose = twist[:, self._on_grid], pose[:, :, self._on_grid]
         parts = [self._parameters(num_envs, overrides), twist.flatten(1), pose.flatten(1)]
-        rows = torch.cat(parts if strengths is None else [*parts, strengths], dim=1)
+        if controls.strengths is not None:
+            parts.append(controls.strengths)
+        if controls.activations is not None:
+            parts.append(controls.activations * self._tensions(num_envs, overrides))
+        rows = torch.cat(parts, dim=1)
         assert rows.shape[1] == self.layout.size
         return rows
 
@@ -86,6 +109,14 @@ class SoftInputs:
                 self._cached = (num_envs, self._assemble(num_envs, self.defaults))
             return self._cached[1]
         return self._assemble(num_envs, {**self.defaults, **self._checked(num_envs, overrides)})
+
+    def _tensions(self, num_envs: int, overrides: Mapping[str, Tensor] | None) -> Tensor:
+        """What the muscles bring at an activation of 1, Pa, (muscles,) or (B, muscles)."""
+        names = [f"{muscle.name}.strength" for muscle in self._scene.muscles]
+        if not any(name in (overrides or {}) for name in names):
+            return self._muscle_strengths
+        values = {**self.defaults, **(overrides or {})}
+        return torch.stack([values[name].expand(num_envs) for name in names], dim=-1)
 
     def _checked(self, num_envs: int, overrides: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for name, value in overrides.items():

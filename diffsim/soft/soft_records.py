@@ -8,12 +8,15 @@ boxes       a `Box` per substep: the nodes that the particles touch
 grid        nodes of a box, in its own row-major order, from an offset on, in `grid_layers` layers
 inputs      what drives a control step, a row for each environment: `WorldInputs`; `BodyInputs` of each body; each collider's
             friction; `ColliderTwist` of each collider; `ColliderPose` of each collider for each substep; the strength of each
-            attachment for each substep. Where the parts begin says `InputLayout`. Where impulses are recorded, there stands
-            behind those of all environments a row of sums for each of their parts, or of the sums' adjoints for each
-            environment: an `ImpulseSum` of each collider, the ground, the walls, and in scenes with rigid bodies each geometry
+            attachment for each substep; the tension of each muscle. Where the parts begin says `InputLayout`. Where impulses
+            are recorded, there stands behind those of all environments a row of sums for each of their parts, or of the sums'
+            adjoints for each environment: an `ImpulseSum` of each collider, the ground, the walls, and in scenes with rigid
+            bodies each geometry
 inputs_bar  adjoints, in rows like those of the inputs
-constants   reals: `Constants`, then `ColliderShape` of each collider, then `PinConstants` of each pinned particle
-sizes       integers: `Sizes`, then `Tile` of each tile, then `Pin` of each pinned particle
+constants   reals: `Constants`, then `ColliderShape` of each collider, then `PinConstants` of each pinned particle, then,
+            where there are muscles, `Fibre` of each particle
+sizes       integers: `Sizes`, then `Tile` of each tile, then `Pin` of each pinned particle, then, where there are muscles,
+            the number of each particle's muscle, or -1
 velocity    nodes of a box as the particles gather them; behind all boxes, the impulse of each pinned particle, N s (a vector)
 status      `Status` of each environment
 
@@ -120,6 +123,9 @@ class Sizes(Record):
     pins = field(1, "1", "pinned particles")
     first_pin = field(1, "1", "where the first `Pin` begins among these integers")
     pin_constants = field(1, "1", "where the first `PinConstants` begin among the constants")
+    tensions = field(1, "1", "where the muscles' tensions begin in a row of inputs")
+    first_muscle = field(1, "1", "where the numbers of the particles' muscles begin among these integers")
+    fibres = field(1, "1", "where the first `Fibre` begins among the constants")
 
 
 class Tile(Record):
@@ -152,6 +158,13 @@ class PinConstants(Record):
     yielding = field(1, "1/kg", "time of the grip over (mass of the particle, substep)")
     grip_time = field(1, "s", "within which a grip of half the strength stops a motion")
     reach = field(1, "m", "distance from the anchor at which it is let go")
+
+
+class Fibre(Record):
+    """A particle of a muscle; of others zeros."""
+
+    direction = field(3, "1", "of the fibres in the world at rest, or zero")
+    pressure = field(1, "1", "1 where the muscle has no fibres and contracts alike in every direction, else 0")
 
 
 class WorldInputs(Record):
@@ -207,16 +220,18 @@ class InputLayout(NamedTuple):
     twists: int
     poses: int
     strengths: int
+    tensions: int
     size: int
 
     @staticmethod
-    def of(bodies: int, colliders: int, substeps: int, attachments: int = 0) -> InputLayout:
+    def of(bodies: int, colliders: int, substeps: int, attachments: int = 0, muscles: int = 0) -> InputLayout:
         """For so many of each."""
         frictions = WorldInputs.SIZE + BodyInputs.SIZE * bodies
         twists = frictions + colliders
         poses = twists + ColliderTwist.SIZE * colliders
         strengths = poses + ColliderPose.SIZE * colliders * substeps
-        return InputLayout(WorldInputs.SIZE, frictions, twists, poses, strengths, strengths + attachments * substeps)
+        tensions = strengths + attachments * substeps
+        return InputLayout(WorldInputs.SIZE, frictions, twists, poses, strengths, tensions, tensions + muscles)
 
 
 class Status(Record):

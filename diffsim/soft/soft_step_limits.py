@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from diffsim.checks.findings import Finding, Severity
@@ -20,7 +21,8 @@ UNSTABLE_VISCOUS_NUMBER = 0.4
 def soft_step_findings(scene: Scene, dt: float) -> Iterator[Finding]:
     """The substep dt (s) against what the waves and the viscosity of each soft body's material allow."""
     for body in scene.soft_bodies:
-        yield _waves(body, dt, scene.grid_spacing)
+        strengths = [muscle.strength for muscle in scene.muscles if muscle.body == body.name]
+        yield _waves(body, max(strengths, default=0.0), dt, scene.grid_spacing)
         if body.material.kinematic_viscosity:
             yield _viscosity(body, dt, scene.grid_spacing)
 
@@ -29,9 +31,11 @@ def _severity(number: float, largest: float, unstable: float) -> Severity:
     return "fine" if number <= largest else "warning" if number < unstable else "error"
 
 
-def _waves(body: SoftBody, dt: float, dx: float) -> Finding:
-    """Courant's number."""
+def _waves(body: SoftBody, strength: float, dt: float, dx: float) -> Finding:
+    """Courant's number. A muscle at an activation of 1 adds twice its strength (Pa) to the stiffness along its fibres."""
     speed, name = body.material.wave_speed, f"SoftBody '{body.name}'"
+    if strength:
+        speed = math.sqrt(speed**2 + 2.0 * strength / body.material.parameters["density"])
     courant, allowed = speed * dt / dx, LARGEST_COURANT_NUMBER * dx / speed
     severity = _severity(courant, LARGEST_COURANT_NUMBER, UNSTABLE_COURANT_NUMBER)
     if severity == "fine":

@@ -2,5 +2,6 @@
 
 from tasks.rewarped.fluid_move import FluidMove
 from tasks.rewarped.rolling_flat import RollingFlat
+from tasks.rewarped.soft_jumper import SoftJumper
 
-__all__ = ["FluidMove", "RollingFlat"]
+__all__ = ["FluidMove", "RollingFlat", "SoftJumper"]

@@ -49,12 +49,13 @@ def coupled_kernels(
     constrained: bool,
     stepping: TimeStepping,
     pinned: bool = False,
+    muscled: bool = False,
 ) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint``; precision, laws, ``viscous``, ``flowing``, ``recording`` and ``pinned`` as of
-    `soft_lanes.lane_kernels`; for the shapes of every scene and the classes ``further``
+    """The kernels ``forward`` and ``adjoint``; precision, laws, ``viscous``, ``flowing``, ``recording``, ``pinned`` and
+    ``muscled`` as of `soft_lanes.lane_kernels`; for the shapes of every scene and the classes ``further``
     (`diffsim.scene.shapes.distance_kinds`), those kinds of joints, and with or without constraints and tendons."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    particles = particle_stages(real, laws, viscous, flowing, width=LANE_WIDTH, shared_grid=False)
+    particles = particle_stages(real, laws, viscous, flowing, width=LANE_WIDTH, shared_grid=False, muscled=muscled)
     nodes, sums = grid_stage(real, flowing, recording, shared_grid=False), impulse_sums(real, shared_grid=False)
     layers = grid_layers(flowing)
     rigid = substep_stages(real, joint_kinds, tools=True, stepping=stepping, further=further, constrained=constrained)
@@ -257,6 +258,8 @@ def coupled_kernels(
                             bars, tape_bars, frames, sizes, n, e * count,
                             (bar_row + n) * Component.SIZE, (e * tiles + n) * Frame.SIZE, True,
                         )  # fmt: skip
+                        if ti.static(muscled):
+                            particles.orient(soft, tape_bars, n, (bar_row + n) * Component.SIZE, (e * tiles + n) * Frame.SIZE)
                     for n in range(coordinates):
                         work[running_q + n] = q_bar[e * coordinates + n]
                     for n in range(dofs):

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from diffsim.compiler import compile_time, ti
 from diffsim.rounding import rounded_sums
+from diffsim.soft.kernels.active_stress import MUSCLE_ARRAYS, active_stress
 from diffsim.soft.kernels.boxes import node_count, strides
 from diffsim.soft.kernels.constitutive import Decomposition, Law, Response, Strain, StrainBars, constitutive_stage
 from diffsim.soft.kernels.tile_memory import tile_memory
@@ -60,16 +61,25 @@ class ScatteredBars(NamedTuple):
 
 
 def particle_stages(
-    real: Any, laws: tuple[Callable[..., Any], ...], viscous: bool, flowing: bool, *, width: int, shared_grid: bool
+    real: Any,
+    laws: tuple[Callable[..., Any], ...],
+    viscous: bool,
+    flowing: bool,
+    *,
+    width: int,
+    shared_grid: bool,
+    muscled: bool = False,
 ) -> SimpleNamespace:
     """The stages' device functions for scalar type ``real`` and tiles of ``width`` particles; laws and ``viscous`` as of
-    `constitutive_stage`; ``flowing``: some body keeps a share of its particles' own velocities."""
+    `constitutive_stage`; ``flowing``: some body keeps a share of its particles' own velocities; ``muscled``: some particles
+    have an `active_stress`."""
     single = real == ti.f32
-    tile = tile_arrays(real, width)
+    tile = tile_arrays(real, width, MUSCLE_ARRAYS if muscled else 0)
     memory = tile_memory(real, tile)
     report, members, load, store = memory.report, memory.members, memory.load, memory.store
     body_inputs, law_inputs = memory.body_inputs, memory.law_inputs
     law = constitutive_stage(real, tile, elementary_functions(real), laws, viscous)
+    muscles = active_stress(real, tile, memory, muscled, shared_grid=shared_grid)
     sums = rounded_sums(real)
     places = tile_stencil(real, width)
     stencil, left_grid, locate, enclose = places.stencil, places.left_grid, places.locate, places.enclose
@@ -177,6 +187,8 @@ def particle_stages(
         if ti.static(not single) or at.new != at.now:  # else the tape is not kept, and nobody reads them
             store(tape, at.new + Component.F, G)
             store(tape, at.new + Component.stress, stress)
+        if ti.static(muscled):
+            muscles.contract(soft, at, step, G, R, tau)
 
         stencil(X, constants, sizes, f, base)
         weigh(f, w)
@@ -411,6 +423,10 @@ def particle_stages(
         own_law = ti.static(Law(law_index, parameters, shear_viscosity, bulk_viscosity))
         old, trial, new = ti.static(Strain(Cp, G, ap), Decomposition(B, U, S, V), Response(S, a_new, stress, tau))
         law.recall(own_law, dt, old, trial, new)
+        contracting = 0
+        contraction = ti.static(muscles.contraction())
+        if ti.static(muscled):
+            contracting = muscles.recall(soft, bars, at, step, contraction, tau)
         stencil(X, constants, sizes, f, base)
         weigh(f, w)
         weigh_slopes(f, w, dw)
@@ -463,6 +479,9 @@ def particle_stages(
                         moved = slope[d][t] - (A[d][t] * total[0][t] + A[3 + d][t] * total[1][t] + A[6 + d][t] * total[2][t])
                         Xb[d][t] = Xb[d][t] + inv_dx * moved
                         Vb[d][t] = Vb[d][t] + weight * total[d][t] + kept_bar[d][t]
+        if ti.static(muscled):  # noqa: SIM102
+            if contracting > 0:
+                muscles.adjoint(soft, bars, at, step, contraction, V, tau, Gb)
         law.adjoint(own_law, dt, old, trial, StrainBars(tau, Cb, Gb, ab, q_bar))
         store(bars.tape, at.bar + Component.x, Xb)
         store(bars.tape, at.bar + Component.v, Vb)
@@ -479,17 +498,7 @@ def particle_stages(
                 bars.inputs[own_bar + n] = bars.inputs[own_bar + n] + summed
 
     return SimpleNamespace(
-        tile=tile,
-        load=load,
-        store=store,
-        members=members,
-        reserve=tile.reserve,
-        report=report,
-        enter=memory.enter,
-        leave=memory.leave,
-        measure=measure,
-        to_grid=to_grid,
-        from_grid=from_grid,
-        from_grid_adjoint=from_grid_adjoint,
-        to_grid_adjoint=to_grid_adjoint,
-    )
+        tile=tile, load=load, store=store, members=members, reserve=tile.reserve, report=report, enter=memory.enter,
+        leave=memory.leave, orient=muscles.orient, measure=measure, to_grid=to_grid, from_grid=from_grid,
+        from_grid_adjoint=from_grid_adjoint, to_grid_adjoint=to_grid_adjoint,
+    )  # fmt: skip

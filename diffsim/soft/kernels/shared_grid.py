@@ -21,13 +21,19 @@ from diffsim.soft.soft_records import BOUNDS, SHARED_WIDTH, Component, Frame, Si
 
 
 def shared_kernels(
-    precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, flowing: bool, recording: bool, pinned: bool = False
+    precision: str,
+    laws: tuple[Callable[..., Any], ...],
+    viscous: bool,
+    flowing: bool,
+    recording: bool,
+    pinned: bool = False,
+    muscled: bool = False,
 ) -> SimpleNamespace:
     """The kernels ``enter``, ``substep``, ``leave`` and ``substep_adjoint``; precision, laws, ``viscous``, ``flowing``,
-    ``recording``, ``pinned``, ``keep``, tape and grid as in `soft_lanes.lane_kernels`, an environment in place of a team. A
-    thread takes care of all pinned particles of an environment."""
+    ``recording``, ``pinned``, ``muscled``, ``keep``, tape and grid as in `soft_lanes.lane_kernels`, an environment in place of
+    a team. A thread takes care of all pinned particles of an environment."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    particles = particle_stages(real, laws, viscous, flowing, width=SHARED_WIDTH, shared_grid=True)
+    particles = particle_stages(real, laws, viscous, flowing, width=SHARED_WIDTH, shared_grid=True, muscled=muscled)
     nodes, sums = grid_stage(real, flowing, recording, shared_grid=True), impulse_sums(real, shared_grid=True)
     pins = pinned_particles(real)
     vec4 = ti.types.vector(4, real)
@@ -49,14 +55,17 @@ def shared_kernels(
     @ti.kernel
     def enter(
         turn: ti.template(), environments: ti.i32, tile_count: ti.i32, row_stride: ti.i32,
-        records: Nodes, tape: Tiles, frames: Tiles, sizes: Integers,
+        records: Nodes, tape: Tiles, frames: Tiles, constants: Reals, sizes: Integers,
     ):  # fmt: skip
         """Records to the first of each environment's ``row_stride`` rows on the tape."""
+        soft = ti.static(SoftMemory(tape, frames, constants, sizes))
         for i in range(environments * tile_count):
             particles.reserve()
             e, n = i // tile_count, i % tile_count
             place = (e * row_stride * tile_count + n) * Component.SIZE
             particles.enter(records, tape, frames, sizes, n, e * sizes[Sizes.particles], place, i * Frame.SIZE, turn)
+            if ti.static(muscled and turn):
+                particles.orient(soft, tape, n, place, i * Frame.SIZE)
 
     @ti.kernel
     def leave(

@@ -27,14 +27,20 @@ BLOCK = 512
 
 
 def lane_kernels(
-    precision: str, laws: tuple[Callable[..., Any], ...], viscous: bool, flowing: bool, recording: bool, pinned: bool = False
+    precision: str,
+    laws: tuple[Callable[..., Any], ...],
+    viscous: bool,
+    flowing: bool,
+    recording: bool,
+    pinned: bool = False,
+    muscled: bool = False,
 ) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"; laws, ``viscous`` and ``flowing`` as of `particle_stages`;
-    ``recording``: each part adds up the impulses of its nodes (`impulse_sums`); ``pinned``: particles are
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"; laws, ``viscous``, ``flowing`` and ``muscled`` as of
+    `particle_stages`; ``recording``: each part adds up the impulses of its nodes (`impulse_sums`); ``pinned``: particles are
     (`pinned_particles`), which the first worker of a team takes care of alone.
     Where bodies flow, a box has two layers of nodes (`grid_update`), and the capacities count both."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    particles = particle_stages(real, laws, viscous, flowing, width=LANE_WIDTH, shared_grid=False)
+    particles = particle_stages(real, laws, viscous, flowing, width=LANE_WIDTH, shared_grid=False, muscled=muscled)
     nodes, sums = grid_stage(real, flowing, recording, shared_grid=False), impulse_sums(real, shared_grid=False)
     pins = pinned_particles(real)
     layers = grid_layers(flowing)
@@ -185,6 +191,10 @@ def lane_kernels(
                             bars, tape_bars, frames, sizes, n, e * count,
                             (team * tile_count + n) * Component.SIZE, (e * tile_count + n) * Frame.SIZE, True,
                         )  # fmt: skip
+                        if ti.static(muscled):
+                            particles.orient(
+                                soft, tape_bars, n, (team * tile_count + n) * Component.SIZE, (e * tile_count + n) * Frame.SIZE
+                            )
                     sum_bars = sums.place(sizes, environments, e, sizes[Sizes.colliders] + BOUNDS)
                     for reverse in range(substeps):
                         s = substeps - 1 - reverse

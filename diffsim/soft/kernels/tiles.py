@@ -20,12 +20,13 @@ from diffsim.compiler import compile_time, local_variable, ti, typed_constant
 ARRAYS, INTEGER_ARRAYS = 200, 4
 
 
-def tile_arrays(real: Any, width: int) -> SimpleNamespace:
+def tile_arrays(real: Any, width: int, more: int = 0) -> SimpleNamespace:
     """Local arrays of a tile, drawn from a stock that every stage uses again: making and clearing them anew costs time.
 
     A kernel calls ``reserve()`` once, inside the scope of all its stages; a stage begins with ``release()`` and then takes
     arrays of ``width`` reals by ``local(n)`` (n = 9: matrices in row-major order), of integers by ``local_int(n)``. Their
     contents are arbitrary. Used as ``F = ti.static(tile.local(9))``, so that ``F[3 * i + j][t]`` is entry (i, j) of particle t.
+    There are ``more`` arrays of reals than `ARRAYS`.
     """
     reals = ti.types.vector(width, real)
     integers = ti.types.vector(width, ti.i32)
@@ -33,7 +34,7 @@ def tile_arrays(real: Any, width: int) -> SimpleNamespace:
     taken = {"real": 0, "integer": 0}
 
     def reserve() -> tuple[()]:
-        stock["real"] = [local_variable(reals(0.0)) for _ in range(ARRAYS)]
+        stock["real"] = [local_variable(reals(0.0)) for _ in range(ARRAYS + more)]
         stock["integer"] = [local_variable(integers(0)) for _ in range(INTEGER_ARRAYS)]
         return release()
 
