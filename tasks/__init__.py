@@ -8,6 +8,7 @@ from tasks.action_spaces import (
     EndEffectorDelta,
     Gripper,
     JointPosition,
+    JointTorque,
     JointVelocity,
     ToolVelocity,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "Episode",
     "Gripper",
     "JointPosition",
+    "JointTorque",
     "JointVelocity",
     "Task",
     "ThreeWayPush",

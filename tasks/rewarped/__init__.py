@@ -1,1 +1,5 @@
 """The six tasks of Rewarped (Xing et al., ICLR 2025), rebuilt, with rewards that compare with its published returns."""
+
+from tasks.rewarped.ant_run import AntRun
+
+__all__ = ["AntRun"]
