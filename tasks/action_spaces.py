@@ -157,6 +157,27 @@ class JointVelocity(ActionSpace):
 
 
 @dataclass(frozen=True)
+class JointTorque(ActionSpace):
+    """Torques of joints with torque actuators.
+
+    Attributes:
+        articulation: its name.
+        joints: names of joints, a component each; None: all that have a torque actuator of their own.
+        limit: the torque that a component of 1 stands for, N m (N); one for all, or one for each.
+    """
+
+    articulation: str
+    joints: tuple[str, ...] | None = None
+    limit: float | tuple[float, ...] = 1.0
+
+    def bound(self, simulator: ds.Simulator) -> Drive:
+        owner = f"JointTorque('{self.articulation}')"
+        motors = JointController(simulator, self.articulation, self.joints, "torque", owner=owner)
+        limit = _each(simulator, owner, "limit", self.limit, motors)
+        return Drive(len(motors.joints), motors.places, lambda state, action: motors.controls(limit * action))
+
+
+@dataclass(frozen=True)
 class JointPosition(ActionSpace):
     """Target coordinates of joints with position actuators: a fixed centre, or the last target, plus scale times action, within
     the joint's limits.

@@ -82,6 +82,24 @@ def check_values(owner: object, values: Mapping[str, object], num_envs: int) -> 
             )
 
 
+def check_advance(owner: object, changed: object, values: Mapping[str, Tensor]) -> None:
+    """What `Task.advance` returned, beside the episodes' ``values``.
+
+    Raises:
+        InputError: it is no mapping, or holds another value than these, or one of another shape or dtype.
+    """
+    if not isinstance(changed, Mapping):
+        raise refused(owner, "advance", described(changed), "a dict of the values that changed")
+    for name, value in changed.items():
+        if name not in values:
+            raise refused(
+                owner, "advance", f"'{name}'", f"what randomize() gave to episode(): {', '.join(values) or 'nothing'}"
+            )
+        old = values[name]
+        if not isinstance(value, Tensor) or value.shape != old.shape or value.dtype != old.dtype:
+            raise refused(owner, "advance", f"{name}: {described(value)}", f"{old.dtype} of shape {tuple(old.shape)}")
+
+
 def check_observation(owner: object, value: object, num_envs: int, width: int | None = None) -> None:
     """What `Task.observation` returned.
 

@@ -146,6 +146,11 @@ class Task:
         is randomised unless this is overridden."""
         return self.episode(self.sim.reset())
 
+    def advance(self, step: Transition) -> Mapping[str, Tensor]:
+        """The episodes' own values that this step changes, by name: a goal drawn anew, a count, the last action. All that looks
+        at the step afterwards (`reward`, `observation`, `success`) sees them; ``step.episode`` has those from before it."""
+        return {}
+
     def reward(self, step: Transition) -> Tensor:
         """Reward (B,) of a step, differentiable, of order 1."""
         raise ds.InputError(f"task {type(self).__name__} must define reward()")
@@ -259,6 +264,7 @@ class Task:
         if self._ends_early:
             after, steps = _kept(episode.ended, before, after), torch.where(episode.ended, episode.steps, steps)
         following = episode.replace(state=after, steps=steps, controls=controls if last else None)
+        following = self._advanced(episode, Transition(before, action, after, following))
         with torch.no_grad():
             observations = (*episode.observations, self._features(following))
             following = following.replace(observations=observations)
@@ -276,6 +282,16 @@ class Task:
             reward = torch.where(running, reward, self._zeros)
         ends = {"running": running, "terminated": terminated, "truncated": truncated}
         return following, reward, {"success": success, "outcome": outcome, **ends}
+
+    def _advanced(self, before: Episode, step: Transition) -> Episode:
+        """The episodes after a step, with the values that `advance` changes where an episode had not ended."""
+        changed = self.advance(step)
+        if not changed:
+            return step.episode
+        checks.check_advance(self, changed, before.values)
+        if self._ends_early:
+            changed = {name: _chosen(before.ended, before.values[name], value) for name, value in changed.items()}
+        return step.episode.replace(values={**before.values, **changed})
 
     def _features(self, episode: Episode) -> Tensor:
         """`observation`, checked: (B, O)."""
@@ -358,5 +374,9 @@ def _rebuilt(kind: type[Task], num_envs: int, dtype: torch.dtype, device: str, p
 def _kept(where: Tensor, before: ds.State, after: ds.State) -> ds.State:
     """``before`` in the environments ``where`` (B,) bool, ``after`` elsewhere."""
     old = before.tensors()
-    chosen = {name: torch.where(where.view(-1, *[1] * (new.ndim - 1)), old[name], new) for name, new in after.tensors().items()}
-    return ds.State(**chosen)
+    return ds.State(**{name: _chosen(where, old[name], new) for name, new in after.tensors().items()})
+
+
+def _chosen(where: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """``one`` (B, ...) in the environments ``where`` (B,) bool, ``other`` elsewhere."""
+    return torch.where(where.view(-1, *[1] * (other.ndim - 1)), one, other)

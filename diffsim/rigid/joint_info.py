@@ -32,10 +32,13 @@ class ActuatorInfo:
 
     @property
     def factor(self) -> float:
-        """Of one that drives a single joint: from a target of that joint, m or rad, or m/s or rad/s, to the entry of the
-        action."""
+        """Of one that drives a single joint: from a target of that joint, m or rad, or m/s or rad/s, or from its torque, N m or
+        N, to the entry of the action."""
         assert isinstance(self.actuator.joints, Mapping)
-        return next(iter(self.actuator.joints.values())) / self.actuator.control_scale
+        coefficient = next(iter(self.actuator.joints.values()))
+        if self.actuator.kind == "torque":
+            return 1.0 / (coefficient * self.actuator.gain * self.actuator.control_scale)
+        return coefficient / self.actuator.control_scale
 
 
 @dataclass(frozen=True)

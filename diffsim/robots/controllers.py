@@ -11,6 +11,7 @@ from torch import Tensor
 from diffsim.errors import InputError
 from diffsim.rigid.joint_info import drivers_of, joints_of
 from diffsim.robots.inverse_kinematics import EndEffector
+from diffsim.scene.articulation import ACTUATORS
 from diffsim.scene.scene import Vector3
 from diffsim.scene.validation import choice
 from diffsim.simulator import Simulator
@@ -18,13 +19,14 @@ from diffsim.state import State
 
 
 class JointController:
-    """Targets of joints that have servos of their own, and the entries of an action that stand for them.
+    """Targets of joints that have servos of their own, or torques of those with motors, and the entries of an action that stand
+    for them.
 
     Args:
         simulator: of a scene with the articulation.
         articulation: its name.
         joints: their names, without the articulation's; None: all that have such a servo.
-        kind: of the servos, "position" or "velocity".
+        kind: of the servos, "position" or "velocity"; or "torque".
         owner: what errors begin with. None: this class and the articulation.
 
     Attributes:
@@ -47,7 +49,7 @@ class JointController:
         owner: str | None = None,
     ):
         owner = owner or f"JointController('{articulation}')"
-        choice(owner, "kind", kind, ("position", "velocity"))
+        choice(owner, "kind", kind, ACTUATORS)
         names = [each.name for each in simulator.scene.articulations]
         if articulation not in names:
             raise InputError(f"{owner}: there is no such articulation; articulations: {', '.join(names) or 'none'}")
@@ -77,7 +79,8 @@ class JointController:
         return torch.minimum(torch.maximum(targets, self.low), self.high)
 
     def controls(self, targets: Tensor) -> Tensor:
-        """The servos' entries of an action (B, n), for targets (B, n): m or rad within the joints' limits, or m/s or rad/s."""
+        """The servos' entries of an action (B, n), for targets (B, n): m or rad within the joints' limits, or m/s, rad/s, or
+        N m, N."""
         return (self.within(targets) if self.kind == "position" else targets) * self.factors
 
     def targets(self, controls: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 import diffsim as ds
 from diffsim.robots.inverse_kinematics import EndEffector
 from diffsim.scene.rotations import rotation_vectors
-from tasks import AttachmentStrength, EndEffectorDelta, Gripper, JointPosition, JointVelocity, Task, ToolVelocity
+from tasks import AttachmentStrength, EndEffectorDelta, Gripper, JointPosition, JointTorque, JointVelocity, Task, ToolVelocity
 from tests.tasks.ball import Ball, played
 
 pytestmark = pytest.mark.slow
@@ -188,6 +188,24 @@ def test_joint_velocities_go_to_velocity_motors():
     _, _, episode = played(task, -torch.ones(6, 1, 1))
     assert float(episode.state.qd[0, 1]) == pytest.approx(-0.5, rel=0.1)
     assert float(episode.state.qd[0, 0]) == 0.0
+
+
+def test_joint_torques_are_in_newton_metres():
+    class Motors(Ball):
+        def scene(self):
+            (robot,) = super().scene().articulations
+            motors = tuple(
+                ds.Actuator(axis, {axis: 5.0}, gain=gain, control_scale=2.0) for axis, gain in (("y", 3.0), ("x", -1.0))
+            )
+            return ds.Scene(articulations=(dataclasses.replace(robot, actuators=motors),), ground=None)
+
+        def actions(self):
+            return (JointTorque("robot", limit=(0.3, 0.6)),)
+
+    task = Motors(1)
+    _, _, episode = played(task, torch.tensor([[[1.0, -0.5]]]))
+    expected = torch.tensor([[0.3, -0.3]]) * task.sim.control_dt / 0.1  # of 0.1 kg
+    torch.testing.assert_close(episode.state.qd, expected)
 
 
 def test_a_tools_axes_are_chosen():

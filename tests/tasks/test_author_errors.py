@@ -46,6 +46,14 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"randomize": lambda self, generator: self.episode(self.sim.reset(), goal=(0.3, 0.0))},
         r"episode\(\) of task Mistake got goal: a tuple; allowed is a tensor with a row for each of the 2 environments",
     ),
+    "a value that nobody began with": (
+        {"advance": lambda self, step: {"count": step.episode.steps}},
+        r"advance\(\) of task Mistake gave 'count'; allowed is what randomize\(\) gave to episode\(\): goal",
+    ),
+    "a value of another shape": (
+        {"advance": lambda self, step: {"goal": step.action[:, :1]}},
+        r"advance\(\) of task Mistake gave goal: torch.float32 of shape \(2, 1\); allowed is torch.float32 of shape \(2, 2\)",
+    ),
     "success of floats": (
         {"success": lambda self, episode: self.distance(episode)},
         r"success\(\) of task Mistake gave torch.float32 of shape \(2,\); allowed is torch.bool of shape \(2,\)",

@@ -36,6 +36,37 @@ def test_every_environment_has_its_goal_whatever_the_batch():
         many["gaol"]
 
 
+def test_values_change_with_a_step_until_an_episode_ends():
+    class Chase(Fragile):
+        def randomize(self, generator):
+            drawn = super().randomize(generator)
+            return drawn.replace(values={**drawn.values, "last": torch.zeros(self.num_envs, 2)})
+
+        def advance(self, step):
+            assert torch.equal(step.after.q, step.episode.state.q)
+            away = step.episode["goal"] + 0.1
+            return {
+                "goal": torch.where(self.distance(step.episode)[:, None] < 0.2, away, step.episode["goal"]),
+                "last": step.action,
+            }
+
+        def reward(self, step):
+            return super().reward(step) + step.episode["last"][:, 0]
+
+    task = Chase(2)
+    actions = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).expand(8, 2, 2).clone().requires_grad_()
+    rewards, infos, episode = played(task, actions)
+    assert [info["terminated"][1].item() for info in infos].index(True) < 7
+    assert episode["last"].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert torch.equal(episode["goal"][1], task.reset(0)["goal"][1])
+    assert float(episode["goal"][0, 0]) > 0.35  # reached within 20 cm, and gone on
+    still, _, _ = task.step(episode.replace(ended=torch.tensor([False, True])), torch.zeros(2, 2))
+    assert still["last"].tolist() == [[0.0, 0.0], [0.0, 1.0]]
+    rewards[0, 0].backward()
+    assert float(actions.grad[0, 0, 0]) > 0.9  # through the value, too
+    assert torch.equal(task.observe(episode)[:, -2:], episode["last"])
+
+
 def test_later_draws_do_not_depend_on_the_batch_either():
     def draws(count):
         task, generator = Ball(count), torch.Generator().manual_seed(5)

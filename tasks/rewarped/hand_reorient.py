@@ -1,0 +1,145 @@
+"""A hand turns a cube in its fingers."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+import diffsim as ds
+from diffsim.render import Camera
+from diffsim.scene.rotations import quaternion_exponential, quaternion_product
+from tasks.action_spaces import JointTorque
+from tasks.base import Task
+from tasks.episode import Episode, Transition
+from tasks.registry import register
+from tasks.robots.allegro_hand import FRICTION, allegro_hand
+
+EDGE, DENSITY = 0.065, 1820.7  # m, kg/m^3: half a kilogramme
+START, DROP = (0.0, -0.1, 0.6), 0.04  # m, of the cube, and how far below it should be held
+TORQUE = 2.0  # N m
+REACHED, LOST = 0.1, 0.24  # rad, m
+WIDTH = 1e-3  # of the sigmoids that stand for tests in the reward, rad
+GOALS = 32  # drawn for an episode
+FACES = {(1, 0, 0): (0.85, 0.2, 0.15), (0, 1, 0): (0.2, 0.65, 0.3), (0, 0, 1): (0.2, 0.35, 0.8)}  # and paler ones opposite
+
+
+@register("HandReorient")
+class HandReorient(Task):
+    """An Allegro hand, palm up, turns a cube that falls on its fingers, by the torques of its sixteen joints.
+
+    Task: turn the cube as a goal says, then as the next goal says, and so on, and keep it near the hand. The reward is that of
+        Rewarped's HandReorient (Xing et al., ICLR 2025), so returns compare with its published ones: -10 distance
+        + 1 / (angle + 0.1) - 2e-4 |action|^2 + 250 where the angle is below 0.1 rad.
+    Randomisation: the cube's place by 1 cm along each axis, its rotation and the goals by any angles about x, then y, joints by
+        a fifth of a random place between their limits.
+    Success: one goal or more was reached to 0.1 rad; an episode ends when the cube is 24 cm from where it should be held.
+
+    Contact is hard here, and springs of 500 N/m with viscous friction in Rewarped. The fingers pass through each other.
+    """
+
+    horizon = 600
+    dt, substeps = 1.0 / 480.0, 4
+    finite_horizon = False  # goals would go on: the end of an episode is not part of the problem
+    outcome_names = ("reached",)
+
+    def scene(self) -> ds.Scene:
+        turn = quaternion_exponential(torch.tensor([[0.0, 0.0, 0.5], [0.0, -0.53, 0.0]], dtype=torch.float64) * math.pi)
+        rotation = tuple(quaternion_product(turn[0], turn[1]).tolist())
+        hand = allegro_hand(position=(0.0, 0.0, 0.5), rotation=rotation)
+        return ds.Scene(articulations=(hand.articulation, cube()), ground=None)
+
+    def actions(self) -> tuple[JointTorque, ...]:
+        return (JointTorque("hand", limit=TORQUE),)
+
+    def turned(self, generator: torch.Generator, *count: int) -> Tensor:
+        """Quaternions (B, *count, 4) of turns by any angle about x, then y."""
+        angles = math.pi * self.uniform(generator, *count, 2)
+        x, y = (angles[..., n, None] * torch.eye(3, dtype=angles.dtype, device=angles.device)[n] for n in (0, 1))
+        return quaternion_product(quaternion_exponential(x), quaternion_exponential(y))
+
+    def randomize(self, generator: torch.Generator) -> Episode:
+        state = self.sim.reset()
+        low, high = self._limits(state)
+        fingers = 0.2 * (low + (high - low) * self.uniform(generator, 16, low=0.0))
+        place = state.q[:, 16:19] + 0.01 * self.uniform(generator, 3)
+        q = torch.cat([fingers, place, self.turned(generator)], dim=1)
+        idle, hits = torch.zeros_like(fingers), torch.zeros_like(place[:, 0], dtype=torch.int64)
+        held = place - place.new_tensor([0.0, 0.0, DROP])
+        goals = self.turned(generator, GOALS)
+        return self.episode(state.replace(q=q), held=held, goals=goals, hits=hits, reached=hits > 0, last_action=idle)
+
+    def advance(self, step: Transition) -> dict[str, Tensor]:
+        """The goal that is reached stays for the step that reaches it: goals[hits] is the one of this step."""
+        reached = self.angle(step.after, self._numbered(step.episode["goals"], step.episode["hits"])) < REACHED
+        return {"hits": step.episode["hits"] + reached, "reached": reached, "last_action": step.action}
+
+    def goal(self, episode: Episode) -> Tensor:
+        """The quaternion (B, 4) that the cube should have."""
+        return self._numbered(episode["goals"], episode["hits"] - episode["reached"].long())
+
+    def angle(self, state: ds.State, goal: Tensor) -> Tensor:
+        """Between the cube's rotation and a goal (B, 4), rad, (B,); never quite 180 degrees, where it has no gradient."""
+        sine = (relative(state, goal)[:, 1:].square().sum(dim=1) + 1e-12).sqrt()
+        return 2.0 * sine.clamp(max=1.0 - 1e-3).asin()
+
+    def distance(self, episode: Episode) -> Tensor:
+        """Of the cube's centre to where it should be held, m, (B,)."""
+        return ((episode.state.q[:, 16:19] - episode["held"]).square().sum(dim=1) + 1e-12).sqrt()
+
+    def observation(self, episode: Episode) -> Tensor:
+        """(B, 72): the hand's coordinates, each within [-1, 1] between its limits, and a fifth of their velocities; the cube's
+        pose, velocity and a fifth of its angular velocity; the pose it should have; the rotation between; the last action."""
+        state, goal = episode.state, self.goal(episode)
+        low, high = self._limits(state)
+        fingers = (2.0 * state.q[:, :16] - high - low) / (high - low)
+        spin = self.sim.links(state).angular_velocity[:, self.sim.link_index("cube.cube")]
+        seen = [fingers, 0.2 * state.qd[:, :16], state.q[:, 16:], state.qd[:, 16:19], 0.2 * spin, episode["held"], goal]
+        return torch.cat([*seen, relative(state, goal), episode["last_action"]], dim=1)
+
+    def reward(self, step: Transition) -> Tensor:
+        angle = self.angle(step.after, self.goal(step.episode))
+        bonus = 250.0 * torch.sigmoid((REACHED - angle) / WIDTH)
+        return 1.0 / (angle + 0.1) - 10.0 * self.distance(step.episode) - 2e-4 * step.action.square().sum(dim=1) + bonus
+
+    def success(self, episode: Episode) -> Tensor:
+        return episode["hits"] > 0
+
+    def failure(self, episode: Episode) -> Tensor:
+        return self.distance(episode) > LOST
+
+    def camera(self) -> Camera:
+        return Camera(position=(0.45, -0.35, 0.8), target=(0.0, -0.06, 0.52), vertical_fov_degrees=35)
+
+    def _numbered(self, goals: Tensor, number: Tensor) -> Tensor:
+        return goals[torch.arange(len(goals), device=goals.device), number % GOALS]
+
+    def _limits(self, state: ds.State) -> tuple[Tensor, Tensor]:
+        """Of the hand's joints, rad, (16,) each."""
+        joints = (link.joint for link in self.sim.scene.articulations[0].links)
+        limits = state.q.new_tensor([joint.limits for joint in joints if joint.limits is not None])
+        return limits[:, 0], limits[:, 1]
+
+
+def relative(state: ds.State, goal: Tensor) -> Tensor:
+    """The quaternion (B, 4) that turns a goal (B, 4) into the cube's rotation."""
+    inverse = goal * goal.new_tensor([1.0, -1.0, -1.0, -1.0])
+    return quaternion_product(state.q[:, 19:23], inverse)
+
+
+def cube() -> ds.Articulation:
+    """The cube, its faces in six colours."""
+    half, mass = 0.5 * EDGE, DENSITY * EDGE**3
+    body = ds.Geometry(ds.Box((half, half, half)), friction=FRICTION, visible=False)
+    faces = []
+    for side in (1.0, -1.0):
+        for axis, color in FACES.items():
+            size = tuple(1e-3 if along else 0.97 * half for along in axis)
+            shade = color if side > 0.0 else tuple(0.5 + 0.5 * part for part in color)
+            center = tuple(side * (half - 1e-3) * along for along in axis)
+            faces.append(ds.Geometry(ds.Box(size), center, collides=False, color=shade))
+    inertia = ds.Inertia(mass, (mass * EDGE**2 / 6.0,) * 3)
+    return ds.Articulation(
+        "cube", (ds.Link("cube", ds.Joint("cube", "free"), position=START, inertia=inertia, geometries=(body, *faces)),)
+    )
