@@ -23,7 +23,7 @@ def package_file(robot: str, package: str, path: str) -> Path:
     """A file of an installed package, which is not imported.
 
     Args:
-        robot: whose file it is, for the error.
+        robot: of `tasks.robots`, whose file it is, for the error; or the whole name of what else reads it, such as a task's.
         package: one of `WHEELS`.
         path: within the package.
 
@@ -39,7 +39,8 @@ def package_file(robot: str, package: str, path: str) -> Path:
                 return Path(folder) / path
     except ds.InputError:
         pass
-    raise ds.InputError(f"tasks.robots.{robot} reads {path} of the package {package}, which is not there: {WHEELS[package]}")
+    reader = robot if "." in robot else f"tasks.robots.{robot}"
+    raise ds.InputError(f"{reader} reads {path} of the package {package}, which is not there: {WHEELS[package]}")
 
 
 def load_quietly(path: Path, **options: Any) -> ds.Articulation:

@@ -4,4 +4,12 @@ from __future__ import annotations
 
 from benchmarks.suite.suite_task import SuiteTask
 
-TASKS: tuple[SuiteTask, ...] = ()
+RIGID: tuple[SuiteTask, ...] = (
+    SuiteTask("TwoBlockPush", ways=2, compared=True, bench={"horizon": 40}, bench_iterations=60),
+    SuiteTask("OpenDoor", ways=2, compared=True, bench_iterations=40),
+    SuiteTask("RodTurn", ways=2, compared=True, bench_iterations=40),
+)
+
+SOFT: tuple[SuiteTask, ...] = ()
+
+TASKS: tuple[SuiteTask, ...] = (*RIGID, *SOFT)
