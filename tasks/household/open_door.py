@@ -57,7 +57,9 @@ class OpenDoor(Task):
         drawn = not self.meshes
         door = ds.Link(
             "door",
-            ds.Joint("hinge", "revolute", (0.0, 0.0, -1.0), limits=(0.0, 2.0), damping=0.05, friction_loss=0.05, initial=(0.25,)),
+            ds.Joint(
+                "hinge", "revolute", (0.0, 0.0, -1.0), limits=(0.0, 2.0), damping=0.05, friction_loss=0.05, initial=(0.25,)
+            ),
             "cupboard",
             inertia=ds.Inertia(1.0, (5e-3, 1.6e-2, 1.1e-2), PANEL_AT),
             geometries=(

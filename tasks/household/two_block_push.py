@@ -52,7 +52,9 @@ class TwoBlockPush(Task):
             links = rails("xy", (0.0, 0.0, HALF), block, mass=MASS, damping=DAMPING, start=start, limits=reach)
             blocks.append(ds.Articulation(name, links))
         square = ds.Geometry(cube, friction=0.3, color=(0.4, 0.4, 0.45))
-        pusher = gantry("pusher", "xy", (0.0, 0.0, HALF), (square,), mass=MASS, gain=500.0, force=600.0, start=PUSHER, limits=reach)
+        pusher = gantry(
+            "pusher", "xy", (0.0, 0.0, HALF), (square,), mass=MASS, gain=500.0, force=600.0, start=PUSHER, limits=reach
+        )
         return ds.Scene(articulations=(*blocks, pusher), ground=None, contact=ds.ContactModel(stiffness=6e3, smoothing=0.015))
 
     def actions(self) -> tuple[JointVelocity, ...]:

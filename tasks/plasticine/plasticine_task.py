@@ -163,6 +163,11 @@ class PlasticineTask(Task):
         goal = self.target.mass
         return soft_iou(mass, goal), soft_iou(goal, goal), float(plasticinelab_loss(mass, self.target))
 
+    @property
+    def start_loss(self) -> float:
+        """The loss of the start without contact, L0, which rewards are divided by."""
+        return self._ends[2]
+
     @cached_property
     def _distances(self) -> list[SurfaceDistance]:
         return [SurfaceDistance(tool.shape, dtype=self.sim.dtype, device=self.sim.device) for tool in self.sim.scene.tools]
@@ -191,7 +196,7 @@ class PlasticineTask(Task):
     # the task's contract
 
     def reward(self, step: Transition) -> Tensor:
-        return -self.loss(step.after) / self._ends[2]
+        return -self.loss(step.after) / self.start_loss
 
     def success(self, episode: Episode) -> Tensor:
         return self.score(episode) >= SUCCESS
