@@ -59,3 +59,38 @@ def test_gradient_is_the_slope_of_the_loss():
     np.testing.assert_allclose(result["again"], gradient, rtol=1e-12)
     assert (abs(slope) > 1e-5).all()  # both capsules touch, in every control step
     np.testing.assert_allclose(gradient, slope, rtol=1e-4)
+
+
+# likewise, each side in a process of its own
+TASK_GRADIENT = """
+import json, sys
+import torch
+from benchmarks.time_to_solution import our_evaluation, textbook_evaluation
+from tasks import find_task
+
+task = find_task("PlasticineRollingPin")(1, cells=32, particles=400, horizon=3)
+evaluate = our_evaluation(task) if sys.argv[1] == "ours" else textbook_evaluation(task)
+torch.manual_seed(1)
+loss, gradient, score = evaluate(2.0 * torch.rand(task.horizon, task.action_dim) - 1.0)
+print(json.dumps({"loss": loss, "gradient": gradient.tolist(), "score": score}))
+"""
+
+
+@pytest.mark.long
+def test_a_task_of_plasticinelab_is_the_same_on_both_sides():
+    found = {}
+    for side in ("ours", "textbook"):
+        done = subprocess.run(
+            [sys.executable, "-c", TASK_GRADIENT, side],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        found[side] = json.loads(done.stdout.strip().splitlines()[-1])
+    ours, textbook = found["ours"], found["textbook"]
+    assert ours["loss"] == pytest.approx(textbook["loss"], rel=1e-5)
+    gradient = np.array(ours["gradient"])
+    np.testing.assert_allclose(np.array(textbook["gradient"]), gradient, atol=2e-3 * abs(gradient).max())

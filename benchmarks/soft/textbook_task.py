@@ -4,8 +4,6 @@ The same physics and the same loss as `tasks.plasticine`, so that both find the 
 motion of the manipulators comes from outside, as poses at every substep and twists, and so does its gradient.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,6 +108,12 @@ class TextbookTask(Textbook):
             out = v + weight * (self.coulomb(u, self.turn[s, c] @ (off / length), self.sizes[c][2]) - u)
         return out
 
+    @ti.func
+    def within_walls(self, speed, place):
+        """A node's velocity along one axis, at its place there: none leaves the box."""
+        inward = ti.select(place <= self.lower, ti.max(speed, 0.0), speed)
+        return ti.select(place >= self.upper, ti.min(inward, 0.0), inward)
+
     @ti.kernel
     def grid_op(self, s: int):
         for i in ti.grouped(self.grid_m):
@@ -120,12 +124,7 @@ class TextbookTask(Textbook):
                     v = self.meet(v, node, s, s // self.substeps, c)
                 if node[2] <= self.ground_height:
                     v = self.coulomb(v, ti.Vector([0.0, 0.0, 1.0]), self.ground_friction)
-                for d in ti.static(range(3)):
-                    if node[d] <= self.lower:
-                        v[d] = ti.max(v[d], 0.0)
-                    if node[d] >= self.upper:
-                        v[d] = ti.min(v[d], 0.0)
-                self.grid_v[i] = v
+                self.grid_v[i] = ti.Vector([self.within_walls(v[d], node[d]) for d in ti.static(range(3))])
 
     # ------------------------------------------------------------------ kernels: the loss of a control step
     @ti.kernel
