@@ -93,4 +93,4 @@ def test_a_task_of_plasticinelab_is_the_same_on_both_sides():
     ours, textbook = found["ours"], found["textbook"]
     assert ours["loss"] == pytest.approx(textbook["loss"], rel=1e-5)
     gradient = np.array(ours["gradient"])
-    np.testing.assert_allclose(np.array(textbook["gradient"]), gradient, atol=2e-3 * abs(gradient).max())
+    np.testing.assert_allclose(np.array(textbook["gradient"]), gradient, atol=1e-2 * abs(gradient).max())

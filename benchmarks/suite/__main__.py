@@ -5,6 +5,7 @@
     python -m benchmarks.suite --all --jobs 2 --hours 8         # every row that is missing; stops and resumes at any moment
     python -m benchmarks.suite --summary --json                 # counts from the stored results; runs nothing
     python -m benchmarks.suite --tables docs/suite.md           # the tables, from the stored results
+    python -m benchmarks.suite --published AntRun:sapo          # one of Rewarped's tasks at the published setting
     python -m benchmarks.suite --solve TASK [--method adam]     # a solution at the full setting
     python -m benchmarks.suite --gallery                        # docs/gallery.md, with a picture of each stored solution
 
@@ -28,6 +29,7 @@ import tyro
 from rich.console import Console
 
 from benchmarks.processes import print_table, write_table
+from benchmarks.suite import published
 from benchmarks.suite.families import CLOSED_LOOP, TASKS
 from benchmarks.suite.methods import COMPARED, ON_FOUR, methods_of
 from benchmarks.suite.store import RESULTS, append_run, stored_runs, stored_solution
@@ -57,6 +59,8 @@ class Options:
     """Rows to run, as TASK:METHOD."""
     all: bool = False
     """Run every row that is missing."""
+    published: tuple[str, ...] = ()
+    """Rewarped's tasks to run at the published setting, as TASK:METHOD (shac or sapo); with --iterations, a part of it."""
     solve: tuple[str, ...] = ()
     """Tasks to solve at their full setting."""
     gallery: bool = False
@@ -74,7 +78,7 @@ class Options:
     seed: int = 0
     """Of --solve."""
     iterations: int = 0
-    """Of --solve, in place of the task's own."""
+    """Of --solve and --published, in place of their own."""
     only: str = ""
     """Of --gallery: draw this task alone."""
     jobs: int = os.cpu_count() or 1
@@ -163,6 +167,7 @@ def write_tables(path: Path, out: Path, console: Console) -> None:
     verdicts = [(claim.verdict,) for claim in claims(rows)]
     verdicts += [(f"RPG against restarts: {against_restarts(rows, core)}",)]
     verdicts += [(f"the same closed-loop: {against_restarts(closed, loops)}",)]
+    write_table(path, "suite_published", published.HEADINGS, published.table_rows(out))
     write_table(path, "suite_claims", ("claim",), verdicts)
     write_table(path, "suite_runs", HEADINGS, long_rows({**rows, **closed}))
     print_table(("claim",), verdicts, console, None, "claims")
@@ -180,6 +185,10 @@ def main() -> None:
         )
         answer = {**found, "solutions": [{**each, "actions": len(each["actions"])} for each in found["solutions"]]}
         console.print(f"{name}: {len(found['solutions'])} solutions by {found['method']} in {found['seconds']} s")
+    for row in options.published:
+        name, _, method = row.partition(":")
+        answer = published.run_published(name, method, iterations=options.iterations, folder=options.out)
+        console.print(f"{row}: return {answer['return']:.1f} after {answer['hours']:.2f} h")
     if options.row:
         wanted = [row.partition(":") for row in options.row]
         run_rows([(found_task(key), method) for key, _, method in wanted], options, console)
