@@ -141,8 +141,8 @@ def coupling_findings(scene: Scene) -> Iterator[Finding]:
             "warning", "coupling", names, value=COUPLED_FACTOR[1], allowed=1.0, unit="times the time",
             text=(
                 f"particles meet {names} one by one, as the grid knows spheres, capsules, boxes and tori alone: this makes a "
-                f"coupled scene, {COUPLED_FACTOR[0]} to {COUPLED_FACTOR[1]} times slower, which runs on a CPU, an environment a "
-                "core"
+                f"coupled scene, {COUPLED_FACTOR[0]} to {COUPLED_FACTOR[1]} times slower, which runs on a CPU, an environment "
+                "a core"
             ),
         )  # fmt: skip
 
