@@ -1,1 +1,6 @@
 """Tasks of a Franka Panda: place, insert, open, grasp."""
+
+from tasks.panda.panda_drawer import PandaDrawer
+from tasks.panda.panda_peg_insertion import PandaPegInsertion
+
+__all__ = ["PandaDrawer", "PandaPegInsertion"]
