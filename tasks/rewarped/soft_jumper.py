@@ -71,7 +71,7 @@ class SoftJumper(Task):
             muscles=tuple(ds.Muscle(f"muscle{n}", "table", strength=STRENGTH, where=group) for n, group in enumerate(groups)),
             ground=ds.Ground(friction=0.7),
             lower=(-5.0, -6.0, 0.0),
-            upper=(30.0, 6.0, 9.0),
+            upper=(30.0, 6.0, 12.0),
             grid_spacing=self.grid_spacing,
         )
 

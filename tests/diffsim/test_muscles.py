@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -148,6 +150,17 @@ def test_the_action_ends_with_the_muscles():
     nail = ds.Attachment("nail", "bar", where=lambda points: points[:, 2] > 0.35, controlled=True)
     scene = bar(attachments=(nail,), tools=(ds.Tool("hand", ds.Sphere(0.02), (0.1, 0.1, 0.1), control=("x",)),))
     assert (scene.action_dim, scene.first_grip, scene.first_muscle) == (4, 1, 2)
+
+
+@pytest.mark.long
+def test_the_example_of_the_guide_runs():
+    guide = (Path(__file__).parents[2] / "docs" / "muscles.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL)
+    names: dict = {}
+    exec(compile(example, "muscles.md", "exec"), names)
+    x = names["states"][10].x[0, :, 0]
+    assert float(x.max() - x.min()) < float(np.ptp(names["worm"].rest_particles[:, 0])) - 5e-3
+    assert float(names["actions"].grad[0].abs().min()) > 0.0
 
 
 def test_bad_muscles_are_refused():

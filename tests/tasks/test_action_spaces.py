@@ -9,7 +9,17 @@ import torch
 import diffsim as ds
 from diffsim.robots.inverse_kinematics import EndEffector
 from diffsim.scene.rotations import rotation_vectors
-from tasks import AttachmentStrength, EndEffectorDelta, Gripper, JointPosition, JointTorque, JointVelocity, Task, ToolVelocity
+from tasks import (
+    AttachmentStrength,
+    EndEffectorDelta,
+    Gripper,
+    JointPosition,
+    JointTorque,
+    JointVelocity,
+    MuscleActivation,
+    Task,
+    ToolVelocity,
+)
 from tests.tasks.ball import Ball, played
 
 pytestmark = pytest.mark.slow
@@ -259,6 +269,32 @@ def test_attachments_hold_unless_an_action_lets_go(spaces):
     task = Carry(1)
     strength = 0.25 if spaces else 1.0
     assert controls_of(task, 1.0, *[-0.5] * len(spaces)).tolist() == [[0.0, 0.0, 1.0, 1.0, strength]]
+
+
+def test_muscles_are_slack_unless_an_action_drives_them():
+    class Writhe(Task):
+        horizon, dt, substeps = 2, 2e-3, 5
+
+        def scene(self):
+            block = ds.SoftBody("block", ds.Box((0.06, 0.06, 0.06)), (0.3, 0.3, 0.061), particles=30)
+            muscles = [ds.Muscle(name, "block", strength=1e3, where=[place]) for place, name in enumerate("abc")]
+            nail = ds.Attachment("nail", "block", where=[0, 1], controlled=True)
+            return ds.Scene((block,), attachments=(nail,), muscles=muscles, upper=(0.6, 0.6, 0.4), grid_spacing=0.05)
+
+        def actions(self):
+            return [MuscleActivation(("c", "a"), scale=0.5)]
+
+        def reward(self, step):
+            return step.after.x[..., 2].mean(dim=1)
+
+        def success(self, episode):
+            return ~episode.ended
+
+    task = Writhe(1)
+    assert controls_of(task, 1.0, -0.5).tolist() == [[1.0, -0.25, 0.0, 0.5]]
+    assert MuscleActivation().bound(task.sim).places == (1, 2, 3)
+    with pytest.raises(ds.InputError, match="muscles must be out of a, b, c, each once"):
+        MuscleActivation(("d",)).bound(task.sim)
 
 
 @pytest.mark.parametrize(

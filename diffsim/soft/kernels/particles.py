@@ -61,15 +61,9 @@ class ScatteredBars(NamedTuple):
 
 
 def particle_stages(
-    real: Any,
-    laws: tuple[Callable[..., Any], ...],
-    viscous: bool,
-    flowing: bool,
-    *,
-    width: int,
-    shared_grid: bool,
+    real: Any, laws: tuple[Callable[..., Any], ...], viscous: bool, flowing: bool, *, width: int, shared_grid: bool,
     muscled: bool = False,
-) -> SimpleNamespace:
+) -> SimpleNamespace:  # fmt: skip
     """The stages' device functions for scalar type ``real`` and tiles of ``width`` particles; laws and ``viscous`` as of
     `constitutive_stage`; ``flowing``: some body keeps a share of its particles' own velocities; ``muscled``: some particles
     have an `active_stress`."""
