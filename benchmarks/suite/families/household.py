@@ -4,4 +4,11 @@ from __future__ import annotations
 
 from benchmarks.suite.suite_task import SuiteTask
 
-TASKS: tuple[SuiteTask, ...] = ()
+RIGID: tuple[SuiteTask, ...] = ()
+SOFT: tuple[SuiteTask, ...] = (
+    SuiteTask(
+        "GatherPieces", ways=2, compared=True, bench={"particles": 110, "grid_spacing": 0.05, "dt": 5e-3, "substeps": 5},
+        bench_iterations=40,
+    ),
+)  # fmt: skip
+TASKS: tuple[SuiteTask, ...] = (*RIGID, *SOFT)
