@@ -10,6 +10,11 @@ RIGID: tuple[SuiteTask, ...] = (
     SuiteTask("RodTurn", ways=2, compared=True, bench_iterations=40),
 )
 
-SOFT: tuple[SuiteTask, ...] = ()
+SOFT: tuple[SuiteTask, ...] = (
+    SuiteTask(
+        "GatherPieces", ways=2, compared=True, bench={"particles": 110, "grid_spacing": 0.05, "dt": 5e-3, "substeps": 5},
+        bench_iterations=40,
+    ),
+)  # fmt: skip
 
 TASKS: tuple[SuiteTask, ...] = (*RIGID, *SOFT)
