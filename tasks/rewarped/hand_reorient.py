@@ -9,6 +9,7 @@ from torch import Tensor
 
 import diffsim as ds
 from diffsim.render import Camera
+from diffsim.scene.articulation import Vector3
 from diffsim.scene.rotations import quaternion_exponential, quaternion_product
 from tasks.action_spaces import JointTorque
 from tasks.base import Task
@@ -22,7 +23,11 @@ TORQUE = 2.0  # N m
 REACHED, LOST = 0.1, 0.24  # rad, m
 WIDTH = 1e-3  # of the sigmoids that stand for tests in the reward, rad
 GOALS = 32  # drawn for an episode
-FACES = {(1, 0, 0): (0.85, 0.2, 0.15), (0, 1, 0): (0.2, 0.65, 0.3), (0, 0, 1): (0.2, 0.35, 0.8)}  # and paler ones opposite
+FACES: dict[Vector3, Vector3] = {
+    (1, 0, 0): (0.85, 0.2, 0.15),
+    (0, 1, 0): (0.2, 0.65, 0.3),
+    (0, 0, 1): (0.2, 0.35, 0.8),
+}  # and paler ones opposite
 
 
 @register("HandReorient")
@@ -32,17 +37,21 @@ class HandReorient(Task):
     Task: turn the cube as a goal says, then as the next goal says, and so on, and keep it near the hand. The reward is that of
         Rewarped's HandReorient (Xing et al., ICLR 2025), so returns compare with its published ones: -10 distance
         + 1 / (angle + 0.1) - 2e-4 |action|^2 + 250 where the angle is below 0.1 rad.
-    Randomisation: the cube's place by 1 cm along each axis, its rotation and the goals by any angles about x, then y, joints by
-        a fifth of a random place between their limits.
+    Randomisation: the cube's place by 1 cm along each axis, its rotation and the goals by up to ``largest_turn`` about x, then
+        y, joints by a fifth of a random place between their limits.
     Success: one goal or more was reached to 0.1 rad; an episode ends when the cube is 24 cm from where it should be held.
 
     Contact is hard here, and springs of 500 N/m with viscous friction in Rewarped. The fingers pass through each other.
+
+    Attributes:
+        largest_turn: largest angle about x, and about y, of the cube at the start and of the goals, rad.
     """
 
     horizon = 600
     dt, substeps = 1.0 / 480.0, 4
     finite_horizon = False  # goals would go on: the end of an episode is not part of the problem
     outcome_names = ("reached",)
+    largest_turn: float = math.pi
 
     def scene(self) -> ds.Scene:
         turn = quaternion_exponential(torch.tensor([[0.0, 0.0, 0.5], [0.0, -0.53, 0.0]], dtype=torch.float64) * math.pi)
@@ -54,8 +63,8 @@ class HandReorient(Task):
         return (JointTorque("hand", limit=TORQUE),)
 
     def turned(self, generator: torch.Generator, *count: int) -> Tensor:
-        """Quaternions (B, *count, 4) of turns by any angle about x, then y."""
-        angles = math.pi * self.uniform(generator, *count, 2)
+        """Quaternions (B, *count, 4) of turns about x, then y."""
+        angles = self.largest_turn * self.uniform(generator, *count, 2)
         x, y = (angles[..., n, None] * torch.eye(3, dtype=angles.dtype, device=angles.device)[n] for n in (0, 1))
         return quaternion_product(quaternion_exponential(x), quaternion_exponential(y))
 
@@ -110,7 +119,7 @@ class HandReorient(Task):
         return self.distance(episode) > LOST
 
     def camera(self) -> Camera:
-        return Camera(position=(0.45, -0.35, 0.8), target=(0.0, -0.06, 0.52), vertical_fov_degrees=35)
+        return Camera(position=(0.36, -0.3, 0.75), target=(0.0, -0.06, 0.52), vertical_fov_degrees=30)
 
     def _numbered(self, goals: Tensor, number: Tensor) -> Tensor:
         return goals[torch.arange(len(goals), device=goals.device), number % GOALS]
@@ -132,14 +141,16 @@ def cube() -> ds.Articulation:
     """The cube, its faces in six colours."""
     half, mass = 0.5 * EDGE, DENSITY * EDGE**3
     body = ds.Geometry(ds.Box((half, half, half)), friction=FRICTION, visible=False)
-    faces = []
-    for side in (1.0, -1.0):
-        for axis, color in FACES.items():
-            size = tuple(1e-3 if along else 0.97 * half for along in axis)
-            shade = color if side > 0.0 else tuple(0.5 + 0.5 * part for part in color)
-            center = tuple(side * (half - 1e-3) * along for along in axis)
-            faces.append(ds.Geometry(ds.Box(size), center, collides=False, color=shade))
+    plates = [plate(axis, side, color) for axis, color in FACES.items() for side in (1.0, -1.0)]
     inertia = ds.Inertia(mass, (mass * EDGE**2 / 6.0,) * 3)
-    return ds.Articulation(
-        "cube", (ds.Link("cube", ds.Joint("cube", "free"), position=START, inertia=inertia, geometries=(body, *faces)),)
-    )
+    link = ds.Link("cube", ds.Joint("cube", "free"), position=START, inertia=inertia, geometries=(body, *plates))
+    return ds.Articulation("cube", (link,))
+
+
+def plate(axis: Vector3, side: float, color: Vector3) -> ds.Geometry:
+    """What is drawn of a face: in its colour, or a paler one on the side -1."""
+    half, thin, (x, y, z), (red, green, blue) = 0.5 * EDGE, 1e-3, axis, color
+    wide, out, pale = 0.97 * half, side * (half - thin), 0.25 * (1.0 - side)
+    size = (wide + (thin - wide) * x, wide + (thin - wide) * y, wide + (thin - wide) * z)
+    shade = (red + pale * (1.0 - red), green + pale * (1.0 - green), blue + pale * (1.0 - blue))
+    return ds.Geometry(ds.Box(size), (out * x, out * y, out * z), collides=False, color=shade)

@@ -60,7 +60,7 @@ class Robot:
 
     def joint_actions(self, scale: float = 0.1, *, delta: bool = True) -> list[ActionSpace]:
         """For `Task.actions`: targets of the arm's joints, from the last ones or (``delta`` False) from home, then the gripper.
-        Of the ant, which has torque actuators alone: all controls of the scene.
+        Of robots that have torque actuators alone: all controls of the scene.
 
         Args:
             scale: rad or m that a component of 1 stands for.

@@ -149,6 +149,8 @@ def test_actions_of_a_robot():
     [
         (robots.fetch, "gymnasium_robotics", "pip install --no-deps gymnasium-robotics==1.4.2"),
         (robots.ant, "gymnasium", "pip install gymnasium"),
+        (robots.rewarped_ant, "rewarped", "pip install --no-deps rewarped==1.3.3"),
+        (robots.allegro_hand, "rewarped", "pip install --no-deps rewarped==1.3.3"),
     ],
 )
 def test_a_missing_package_is_one_line(make, package, command, monkeypatch):
