@@ -22,10 +22,11 @@ class PlasticineRope(PlasticineTask):
 
     Task: lay the rope round the pillar, as a closed ring. The ring holds more than the rope, so it is never quite filled.
     Randomisation: none; the variants have other places of the pillar.
-    Success: after 50 actions the normalised incremental IoU with the target is at least 0.6.
+    Success: after 50 actions the normalised incremental IoU with the target is at least 0.45; a rope of its first density that
+        lies within the ring has about 0.77.
     """
 
-    ground_friction = 0.3
+    ground_friction, success_score = 0.3, 0.45
     view = ((0.5, -0.35, 1.15), (0.5, 0.5, 0.05))
 
     def solids(self) -> tuple[Manipulated, ...]:

@@ -28,7 +28,6 @@ PARTICLE_MASS = (0.5 / CELLS) ** 2  # "p_vol" of the original, a square though t
 OF_TARGET = 1e-4  # nodes of the original's grid with more than this mass belong to the target
 WALL = 2.0 / CELLS  # height of the highest nodes on the floor, and depth of the other walls
 STICK = 1e4  # the largest friction there is, for the original's floor on which nothing slips
-SUCCESS = 0.6  # normalised incremental IoU
 
 Manipulated = tuple[ds.Box | ds.Sphere, Place, int]
 
@@ -76,6 +75,7 @@ class PlasticineTask(Task):
     ground_friction: ClassVar[float] = STICK
     gravity: ClassVar[float] = 30.0  # m/s^2
     scale: ClassVar[tuple[float, ...]] = (0.01, 0.01, 0.01)  # m of each tool's control that an action component of 1 stands for
+    success_score: ClassVar[float] = 0.6  # from which on an episode is a success
     view: ClassVar[tuple[Place, Place]] = ((0.5, -0.75, 1.0), (0.5, 0.5, 0.08))  # the camera's position and target
 
     def solids(self) -> Sequence[Manipulated]:
@@ -199,7 +199,7 @@ class PlasticineTask(Task):
         return -self.loss(step.after) / self.start_loss
 
     def success(self, episode: Episode) -> Tensor:
-        return self.score(episode) >= SUCCESS
+        return self.score(episode) >= self.success_score
 
     def observation(self, episode: Episode) -> Tensor:
         """Position and velocity of ``observed`` particles, then each manipulator's position and rotation."""
