@@ -12,7 +12,7 @@ from diffsim.render import Camera
 from tasks.action_spaces import ToolVelocity
 from tasks.episode import Episode
 from tasks.registry import register
-from tasks.rpg_papers.soft_table import GRAVITY, REACH, SoftTable, plasticine
+from tasks.rpg_papers.soft_table import GRAVITY, REACH, SoftTable
 
 PLACES = {"middle": 0.5, "right": 0.7, "left": 0.3}  # along x, m
 HALF, BOTTOM = 0.05, 0.001  # a box's half edge, and its height over the table, m
@@ -36,6 +36,7 @@ class BoxPick(SoftTable):
         particles: about how many represent each box.
         cells: of the grid in a metre.
         start_spread: how far the tool may start from its place, along x and y, m.
+        stiffness: Young's modulus of the plasticine, Pa.
     """
 
     outcome_names = tuple(f"the {name} box" for name in PLACES)
@@ -44,7 +45,11 @@ class BoxPick(SoftTable):
     def scene(self) -> ds.Scene:
         boxes = [
             ds.SoftBody(
-                name, ds.Box((HALF, HALF, HALF)), (x, 0.5, HALF + BOTTOM), material=plasticine(200.0), particles=self.particles
+                name,
+                ds.Box((HALF, HALF, HALF)),
+                (x, 0.5, HALF + BOTTOM),
+                material=self.plasticine(200.0),
+                particles=self.particles,
             )
             for name, x in PLACES.items()
         ]

@@ -13,7 +13,7 @@ from diffsim.render import Camera
 from tasks.action_spaces import ToolVelocity
 from tasks.episode import Episode
 from tasks.registry import register
-from tasks.rpg_papers.soft_table import GRAVITY, SoftTable, plasticine
+from tasks.rpg_papers.soft_table import GRAVITY, SoftTable
 
 HALF, BOTTOM = (0.3, 0.05, 0.05), 0.001  # the bar's half edges, and its height over the table, m
 MIDDLE, END = 0.7, 0.2  # the bar's middle along x, and from where on a part counts, from the middle, m
@@ -38,6 +38,7 @@ class CutBar(SoftTable):
         particles: about how many represent the bar.
         cells: of the grid in a metre.
         start_spread: how far the tool may start from its place, along x and y, m.
+        stiffness: Young's modulus of the plasticine, Pa.
         end: which end is to be moved.
     """
 
@@ -48,7 +49,7 @@ class CutBar(SoftTable):
 
     def scene(self) -> ds.Scene:
         place = (MIDDLE, 0.3, HALF[2] + BOTTOM)
-        bar = ds.SoftBody("bar", ds.Box(HALF), place, material=plasticine(30.0), particles=self.particles)
+        bar = ds.SoftBody("bar", ds.Box(HALF), place, material=self.plasticine(30.0), particles=self.particles)
         shape = ds.Box((0.03, 0.1, 0.1))
         blade = ds.Tool("blade", shape, (MIDDLE, 0.3, 0.27), lower=(0.1, 0.2, 0.101), upper=(1.3, 0.4, 0.4), friction=0.9)
         return ds.Scene(

@@ -26,7 +26,8 @@ class Move1(CircleTask):
     Ways: round the obstacle on the left or on the right.
 
     Huang et al.: sizes, a friction of 8 m/s^2, eight actions of five intervals of 20 ms (a frame skip of 4), and the
-    reward, -distance / 10. Left out is the penalty of speeds above 50 m/s, which are out of reach here.
+    reward, -distance / 10. Left out is the penalty of speeds above 50 m/s. The multiplier is twice the original's,
+    whose actions have no bound.
 
     Attributes:
         start_spread: how far a disc may start from its place along x and y, m.
@@ -36,10 +37,11 @@ class Move1(CircleTask):
 
     horizon, dt, substeps = 8, 2.5e-3, 40
     outcome_names = ("the obstacle's left", "the obstacle's right")
-    optimizer_settings = MappingProxyType({"iterations": 60, "posterior_stride": 2})
+    optimizer_settings = MappingProxyType({"iterations": 100, "posterior_stride": 2})
     discs = (Disc("actor", 0.17, 1.0, (-3.7, 0.0), (2.0, 0.0), BLUE),)
     posts = (Post("obstacle", 1.5, (0.0, 0.0)),)
     deceleration, interval = 8.0, 0.02
+    multiplier: float = 2.0
 
     def reward(self, step: Transition) -> Tensor:
         return -self.distance(step.after, GOAL) / 10.0

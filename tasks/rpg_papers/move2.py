@@ -36,7 +36,7 @@ class Move2(CircleTask):
 
     horizon, dt, substeps = 50, 2.5e-3, 8
     outcome_names = ROUTES
-    optimizer_settings = MappingProxyType({"iterations": 80, "posterior_stride": 5})
+    optimizer_settings = MappingProxyType({"iterations": 150, "posterior_stride": 5})
     discs = (Disc("actor", 0.17, 1.0, (-3.7, -3.7), (2.0, 2.0), BLUE),)
     posts = POSTS
     deceleration, interval = 8.0, 0.02

@@ -23,12 +23,14 @@ OPEN, CLOSED = 0.65, 0.5  # from the fingers' middles to the gripper's at coordi
 LIFTED = 0.2  # m
 
 
-def _rail(name: str, axis: tuple[float, float, float], parent: str | None, mass: float, *shapes: ds.Geometry) -> ds.Link:
-    moment = 0.01 * mass
-    inertia = ds.Inertia(mass, (moment, moment, moment))
-    return ds.Link(
-        name, ds.Joint(name, "prismatic", axis), parent, inertia=inertia, geometries=shapes, gravity_compensation=1.0
-    )
+Axis = tuple[float, float, float]
+
+
+def _rail(name: str, axis: Axis, limits: tuple[float, float], parent: str | None, *shapes: ds.Geometry) -> ds.Link:
+    mass = 0.2 if shapes and shapes[0].collides else 0.5  # fingers are lighter
+    inertia = ds.Inertia(mass, (0.01 * mass, 0.01 * mass, 0.01 * mass))
+    joint = ds.Joint(name, "prismatic", axis, limits=limits)
+    return ds.Link(name, joint, parent, inertia=inertia, geometries=shapes, gravity_compensation=1.0)
 
 
 @register("Pick3")
@@ -43,7 +45,7 @@ class Pick3(Task):
     Huang et al., Pick3Cube: five coordinates, 1/40 and 1/30 m a step of 5 ms, 120 steps, a gravity of 1 m/s^2,
     friction 1, and the reward: minus 20 (q3^2 + q4^2) of the fingers while t < 89; 2 times `near` at 89; then 0.2
     `near` + 4 h + 10 [h > 20 cm] - 20 ((q3 - 0.5)^2 + (q4 + 0.5)^2) with the height h by which the highest sphere is
-    lifted and `near`, minus the least squared distance of a sphere; here all of it times 0.1. Places, sizes, masses
+    lifted and `near`, minus the least squared distance of a sphere; here all of it times 0.1. Places, sizes, limits, masses
     (0.5 kg) and the fingers' force (40 N) are ours, and spheres do not rebound (0.1 in the original).
 
     Attributes:
@@ -68,11 +70,11 @@ class Pick3(Task):
             return ds.Geometry(shape, (side * OPEN, 0.0, 0.0), friction=1.0, color=grey)
 
         links = (
-            _rail("x", (1, 0, 0), None, 0.5),
-            _rail("y", (0, 1, 0), "x", 0.5),
-            _rail("z", (0, 0, 1), "y", 0.5, palm),
-            _rail("finger3", (1, 0, 0), "z", 0.2, finger(-1.0)),
-            _rail("finger4", (1, 0, 0), "z", 0.2, finger(1.0)),
+            _rail("x", (1, 0, 0), (-1.5, 1.5), None),
+            _rail("y", (0, 1, 0), (-1.5, 1.5), "x"),
+            _rail("z", (0, 0, 1), (-0.68, 0.5), "y", palm),
+            _rail("finger3", (1, 0, 0), (-0.05, CLOSED + 0.05), "z", finger(-1.0)),
+            _rail("finger4", (1, 0, 0), (-CLOSED - 0.05, 0.05), "z", finger(1.0)),
         )
         motors = [ds.Actuator(name, name, "velocity", gain=200.0, force_limits=(-500.0, 500.0)) for name in "xyz"]
         grip = [ds.Actuator(f"finger{n}", f"finger{n}", "velocity", gain=20.0, force_limits=(-40.0, 40.0)) for n in (3, 4)]

@@ -22,10 +22,6 @@ GRAVITY = (0.0, 0.0, -0.9)
 REACH = 6.0  # m/s, 12 mm in 2 ms
 
 
-def plasticine(yield_stress: float) -> ds.ElastoPlastic:
-    return ds.ElastoPlastic(youngs_modulus=5e3, poissons_ratio=0.2, density=1.0, yield_stress=yield_stress)
-
-
 class SoftTable(Task):
     """A tool and plasticine on a table.
 
@@ -37,12 +33,18 @@ class SoftTable(Task):
         particles: about how many represent each body.
         cells: of the grid in a metre.
         start_spread: how far the tool may start from its place, along x and y, m.
+        stiffness: Young's modulus of the plasticine, Pa.
     """
 
     horizon, dt, substeps = 40, 1e-4, 20
     particles: int = 1000
     cells: int = 64
     start_spread: float = 0.005
+    stiffness: float = 5e3
+
+    def plasticine(self, yield_stress: float) -> ds.ElastoPlastic:
+        """The material, with a yield stress in Pa."""
+        return ds.ElastoPlastic(youngs_modulus=self.stiffness, poissons_ratio=0.2, density=1.0, yield_stress=yield_stress)
 
     def randomize(self, generator: torch.Generator) -> Episode:
         state = self.sim.reset()
