@@ -66,6 +66,9 @@ class FluidMove(KinematicManipulator):
         offset = torch.cat([0.2 * drawn[:, :2], 0.15 * (drawn[:, 2:] + 1.0)], dim=1)
         return self.episode(self.sim.reset(), goal=offset + offset.new_tensor(START))
 
+    def observation(self, episode: Episode) -> Tensor:
+        return torch.cat([super().observation(episode), episode["goal"]], dim=1)
+
     def distance(self, episode: Episode) -> Tensor:
         """From the box to the goal, m, (B,)."""
         return ((self.joints(episode.state) - episode["goal"]).square().sum(dim=1) + 1e-12).sqrt()

@@ -76,6 +76,5 @@ class KinematicManipulator(Task):
         return self.twists(state, joints, joints + moved)
 
     def observation(self, episode: Episode) -> Tensor:
-        """The particles' mean, the joints' coordinates, and the episode's own values."""
-        values = [value.flatten(1) for value in episode.values.values()]
-        return torch.cat([episode.state.x.mean(dim=1), self.joints(episode.state), *values], dim=1)
+        """The particles' mean and the joints' coordinates."""
+        return torch.cat([episode.state.x.mean(dim=1), self.joints(episode.state)], dim=1)
