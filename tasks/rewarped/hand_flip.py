@@ -35,13 +35,19 @@ class HandFlip(KinematicManipulator):
         the mean distance between particles which mirror each other in that diameter, within -1 and 1.
     Randomisation: the disk is shifted by up to 10 cm along the ground and 10 cm up, and then all its coordinates are scaled by
         up to a twentieth.
-    Success: at the end a quarter of that distance is gone.
+    Success: at the end a share of that distance is gone, a quarter unless ``fold`` says otherwise.
 
     The hand is that of Gymnasium-Robotics (see `tasks.robots.shadow_hand`), whose joints are those of the original's. Its forearm
     and wrist, which the disk does not reach, touch nothing.
+
+    Attributes:
+        fold: the share that success asks for.
+        turn: of a joint in a control step, by an action of 1, rad.
     """
 
     action_dim = 24
+    fold: float = 0.25
+    turn: float = 0.33 * 0.002 * 40
     particles: int = 1500  # asked for; a disk this thin gets two layers, 2,512 in all
     outcome_names = ("folded",)
     optimizer_settings = MappingProxyType({"iterations": 60})
@@ -49,7 +55,7 @@ class HandFlip(KinematicManipulator):
     def scene(self) -> ds.Scene:
         mount = tuple(np.asarray(ORIGIN) - SCALE * FOREARM * ROTATION[:, 2])
         self.hand = KinematicLinks(_shorter(shadow_hand(visuals=False).articulation), SCALE, mount, ROTATION, UNTOUCHED)
-        self.joint_limits = tuple((*limits, 0.33 * 0.002 * 40) for limits in self.hand.limits)
+        self.joint_limits = tuple((*limits, self.turn) for limits in self.hand.limits)
         dough = ds.ElastoPlastic(4000.0, 0.2, density=1.0, yield_stress=130.0)
         disk = ds.SoftBody("disk", ds.Cylinder(0.003, 0.1), DISK, material=dough, particles=self.particles)
         rest = disk.rest_particles - np.asarray(DISK)
@@ -83,7 +89,7 @@ class HandFlip(KinematicManipulator):
         return self.folded(step.episode)
 
     def success(self, episode: Episode) -> Tensor:
-        return self.folded(episode) > 0.25
+        return self.folded(episode) > self.fold
 
     def camera(self) -> Camera:
         return Camera(position=(1.1, -0.5, 1.1), target=(0.6, 0.5, 0.3), vertical_fov_degrees=32)
