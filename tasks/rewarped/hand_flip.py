@@ -37,7 +37,7 @@ class HandFlip(KinematicManipulator):
         up to a twentieth.
     Success: at the end a share of that distance is gone, a quarter unless ``fold`` says otherwise.
 
-    The hand is that of Gymnasium-Robotics (see `tasks.robots.shadow_hand`), whose joints are those of the original's. Its forearm
+    The hand is that of Gymnasium-Robotics (`tasks.robots.shadow_hand`), whose joints are those of the original's. Its forearm
     and wrist, which the disk does not reach, touch nothing.
 
     Attributes:

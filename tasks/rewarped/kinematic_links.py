@@ -72,7 +72,8 @@ class KinematicLinks:
         rows: list[tuple[int, int, np.ndarray, np.ndarray, np.ndarray]] = []
         self._order: list[tuple[int, int]] = [(0, 0)] * len(self.home)  # of a joint: the row, and whether it is the second
         for link, tool in first.items():
-            chain, turn, above = [], np.eye(3), link
+            chain: list[_Frame] = []
+            turn, above = np.eye(3), link
             while above >= 0 and (above == link or above not in first):
                 frame = self._frames[above]
                 if frame.joint >= 0:
@@ -84,7 +85,7 @@ class KinematicLinks:
             if len(axes) == 1:
                 axes.append(np.linalg.svd(axes[0][None])[2][1])
             if len(axes) != 2 or abs(axes[0] @ axes[1]) > 1e-6:
-                raise ds.InputError("KinematicLinks: between two links with shapes there must be one or two joints at right angles")
+                raise ds.InputError("KinematicLinks: links with shapes must be one joint apart, or two at right angles")
             for second, frame in enumerate(chain):
                 self._order[frame.joint] = (len(rows), second)
             rows.append((tool, first.get(above, -1), turn, axes[0], axes[1]))
