@@ -2,8 +2,9 @@
 
 from tasks.rewarped.ant_run import AntRun
 from tasks.rewarped.fluid_move import FluidMove
+from tasks.rewarped.hand_flip import HandFlip
 from tasks.rewarped.hand_reorient import HandReorient
 from tasks.rewarped.rolling_flat import RollingFlat
 from tasks.rewarped.soft_jumper import SoftJumper
 
-__all__ = ["AntRun", "FluidMove", "HandReorient", "RollingFlat", "SoftJumper"]
+__all__ = ["AntRun", "FluidMove", "HandFlip", "HandReorient", "RollingFlat", "SoftJumper"]

@@ -18,7 +18,7 @@ INNER, THICKNESS = z_up((0.18, 0.16, 0.22)), 0.05
 START = z_up((0.5, 0.15, 0.5))  # of the middle of the room inside the box
 OUTER = tuple(0.5 * edge + part * THICKNESS for edge, part in zip(INNER, (1.0, 1.0, 0.5), strict=True))  # half of it
 BULK = 1e5 * 0.3 / (1.3 * 0.4)  # Lame's first parameter of E = 1e5 Pa and nu = 0.3
-WATER = z_up((0.16, 0.0935, 0.20))
+HALF_WATER = z_up((0.08, 0.04675, 0.10))
 SHARPNESS = 1e-5  # m, over which a particle goes from inside to outside
 
 
@@ -43,7 +43,7 @@ class FluidMove(KinematicManipulator):
     def scene(self) -> ds.Scene:
         water = ds.SoftBody(
             "water",
-            ds.Box(tuple(0.5 * edge for edge in WATER)),
+            ds.Box(HALF_WATER),
             START,
             material=ds.Liquid(density=1e3, bulk_modulus=BULK),
             particles=self.particles,
@@ -65,6 +65,9 @@ class FluidMove(KinematicManipulator):
         drawn = self.uniform(generator, 3)
         offset = torch.cat([0.2 * drawn[:, :2], 0.15 * (drawn[:, 2:] + 1.0)], dim=1)
         return self.episode(self.sim.reset(), goal=offset + offset.new_tensor(START))
+
+    def observation(self, episode: Episode) -> Tensor:
+        return torch.cat([super().observation(episode), episode["goal"]], dim=1)
 
     def distance(self, episode: Episode) -> Tensor:
         """From the box to the goal, m, (B,)."""

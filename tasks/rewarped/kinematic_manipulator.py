@@ -25,8 +25,8 @@ def z_up(y_up: Vector3) -> Vector3:
 
 
 class KinematicManipulator(Task):
-    """Particles in a unit box and a kinematic manipulator, in the settings that Rewarped's tasks have in common (Xing et al. 2025,
-    arXiv:2412.12089). Coordinates of joints follow from the poses of the tools, so that a state is all that an episode needs.
+    """Particles in a unit box and a kinematic manipulator, in the settings that Rewarped's tasks have in common (Xing et al.
+    2025, arXiv:2412.12089). Coordinates of joints follow from the poses of the tools, so a state is all that an episode needs.
 
     Attributes:
         cells: nodes of the grid along an edge of the box.
@@ -76,6 +76,5 @@ class KinematicManipulator(Task):
         return self.twists(state, joints, joints + moved)
 
     def observation(self, episode: Episode) -> Tensor:
-        """The particles' mean, the joints' coordinates, and the episode's own values."""
-        values = [value.flatten(1) for value in episode.values.values()]
-        return torch.cat([episode.state.x.mean(dim=1), self.joints(episode.state), *values], dim=1)
+        """The particles' mean and the joints' coordinates."""
+        return torch.cat([episode.state.x.mean(dim=1), self.joints(episode.state)], dim=1)

@@ -4,4 +4,42 @@ from __future__ import annotations
 
 from benchmarks.suite.suite_task import SuiteTask
 
-TASKS: tuple[SuiteTask, ...] = ()
+TASKS: tuple[SuiteTask, ...] = (
+    SuiteTask(
+        "RollingFlat",
+        bench={
+            "cells": 36, "particles": 600, "dt": 1.0 / 6000.0, "substeps": 12, "horizon": 60, "observation_mode": "state",
+        },
+        bench_envs=8,
+        bench_iterations=25,
+        solver="sapo",
+        full_envs=32,
+        full_iterations=427,
+        settings={"window": 32},
+    ),
+    SuiteTask(
+        "HandFlip",
+        bench={
+            "cells": 32, "particles": 400, "dt": 2.5e-4, "substeps": 12, "horizon": 50, "turn": 0.06, "fold": 0.1,
+            "observation_mode": "state",
+        },
+        bench_envs=8,
+        bench_iterations=15,
+        solver="sapo",
+        full_envs=32,
+        full_iterations=640,
+        settings={"window": 32},
+    ),
+    SuiteTask(
+        "FluidMove",
+        bench={
+            "cells": 24, "particles": 150, "dt": 2.5e-3, "substeps": 8, "horizon": 40, "observation_mode": "state",
+        },
+        bench_envs=8,
+        bench_iterations=30,
+        solver="sapo",
+        full_envs=32,
+        full_iterations=427,
+        settings={"window": 32},
+    ),
+)  # fmt: skip
