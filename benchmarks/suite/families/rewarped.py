@@ -42,4 +42,16 @@ TASKS: tuple[SuiteTask, ...] = (
         full_iterations=427,
         settings={"window": 32},
     ),
+    SuiteTask(
+        "SoftJumper",
+        bench={
+            "horizon": 60, "muscles": 16, "particles": 400, "grid_spacing": 0.28, "seen_particles": 24,
+            "substeps": 8, "dt": 1.0 / 480.0, "distance": 0.5,
+        },
+        bench_envs=8,
+        bench_iterations=30,
+        solver="adam",
+        full_envs=4,
+        full_iterations=40,
+    ),
 )  # fmt: skip
