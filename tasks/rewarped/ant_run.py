@@ -9,11 +9,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import diffsim as ds
-from diffsim.render import Camera
+from diffsim.render import Camera, GroundMarker
 from diffsim.scene.rotations import quaternion_exponential, quaternion_product, quaternion_to_matrix
 from tasks.action_spaces import JointTorque
 from tasks.base import Task
 from tasks.episode import Episode, Transition
+from tasks.goal_markers import goal_markers
 from tasks.registry import register
 from tasks.robots.rewarped_ant import FRICTION, rewarped_ant
 
@@ -85,13 +86,19 @@ class AntRun(Task):
         up, heading = self.cosines(step.after)
         return step.after.qd[:, 0] + 0.1 * up + heading + step.after.q[:, 2] - FALLEN
 
+    @property
+    def distance(self) -> float:
+        """That must be run, m."""
+        return self.pace * self.horizon * self.sim.control_dt
+
     def success(self, episode: Episode) -> Tensor:
-        distance = self.pace * self.horizon * self.sim.control_dt
-        return episode.state.q[:, 0] - episode["first_x"] > distance
+        return episode.state.q[:, 0] - episode["first_x"] > self.distance
 
     def failure(self, episode: Episode) -> Tensor:
         return episode.state.q[:, 2] < FALLEN
 
     def camera(self) -> Camera:
-        length = self.pace * self.horizon * self.sim.control_dt
-        return Camera(position=(0.5 * length, -1.2 - 1.1 * length, 1.0 + 0.4 * length), target=(0.5 * length, 0.0, 0.3))
+        return Camera(position=(-2.5, -3.5, 2.2), target=(2.0, 0.0, 0.2), vertical_fov_degrees=40)
+
+    def markers(self, episode: Episode, environment: int) -> tuple[GroundMarker, ...]:
+        return goal_markers((float(episode["first_x"][environment]) + self.distance, 0.0), 0.2)
