@@ -15,7 +15,6 @@ from diffsim.errors import SimulationError
 from diffsim.gradients.recompute import chunks
 from diffsim.scene.muscle import Muscle, particle_muscles
 from diffsim.scene.scene import Scene
-from diffsim.scene.shapes import RoundedBox, Shape, Torus
 from diffsim.soft.launch_schedules import LaneSchedule, Layout, Schedule, SharedSchedule, Tape
 from diffsim.soft.laws import laws_of
 from diffsim.soft.soft_records import (
@@ -126,7 +125,8 @@ class MPMSolver:
             decay=scene.contact.grid_decay or 0.0,
         )
         for thing in colliders:
-            constants += _collider_row(thing.shape)
+            core, circle, radius = thing.shape.grid_sizes
+            constants += ColliderShape.row(core=core, circle=circle, radius=radius, reach=thing.shape.bounding_radius)
         pin_constants = len(constants)
         for pin in pins:
             constants += PinConstants.row(**pin.constants)
@@ -272,13 +272,3 @@ class MPMSolver:
             self.check(tape.status, time_step[chunk], chunk.start)
             self._schedule.adjoint(tape, bars[chunk], sum_bars[chunk], inputs[chunk], inputs_bar[chunk], batch=num_envs)
         return unpack(bars), inputs_bar.sum(dim=1)
-
-
-def _collider_row(shape: Shape) -> list[float]:
-    """The `ColliderShape` of a shape that meets the grid."""
-    if isinstance(shape, Torus):
-        circle, tube = shape.major_radius, shape.minor_radius
-        return ColliderShape.row(core=(0.0, 0.0, 0.0), circle=circle, radius=tube, reach=circle + tube)
-    assert isinstance(shape, RoundedBox)
-    reach = float(np.linalg.norm(shape.core)) + shape.radius
-    return ColliderShape.row(core=shape.core, circle=0.0, radius=shape.radius, reach=reach)

@@ -245,6 +245,10 @@ class RoundedBox(Shape):
         balls = np.concatenate(points) * core
         return ContactPoints.balls(balls, radius, on_planes=(np.arange(len(balls)) < corners) | slender)
 
+    @property
+    def grid_sizes(self) -> tuple[tuple[float, float, float], float, float]:
+        return self.core, 0.0, self.radius
+
     def kernel_numbers(self) -> Any:
         return RoundedBoxNumbers.row(core=self.core, radius=self.radius)
 

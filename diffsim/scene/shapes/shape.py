@@ -216,6 +216,12 @@ class Shape:
 
     # for the kernels
 
+    @property
+    def grid_sizes(self) -> tuple[tuple[float, float, float], float, float]:
+        """Of a shape that meets the grid: half extents of a box's core, radius of a torus's circle (0: a box), and the radius
+        that either is grown by, m."""
+        raise TypeError(f"{type(self).__name__} does not meet soft bodies on their grid")
+
     def kernel_numbers(self) -> Any:
         """The numbers (n,) that `distance_kernel` reads: sizes, tables; counts too, as floats."""
         raise TypeError(f"{type(self).__name__} defines no kernel_numbers")

@@ -132,6 +132,10 @@ class Torus(Shape):
         check_count("contact_points", count, 3)
         return ContactPoints.wheel(self.major_radius, self.minor_radius, spokes=count, hollow=True)
 
+    @property
+    def grid_sizes(self) -> tuple[tuple[float, float, float], float, float]:
+        return (0.0, 0.0, 0.0), self.major_radius, self.minor_radius
+
     def kernel_numbers(self) -> Any:
         return TorusNumbers.row(major_radius=self.major_radius, minor_radius=self.minor_radius)
 
