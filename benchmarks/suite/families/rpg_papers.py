@@ -1,4 +1,4 @@
-"""How the suite runs the tasks of `tasks.rpg_papers`: at the bench setting with fewer and longer actions, and coarser plasticine."""
+"""How the suite runs the tasks of `tasks.rpg_papers`: at the bench setting with fewer, longer actions, and coarser plasticine."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Any
 
 from benchmarks.suite.suite_task import SuiteTask
 
-
 # actions of 4 ms, softer plasticine on a coarser grid, so that substeps may be longer
 COARSE = {"horizon": 20, "dt": 4e-4, "substeps": 10, "stiffness": 1250.0, "cells": 25}
 PUSHES = (
-    "a disc that pushes a free ball loses it: gradient ascent from 16 starts for 100 iterations stays at the jammed ball, with and "
-    "without restitution, at multipliers 0.7 to 2"
+    "a disc that pushes a free ball loses it: gradient ascent from 16 starts for 100 iterations stays at the jammed ball, "
+    "with and without restitution, at multipliers 0.7 to 2"
 )
 
 
@@ -23,7 +22,7 @@ def bench(**parameters: Any) -> Mapping[str, Any]:
 
 TASKS: tuple[SuiteTask, ...] = (
     SuiteTask("Move1", ways=2, compared=True, bench_iterations=100, full_iterations=100),
-    SuiteTask("Move2", ways=6, compared=True, bench=bench(horizon=25, substeps=16), bench_iterations=100, full_iterations=150),
+    SuiteTask("Move2", ways=6, compared=True, bench=bench(horizon=25, substeps=16), bench_iterations=150, full_iterations=150),
     SuiteTask("Move3", ways=3, compared=True, bench_iterations=60),
     SuiteTask("Push1", ways=2, bench=bench(horizon=25, substeps=16, multiplier=1.0), full_iterations=150, unsolved=PUSHES),
     SuiteTask("Push2", ways=6, bench=bench(horizon=25, substeps=16, multiplier=1.0), full_iterations=150, unsolved=PUSHES),
