@@ -42,20 +42,23 @@ class Pick3(Task):
     Success: at the end a sphere's centre is at least 20 cm higher than at rest.
     Ways: each sphere is one.
 
-    Huang et al., Pick3Cube: five coordinates, 1/40 and 1/30 m a step of 5 ms, 120 steps, a gravity of 1 m/s^2,
-    friction 1, and the reward: minus 20 (q3^2 + q4^2) of the fingers while t < 89; 2 times `near` at 89; then 0.2
-    `near` + 4 h + 10 [h > 20 cm] - 20 ((q3 - 0.5)^2 + (q4 + 0.5)^2) with the height h by which the highest sphere is
-    lifted and `near`, minus the least squared distance of a sphere; here all of it times 0.1. Places, sizes, limits, masses
-    (0.5 kg) and the fingers' force (40 N) are ours, and spheres do not rebound (0.1 in the original).
+    Huang et al., Pick3Cube: five coordinates, 1/40 and 1/30 m a step of 5 ms, 120 steps, a gravity of 1 m/s^2, friction
+    1, and the reward: minus 20 (q3^2 + q4^2) of the fingers while t < 89; 10 w `near` at 89; then w `near` + 4 h +
+    10 [h > 20 cm] - 20 ((q3 - 0.5)^2 + (q4 + 0.5)^2) with the height h by which the highest sphere is lifted and `near`,
+    minus the least squared distance of a sphere; here all of it times 0.1. Places, sizes, limits, masses (0.5 kg) and the
+    fingers' force (40 N) are ours, as is w (0.2 in the original, where hovering over a sphere costs next to nothing), and
+    spheres do not rebound (0.1 in the original).
 
     Attributes:
         start_spread: how far the gripper may start from the middle, along x and y, m.
+        reach_weight: w.
     """
 
     horizon, dt, substeps = 120, 2.5e-3, 2
     outcome_names = tuple(f"the sphere {'in' if name == 'front' else 'on the'} {name}" for name in SPHERES)
     optimizer_settings = MappingProxyType({"iterations": 60, "posterior_stride": 5})
     start_spread: float = 0.02
+    reach_weight: float = 4.0
 
     def scene(self) -> ds.Scene:
         spheres = [
@@ -114,8 +117,8 @@ class Pick3(Task):
         switch = round(0.75 * self.horizon)
         opened = -20.0 * q[:, 3:].square().sum(dim=1)
         shut = -20.0 * (q[:, 3:] - q.new_tensor([CLOSED, -CLOSED])).square().sum(dim=1)
-        closing = 0.2 * near + 4.0 * lift + 10.0 * (lift > LIFTED) + shut
-        late = torch.where(step.episode.steps == switch, 2.0 * near, closing)
+        closing = self.reach_weight * near + 4.0 * lift + 10.0 * (lift > LIFTED) + shut
+        late = torch.where(step.episode.steps == switch, 10.0 * self.reach_weight * near, closing)
         return 0.1 * torch.where(step.episode.steps < switch, opened, late)
 
     def success(self, episode: Episode) -> Tensor:

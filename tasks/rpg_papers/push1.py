@@ -22,7 +22,7 @@ class Push1(CircleTask):
 
     Task: push the ball round the obstacle to the goal, 6.1 m away, within 1 s. Straight ahead it is
         jammed against the obstacle.
-    Randomisation: the starts of both, by 2 cm along x and y.
+    Randomisation: the starts of both, by 1 cm along x and y.
     Success: at the end the ball's centre is within 60 cm of the goal.
     Ways: round the obstacle on the left or on the right.
 
@@ -43,6 +43,7 @@ class Push1(CircleTask):
     posts = (Post("obstacle", 1.5, (0.0, 0.0)),)
     deceleration, interval = 3.0, 0.01
     multiplier: float = 6.0
+    start_spread: float = 0.01
 
     def reward(self, step: Transition) -> Tensor:
         return self.pushing_reward(step, GOAL)

@@ -21,7 +21,7 @@ class Push2(CircleTask):
     """A disc behind a ball in one corner of a table with four round obstacles of 1 m radius at (+-2, +-2) m.
 
     Task: push the ball to the goal in the opposite corner, 10 m away, within 1 s. Two obstacles stand on the straight way.
-    Randomisation: the starts of both, by 2 cm along x and y.
+    Randomisation: the starts of both, by 1 cm along x and y.
     Success: at the end the ball's centre is within 60 cm of the goal.
     Ways: left or right of the first obstacle and of the last, or round the outside of one of the others: six.
 
@@ -41,6 +41,7 @@ class Push2(CircleTask):
     posts = POSTS
     deceleration, interval = 3.0, 0.01
     multiplier: float = 6.0
+    start_spread: float = 0.01
 
     def reward(self, step: Transition) -> Tensor:
         return self.pushing_reward(step, GOAL)

@@ -23,7 +23,7 @@ class Tripush(CircleTask):
     """A disc thrown at the middle one of three balls, each of which has a goal straight behind it.
 
     Task: have a ball at its goal, 6.1 m behind it, when 1.5 s are over. A post stands beside the left ball's way.
-    Randomisation: the starts of all, by 2 cm along x and y.
+    Randomisation: the starts of all, by 1 cm along x and y.
     Success: at the end a ball's centre is within 80 cm of its own goal.
     Ways: each ball is one.
 
@@ -48,6 +48,7 @@ class Tripush(CircleTask):
     posts = (Post("post", 0.3, (2.0, 1.6)),)
     deceleration, interval = 3.0, 0.01
     multiplier: float = 0.5
+    start_spread: float = 0.01
 
     def distances(self, state: ds.State) -> Tensor:
         """Distance of each ball to its goal, m, (B, 3)."""
