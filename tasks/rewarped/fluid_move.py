@@ -64,7 +64,7 @@ class FluidMove(KinematicManipulator):
     def randomize(self, generator: torch.Generator) -> Episode:
         drawn = self.uniform(generator, 3)
         offset = torch.cat([0.2 * drawn[:, :2], 0.15 * (drawn[:, 2:] + 1.0)], dim=1)
-        return self.episode(self.sim.reset(), goal=offset + offset.new_tensor(START))
+        return self.episode(self.sim.reset(), goal=self.spread * offset + offset.new_tensor(START))
 
     def observation(self, episode: Episode) -> Tensor:
         return torch.cat([super().observation(episode), episode["goal"]], dim=1)

@@ -73,7 +73,8 @@ class HandFlip(KinematicManipulator):
     def randomize(self, generator: torch.Generator) -> Episode:
         state, drawn = self.sim.reset(), self.uniform(generator, 1, 4)
         shift = 0.1 * torch.cat([drawn[..., :2], 0.5 * (drawn[..., 2:3] + 1.0)], dim=-1)
-        state = state.replace(x=(state.x + shift) * (1.0 + 0.05 * drawn[..., 3:]))
+        scale = 1.0 + 0.05 * self.spread * drawn[..., 3:]
+        state = state.replace(x=(state.x + self.spread * shift) * scale)
         return self.episode(state, flat=self.apart(state))
 
     def apart(self, state: ds.State) -> Tensor:

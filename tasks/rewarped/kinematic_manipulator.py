@@ -31,6 +31,7 @@ class KinematicManipulator(Task):
     Attributes:
         cells: nodes of the grid along an edge of the box.
         particles: about how many the soft body has.
+        spread: share of the published randomisation.
     """
 
     horizon = 300
@@ -39,6 +40,7 @@ class KinematicManipulator(Task):
     observation_particles = 250
     cells: int = 48
     particles: int = 2500
+    spread: float = 1.0
     gravity = -90.0
     ground_friction = 500.0  # sticks
     joint_limits: tuple[tuple[float, float, float], ...] = ()  # lower, upper, and displacement by an action of 1; m or rad

@@ -73,9 +73,9 @@ class RollingFlat(KinematicManipulator):
 
     def randomize(self, generator: torch.Generator) -> Episode:
         state, drawn = self.sim.reset(), self.uniform(generator, 1, 4)
-        aside, up, scale = drawn[..., :2], drawn[..., 2:3].mul(0.5).add(0.5), drawn[..., 3:]
-        shift = torch.cat([0.1 * aside, 0.05 * up], dim=-1)
-        return self.episode(state.replace(x=(state.x + shift) * (1.0 + 0.1 * scale)))
+        shift = torch.cat([0.1 * drawn[..., :2], 0.025 * (drawn[..., 2:3] + 1.0)], dim=-1)
+        scale = 1.0 + 0.1 * self.spread * drawn[..., 3:]
+        return self.episode(state.replace(x=(state.x + self.spread * shift) * scale))
 
     def reward(self, step: Transition) -> Tensor:
         height = step.after.x[..., 2]
