@@ -132,8 +132,9 @@ class MPMSolver:
             constants += PinConstants.row(**pin.constants)
         first_fibre = len(constants)
         owners = particle_muscles(scene.muscles, scene.soft_bodies).tolist() if scene.muscles else []
+        fibres = [*map(_fibre, scene.muscles), [0.0] * Fibre.SIZE]  # -1, no muscle, is the last
         for muscle in owners:
-            constants += _fibre(scene.muscles[muscle]) if muscle >= 0 else Fibre.row(direction=np.zeros(3), pressure=0.0)
+            constants += fibres[muscle]
         row = InputLayout.of(len(particles), len(colliders), substeps, len(scene.attachments), len(scene.muscles))
         sizes = Sizes.row(
             particles=self._body_ends[-1],
