@@ -21,7 +21,7 @@ from tasks.robots.allegro_hand import FRICTION, allegro_hand
 EDGE, DENSITY = 0.065, 1820.7  # m, kg/m^3: half a kilogramme
 START, DROP = (0.0, -0.1, 0.6), 0.04  # m, of the cube, and how far below it should be held
 TORQUE = 2.0  # N m
-STIFFNESS, SLIP_SPEED = 5e3, 5e-3  # N/m a contact point, m/s: harder, or less slippery, gradients grow through steps of contact
+STIFFNESS, SLIP_SPEED = 1e4, 5e-3  # N/m a contact point, m/s: harder, or less slippery, gradients grow through steps of contact
 REACHED, LOST = 0.1, 0.24  # rad, m
 WIDTH = 1e-3  # of the sigmoids that stand for tests in the reward, rad
 GOALS = 32  # drawn for an episode
@@ -43,7 +43,7 @@ class HandReorient(Task):
         a fifth of a random place between their limits.
     Success: one goal or more was reached to 0.1 rad; an episode ends when the cube is 24 cm from where it should be held.
 
-    Contact is ten times as stiff as in Rewarped, where it is damped springs of 500 N/m with viscous friction. The fingers pass
+    Contact is twenty times as stiff as in Rewarped, where it is damped springs of 500 N/m with viscous friction. The fingers pass
     through each other.
 
     Attributes:
