@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -45,6 +46,7 @@ class AntRun(Task):
     dt, substeps = 1.0 / 240.0, 4
     finite_horizon = False  # the ant would run on: the end of an episode is not part of the problem
     outcome_names = ("ran",)
+    optimizer_settings = MappingProxyType({"iterations": 60, "window": 32})
     pace: float = 1.0
 
     def scene(self) -> ds.Scene:

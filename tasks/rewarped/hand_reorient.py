@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from tasks.robots.allegro_hand import FRICTION, allegro_hand
 EDGE, DENSITY = 0.065, 1820.7  # m, kg/m^3: half a kilogramme
 START, DROP = (0.0, -0.1, 0.6), 0.04  # m, of the cube, and how far below it should be held
 TORQUE = 2.0  # N m
+STIFFNESS, SLIP_SPEED = 1e4, 5e-3  # N/m a contact point, m/s: harder, or less slippery, gradients grow through steps of contact
 REACHED, LOST = 0.1, 0.24  # rad, m
 WIDTH = 1e-3  # of the sigmoids that stand for tests in the reward, rad
 GOALS = 32  # drawn for an episode
@@ -37,34 +39,41 @@ class HandReorient(Task):
     Task: turn the cube as a goal says, then as the next goal says, and so on, and keep it near the hand. The reward is that of
         Rewarped's HandReorient (Xing et al., ICLR 2025), so returns compare with its published ones: -10 distance
         + 1 / (angle + 0.1) - 2e-4 |action|^2 + 250 where the angle is below 0.1 rad.
-    Randomisation: the cube's place by 1 cm along each axis, its rotation and the goals by up to ``largest_turn`` about x, then
-        y, joints by a fifth of a random place between their limits.
+    Randomisation: the cube's place by 1 cm along each axis, its rotation and the goals by any angles about x, then y, joints by
+        a fifth of a random place between their limits.
     Success: one goal or more was reached to 0.1 rad; an episode ends when the cube is 24 cm from where it should be held.
 
-    Contact is hard here, and springs of 500 N/m with viscous friction in Rewarped. The fingers pass through each other.
+    Contact is twenty times as stiff as in Rewarped, where it is damped springs of 500 N/m with viscous friction. The fingers pass
+    through each other.
 
     Attributes:
-        largest_turn: largest angle about x, and about y, of the cube at the start and of the goals, rad.
+        start_turn, goal_turn: largest angle about x, and about y, of the cube at the start and of a goal, rad.
     """
 
     horizon = 600
     dt, substeps = 1.0 / 480.0, 4
     finite_horizon = False  # goals would go on: the end of an episode is not part of the problem
     outcome_names = ("reached",)
-    largest_turn: float = math.pi
+    optimizer_settings = MappingProxyType({"iterations": 60, "window": 32})
+    start_turn: float = math.pi
+    goal_turn: float = math.pi
 
     def scene(self) -> ds.Scene:
         turn = quaternion_exponential(torch.tensor([[0.0, 0.0, 0.5], [0.0, -0.53, 0.0]], dtype=torch.float64) * math.pi)
         rotation = tuple(quaternion_product(turn[0], turn[1]).tolist())
         hand = allegro_hand(position=(0.0, 0.0, 0.5), rotation=rotation)
-        return ds.Scene(articulations=(hand.articulation, cube()), ground=None)
+        return ds.Scene(
+            articulations=(hand.articulation, cube()),
+            ground=None,
+            contact=ds.ContactModel(stiffness=STIFFNESS, slip_speed=SLIP_SPEED),
+        )
 
     def actions(self) -> tuple[JointTorque, ...]:
         return (JointTorque("hand", limit=TORQUE),)
 
-    def turned(self, generator: torch.Generator, *count: int) -> Tensor:
-        """Quaternions (B, *count, 4) of turns about x, then y."""
-        angles = self.largest_turn * self.uniform(generator, *count, 2)
+    def turned(self, generator: torch.Generator, largest: float, *count: int) -> Tensor:
+        """Quaternions (B, *count, 4) of turns about x, then y, each by up to ``largest``, rad."""
+        angles = largest * self.uniform(generator, *count, 2)
         x, y = (angles[..., n, None] * torch.eye(3, dtype=angles.dtype, device=angles.device)[n] for n in (0, 1))
         return quaternion_product(quaternion_exponential(x), quaternion_exponential(y))
 
@@ -73,10 +82,10 @@ class HandReorient(Task):
         low, high = self._limits(state)
         fingers = 0.2 * (low + (high - low) * self.uniform(generator, 16, low=0.0))
         place = state.q[:, 16:19] + 0.01 * self.uniform(generator, 3)
-        q = torch.cat([fingers, place, self.turned(generator)], dim=1)
+        q = torch.cat([fingers, place, self.turned(generator, self.start_turn)], dim=1)
         idle, hits = torch.zeros_like(fingers), torch.zeros_like(place[:, 0], dtype=torch.int64)
         held = place - place.new_tensor([0.0, 0.0, DROP])
-        goals = self.turned(generator, GOALS)
+        goals = self.turned(generator, self.goal_turn, GOALS)
         return self.episode(state.replace(q=q), held=held, goals=goals, hits=hits, reached=hits > 0, last_action=idle)
 
     def advance(self, step: Transition) -> dict[str, Tensor]:
