@@ -1,7 +1,10 @@
 """Household things: doors, hammers, blocks, ropes, sheets, liquids."""
 
+from tasks.household.basketball import Basketball
+from tasks.household.hammer_nail import HammerNail
 from tasks.household.open_door import OpenDoor
 from tasks.household.rod_turn import RodTurn
+from tasks.household.stick_pull import StickPull
 from tasks.household.two_block_push import TwoBlockPush
 
-__all__ = ["OpenDoor", "RodTurn", "TwoBlockPush"]
+__all__ = ["Basketball", "HammerNail", "OpenDoor", "RodTurn", "StickPull", "TwoBlockPush"]

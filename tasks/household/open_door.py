@@ -57,7 +57,9 @@ class OpenDoor(Task):
         drawn = not self.meshes
         door = ds.Link(
             "door",
-            ds.Joint("hinge", "revolute", (0.0, 0.0, -1.0), limits=(0.0, 2.0), damping=0.05, friction_loss=0.05, initial=(0.25,)),
+            ds.Joint(
+                "hinge", "revolute", (0.0, 0.0, -1.0), limits=(0.0, 2.0), damping=0.05, friction_loss=0.05, initial=(0.25,)
+            ),
             "cupboard",
             inertia=ds.Inertia(1.0, (5e-3, 1.6e-2, 1.1e-2), PANEL_AT),
             geometries=(
@@ -106,7 +108,7 @@ class OpenDoor(Task):
     def reward(self, step: Transition) -> Tensor:
         q = step.after.q
         nearer = -0.05 * torch.logsumexp(-self.gaps(q) / 0.05, dim=1)
-        return q[:, 0].clamp(max=1.3 * OPEN) / OPEN - nearer
+        return q[:, 0].clamp(max=1.1 * OPEN) / OPEN - nearer
 
     def success(self, episode: Episode) -> Tensor:
         return episode.state.q[:, 0] >= OPEN

@@ -45,7 +45,9 @@ class RodTurn(Task):
     def scene(self) -> ds.Scene:
         turned = (math.sqrt(0.5), math.sqrt(0.5), 0.0, 0.0)  # along y
         shape = ds.Geometry(ds.Capsule(HALF_LENGTH, RADIUS), rotation=turned, friction=1.0, color=RODS[0])
-        flag = ds.Geometry(ds.Box((0.003, HALF_LENGTH + 0.004, 0.5 * RADIUS)), (0.0, 0.0, 0.5 * RADIUS), collides=False, color=RODS[1])
+        flag = ds.Geometry(
+            ds.Box((0.003, HALF_LENGTH + 0.004, 0.5 * RADIUS)), (0.0, 0.0, 0.5 * RADIUS), collides=False, color=RODS[1]
+        )
         mass = 0.05
         roll = 0.5 * mass * RADIUS**2
         across = mass * (RADIUS**2 / 4.0 + HALF_LENGTH**2 / 3.0)
@@ -68,7 +70,8 @@ class RodTurn(Task):
         """Velocity of each finger along z, then how hard each presses."""
         slides = [JointVelocity(finger, ("z",), limit=0.12) for finger in ("left", "right")]
         pinches = [
-            JointPosition(finger, ("x",), scale=sign * 0.5 * PINCH, centre=(sign * PINCH,)) for finger, sign in (("left", 1.0), ("right", -1.0))
+            JointPosition(finger, ("x",), scale=sign * 0.5 * PINCH, centre=(sign * PINCH,))
+            for finger, sign in (("left", 1.0), ("right", -1.0))
         ]
         return (*slides, *pinches)
 

@@ -18,7 +18,7 @@ from tasks.registry import register
 
 HALF, REACH = 0.2, 1.8  # half an edge of a block, and how far its centre can go, m
 BLOCKS, GOALS, PUSHER = ((-1.2, 0.0), (0.0, 0.0)), ((-1.4, 1.4), (0.0, 1.4)), (0.0, -1.4)
-MASS, DAMPING = 0.64, 50.0  # kg, N s/m: a block that is let go stops at once
+MASS, DAMPING = 0.64, 20.0  # kg, N s/m: a block that is let go stops at once
 COLORS = ((0.9, 0.45, 0.2), (0.25, 0.5, 0.9))
 NEAR = 0.2  # m: so far from its goal a block counts as there
 BEHIND = 2.0 * HALF + 0.05  # m from a block's centre, where the pusher's must be to push it
@@ -38,25 +38,36 @@ class TwoBlockPush(Task):
         spread: see above, m.
     """
 
-    horizon, dt, substeps = 60, 8e-3, 10
+    horizon, dt, substeps = 60, 5e-3, 16
     outcome_names = ("the left block first", "the right block first")
     optimizer_settings = MappingProxyType({"iterations": 100, "posterior_stride": 3})
     spread: float = 0.1
 
     def scene(self) -> ds.Scene:
-        cube = ds.Box((HALF, HALF, HALF), rounding=0.03)
+        cube = ds.Box((HALF, HALF, HALF), rounding=0.05)
         reach = {"x": (-REACH, REACH), "y": (-REACH, REACH)}
         blocks = []
         for name, start, color in zip(("left", "right"), BLOCKS, COLORS, strict=True):
-            block = (ds.Geometry(cube, friction=0.3, color=color),)
-            links = rails("xy", (0.0, 0.0, HALF), block, mass=MASS, damping=DAMPING, start=start, limits=reach)
+            block = (ds.Geometry(cube, friction=0.0, color=color),)
+            links = rails("xy", (0.0, 0.0, HALF), block, mass=MASS, damping=DAMPING, start=start)
             blocks.append(ds.Articulation(name, links))
-        square = ds.Geometry(cube, friction=0.3, color=(0.4, 0.4, 0.45))
-        pusher = gantry("pusher", "xy", (0.0, 0.0, HALF), (square,), mass=MASS, gain=500.0, force=600.0, start=PUSHER, limits=reach)
-        return ds.Scene(articulations=(*blocks, pusher), ground=None, contact=ds.ContactModel(stiffness=6e3, smoothing=0.015))
+        square = ds.Geometry(ds.Sphere(HALF), friction=0.0, color=(0.4, 0.4, 0.45))
+        pusher = gantry(
+            "pusher",
+            "xy",
+            (0.0, 0.0, HALF),
+            (square,),
+            mass=MASS,
+            gain=100.0,
+            force=120.0,
+            start=PUSHER,
+            limits=reach,
+            limit_stiffness=3e3,
+        )
+        return ds.Scene(articulations=(*blocks, pusher), ground=None, contact=ds.ContactModel(stiffness=1.5e3, smoothing=0.015))
 
     def actions(self) -> tuple[JointVelocity, ...]:
-        return (JointVelocity("pusher", limit=4.0),)
+        return (JointVelocity("pusher", limit=2.5),)
 
     def randomize(self, generator: torch.Generator) -> Episode:
         state = self.sim.reset()
@@ -75,7 +86,7 @@ class TwoBlockPush(Task):
         # the pusher is drawn to the nearer of the blocks that are not there yet
         left = distances / (distances + 0.1)
         nearer = -0.2 * torch.logsumexp(-(gaps + 4.0 * (1.0 - left)) / 0.2, dim=1)
-        return 1.0 - 0.35 * distances.sum(dim=1) - 0.15 * nearer
+        return 1.0 - 0.35 * distances.sum(dim=1) - 0.3 * nearer
 
     def success(self, episode: Episode) -> Tensor:
         return self.distances(episode.state.q).amax(dim=1) < NEAR
