@@ -60,7 +60,7 @@ class Basketball(Task):
             color=(0.5, 0.5, 0.55),
             visible=not self.meshes,
         )
-        pictures = self._pictures() if self.meshes else ()
+        pictures = self._drawn() if self.meshes else ()
         stand = ds.Link("stand", ds.Joint("bolt", "fixed"), geometries=(wire, net, board, pole, *pictures))
         bowl = ds.Geometry(ds.Bowl(BOWL, 0.006, 1.3), friction=0.0, color=(0.35, 0.45, 0.6))
         ball = ds.RigidBody(
@@ -75,7 +75,7 @@ class Basketball(Task):
             contact=ds.ContactModel(stiffness=3e3, smoothing=3e-3, restitution_speed=0.5),
         )
 
-    def _pictures(self) -> tuple[ds.Geometry, ...]:
+    def _drawn(self) -> tuple[ds.Geometry, ...]:
         x, y, z = HOOP
         wide = 1.5
         return (

@@ -66,7 +66,7 @@ class HammerNail(Task):
         )
         neck = ds.Geometry(ds.Cylinder(0.05, 0.02), (0.0, 0.0, 0.0), AROUND_X, collides=False, color=STEEL, visible=plain)
         handle = ds.Geometry(ds.Capsule(0.14, 0.02), (-0.16, 0.0, 0.0), AROUND_Y, collides=False, color=RED)
-        pictures = self._pictures() if self.meshes else ((), (), ())
+        pictures = self._drawn() if self.meshes else ((), (), ())
         wood = ds.Link(
             "board",
             ds.Joint("height", "prismatic", (0.0, 0.0, 1.0), initial=(MIDDLE,)),
@@ -100,7 +100,7 @@ class HammerNail(Task):
             contact=ds.ContactModel(stiffness=1.5e4, smoothing=2e-3),
         )
 
-    def _pictures(self) -> tuple[tuple[ds.Geometry, ...], ...]:
+    def _drawn(self) -> tuple[tuple[ds.Geometry, ...], ...]:
         """Of the board, the nail and the hammer."""
         board = package_mesh("HammerNail", "hammer/hammerblock.stl", (0.0, BOARD, 0.0), color=WOOD)
         nail = package_mesh("HammerNail", "hammer/nail.stl", (0.0, SHAFT_AT, 0.0), AROUND_X, color=STEEL)

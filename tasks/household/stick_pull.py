@@ -22,7 +22,7 @@ BODY, BODY_Z = (0.12, 0.06), 0.12
 GRIP_Y, GRIP_Z, GRIP = -0.135, 0.132, 0.058  # of the handle's bar: place, height of its middle, half length
 STICK = (0.1, 0.012)  # half length and radius, m
 REACH = 0.08  # the hand's y, m, that it cannot pass
-START, FLASK = (0.0, -0.12, 0.1), (0.0, 0.15)
+START, FLASK = (0.0, -0.07, 0.12), (0.0, 0.15)
 GOAL_Y, NEAR = -0.14, 0.03  # of the handle, m
 ACROSS, UP = 0.04, 0.06  # how near the stick must be to the handle to be in it, m
 GREEN, STEEL, BLUE = (0.2, 0.5, 0.35), (0.65, 0.66, 0.7), (0.15, 0.3, 0.5)
@@ -67,7 +67,7 @@ class StickPull(Task):
         inner = ds.Geometry(ds.Capsule(0.06, BODY[1]), (0.0, 0.0, BODY_Z), friction=0.0, visible=False)
         body = ds.Geometry(ds.Cylinder(*BODY), (0.0, 0.0, BODY_Z), collides=False, color=GREEN, visible=plain)
         cap = ds.Geometry(ds.Cylinder(0.04, 0.045), (0.0, 0.0, 0.28), collides=False, color=STEEL, visible=plain)
-        parts = (*bow, inner, body, cap, *(self._pictures() if self.meshes else ()))
+        parts = (*bow, inner, body, cap, *(self._drawn() if self.meshes else ()))
         flask = rails("xy", (0.0, 0.0, 0.0), parts, mass=0.5, damping=5.0, start=FLASK)
         stick = ds.Geometry(ds.Capsule(*STICK), (0.0, 0.0, 0.0), AROUND_Y, friction=0.0, color=BLUE)
         palm = ds.Geometry(ds.Box((0.02, 0.02, 0.03)), (0.0, 0.0, 0.03), collides=False, color=STEEL)
@@ -77,7 +77,7 @@ class StickPull(Task):
             articulations=(ds.Articulation("flask", flask), hand), contact=ds.ContactModel(stiffness=1e3, smoothing=2e-3)
         )
 
-    def _pictures(self) -> tuple[ds.Geometry, ...]:
+    def _drawn(self) -> tuple[ds.Geometry, ...]:
         parts = (
             ("base", 0.02, STEEL, 0.0),
             ("body", 0.14, GREEN, 0.0),
