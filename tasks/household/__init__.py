@@ -1,8 +1,11 @@
 """Household things: doors, hammers, blocks, ropes, sheets, liquids."""
 
+from tasks.household.basketball import Basketball
 from tasks.household.gather_pieces import GatherPieces
+from tasks.household.hammer_nail import HammerNail
 from tasks.household.open_door import OpenDoor
 from tasks.household.rod_turn import RodTurn
+from tasks.household.stick_pull import StickPull
 from tasks.household.two_block_push import TwoBlockPush
 
-__all__ = ["GatherPieces", "OpenDoor", "RodTurn", "TwoBlockPush"]
+__all__ = ["Basketball", "GatherPieces", "HammerNail", "OpenDoor", "RodTurn", "StickPull", "TwoBlockPush"]

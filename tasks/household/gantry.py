@@ -21,6 +21,7 @@ def rails(
     prefix: str = "",
     start: tuple[float, ...] | None = None,
     limits: dict[str, tuple[float, float]] | None = None,
+    limit_stiffness: float | None = None,
 ) -> tuple[ds.Link, ...]:
     """Links on prismatic joints, one on the other; they and their joints have the names of the axes.
 
@@ -32,13 +33,15 @@ def rails(
         prefix: of the names.
         start: coordinates at reset, m; None: zero.
         limits: lowest and highest coordinate by axis, m.
+        limit_stiffness: N/m beyond these; as of `diffsim.Joint`.
     """
     links: list[ds.Link] = []
     for axis, initial in zip(axes, start or (0.0,) * len(axes), strict=True):
         last = axis == axes[-1]
         joint = ds.Joint(
-            prefix + axis, "prismatic", AXES[axis], damping=damping, initial=(initial,), limits=(limits or {}).get(axis)
-        )
+            prefix + axis, "prismatic", AXES[axis], damping=damping, initial=(initial,), limits=(limits or {}).get(axis),
+            limit_stiffness=limit_stiffness,
+        )  # fmt: skip
         moment = 1e-3 * mass  # rails do not turn, so it does not matter
         links.append(
             ds.Link(
@@ -70,7 +73,8 @@ def gantry(
     force: float = math.inf,
     start: tuple[float, ...] | None = None,
     limits: dict[str, tuple[float, float]] | None = None,
+    limit_stiffness: float | None = None,
 ) -> ds.Articulation:
     """A hand whose velocity along each of ``axes`` is the action: `rails` with `velocity_drives`."""
-    links = rails(axes, position, geometries, mass=mass, start=start, limits=limits)
+    links = rails(axes, position, geometries, mass=mass, start=start, limits=limits, limit_stiffness=limit_stiffness)
     return ds.Articulation(name, links, velocity_drives(tuple(axes), gain, force))

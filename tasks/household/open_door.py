@@ -66,7 +66,7 @@ class OpenDoor(Task):
                 ds.Geometry(ds.Box(PANEL, rounding=0.008), PANEL_AT, friction=0.3, color=PAINT, visible=drawn),
                 ds.Geometry(ds.Capsule(0.05, 0.013), (0.325, -0.065, 0.0), AROUND_X, friction=0.3, color=STEEL, visible=drawn),
                 ds.Geometry(ds.Capsule(0.06, 0.02), (0.387, LEVER_Y, 0.0), AROUND_Y, friction=0.3, color=STEEL, visible=drawn),
-                *(self._pictures() if self.meshes else ()),
+                *(self._drawn() if self.meshes else ()),
             ),
         )
         walls = tuple(ds.Geometry(ds.Box(half), at, friction=0.3, color=STEEL) for half, at in WALLS)
@@ -80,7 +80,7 @@ class OpenDoor(Task):
             contact=ds.ContactModel(stiffness=4e3, smoothing=2e-3),
         )
 
-    def _pictures(self) -> tuple[ds.Geometry, ...]:
+    def _drawn(self) -> tuple[ds.Geometry, ...]:
         return (
             package_mesh("OpenDoor", "doorlock/door.stl", PANEL_AT, color=PAINT),
             package_mesh("OpenDoor", "doorlock/door_handle.stl", (0.325, -0.062, 0.0), AROUND_X, color=STEEL),
@@ -108,7 +108,7 @@ class OpenDoor(Task):
     def reward(self, step: Transition) -> Tensor:
         q = step.after.q
         nearer = -0.05 * torch.logsumexp(-self.gaps(q) / 0.05, dim=1)
-        return q[:, 0].clamp(max=1.3 * OPEN) / OPEN - nearer
+        return q[:, 0].clamp(max=1.1 * OPEN) / OPEN - nearer
 
     def success(self, episode: Episode) -> Tensor:
         return episode.state.q[:, 0] >= OPEN

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import trimesh
 
 import diffsim as ds
@@ -32,6 +34,6 @@ def package_mesh(
     Raises:
         InputError: metaworld is not there; says what to install.
     """
-    mesh = trimesh.load(package_file(f"tasks.{task}", "metaworld", f"assets/objects/meshes/{file}"), force="mesh")
+    mesh: Any = trimesh.load(package_file(f"tasks.{task}", "metaworld", f"assets/objects/meshes/{file}"), force="mesh")
     shape = ds.TriangleMesh(mesh.vertices, mesh.faces, name=file.split("/")[-1], scale=scale)
     return ds.Geometry(shape, position, rotation, collides=False, color=color)

@@ -8,6 +8,7 @@ RIGID: tuple[SuiteTask, ...] = (
     SuiteTask("TwoBlockPush", ways=2, compared=True, bench={"horizon": 40}, bench_iterations=60),
     SuiteTask("OpenDoor", ways=2, compared=True, bench_iterations=40),
     SuiteTask("RodTurn", ways=2, compared=True, bench_iterations=40),
+    SuiteTask("HammerNail", bench_iterations=40),
 )
 
 SOFT: tuple[SuiteTask, ...] = (
