@@ -1,5 +1,6 @@
 """Household things: doors, hammers, blocks, ropes, sheets, liquids."""
 
 from tasks.household.gather_pieces import GatherPieces
+from tasks.household.rope_round_peg import RopeRoundPeg
 
-__all__ = ["GatherPieces"]
+__all__ = ["GatherPieces", "RopeRoundPeg"]
