@@ -5,7 +5,8 @@ from tasks.household.gather_pieces import GatherPieces
 from tasks.household.hammer_nail import HammerNail
 from tasks.household.open_door import OpenDoor
 from tasks.household.rod_turn import RodTurn
+from tasks.household.rope_round_peg import RopeRoundPeg
 from tasks.household.stick_pull import StickPull
 from tasks.household.two_block_push import TwoBlockPush
 
-__all__ = ["Basketball", "GatherPieces", "HammerNail", "OpenDoor", "RodTurn", "StickPull", "TwoBlockPush"]
+__all__ = ["Basketball", "GatherPieces", "HammerNail", "OpenDoor", "RodTurn", "RopeRoundPeg", "StickPull", "TwoBlockPush"]

@@ -24,8 +24,8 @@ PLACES = ((0.42, 0.6), (0.42, 0.51), (0.5, 0.7), (0.52, 0.5), (0.55, 0.61))  # o
 class GatherPieces(Task):
     """A scraper, a blade with a wing at each end, on a board with five pieces of dough.
 
-    Task: gather all pieces in one of two regions, ahead on the left or on the right. They are equally good, and a part of
-        the pieces in each is worth little, so there are two ways; straight on there is neither. After PlasticineLab's and FluidLab's gathering tasks.
+    Task: gather all pieces in one of two regions, ahead on the left or on the right. They are equally good, and straight on is
+        neither, so there are two ways. After PlasticineLab's and FluidLab's gathering tasks.
     Randomisation: each piece lies up to 3 cm off its place along x and y.
     Success: at the end 90% of the dough is within 17 cm of the middle of one region, on the ground plane.
 

@@ -16,6 +16,10 @@ SOFT: tuple[SuiteTask, ...] = (
         "GatherPieces", ways=2, compared=True, bench={"particles": 110, "grid_spacing": 0.05, "dt": 5e-3, "substeps": 5},
         bench_iterations=40,
     ),
+    SuiteTask(
+        "RopeRoundPeg", ways=2, compared=True, bench={"particles": 100, "grid_spacing": 0.04, "dt": 2.5e-3, "substeps": 8},
+        bench_iterations=60, full_iterations=80,
+    ),
 )  # fmt: skip
 
 TASKS: tuple[SuiteTask, ...] = (*RIGID, *SOFT)
