@@ -27,7 +27,7 @@ class PlasticineRope(PlasticineTask):
     """
 
     ground_friction, success_score = 0.3, 0.45
-    view = ((0.5, -0.35, 1.15), (0.5, 0.5, 0.05))
+    view = ((0.5, -0.05, 1.35), (0.5, 0.55, 0.02))
 
     def solids(self) -> tuple[Manipulated, ...]:
         half = (0.5 * LENGTH, HALF_THICKNESS, HALF_THICKNESS)

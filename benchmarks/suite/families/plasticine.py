@@ -21,11 +21,19 @@ ADAM: Mapping[str, Any] = MappingProxyType({"solver": "adam", "full_envs": 1, "f
 STARTS: Mapping[str, Any] = MappingProxyType(
     {"solver": "multistart", "full_envs": 6, "full_iterations": 40, "settings": MappingProxyType({"num_starts": 6})}
 )
+WIDE_STARTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "solver": "multistart",
+        "full_envs": 12,
+        "full_iterations": 40,
+        "settings": MappingProxyType({"num_starts": 12, "start_spread": 1.5, "start_knots": 4}),
+    }
+)
 
 TASKS: tuple[SuiteTask, ...] = (
     SuiteTask("PlasticineMove", bench=coarse(600), bench_envs=1, bench_iterations=60, **ADAM),
     SuiteTask("PlasticineTripleMove", bench=coarse(250, 24), bench_envs=3, bench_iterations=40, **STARTS),
-    SuiteTask("PlasticineTorus", bench=coarse(400, 24), bench_envs=6, bench_iterations=20, **STARTS),
+    SuiteTask("PlasticineTorus", bench=coarse(400, 24), bench_envs=12, bench_iterations=25, **WIDE_STARTS),
     SuiteTask("PlasticineRope", bench=coarse(300), bench_envs=4, bench_iterations=30, **STARTS),
     SuiteTask("PlasticineWriter", bench=coarse(1000), bench_envs=1, bench_iterations=60, **ADAM),
     SuiteTask("PlasticinePinch", bench=coarse(400, 24), bench_envs=6, bench_iterations=20, **STARTS),

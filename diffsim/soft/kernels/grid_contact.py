@@ -76,14 +76,15 @@ def grid_contact(real: Any) -> SimpleNamespace:
         if normal_speed < 0.0:
             tangent = r - normal_speed * n
             speed = ti.sqrt(tangent.dot(tangent)) + tiny
-            scale = 1.0 + friction * normal_speed / speed
+            direction, slip = tangent / speed, normal_speed / speed  # a power of a tiny speed would vanish in f32
+            scale = 1.0 + friction * slip
             tangent_bar = vec3(0.0)
             normal_speed_bar = ti.cast(0.0, real)
             if scale > 0.0:
-                scale_bar = result_bar.dot(tangent)
-                normal_speed_bar = scale_bar * friction / speed
-                friction_bar = scale_bar * normal_speed / speed
-                tangent_bar = scale * result_bar - scale_bar * friction * normal_speed / (speed * speed * speed) * tangent
+                along = result_bar.dot(direction)
+                normal_speed_bar = along * friction
+                friction_bar = along * normal_speed
+                tangent_bar = scale * result_bar - friction * slip * along * direction
             normal_speed_bar -= tangent_bar.dot(n)
             r_bar = tangent_bar + normal_speed_bar * n
             n_bar = normal_speed_bar * r - normal_speed * tangent_bar
