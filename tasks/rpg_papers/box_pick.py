@@ -79,4 +79,4 @@ class BoxPick(SoftTable):
         return torch.where(farthest.values > 0.3 * FAR, farthest.indices, -1)
 
     def camera(self) -> Camera:
-        return Camera(position=(0.5, -0.5, 0.9), target=(0.5, 0.55, 0.05), vertical_fov_degrees=42)
+        return Camera(position=(0.5, -0.5, 0.9), target=(0.5, 0.6, 0.03), vertical_fov_degrees=34)

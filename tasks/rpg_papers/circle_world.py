@@ -155,7 +155,7 @@ class CircleTask(Task):
         return episode.history[..., 2 * disc : 2 * disc + 2]
 
     def camera(self) -> Camera:
-        return Camera(position=(0.0, -7.5, 11.0), target=(0.0, -0.4, 0.0), vertical_fov_degrees=42)
+        return Camera(position=(0.0, -7.5, 11.0), target=(0.0, -0.4, 0.0), vertical_fov_degrees=34)
 
 
 def passing_side(path: Tensor, place: Sequence[float], heading: Sequence[float]) -> Tensor:

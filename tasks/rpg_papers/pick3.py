@@ -21,6 +21,7 @@ PLACES = tuple((DISTANCE * math.sin(n * math.tau / 3), -DISTANCE * math.cos(n * 
 RAIL, FINGER = 5.0, 20.0 / 3.0  # m/s, 1/40 and 1/30 m in 5 ms
 OPEN, CLOSED = 0.65, 0.5  # from the fingers' middles to the gripper's at coordinate 0, and how far they close, m
 LIFTED = 0.2  # m
+STIFFNESS = 5e3  # of contact, N/m: hard spheres that are jammed have gradients without bound
 
 
 Axis = tuple[float, float, float]
@@ -62,7 +63,7 @@ class Pick3(Task):
 
     def scene(self) -> ds.Scene:
         spheres = [
-            ds.RigidBody(name, ds.Sphere(RADIUS), (*place, RADIUS), mass=0.5, friction=1.0)
+            ds.RigidBody(name, ds.Sphere(RADIUS), (*place, RADIUS), mass=0.5, friction=1.0, stiffness=STIFFNESS)
             for name, place in zip(SPHERES, PLACES, strict=True)
         ]
         blue, grey = (0.25, 0.45, 0.85), (0.5, 0.55, 0.6)
@@ -70,7 +71,7 @@ class Pick3(Task):
 
         def finger(side: float) -> ds.Geometry:
             shape = ds.Box((0.05, 0.12, 0.2), rounding=0.02)
-            return ds.Geometry(shape, (side * OPEN, 0.0, 0.0), friction=1.0, color=grey)
+            return ds.Geometry(shape, (side * OPEN, 0.0, 0.0), friction=1.0, stiffness=STIFFNESS, color=grey)
 
         links = (
             _rail("x", (1, 0, 0), (-1.5, 1.5), None),
@@ -79,11 +80,14 @@ class Pick3(Task):
             _rail("finger3", (1, 0, 0), (-0.05, CLOSED + 0.05), "z", finger(-1.0)),
             _rail("finger4", (1, 0, 0), (-CLOSED - 0.05, 0.05), "z", finger(1.0)),
         )
-        motors = [ds.Actuator(name, name, "velocity", gain=200.0, force_limits=(-500.0, 500.0)) for name in "xyz"]
+        motors = [ds.Actuator(name, name, "velocity", gain=100.0, force_limits=(-150.0, 150.0)) for name in "xyz"]
         grip = [ds.Actuator(f"finger{n}", f"finger{n}", "velocity", gain=20.0, force_limits=(-40.0, 40.0)) for n in (3, 4)]
         gantry = ds.Articulation("gantry", links, (*motors, *grip), position=(0.0, 0.0, HEIGHT), self_collisions=False)
         return ds.Scene(
-            rigid_bodies=tuple(spheres), articulations=(gantry,), ground=ds.Ground(friction=1.0), gravity=(0.0, 0.0, -1.0)
+            rigid_bodies=tuple(spheres),
+            articulations=(gantry,),
+            ground=ds.Ground(friction=1.0, stiffness=STIFFNESS),
+            gravity=(0.0, 0.0, -1.0),
         )
 
     def actions(self) -> list[JointVelocity]:

@@ -89,7 +89,7 @@ class RopePush(SoftTable):
         return torch.where(right > 0.25 * DISTANCE, (left > 0.4 * right).long(), -1)
 
     def camera(self) -> Camera:
-        return Camera(position=(0.5, -0.3, 1.0), target=(0.5, 0.65, 0.0), vertical_fov_degrees=42)
+        return Camera(position=(0.5, -0.3, 1.0), target=(0.5, 0.7, 0.0), vertical_fov_degrees=32)
 
     def markers(self, episode: Episode, environment: int) -> tuple[GroundMarker, ...]:
         return goal_markers((MIDDLE + 0.175, MIDDLE + DISTANCE), 0.05)
