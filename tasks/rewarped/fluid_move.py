@@ -87,7 +87,7 @@ class FluidMove(KinematicManipulator):
         return (self.distance(episode) < 0.02) & (self.spilled(episode.state) < 0.02)
 
     def camera(self) -> Camera:
-        return Camera(position=(1.7, -0.6, 1.1), target=(0.5, 0.5, 0.3), vertical_fov_degrees=35)
+        return Camera(position=(1.7, -0.6, 1.1), target=(0.5, 0.5, 0.3), vertical_fov_degrees=28)
 
     def markers(self, episode: Episode, environment: int) -> tuple[GroundMarker, ...]:
         return goal_markers(episode["goal"][environment, :2].tolist(), 0.05)

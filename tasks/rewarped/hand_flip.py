@@ -93,7 +93,7 @@ class HandFlip(KinematicManipulator):
         return self.folded(episode) > self.fold
 
     def camera(self) -> Camera:
-        return Camera(position=(1.1, -0.5, 1.1), target=(0.6, 0.5, 0.3), vertical_fov_degrees=32)
+        return Camera(position=(1.25, -0.25, 1.0), target=(0.6, 0.5, 0.25), vertical_fov_degrees=28)
 
 
 def _shorter(hand: ds.Articulation) -> ds.Articulation:

@@ -87,4 +87,4 @@ class RollingFlat(KinematicManipulator):
         return episode.state.x[..., 2].mean(dim=1) < 0.105
 
     def camera(self) -> Camera:
-        return Camera(position=(1.45, -0.55, 0.95), target=(0.5, 0.5, 0.15), vertical_fov_degrees=32)
+        return Camera(position=(1.45, -0.55, 0.95), target=(0.5, 0.5, 0.15), vertical_fov_degrees=25)
