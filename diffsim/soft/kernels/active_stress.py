@@ -73,9 +73,9 @@ def active_stress(
         first, count, _body, _law_index = memory.members(soft.sizes, tile_index)
         for t in range(width):
             at = soft.sizes[Sizes.fibres] + Fibre.SIZE * (first + ti.min(t, count - 1)) + Fibre.direction
-            x, y, z = soft.constants[at], soft.constants[at + 1], soft.constants[at + 2]
+            m = [soft.constants[at + d] for d in ti.static(range(3))]
             for i in ti.static(range(3)):
-                n[i][t] = R[i][t] * x + R[3 + i][t] * y + R[6 + i][t] * z
+                n[i][t] = R[i][t] * m[0] + R[3 + i][t] * m[1] + R[6 + i][t] * m[2]
 
     @ti.func
     def determinant(G: ti.template(), t):
