@@ -43,7 +43,7 @@ class HandReorient(Task):
         a fifth of a random place between their limits.
     Success: one goal or more was reached to 0.1 rad; an episode ends when the cube is 24 cm from where it should be held.
 
-    Contact is twenty times as stiff as in Rewarped, where it is damped springs of 500 N/m with viscous friction. The fingers pass
+    Contact is twenty times as stiff as in Rewarped, where damped springs of 500 N/m have viscous friction. The fingers pass
     through each other.
 
     Attributes:
@@ -52,7 +52,7 @@ class HandReorient(Task):
 
     horizon = 600
     dt, substeps = 1.0 / 480.0, 4
-    finite_horizon = False  # goals would go on: the end of an episode is not part of the problem
+    finite_horizon = False  # goals would go on
     outcome_names = ("reached",)
     optimizer_settings = MappingProxyType({"iterations": 60, "window": 32})
     start_turn: float = math.pi
