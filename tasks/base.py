@@ -52,6 +52,8 @@ class Task:
         optimizer_settings: settings of the optimiser that differ from its defaults, by their name in `rpg.RPGConfig`; a
             schedule is (start, end) or (start, end, begin, finish).
         reward_bound: size that a dense reward hardly exceeds, for the mode "normalised".
+        finite_horizon: whether the horizon is part of the problem; False: it only cuts off what would go on, so that optimisers
+            count what would still have come and do not see the time.
         differentiable: whether the dense reward is; a class whose reward leaves torch says False.
         record_forces: whether states hold the wrenches of contact, for ``self.sim.contact_wrench(state, name)``.
         action_dim: width of an action, where `controls` is overridden and takes another than that of `actions`.
@@ -81,6 +83,7 @@ class Task:
     outcome_names: Sequence[str] = ("solved",)
     optimizer_settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     reward_bound: ClassVar[float | None] = None
+    finite_horizon = True
     differentiable = True
     record_forces = False
 

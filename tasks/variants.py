@@ -76,6 +76,7 @@ class Variants:
         self.num_envs, self._counts = num_envs, counts
         self.action_dim, self.observation_dim, self.horizon = first.action_dim, first.observation_dim, first.horizon
         self.name, self.outcome_names, self.differentiable = first.name, first.outcome_names, first.differentiable
+        self.finite_horizon = first.finite_horizon
         self.optimizer_settings = dict(first.optimizer_settings)
         self.observation_points = getattr(first, "observation_points", None)
         self.observation_shape = getattr(first, "observation_shape", None)

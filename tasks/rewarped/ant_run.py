@@ -44,8 +44,9 @@ class AntRun(Task):
 
     horizon = 1000
     dt, substeps = 1.0 / 240.0, 4
-    finite_horizon = False  # the ant would run on: the end of an episode is not part of the problem
+    finite_horizon = False  # the ant would run on
     outcome_names = ("ran",)
+    reward_bound = 5.0
     optimizer_settings = MappingProxyType({"iterations": 60, "window": 32})
     pace: float = 1.0
 

@@ -23,7 +23,6 @@ START, DROP = (0.0, -0.1, 0.6), 0.04  # m, of the cube, and how far below it sho
 TORQUE = 2.0  # N m
 STIFFNESS, SLIP_SPEED = 1e4, 5e-3  # N/m a contact point, m/s: harder, or less slippery, gradients grow through steps of contact
 REACHED, LOST = 0.1, 0.24  # rad, m
-WIDTH = 1e-3  # of the sigmoids that stand for tests in the reward, rad
 GOALS = 32  # drawn for an episode
 FACES: dict[Vector3, Vector3] = {
     (1, 0, 0): (0.85, 0.2, 0.15),
@@ -43,20 +42,22 @@ class HandReorient(Task):
         a fifth of a random place between their limits.
     Success: one goal or more was reached to 0.1 rad; an episode ends when the cube is 24 cm from where it should be held.
 
-    Contact is twenty times as stiff as in Rewarped, where it is damped springs of 500 N/m with viscous friction. The fingers pass
+    Contact is twenty times as stiff as in Rewarped, where damped springs of 500 N/m have viscous friction. The fingers pass
     through each other.
 
     Attributes:
         start_turn, goal_turn: largest angle about x, and about y, of the cube at the start and of a goal, rad.
+        bonus_width: of the sigmoid that stands for "below 0.1 rad" in the reward, rad; a wider one has a gradient from afar.
     """
 
     horizon = 600
     dt, substeps = 1.0 / 480.0, 4
-    finite_horizon = False  # goals would go on: the end of an episode is not part of the problem
+    finite_horizon = False  # goals would go on
     outcome_names = ("reached",)
     optimizer_settings = MappingProxyType({"iterations": 60, "window": 32})
     start_turn: float = math.pi
     goal_turn: float = math.pi
+    bonus_width: float = 1e-3
 
     def scene(self) -> ds.Scene:
         turn = quaternion_exponential(torch.tensor([[0.0, 0.0, 0.5], [0.0, -0.53, 0.0]], dtype=torch.float64) * math.pi)
@@ -118,7 +119,7 @@ class HandReorient(Task):
 
     def reward(self, step: Transition) -> Tensor:
         angle = self.angle(step.after, self.goal(step.episode))
-        bonus = 250.0 * torch.sigmoid((REACHED - angle) / WIDTH)
+        bonus = 250.0 * torch.sigmoid((REACHED - angle) / self.bonus_width)
         return 1.0 / (angle + 0.1) - 10.0 * self.distance(step.episode) - 2e-4 * step.action.square().sum(dim=1) + bonus
 
     def success(self, episode: Episode) -> Tensor:

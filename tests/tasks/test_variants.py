@@ -37,6 +37,14 @@ def test_each_variant_runs_as_it_does_alone():
     assert torch.equal(pickle.loads(pickle.dumps(both)).observe(both.reset(3)), both.observe(both.reset(3)))
 
 
+def test_they_end_as_their_task_does():
+    class Endless(Ball):
+        finite_horizon = False
+
+    assert Variants(Ball, 2, STARTS).finite_horizon
+    assert not Variants(Endless, 2, STARTS).finite_horizon
+
+
 def test_they_train_and_their_modes_are_shown_in_their_own_scene(tmp_path):
     both = Variants(Ball, 4, STARTS, horizon=4)
     assert isinstance(both, VideoEnvironment)

@@ -69,7 +69,7 @@ ARTICULATED: tuple[SuiteTask, ...] = (
     ),
     SuiteTask(
         "HandReorient",
-        bench={"horizon": 96, "start_turn": 0.0, "goal_turn": 1.0},
+        bench={"horizon": 96, "start_turn": 0.0, "goal_turn": 0.8, "bonus_width": 0.05},
         bench_iterations=40,
         solver="sapo",
         full_envs=64,
