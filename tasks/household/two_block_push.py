@@ -42,7 +42,7 @@ class TwoBlockPush(Task):
 
     horizon, dt, substeps = 60, 5e-3, 16
     outcome_names = ("the left block first", "the right block first")
-    optimizer_settings = MappingProxyType({"iterations": 100, "posterior_stride": 3})
+    optimizer_settings = MappingProxyType({"iterations": 100, "posterior_stride": 3, "start_spread": 0.6})
     spread: float = 0.1
     distance: float = 1.4
 
