@@ -43,7 +43,7 @@ class Basketball(Task):
 
     horizon, dt, substeps = 36, 2e-3, 12
     outcome_names = ("straight", "off the backboard")
-    optimizer_settings = MappingProxyType({"iterations": 80, "posterior_stride": 3})
+    optimizer_settings = MappingProxyType({"iterations": 100, "posterior_stride": 3, "start_spread": 0.7})
     meshes: bool = False
 
     def scene(self) -> ds.Scene:

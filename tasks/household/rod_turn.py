@@ -46,7 +46,7 @@ class RodTurn(Task):
         turned = (math.sqrt(0.5), math.sqrt(0.5), 0.0, 0.0)  # along y
         shape = ds.Geometry(ds.Capsule(HALF_LENGTH, RADIUS), rotation=turned, friction=1.0, color=RODS[0])
         flag = ds.Geometry(
-            ds.Box((0.003, HALF_LENGTH + 0.004, 0.5 * RADIUS)), (0.0, 0.0, 0.5 * RADIUS), collides=False, color=RODS[1]
+            ds.Box((0.004, HALF_LENGTH + 0.01, 0.5 * RADIUS)), (0.0, 0.0, 0.65 * RADIUS), collides=False, color=RODS[1]
         )
         mass = 0.05
         roll = 0.5 * mass * RADIUS**2

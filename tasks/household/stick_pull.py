@@ -45,7 +45,7 @@ class StickPull(Task):
 
     horizon, dt, substeps = 40, 2.5e-3, 10
     outcome_names = ("from the left", "from the right")
-    optimizer_settings = MappingProxyType({"iterations": 80, "posterior_stride": 3})
+    optimizer_settings = MappingProxyType({"iterations": 100, "posterior_stride": 3, "start_spread": 0.5})
     meshes: bool = False
 
     def scene(self) -> ds.Scene:
@@ -89,7 +89,7 @@ class StickPull(Task):
         )
 
     def actions(self) -> tuple[JointVelocity, ...]:
-        return (JointVelocity("hand", limit=0.8),)
+        return (JointVelocity("hand", limit=0.6),)
 
     def randomize(self, generator: torch.Generator) -> Episode:
         """The coordinates are x and y of the flask, and the hand's."""
@@ -110,7 +110,7 @@ class StickPull(Task):
         gaps = torch.stack([((x + side * out).square() + rest).sqrt() for side in (1.0, -1.0)], dim=1)
         nearer = -0.03 * torch.logsumexp(-gaps / 0.03, dim=1) + out - 0.6 * STICK[0]
         left = ((q[:, 1] + GRIP_Y - GOAL_Y).square() + 1e-4).sqrt()
-        return 1.0 - left / 0.15 - 2.0 * nearer
+        return 1.0 - left / 0.15 - 4.0 * nearer
 
     def success(self, episode: Episode) -> Tensor:
         q = episode.state.q

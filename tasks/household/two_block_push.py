@@ -29,8 +29,8 @@ BEHIND = 2.0 * HALF + 0.1  # m from a block's centre, where the pusher's must be
 class TwoBlockPush(Task):
     """A ball slides on a table with two blocks, which do not turn, and stop when they are not pushed.
 
-    Task: push each block to its own goal, one after the other. After BlockPush2 of Huang et al. (ICML 2023), with its places and
-        sizes, but a round pusher of at most 2.5 m/s in place of a square one of 4 m/s, and no friction between them.
+    Task: push each block to its own goal, one after the other. After BlockPush2 of Huang et al. (ICML 2023), with its places
+        and sizes, but a round pusher of at most 2.5 m/s in place of a square one of 4 m/s, and no friction between them.
     Randomisation: blocks and pusher start up to ``spread`` off their places, along x and y.
     Success: at the end each block's centre is within 20 cm of its goal's.
     Ways: the left block first, or the right one.
@@ -42,7 +42,7 @@ class TwoBlockPush(Task):
 
     horizon, dt, substeps = 60, 5e-3, 16
     outcome_names = ("the left block first", "the right block first")
-    optimizer_settings = MappingProxyType({"iterations": 100, "posterior_stride": 3})
+    optimizer_settings = MappingProxyType({"iterations": 100, "posterior_stride": 3, "start_spread": 0.6})
     spread: float = 0.1
     distance: float = 1.4
 
