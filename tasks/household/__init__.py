@@ -1,6 +1,7 @@
 """Household things: doors, hammers, blocks, ropes, sheets, liquids."""
 
+from tasks.household.cut_into_parts import CutIntoParts
 from tasks.household.gather_pieces import GatherPieces
 from tasks.household.rope_round_peg import RopeRoundPeg
 
-__all__ = ["GatherPieces", "RopeRoundPeg"]
+__all__ = ["CutIntoParts", "GatherPieces", "RopeRoundPeg"]
