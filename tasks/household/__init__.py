@@ -1,6 +1,7 @@
 """Household things: doors, hammers, blocks, ropes, sheets, liquids."""
 
 from tasks.household.basketball import Basketball
+from tasks.household.cut_into_parts import CutIntoParts
 from tasks.household.gather_pieces import GatherPieces
 from tasks.household.hammer_nail import HammerNail
 from tasks.household.open_door import OpenDoor
@@ -9,4 +10,4 @@ from tasks.household.rope_round_peg import RopeRoundPeg
 from tasks.household.stick_pull import StickPull
 from tasks.household.two_block_push import TwoBlockPush
 
-__all__ = ["Basketball", "GatherPieces", "HammerNail", "OpenDoor", "RodTurn", "RopeRoundPeg", "StickPull", "TwoBlockPush"]
+__all__ = ["Basketball", "CutIntoParts", "GatherPieces", "HammerNail", "OpenDoor", "RodTurn", "RopeRoundPeg", "StickPull", "TwoBlockPush"]

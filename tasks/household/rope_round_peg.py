@@ -31,8 +31,8 @@ class RopeRoundPeg(Task):
     Task: lay the rope round the peg. The head's hand goes round the peg and the tail's hand gives way; clockwise and
         counter-clockwise are equally good, and where the rope is pulled straight on, the peg stands in its way.
     Randomisation: the peg stands up to 3 cm off its place along x and y; rope and hands lie up to 1 cm off theirs.
-    Success: at the end the rope, from its tail to its head, turns round the peg by at least 210 degrees, as seen from the peg, and
-        is stretched by less than 20%.
+    Success: at the end the rope, from its tail to its head, turns round the peg by at least 210 degrees as seen from it, and is
+        stretched by less than 20%.
 
     Attributes:
         particles: number of particles of the rope.

@@ -15,6 +15,10 @@ RIGID: tuple[SuiteTask, ...] = (
 
 SOFT: tuple[SuiteTask, ...] = (
     SuiteTask(
+        "CutIntoParts", ways=2, compared=True, bench={"particles": 260, "grid_spacing": 0.04, "dt": 4e-3, "substeps": 6},
+        bench_iterations=50,
+    ),
+    SuiteTask(
         "GatherPieces", ways=2, compared=True, bench={"particles": 110, "grid_spacing": 0.05, "dt": 5e-3, "substeps": 5},
         bench_iterations=40,
     ),
