@@ -7,6 +7,7 @@
     python -m benchmarks.suite --tables docs/suite.md           # the tables, from the stored results
     python -m benchmarks.suite --published AntRun:sapo          # one of Rewarped's tasks at the published setting
     python -m benchmarks.suite --solve TASK [--method adam]     # a solution at the full setting
+    python -m benchmarks.suite --replay --json                  # whether every stored solution still succeeds
     python -m benchmarks.suite --gallery                        # docs/gallery.md, with a picture of each stored solution
 
 Results are written as they come, as lines of JSON, into benchmarks/results/. A run that is stored is not repeated.
@@ -65,6 +66,8 @@ class Options:
     """Tasks to solve at their full setting."""
     gallery: bool = False
     """Write docs/gallery.md."""
+    replay: bool = False
+    """Play all stored solutions again, and say which fail."""
     summary: bool = False
     """Counts from the stored results."""
     tables: Path | None = None
@@ -157,6 +160,21 @@ def listed(out: Path) -> list[dict[str, Any]]:
     return entries
 
 
+def replays(out: Path, console: Console) -> dict[str, bool]:
+    """Whether every stored solution of each task still succeeds, and goes the way that it went."""
+    from benchmarks.suite.solving import replayed
+
+    answers = {}
+    for task in TASKS.values():
+        stored = stored_solution(task, out)
+        if stored is None:
+            continue
+        again = [(replayed(task, stored, number), each) for number, each in enumerate(stored["solutions"])]
+        answers[task.name] = all(replay.success and replay.outcome == each["outcome"] for replay, each in again)
+        console.print(f"{task.name}: {'holds' if answers[task.name] else '[red]FAILS[/red]'}")
+    return answers
+
+
 def write_tables(path: Path, out: Path, console: Console) -> None:
     """The tables and the verdicts on the claims, between the marks of the file."""
     core, loops = compared_tasks(), list(CLOSED_LOOP.values())
@@ -200,6 +218,8 @@ def main() -> None:
         from benchmarks.suite.gallery import write_gallery
 
         write_gallery(only=options.only, folder=options.out)
+    if options.replay:
+        answer = replays(options.out, console)
     if options.list:
         answer = listed(options.out)
     if options.summary:

@@ -24,8 +24,14 @@ HEADINGS = ("task", "start and end", "what", "starts and goals", "success", "way
 
 
 def draw(replay: Replay, path: Path) -> None:
-    """The first and the last moment, side by side."""
+    """The first and the last moment, side by side.
+
+    Raises:
+        RuntimeError: the solution does not succeed any more, as when the task has changed since.
+    """
     task = replay.task
+    if not replay.success:
+        raise RuntimeError(f"the stored solution of {task.name} fails: python -m benchmarks.suite --solve {task.name}")
     renderer = SceneRenderer(task.sim.scene, camera=task.camera(), width=WIDTH, height=HEIGHT)
     moments = [replay.episodes[0], replay.episodes[-1]]
     pictures = [renderer.frame(each.state, markers=task.markers(each, 0)) for each in moments]
