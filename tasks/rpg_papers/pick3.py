@@ -21,9 +21,10 @@ PLACES = tuple((DISTANCE * math.sin(n * math.tau / 3), -DISTANCE * math.cos(n * 
 RAIL, FINGER = 5.0, 20.0 / 3.0  # m/s, 1/40 and 1/30 m in 5 ms
 OPEN, CLOSED = 0.65, 0.5  # from the fingers' middles to the gripper's at coordinate 0, and how far they close, m
 LIFTED = 0.2  # m
-STIFFNESS = 5e3  # of contact, N/m: hard spheres that are jammed have gradients without bound
-
-
+# compliant and slipping a little, as jammed hard spheres have gradients without bound; a sphere then rests a little over the
+# ground, where half of k d log(1 + exp(-gap / d)) is its weight
+CONTACT = ds.ContactModel(stiffness=5e3, smoothing=0.01, slip_speed=0.01)
+HOVER = -0.01 * math.log(math.expm1(2.0 * 0.5 / (5e3 * 0.01)))  # m
 Axis = tuple[float, float, float]
 
 
@@ -43,12 +44,13 @@ class Pick3(Task):
     Success: at the end a sphere's centre is at least 20 cm higher than at rest.
     Ways: each sphere is one.
 
-    Huang et al., Pick3Cube: five coordinates, 1/40 and 1/30 m a step of 5 ms, 120 steps, a gravity of 1 m/s^2, friction
-    1, and the reward: minus 20 (q3^2 + q4^2) of the fingers while t < 89; 10 w `near` at 89; then w `near` + 4 h +
-    10 [h > 20 cm] - 20 ((q3 - 0.5)^2 + (q4 + 0.5)^2) with the height h by which the highest sphere is lifted and `near`,
-    minus the least squared distance of a sphere; here all of it times 0.1. Places, sizes, limits, masses (0.5 kg) and the
-    fingers' force (40 N) are ours, as is w (0.2 in the original, where hovering over a sphere costs next to nothing), and
-    spheres do not rebound (0.1 in the original).
+    Huang et al., Pick3Cube: five coordinates, 1/40 and 1/30 m a step of 5 ms, 120 steps, a gravity of 1 m/s^2,
+    friction 1, and the reward: minus 20 (q3^2 + q4^2) of the fingers while t < 89; 10 w `near` at 89; then w `near` +
+    4 h + 10 [h > 20 cm] - 20 ((q3 - 0.5)^2 + (q4 + 0.5)^2) with the height h by which the highest sphere is lifted
+    and `near`, minus the least squared distance of a sphere; here all of it times 0.1. Places, sizes, limits, masses
+    (0.5 kg), the fingers' force (40 N) and contact that gives way by centimetres are ours, as is w (0.2 in
+    the original, where hovering over a sphere costs next to nothing), and spheres do not rebound (0.1 in the
+    original).
 
     Attributes:
         start_spread: how far the gripper may start from the middle, along x and y, m.
@@ -63,7 +65,7 @@ class Pick3(Task):
 
     def scene(self) -> ds.Scene:
         spheres = [
-            ds.RigidBody(name, ds.Sphere(RADIUS), (*place, RADIUS), mass=0.5, friction=1.0, stiffness=STIFFNESS)
+            ds.RigidBody(name, ds.Sphere(RADIUS), (*place, RADIUS + HOVER), mass=0.5, friction=1.0)
             for name, place in zip(SPHERES, PLACES, strict=True)
         ]
         blue, grey = (0.25, 0.45, 0.85), (0.5, 0.55, 0.6)
@@ -71,7 +73,7 @@ class Pick3(Task):
 
         def finger(side: float) -> ds.Geometry:
             shape = ds.Box((0.05, 0.12, 0.2), rounding=0.02)
-            return ds.Geometry(shape, (side * OPEN, 0.0, 0.0), friction=1.0, stiffness=STIFFNESS, color=grey)
+            return ds.Geometry(shape, (side * OPEN, 0.0, 0.0), friction=1.0, color=grey)
 
         links = (
             _rail("x", (1, 0, 0), (-1.5, 1.5), None),
@@ -86,7 +88,8 @@ class Pick3(Task):
         return ds.Scene(
             rigid_bodies=tuple(spheres),
             articulations=(gantry,),
-            ground=ds.Ground(friction=1.0, stiffness=STIFFNESS),
+            ground=ds.Ground(friction=1.0),
+            contact=CONTACT,
             gravity=(0.0, 0.0, -1.0),
         )
 
@@ -111,7 +114,7 @@ class Pick3(Task):
 
     def lift(self, state: ds.State) -> Tensor:
         """How much each sphere is lifted, m, (B, 3)."""
-        return self.spheres(state)[..., 2] - RADIUS
+        return self.spheres(state)[..., 2] - RADIUS - HOVER
 
     def reward(self, step: Transition) -> Tensor:
         q = step.after.q[:, 21:]

@@ -31,7 +31,7 @@ TASKS: tuple[SuiteTask, ...] = (
         "Tripush", ways=3, compared=True, bench=bench(horizon=25, substeps=24), bench_iterations=100, full_iterations=150
     ),
     SuiteTask(
-        "Pick3", ways=3, compared=True, bench=bench(horizon=30, dt=5e-3, substeps=4), bench_iterations=80, full_iterations=120
+        "Pick3", ways=3, compared=True, bench=bench(horizon=30, dt=5e-3, substeps=4), bench_iterations=100, full_iterations=120
     ),
     SuiteTask("BoxPick", ways=3, compared=True, bench=COARSE | {"particles": 64}, bench_iterations=30),
     SuiteTask("RopePush", ways=2, compared=True, bench=COARSE | {"particles": 108, "cells": 32}, bench_iterations=30),
