@@ -70,7 +70,7 @@ ARTICULATED: tuple[SuiteTask, ...] = (
     SuiteTask(
         "HandReorient",
         bench={"horizon": 96, "start_turn": 0.0, "goal_turn": 0.8, "bonus_width": 0.05},
-        bench_iterations=40,
+        bench_iterations=60,
         solver="sapo",
         full_envs=64,
         full_iterations=107,
