@@ -49,7 +49,7 @@ class OpenDoor(Task):
 
     horizon, dt, substeps = 40, 2.5e-3, 12
     outcome_names = ("by the handle", "by the edge")
-    optimizer_settings = MappingProxyType({"iterations": 80, "posterior_stride": 3})
+    optimizer_settings = MappingProxyType({"iterations": 80, "policy": "table", "posterior_stride": 3})
     spread: float = 0.02
     meshes: bool = False
 

@@ -91,10 +91,11 @@ class TwoBlockPush(Task):
         blocks, pusher, distances = q[:, :4].view(-1, 2, 2), q[:, None, 4:], self.distances(q)
         push = (q.new_tensor(self.goals) - blocks) / (distances[..., None] + 0.1)
         gaps = ((blocks - BEHIND * push - pusher).square().sum(dim=2) + 1e-4).sqrt()
-        # the pusher is drawn to the nearer of the blocks that are not there yet
-        left = distances / (distances + 0.1)
-        nearer = -0.2 * torch.logsumexp(-(gaps + 4.0 * (1.0 - left)) / 0.2, dim=1)
-        return 1.0 - 0.35 * distances.sum(dim=1) - 0.3 * nearer
+        # the pusher is drawn to the nearer of the blocks that are not there yet; that a block is there is worth more than the
+        # way to the other one costs
+        missing = distances.square() / (distances.square() + NEAR**2)
+        nearer = -0.2 * torch.logsumexp(-(gaps + 4.0 * (1.0 - missing)) / 0.2, dim=1)
+        return 2.0 - (0.35 * distances + 0.7 * missing).sum(dim=1) - 0.3 * nearer
 
     def success(self, episode: Episode) -> Tensor:
         return self.distances(episode.state.q).amax(dim=1) < NEAR

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.suite.suite_task import SuiteTask
 
 RIGID: tuple[SuiteTask, ...] = (
-    SuiteTask("TwoBlockPush", ways=2, bench={"horizon": 45, "distance": 0.6}, bench_iterations=60, full_iterations=150),
+    SuiteTask("TwoBlockPush", ways=2, bench={"horizon": 45, "distance": 0.6}, bench_iterations=60, full_iterations=200),
     SuiteTask("OpenDoor", ways=2, compared=True, bench_iterations=40),
     SuiteTask("RodTurn", ways=2, compared=True, bench_iterations=40),
     SuiteTask("HammerNail", bench_iterations=40),
