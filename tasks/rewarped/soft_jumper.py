@@ -62,8 +62,8 @@ class SoftJumper(Task):
         legs = [(x, y, 0.5 * LEG) for x in (-side, side) for y in (-side, side)]
         plate = (ds.Box((0.5 * WIDTH, 0.5 * WIDTH, 0.5 * PLATE)), (0.0, 0.0, LEG + 0.5 * PLATE))
         shape = ds.Compound((plate, *((ds.Box((0.5 * CELL, 0.5 * CELL, 0.5 * LEG)), leg) for leg in legs)))
-        # Lame parameters of 1 kPa each
-        material = ds.KelvinVoigt(ds.Elastic(2500.0, 0.25, density=1.0), shear_viscosity=1.0)
+        # Lame parameters of 1 kPa each; neo-Hookean, whose gradient stays bounded where an element is crushed
+        material = ds.KelvinVoigt(ds.NeoHookean(2500.0, 0.25, density=1.0), shear_viscosity=1.0)
         table = ds.SoftBody("table", shape, (0.0, 0.0, DROP), material=material, particles=self.particles)
         groups = compact_groups(table.rest_particles, self.muscles)
         return ds.Scene(

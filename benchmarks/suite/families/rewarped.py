@@ -45,8 +45,14 @@ PARTICLES: tuple[SuiteTask, ...] = (
     SuiteTask(
         "SoftJumper",
         bench={
-            "horizon": 60, "muscles": 16, "particles": 400, "grid_spacing": 0.28, "seen_particles": 24,
-            "substeps": 8, "dt": 1.0 / 480.0, "distance": 0.5,
+            "horizon": 60,
+            "muscles": 16,
+            "particles": 400,
+            "grid_spacing": 0.28,
+            "seen_particles": 24,
+            "substeps": 8,
+            "dt": 1.0 / 480.0,
+            "distance": 0.5,
         },
         bench_envs=8,
         bench_iterations=30,
