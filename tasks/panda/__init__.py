@@ -2,5 +2,6 @@
 
 from tasks.panda.panda_drawer import PandaDrawer
 from tasks.panda.panda_peg_insertion import PandaPegInsertion
+from tasks.panda.panda_soft_grasp import PandaSoftGrasp
 
-__all__ = ["PandaDrawer", "PandaPegInsertion"]
+__all__ = ["PandaDrawer", "PandaPegInsertion", "PandaSoftGrasp"]

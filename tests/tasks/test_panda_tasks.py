@@ -52,3 +52,17 @@ def test_the_peg_is_in_a_hole_where_its_tip_is_at_the_bottom(peg):
     assert not peg.success(episode).any()
     deepest = max(float(depth.max()) for depth in peg.sim.penetration(placed.state).values())
     assert deepest < 1e-3  # the holes are wide enough
+
+
+def test_the_soft_cube_is_as_wide_as_at_rest_and_lies_on_the_ground():
+    grasp = tasks.find_task("PandaSoftGrasp")(2, visuals=False, particles=64, grid_spacing=0.025)
+    episode = grasp.reset(0)
+    # of n layers of particles in a cube, the deviation is sqrt(1 - 1/n^2) of the solid cube's
+    assert torch.allclose(grasp.width(episode.state), torch.ones(2), atol=0.04)
+    assert not grasp.success(episode).any()
+    x = episode.state.x.clone()
+    x[..., 2] += 0.08
+    lifted = episode.replace(state=episode.state.replace(x=x))
+    assert grasp.success(lifted).all()
+    x[0, :, 1] = 0.7 * x[0, :, 1]
+    assert grasp.success(lifted).tolist() == [False, True]
