@@ -57,8 +57,13 @@ class PandaSoftGrasp(PandaTask):
             material=ds.Elastic(self.stiffness, 0.3),
             particles=self.particles,
         )
-        domain = {"lower": (0.3, -0.15, 0.0), "upper": (0.6, 0.15, 0.4)}
-        return ds.Scene((cube,), articulations=(self.robot.articulation,), grid_spacing=self.grid_spacing, **domain)
+        return ds.Scene(
+            (cube,),
+            articulations=(self.robot.articulation,),
+            lower=(0.3, -0.15, 0.0),
+            upper=(0.6, 0.15, 0.4),
+            grid_spacing=self.grid_spacing,
+        )
 
     def actions(self) -> list[ActionSpace]:
         return self.robot.end_effector_actions(self.reach)
