@@ -5,9 +5,10 @@ from tasks.household.cut_into_parts import CutIntoParts
 from tasks.household.gather_pieces import GatherPieces
 from tasks.household.hammer_nail import HammerNail
 from tasks.household.open_door import OpenDoor
+from tasks.household.pour_liquid import PourLiquid
 from tasks.household.rod_turn import RodTurn
 from tasks.household.rope_round_peg import RopeRoundPeg
 from tasks.household.stick_pull import StickPull
 from tasks.household.two_block_push import TwoBlockPush
 
-__all__ = ["Basketball", "CutIntoParts", "GatherPieces", "HammerNail", "OpenDoor", "RodTurn", "RopeRoundPeg", "StickPull", "TwoBlockPush"]
+__all__ = ["Basketball", "CutIntoParts", "GatherPieces", "HammerNail", "OpenDoor", "PourLiquid", "RodTurn", "RopeRoundPeg", "StickPull", "TwoBlockPush"]

@@ -54,8 +54,10 @@ class RopeRoundPeg(Task):
         rope = ds.SoftBody("rope", shape, middle, lying, material=rubber, particles=self.particles)
         ends = (("head", TAIL + LENGTH - RADIUS), ("tail", TAIL + RADIUS))
         ball, grip = ds.Sphere(0.028), ds.Sphere(1.4 * RADIUS)
-        limits = {"lower": (0.06, 0.06, None), "upper": (1.14, 0.84, None)}
-        hands = tuple(ds.Tool(f"{name}_hand", ball, (x, MIDDLE, 0.03), control=("x", "y"), **limits) for name, x in ends)
+        low, high = (0.06, 0.06, None), (1.14, 0.84, None)
+        hands = tuple(
+            ds.Tool(f"{name}_hand", ball, (x, MIDDLE, 0.03), control=("x", "y"), lower=low, upper=high) for name, x in ends
+        )
         grips = tuple(
             ds.Attachment(f"{name}_grip", "rope", f"{name}_hand", where=grip, position=(x, MIDDLE, HEIGHT)) for name, x in ends
         )

@@ -23,6 +23,10 @@ SOFT: tuple[SuiteTask, ...] = (
         bench_iterations=40,
     ),
     SuiteTask(
+        "PourLiquid", ways=2, bench={"particles": 120, "grid_spacing": 0.03, "dt": 3e-3, "substeps": 8},
+        bench_envs=8, bench_iterations=30, full_envs=8,
+    ),
+    SuiteTask(
         "RopeRoundPeg", ways=2, compared=True, bench={"particles": 100, "grid_spacing": 0.04, "dt": 2.5e-3, "substeps": 8},
         bench_iterations=60, full_iterations=80,
     ),
