@@ -18,6 +18,9 @@ def coarse(particles: int, cells: int = 32) -> Mapping[str, Any]:
 
 
 ADAM: Mapping[str, Any] = MappingProxyType({"solver": "adam", "full_envs": 1, "full_iterations": 60})
+SLOW_ADAM: Mapping[str, Any] = MappingProxyType(
+    {"solver": "adam", "full_envs": 1, "full_iterations": 100, "settings": MappingProxyType({"learning_rate": 0.05})}
+)
 STARTS: Mapping[str, Any] = MappingProxyType(
     {"solver": "multistart", "full_envs": 6, "full_iterations": 40, "settings": MappingProxyType({"num_starts": 6})}
 )
@@ -32,13 +35,13 @@ WIDE_STARTS: Mapping[str, Any] = MappingProxyType(
 
 TASKS: tuple[SuiteTask, ...] = (
     SuiteTask("PlasticineMove", bench=coarse(600), bench_envs=1, bench_iterations=60, **ADAM),
-    SuiteTask("PlasticineTripleMove", bench=coarse(250, 24), bench_envs=3, bench_iterations=40, **STARTS),
+    SuiteTask("PlasticineTripleMove", bench=coarse(450), bench_envs=1, bench_iterations=100, **SLOW_ADAM),
     SuiteTask("PlasticineTorus", bench=coarse(400, 24), bench_envs=12, bench_iterations=25, **WIDE_STARTS),
     SuiteTask("PlasticineRope", bench=coarse(300), bench_envs=4, bench_iterations=30, **STARTS),
     SuiteTask("PlasticineWriter", bench=coarse(1000), bench_envs=1, bench_iterations=60, **ADAM),
     SuiteTask("PlasticinePinch", bench=coarse(400, 24), bench_envs=6, bench_iterations=20, **STARTS),
     SuiteTask("PlasticineRollingPin", bench=coarse(800), bench_envs=1, bench_iterations=40, **ADAM),
-    SuiteTask("PlasticineChopsticks", bench=coarse(250), bench_envs=1, bench_iterations=50, **ADAM),
+    SuiteTask("PlasticineChopsticks", bench=coarse(250), bench_envs=1, bench_iterations=85, **SLOW_ADAM),
     SuiteTask("PlasticineAssembly", bench=coarse(600), bench_envs=1, bench_iterations=60, **ADAM),
     SuiteTask("PlasticineTable", bench=coarse(400), bench_envs=1, bench_iterations=60, **ADAM),
 )
