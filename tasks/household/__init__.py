@@ -11,4 +11,15 @@ from tasks.household.rope_round_peg import RopeRoundPeg
 from tasks.household.stick_pull import StickPull
 from tasks.household.two_block_push import TwoBlockPush
 
-__all__ = ["Basketball", "CutIntoParts", "GatherPieces", "HammerNail", "OpenDoor", "PourLiquid", "RodTurn", "RopeRoundPeg", "StickPull", "TwoBlockPush"]
+__all__ = [
+    "Basketball",
+    "CutIntoParts",
+    "GatherPieces",
+    "HammerNail",
+    "OpenDoor",
+    "PourLiquid",
+    "RodTurn",
+    "RopeRoundPeg",
+    "StickPull",
+    "TwoBlockPush",
+]
