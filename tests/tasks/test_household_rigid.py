@@ -8,6 +8,7 @@ import torch
 
 import diffsim as ds
 from tasks import find_task
+from tasks.household import OpenDoor, TwoBlockPush
 from tasks.household.open_door import GRIPS, HINGE
 from tasks.household.stick_pull import GOAL_Y, GRIP_Y, GRIP_Z, STICK
 
@@ -28,7 +29,7 @@ def after(task, path):
 
 
 def test_two_blocks_count_by_who_is_there_first():
-    task = find_task("TwoBlockPush")(3)
+    task = TwoBlockPush(3)
     (left, right), pusher, away = [list(goal) for goal in task.goals], [0.0, 0.0], [1.0, -1.0]
     path = [
         [[*away, *away, *pusher]] * 3,
@@ -42,7 +43,7 @@ def test_two_blocks_count_by_who_is_there_first():
 
 
 def test_a_door_is_pulled_where_it_carries_the_grips():
-    task = find_task("OpenDoor")(2)
+    task = OpenDoor(2)
     episode = with_coordinates(task, [[0.0, 0.0, 0.0], [0.7, 0.0, 0.0]])
     for index, grip in enumerate(GRIPS):
         places = task.grips(episode.state.q)[:, index]
@@ -54,7 +55,7 @@ def test_a_door_is_pulled_where_it_carries_the_grips():
 
 
 def test_a_door_is_open_at_one_radian_and_knows_where_it_was_pulled():
-    task = find_task("OpenDoor")(2)
+    task = OpenDoor(2)
     path = []
     for angle in (0.25, 0.6, 1.01):
         grips = task.grips(torch.tensor([[angle, 0.0, 0.0]]))[0].tolist()

@@ -7,6 +7,7 @@ import torch
 
 import tasks
 from tasks import Episode
+from tasks.panda import PandaCabinet, PandaSoftGrasp
 from tasks.panda.panda_drawer import CENTRE, OPEN
 from tasks.panda.panda_peg_insertion import ASIDE, BOARD_X, BOTTOM, LENGTH
 from tasks.panda.panda_pick_place import WALL_X
@@ -58,7 +59,7 @@ def test_the_peg_is_in_a_hole_where_its_tip_is_at_the_bottom(peg):
 
 
 def test_the_soft_cube_is_as_wide_as_at_rest_and_lies_on_the_ground():
-    grasp = tasks.find_task("PandaSoftGrasp")(2, visuals=False, particles=64, grid_spacing=0.025)
+    grasp = PandaSoftGrasp(2, visuals=False, particles=64, grid_spacing=0.025)
     episode = grasp.reset(0)
     # of n layers of particles in a cube, the deviation is sqrt(1 - 1/n^2) of the solid cube's
     assert torch.allclose(grasp.width(episode.state), torch.ones(2), atol=0.04)
@@ -100,7 +101,7 @@ def test_the_block_goes_round_the_wall_or_over_it():
 
 
 def test_doors_open_towards_the_robot_and_the_left_one_is_worth_more():
-    cabinet = tasks.find_task("PandaCabinet")(2, visuals=False)
+    cabinet = PandaCabinet(2, visuals=False)
     episode = cabinet.reset(0)
     closed = cabinet.handle_distances(episode.state)
     assert torch.allclose(closed[:, 0] + closed[:, 1], torch.tensor(0.1), atol=0.06)

@@ -21,6 +21,7 @@ from tasks.plasticine import (
     PlasticineTask,
     PlasticineTorus,
 )
+from tasks.plasticine.plasticine_task import PlasticineTask
 
 COARSE = {"cells": 32, "dt": 1.9e-4, "substeps": 10, "particles": 300}
 NAMES = ("Move", "TripleMove", "Torus", "Rope", "Writer", "Pinch", "RollingPin", "Chopsticks", "Assembly", "Table")
@@ -117,6 +118,7 @@ def test_start_values_of_simulated_targets_are_near_the_originals(name, variant)
 def test_every_variant_has_a_script_within_the_actions_reach(name):
     for variant in range(1, 6):
         task = find_task(f"Plasticine{name}")(variant=variant, **COARSE)
+        assert isinstance(task, PlasticineTask)
         if name in ("Move", "TripleMove", "Rope"):
             assert task.target_points().shape == (1, *task.sim.reset().x.shape[1:])
         else:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import diffsim as ds
 from tasks.episode import Transition
 from tasks.rewarped.soft_jumper import SoftJumper, compact_groups
 
@@ -23,6 +24,7 @@ def test_the_table_is_the_originals():
     assert table.shape.volume == pytest.approx(4.898, rel=2e-3)  # of its 444 tetrahedra; the density is 1
     size = np.ptp(np.asarray(table.shape.surface_mesh().vertices), axis=0)
     np.testing.assert_allclose(size, [2.481, 2.481, 1.772], rtol=1e-3)
+    assert isinstance(table.material, ds.KelvinVoigt)
     assert table.material.elastic.lame == pytest.approx((1e3, 1e3))
     assert task.sim.control_dt == pytest.approx(1.0 / 60.0)
     assert (task.action_dim, task.observation_dim) == (222, 8 + 1 + 3 + 3 + 204 * 6)
