@@ -21,7 +21,6 @@ from tasks.plasticine import (
     PlasticineTask,
     PlasticineTorus,
 )
-from tasks.plasticine.plasticine_task import PlasticineTask
 
 COARSE = {"cells": 32, "dt": 1.9e-4, "substeps": 10, "particles": 300}
 NAMES = ("Move", "TripleMove", "Torus", "Rope", "Writer", "Pinch", "RollingPin", "Chopsticks", "Assembly", "Table")

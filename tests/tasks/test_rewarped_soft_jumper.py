@@ -25,6 +25,7 @@ def test_the_table_is_the_originals():
     size = np.ptp(np.asarray(table.shape.surface_mesh().vertices), axis=0)
     np.testing.assert_allclose(size, [2.481, 2.481, 1.772], rtol=1e-3)
     assert isinstance(table.material, ds.KelvinVoigt)
+    assert isinstance(table.material.elastic, ds.NeoHookean)
     assert table.material.elastic.lame == pytest.approx((1e3, 1e3))
     assert task.sim.control_dt == pytest.approx(1.0 / 60.0)
     assert (task.action_dim, task.observation_dim) == (222, 8 + 1 + 3 + 3 + 204 * 6)
