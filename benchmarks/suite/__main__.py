@@ -7,6 +7,7 @@
     python -m benchmarks.suite --tables docs/suite.md           # the tables, from the stored results
     python -m benchmarks.suite --published AntRun:sapo          # one of Rewarped's tasks at the published setting
     python -m benchmarks.suite --solve TASK [--method adam]     # a solution at the full setting
+    python -m benchmarks.suite --check all                      # check-task and Gymnasium's checker on every task
     python -m benchmarks.suite --replay --json                  # whether every stored solution still succeeds
     python -m benchmarks.suite --gallery                        # docs/gallery.md, with a picture of each stored solution
 
@@ -31,6 +32,7 @@ from rich.console import Console
 
 from benchmarks.processes import print_table, write_table
 from benchmarks.suite import published
+from benchmarks.suite.checking import checked, checks_in_words, stored_check
 from benchmarks.suite.families import CLOSED_LOOP, TASKS
 from benchmarks.suite.methods import COMPARED, ON_FOUR, methods_of
 from benchmarks.suite.store import RESULTS, append_run, stored_runs, stored_solution
@@ -66,6 +68,8 @@ class Options:
     """Tasks to solve at their full setting."""
     gallery: bool = False
     """Write docs/gallery.md."""
+    check: tuple[str, ...] = ()
+    """Tasks to check with `check-task` and Gymnasium's checker; "all" of them."""
     replay: bool = False
     """Play all stored solutions again, and say which fail."""
     summary: bool = False
@@ -155,9 +159,19 @@ def listed(out: Path) -> list[dict[str, Any]]:
                 "runs": len(runs),
                 "solved_by": solution["method"] if solution else None,
                 "solutions": len(solution["solutions"]) if solution else 0,
+                "checks": checks_in_words(stored_check(task, out)),
             }
         )
     return entries
+
+
+def checks(names: Sequence[str], out: Path, console: Console) -> dict[str, dict[str, Any]]:
+    """What the checkers say of tasks, stored as it comes."""
+    answers = {}
+    for name in names:
+        found = answers[name] = checked(found_task(name), out)
+        console.print(f"{name}: {checks_in_words(found)}")
+    return answers
 
 
 def replays(out: Path, console: Console) -> dict[str, bool]:
@@ -218,6 +232,8 @@ def main() -> None:
         from benchmarks.suite.gallery import write_gallery
 
         write_gallery(only=options.only, folder=options.out)
+    if options.check:
+        answer = checks(tuple(TASKS) if options.check == ("all",) else options.check, options.out, console)
     if options.replay:
         answer = replays(options.out, console)
     if options.list:
