@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,6 +67,7 @@ def solve(task: SuiteTask, *, method: str = "", seed: int = 0, iterations: int =
     done = trainer.train()
     if done.interrupted:
         raise KeyboardInterrupt
+    shutil.rmtree(run)  # what is there is what was interrupted
     solutions = [
         {
             "outcome": mode.outcome,
