@@ -18,7 +18,7 @@ from tasks.episode import Episode, Transition
 from tasks.registry import register
 
 MIDDLE, BIN, FLOOR = (0.5, 0.2), (0.22, 0.13, 0.08), 0.02  # of the bin: half its outer sizes, and its boards, m
-HALF = (0.18, 0.105, 0.045)  # of the sand
+HALF, SURFACE = (0.18, 0.105, 0.045), 0.11  # of the sand, and the height of its surface, m
 RADIUS, WALL, RIM = 0.09, 0.02, 0.04  # of the bowl, and the height of its rim over its middle, m
 START, LIFTED = 0.24, 0.28  # heights of its middle, m
 WANTED = 0.05  # share of the sand
@@ -90,9 +90,10 @@ class ScoopSand(Task):
         return torch.cat([super().observation(episode), self.tilt(episode.state)[:, None]], dim=1)
 
     def reward(self, step: Transition) -> Tensor:
-        share = ((self.inside(step.after) - WALL) / 0.015).sigmoid().mean(dim=1)
-        lifted = (step.after.tool_position[:, 0, 2] / LIFTED).clamp(max=1.0)
-        return (share / WANTED).clamp(max=1.5) * (0.5 + 0.5 * lifted)
+        kept = ((self.inside(step.after) - WALL) / 0.01).sigmoid()
+        share, count = kept.mean(dim=1) / WANTED, round(WANTED * kept.shape[1])
+        lifted = (kept * (step.after.x[..., 2] - SURFACE).clamp(0.0, LIFTED - SURFACE)).topk(count, dim=1).values.mean(dim=1)
+        return 0.3 * share.clamp(max=1.5) + lifted / (LIFTED - SURFACE)
 
     def success(self, episode: Episode) -> Tensor:
         return (self.held(episode.state) >= WANTED) & (episode.state.tool_position[:, 0, 2] > 0.26)

@@ -105,7 +105,7 @@ def test_water_counts_where_it_is_in_the_cup_at_the_goal():
     x, place[:, :1] = x + carried, place[:, :1] + carried
     x[2, : x.shape[1] // 5] -= x.new_tensor([0.0, 0.2, 0.0])  # spilled
     past = task.observe(episode).clone()
-    past[:, 0], past[:, 1] = POST + 0.01, past.new_tensor([0.8, 0.4, 0.4])
+    past[:, 0], past[:, 1] = POST + 0.01, past.new_tensor([1.1, 0.7, 0.7])
     episode = episode.replace(state=episode.state.replace(x=x, tool_position=place), observations=(*episode.observations, past))
     assert task.success(episode).tolist() == [True, True, False]
     assert task.outcome(episode).tolist() == [0, 1, 1]
