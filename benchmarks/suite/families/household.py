@@ -19,6 +19,10 @@ SOFT: tuple[SuiteTask, ...] = (
         bench_iterations=50,
     ),
     SuiteTask(
+        "FoldSheet", ways=2, compared=True, bench={"particles": 420, "grid_spacing": 0.04, "dt": 4e-3, "substeps": 6},
+        bench_envs=8, bench_iterations=40,
+    ),
+    SuiteTask(
         "GatherPieces", ways=2, compared=True, bench={"particles": 110, "grid_spacing": 0.05, "dt": 5e-3, "substeps": 5},
         bench_iterations=40,
     ),
@@ -29,6 +33,14 @@ SOFT: tuple[SuiteTask, ...] = (
     SuiteTask(
         "RopeRoundPeg", ways=2, compared=True, bench={"particles": 100, "grid_spacing": 0.04, "dt": 2.5e-3, "substeps": 8},
         bench_iterations=60, full_iterations=80,
+    ),
+    SuiteTask(
+        "ScoopSand", ways=2, bench={"particles": 300, "grid_spacing": 0.03, "dt": 4e-3, "substeps": 6},
+        bench_envs=8, bench_iterations=30, full_envs=8,
+    ),
+    SuiteTask(
+        "TransportLiquid", ways=2, bench={"particles": 150, "grid_spacing": 0.03, "dt": 3e-3, "substeps": 10},
+        bench_envs=8, bench_iterations=40, full_envs=8,
     ),
 )  # fmt: skip
 
