@@ -29,6 +29,7 @@ from rpg.training.gradient_estimators import (
     MixingMoments,
     advantages,
     latent_groups,
+    limited_episodes,
     mixing_moments,
     pathwise_loss,
     repeated_groups,
@@ -129,6 +130,9 @@ class RPGConfig(AlgorithmConfig):
     """Gradient steps of the posterior per iteration."""
     grad_clip: float = 1.0
     """Largest gradient norm, separately for the policy, the latent, the posterior and the value."""
+    episode_clip: float | None = 10.0
+    """Largest norm of one episode's pathwise gradient, in medians of the batch's, so that an episode whose gradient explodes
+    does not use up `grad_clip` for all; None: no limit."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -146,7 +150,7 @@ class RPGConfig(AlgorithmConfig):
         if self.window is not None:
             check_int("window", self.window, at_least=1)
         rates = ("policy", "latent", "posterior", "value")
-        for name in (*(f"{rate}_learning_rate" for rate in rates), "grad_clip"):
+        for name in (*(f"{rate}_learning_rate" for rate in rates), "grad_clip", "episode_clip"):
             if getattr(self, name) is not None:
                 check_positive(name, getattr(self, name))
         for name in ("beta", "alpha", "alpha_z", "feedback_ramp"):
@@ -310,7 +314,7 @@ class RPG(Algorithm[RPGConfig]):
             stratified = self.prior.space.categorical  # draws that depend on each other need a baseline from elsewhere
             score_function_loss(objective, latent_log_prob, self._baseline if stratified else None).backward()
         self._baseline = objective.mean(-1, keepdim=True)
-        action_gradient, driven = self._estimate_policy_gradient(trajectory, terms, weights, noise, std)
+        action_gradient, driven, limited = self._estimate_policy_gradient(trajectory, terms, weights, noise, std)
         decay, ramp = config.policy_rate_decay.value(progress), config.feedback_ramp.value(progress)
         for group, rate in zip(self.optimizers["policy"].param_groups, self._rates, strict=True):
             feedback = config.policy == "feedback" and group["name"] == "network"
@@ -359,6 +363,7 @@ class RPG(Algorithm[RPGConfig]):
                 **losses,
                 "return_scale": self.scale.value,
                 "pathwise_share": driven,
+                "limited_share": limited,
                 "std": float(torch.as_tensor(self.policy.std(std)).detach().mean()),
                 "beta": weights.beta,
                 "alpha": weights.alpha,
@@ -372,16 +377,16 @@ class RPG(Algorithm[RPGConfig]):
 
     def _estimate_policy_gradient(
         self, trajectory: Trajectory, terms: BoundTerms, weights: BoundWeights, noise: Tensor, std: float
-    ) -> tuple[Tensor, float]:
+    ) -> tuple[Tensor, float, float]:
         """Put the estimate of the objective's gradient into `grad` of the policy's parameters.
 
-        Returns the estimated gradient of each episode with respect to its actions before squashing, (T, B, A), and the share
-        of the action dimensions whose gradient is pathwise.
+        Returns the estimated gradient of each episode with respect to its actions before squashing, (T, B, A), the share of
+        the action dimensions whose gradient is pathwise, and the share of the episodes whose pathwise gradient was limited.
         """
         env, config, latent = self.env, self.config, trajectory.latent
         scale = torch.as_tensor(self.policy.std(std)).detach()
         steps = terms.steps(weights)
-        pathwise = torch.zeros_like(noise)
+        pathwise, limited = torch.zeros_like(noise), 0.0
         if config.action_gradient != "score":
             self._note_driven(trajectory, noise)
             objective = steps.sum(0)
@@ -392,8 +397,14 @@ class RPG(Algorithm[RPGConfig]):
                     pathwise_loss(objective).backward()
             if noise.grad is not None:
                 pathwise = -env.num_envs * noise.grad / scale
-            if config.action_gradient == "pathwise" and bool(self._driven.all()):
-                return pathwise, 1.0
+            if config.episode_clip is not None:
+                # An episode is scaled as a whole: an exploding factor reaches all of its actions up to where it arises. The
+                # parameters' gradient is linear in these dJ/du_t, which hold what comes back through what later steps
+                # observe, so the chain rule below gives that of the limited episodes without the simulator.
+                pathwise, outliers = limited_episodes(pathwise, config.episode_clip)
+                limited = float(outliers.double().mean())
+            if config.action_gradient == "pathwise" and bool(self._driven.all()) and limited == 0:
+                return pathwise, 1.0, limited
 
         # How each dimension is estimated: by the simulator's gradient (1) or by the score function (0).
         groups = latent_groups(latent)
@@ -418,7 +429,7 @@ class RPG(Algorithm[RPGConfig]):
         log_density = -0.5 * z.square() - spread.log() - log_tanh_slope(u.detach())
         path = pathwise * u + weights.alpha / env.horizon * spread.log()
         (-(share * path + (1 - share) * gain * log_density).sum() / env.num_envs).backward()
-        return share * pathwise + (1 - share) * score, float(share.mean())
+        return share * pathwise + (1 - share) * score, float(share.mean()), limited
 
     def _note_driven(self, trajectory: Trajectory, noise: Tensor) -> None:
         """Update the set of action dimensions that have had a gradient from the simulator, until it holds all of them."""

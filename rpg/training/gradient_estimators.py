@@ -98,6 +98,23 @@ def signal_to_noise(gradients: Tensor, groups: Tensor) -> float:
     return float(((square - noise).clamp_min(0).sum() / noise.sum()).sqrt())
 
 
+def limited_episodes(gradients: Tensor, multiple: float) -> tuple[Tensor, Tensor]:
+    """Per-episode `gradients` (T, B, A), those of a norm above `multiple` times the median scaled down to it, and which these
+    are, (B,) bool. All others are returned as they are, bit for bit.
+
+    The median, unlike a mean, is not moved by the outliers themselves. It is over the episodes that have a gradient: where most
+    have none, the few that do are not outliers. Norms that overflow count as infinite.
+    """
+    norms = torch.linalg.vector_norm(gradients, dim=(0, 2))
+    given = norms[norms > 0]
+    if len(given) == 0:
+        return gradients, torch.zeros_like(norms, dtype=torch.bool)
+    limit = multiple * given.median()
+    outliers = norms > limit
+    factors = torch.where(outliers, limit / norms, 1.0).unsqueeze(-1)
+    return torch.where(outliers.unsqueeze(-1), gradients * factors, gradients), outliers
+
+
 class MixingMoments(NamedTuple):
     """What the weight of a mix follows from, by action dimension; (A,) each."""
 

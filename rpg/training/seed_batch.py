@@ -19,7 +19,14 @@ from rpg.models.latent import stratified_draws
 from rpg.protocol import FixedHorizonEnvironment, check_environment
 from rpg.settings_checks import LARGEST_SEED, SettingError, check_function, check_int
 from rpg.training.evaluation import LatentEvaluation, evaluate_latents
-from rpg.training.gradient_estimators import advantages, repeated_groups, score_function_loss, signal_to_noise, to_go
+from rpg.training.gradient_estimators import (
+    advantages,
+    limited_episodes,
+    repeated_groups,
+    score_function_loss,
+    signal_to_noise,
+    to_go,
+)
 from rpg.training.objective import BoundWeights, bound_terms
 from rpg.training.rollout import rolled_out
 
@@ -141,6 +148,14 @@ def train_seeds(
         loss.backward()
         if noise.grad is not None:  # pathwise
             gradient = noise.grad * (-num_envs / std)
+            if config.episode_clip is not None:
+                limits = [limited_episodes(part, config.episode_clip) for part in gradient.split(num_envs, dim=1)]
+                gradient = torch.cat([part for part, _ in limits], dim=1)
+                touched = torch.stack([outliers.any() for _, outliers in limits])
+                if bool(touched.any()) and tables.grad is not None:  # then an entry of the table has the sum over its episodes
+                    rows = torch.zeros_like(tables).flatten(0, 1)
+                    rows.index_add_(0, owner * choices + latent, gradient.transpose(0, 1) / -num_envs)
+                    tables.grad = torch.where(touched.view(-1, 1, 1, 1), rows.view_as(tables), tables.grad)
         policy.step(config.grad_clip, config.policy_rate_decay.value(progress))
         prior.step(config.grad_clip)
         if posterior is not None:
