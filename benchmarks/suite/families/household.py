@@ -40,7 +40,7 @@ SOFT: tuple[SuiteTask, ...] = (
     ),
     SuiteTask(
         "TransportLiquid", ways=2, bench={"particles": 150, "grid_spacing": 0.03, "dt": 3e-3, "substeps": 10},
-        bench_envs=8, bench_iterations=40, full_envs=8,
+        bench_envs=8, bench_iterations=44, full_envs=8,
     ),
 )  # fmt: skip
 
