@@ -45,7 +45,9 @@ class Jammed:
 
 
 def built(env: Jammed, **settings) -> RPG:
-    return build_algorithm(env, replace(CONFIG, **settings), check_environment(env))
+    algorithm = build_algorithm(env, replace(CONFIG, **settings), check_environment(env))
+    assert isinstance(algorithm, RPG)
+    return algorithm
 
 
 def one_step(env: Jammed, **settings) -> tuple[Tensor, list[Tensor], list[float], float]:
