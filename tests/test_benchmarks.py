@@ -387,7 +387,7 @@ def test_physics_prints_one_json_object_last(tmp_path):
 # gradients
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_differentiability_finds_every_input_of_a_rigid_scene_at_work(monkeypatch):
     from benchmarks import differentiability
 

@@ -42,6 +42,7 @@ def test_errors_shrink_with_stiffness_and_substep(name):
     assert worst(name, 1.0) < 0.7 * worst(name, 0.5)
 
 
+@pytest.mark.long
 def test_json_is_printed_last():
     command = [sys.executable, "-m", "benchmarks.closed_forms", "--json", "--refinement", "0.5"]
     done = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False)

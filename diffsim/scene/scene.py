@@ -121,7 +121,8 @@ class Scene:
             self.attachments, self.soft_bodies, [tool.name for tool in self.tools],
             [*(body.name for body in self.rigid_bodies), *links],
         )  # fmt: skip
-        particle_muscles(self.muscles, self.soft_bodies)
+        if self.muscles:  # particles are not drawn before they are needed
+            particle_muscles(self.muscles, self.soft_bodies)
 
     @property
     def action_dim(self) -> int:

@@ -42,7 +42,7 @@ def simulator() -> ds.Simulator:
     return ds.Simulator(scene, dt=1e-3, substeps=5, dtype=torch.float64, record_forces=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_gradients(simulator, one_thread):
     sim = simulator
     state = sim.reset()

@@ -146,7 +146,7 @@ def test_other_particle_counts_and_batches_compile_nothing_new():
         sim.step(sim.reset().replace(v=speed), torch.zeros(num_envs, 0, dtype=F64)).x.sum().backward()
 
     run(50, 1)
-    kernels = runtime.compiled(lane_kernels, "f64", ALWAYS, False, False, False, False)
+    kernels = runtime.compiled(lane_kernels, "f64", ALWAYS, False, False, False, False, False)
     before = [compiled_variants(kernel) for kernel in (kernels.forward, kernels.adjoint)]
     assert before == [1, 1]
     run(173, 5)

@@ -36,7 +36,7 @@ LOSSES: dict[str, Loss] = {"linear": torch.sum, "quadratic": lambda values: valu
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("run", [stepped, rolled, windowed])
-@pytest.mark.parametrize("make", [soft, rigid, coupled])
+@pytest.mark.parametrize("make", [soft, rigid, pytest.param(coupled, marks=pytest.mark.long)])
 def test_a_hessian_is_refused(make, run, loss):
     sim = make()
     action = torch.full((1, sim.action_dim), 0.1, dtype=F64)
@@ -45,7 +45,7 @@ def test_a_hessian_is_refused(make, run, loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("make", [soft, rigid, coupled])
+@pytest.mark.parametrize("make", [soft, rigid, pytest.param(coupled, marks=pytest.mark.long)])
 def test_a_gradient_of_a_gradient_is_refused_and_a_gradient_is_not(make, loss):
     sim = make()
     action = torch.full((1, sim.action_dim), 0.1, dtype=F64, requires_grad=True)
