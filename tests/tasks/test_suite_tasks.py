@@ -5,6 +5,8 @@ import torch
 
 from benchmarks.suite.families import CLOSED_LOOP, FAMILIES, TASKS
 from benchmarks.suite.pushes import PushedTask
+from benchmarks.suite.solving import replayed
+from benchmarks.suite.store import stored_solution
 from tasks import find_task, task_names
 
 OF_PACKAGES = ("panda", "rewarped")  # families that read robots of PyPI packages
@@ -58,6 +60,22 @@ def test_doing_nothing_solves_no_task(task):
         for _ in range(made.horizon):
             episode, _, info = made.step(episode, torch.zeros(4, made.action_dim, dtype=made.sim.dtype))
     assert not bool(info["success"].any())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("CupTrap", "Detour", "HammerNail", "Move1", "Move2", "Move3", "OpenDoor", "Pick3", "RodTurn", "ThreeWayPush"),
+        *("TripleMove", pytest.param("PandaDrawer", marks=pytest.mark.robot_models)),
+    ],
+)
+def test_a_stored_solution_of_the_full_setting_still_succeeds(name, one_thread):
+    stored = stored_solution(TASKS[name])
+    best = stored["solutions"][0]
+    replay = replayed(TASKS[name], stored)
+    assert replay.success
+    assert replay.outcome == best["outcome"]
+    assert replay.total == pytest.approx(best["return"], rel=0.05)
 
 
 def test_pushes_are_drawn_from_the_seed_and_act_as_part_of_the_action():
