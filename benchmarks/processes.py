@@ -18,9 +18,15 @@ from rpg.training.whole_files import whole_file
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
-    """Write a file of JSON, whole or not at all."""
+    """Write a file of JSON, whole or not at all, and its folder if it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         partial.write_text(json.dumps(result) + "\n")
+
+
+def read_result(path: Path) -> dict[str, Any] | None:
+    """What `write_result` wrote, or None."""
+    return json.loads(path.read_text()) if path.exists() else None
 
 
 def run_job(module: str, single: str, arguments: Sequence[str], *, out: Path, resume: bool) -> dict[str, Any]:

@@ -283,7 +283,6 @@ def main() -> None:
     if options.single:
         print(json.dumps(run_single(options)))
         return
-    options.out.mkdir(parents=True, exist_ok=True)
     os.environ["OMP_NUM_THREADS"] = "1"
     console = Console(stderr=True, highlight=False)
     arguments = [f"--iterations={options.iterations}", f"--cells={options.cells}", f"--particles={options.particles}"]

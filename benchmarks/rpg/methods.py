@@ -19,6 +19,13 @@ from rpg.algorithms.shac import SHACConfig
 
 SAC: dict[str, Any] = {"hidden": (64, 64), "learning_rate": 0.001, "normalize_observations": True}
 """Networks as small as those of the others."""
+TUNED: Mapping[str, Mapping[str, Any]] = {
+    "cem": {"min_std": 0.02, "elite_fraction": 0.1},
+    "mppi": {"noise": Schedule(1.0, 0.03)},
+    "ppo": {"learning_rate": 0.003},
+    "sac": {**SAC, "updates": 4},
+}
+"""What differs from the methods' defaults."""
 
 
 def baselines(rpg: RPGConfig, *, num_envs: int) -> Mapping[str, AlgorithmConfig]:
@@ -37,11 +44,11 @@ def baselines(rpg: RPGConfig, *, num_envs: int) -> Mapping[str, AlgorithmConfig]
         ),
         "adam": AdamConfig(iterations=iterations, **step),
         "multistart": MultistartConfig(iterations=iterations, num_starts=num_envs, **step),
-        "cem": CEMConfig(iterations=iterations, min_std=0.02, elite_fraction=0.1),
-        "mppi": MPPIConfig(iterations=iterations, noise=Schedule(1.0, 0.03)),
+        "cem": CEMConfig(iterations=iterations, **TUNED["cem"]),
+        "mppi": MPPIConfig(iterations=iterations, **TUNED["mppi"]),
         "shac": SHACConfig(iterations=iterations),
         "sapo": SAPOConfig(iterations=iterations),
         "ahac": AHACConfig(iterations=iterations),
-        "ppo": PPOConfig(iterations=iterations, learning_rate=0.003),
-        "sac": SACConfig(iterations=iterations, **SAC, updates=4),
+        "ppo": PPOConfig(iterations=iterations, **TUNED["ppo"]),
+        "sac": SACConfig(iterations=iterations, **TUNED["sac"]),
     }

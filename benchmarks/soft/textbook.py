@@ -245,17 +245,28 @@ class Textbook:
             out = v + a * a * (3.0 - 2.0 * a) * (self.coulomb(u, d / distance, capsule[2]) - u)
         return out
 
+    @ti.func
+    def on_ground(self, v, node):
+        out = v
+        if node[2] <= self.ground_height:
+            out = self.coulomb(v, ti.Vector([0.0, 0.0, 1.0]), self.ground_friction)
+        return out
+
+    @ti.func
+    def touch_all(self, v, node, s):
+        """A node's velocity after the capsules and the ground."""
+        out = v
+        for c in ti.static(range(2)):
+            out = self.touch(out, node, self.position[s, c], self.velocity[s // self.substeps, c], self.capsule[c])
+        return self.on_ground(out, node)
+
     @ti.kernel
     def grid_op(self, s: int):
         for i in ti.grouped(self.grid_m):
             if self.grid_m[i] > 0.0:
                 node = i * self.dx
                 v = self.grid_p[i] / self.grid_m[i] + self.dt * ti.Vector(self.gravity)
-                for c in ti.static(range(2)):
-                    v = self.touch(v, node, self.position[s, c], self.velocity[s // self.substeps, c], self.capsule[c])
-                if node[2] <= self.ground_height:
-                    v = self.coulomb(v, ti.Vector([0.0, 0.0, 1.0]), self.ground_friction)
-                self.grid_v[i] = v
+                self.grid_v[i] = self.touch_all(v, node, s)
 
     @ti.kernel
     def g2p(self, s: int):

@@ -86,7 +86,7 @@ class TextbookTask(Textbook):
 
     # ------------------------------------------------------------------ kernels: manipulators
     @ti.func
-    def off_core(self, local, c: ti.template()):
+    def off_core(self, local, c):
         """From the nearest point of the core, a segment, a box or a circle, to a point in the shape's frame."""
         core = self.core[c]
         nearest = ti.max(-core, ti.min(local, core))
@@ -96,7 +96,7 @@ class TextbookTask(Textbook):
         return local - nearest
 
     @ti.func
-    def meet(self, v, node, s, step, c: ti.template()):
+    def meet(self, v, node, s, step, c):
         out = v
         arm = node - self.place[s, c]
         off = self.off_core(self.turn[s, c].transpose() @ arm, c)
@@ -114,17 +114,14 @@ class TextbookTask(Textbook):
         inward = ti.select(place <= self.lower, ti.max(speed, 0.0), speed)
         return ti.select(place >= self.upper, ti.min(inward, 0.0), inward)
 
-    @ti.kernel
-    def grid_op(self, s: int):
-        for i in ti.grouped(self.grid_m):
-            if self.grid_m[i] > 0.0:
-                node = i * self.dx
-                v = self.grid_p[i] / self.grid_m[i] + self.dt * ti.Vector(self.gravity)
-                for c in ti.static(range(self.count)):
-                    v = self.meet(v, node, s, s // self.substeps, c)
-                if node[2] <= self.ground_height:
-                    v = self.coulomb(v, ti.Vector([0.0, 0.0, 1.0]), self.ground_friction)
-                self.grid_v[i] = ti.Vector([self.within_walls(v[d], node[d]) for d in ti.static(range(3))])
+    @ti.func
+    def touch_all(self, v, node, s):
+        """A node's velocity after the manipulators, the ground and the walls."""
+        out = v
+        for c in ti.static(range(self.count)):
+            out = self.meet(out, node, s, s // self.substeps, c)
+        out = self.on_ground(out, node)
+        return ti.Vector([self.within_walls(out[d], node[d]) for d in ti.static(range(3))])
 
     # ------------------------------------------------------------------ kernels: the loss of a control step
     @ti.kernel
@@ -151,13 +148,7 @@ class TextbookTask(Textbook):
         for c in range(self.manipulators):
             least = 1e9
             for p in range(self.n):
-                local = self.turn[s, c].transpose() @ (self.x[s, p] - self.place[s, c])
-                core = self.core[c]
-                nearest = ti.max(-core, ti.min(local, core))
-                if self.sizes[c][0] > 0.0:
-                    across = ti.sqrt(local[0] * local[0] + local[1] * local[1] + TINY)
-                    nearest = self.sizes[c][0] / across * ti.Vector([local[0], local[1], 0.0])
-                far = (local - nearest).norm()
+                far = self.off_core(self.turn[s, c].transpose() @ (self.x[s, p] - self.place[s, c]), c).norm()
                 if far < least:
                     least = far
                     self.nearest[step, c] = p

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import write_result
+from benchmarks.processes import read_result, write_result
 from benchmarks.suite.store import RESULTS
 from benchmarks.suite.suite_task import SuiteTask
 from tasks import find_task
@@ -40,16 +39,13 @@ def checked(task: SuiteTask, folder: Path = RESULTS) -> dict[str, Any]:
         "failures": [f"{finding.check}: {finding.text}" for finding in findings if finding.verdict == "fail"],
         "gymnasium": gymnasium,
     }
-    path = check_file(task, folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_result(path, found)
+    write_result(check_file(task, folder), found)
     return found
 
 
 def stored_check(task: SuiteTask, folder: Path = RESULTS) -> dict[str, Any] | None:
     """The stored findings, or None."""
-    path = check_file(task, folder)
-    return json.loads(path.read_text()) if path.exists() else None
+    return read_result(check_file(task, folder))
 
 
 def checks_in_words(found: dict[str, Any] | None) -> str:

@@ -1,35 +1,19 @@
 """The methods that are compared, and their settings.
 
-All spend the same simulator steps on a task. RPG's settings are its defaults and the task's own; the others' came out of
-`benchmarks/rpg_tuning.py`, on other problems and seeds, as did those of `benchmarks/rpg/methods.py`.
+All spend the same simulator steps on a task. RPG's settings are its defaults and the task's own, the others' those of
+`benchmarks/rpg/methods.py`, which were chosen on other problems and seeds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from benchmarks.rpg.methods import TUNED
 from benchmarks.suite.suite_task import SuiteTask
-from rpg import AlgorithmConfig, Schedule
+from rpg import AlgorithmConfig
 from rpg.runs.run_settings import task_config
 from tasks import find_task
 
-FIRST_SEED = 100
-"""Settings were chosen on seeds below."""
-CHANGES: Mapping[str, Mapping[str, Any]] = {
-    "rpg": {},
-    "gaussian": {},
-    "multistart": {},
-    "cem": {"min_std": 0.02, "elite_fraction": 0.1},
-    "mppi": {"noise": Schedule(1.0, 0.03)},
-    "shac": {},
-    "sapo": {},
-    "ahac": {},
-    "ppo": {"learning_rate": 0.003},
-    "sac": {"hidden": (64, 64), "learning_rate": 0.001, "normalize_observations": True, "updates": 4},
-    "adam": {},
-    "mixture": {},
-}
 COMPARED = ("rpg", "gaussian", "multistart", "cem", "mppi", "shac", "sapo", "ahac")
 ON_FOUR = ("ppo", "sac")
 """Without gradients through the simulator; on four tasks only."""
@@ -50,7 +34,7 @@ def method_config(
     Raises:
         rpg.SettingError: there is no such method, or it has no such setting.
     """
-    changes = {**CHANGES.get(method, {}), **settings}
+    changes = {**TUNED.get(method, {}), **settings}
     if method == "multistart":
         changes.setdefault("num_starts", num_envs)
     return task_config(find_task(task.name), method, seed=seed, **{"iterations": iterations, **changes})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.processes import write_result
+from benchmarks.processes import read_result, write_result
 from benchmarks.suite.store import RESULTS
 from rpg import SHACConfig, Trainer
 from rpg.algorithms.algorithm import AlgorithmConfig
@@ -102,18 +101,15 @@ def run_published(name: str, method: str, *, iterations: int = 0, folder: Path =
         "hours": last.seconds / 3600.0,
         "threads": torch.get_num_threads(),
     }
-    path = result_file(name, method, folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_result(path, found)
+    write_result(result_file(name, method, folder), found)
     return found
 
 
 def cell(name: str, method: str, folder: Path = RESULTS) -> str:
     """What a run gave, or that there is none."""
-    path = result_file(name, method, folder)
-    if not path.exists():
+    found = read_result(result_file(name, method, folder))
+    if found is None:
         return "not run"
-    found = json.loads(path.read_text())
     hours = found["hours"] * found["of"] / found["iterations"]
     if found["iterations"] < found["of"]:
         part = found["iterations"] / found["of"]

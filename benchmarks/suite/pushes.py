@@ -27,18 +27,20 @@ class PushedTask:
         size: share of the largest action, between 0 and 1.
     """
 
-    finite_horizon = True
-
     def __init__(self, task: Task, size: float) -> None:
         self.task, self.size = task, size
         self.num_envs, self.horizon = task.num_envs, task.horizon
         self.action_dim, self.observation_dim = task.action_dim, task.observation_dim
-        self.differentiable, self.outcome_names = task.differentiable, task.outcome_names
+        self.differentiable, self.finite_horizon = task.differentiable, task.finite_horizon
+        self.outcome_names = task.outcome_names
 
     def reset(self, seed: int | None = None) -> PushedEpisode:
         episode = self.task.reset(seed)
         generator = torch.Generator()
-        generator.manual_seed(generator.seed() if seed is None else seed)
+        if seed is None:
+            generator.seed()
+        else:
+            generator.manual_seed(seed)
         drawn = [torch.rand(-(-self.horizon // HELD), self.action_dim, generator=generator) for _ in range(self.num_envs)]
         pushes = self.size * (2.0 * torch.stack(drawn) - 1.0).repeat_interleave(HELD, dim=1)[:, : self.horizon]
         return PushedEpisode(episode, pushes.to(episode.state.q), 0)

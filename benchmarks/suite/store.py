@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import write_result
+from benchmarks.processes import read_result, write_result
 from benchmarks.suite.suite_task import SuiteTask
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -57,12 +57,9 @@ def solution_file(task: SuiteTask, folder: Path = RESULTS) -> Path:
 
 def store_solution(task: SuiteTask, solution: dict[str, Any], folder: Path = RESULTS) -> None:
     """Write the solutions of a task."""
-    path = solution_file(task, folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_result(path, solution)
+    write_result(solution_file(task, folder), solution)
 
 
 def stored_solution(task: SuiteTask, folder: Path = RESULTS) -> dict[str, Any] | None:
     """The solutions of a task, or None."""
-    path = solution_file(task, folder)
-    return json.loads(path.read_text()) if path.exists() else None
+    return read_result(solution_file(task, folder))
