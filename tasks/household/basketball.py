@@ -14,6 +14,7 @@ from tasks.base import Task
 from tasks.episode import Episode, Transition
 from tasks.household.gantry import gantry
 from tasks.household.package_meshes import package_mesh
+from tasks.measures import soft_norm
 from tasks.registry import register
 
 BALL = 0.03  # its radius, m
@@ -103,7 +104,7 @@ class Basketball(Task):
     def to_hoop(self, place: Tensor) -> tuple[Tensor, Tensor]:
         """Distance of the ball's centre (B, 3) from the hoop's axis and its height above the hoop, m, (B,) each."""
         to_hoop = place - place.new_tensor(HOOP)
-        return (to_hoop[:, :2].square().sum(dim=1) + 1e-6).sqrt(), to_hoop[:, 2]
+        return soft_norm(to_hoop[:, :2]), to_hoop[:, 2]
 
     def reward(self, step: Transition) -> Tensor:
         aside, above = self.to_hoop(step.after.q[:, :3])

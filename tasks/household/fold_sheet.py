@@ -14,6 +14,7 @@ import diffsim as ds
 from diffsim.render import Camera
 from tasks.base import Task
 from tasks.episode import Episode, Transition
+from tasks.measures import soft_norm
 from tasks.registry import register
 
 MIDDLE, LENGTH, WIDTH, THICKNESS = (0.5, 0.3), 0.4, 0.2, 0.04  # of the sheet on the board, m
@@ -64,7 +65,7 @@ class FoldSheet(Task):
         )  # fmt: skip
 
     def controls(self, state: ds.State, action: Tensor, last: Tensor | None = None) -> Tensor:
-        seconds, sides = self.dt * self.substeps, action.new_tensor(SIDES)
+        seconds, sides = self.sim.control_dt, action.new_tensor(SIDES)
         arm = state.tool_position[..., [0, 2]] - action.new_tensor([MIDDLE[0], HEIGHT])
         angle = torch.atan2(arm[..., 1], sides * arm[..., 0])  # by which each edge is lifted, 0 on the board
         wanted = (angle + seconds * self.swing * action).clamp(0.0, torch.pi - CLOSED)
@@ -96,7 +97,7 @@ class FoldSheet(Task):
         return state.x[:, right] - state.x[:, left]
 
     def reward(self, step: Transition) -> Tensor:
-        distance = (self.apart(step.after).square().sum(dim=2) + 1e-4).sqrt().mean(dim=1)
+        distance = soft_norm(self.apart(step.after), 1e-2).mean(dim=1)
         return 1.0 - (distance + step.after.x[..., 2].mean(dim=1)) / (0.5 * LENGTH)
 
     def success(self, episode: Episode) -> Tensor:

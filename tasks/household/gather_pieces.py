@@ -13,6 +13,7 @@ from diffsim.render import Camera, GroundMarker
 from tasks.base import Task
 from tasks.episode import Episode, Transition
 from tasks.goal_markers import goal_markers
+from tasks.measures import soft_norm
 from tasks.registry import register
 
 HALF, RADIUS = 0.035, 0.17  # half a piece's edge, and a region's radius, m
@@ -79,7 +80,7 @@ class GatherPieces(Task):
     def distances(self, state: ds.State) -> Tensor:
         """Of each particle to the middle of each region, m, (B, 2, N)."""
         to_regions = state.x[:, None, :, :2] - state.x.new_tensor(REGIONS)[:, None]
-        return (to_regions.square().sum(dim=3) + 1e-6).sqrt()
+        return soft_norm(to_regions)
 
     def gathered(self, state: ds.State) -> Tensor:
         """Share of the dough in each region, (B, 2)."""

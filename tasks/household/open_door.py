@@ -14,6 +14,7 @@ from tasks.base import Task
 from tasks.episode import Episode, Transition
 from tasks.household.gantry import gantry
 from tasks.household.package_meshes import AROUND_X, AROUND_Y, package_mesh
+from tasks.measures import soft_norm
 from tasks.registry import register
 
 # Of metaworld's doorlockB.xml, in the frame of the hinge: x along the closed door, y into the cupboard, z up. m.
@@ -103,7 +104,7 @@ class OpenDoor(Task):
 
     def gaps(self, q: Tensor) -> Tensor:
         """Distances of the finger to these, m, (..., 2)."""
-        return ((self.grips(q) - q[..., None, 1:]).square().sum(dim=-1) + 1e-4).sqrt()
+        return soft_norm(self.grips(q) - q[..., None, 1:], 1e-2)
 
     def reward(self, step: Transition) -> Tensor:
         q = step.after.q

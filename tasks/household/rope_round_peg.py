@@ -16,6 +16,7 @@ from diffsim.render import Camera
 from tasks.action_spaces import ToolVelocity
 from tasks.base import Task
 from tasks.episode import Episode, Transition
+from tasks.measures import soft_norm
 from tasks.registry import register
 
 LENGTH, RADIUS, HEIGHT = 0.56, 0.02, 0.022  # of the rope and its middle line, m
@@ -89,7 +90,7 @@ class RopeRoundPeg(Task):
     def stretch(self, state: ds.State) -> Tensor:
         """By which share the line through the rope's points is longer than at first, (B,)."""
         points = self.shares @ state.x[..., :2]
-        length = ((points[:, 1:] - points[:, :-1]).square().sum(dim=2) + 1e-8).sqrt().sum(dim=1)
+        length = soft_norm(points[:, 1:] - points[:, :-1], 1e-4).sum(dim=1)
         return length / (LENGTH * (POINTS - 1) / POINTS) - 1.0
 
     def turn(self, state: ds.State) -> Tensor:

@@ -15,6 +15,7 @@ from diffsim.scene.rotations import quaternion_to_matrix
 from tasks.action_spaces import ToolVelocity
 from tasks.base import Task
 from tasks.episode import Episode, Transition
+from tasks.measures import soft_norm
 from tasks.registry import register
 
 MIDDLE, BIN, FLOOR = (0.5, 0.2), (0.22, 0.13, 0.08), 0.02  # of the bin: half its outer sizes, and its boards, m
@@ -75,7 +76,7 @@ class ScoopSand(Task):
         """How deep each particle is within the half ball that the bowl bounds, m, (B, N)."""
         turn = quaternion_to_matrix(state.tool_rotation[:, 0])
         away = (state.x - state.tool_position[:, :1]) @ turn  # in the bowl's frame, with its axis along z
-        from_middle = ((away - away.new_tensor([0.0, 0.0, RIM])).square().sum(dim=2) + 1e-8).sqrt()
+        from_middle = soft_norm(away - away.new_tensor([0.0, 0.0, RIM]), 1e-4)
         return torch.minimum(RADIUS - from_middle, RIM - away[..., 2])
 
     def held(self, state: ds.State) -> Tensor:

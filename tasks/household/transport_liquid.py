@@ -16,6 +16,7 @@ from tasks.action_spaces import ActionSpace, Drive, ToolVelocity
 from tasks.base import Task
 from tasks.episode import Episode, Transition
 from tasks.goal_markers import goal_markers
+from tasks.measures import soft_norm, when_passing
 from tasks.registry import register
 
 START, POST, GOAL, MIDDLE = 0.65, 1.0, 1.35, 0.9  # along x, and of all along y, m
@@ -91,7 +92,7 @@ class TransportLiquid(Task):
     def distance(self, episode: Episode) -> Tensor:
         """Of the cup's middle to the goal on the ground plane, m, (B,)."""
         to_goal = episode.state.tool_position[:, 0, :2] - episode["goal"]
-        return (to_goal.square().sum(dim=1) + 1e-4).sqrt()
+        return soft_norm(to_goal, 1e-2)
 
     def from_cup(self, state: ds.State) -> Tensor:
         """Of each particle from the middle of the cup, m, (B, N, 3)."""
@@ -104,7 +105,7 @@ class TransportLiquid(Task):
 
     def reward(self, step: Transition) -> Tensor:
         away = self.from_cup(step.after)
-        aside = ((away[..., :2].square().sum(dim=2) + 1e-6).sqrt() - (RADIUS - WALL)).clamp(min=0.0)
+        aside = (soft_norm(away[..., :2]) - (RADIUS - WALL)).clamp(min=0.0)
         out = aside + (away[..., 2] - 0.5 * TALL).clamp(min=0.0)
         spilled = (1.0 - torch.exp(-out / 0.03)).mean(dim=1)
         return 1.0 - self.distance(step.episode) / (GOAL - START) - 2.0 * spilled
@@ -114,8 +115,7 @@ class TransportLiquid(Task):
 
     def outcome(self, episode: Episode) -> Tensor:
         x, y = episode.history[..., :2].unbind(2)
-        at_post = (x - POST).abs().argmin(dim=0, keepdim=True)
-        beside = y.gather(0, at_post)[0]
+        beside = when_passing(x - POST, y)
         return torch.where(x.amax(dim=0) > POST, (beside < MIDDLE).long(), -1)
 
     def camera(self) -> Camera:

@@ -14,6 +14,7 @@ from tasks.base import Task
 from tasks.episode import Episode, Transition
 from tasks.goal_markers import goal_markers
 from tasks.household.gantry import gantry, rails
+from tasks.measures import soft_norm
 from tasks.registry import register
 
 HALF, REACH = 0.2, 1.8  # half an edge of a block, and how far its centre can go, m
@@ -84,13 +85,13 @@ class TwoBlockPush(Task):
     def distances(self, q: Tensor) -> Tensor:
         """Distances of the blocks to their goals, m, (..., 2), of the coordinates (..., 6)."""
         blocks = q[..., :4].unflatten(-1, (2, 2))
-        return ((blocks - q.new_tensor(self.goals)).square().sum(dim=-1) + 1e-6).sqrt()
+        return soft_norm(blocks - q.new_tensor(self.goals))
 
     def reward(self, step: Transition) -> Tensor:
         q = step.after.q
         blocks, pusher, distances = q[:, :4].view(-1, 2, 2), q[:, None, 4:], self.distances(q)
         push = (q.new_tensor(self.goals) - blocks) / (distances[..., None] + 0.1)
-        gaps = ((blocks - BEHIND * push - pusher).square().sum(dim=2) + 1e-4).sqrt()
+        gaps = soft_norm(blocks - BEHIND * push - pusher, 1e-2)
         # the pusher is drawn to the nearer of the blocks that are not there yet; that a block is there is worth more than the
         # way to the other one costs
         missing = distances.square() / (distances.square() + NEAR**2)

@@ -12,7 +12,8 @@ import diffsim as ds
 from diffsim.render import Camera
 from tasks.action_spaces import EndEffectorDelta
 from tasks.episode import Episode, Transition
-from tasks.panda.panda_task import PandaTask, plain_panda, soft_norm, tilted
+from tasks.measures import soft_norm
+from tasks.panda.panda_task import PandaTask, plain_panda, tilted
 from tasks.registry import register
 
 FACE_X, ASIDE, HEIGHT = 0.72, 0.34, 0.5  # of the hinges, and of the doors' middles above the ground, m

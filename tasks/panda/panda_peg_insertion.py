@@ -12,7 +12,8 @@ import diffsim as ds
 from diffsim.render import Camera
 from tasks.action_spaces import EndEffectorDelta
 from tasks.episode import Episode, Transition
-from tasks.panda.panda_task import PandaTask, plain_panda, soft_norm, tilted
+from tasks.measures import soft_norm
+from tasks.panda.panda_task import PandaTask, plain_panda, tilted
 from tasks.registry import register
 
 BOARD_X, ASIDE = 0.5, 0.15  # of the holes' middles from the robot, and of each from the middle, m

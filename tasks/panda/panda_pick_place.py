@@ -14,7 +14,8 @@ from diffsim.render import Camera, GroundMarker
 from tasks.action_spaces import ActionSpace, EndEffectorDelta, Gripper
 from tasks.episode import Episode, Transition
 from tasks.goal_markers import goal_markers
-from tasks.panda.panda_task import PandaTask, plain_panda, soft_norm, tilted
+from tasks.measures import soft_norm, when_passing
+from tasks.panda.panda_task import PandaTask, plain_panda, tilted
 from tasks.registry import register
 
 HALF = 0.022  # of the block's edge, m
@@ -84,8 +85,7 @@ class PandaPickPlace(PandaTask):
 
     def outcome(self, episode: Episode) -> Tensor:
         x, y, z = episode.history[..., 3:6].unbind(2)
-        passing = (x - WALL_X).abs().argmin(dim=0, keepdim=True)
-        aside, height = y.gather(0, passing)[0], z.gather(0, passing)[0]
+        aside, height = when_passing(x - WALL_X, y), when_passing(x - WALL_X, z)
         over = (aside.abs() < WALL[1]) & (height > 2.0 * WALL[2])
         way = torch.where(over, 2, (aside < 0.0).long())
         return torch.where(x.amax(dim=0) > WALL_X, way, -1)

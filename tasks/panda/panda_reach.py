@@ -11,7 +11,8 @@ import diffsim as ds
 from diffsim.render import Camera
 from tasks.action_spaces import JointPosition
 from tasks.episode import Episode, Transition
-from tasks.panda.panda_task import PandaTask, plain_panda, soft_norm
+from tasks.measures import soft_norm, when_passing
+from tasks.panda.panda_task import PandaTask, plain_panda
 from tasks.registry import register
 
 BASE, CROSS, GOAL = (-0.6, 0.0, 0.0), (-0.22, 0.0, 0.67), (-0.05, 0.0, 0.65)  # m
@@ -68,8 +69,7 @@ class PandaReach(PandaTask):
 
     def outcome(self, episode: Episode) -> Tensor:
         x, y, z = episode.history[..., :3].unbind(2)
-        passing = (x - CROSS[0]).abs().argmin(dim=0, keepdim=True)
-        right, low = y.gather(0, passing)[0] < 0.0, z.gather(0, passing)[0] < CROSS[2]
+        right, low = when_passing(x - CROSS[0], y) < 0.0, when_passing(x - CROSS[0], z) < CROSS[2]
         return torch.where(x.amax(dim=0) > CROSS[0], 2 * low.long() + right.long(), -1)
 
     def camera(self) -> Camera:

@@ -118,8 +118,3 @@ def tilted(like: Tensor, angle: float = 0.0, turn: float = 0.0) -> Tensor:
     pitch = [[-math.cos(raised), 0.0, math.sin(raised)], [0.0, -1.0, 0.0], [math.sin(raised), 0.0, math.cos(raised)]]
     own = [[math.cos(about), -math.sin(about), 0.0], [math.sin(about), math.cos(about), 0.0], [0.0, 0.0, 1.0]]
     return (like.new_tensor(pitch) @ like.new_tensor(own)).expand(len(like), 3, 3)
-
-
-def soft_norm(vectors: Tensor, rounding: float = 1e-3) -> Tensor:
-    """Lengths (B,) of vectors (B, n), differentiable at 0: sqrt(|v|^2 + rounding^2)."""
-    return (vectors.square().sum(dim=1) + rounding**2).sqrt()

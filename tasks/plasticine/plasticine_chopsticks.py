@@ -47,7 +47,7 @@ class PlasticineChopsticks(PlasticineTask):
 
     def controls(self, state: ds.State, action: Tensor, last: Tensor | None = None) -> Tensor:
         """Twists of both sticks (B, 12)."""
-        time = self.dt * self.substeps
+        time = self.sim.control_dt
         way, turn, closing = (action * action.new_tensor(self.scale)).split((3, 3, 1), dim=1)
         rotation, place = state.tool_rotation[:, 0], state.tool_position
         before = quaternion_to_matrix(rotation)

@@ -42,7 +42,7 @@ class PlasticineRollingPin(PlasticineTask):
 
     def controls(self, state: ds.State, action: Tensor, last: Tensor | None = None) -> Tensor:
         """Twist of the pin (B, 6): it rolls by the first component, turns by the second, rises by the third."""
-        roll, turn, rise = (action * action.new_tensor(self.scale) / (self.dt * self.substeps)).unbind(dim=1)
+        roll, turn, rise = (action * action.new_tensor(self.scale) / self.sim.control_dt).unbind(dim=1)
         axis = quaternion_to_matrix(state.tool_rotation[:, 0])[:, :, 2]
         way = RADIUS * roll[:, None] * torch.linalg.cross(axis, axis.new_tensor([[0.0, 0.0, 1.0]]).expand_as(axis))
         spin = roll[:, None] * axis

@@ -39,7 +39,7 @@ class PlasticineTable(PlasticineTask):
         return (self.tool("sphere", ds.Sphere(0.04), (0.5, 0.5, 0.06), control=("x", "y")),)
 
     def actions(self) -> Sequence[ActionSpace]:
-        return [ToolVelocity("sphere", self.scale[0] / (self.dt * self.substeps))]
+        return [ToolVelocity("sphere", self.scale[0] / self.sim.control_dt)]
 
     def script(self) -> np.ndarray:
         """Out to the leg and on, slowly: a fast push takes the whole table along, or the leg off."""

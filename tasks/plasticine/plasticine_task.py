@@ -80,11 +80,11 @@ class PlasticineTask(Task):
 
     def solids(self) -> Sequence[Manipulated]:
         """The plasticine at the start: shapes, positions, and numbers of particles of the original."""
-        raise NotImplementedError
+        raise ds.InputError(f"task {type(self).__name__} must define solids()")
 
     def manipulators(self) -> tuple[ds.Tool, ...]:
         """What moves it."""
-        raise NotImplementedError
+        raise ds.InputError(f"task {type(self).__name__} must define manipulators()")
 
     def pillars(self) -> tuple[ds.Obstacle, ...]:
         """What stands in the way."""
@@ -92,7 +92,7 @@ class PlasticineTask(Task):
 
     def script(self) -> np.ndarray:
         """Actions (T, A) that make the target of the variant; of a task whose target is not simulated there are none."""
-        raise NotImplementedError
+        raise ds.InputError(f"task {type(self).__name__} must define script()")
 
     def target_points(self) -> Tensor:
         """Particles (1, N, 3) of the target, m: where the script takes them."""
@@ -129,8 +129,7 @@ class PlasticineTask(Task):
         return ds.Tool(name, shape, position, friction=friction, stops_at=(), **fields)
 
     def actions(self) -> Sequence[ActionSpace]:
-        time = self.dt * self.substeps
-        return [ToolVelocity(tool.name, self.scale[0] / time) for tool in self.sim.scene.tools]
+        return [ToolVelocity(tool.name, self.scale[0] / self.sim.control_dt) for tool in self.sim.scene.tools]
 
     # loss and score
 

@@ -11,6 +11,7 @@ import diffsim as ds
 from diffsim.render import Camera, GroundMarker
 from tasks.episode import Episode, Transition
 from tasks.goal_markers import goal_markers
+from tasks.measures import soft_norm
 from tasks.registry import register
 from tasks.rewarped.kinematic_manipulator import KinematicManipulator, z_up
 
@@ -59,7 +60,7 @@ class FluidMove(KinematicManipulator):
         return state.tool_position[:, 0] + state.x.new_tensor([0.0, 0.0, 0.5 * THICKNESS])
 
     def twists(self, state: ds.State, joints: Tensor, moved: Tensor) -> Tensor:
-        return (moved - joints) / self.seconds
+        return (moved - joints) / self.sim.control_dt
 
     def randomize(self, generator: torch.Generator) -> Episode:
         drawn = self.uniform(generator, 3)
@@ -71,7 +72,7 @@ class FluidMove(KinematicManipulator):
 
     def distance(self, episode: Episode) -> Tensor:
         """From the box to the goal, m, (B,)."""
-        return ((self.joints(episode.state) - episode["goal"]).square().sum(dim=1) + 1e-12).sqrt()
+        return soft_norm(self.joints(episode.state) - episode["goal"], 1e-6)
 
     def spilled(self, state: ds.State) -> Tensor:
         """Share of the particles outside the box, (B,)."""

@@ -14,6 +14,7 @@ import diffsim as ds
 from diffsim.render import Camera
 from diffsim.scene.shapes.rounded_box import RoundedBox
 from tasks.episode import Episode, Transition
+from tasks.measures import soft_norm
 from tasks.registry import register
 from tasks.rewarped.kinematic_links import KinematicLinks
 from tasks.rewarped.kinematic_manipulator import KinematicManipulator, z_up
@@ -68,19 +69,16 @@ class HandFlip(KinematicManipulator):
         return self.hand.joints(state.tool_rotation)
 
     def twists(self, state: ds.State, joints: Tensor, moved: Tensor) -> Tensor:
-        return self.hand.twists(state, moved, self.seconds)
+        return self.hand.twists(state, moved, self.sim.control_dt)
 
     def randomize(self, generator: torch.Generator) -> Episode:
-        state, drawn = self.sim.reset(), self.uniform(generator, 1, 4)
-        shift = 0.1 * torch.cat([drawn[..., :2], 0.5 * (drawn[..., 2:3] + 1.0)], dim=-1)
-        scale = 1.0 + 0.05 * self.spread * drawn[..., 3:]
-        state = state.replace(x=(state.x + self.spread * shift) * scale)
+        state = self.scattered(self.sim.reset(), self.uniform(generator, 1, 4), up=0.1, scale=0.05)
         return self.episode(state, flat=self.apart(state))
 
     def apart(self, state: ds.State) -> Tensor:
         """Mean distance between particles that mirror each other, m, (B,)."""
         between = state.x[:, self.half] - state.x[:, self.partners]
-        return (between.square().sum(dim=-1) + 1e-12).sqrt().mean(dim=1)
+        return soft_norm(between, 1e-6).mean(dim=1)
 
     def folded(self, episode: Episode) -> Tensor:
         """Share of that distance that is gone, (B,)."""

@@ -15,6 +15,7 @@ from diffsim.scene.rotations import quaternion_exponential, quaternion_product
 from tasks.action_spaces import JointTorque
 from tasks.base import Task
 from tasks.episode import Episode, Transition
+from tasks.measures import soft_norm
 from tasks.registry import register
 from tasks.robots.allegro_hand import FRICTION, allegro_hand
 
@@ -100,12 +101,12 @@ class HandReorient(Task):
 
     def angle(self, state: ds.State, goal: Tensor) -> Tensor:
         """Between the cube's rotation and a goal (B, 4), rad, (B,); never quite 180 degrees, where it has no gradient."""
-        sine = (relative(state, goal)[:, 1:].square().sum(dim=1) + 1e-12).sqrt()
+        sine = soft_norm(relative(state, goal)[:, 1:], 1e-6)
         return 2.0 * sine.clamp(max=1.0 - 1e-3).asin()
 
     def distance(self, episode: Episode) -> Tensor:
         """Of the cube's centre to where it should be held, m, (B,)."""
-        return ((episode.state.q[:, 16:19] - episode["held"]).square().sum(dim=1) + 1e-12).sqrt()
+        return soft_norm(episode.state.q[:, 16:19] - episode["held"], 1e-6)
 
     def observation(self, episode: Episode) -> Tensor:
         """(B, 72): the hand's coordinates, each within [-1, 1] between its limits, and a fifth of their velocities; the cube's

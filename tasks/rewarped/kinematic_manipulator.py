@@ -53,11 +53,6 @@ class KinematicManipulator(Task):
     def twists(self, state: ds.State, joints: Tensor, moved: Tensor) -> Tensor:
         """The simulator's action (B, sim.action_dim) that takes the tools from ``joints`` (B, J) to ``moved`` (B, J)."""
 
-    @property
-    def seconds(self) -> float:
-        """Length of a control step."""
-        return self.dt * self.substeps
-
     def box(self, **contents: object) -> ds.Scene:
         """The unit box with its ground and these contents."""
         return ds.Scene(
@@ -76,6 +71,12 @@ class KinematicManipulator(Task):
         here = joints.detach()
         moved = torch.minimum(torch.maximum(scale * action, lower - here), upper - here)
         return self.twists(state, joints, joints + moved)
+
+    def scattered(self, state: ds.State, drawn: Tensor, *, up: float, scale: float) -> ds.State:
+        """With all particles shifted, by up to 10 cm along the ground and ``up`` m upwards, and then scaled by up to a share
+        ``scale`` of their coordinates; all that by numbers ``drawn`` from [-1, 1], (B, 1, 4)."""
+        shift = torch.cat([0.1 * drawn[..., :2], 0.5 * up * (drawn[..., 2:3] + 1.0)], dim=-1)
+        return state.replace(x=(state.x + self.spread * shift) * (1.0 + scale * self.spread * drawn[..., 3:]))
 
     def observation(self, episode: Episode) -> Tensor:
         """The particles' mean and the joints' coordinates."""

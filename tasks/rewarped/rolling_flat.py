@@ -69,13 +69,10 @@ class RollingFlat(KinematicManipulator):
         place, height, angle = moved.unbind(dim=1)
         middle = torch.stack([ARM * angle.cos(), place + ARM * angle.sin(), height], dim=1)
         motion = torch.cat([middle - state.tool_position[:, 0], moved[:, 2:] - joints[:, 2:]], dim=1)
-        return motion / self.seconds
+        return motion / self.sim.control_dt
 
     def randomize(self, generator: torch.Generator) -> Episode:
-        state, drawn = self.sim.reset(), self.uniform(generator, 1, 4)
-        shift = torch.cat([0.1 * drawn[..., :2], 0.025 * (drawn[..., 2:3] + 1.0)], dim=-1)
-        scale = 1.0 + 0.1 * self.spread * drawn[..., 3:]
-        return self.episode(state.replace(x=(state.x + self.spread * shift) * scale))
+        return self.episode(self.scattered(self.sim.reset(), self.uniform(generator, 1, 4), up=0.05, scale=0.1))
 
     def reward(self, step: Transition) -> Tensor:
         height = step.after.x[..., 2]

@@ -12,10 +12,8 @@ from tasks.robots.robot import Robot
 
 FILE = "assets/dflex/allegro_hand_description/allegro_hand_description_right.urdf"
 FRICTION = 0.5
-DAMPING, ARMATURE = (
-    1.0,
-    1e-3,
-)  # N m s/rad, kg m^2, as Rewarped sets them: the file's damping and dry friction hold the joints fast
+# N m s/rad, kg m^2, as Rewarped sets them: the file's damping and dry friction hold the joints fast
+DAMPING, ARMATURE = 1.0, 1e-3
 
 
 def allegro_hand(

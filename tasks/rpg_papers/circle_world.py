@@ -12,15 +12,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 import diffsim as ds
-from diffsim.render import Camera
+from diffsim.render import Camera, GroundMarker
 from tasks.action_spaces import AllControls
 from tasks.base import Task
 from tasks.episode import Episode, Transition
+from tasks.goal_markers import goal_markers
+from tasks.measures import soft_norm, when_passing
 
 CENTRE = 0.3  # height of all discs' centres over the table, m: circles meet in one plane
 FOOT = 0.05  # radius of the invisible ball on which a disc slides, m
@@ -138,17 +141,7 @@ class CircleTask(Task):
 
     def distance(self, state: ds.State, goal: Sequence[float], disc: int = 0) -> Tensor:
         """Distance of a disc's centre to a point, m, (B,)."""
-        gap = self.place(state, disc) - state.q.new_tensor(goal)
-        return (gap.square().sum(dim=1) + 1e-6).sqrt()
-
-    def pushing_reward(self, step: Transition, goal: Sequence[float]) -> Tensor:
-        """10 times what the actor came nearer to disc 1, while beyond 60 cm, and that disc to its ``goal``, (B,)."""
-        progress = self.distance(step.before, goal, 1) - self.distance(step.after, goal, 1)
-        return 10.0 * (progress + self._reach(step.before) - self._reach(step.after))
-
-    def _reach(self, state: ds.State) -> Tensor:
-        gap = self.place(state, 0) - self.place(state, 1)
-        return (gap.square().sum(dim=1) + 1e-6).sqrt().clamp(min=NEAR)
+        return soft_norm(self.place(state, disc) - state.q.new_tensor(goal))
 
     def path(self, episode: Episode, disc: int = 0) -> Tensor:
         """Where a disc has been, m, (t + 1, B, 2)."""
@@ -158,10 +151,55 @@ class CircleTask(Task):
         return Camera(position=(0.0, -7.5, 11.0), target=(0.0, -0.4, 0.0), vertical_fov_degrees=34)
 
 
+class GoalTask(CircleTask):
+    """Discs that are wanted at goals: it succeeds with any of them there.
+
+    Constants of a class: ``goals``, places in m, the disc ``wanted`` at each, and the ``radius`` within which it is there, m.
+    """
+
+    goals: ClassVar[Sequence[tuple[float, float]]] = ()
+    wanted: ClassVar[Sequence[int]] = (0,)
+    radius: ClassVar[float] = 1.0
+
+    def distances(self, state: ds.State) -> Tensor:
+        """Of the discs from their goals, m, (B, goals)."""
+        pairs = zip(self.goals, self.wanted, strict=True)
+        return torch.stack([self.distance(state, goal, disc) for goal, disc in pairs], dim=1)
+
+    def nearest(self, state: ds.State, within: float) -> Tensor:
+        """Number of the goal whose disc is nearest to it, int64 (B,); -1 where none is ``within`` so many m."""
+        nearest = self.distances(state).min(dim=1)
+        return torch.where(nearest.values < within, nearest.indices, -1)
+
+    def success(self, episode: Episode) -> Tensor:
+        return self.distances(episode.state).amin(dim=1) < self.radius
+
+    def markers(self, episode: Episode, environment: int) -> tuple[GroundMarker, ...]:
+        return tuple(mark for goal in self.goals for mark in goal_markers(goal, self.radius))
+
+
+class PushTask(GoalTask):
+    """The actor pushes a ball, disc 1, to a goal: 100 actions of 10 ms that add up to 6 m/s each."""
+
+    horizon, dt, substeps = 100, 2.5e-3, 4
+    deceleration, interval = 3.0, 0.01
+    wanted, radius = (1,), 0.6
+    multiplier: float = 6.0
+    start_spread: float = 0.01
+
+    def reward(self, step: Transition) -> Tensor:
+        """10 times what the actor came nearer to the ball, while beyond 60 cm, and the ball to its goal."""
+        progress = self.distances(step.before)[:, 0] - self.distances(step.after)[:, 0]
+        return 10.0 * (progress + self._reach(step.before) - self._reach(step.after))
+
+    def _reach(self, state: ds.State) -> Tensor:
+        return soft_norm(self.place(state, 0) - self.place(state, 1)).clamp(min=NEAR)
+
+
 def passing_side(path: Tensor, place: Sequence[float], heading: Sequence[float]) -> Tensor:
     """How far to the left of ``place`` (x, y) a ``path`` (t + 1, B, 2) passes it on its way along the unit vector
     ``heading``, m, (B,): where it is level with it, or nearest to being so."""
     gap = path - path.new_tensor(place)
     along = gap @ path.new_tensor(heading)
     left = gap @ path.new_tensor([-heading[1], heading[0]])
-    return left.gather(0, along.abs().argmin(dim=0, keepdim=True))[0]
+    return when_passing(along, left)

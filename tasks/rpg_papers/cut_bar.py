@@ -12,6 +12,7 @@ import diffsim as ds
 from diffsim.render import Camera
 from tasks.action_spaces import ToolVelocity
 from tasks.episode import Episode
+from tasks.measures import soft_norm
 from tasks.registry import register
 from tasks.rpg_papers.soft_table import GRAVITY, SoftTable
 
@@ -67,7 +68,7 @@ class CutBar(SoftTable):
         errors = []
         for part, side in ((x > END, 1.0), (x < -END, -1.0)):
             gap = state.x[:, part] - start[:, part] - start.new_tensor([side * DISTANCE, 0.0, 0.0])
-            errors.append((gap.square().sum(dim=2) + 1e-6).sqrt().mean(dim=1))
+            errors.append(soft_norm(gap).mean(dim=1))
         return torch.stack(errors, dim=1)
 
     def worst(self, state: ds.State, episode: Episode) -> Tensor:

@@ -7,17 +7,15 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from diffsim.render import GroundMarker
 from tasks.episode import Episode, Transition
-from tasks.goal_markers import goal_markers
 from tasks.registry import register
-from tasks.rpg_papers.circle_world import BLUE, CircleTask, Disc, Post, passing_side
+from tasks.rpg_papers.circle_world import BLUE, Disc, GoalTask, Post, passing_side
 
 GOAL, RADIUS = (4.0, 0.0), 0.75
 
 
 @register("Move1")
-class Move1(CircleTask):
+class Move1(GoalTask):
     """A disc, thrown at a round obstacle of 1.5 m radius between it and its goal.
 
     Task: bring the disc to the goal, 7.7 m away, within 0.8 s. Straight ahead it bounces off the obstacle.
@@ -40,19 +38,14 @@ class Move1(CircleTask):
     optimizer_settings = MappingProxyType({"iterations": 100, "posterior_stride": 2})
     discs = (Disc("actor", 0.17, 1.0, (-3.7, 0.0), (2.0, 0.0), BLUE),)
     posts = (Post("obstacle", 1.5, (0.0, 0.0)),)
+    goals, radius = (GOAL,), RADIUS
     deceleration, interval = 8.0, 0.02
     multiplier: float = 2.0
 
     def reward(self, step: Transition) -> Tensor:
         return -self.distance(step.after, GOAL) / 10.0
 
-    def success(self, episode: Episode) -> Tensor:
-        return self.distance(episode.state, GOAL) < RADIUS
-
     def outcome(self, episode: Episode) -> Tensor:
         path = self.path(episode)
         left = passing_side(path, (0.0, 0.0), (1.0, 0.0))
         return torch.where(path[-1, :, 0] > 0.0, (left < 0.0).long(), -1)
-
-    def markers(self, episode: Episode, environment: int) -> tuple[GroundMarker, ...]:
-        return goal_markers(GOAL, RADIUS)

@@ -6,18 +6,14 @@ from types import MappingProxyType
 
 from torch import Tensor
 
-from diffsim.render import GroundMarker
 from tasks.episode import Episode, Transition
-from tasks.goal_markers import goal_markers
 from tasks.registry import register
-from tasks.rpg_papers.circle_world import BLUE, CircleTask, Disc
+from tasks.rpg_papers.circle_world import BLUE, Disc, GoalTask
 from tasks.rpg_papers.four_posts import GOAL, POSTS, ROUTES, route
-
-RADIUS = 1.0
 
 
 @register("Move2")
-class Move2(CircleTask):
+class Move2(GoalTask):
     """A disc in one corner of a table with four round obstacles of 1 m radius at (+-2, +-2) m, its goal in the opposite corner.
 
     Task: bring the disc to the goal, 10.9 m away, within 1 s. Two obstacles stand on the straight way.
@@ -39,17 +35,12 @@ class Move2(CircleTask):
     optimizer_settings = MappingProxyType({"iterations": 150, "posterior_stride": 5})
     discs = (Disc("actor", 0.17, 1.0, (-3.7, -3.7), (2.0, 2.0), BLUE),)
     posts = POSTS
+    goals = (GOAL,)
     deceleration, interval = 8.0, 0.02
     multiplier: float = 2.0
 
     def reward(self, step: Transition) -> Tensor:
         return -self.distance(step.after, GOAL) / 20.0
 
-    def success(self, episode: Episode) -> Tensor:
-        return self.distance(episode.state, GOAL) < RADIUS
-
     def outcome(self, episode: Episode) -> Tensor:
         return route(self.path(episode))
-
-    def markers(self, episode: Episode, environment: int) -> tuple[GroundMarker, ...]:
-        return goal_markers(GOAL, RADIUS)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 from types import MappingProxyType
 
-import torch
 from torch import Tensor
 
-from diffsim.render import GroundMarker
 from tasks.episode import Episode, Transition
-from tasks.goal_markers import goal_markers
 from tasks.registry import register
-from tasks.rpg_papers.circle_world import BLUE, CircleTask, Disc
+from tasks.rpg_papers.circle_world import BLUE, Disc, GoalTask
 
 DISTANCE, RADIUS = 4.0, 0.3
 HALF, LONG = 0.5 * DISTANCE, math.sqrt(0.75) * DISTANCE
@@ -20,7 +17,7 @@ GOALS = ((0.0, -DISTANCE), (LONG, HALF), (-LONG, HALF))
 
 
 @register("Move3")
-class Move3(CircleTask):
+class Move3(GoalTask):
     """A disc at rest in the middle of three goals, 4 m from each.
 
     Task: be at any of the goals when 0.8 s are over. What counts is where it ends.
@@ -41,22 +38,12 @@ class Move3(CircleTask):
     outcome_names = ("the goal in front", "the goal on the right", "the goal on the left")
     optimizer_settings = MappingProxyType({"iterations": 60, "posterior_stride": 2})
     discs = (Disc("actor", 0.17, 1.0, (0.0, 0.0), color=BLUE),)
+    goals, wanted, radius = GOALS, (0, 0, 0), RADIUS
     deceleration, interval = 8.0, 0.02
-
-    def distances(self, state) -> Tensor:
-        """Distances to the goals, m, (B, 3)."""
-        return torch.stack([self.distance(state, goal) for goal in GOALS], dim=1)
 
     def reward(self, step: Transition) -> Tensor:
         before, after = (self.distances(state).amin(dim=1) / DISTANCE for state in (step.before, step.after))
         return before.square() - after.square()
 
-    def success(self, episode: Episode) -> Tensor:
-        return self.distances(episode.state).amin(dim=1) < RADIUS
-
     def outcome(self, episode: Episode) -> Tensor:
-        nearest = self.distances(episode.state).min(dim=1)
-        return torch.where(nearest.values < 0.5 * DISTANCE, nearest.indices, -1)
-
-    def markers(self, episode: Episode, environment: int) -> tuple[GroundMarker, ...]:
-        return tuple(mark for goal in GOALS for mark in goal_markers(goal, RADIUS))
+        return self.nearest(episode.state, within=0.5 * DISTANCE)

@@ -7,17 +7,15 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from diffsim.render import GroundMarker
-from tasks.episode import Episode, Transition
-from tasks.goal_markers import goal_markers
+from tasks.episode import Episode
 from tasks.registry import register
-from tasks.rpg_papers.circle_world import BLUE, CircleTask, Disc, Post, passing_side
+from tasks.rpg_papers.circle_world import BLUE, Disc, Post, PushTask, passing_side
 
-GOAL, RADIUS = (4.0, 0.0), 0.6
+GOAL = (4.0, 0.0)
 
 
 @register("Push1")
-class Push1(CircleTask):
+class Push1(PushTask):
     """A disc behind a heavier one, the ball, and a round obstacle of 1.5 m radius between the ball and its goal.
 
     Task: push the ball round the obstacle to the goal, 6.1 m away, within 1 s. Straight ahead it is
@@ -36,25 +34,13 @@ class Push1(CircleTask):
         multiplier: m/s that an action of 1 adds to the disc's velocity in 10 ms.
     """
 
-    horizon, dt, substeps = 100, 2.5e-3, 4
     outcome_names = ("the obstacle's left", "the obstacle's right")
     optimizer_settings = MappingProxyType({"iterations": 80, "posterior_stride": 5})
     discs = (Disc("actor", 0.17, 1.0, (-2.7, 0.0), color=BLUE), Disc("ball", 0.3, 2.7, (-2.1, 0.0)))
     posts = (Post("obstacle", 1.5, (0.0, 0.0)),)
-    deceleration, interval = 3.0, 0.01
-    multiplier: float = 6.0
-    start_spread: float = 0.01
-
-    def reward(self, step: Transition) -> Tensor:
-        return self.pushing_reward(step, GOAL)
-
-    def success(self, episode: Episode) -> Tensor:
-        return self.distance(episode.state, GOAL, 1) < RADIUS
+    goals = (GOAL,)
 
     def outcome(self, episode: Episode) -> Tensor:
         path = self.path(episode, 1)
         left = passing_side(path, (0.0, 0.0), (1.0, 0.0))
         return torch.where(path[-1, :, 0] > 0.0, (left < 0.0).long(), -1)
-
-    def markers(self, episode: Episode, environment: int) -> tuple[GroundMarker, ...]:
-        return goal_markers(GOAL, RADIUS)

@@ -12,6 +12,7 @@ from diffsim.render import Camera, GroundMarker
 from tasks.action_spaces import ToolVelocity
 from tasks.episode import Episode
 from tasks.goal_markers import goal_markers
+from tasks.measures import soft_norm
 from tasks.registry import register
 from tasks.rpg_papers.soft_table import GRAVITY, REACH, SoftTable
 
@@ -76,7 +77,7 @@ class RopePush(SoftTable):
         """Distance of the right end to its goal, m, (B,)."""
         goal = state.x.new_tensor(self.rest[self.rest[:, 0] > MIDDLE + END].mean(dim=0).tolist())
         gap = self.ends(state)[0] - goal - goal.new_tensor([0.0, DISTANCE, 0.0])
-        return (gap.square().sum(dim=1) + 1e-6).sqrt()
+        return soft_norm(gap)
 
     def loss(self, state: ds.State, episode: Episode) -> Tensor:
         return (20.0 * self.tool_gap(state) + self.missing(state)) / DISTANCE

@@ -56,7 +56,7 @@ class SoftTable(Task):
 
     def loss(self, state: ds.State, episode: Episode) -> Tensor:
         """What is to be made small, (B,)."""
-        raise NotImplementedError
+        raise ds.InputError(f"task {type(self).__name__} must define loss()")
 
     def reward(self, step: Transition) -> Tensor:
         return self.loss(step.before, step.episode) - self.loss(step.after, step.episode)

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-import torch
 from torch import Tensor
 
-import diffsim as ds
-from diffsim.render import GroundMarker
 from tasks.episode import Episode, Transition
-from tasks.goal_markers import goal_markers
 from tasks.registry import register
-from tasks.rpg_papers.circle_world import BLUE, CircleTask, Disc, Post
+from tasks.rpg_papers.circle_world import BLUE, Disc, GoalTask, Post
 
 GOALS, RADIUS = ((4.0, 0.0), (4.0, 2.0), (4.0, -2.0)), 0.8
 WAITING = 0.6  # s before the distance counts
 
 
 @register("Tripush")
-class Tripush(CircleTask):
+class Tripush(GoalTask):
     """A disc thrown at the middle one of three balls, each of which has a goal straight behind it.
 
     Task: have a ball at its goal, 6.1 m behind it, when 1.5 s are over. A post stands beside the left ball's way.
@@ -46,25 +42,15 @@ class Tripush(CircleTask):
         *(Disc(f"ball{n}", 0.3, 1.0, (-2.1, y)) for n, y in enumerate((0.0, 2.0, -2.0))),
     )
     posts = (Post("post", 0.3, (2.0, 1.6)),)
+    goals, wanted, radius = GOALS, (1, 2, 3), RADIUS
     deceleration, interval = 3.0, 0.01
     multiplier: float = 0.5
     start_spread: float = 0.01
 
-    def distances(self, state: ds.State) -> Tensor:
-        """Distance of each ball to its goal, m, (B, 3)."""
-        return torch.stack([self.distance(state, goal, n + 1) for n, goal in enumerate(GOALS)], dim=1)
-
     def reward(self, step: Transition) -> Tensor:
         before, after = self.distances(step.before), self.distances(step.after)
-        late = step.episode.steps * self.dt * self.substeps > WAITING
+        late = step.episode.steps * self.sim.control_dt > WAITING
         return 0.2 * (10.0 * (before - after).sum(dim=1) - late * after.amin(dim=1))
 
-    def success(self, episode: Episode) -> Tensor:
-        return self.distances(episode.state).amin(dim=1) < RADIUS
-
     def outcome(self, episode: Episode) -> Tensor:
-        nearest = self.distances(episode.state).min(dim=1)
-        return torch.where(nearest.values < 3.0, nearest.indices, -1)
-
-    def markers(self, episode: Episode, environment: int) -> tuple[GroundMarker, ...]:
-        return tuple(mark for goal in GOALS for mark in goal_markers(goal, RADIUS))
+        return self.nearest(episode.state, within=3.0)

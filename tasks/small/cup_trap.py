@@ -12,6 +12,7 @@ from diffsim.render import Camera, GroundMarker
 from tasks.base import Task
 from tasks.episode import Episode, Transition
 from tasks.goal_markers import goal_markers
+from tasks.measures import soft_norm, when_passing
 from tasks.registry import register
 
 MOUTH, BOTTOM, GOAL = 0.1, 0.6, 1.0  # along x, m; the ball starts at 0
@@ -71,7 +72,7 @@ class CupTrap(Task):
     def distance(self, state: ds.State) -> Tensor:
         """Distance of the ball's centre to the goal, m, (B,)."""
         to_goal = state.q - state.q.new_tensor([GOAL, 0.0])
-        return (to_goal.square().sum(dim=1) + 1e-6).sqrt()
+        return soft_norm(to_goal)
 
     def reward(self, step: Transition) -> Tensor:
         return 1.0 - self.distance(step.after) / GOAL
@@ -81,7 +82,7 @@ class CupTrap(Task):
 
     def outcome(self, episode: Episode) -> Tensor:
         x, y = episode.history[..., :2].unbind(2)
-        aside = y.gather(0, (x - BOTTOM).abs().argmin(dim=0, keepdim=True))[0]
+        aside = when_passing(x - BOTTOM, y)
         return torch.where(aside.abs() > HALF_WIDTH - RADIUS, (aside < 0.0).long(), -1)
 
     def camera(self) -> Camera:

@@ -14,6 +14,7 @@ from tasks.asset_files import asset
 from tasks.base import Task
 from tasks.episode import Episode, Transition
 from tasks.goal_markers import goal_markers
+from tasks.measures import soft_norm, when_passing
 from tasks.registry import register
 
 START, WALL_X, GOAL, MIDDLE = 0.25, 0.6, 0.95, 0.7
@@ -84,7 +85,7 @@ class Detour(Task):
     def distance(self, episode: Episode) -> Tensor:
         """Distance of the duck's centre to the goal on the ground plane, m, (B,)."""
         to_goal = episode.state.x[..., :2].mean(dim=1) - episode["goal"]
-        return (to_goal.square().sum(dim=1) + 1e-6).sqrt()
+        return soft_norm(to_goal)
 
     def reward(self, step: Transition) -> Tensor:
         progress = 1.0 - self.distance(step.episode) / (GOAL - START)
@@ -96,7 +97,7 @@ class Detour(Task):
 
     def outcome(self, episode: Episode) -> Tensor:
         x, y = episode.history[..., :2].unbind(2)
-        beside_wall = y.gather(0, (x - WALL_X).abs().argmin(dim=0, keepdim=True))[0]
+        beside_wall = when_passing(x - WALL_X, y)
         return torch.where(x.amax(dim=0) > WALL_X, (beside_wall < MIDDLE).long(), -1)
 
     def camera(self) -> Camera:

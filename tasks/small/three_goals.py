@@ -9,6 +9,7 @@ from torch import Tensor
 
 from diffsim.render import GroundMarker
 from tasks.goal_markers import goal_markers
+from tasks.measures import soft_norm
 
 # In radians from +x; videos look along +y.
 ANGLES = {"ahead": math.pi / 2, "left": 7 * math.pi / 6, "right": -math.pi / 6}
@@ -27,7 +28,7 @@ class ThreeGoals:
     def distances(self, position: Tensor) -> Tensor:
         """Distances of ``position`` (B, 2) to each goal, m, (B, 3)."""
         to_goals = position[:, None] - position.new_tensor(self.points)
-        return (to_goals.square().sum(dim=2) + 1e-6).sqrt()
+        return soft_norm(to_goals)
 
     def nearest(self, position: Tensor) -> Tensor:
         """Number of the goal that ``position`` (B, 2) is closest to, int64 (B,); -1 if it is not even half-way to one."""
