@@ -76,9 +76,8 @@ class CoupledSolver:
 
         self.soft, self.rigid = soft, rigid
         self._made = partial(
-            runtime.compiled, coupled_kernels, runtime.precision(soft.dtype), soft.layout.laws, soft.layout.viscous,
-            soft.layout.flowing, soft.layout.recording, rigid.model.further_shapes, rigid.model.joint_kinds,
-            rigid.model.constraints.any,
+            runtime.compiled, coupled_kernels, runtime.precision(soft.dtype), soft.layout.features,
+            rigid.model.further_shapes, rigid.model.joint_kinds, rigid.model.constraints.any,
         )  # fmt: skip
         self._buffers = Buffers(soft.layout)
         self._lists = torch.empty(0, dtype=torch.int32)
@@ -100,7 +99,7 @@ class CoupledSolver:
     @property
     def _kernels(self) -> SimpleNamespace:
         """Those of the present contact model."""
-        return self._made(self.rigid.stepping, self.soft.layout.pins > 0, self.soft.layout.muscles > 0)
+        return self._made(self.rigid.stepping)
 
     def _scratch(self, name: str, size: int) -> Tensor:
         return self._buffers.empty(name, size, 1).view(-1)

@@ -14,6 +14,7 @@ from diffsim import runtime
 from diffsim.compiler import kernel_options
 from diffsim.gradients.recompute import chunk_size
 from diffsim.soft.kernels.teams import Teams
+from diffsim.soft.soft_features import SoftFeatures
 from diffsim.soft.soft_records import (
     BOUNDS,
     LANE_WIDTH,
@@ -48,6 +49,11 @@ class Layout:
     muscles: int
     constants: Tensor
     sizes: Tensor
+
+    @property
+    def features(self) -> SoftFeatures:
+        """What kernels are compiled for."""
+        return SoftFeatures(self.laws, self.viscous, self.flowing, self.recording, self.pins > 0, self.muscles > 0)
 
     @property
     def nodes(self) -> int:
@@ -182,12 +188,7 @@ class LaneSchedule:
         self._kernels = runtime.compiled(
             lane_kernels,
             runtime.precision(layout.dtype),
-            layout.laws,
-            layout.viscous,
-            layout.flowing,
-            layout.recording,
-            layout.pins > 0,
-            layout.muscles > 0,
+            layout.features,
         )
         self._teams = Teams(runtime.num_threads(), runtime.started_threads())
         self._buffers = Buffers(layout)
@@ -249,12 +250,7 @@ class SharedSchedule:
         self._kernels = runtime.compiled(
             shared_kernels,
             runtime.precision(layout.dtype),
-            layout.laws,
-            layout.viscous,
-            layout.flowing,
-            layout.recording,
-            layout.pins > 0,
-            layout.muscles > 0,
+            layout.features,
         )
         self._buffers = Buffers(layout)
         self._boxes = torch.tensor([0, 0, 0, *layout.counts], dtype=torch.int32, device=layout.device)

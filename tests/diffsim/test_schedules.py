@@ -137,6 +137,7 @@ def test_other_particle_counts_and_batches_compile_nothing_new():
     from diffsim.compiler import compiled_variants
     from diffsim.soft.kernels.soft_lanes import lane_kernels
     from diffsim.soft.laws import ALWAYS
+    from diffsim.soft.soft_features import SoftFeatures
 
     def run(particles: int, num_envs: int) -> None:
         body = ds.SoftBody("block", ds.Sphere(0.1), (0.3, 0.3, 0.3), particles=particles)
@@ -146,7 +147,7 @@ def test_other_particle_counts_and_batches_compile_nothing_new():
         sim.step(sim.reset().replace(v=speed), torch.zeros(num_envs, 0, dtype=F64)).x.sum().backward()
 
     run(50, 1)
-    kernels = runtime.compiled(lane_kernels, "f64", ALWAYS, False, False, False, False, False)
+    kernels = runtime.compiled(lane_kernels, "f64", SoftFeatures(ALWAYS))
     before = [compiled_variants(kernel) for kernel in (kernels.forward, kernels.adjoint)]
     assert before == [1, 1]
     run(173, 5)

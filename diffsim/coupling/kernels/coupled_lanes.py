@@ -3,7 +3,6 @@
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ from diffsim.soft.kernels.particles import particle_stages
 from diffsim.soft.kernels.pinned_particles import pinned_particles
 from diffsim.soft.kernels.soft_lanes import BLOCK
 from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
+from diffsim.soft.soft_features import SoftFeatures
 from diffsim.soft.soft_records import BOUNDS, LANE_WIDTH, OUTGROWN, Box, Component, Frame, Sizes, Status, grid_layers
 
 
@@ -40,22 +40,18 @@ class TileRows(NamedTuple):
 
 def coupled_kernels(
     precision: str,
-    laws: tuple[Callable[..., Any], ...],
-    viscous: bool,
-    flowing: bool,
-    recording: bool,
+    features: SoftFeatures,
     further: tuple[Any, ...],
     joint_kinds: tuple[Any, ...],
     constrained: bool,
     stepping: TimeStepping,
-    pinned: bool = False,
-    muscled: bool = False,
 ) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint``; precision, laws, ``viscous``, ``flowing``, ``recording``, ``pinned`` and
-    ``muscled`` as of `soft_lanes.lane_kernels`; for the shapes of every scene and the classes ``further``
-    (`diffsim.scene.shapes.distance_kinds`), those kinds of joints, and with or without constraints and tendons."""
+    """The kernels ``forward`` and ``adjoint``; precision and features as of `soft_lanes.lane_kernels`; for the shapes of every
+    scene and the classes ``further`` (`diffsim.scene.shapes.distance_kinds`), those kinds of joints, and with or without
+    constraints and tendons."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    particles = particle_stages(real, laws, viscous, flowing, width=LANE_WIDTH, shared_grid=False, muscled=muscled)
+    flowing, recording, pinned, muscled = features.flowing, features.recording, features.pinned, features.muscled
+    particles = particle_stages(real, features, width=LANE_WIDTH, shared_grid=False)
     nodes, sums = grid_stage(real, flowing, recording, shared_grid=False), impulse_sums(real, shared_grid=False)
     layers = grid_layers(flowing)
     rigid = substep_stages(real, joint_kinds, tools=True, stepping=stepping, further=further, constrained=constrained)

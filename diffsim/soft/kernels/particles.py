@@ -13,7 +13,6 @@ velocities.
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -26,6 +25,7 @@ from diffsim.soft.kernels.tile_memory import tile_memory
 from diffsim.soft.kernels.tile_stencil import tile_stencil
 from diffsim.soft.kernels.tiles import elementary_functions, tile_arrays
 from diffsim.soft.kernels.transfer import Affine, Stencil, particle_grid_transfer
+from diffsim.soft.soft_features import SoftFeatures
 from diffsim.soft.soft_records import (
     LEFT_GRID,
     WILD,
@@ -60,19 +60,15 @@ class ScatteredBars(NamedTuple):
     slope: Any
 
 
-def particle_stages(
-    real: Any, laws: tuple[Callable[..., Any], ...], viscous: bool, flowing: bool, *, width: int, shared_grid: bool,
-    muscled: bool = False,
-) -> SimpleNamespace:  # fmt: skip
-    """The stages' device functions for scalar type ``real`` and tiles of ``width`` particles; laws and ``viscous`` as of
-    `constitutive_stage`; ``flowing``: some body keeps a share of its particles' own velocities; ``muscled``: some particles
-    have an `active_stress`."""
+def particle_stages(real: Any, features: SoftFeatures, *, width: int, shared_grid: bool) -> SimpleNamespace:
+    """The stages' device functions for scalar type ``real`` and tiles of ``width`` particles."""
+    flowing, muscled = features.flowing, features.muscled
     single = real == ti.f32
     tile = tile_arrays(real, width, MUSCLE_ARRAYS if muscled else 0)
     memory = tile_memory(real, tile)
     report, members, load, store = memory.report, memory.members, memory.load, memory.store
     body_inputs, law_inputs = memory.body_inputs, memory.law_inputs
-    law = constitutive_stage(real, tile, elementary_functions(real), laws, viscous)
+    law = constitutive_stage(real, tile, elementary_functions(real), features.laws, features.viscous)
     muscles = active_stress(real, tile, memory, muscled, shared_grid=shared_grid)
     sums = rounded_sums(real)
     places = tile_stencil(real, width)
@@ -82,7 +78,7 @@ def particle_stages(
     vec4 = ti.types.vector(4, real)
     # the body's inputs that have adjoints
     with_adjoint = [BodyInputs.mass, *BodyInputs.columns("parameters")]
-    if viscous:
+    if features.viscous:
         with_adjoint += [BodyInputs.shear_viscosity, BodyInputs.bulk_viscosity]
     if flowing:
         with_adjoint += [BodyInputs.velocity_share]

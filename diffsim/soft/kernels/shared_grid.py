@@ -7,7 +7,6 @@ tiles of one particle; a box is always the whole grid, so that no box has to be 
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,23 +16,17 @@ from diffsim.soft.kernels.impulse_sums import impulse_sums
 from diffsim.soft.kernels.particles import particle_stages
 from diffsim.soft.kernels.pinned_particles import pinned_particles
 from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
+from diffsim.soft.soft_features import SoftFeatures
 from diffsim.soft.soft_records import BOUNDS, SHARED_WIDTH, Component, Frame, Sizes, Status
 
 
-def shared_kernels(
-    precision: str,
-    laws: tuple[Callable[..., Any], ...],
-    viscous: bool,
-    flowing: bool,
-    recording: bool,
-    pinned: bool = False,
-    muscled: bool = False,
-) -> SimpleNamespace:
-    """The kernels ``enter``, ``substep``, ``leave`` and ``substep_adjoint``; precision, laws, ``viscous``, ``flowing``,
-    ``recording``, ``pinned``, ``muscled``, ``keep``, tape and grid as in `soft_lanes.lane_kernels`, an environment in place of
-    a team. A thread takes care of all pinned particles of an environment."""
+def shared_kernels(precision: str, features: SoftFeatures) -> SimpleNamespace:
+    """The kernels ``enter``, ``substep``, ``leave`` and ``substep_adjoint``; precision, ``keep``, tape and grid as in
+    `soft_lanes.lane_kernels`, an environment in place of a team. A thread takes care of all pinned particles of an
+    environment."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    particles = particle_stages(real, laws, viscous, flowing, width=SHARED_WIDTH, shared_grid=True, muscled=muscled)
+    flowing, recording, pinned, muscled = features.flowing, features.recording, features.pinned, features.muscled
+    particles = particle_stages(real, features, width=SHARED_WIDTH, shared_grid=True)
     nodes, sums = grid_stage(real, flowing, recording, shared_grid=True), impulse_sums(real, shared_grid=True)
     pins = pinned_particles(real)
     vec4 = ti.types.vector(4, real)

@@ -9,7 +9,6 @@ part, or one for all of them, with the same result to the last bit.
 # mypy: ignore-errors
 # Taichi reads the annotations of kernels at run time, in a way that mypy cannot follow.
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,27 +19,20 @@ from diffsim.soft.kernels.impulse_sums import impulse_sums
 from diffsim.soft.kernels.particles import particle_stages
 from diffsim.soft.kernels.pinned_particles import pinned_particles
 from diffsim.soft.kernels.soft_memory import SoftBars, SoftMemory, SubstepPlace, TilePlace
+from diffsim.soft.soft_features import SoftFeatures
 from diffsim.soft.soft_records import BOUNDS, LANE_WIDTH, OUTGROWN, Box, Component, Frame, Sizes, Status, grid_layers
 
 # Taichi hands a CPU thread 512 consecutive iterations at least, so lane l works at iteration 512 l
 BLOCK = 512
 
 
-def lane_kernels(
-    precision: str,
-    laws: tuple[Callable[..., Any], ...],
-    viscous: bool,
-    flowing: bool,
-    recording: bool,
-    pinned: bool = False,
-    muscled: bool = False,
-) -> SimpleNamespace:
-    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64"; laws, ``viscous``, ``flowing`` and ``muscled`` as of
-    `particle_stages`; ``recording``: each part adds up the impulses of its nodes (`impulse_sums`); ``pinned``: particles are
-    (`pinned_particles`), which the first worker of a team takes care of alone.
-    Where bodies flow, a box has two layers of nodes (`grid_update`), and the capacities count both."""
+def lane_kernels(precision: str, features: SoftFeatures) -> SimpleNamespace:
+    """The kernels ``forward`` and ``adjoint`` for "f32" or "f64". Each part adds up the impulses of its own nodes; the first
+    worker of a team takes care of pinned particles alone. Where bodies flow, a box has two layers of nodes (`grid_update`),
+    and the capacities count both."""
     real: Any = {"f32": ti.f32, "f64": ti.f64}[precision]
-    particles = particle_stages(real, laws, viscous, flowing, width=LANE_WIDTH, shared_grid=False, muscled=muscled)
+    flowing, recording, pinned, muscled = features.flowing, features.recording, features.pinned, features.muscled
+    particles = particle_stages(real, features, width=LANE_WIDTH, shared_grid=False)
     nodes, sums = grid_stage(real, flowing, recording, shared_grid=False), impulse_sums(real, shared_grid=False)
     pins = pinned_particles(real)
     layers = grid_layers(flowing)
