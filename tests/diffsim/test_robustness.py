@@ -145,3 +145,13 @@ def test_walls_stand_where_they_are_whatever_rounding_says(dtype, cells):
         assert float(x[..., axis].min()) > 0.0
         assert float(x[..., axis].max()) < width
     assert float(x[..., 2].mean()) > 0.08  # it has not run out
+
+
+def test_a_liquid_that_is_squeezed_to_half_its_volume_in_a_substep_is_reported(caplog):
+    sim = ds.Simulator(free_scene(SOLIDS["liquid"]), dt=5e-4, substeps=1, dtype=F64)
+    state = sim.reset()
+    with caplog.at_level(logging.WARNING, "diffsim"):
+        for rate in (-200.0, -500.0):  # of all axes: 73% and 42% of the volume are left
+            assert not caplog.records
+            sim.step(state.replace(C=rate * torch.eye(3, dtype=F64).expand_as(state.C)), still(sim))
+    assert "some liquid's volume halved" in caplog.records[0].getMessage()

@@ -67,14 +67,15 @@ def tait_liquid(real: Any, tile: SimpleNamespace, functions: SimpleNamespace) ->
     @ti.func
     def evaluate(q: ti.template(), dt, threshold, old: ti.template(), B: ti.template(), new: ti.template()):
         """From a `Strain` and its trial deformation gradient B to the stretches g = J^(1/3), the volume gained and the stress.
-        Returns the number of inverted elements."""
+        Returns the number of elements that are inverted or
+        held at the smallest volume."""
         C, F = ti.static(old.C, old.G)
         bulk, gamma, viscosity = q[0], q[1], q[2]
         inverted = 0
         third = functions.constant(1.0 / 3.0)
         for t in range(width):
             det = determinant(B, t)
-            inverted += ti.select(det <= 0.0, 1, 0)
+            inverted += ti.select(det <= SMALLEST_VOLUME, 1, 0)
             parted, J, log_J, gained, held = parting(det, old.a[0][t], q)
             power = functions.exp((1.0 - gamma) * log_J)
             slope = (1.0 - gamma) * power / J - 1.0
