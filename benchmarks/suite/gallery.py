@@ -54,13 +54,15 @@ def row(task: SuiteTask, folder: Path = RESULTS) -> tuple[str, ...]:
     picture = f"![{task.name}]({path.relative_to(PAGE.parent)})" if (PAGE.parents[1] / path).exists() else ""
     ways = f"{task.ways}: {', '.join(kind.outcome_names)}" if task.ways > 1 else "1"
     cells = (section(documentation, heading) for heading in ("Task", "Randomisation", "Success"))
-    return (f"`{task.name}`", picture, *cells, ways, solved_by(stored) if stored else f"not yet. {task.unsolved}".strip())
+    return (f"`{task.name}`", picture, *cells, ways, solved_by(stored, task) if stored else f"not yet. {task.unsolved}".strip())
 
 
-def solved_by(stored: dict[str, Any]) -> str:
+def solved_by(stored: dict[str, Any], task: SuiteTask) -> str:
     """Who solved it, in how long."""
     found = len(stored["solutions"])
     ways = f", {found} ways" if found > 1 else ""
+    if stored["method"] == "script":
+        return f"a script{ways}. {f'Methods: {task.unsolved}' if task.unsolved else ''}".strip()
     return f"{stored['method']}{ways}, {stored['seconds']:.0f} s, {stored['simulator_steps']} steps"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,12 +12,14 @@ import torch
 from torch import Tensor
 
 from benchmarks.suite.methods import method_config
+from benchmarks.suite.scripts import SCRIPTS
 from benchmarks.suite.store import RESULTS, file_name, store_solution, stored_solution
 from benchmarks.suite.suite_task import SuiteTask
+from diffsim import InputError
 from rpg import Trainer, policy_success
 from tasks import Episode, Task, find_task
 
-DIGITS = 5  # of a stored action
+DIGITS, EXACT = 5, 9  # of a stored action; of one in single precision, where an impact later small differences are large
 
 
 class Replay(NamedTuple):
@@ -50,54 +53,102 @@ def replayed(task: SuiteTask, stored: dict[str, Any], number: int = 0) -> Replay
 
 
 def solve(task: SuiteTask, *, method: str = "", seed: int = 0, iterations: int = 0, folder: Path = RESULTS) -> dict[str, Any]:
-    """Train at the full setting, and store every distinct way that succeeds, unless as many are
+    """Train at the full setting, or follow a script, and store every distinct way that succeeds, unless as many are
     stored already. A run that was interrupted goes on.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the run's folder is kept.
+        diffsim.InputError: there is no script for the task.
     """
-    name, kind = method or task.solver, find_task(task.name)
+    name = method or task.solver
+    found = scripted(task, seed) if name == "script" else trained(task, name, seed, iterations)
+    found["solutions"] = _lasting(task, found)
+    stored = stored_solution(task, folder)
+    if found["solutions"] and (stored is None or _worth(found) >= _worth(stored)):
+        store_solution(task, found, folder)
+    return found
+
+
+def trained(task: SuiteTask, name: str, seed: int, iterations: int = 0) -> dict[str, Any]:
+    """What a method finds; the best episode of each distinct way."""
     config = method_config(
         task, name, seed=seed, num_envs=task.full_envs, iterations=iterations or task.full_iterations,
         **(task.settings if name == task.solver else {}),
     )  # fmt: skip
     run = Path("runs") / "suite" / f"{file_name(task.key)}-{name}-{seed}-{config.iterations}"
-    made = kind(task.full_envs)
+    made = find_task(task.name)(task.full_envs)
     trainer = Trainer(made, config, run_dir=run, resume=(run / "checkpoint.pt").exists())
     done = trainer.train()
     if done.interrupted:
         raise KeyboardInterrupt
     shutil.rmtree(run)  # what is there is what was interrupted
-    solutions = [
-        {
-            "outcome": mode.outcome,
-            "name": mode.name,
-            "success": mode.success,
-            "return": mode.shown_return,
-            "seed": mode.seed,
-            "environment": mode.environment,
-            "actions": np.round(mode.actions, DIGITS).tolist(),
-        }
-        for mode in done.modes
-        if mode.success > 0.0
-    ]
-    found = {
-        "task": task.name,
-        "parameters": {},
-        "method": name,
-        "seed": seed,
-        "num_envs": task.full_envs,
-        "iterations": config.iterations,
-        "success": policy_success(done.evaluations),
-        "simulator_steps": done.history[-1].simulator_steps,
-        "seconds": round(done.history[-1].seconds, 1),
-        "solutions": solutions,
-    }
-    stored = stored_solution(task, folder)
-    worth_storing = bool(solutions) and (stored is None or _worth(found) >= _worth(stored))
-    if worth_storing and all(replayed(task, found, number).success for number in range(len(solutions))):
-        store_solution(task, found, folder)
+    last = done.history[-1]
+    found = _found(task, name, seed, seconds=last.seconds, steps=last.simulator_steps)
+    found["iterations"], found["success"] = config.iterations, policy_success(done.evaluations)
+    for mode in done.modes:
+        if mode.success > 0.0:
+            found["solutions"].append(
+                {
+                    "outcome": mode.outcome, "name": mode.name, "success": mode.success, "return": mode.shown_return,
+                    "seed": mode.seed, "environment": mode.environment, "actions": _rounded(mode.actions),
+                }
+            )  # fmt: skip
     return found
+
+
+@torch.no_grad()
+def scripted(task: SuiteTask, seed: int) -> dict[str, Any]:
+    """What the scripts of a task do; all episodes that succeed, the best first."""
+    if task.name not in SCRIPTS:
+        raise InputError(f"there is no script for task '{task.name}'; scripts: {', '.join(SCRIPTS)}")
+    made, begun, successes = find_task(task.name)(task.full_envs), time.monotonic(), 0.0
+    found = _found(task, "script", seed)
+    for script in SCRIPTS[task.name]:
+        episode, total, taken = made.reset(seed), torch.zeros(made.num_envs), []
+        controller = script(made, episode)
+        for step in range(made.horizon):
+            action = controller(episode, step).clamp(-1.0, 1.0).to(made.sim.dtype)
+            episode, reward, info = made.step(episode, action)
+            taken.append(action)
+            total = total + reward
+        actions = torch.stack(taken, dim=1).numpy()
+        share = float(info["success"].float().mean())
+        successes = max(successes, share)
+        for index in info["success"].nonzero()[:, 0].tolist():
+            outcome = int(info["outcome"][index])
+            found["solutions"].append(
+                {
+                    "outcome": outcome, "name": made.outcome_names[outcome] if outcome >= 0 else "", "success": share,
+                    "return": float(total[index]), "seed": seed, "environment": index,
+                    "actions": _rounded(actions[index], EXACT),
+                }
+            )  # fmt: skip
+    found["success"], found["seconds"] = successes, round(time.monotonic() - begun, 1)
+    found["simulator_steps"] = len(SCRIPTS[task.name]) * made.num_envs * made.horizon
+    found["solutions"].sort(key=lambda solution: -solution["return"])
+    return found
+
+
+def _found(task: SuiteTask, method: str, seed: int, *, seconds: float = 0.0, steps: int = 0) -> dict[str, Any]:
+    return {
+        "task": task.name, "parameters": {}, "method": method, "seed": seed, "num_envs": task.full_envs, "iterations": 0,
+        "success": 0.0, "simulator_steps": steps, "seconds": round(seconds, 1), "solutions": [],
+    }  # fmt: skip
+
+
+def _rounded(actions: np.ndarray, digits: int = DIGITS) -> list[list[float]]:
+    return np.round(actions.astype(np.float64), digits).tolist()
+
+
+def _lasting(task: SuiteTask, found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The first solution of each outcome that succeeds again, the same way, when its rounded actions are played."""
+    kept: dict[int, dict[str, Any]] = {}
+    for number, solution in enumerate(found["solutions"]):
+        if solution["outcome"] not in kept:
+            again = replayed(task, found, number)
+            if again.success and again.outcome == solution["outcome"]:
+                kept[solution["outcome"]] = solution
+    return list(kept.values())
 
 
 def _worth(found: dict[str, Any]) -> tuple[int, float]:

@@ -24,7 +24,7 @@ class SuiteTask:
         solver: the method that solves it at the full setting, which is the task's own parameters.
         full_envs, full_iterations: of that run.
         settings: settings of the solver beside the task's own ``optimizer_settings``.
-        unsolved: why it has no solution, if it has none.
+        unsolved: what methods did, if none solved it.
         label: what tables and files call it; the task's name if not given. Rows of a task under
             other conditions have their own.
         pushes: size of random pushes, as a share of the largest action (`pushes.PushedTask`).

@@ -1,0 +1,236 @@
+"""Hand-written controllers of tasks that no method here solves, or not all ways, at the full setting: it can be done.
+
+A script sees everything, also geometry that a policy is not told, so a solution of this kind says nothing about a method.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tasks import Episode
+
+Controller = Callable[[Episode, int], Tensor]
+"""The action (B, A) of a control step, of the episodes and the step's number."""
+Script = Callable[[Any, Episode], Controller]
+"""A controller of a task, of its first episodes."""
+
+
+def along(path: Tensor, distance: Tensor) -> Tensor:
+    """The points (B, D) that are ``distance`` (B,) along polylines (B, P, D), the last ones beyond the ends."""
+    legs = path.diff(dim=1)
+    lengths = legs.norm(dim=2).clamp(min=1e-9)
+    gone = (distance[:, None] - lengths.cumsum(dim=1) + lengths).clamp(min=0.0)
+    share = (gone / lengths).clamp(max=1.0)
+    return path[:, 0] + (share[..., None] * legs).sum(dim=1)
+
+
+def keyframes(*frames: tuple[float, Sequence[float]]) -> Script:
+    """Constant actions: each until its share of the horizon is over."""
+
+    def script(task: Any, first: Episode) -> Controller:
+        def action(episode: Episode, step: int) -> Tensor:
+            values = next(values for until, values in frames if step < until * task.horizon)
+            return torch.tensor(values).expand(task.num_envs, -1)
+
+        return action
+
+    return script
+
+
+# Panda --------------------------------------------------------------------------------------------------------------
+
+
+def carry(*, aside: float, height: float) -> Script:
+    """PandaPickPlace: grip, go to a point before the wall and to one behind it, put the block down, let it be."""
+
+    def script(task: Any, first: Episode) -> Controller:
+        hand, goal = task.hand(first.state), first["goal"]
+        place = hand[:, 2]
+
+        def point(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+            return torch.stack([x, y, z], dim=1)
+
+        if aside:
+            side = torch.full_like(place, aside)
+            stops = [point(hand[:, 0] + 0.03, side, place + height), point(goal[:, 0], side, place + height)]
+        else:
+            stops = [point(hand[:, 0], hand[:, 1], place + height), point(goal[:, 0], goal[:, 1], place + height)]  # over it
+        stops = [hand, *stops, point(goal[:, 0], goal[:, 1], place)]
+        times = (3, 11, 20, 26) if aside else (3, 9, 20, 26)  # when it leaves each, and is at the last
+
+        def action(episode: Episode, step: int) -> Tensor:
+            move = torch.zeros_like(hand)
+            for (here, there), (begin, end) in zip(pairwise(stops), pairwise(times), strict=True):
+                if begin <= step < end:
+                    move = (there - here) / (end - begin)
+            return torch.cat([move / task.reach, -torch.ones_like(hand[:, :1])], dim=1)
+
+        return action
+
+    return script
+
+
+def pull_door(side: float) -> Script:
+    """PandaCabinet: keep the fingertips where they hold the bar of the door on ``side``, a quarter of a rad further open."""
+    from tasks.panda.panda_cabinet import ASIDE, FACE_X, HEIGHT, HOLD
+
+    door = int(side < 0.0)
+
+    def script(task: Any, first: Episode) -> Controller:
+        def action(episode: Episode, step: int) -> Tensor:
+            angle = task.angles(episode.state)[:, door]
+            held = (angle > 0.05) | (task.handle_distances(episode.state)[:, door] < 0.02)
+            ahead = (angle + 0.25 * held).clamp(max=1.6)
+            cos, sin = torch.cos(-side * ahead), torch.sin(-side * ahead)
+            x, y = HOLD[0], side * HOLD[1]
+            bar = torch.stack(
+                [FACE_X + cos * x - sin * y, side * ASIDE + sin * x + cos * y, torch.full_like(ahead, HEIGHT)], dim=1
+            )
+            return (bar - task.hand(episode.state)) / task.reach
+
+        return action
+
+    return script
+
+
+# Things pushed on a table -------------------------------------------------------------------------------------------
+
+
+def push_blocks(*, left_first: bool) -> Script:
+    """TwoBlockPush: along straight lines round the blocks; the left one is pushed aside to its goal's x, too."""
+
+    def script(task: Any, first: Episode) -> Controller:
+        from tasks.household.two_block_push import GOALS_X
+
+        def points(*pairs: tuple[Tensor | float, Tensor | float]) -> list[Tensor]:
+            like = first.state.q[:, 0]
+            return [torch.stack([torch.zeros_like(like) + x, torch.zeros_like(like) + y], dim=1) for x, y in pairs]
+
+        (left_x, left_y), (right_x, _) = first.state.q[:, :2].unbind(1), first.state.q[:, 2:4].unbind(1)
+        end, gap = task.distance - 0.4, 0.45  # where the pusher is when a block is at its goal; clear of a block
+        between = left_x + gap + 0.15
+        left = points(
+            (between, left_y - 0.1), (GOALS_X[0] + 0.4, left_y), (between, left_y), (between, left_y - 0.7),
+            (GOALS_X[0], left_y - 0.7), (GOALS_X[0], end),
+        )  # fmt: skip
+        right = points((right_x, -0.6), (right_x, end))
+        there = points((right_x, end - 0.4), (between, end - 0.4))
+        back = points((GOALS_X[0], -0.8), (right_x, -0.8))
+        stops = [*points((left_x + gap + 0.15, -0.9)), *left, *back, *right] if left_first else [*right, *there, *left]
+        path = torch.stack([first.state.q[:, 4:6], *stops], dim=1)
+        speed = 2.2 * task.sim.control_dt
+
+        def action(episode: Episode, step: int) -> Tensor:
+            wanted = along(path, torch.full_like(left_x, (step + 1) * speed))
+            return (wanted - episode.state.q[:, 4:6]) / task.sim.control_dt / 2.5
+
+        return action
+
+    return script
+
+
+def strike(*stops: tuple[float, float], haste: float = 2.5) -> Script:
+    """Push1 and Push2: the ball is wanted along a path, at most ``haste`` times as fast as on average; the disc gets behind it,
+    as seen from the velocity that it lacks, and strikes."""
+
+    def script(task: Any, first: Episode) -> Controller:
+        start = task.place(first.state, 1)
+        points = [start.new_tensor(stop).expand_as(start) for stop in (*stops, task.goals[0])]
+        path = torch.stack([start, *points], dim=1)
+        total = path.diff(dim=1).norm(dim=2).sum(dim=1)
+        touching = task.discs[0].radius + task.discs[1].radius
+        share = 2.0 * task.discs[0].mass / (task.discs[0].mass + task.discs[1].mass)
+        dt = task.sim.control_dt
+        fastest = haste * total / (task.horizon * dt)
+
+        def action(episode: Episode, step: int) -> Tensor:
+            q, qd = episode.state.q, episode.state.qd
+            gap = q[:, 2:4] - q[:, :2]
+            wanted = along(path, total * min(1.0, (step + 8) / task.horizon)) - q[:, 2:4]
+            far = (wanted.norm(dim=1) / (8.0 * dt * fastest)).clamp(min=1.0)
+            lacking = wanted / (8.0 * dt * far[:, None]) - qd[:, 2:4]
+            size = lacking.norm(dim=1, keepdim=True)
+            direction = lacking / size.clamp(min=1e-6)
+            distance = gap.norm(dim=1, keepdim=True)
+            aligned = (gap * direction).sum(dim=1, keepdim=True) / distance
+            ready = (aligned > 0.97) & (size > 0.5)
+            hit = qd[:, 2:4] + direction * size / share
+            # otherwise to a place behind it, round the ball where that is on the way
+            behind = q[:, 2:4] - direction * (touching + 0.08)
+            tangent = behind - q[:, :2]
+            inward = (tangent * gap).sum(dim=1, keepdim=True) / distance
+            near = distance < touching + 0.1
+            tangent = torch.where(near & (inward > 0.0), tangent - 1.2 * inward * gap / distance, tangent)
+            move = qd[:, 2:4] + tangent / (3.0 * dt)
+            return (torch.where(ready, hit, move) - qd[:, :2]) / task.multiplier
+
+        return action
+
+    return script
+
+
+# Rewarped's on particles --------------------------------------------------------------------------------------------
+
+
+def carry_box(task: Any, first: Episode) -> Controller:
+    """FluidMove: to the goal in two thirds of the time, at the least jerk."""
+    start, goal = task.joints(first.state), first["goal"]
+
+    def action(episode: Episode, step: int) -> Tensor:
+        share = min(1.0, 1.5 * (step + 1) / task.horizon)
+        smooth = share**3 * (10.0 - 15.0 * share + 6.0 * share**2)
+        return (start + smooth * (goal - start) - task.joints(episode.state)) / task.joint_limits[0][2]
+
+    return action
+
+
+def roll(task: Any, first: Episode) -> Controller:
+    """RollingFlat: down, then along the dough and back while it goes on down."""
+
+    def action(episode: Episode, step: int) -> Tensor:
+        phase = 2.0 * math.pi * step / 100.0
+        return torch.tensor([math.cos(phase), -0.6, 0.0]).expand(task.num_envs, -1)
+
+    return action
+
+
+def close_hand(task: Any, first: Episode) -> Controller:
+    """HandFlip: when the disk has come to lie on the hand, bend all fingers."""
+    limits = torch.tensor(task.joint_limits)
+    bends = limits[:, 1] > 1.2  # joints that bend a finger, rad
+
+    def action(episode: Episode, step: int) -> Tensor:
+        return (bends.float() if step > 40 else torch.zeros(len(bends))).expand(task.num_envs, -1)
+
+    return action
+
+
+SCRIPTS: Mapping[str, Sequence[Script]] = {
+    "PandaPickPlace": (carry(aside=0.17, height=0.02), carry(aside=-0.17, height=0.02), carry(aside=0.0, height=0.17)),
+    "PandaCabinet": (pull_door(1.0), pull_door(-1.0)),
+    "TwoBlockPush": (push_blocks(left_first=True), push_blocks(left_first=False)),
+    "Push1": (strike((0.0, 2.1)), strike((-1.0, -2.2), (1.0, -2.2))),
+    "Push2": (
+        strike((-3.0, -1.0), (1.0, 3.0), haste=1.6), strike((-3.0, -1.0), (0.0, 0.0), (3.0, 1.0)),
+        strike((-1.2, -3.6), (0.0, -1.4), (0.0, 1.4), (1.2, 3.6)), strike((-1.0, -3.0), (3.0, 1.0), haste=1.6),
+        strike((-3.6, 3.6), (3.0, 4.0)), strike((3.6, -3.6), (4.0, 3.0)),
+    ),
+    "ScoopSand": (
+        keyframes((0.3, (-0.4, -0.45, 1.0)), (0.6, (0.8, 0.0, -0.1)), (1.0, (0.0, 0.8, -1.0))),
+        keyframes((0.3, (0.4, -0.45, -1.0)), (0.6, (-0.8, 0.0, 0.1)), (1.0, (0.0, 0.8, 1.0))),
+    ),
+    "PourLiquid": (
+        keyframes((0.1, (-1.0, 0.0, -1.0)), (0.6, (0.0, 0.0, -1.0)), (1.0, (0.0, 0.0, 0.0))),
+        keyframes((0.1, (1.0, 0.0, 1.0)), (0.6, (0.0, 0.0, 1.0)), (1.0, (0.0, 0.0, 0.0))),
+    ),
+    "FluidMove": (carry_box,),
+    "RollingFlat": (roll,),
+    "HandFlip": (close_hand,),
+}  # fmt: skip
+"""By task; several where there are several ways."""
