@@ -6,11 +6,14 @@ import pytest
 import torch
 
 from benchmarks.suite import tables
+from benchmarks.suite.families import TASKS
 from benchmarks.suite.gallery import section
 from benchmarks.suite.methods import ON_FOUR, SINGLE_MODE, method_config, methods_of
-from benchmarks.suite.solving import replayed
+from benchmarks.suite.scripts import SCRIPTS, along
+from benchmarks.suite.solving import replayed, solve
 from benchmarks.suite.store import append_run, runs_file, solution_file, store_solution, stored_runs, stored_solution
 from benchmarks.suite.suite_task import SuiteTask
+from diffsim import InputError
 from rpg import SettingError
 from tasks import find_task
 
@@ -113,6 +116,35 @@ def test_a_solution_is_played_again(tmp_path):
     assert again.success == bool(info["success"][1])
     assert again.outcome == int(info["outcome"][1])
     assert len(again.episodes) == task.horizon + 1
+
+
+def test_a_script_is_followed_and_what_it_finds_is_stored_once_for_each_way(tmp_path):
+    task = SuiteTask("TwoBlockPush", ways=2, full_envs=2, solver="script")
+    found = solve(task, folder=tmp_path)
+    assert found["method"] == "script"
+    assert sorted(each["outcome"] for each in found["solutions"]) == [0, 1]
+    assert stored_solution(task, tmp_path) == json.loads(json.dumps(found))
+    with pytest.raises(InputError, match="there is no script for task 'TripleMove'; scripts: PandaPickPlace"):
+        solve(TASK, method="script", folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.robot_models) if name.startswith(("Panda", "Hand")) else name for name in SCRIPTS],
+)
+def test_scripts_act_within_the_actions_of_their_tasks(name):
+    task = find_task(name)(1, **TASKS[name].bench)
+    episode = task.reset(0)
+    for script in SCRIPTS[name]:
+        action = script(task, episode)(episode, 0)
+        assert action.shape == (1, task.action_dim)
+        assert bool(action.isfinite().all())
+
+
+def test_the_path_of_a_script_ends_at_its_last_point():
+    path = torch.tensor([[[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]]])
+    for distance, point in ((0.0, (0.0, 0.0)), (0.5, (0.5, 0.0)), (2.0, (1.0, 1.0)), (9.0, (1.0, 2.0))):
+        torch.testing.assert_close(along(path, torch.tensor([distance])), torch.tensor([point]))
 
 
 def test_sections_of_a_docstring_are_read_whole():
