@@ -60,8 +60,8 @@ class PandaSoftGrasp(PandaTask):
         return ds.Scene(
             (cube,),
             articulations=(self.robot.articulation,),
-            lower=(0.3, -0.15, 0.0),
-            upper=(0.6, 0.15, 0.4),
+            lower=(0.0, -0.45, 0.0),  # all places to which the hand can carry it
+            upper=(0.9, 0.45, 0.5),
             grid_spacing=self.grid_spacing,
         )
 
