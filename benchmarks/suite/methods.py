@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.rpg.methods import TUNED
+from benchmarks.suite.families import CLOSED_LOOP
 from benchmarks.suite.suite_task import SuiteTask
 from rpg import AlgorithmConfig
 from rpg.runs.run_settings import task_config
 from tasks import find_task
 
 COMPARED = ("rpg", "gaussian", "multistart", "cem", "mppi", "shac", "sapo", "ahac")
+ON_CLOSED_LOOP = ("rpg", "gaussian", "multistart", "cem", "shac", "sapo")
 ON_FOUR = ("ppo", "sac")
 """Without gradients through the simulator; on four tasks only."""
 SINGLE_MODE = ("gaussian", "cem", "mppi", "shac", "sapo", "ahac", "ppo", "sac")
@@ -23,6 +25,8 @@ FOUR_TASKS = ("TripleMove", "ThreeWayPush", "CupTrap", "Detour")
 
 def methods_of(task: SuiteTask) -> tuple[str, ...]:
     """The methods that the comparison wants of a task."""
+    if task.key in CLOSED_LOOP:
+        return ON_CLOSED_LOOP
     return (*COMPARED, *ON_FOUR) if task.key in FOUR_TASKS else COMPARED
 
 

@@ -187,6 +187,4 @@ def matrix_rows(rows: Rows, tasks: Sequence[SuiteTask], methods: Sequence[str]) 
 
 def every_row() -> list[tuple[SuiteTask, str]]:
     """All rows that the comparison wants, the closed-loop ones last."""
-    loops = ("rpg", "gaussian", "multistart", "cem", "shac", "sapo")
-    core = [(task, method) for task in compared_tasks() for method in methods_of(task)]
-    return core + [(task, method) for task in CLOSED_LOOP.values() for method in loops]
+    return [(task, method) for task in (*compared_tasks(), *CLOSED_LOOP.values()) for method in methods_of(task)]
