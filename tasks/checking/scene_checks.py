@@ -76,8 +76,8 @@ def check_rendering(trial: Trial) -> Iterator[Finding]:
 
 
 def start_scene(simulator: ds.Simulator, state: ds.State, environment: int) -> ds.Scene:
-    """The scene with its bodies and tools where one environment's first state has them. A soft body is moved as a whole, by the
-    mean displacement of its particles; articulations stay as declared."""
+    """The scene with its bodies, articulations and tools where one environment's first state has them. A soft body is moved as a
+    whole, by the mean displacement of its particles."""
     scene = simulator.scene
     soft = []
     for body in scene.soft_bodies:
@@ -97,7 +97,26 @@ def start_scene(simulator: ds.Simulator, state: ds.State, environment: int) -> d
             strict=True,
         )
     ]
-    return replace(scene, soft_bodies=tuple(soft), rigid_bodies=tuple(rigid), tools=tuple(tools))
+    articulations = [_started(each, simulator, state.q[environment]) for each in scene.articulations]
+    return replace(
+        scene,
+        soft_bodies=tuple(soft),
+        rigid_bodies=tuple(rigid),
+        articulations=tuple(articulations),
+        tools=tuple(tools),
+    )
+
+
+def _started(articulation: ds.Articulation, simulator: ds.Simulator, q: torch.Tensor) -> ds.Articulation:
+    """The articulation with the coordinates ``q`` at reset."""
+
+    def started(link: ds.Link) -> ds.Link:
+        if link.joint.type.coordinates == 0:
+            return link
+        own = q[simulator.joint(f"{articulation.name}.{link.joint.name}").coordinates]
+        return replace(link, joint=replace(link.joint, initial=_vector(own.double().cpu().numpy())))
+
+    return replace(articulation, links=tuple(started(link) for link in articulation.links))
 
 
 def _rows(q: torch.Tensor, count: int) -> np.ndarray:

@@ -3,6 +3,8 @@
 import pytest
 
 from rpg.cli.main import main
+from tasks import find_task
+from tasks.checking.scene_checks import start_scene
 from tests.tasks.small_task import TEXT, write_task
 
 pytestmark = pytest.mark.slow
@@ -211,3 +213,12 @@ def test_a_task_file_imports_its_neighbour_and_needs_no_registration(tmp_path, c
     assert "0 failed" in capsys.readouterr().out
     assert main(["check-task", f"{path}:Posh"]) == 2
     assert f"did you mean '{path}:Push'?" in capsys.readouterr().err
+
+
+def test_articulations_are_checked_where_episodes_begin():
+    task = find_task("TwoBlockPush")(2)
+    state = task.reset(0).state
+    scene = start_scene(task.sim, state, 1)
+    begun = [link.joint.initial[0] for each in scene.articulations for link in each.links]
+    assert begun == pytest.approx(state.q[1].tolist(), abs=1e-6)
+    assert begun != pytest.approx(state.q[0].tolist(), abs=1e-3)
