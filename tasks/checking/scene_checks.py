@@ -76,8 +76,10 @@ def check_rendering(trial: Trial) -> Iterator[Finding]:
 
 
 def start_scene(simulator: ds.Simulator, state: ds.State, environment: int) -> ds.Scene:
-    """The scene with its bodies, articulations and tools where one environment's first state has them. A soft body is moved as a
-    whole, by the mean displacement of its particles."""
+    """The scene with its bodies, articulations and tools where one environment's first state has them.
+
+    A soft body is moved as a whole, by the mean displacement of its particles.
+    """
     scene = simulator.scene
     soft = []
     for body in scene.soft_bodies:
