@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tasks import Episode
+from tasks.robots import shadow_hand
 
 Controller = Callable[[Episode, int], Tensor]
 """The action (B, A) of a control step, of the episodes and the step's number."""
@@ -201,12 +202,13 @@ def roll(task: Any, first: Episode) -> Controller:
 
 
 def close_hand(task: Any, first: Episode) -> Controller:
-    """HandFlip: when the disk has come to lie on the hand, bend all fingers."""
-    limits = torch.tensor(task.joint_limits)
-    bends = limits[:, 1] > 1.2  # joints that bend a finger, rad
+    """HandFlip: when the disk has come to lie on the fingers, bend their two outer joints, and the inner one less."""
+    names = [link.joint.name for link in shadow_hand(visuals=False).articulation.links if link.joint.kind == "revolute"]
+    share = {"J2": 0.3, "J1": 1.0, "J0": 1.0}
+    bend = torch.tensor([0.0 if name.startswith(("WR", "TH")) else share.get(name[2:], 0.0) for name in names])
 
     def action(episode: Episode, step: int) -> Tensor:
-        return (bends.float() if step > 40 else torch.zeros(len(bends))).expand(task.num_envs, -1)
+        return (bend if step >= 80 else torch.zeros_like(bend)).expand(task.num_envs, -1)
 
     return action
 
