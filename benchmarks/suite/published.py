@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from benchmarks.processes import read_result, write_result
+from benchmarks.suite.families import TASKS
+from benchmarks.suite.solving import found_by, kept
 from benchmarks.suite.store import RESULTS
 from rpg import SHACConfig, Trainer
 from rpg.algorithms.algorithm import AlgorithmConfig
@@ -76,7 +78,8 @@ def result_file(name: str, method: str, folder: Path = RESULTS) -> Path:
 
 
 def run_published(name: str, method: str, *, iterations: int = 0, folder: Path = RESULTS) -> dict[str, Any]:
-    """Run one seed, or only the first ``iterations`` of it, to see how long it takes; goes on where it was interrupted.
+    """Run one seed, or only the first ``iterations`` of it, to see how long it takes; goes on where it was interrupted. What it
+    solves is stored as a solution too.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the run's folder is kept.
@@ -89,6 +92,7 @@ def run_published(name: str, method: str, *, iterations: int = 0, folder: Path =
     done = trainer.train()
     if done.interrupted:
         raise KeyboardInterrupt
+    kept(TASKS[name], found_by(done, TASKS[name], config) | {"num_envs": published.num_envs}, folder)
     last = done.history[-1]
     found = {
         "task": name,

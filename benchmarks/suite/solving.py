@@ -16,7 +16,7 @@ from benchmarks.suite.scripts import SCRIPTS
 from benchmarks.suite.store import RESULTS, file_name, store_solution, stored_solution
 from benchmarks.suite.suite_task import SuiteTask
 from diffsim import InputError
-from rpg import Trainer, policy_success
+from rpg import AlgorithmConfig, Trainer, TrainingResult, policy_success
 from tasks import Episode, Task, find_task
 
 DIGITS, EXACT = 5, 9  # of a stored action; of one in single precision, where an impact later small differences are large
@@ -61,8 +61,12 @@ def solve(task: SuiteTask, *, method: str = "", seed: int = 0, iterations: int =
         diffsim.InputError: there is no script for the task.
     """
     name = method or task.solver
-    found = scripted(task, seed) if name == "script" else trained(task, name, seed, iterations)
-    found["solutions"] = _lasting(task, found)
+    return kept(task, scripted(task, seed) if name == "script" else trained(task, name, seed, iterations), folder)
+
+
+def kept(task: SuiteTask, found: dict[str, Any], folder: Path = RESULTS) -> dict[str, Any]:
+    """What was ``found`` (`found_by`) with only those solutions that succeed again; stored if it is worth more than what is."""
+    found = {**found, "solutions": _lasting(task, found)}
     stored = stored_solution(task, folder)
     if found["solutions"] and (stored is None or _worth(found) >= _worth(stored)):
         store_solution(task, found, folder)
@@ -82,18 +86,25 @@ def trained(task: SuiteTask, name: str, seed: int, iterations: int = 0) -> dict[
     if done.interrupted:
         raise KeyboardInterrupt
     shutil.rmtree(run)  # what is there is what was interrupted
+    return found_by(done, task, config)
+
+
+def found_by(done: TrainingResult, task: SuiteTask, config: AlgorithmConfig) -> dict[str, Any]:
+    """The best episode of each distinct way that a run found, as it is stored."""
     last = done.history[-1]
-    found = _found(task, name, seed, seconds=last.seconds, steps=last.simulator_steps)
-    found["iterations"], found["success"] = config.iterations, policy_success(done.evaluations)
-    for mode in done.modes:
-        if mode.success > 0.0:
-            found["solutions"].append(
-                {
-                    "outcome": mode.outcome, "name": mode.name, "success": mode.success, "return": mode.shown_return,
-                    "seed": mode.seed, "environment": mode.environment, "actions": _rounded(mode.actions),
-                }
-            )  # fmt: skip
-    return found
+    return {
+        **_found(task, config.algorithm, config.seed, seconds=last.seconds, steps=last.simulator_steps),
+        "iterations": config.iterations,
+        "success": policy_success(done.evaluations),
+        "solutions": [
+            {
+                "outcome": mode.outcome, "name": mode.name, "success": mode.success, "return": mode.shown_return,
+                "seed": mode.seed, "environment": mode.environment, "actions": _rounded(mode.actions),
+            }
+            for mode in done.modes
+            if mode.success > 0.0
+        ],
+    }  # fmt: skip
 
 
 @torch.no_grad()
