@@ -19,7 +19,7 @@ from diffsim import InputError
 from rpg import AlgorithmConfig, Trainer, TrainingResult, policy_success
 from tasks import Episode, Task, find_task
 
-DIGITS, EXACT = 5, 9  # of a stored action; of one in single precision, where an impact later small differences are large
+DIGITS = (5, 9)  # of a stored action; all of single precision where impacts make small differences large
 
 
 class Replay(NamedTuple):
@@ -99,7 +99,7 @@ def found_by(done: TrainingResult, task: SuiteTask, config: AlgorithmConfig) -> 
         "solutions": [
             {
                 "outcome": mode.outcome, "name": mode.name, "success": mode.success, "return": mode.shown_return,
-                "seed": mode.seed, "environment": mode.environment, "actions": _rounded(mode.actions),
+                "seed": mode.seed, "environment": mode.environment, "actions": mode.actions,
             }
             for mode in done.modes
             if mode.success > 0.0
@@ -131,7 +131,7 @@ def scripted(task: SuiteTask, seed: int) -> dict[str, Any]:
                 {
                     "outcome": outcome, "name": made.outcome_names[outcome] if outcome >= 0 else "", "success": share,
                     "return": float(total[index]), "seed": seed, "environment": index,
-                    "actions": _rounded(actions[index], EXACT),
+                    "actions": actions[index],
                 }
             )  # fmt: skip
     found["success"], found["seconds"] = successes, round(time.monotonic() - begun, 1)
@@ -147,19 +147,18 @@ def _found(task: SuiteTask, method: str, seed: int, *, seconds: float = 0.0, ste
     }  # fmt: skip
 
 
-def _rounded(actions: np.ndarray, digits: int = DIGITS) -> list[list[float]]:
-    return np.round(actions.astype(np.float64), digits).tolist()
-
-
 def _lasting(task: SuiteTask, found: dict[str, Any]) -> list[dict[str, Any]]:
     """The first solution of each outcome that succeeds again, the same way, when its rounded actions are played."""
-    kept: dict[int, dict[str, Any]] = {}
-    for number, solution in enumerate(found["solutions"]):
-        if solution["outcome"] not in kept:
-            again = replayed(task, found, number)
+    lasting: dict[int, dict[str, Any]] = {}
+    for solution in found["solutions"]:
+        for digits in DIGITS:
+            if solution["outcome"] in lasting:
+                break
+            rounded = {**solution, "actions": np.round(solution["actions"].astype(np.float64), digits).tolist()}
+            again = replayed(task, {**found, "solutions": [rounded]})
             if again.success and again.outcome == solution["outcome"]:
-                kept[solution["outcome"]] = solution
-    return list(kept.values())
+                lasting[solution["outcome"]] = rounded
+    return list(lasting.values())
 
 
 def _worth(found: dict[str, Any]) -> tuple[int, float]:
