@@ -55,6 +55,7 @@ class Task:
         finite_horizon: whether the horizon is part of the problem; False: it only cuts off what would go on, so that optimisers
             count what would still have come and do not see the time.
         differentiable: whether the dense reward is; a class whose reward leaves torch says False.
+        drawn_as: soft bodies in pictures: their "surface", which follows their particles and does not tear, or the "particles".
         record_forces: whether states hold the wrenches of contact, for ``self.sim.contact_wrench(state, name)``.
         action_dim: width of an action, where `controls` is overridden and takes another than that of `actions`.
 
@@ -83,6 +84,7 @@ class Task:
     outcome_names: Sequence[str] = ("solved",)
     optimizer_settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     reward_bound: ClassVar[float | None] = None
+    drawn_as: ClassVar[Literal["surface", "particles"]] = "surface"
     finite_horizon = True
     differentiable = True
     record_forces = False

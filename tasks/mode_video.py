@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import diffsim as ds
-from diffsim.render import Camera, SceneRenderer, caption, side_by_side, write_png, write_video
+from diffsim.render import Camera, caption, side_by_side, write_png, write_video
 from tasks.episode import Episode
+from tasks.task_renderer import TaskRenderer
 
 if TYPE_CHECKING:
     from tasks.base import Task
@@ -149,9 +150,7 @@ class _Panel:
 
     def __init__(self, task: Task | Variants, mode: RecordedMode, camera: Camera | None, width: int, height: int) -> None:
         self.episodes, _ = replayed_episode(task, mode)
-        self._task: Task = task.located(mode.environment, mode.seed)[0]
-        camera = camera or self._task.camera()
-        self._renderer = SceneRenderer(self._task.sim.scene, camera=camera, width=width, height=height)
+        self._renderer = TaskRenderer(task.located(mode.environment, mode.seed)[0], width, height, camera=camera)
         self._title = mode.name if mode.success > 0.0 else "no success"
         self._detail = f"return {mode.episode_return:.1f}, success {mode.success:.0%}, pi(z) {mode.probability:.0%}"
 
@@ -159,5 +158,4 @@ class _Panel:
         """The captioned picture at a fraction of a control step."""
         episode = self.episodes[step]
         state = episode.state if fraction == 1.0 else in_between(self.episodes[step - 1].state, episode.state, fraction)
-        picture = self._renderer.frame(state, markers=self._task.markers(episode, 0))
-        return caption(picture, self._title, self._detail, top=True)
+        return caption(self._renderer.frame(episode, state=state), self._title, self._detail, top=True)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 import diffsim as ds
-from diffsim.render import SceneRenderer
 from tasks.episode import Episode
+from tasks.task_renderer import TaskRenderer
 
 if TYPE_CHECKING:
     from tasks.base import Task
@@ -44,15 +44,11 @@ class Pictures:
 
     def __init__(self, task: Task, size: tuple[int, int]) -> None:
         height, width = size
-        self._task = task
-        self._renderer = SceneRenderer(task.sim.scene, camera=task.camera(), width=width, height=height, supersampling=1)
+        self._renderer = TaskRenderer(task, width, height, supersampling=1)
 
     def __call__(self, episode: Episode) -> Tensor:
         """sRGB bytes (B, H, W, 3)."""
-        frames = [
-            self._renderer.frame(episode.state, environment, markers=self._task.markers(episode, environment))
-            for environment in range(episode.num_envs)
-        ]
+        frames = [self._renderer.frame(episode, environment) for environment in range(episode.num_envs)]
         return torch.from_numpy(np.stack(frames)).to(episode.steps.device)
 
 

@@ -13,56 +13,6 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.slow
-def test_detour_prints_one_json_object_last(tmp_path):
-    command = [sys.executable, "-m", "benchmarks.detour", "--seeds", "1", "--iterations", "1", "--num-envs", "8"]
-    command += [
-        "--methods",
-        "rpg",
-        "multistart",
-        "--out",
-        str(tmp_path / "out"),
-        "--table",
-        str(tmp_path / "table.md"),
-        "--json",
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.strip().splitlines()[-1])
-    assert set(result) == {"rpg_success", "multistart_success", "seeds", "simulator_steps"}
-    assert result["seeds"] == 1
-    assert result["simulator_steps"] == 8 * 25
-    assert len((tmp_path / "table.md").read_text().splitlines()) == 4
-    # equal simulator steps for all methods
-    runs = [json.loads(path.read_text()) for path in (tmp_path / "out").glob("*.json")]
-    assert {run["simulator_steps"] for run in runs} == {run["backward_steps"] for run in runs} == {200}
-
-
-@pytest.mark.slow
-def test_rpg_tasks_sums_up_what_is_there(tmp_path):
-    """Three short runs, the others as if they had been made before; then the last line is one JSON object."""
-    from benchmarks.rpg.task_runs import METHODS, Options, run_single
-
-    runs = {
-        method: run_single(Options(num_envs=4, iterations=1, single=f"CupTrap:{method}:100"))
-        for method in ("rpg", "cem", "rpg_times_100")
-    }
-    assert [run["backward_steps"] for run in runs.values()] == [160, 0, 160]
-    assert runs["rpg_times_100"]["return"] == pytest.approx(100 * runs["rpg"]["return"], rel=1e-3)
-    for method in METHODS:
-        run = runs.get(method, runs["rpg"])
-        assert run["simulator_steps"] == 4 * 40
-        (tmp_path / f"CupTrap-{method}-100.json").write_text(json.dumps({**run, "method": method}))
-    command = [sys.executable, "-m", "benchmarks.rpg_tasks", "--tasks", "CupTrap", "--seeds", "1", "--json"]
-    command += ["--out", str(tmp_path), "--table", str(tmp_path / "table.md"), "--resume"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.strip().splitlines()[-1])
-    assert set(result) == {"seeds", *(f"CupTrap_{method}" for method in METHODS)}
-    assert result["CupTrap_rpg"] == {"succeeded": 0, "outcomes": [0], "simulator_steps": 160}
-    assert len((tmp_path / "table.md").read_text().splitlines()) == 2 + len(METHODS)
-
-
-@pytest.mark.slow
 def test_rpg_sac_runs_both_and_sums_up(tmp_path):
     """Random steps of both, other runs as if they had been made before; the last line is one JSON object."""
     for seed, last in ((1, -150.0), (2, -100.0)):

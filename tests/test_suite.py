@@ -10,6 +10,7 @@ from benchmarks.suite.families import TASKS
 from benchmarks.suite.gallery import section
 from benchmarks.suite.methods import ON_FOUR, SINGLE_MODE, method_config, methods_of
 from benchmarks.suite.scripts import SCRIPTS, along
+from benchmarks.suite.single_runs import bench_environment, one_run
 from benchmarks.suite.solving import replayed, solve
 from benchmarks.suite.store import append_run, runs_file, solution_file, store_solution, stored_runs, stored_solution
 from benchmarks.suite.suite_task import SuiteTask
@@ -95,6 +96,16 @@ def test_every_method_has_settings_for_every_compared_task():
     assert set(ON_FOUR) < set(SINGLE_MODE)
     with pytest.raises(SettingError, match="allowed are"):
         method_config(TASK, "nonsense", seed=0, num_envs=4, iterations=1)
+
+
+@pytest.mark.slow
+def test_methods_spend_the_same_simulator_steps():
+    task = SuiteTask("CupTrap", ways=2, bench_envs=4, bench_iterations=1)
+    environment = bench_environment(task)
+    runs = {method: one_run(task, environment, method, 100) for method in ("rpg", "multistart", "cem")}
+    assert {run["simulator_steps"] for run in runs.values()} == {4 * environment.horizon}
+    assert [run["backward_steps"] for run in runs.values()] == [160, 160, 0]
+    assert all(0.0 <= run["success"] <= 1.0 and set(run["ways"]) <= {0, 1} for run in runs.values())
 
 
 def test_a_solution_is_played_again(tmp_path):

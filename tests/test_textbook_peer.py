@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,21 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
+
+
+def last_line(program: str, *arguments: str) -> dict[str, Any]:
+    """What a Python program prints on its last line, in JSON."""
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.strip().splitlines()[-1])  # type: ignore[no-any-return]
+
 
 # in a process of its own: the peer initialises Taichi
 MEASURE = """
@@ -42,16 +58,7 @@ print(json.dumps({
 
 
 def test_gradient_is_the_slope_of_the_loss():
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.strip().splitlines()[-1])
+    result = last_line(MEASURE)
     gradient, slope = np.array(result["gradient"]), np.array(result["slope"])
     print(gradient, slope, result["yielded"], sep="\n")
     assert result["yielded"] > 0
@@ -78,19 +85,7 @@ print(json.dumps({"loss": loss, "gradient": gradient.tolist(), "score": score}))
 
 @pytest.mark.long
 def test_a_task_of_plasticinelab_is_the_same_on_both_sides():
-    found = {}
-    for side in ("ours", "textbook"):
-        done = subprocess.run(
-            [sys.executable, "-c", TASK_GRADIENT, side],
-            cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        found[side] = json.loads(done.stdout.strip().splitlines()[-1])
-    ours, textbook = found["ours"], found["textbook"]
+    ours, textbook = last_line(TASK_GRADIENT, "ours"), last_line(TASK_GRADIENT, "textbook")
     assert ours["loss"] == pytest.approx(textbook["loss"], rel=1e-5)
     gradient = np.array(ours["gradient"])
     np.testing.assert_allclose(np.array(textbook["gradient"]), gradient, atol=1e-2 * abs(gradient).max())

@@ -14,8 +14,9 @@ from benchmarks.suite.families import FAMILIES
 from benchmarks.suite.solving import Replay, replayed
 from benchmarks.suite.store import RESULTS, stored_solution
 from benchmarks.suite.suite_task import SuiteTask
-from diffsim.render import SceneRenderer, side_by_side
+from diffsim.render import side_by_side
 from tasks import find_task
+from tasks.task_renderer import TaskRenderer
 
 PAGE = Path("docs/gallery.md")
 PICTURES = Path("docs/images/gallery")
@@ -32,9 +33,8 @@ def draw(replay: Replay, path: Path) -> None:
     task = replay.task
     if not replay.success:
         raise RuntimeError(f"the stored solution of {task.name} fails: python -m benchmarks.suite --solve {task.name}")
-    renderer = SceneRenderer(task.sim.scene, camera=task.camera(), width=WIDTH, height=HEIGHT)
-    moments = [replay.episodes[0], replay.episodes[-1]]
-    pictures = [renderer.frame(each.state, markers=task.markers(each, 0)) for each in moments]
+    renderer = TaskRenderer(task, WIDTH, HEIGHT)
+    pictures = [renderer.frame(moment) for moment in (replay.episodes[0], replay.episodes[-1])]
     path.parent.mkdir(parents=True, exist_ok=True)
     iio.imwrite(path, side_by_side(pictures), quality=88)
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from rpg.environments.seeding import episode_generator
 from tasks import Episode, Task
 
 HELD = 4  # control steps that a push lasts
@@ -36,11 +37,7 @@ class PushedTask:
 
     def reset(self, seed: int | None = None) -> PushedEpisode:
         episode = self.task.reset(seed)
-        generator = torch.Generator()
-        if seed is None:
-            generator.seed()
-        else:
-            generator.manual_seed(seed)
+        generator = episode_generator(seed)
         drawn = [torch.rand(-(-self.horizon // HELD), self.action_dim, generator=generator) for _ in range(self.num_envs)]
         pushes = self.size * (2.0 * torch.stack(drawn) - 1.0).repeat_interleave(HELD, dim=1)[:, : self.horizon]
         return PushedEpisode(episode, pushes.to(episode.state.q), 0)

@@ -7,13 +7,13 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any, NamedTuple
 
-from benchmarks.rpg.task_runs import FIRST_SEED
 from benchmarks.suite.families import CLOSED_LOOP, TASKS
 from benchmarks.suite.methods import COMPARED, ON_FOUR, SINGLE_MODE, methods_of
 from benchmarks.suite.store import RESULTS, stored_runs, stored_solution
 from benchmarks.suite.suite_task import SuiteTask
 
 SEEDS = 5
+FIRST_SEED = 100  # settings were chosen on seeds below
 HEADINGS = (
     "task",
     "method",

@@ -13,7 +13,7 @@ from diffsim.render import Camera, GroundMarker
 from tasks.base import Task
 from tasks.episode import Episode, Transition
 from tasks.goal_markers import goal_markers
-from tasks.measures import soft_norm
+from tasks.measures import soft_norm, which_largest
 from tasks.registry import register
 
 HALF, RADIUS = 0.035, 0.17  # half a piece's edge, and a region's radius, m
@@ -95,8 +95,7 @@ class GatherPieces(Task):
         return self.gathered(episode.state).amax(dim=1) >= 0.9
 
     def outcome(self, episode: Episode) -> Tensor:
-        most = self.gathered(episode.state).max(dim=1)
-        return torch.where(most.values > 0.5, most.indices, -1)
+        return which_largest(self.gathered(episode.state), 0.5)
 
     def camera(self) -> Camera:
         return Camera(position=(-0.55, 0.6, 1.1), target=(0.55, 0.6, 0.0), vertical_fov_degrees=38)

@@ -14,6 +14,7 @@ from diffsim.render import Camera
 from tasks.action_spaces import ToolVelocity
 from tasks.base import Task
 from tasks.episode import Episode, Transition
+from tasks.measures import which_largest
 from tasks.registry import register
 
 MIDDLE, HEIGHT, ASIDE = (0.5, 0.2), 0.36, 0.19  # of the cup, m, and of the glasses from it along x
@@ -88,8 +89,7 @@ class PourLiquid(Task):
         return self.shares_in(episode.state).amax(dim=1) >= 0.7
 
     def outcome(self, episode: Episode) -> Tensor:
-        most = self.shares_in(episode.state).max(dim=1)
-        return torch.where(most.values > 0.5, most.indices, -1)
+        return which_largest(self.shares_in(episode.state), 0.5)
 
     def camera(self) -> Camera:
         return Camera(position=(0.5, -0.8, 0.65), target=(0.5, 0.2, 0.2), vertical_fov_degrees=38)

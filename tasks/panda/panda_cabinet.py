@@ -10,10 +10,9 @@ from torch import Tensor
 
 import diffsim as ds
 from diffsim.render import Camera
-from tasks.action_spaces import EndEffectorDelta
 from tasks.episode import Episode, Transition
 from tasks.measures import soft_norm
-from tasks.panda.panda_task import PandaTask, plain_panda, tilted
+from tasks.panda.panda_task import PandaHandTask, plain_panda, tilted
 from tasks.registry import register
 
 FACE_X, ASIDE, HEIGHT = 0.72, 0.34, 0.5  # of the hinges, and of the doors' middles above the ground, m
@@ -28,7 +27,7 @@ UPRIGHT = ds.Capsule(0.03, 0.007)
 
 
 @register("PandaCabinet")
-class PandaCabinet(PandaTask):
+class PandaCabinet(PandaHandTask):
     """A Panda opens one of the two doors of a cabinet, by their bar handles.
 
     Task: from between the two handles, pull either door open with closed fingers: sideways first, then round its edge. The
@@ -37,9 +36,6 @@ class PandaCabinet(PandaTask):
     Randomisation: the hand starts up to 2 cm aside along each axis; each hinge has its own damping, 0.5 to 1 N m s, and dry
         friction, 0.05 to 0.15 N m.
     Success: at the end a door is open by 1.2 rad or more.
-
-    Attributes:
-        reach: m a control step along each axis that an action of 1 stands for.
     """
 
     horizon = 24
@@ -48,7 +44,6 @@ class PandaCabinet(PandaTask):
         {"iterations": 40, "posterior_stride": 2, "std": (0.3, 0.02), "num_latents": 8, "beta": (0.6, 0.05), "policy": "table"}
     )
     reward_bound = 3.0
-    reach: float = 0.04
 
     def scene(self) -> ds.Scene:
         self.robot = plain_panda(opening=0.0, friction=0.0, visuals=self.visuals)
@@ -69,9 +64,6 @@ class PandaCabinet(PandaTask):
         joint = ds.Joint(name, "revolute", (0.0, 0.0, -side), limits=(0.0, RANGE), damping=0.7, friction_loss=0.1)
         inertia = ds.Inertia(1.0, (0.02, 0.013, 0.01), (0.0, -0.165 * side, 0.0))
         return ds.Link(name, joint, position=(FACE_X, ASIDE * side, HEIGHT), inertia=inertia, geometries=tuple(shapes))
-
-    def actions(self) -> list[EndEffectorDelta]:
-        return [EndEffectorDelta(self.robot.end_effector_link, self.reach, joints=self.robot.arm)]
 
     def randomize(self, generator: torch.Generator) -> Episode:
         state = self.sim.reset()

@@ -9,9 +9,8 @@ from torch import Tensor
 
 import diffsim as ds
 from diffsim.render import Camera
-from tasks.action_spaces import EndEffectorDelta
 from tasks.episode import Episode, Transition
-from tasks.panda.panda_task import PandaTask, plain_panda, tilted
+from tasks.panda.panda_task import PandaHandTask, plain_panda, tilted
 from tasks.registry import register
 
 OPEN, CLOSED = 0.17, 0.03  # m, how far the drawers are open at the start, and may be at the end
@@ -31,7 +30,7 @@ TILT = 1.3  # of the hand, rad from looking down to looking ahead
 
 
 @register("PandaDrawer")
-class PandaDrawer(PandaTask):
+class PandaDrawer(PandaHandTask):
     """A Panda closes one of four open drawers, two beside and two above each other.
 
     Task: push any of the drawers shut. All four are equally good, so there are four distinct optima. The layout is that of
@@ -39,9 +38,6 @@ class PandaDrawer(PandaTask):
     Randomisation: the hand starts up to 1.5 cm from the middle of the four along each axis; each drawer is open by 14.5 to
         17 cm, and slides with its own damping.
     Success: at the end a drawer is open by 3 cm or less.
-
-    Attributes:
-        reach: m a control step along each axis that an action of 1 stands for.
     """
 
     horizon = 24
@@ -50,7 +46,6 @@ class PandaDrawer(PandaTask):
         {"iterations": 50, "posterior_stride": 2, "std": (0.3, 0.02), "num_latents": 8, "beta": (0.6, 0.05)}
     )
     reward_bound = 1.0
-    reach: float = 0.04
 
     def scene(self) -> ds.Scene:
         self.robot = plain_panda(opening=0.0, friction=0.3, visuals=self.visuals)
@@ -72,9 +67,6 @@ class PandaDrawer(PandaTask):
         """Middles of the closed fronts, m, in the order of ``outcome_names``; left is +y."""
         x, y, z = CENTRE
         return [(x, y + ASIDE * side, z + APART * height) for height in (1.0, -1.0) for side in (1.0, -1.0)]
-
-    def actions(self) -> list[EndEffectorDelta]:
-        return [EndEffectorDelta(self.robot.end_effector_link, self.reach, joints=self.robot.arm)]
 
     def randomize(self, generator: torch.Generator) -> Episode:
         state = self.sim.reset()

@@ -10,10 +10,9 @@ from torch import Tensor
 
 import diffsim as ds
 from diffsim.render import Camera
-from tasks.action_spaces import EndEffectorDelta
 from tasks.episode import Episode, Transition
 from tasks.measures import soft_norm
-from tasks.panda.panda_task import PandaTask, plain_panda, tilted
+from tasks.panda.panda_task import PandaHandTask, plain_panda, tilted
 from tasks.registry import register
 
 BOARD_X, ASIDE = 0.5, 0.15  # of the holes' middles from the robot, and of each from the middle, m
@@ -23,16 +22,13 @@ HALF_X, HALF_Y = 0.12, 0.24  # of the board, m
 
 
 @register("PandaPegInsertion")
-class PandaPegInsertion(PandaTask):
+class PandaPegInsertion(PandaHandTask):
     """A Panda puts the peg in its hand into one of two holes of a board.
 
     Task: bring the peg's tip to the bottom of either hole. Both are equally good, so there are two distinct optima. Between
         them the board lies under the peg. The layout is that of DDiffPG's Peg-in-hole (arXiv 2406.00681).
     Randomisation: the peg starts up to 2 cm from the middle of the holes, along each axis, and at any height within 2 cm.
     Success: at the end the peg's tip is within 3 cm of the bottom of a hole, 1 cm above the ground, and below the board's face.
-
-    Attributes:
-        reach: m a control step along each axis that an action of 1 stands for.
     """
 
     horizon = 24
@@ -41,7 +37,7 @@ class PandaPegInsertion(PandaTask):
         {"iterations": 40, "posterior_stride": 2, "std": (0.3, 0.02), "num_latents": 8, "beta": (0.6, 0.05)}
     )
     reward_bound = 1.0
-    reach: float = 0.03
+    reach = 0.03
 
     def scene(self) -> ds.Scene:
         robot = plain_panda(opening=RADIUS, friction=0.4, visuals=self.visuals)
@@ -64,9 +60,6 @@ class PandaPegInsertion(PandaTask):
         pieces += [(ds.Box((HOLE, middle, half_z), rounding=0.004), (0.0, 0.0, 0.0))]
         pieces += [(ds.Box((HOLE, end, half_z), rounding=0.004), (0.0, side * (HALF_Y - end), 0.0)) for side in (1.0, -1.0)]
         return ds.Compound(tuple(pieces))
-
-    def actions(self) -> list[EndEffectorDelta]:
-        return [EndEffectorDelta(self.robot.end_effector_link, self.reach, joints=self.robot.arm)]
 
     def randomize(self, generator: torch.Generator) -> Episode:
         state = self.sim.reset()

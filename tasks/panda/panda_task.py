@@ -10,6 +10,7 @@ from torch import Tensor
 
 import diffsim as ds
 from diffsim.scene.articulation import Vector3
+from tasks.action_spaces import EndEffectorDelta
 from tasks.base import Task
 from tasks.episode import Episode
 from tasks.robots.panda import FINGERS, panda
@@ -109,6 +110,19 @@ class PandaTask(Task):
     def joint_place(self, joint: str) -> int:
         """Which entry of ``state.q`` a joint of the robot has."""
         return self.sim.joint(f"{self.robot.name}.{joint}").coordinates.start
+
+
+class PandaHandTask(PandaTask):
+    """A task in which the hand moves along all axes without turning, and no action drives the fingers.
+
+    Attributes:
+        reach: m a control step along each axis that an action of 1 stands for.
+    """
+
+    reach: float = 0.04
+
+    def actions(self) -> list[EndEffectorDelta]:
+        return [EndEffectorDelta(self.robot.end_effector_link, self.reach, joints=self.robot.arm)]
 
 
 def tilted(like: Tensor, angle: float = 0.0, turn: float = 0.0) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 import diffsim as ds
 from diffsim.scene.rotations import quaternion_to_matrix
 from tasks.plasticine.action_script import action_script
-from tasks.plasticine.plasticine_task import Manipulated, PlasticineTask
+from tasks.plasticine.plasticine_block import PlasticineBlockTask
 from tasks.registry import register
 
 RADIUS, HALF_LENGTH = 0.03, 0.15
@@ -18,7 +18,7 @@ ROLLS = ((5, 1, 0.033, 0.0), (6, -1, 0.036, 0.0), (5, -1, 0.03, 0.0), (4, 1, 0.0
 
 
 @register("PlasticineRollingPin")
-class PlasticineRollingPin(PlasticineTask):
+class PlasticineRollingPin(PlasticineBlockTask):
     """A rolling pin on a block of plasticine (PlasticineLab's RollingPin).
 
     Task: roll the block out into lips on both sides. The pin rolls without slipping, turns about the vertical, and goes up or
@@ -30,10 +30,6 @@ class PlasticineRollingPin(PlasticineTask):
     ground_friction = 1.5
     scale = (0.6667, 0.06667, 0.001)  # rad about its axis, rad about the vertical, m upwards
     action_dim = 3
-    view = ((0.5, -0.2, 0.85), (0.5, 0.5, 0.05))
-
-    def solids(self) -> tuple[Manipulated, ...]:
-        return ((ds.Box((0.15, 0.15, 0.05)), (0.5, 0.5, 0.05), 10_000),)
 
     def manipulators(self) -> tuple[ds.Tool, ...]:
         lying, control = (0.5**0.5, -(0.5**0.5), 0.0, 0.0), ("x", "y", "z", "rx", "ry", "rz")

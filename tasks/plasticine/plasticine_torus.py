@@ -6,14 +6,14 @@ import numpy as np
 
 import diffsim as ds
 from tasks.plasticine.action_script import action_script
-from tasks.plasticine.plasticine_task import Manipulated, PlasticineTask
+from tasks.plasticine.plasticine_block import PlasticineBlockTask
 from tasks.registry import register
 
 RINGS = ((0.428, 0.456), (0.584, 0.416), (0.580, 0.568), (0.584, 0.472), (0.456, 0.588))  # (x, y) of the dent, m
 
 
 @register("PlasticineTorus")
-class PlasticineTorus(PlasticineTask):
+class PlasticineTorus(PlasticineBlockTask):
     """A torus over a block of plasticine that sticks to the floor (PlasticineLab's Torus).
 
     Task: stamp one ring-shaped dent into the block, 4 to 10 cm off its middle.
@@ -22,10 +22,6 @@ class PlasticineTorus(PlasticineTask):
     """
 
     scale = (0.004, 0.004, 0.004)
-    view = ((0.5, -0.2, 0.85), (0.5, 0.5, 0.05))
-
-    def solids(self) -> tuple[Manipulated, ...]:
-        return ((ds.Box((0.15, 0.15, 0.05)), (0.5, 0.5, 0.05), 10_000),)
 
     def manipulators(self) -> tuple[ds.Tool, ...]:
         return (self.tool("torus", ds.Torus(0.05, 0.03), (0.5, 0.5, 0.2), lower=(0.0, 0.0, 0.05)),)

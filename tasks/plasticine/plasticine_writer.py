@@ -6,7 +6,7 @@ import numpy as np
 
 import diffsim as ds
 from tasks.plasticine.action_script import action_script, waypoints
-from tasks.plasticine.plasticine_task import Manipulated, PlasticineTask
+from tasks.plasticine.plasticine_block import PlasticineBlockTask
 from tasks.registry import register
 
 PEN = (0.5, 0.5, 0.13)
@@ -22,18 +22,13 @@ STROKES = (
 
 
 @register("PlasticineWriter")
-class PlasticineWriter(PlasticineTask):
+class PlasticineWriter(PlasticineBlockTask):
     """A pen whose tip is 3 cm deep in a block of plasticine that sticks to the floor (PlasticineLab's Writer).
 
     Task: draw grooves: a diagonal, an arrow, a hook, a triangle, a V.
     Randomisation: none; the variants have other strokes.
     Success: after 50 actions the normalised incremental IoU with the target is at least 0.6.
     """
-
-    view = ((0.5, -0.2, 0.85), (0.5, 0.5, 0.05))
-
-    def solids(self) -> tuple[Manipulated, ...]:
-        return ((ds.Box((0.15, 0.15, 0.05)), (0.5, 0.5, 0.05), 10_000),)
 
     def manipulators(self) -> tuple[ds.Tool, ...]:
         return (self.tool("pen", ds.Capsule(half_length=0.03, radius=0.03), PEN, friction=0.0, lower=(0.0, 0.0, 0.05)),)

@@ -9,10 +9,10 @@ from torch import Tensor
 
 import diffsim as ds
 from diffsim.render import Camera
-from tasks.action_spaces import ToolVelocity
 from tasks.episode import Episode
+from tasks.measures import which_largest
 from tasks.registry import register
-from tasks.rpg_papers.soft_table import GRAVITY, REACH, SoftTable
+from tasks.rpg_papers.soft_table import GRAVITY, SoftTable
 
 PLACES = {"middle": 0.5, "right": 0.7, "left": 0.3}  # along x, m
 HALF, BOTTOM = 0.05, 0.001  # a box's half edge, and its height over the table, m
@@ -60,9 +60,6 @@ class BoxPick(SoftTable):
             gravity=GRAVITY,
         )  # fmt: skip
 
-    def actions(self) -> list[ToolVelocity]:
-        return [ToolVelocity("tool", speed=REACH)]
-
     def loss(self, state: ds.State, episode: Episode) -> Tensor:
         return 10.0 * (self.tool_gap(state) - state.x[..., 1].mean(dim=1))
 
@@ -75,8 +72,7 @@ class BoxPick(SoftTable):
         return self.moved(episode).amax(dim=1) > FAR
 
     def outcome(self, episode: Episode) -> Tensor:
-        farthest = self.moved(episode).max(dim=1)
-        return torch.where(farthest.values > 0.3 * FAR, farthest.indices, -1)
+        return which_largest(self.moved(episode), 0.3 * FAR)
 
     def camera(self) -> Camera:
         return Camera(position=(0.5, -0.5, 0.9), target=(0.5, 0.6, 0.03), vertical_fov_degrees=34)

@@ -23,7 +23,7 @@ from tasks.action_spaces import AllControls
 from tasks.base import Task
 from tasks.episode import Episode, Transition
 from tasks.goal_markers import goal_markers
-from tasks.measures import soft_norm, when_passing
+from tasks.measures import soft_norm, when_passing, which_smallest
 
 CENTRE = 0.3  # height of all discs' centres over the table, m: circles meet in one plane
 FOOT = 0.05  # radius of the invisible ball on which a disc slides, m
@@ -168,8 +168,7 @@ class GoalTask(CircleTask):
 
     def nearest(self, state: ds.State, within: float) -> Tensor:
         """Number of the goal whose disc is nearest to it, int64 (B,); -1 where none is ``within`` so many m."""
-        nearest = self.distances(state).min(dim=1)
-        return torch.where(nearest.values < within, nearest.indices, -1)
+        return which_smallest(self.distances(state), within)
 
     def success(self, episode: Episode) -> Tensor:
         return self.distances(episode.state).amin(dim=1) < self.radius

@@ -12,7 +12,7 @@ import diffsim as ds
 from diffsim.render import Camera
 from tasks.action_spaces import ToolVelocity
 from tasks.episode import Episode
-from tasks.measures import soft_norm
+from tasks.measures import soft_norm, which_smallest
 from tasks.registry import register
 from tasks.rpg_papers.soft_table import GRAVITY, SoftTable
 
@@ -45,6 +45,7 @@ class CutBar(SoftTable):
 
     outcome_names = ("the right end", "the left end")
     optimizer_settings = MappingProxyType({"iterations": 50, "posterior_stride": 4})
+    drawn_as = "particles"  # the bar's surface would hide the cut
     particles: int = 3000
     end: Literal["right", "left", "either"] = "either"
 
@@ -82,8 +83,7 @@ class CutBar(SoftTable):
         return self.worst(episode.state, episode) < REACHED
 
     def outcome(self, episode: Episode) -> Tensor:
-        nearest = self.missing(episode.state, episode).min(dim=1)
-        return torch.where(nearest.values < 0.6 * DISTANCE, nearest.indices, -1)
+        return which_smallest(self.missing(episode.state, episode), 0.6 * DISTANCE)
 
     def camera(self) -> Camera:
         return Camera(position=(0.7, -0.6, 0.7), target=(0.7, 0.3, 0.05), vertical_fov_degrees=42)

@@ -13,6 +13,7 @@ from diffsim.render import Camera
 from tasks.action_spaces import JointVelocity
 from tasks.base import Task
 from tasks.episode import Episode, Transition
+from tasks.measures import which_largest
 from tasks.registry import register
 
 RADIUS, DISTANCE, HEIGHT = 0.2, 1.0, 0.9  # of a sphere; of the spheres and the gripper from the world's origin, m
@@ -132,8 +133,7 @@ class Pick3(Task):
         return self.lift(episode.state).amax(dim=1) > LIFTED
 
     def outcome(self, episode: Episode) -> Tensor:
-        highest = self.lift(episode.state).max(dim=1)
-        return torch.where(highest.values > 0.3 * LIFTED, highest.indices, -1)
+        return which_largest(self.lift(episode.state), 0.3 * LIFTED)
 
     def camera(self) -> Camera:
         return Camera(position=(0.0, -4.2, 2.6), target=(0.0, 0.0, 0.45), vertical_fov_degrees=38)

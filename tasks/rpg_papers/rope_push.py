@@ -9,12 +9,11 @@ from torch import Tensor
 
 import diffsim as ds
 from diffsim.render import Camera, GroundMarker
-from tasks.action_spaces import ToolVelocity
 from tasks.episode import Episode
 from tasks.goal_markers import goal_markers
 from tasks.measures import soft_norm
 from tasks.registry import register
-from tasks.rpg_papers.soft_table import GRAVITY, REACH, SoftTable
+from tasks.rpg_papers.soft_table import GRAVITY, SoftTable
 
 HALF, BOTTOM = (0.2, 0.015, 0.015), 0.001  # the rope's half edges, and its height over the table, m
 MIDDLE, END = 0.5, 0.15  # the rope's middle in x and y, and from where on its end counts, from the middle, m
@@ -59,9 +58,6 @@ class RopePush(SoftTable):
             (rope,), tools=(tool,), ground=ds.Ground(friction=self.ground_friction), upper=(1.0, 1.2, 0.4),
             grid_spacing=1.0 / self.cells, gravity=GRAVITY,
         )  # fmt: skip
-
-    def actions(self) -> list[ToolVelocity]:
-        return [ToolVelocity("tool", speed=REACH)]
 
     def ends(self, state: ds.State) -> tuple[Tensor, Tensor]:
         """Mean positions of the right and the left end, m, each (B, 3)."""

@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 
 import diffsim as ds
 from diffsim.tools.surface_distance import SurfaceDistance
+from tasks.action_spaces import ToolVelocity
 from tasks.base import Task
 from tasks.episode import Episode, Transition
 
@@ -45,6 +46,9 @@ class SoftTable(Task):
     def plasticine(self, yield_stress: float) -> ds.ElastoPlastic:
         """The material, with a yield stress in Pa."""
         return ds.ElastoPlastic(youngs_modulus=self.stiffness, poissons_ratio=0.2, density=1.0, yield_stress=yield_stress)
+
+    def actions(self) -> list[ToolVelocity]:
+        return [ToolVelocity(self.sim.scene.tools[0].name, speed=REACH)]
 
     def randomize(self, generator: torch.Generator) -> Episode:
         state = self.sim.reset()

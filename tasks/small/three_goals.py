@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffsim.render import GroundMarker
 from tasks.goal_markers import goal_markers
-from tasks.measures import soft_norm
+from tasks.measures import soft_norm, which_smallest
 
 # In radians from +x; videos look along +y.
 ANGLES = {"ahead": math.pi / 2, "left": 7 * math.pi / 6, "right": -math.pi / 6}
@@ -32,8 +32,7 @@ class ThreeGoals:
 
     def nearest(self, position: Tensor) -> Tensor:
         """Number of the goal that ``position`` (B, 2) is closest to, int64 (B,); -1 if it is not even half-way to one."""
-        nearest = self.distances(position).min(dim=1)
-        return torch.where(nearest.values < 0.5 * self.radius, nearest.indices, -1)
+        return which_smallest(self.distances(position), 0.5 * self.radius)
 
     def reward(self, position: Tensor) -> Tensor:
         """0 at the centre and 1 at each goal, (B,): decreases with a smooth minimum of the distances to the goals."""

@@ -111,8 +111,9 @@ ROTATED = (0.8, 0.4, 0.2, 0.4)
         (ds.Cylinder(0.05, 0.04), 1000, 0.08),
         (ds.Torus(0.1, 0.02), 1500, 0.04),
         (ds.Sphere(0.06), 500, 0.12),
+        (ds.Box((0.24, 0.06, 0.04)), 3600, 0.08),  # of 7 layers
     ],
-    ids=["rope", "sheet", "slab", "cylinder", "torus", "ball"],
+    ids=["rope", "sheet", "slab", "cylinder", "torus", "ball", "bar"],
 )
 def test_thickness_is_that_of_the_shape(shape, particles, thick):
     body = ds.SoftBody("body", shape, (0.5, 0.5, 0.5), rotation=ROTATED, particles=particles)

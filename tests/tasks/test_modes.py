@@ -6,7 +6,8 @@ import torch
 import diffsim as ds
 from rpg import RPGConfig, Trainer, from_fixed_horizon
 from rpg.protocol import Box, ProtocolError, check_environment
-from tasks import Detour
+from tasks import Detour, TripleMove
+from tasks.task_renderer import TaskRenderer
 from tests.tasks.ball import Ball, played
 
 pytestmark = pytest.mark.slow
@@ -81,6 +82,19 @@ def test_images_come_from_the_tasks_camera_in_the_general_form():
     check_environment(env)
     with pytest.raises(ProtocolError, match=r"gives images; expected vectors, or rpg\.from_fixed_horizon\(environment\)"):
         check_environment(task)
+
+
+def test_bodies_are_drawn_as_their_task_says(monkeypatch):
+    task = TripleMove(1)
+    episode = task.reset(0)
+
+    def picture(drawn_as):
+        monkeypatch.setattr(type(task), "drawn_as", drawn_as)
+        return TaskRenderer(task, 48, 36).frame(episode)
+
+    assert (picture("surface") != picture("particles")).any()
+    with pytest.raises(ds.InputError, match="'dots'"):
+        picture("dots")
 
 
 def test_rendering_is_tried_before_training():
