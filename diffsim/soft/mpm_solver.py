@@ -203,8 +203,9 @@ class MPMSolver:
         if not self._inverted_reported:
             environment = int(inverted.argmax())
             logger.warning(
-                "Elements were inverted (det F <= 0) in control step %d of environment %d, or some liquid's volume halved: the time step "
-                "is too large for the deformation, or a body is crushed. Their stress is continued as docs/materials.md says.",
+                "Elements were inverted (det F <= 0) in control step %d of environment %d, or some liquid's volume halved: the "
+                "time step is too large for the deformation, or a body is crushed. Their stress is continued as "
+                "docs/materials.md says.",
                 int(time_step[environment]),
                 first + environment,
             )
