@@ -1,6 +1,7 @@
 """Which inputs of a control step have a gradient, and how well it agrees with finite differences.
 
     python -m benchmarks.differentiability --table docs/differentiability.md     a few minutes with cold caches
+    python -m benchmarks.differentiability --table docs/differentiability.md --only soft coupled     the others stay as they are
 
 A scene for each column, f64, one environment. The objective is a random combination of every entry of the last state, and its
 derivative along random directions of each input is compared with central differences (`diffsim.gradients.gradcheck`). A cell
@@ -25,7 +26,7 @@ from rich.console import Console
 from torch import Tensor
 
 import diffsim as ds
-from benchmarks.processes import print_table
+from benchmarks.processes import print_table, read_table
 from diffsim.gradients.gradcheck import direction_checks
 
 F64 = torch.float64
@@ -33,12 +34,14 @@ DT, SUBSTEPS, STEPS = 1e-3, 8, 5
 FD_STEPS = (1e-5, 1e-6, 1e-7, 1e-4, 1e-3)
 ENOUGH = 1e-8  # no other step is tried below it
 ABSENT, IDLE = "-", "no effect"
+TABLE = "table"  # the mark of the table in its file
 BY_DESIGN = {"time_step": "an integer", "contact_wrench": "not read by a step"}  # fields of the state
 STEP_SIZES = {"C": 10.0}  # of a unit of an input; of a parameter it is its size
 WEIGHTS = {"C": 0.1, "contact_wrench": 0.01}  # of fields in the objective: what they amount to, as velocities
 TOOL_MOTION = {"x": 0.2, "y": -0.5, "z": -0.4, "rx": 0.5, "rz": 0.3}  # of every tool, m/s and rad/s
 MOTORS = (0.7, 0.03, 0.9)  # controls of the arm
 STRENGTH = 0.7  # of controlled attachments
+ACTIVATIONS = (0.6, -0.4)  # of the muscles
 
 Inputs = dict[str, Tensor]
 
@@ -47,8 +50,8 @@ Inputs = dict[str, Tensor]
 class Options:
     """What to check."""
 
-    only: str | None = None
-    """One column."""
+    only: tuple[str, ...] = ()
+    """These columns; the table's others stay as they are."""
     directions: int = 2
     """Random directions of each input."""
     table: Path | None = None
@@ -86,7 +89,8 @@ def soft_scene() -> ds.Scene:
     )  # fmt: skip
     stop = ds.Obstacle("stop", ds.Box((0.04, 0.1, 0.05)), (0.5, 0.33, 0.05), friction=0.3)
     return ds.Scene(
-        blocks(0.0), tools=(slab,), obstacles=(stop,), attachments=attachments("slab"), upper=(0.7, 0.7, 0.4), grid_spacing=GRID
+        blocks(0.0), tools=(slab,), obstacles=(stop,), attachments=attachments("slab"), muscles=muscles(),
+        upper=(0.7, 0.7, 0.4), grid_spacing=GRID,
     )  # fmt: skip
 
 
@@ -97,6 +101,14 @@ def attachments(tool: str, link: str | None = None) -> tuple[ds.Attachment, ...]
         ds.Attachment("grip", "snow", to=tool, where=(8, 17, 26), controlled=True),
     )
     return held if link is None else (*held, ds.Attachment("hook", "mooney_rivlin", to=link, where=(2, 13)))
+
+
+def muscles() -> tuple[ds.Muscle, ...]:
+    """Fibres through a block, and a block that contracts alike in all directions."""
+    return (
+        ds.Muscle("fibres", "viscoplastic", (0.6, 0.3, 0.7), strength=400.0),
+        ds.Muscle("swelling", "mooney_rivlin", strength=300.0),
+    )
 
 
 def machine(support: float, *, bouncy: bool) -> dict[str, Any]:
@@ -162,7 +174,7 @@ def coupled_scene() -> ds.Scene:
     )
     return ds.Scene(
         blocks(0.0), **{**parts, "tools": (*parts["tools"], roller)}, attachments=attachments("finger", "arm.ram"),
-        ground=ds.Ground(friction=0.4), upper=(0.7, 0.7, 0.5), grid_spacing=GRID,
+        muscles=muscles(), ground=ds.Ground(friction=0.4), upper=(0.7, 0.7, 0.5), grid_spacing=GRID,
         contact=ds.ContactModel(smoothing=5e-3, stiffness=2e3),
     )  # fmt: skip
 
@@ -226,7 +238,8 @@ def prepared(scene: ds.Scene, dtype: torch.dtype = F64) -> Case:
             internal_variable=0.02 + 0.01 * noise(state.internal_variable.shape, 4).abs(),
         )
     motors = MOTORS if scene.articulations else ()
-    controls = [*(TOOL_MOTION[axis] for axis in axes(scene)), *motors, *[STRENGTH] * scene.grip_action_dim]
+    grips, activations = [STRENGTH] * scene.grip_action_dim, ACTIVATIONS[: len(scene.muscles)]
+    controls = [*(TOOL_MOTION[axis] for axis in axes(scene)), *motors, *grips, *activations]
     actions[:] = torch.tensor(controls, dtype=F64)
     loads: Inputs = {}
     for n, name in enumerate(wrenched(sim)):
@@ -242,10 +255,11 @@ def states(case: Case) -> dict[str, Inputs]:
 
 
 def actions(case: Case) -> dict[str, Inputs]:
-    """Velocities of tools, the actuators' controls by their kind, and the strengths of attachments."""
+    """Velocities of tools, the actuators' controls by their kind, the strengths of attachments, the activations of muscles."""
     kinds = [f"tool velocity {'(angular)' if axis[0] == 'r' else '(linear)'}" for axis in axes(case.sim.scene)]
     kinds += [f"{motor.kind} control" for arm in case.sim.scene.articulations for motor in arm.actuators]
     kinds += ["attachment strength"] * case.sim.scene.grip_action_dim
+    kinds += ["muscle activation"] * len(case.sim.scene.muscles)
     found: dict[str, Inputs] = {}
     for kind in dict.fromkeys(kinds):
         columns = [n for n, own in enumerate(kinds) if own == kind]
@@ -347,16 +361,29 @@ def column(scene: ds.Scene, directions: int) -> dict[tuple[str, str], str]:
     return cells
 
 
+def stored(table: Path | None) -> dict[str, dict[tuple[str, str], str]]:
+    """The columns of a table that was written before, as `column` gives them."""
+    lines = read_table(table, TABLE) if table is not None else []
+    return {
+        name: {(line[0], line[1]): line[place] for line in lines[1:] if line[place] != ABSENT}
+        for place, name in enumerate(lines[0][2:] if lines else (), 2)
+    }
+
+
 def main() -> None:
     options = tyro.cli(Options)
     torch.set_num_threads(1)
-    columns = {}
-    for name in [options.only] if options.only else SCENES:
+    before = stored(options.table)
+    columns: dict[str, dict[tuple[str, str], str]] = {}
+    for name, scene in SCENES.items():
+        if options.only and name not in options.only:
+            columns |= {name: before[name]} if name in before else {}
+            continue
         print(name, flush=True)
-        columns[name] = column(SCENES[name](), options.directions)
+        columns[name] = column(scene(), options.directions)
     rows = sorted({row: None for cells in columns.values() for row in cells}, key=lambda row: [*KINDS, SINGLE[0]].index(row[0]))
     table = [[kind, name, *(cells.get((kind, name), ABSENT) for cells in columns.values())] for kind, name in rows]
-    print_table(("", "", *columns), table, Console(width=140), options.table, "table")
+    print_table(("", "", *columns), table, Console(width=140), options.table, TABLE)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,14 @@ def write_table(path: Path, name: str, headings: Sequence[str], rows: Sequence[S
     path.write_text(table)
 
 
+def read_table(path: Path, name: str) -> list[list[str]]:
+    """The headings and the rows of a table that `write_table` wrote between the file's marks; none if it has no such marks."""
+    _, begin, after = (path.read_text() if path.exists() else "").partition(f"<!-- {name} -->\n")
+    lines = after.partition("<!-- end -->")[0].splitlines() if begin else []
+    rows = [[cell.strip() for cell in line.strip().removeprefix("|").removesuffix("|").split("|")] for line in lines]
+    return [*rows[:1], *rows[2:]]
+
+
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console, path: Path | None, name: str) -> None:
     """On the console, and in the file if there is one (`write_table`)."""
     table = Table(*headings)

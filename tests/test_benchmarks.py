@@ -8,8 +8,20 @@ from pathlib import Path
 import pytest
 
 from benchmarks import house
+from benchmarks.processes import read_table, write_table
 
 ROOT = Path(__file__).parent.parent
+
+
+def test_a_table_is_read_as_it_was_written_into_its_place(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- other -->\n<!-- end -->\n<!-- own -->\nold\n<!-- end -->\nafter\n")
+    rows = [("a", "1"), ("b", "-")]
+    write_table(page, "own", ("name", "value"), rows)
+    assert read_table(page, "own") == [["name", "value"], *map(list, rows)]
+    assert read_table(page, "other") == read_table(page, "none") == read_table(tmp_path / "no page.md", "own") == []
+    assert page.read_text().startswith("before\n<!-- other -->\n<!-- end -->\n<!-- own -->\n| name |")
+    assert page.read_text().endswith("<!-- end -->\nafter\n")
 
 
 @pytest.mark.slow
