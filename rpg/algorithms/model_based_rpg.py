@@ -193,7 +193,9 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
             given = f"horizon was given {config.horizon}"
             raise SettingError(f"{given}; allowed are at most the {self.spec.time_limit} steps of an episode")
         if config.embedded is not None and config.embedded > size:
-            raise SettingError(f"embedded was given {config.embedded}; allowed are at most the {size} entries of an observation")
+            raise SettingError(
+                f"embedded was given {config.embedded}; allowed are at most the {size} entries of an observation"
+            )
         self.embedding = PositionalEmbedding(self.inputs.width, count=config.embedded or size, order=config.embedding)
         width = self.embedding.width
         model = WorldModel(
@@ -205,7 +207,9 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
             memory=config.memory,
             generator=generator,
         )
-        actor = LatentActor(config.state_dim, action_dim, space, hidden=config.hidden, std_start=config.std_start, generator=generator)
+        actor = LatentActor(
+            config.state_dim, action_dim, space, hidden=config.hidden, std_start=config.std_start, generator=generator
+        )
         self.networks = Networks(model, actor, self._new_posterior(config.state_dim + action_dim)).to(like)
         self.targets = copy.deepcopy(self.networks).requires_grad_(False)
         self.policy = EncodedPolicy(self.inputs, self.embedding, model, actor).to(like)
@@ -235,6 +239,7 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         self._starts = torch.zeros(0, size, dtype=like.dtype, device=like.device)
         self._updates, self._reward_scale = 0, 1.0
         self.buffer.relabels.append(self.relabelled)
+        self.learning_starts = max(config.random_steps, config.horizon * env.num_envs)  # there is a segment
 
     @property
     def _informed(self) -> bool:
@@ -316,9 +321,7 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
             if self._chooses:
                 terms |= self._improve_latent(iteration)
             with torch.no_grad():
-                torch._foreach_lerp_(
-                    list(self.targets.parameters()), list(self.networks.parameters()), self.config.target_rate
-                )
+                torch._foreach_lerp_(list(self.targets.parameters()), list(self.networks.parameters()), self.config.target_rate)
         self._updates += 1
         return terms
 
@@ -368,7 +371,11 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         reward_loss = (rewards - batch.reward).square().mean()
         value_loss = (alive[chosen] * (values - wanted).square()).sum(0).mean()
         end_loss = nn.functional.binary_cross_entropy_with_logits(ends, 1 - alive)
-        loss = config.state_weight * state_loss + config.reward_weight * (reward_loss + end_loss) + config.value_weight * value_loss
+        loss = (
+            config.state_weight * state_loss
+            + config.reward_weight * (reward_loss + end_loss)
+            + config.value_weight * value_loss
+        )
         norm = self._stepped("model", loss, iteration)
         return {
             "state_loss": float(state_loss.detach()),

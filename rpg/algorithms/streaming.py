@@ -83,6 +83,8 @@ class StreamingAlgorithm(Algorithm[Config]):
         self.buffer = ReplayBuffer(config.buffer_size, num_envs=count, slack=self._steps * count, device=like.device)
         self.inputs = NetworkInput(self.spec, normalize=config.normalize_observations).to(like)
         """To be a part of the policy, which is saved."""
+        self.learning_starts = config.random_steps
+        """Steps after which updates begin."""
         self._last_return = 0.0  # of the episodes that ended last; a slow one may take several iterations
 
     @abstractmethod
@@ -119,7 +121,7 @@ class StreamingAlgorithm(Algorithm[Config]):
                 self.collected(transitions, iteration)
                 log_probs += float(choice.log_prob.mean())
                 ended += [] if episodes is None else [episodes]
-            if self.buffer.total >= config.random_steps:
+            if self.buffer.total >= self.learning_starts:
                 for _ in range(config.updates):
                     made += 1
                     for name, value in self.update(iteration).items():

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 class GRUCell(nn.Module):
     """h' = (1 - u) n + u h of inputs x (N, I) and memories h (N, H), with
 
-        r, u = sigmoid(W_i x + b_i + W_h h + b_h)      n = tanh(V_i x + c_i + r (V_h h + c_h))
+    r, u = sigmoid(W_i x + b_i + W_h h + b_h)      n = tanh(V_i x + c_i + r (V_h h + c_h))
     """
 
     def __init__(self, inputs: int, memory: int, *, generator: torch.Generator) -> None:

@@ -10,6 +10,8 @@ from rpg.models.gru_cell import GRUCell
 from rpg.models.latent import LatentSpace
 from rpg.models.stacked_network import StackedNetwork
 
+UNLIKELY = -5.0
+"""Log odds of an end before anything is learned."""
 VALUES = 2
 """Value networks, of which the lower value is a target."""
 
@@ -52,7 +54,10 @@ class WorldModel(nn.Module):
         self.encoder = network(input_dim, *hidden, state_dim)
         self.opening = network(state_dim, memory)
         self.dynamics = GRUCell(action_dim, memory, generator=generator)
-        self.outcome = network(memory, hidden[-1], state_dim + 2)
+        self.following = network(memory, state_dim)
+        self.earned = network(memory, hidden[-1], 2)
+        with torch.no_grad():
+            self.earned.layers()[-1][1][..., 1] = UNLIKELY
         self.values = network(state_dim + space.size, *hidden, 1, count=VALUES)
 
     def encode(self, data: Tensor) -> Tensor:
@@ -66,8 +71,8 @@ class WorldModel(nn.Module):
     def advance(self, memory: Tensor, action: Tensor) -> ImaginedStep:
         """One step under actions (N, A)."""
         memory = self.dynamics(action, memory)
-        state, reward, end = self.outcome(memory)[0].split((self.state_dim, 1, 1), dim=1)
-        return ImaginedStep(memory, state, reward.squeeze(1), end.squeeze(1))
+        reward, end = self.earned(memory)[0].unbind(1)
+        return ImaginedStep(memory, self.following(memory)[0], reward, end)
 
     def value(self, states: Tensor, latent: Tensor, *, twins: int = VALUES) -> Tensor:
         """(2, ...) values of states (..., E) under latents (...,) or (..., D), or those of the first of the `twins` alone."""
