@@ -1,14 +1,18 @@
-"""Model-based RPG (Algorithm 1 of Huang et al., ICML 2023): a policy with a latent, through a learned world, driven by curiosity.
+"""Model-based RPG (Algorithm 1 of Huang et al., ICML 2023): a policy with a latent, through a learned world, and curiosity.
 
-A world model stands in for a differentiable simulator. It encodes observations to states s = f(o) and predicts, from a state and
-actions, states, rewards and values V(s, z). With a' ~ pi(a|s,z) and the r, s, V of the model, imagined K steps from s_0,
+A world model stands in for a differentiable simulator. It encodes observations to states s = f(o) and predicts, from a state
+and actions, states, rewards and values V(s, z). With a ~ pi(a|s,z) and the r, s, V of the model, imagined K steps from s_0,
 
     r'_t      = beta log p_phi(z|s_t,a_t) - alpha log pi(a_t|s_t,z)
     G_n       = sum_{t<n} discount^t (r_t + r'_t) + discount^n V(s_n,z)             n = 1 ... K
     V_est     = the mean of the G_n with weights trace^(n-1), or G_K alone          (eq. 3)
-    model     E[sum_t L1 |s_t+1 - f'(o_t+1)|^2 + L2 (r_t - reward_t)^2 + L3 sum_i (V_i(s_t+1,z) - min V'_est(o_t+1,z))^2]    (eq. 4)
-    actor     -E[V_est(f(o),z)], the gradient through the actions and the model
-    alpha     E[alpha (entropy - target)];  p_phi  -E[log p_phi(z|s_t,a_t)] on the imagined steps
+
+The losses, the model's being eq. 4, and the gradient of pi(z|s_1), are
+
+    model     E[mean_t L1 |s_t+1 - f'(o_t+1)|^2 + L2 (r_t - reward_t)^2 + L3 sum_i (V_i(s_t+1,z) - min V'_est(o_t+1,z))^2]
+    actor     -E[V_est(f(o),z)], differentiated through the actions and the model
+    alpha     E[alpha (entropy - target)]
+    p_phi     -E[log p_phi(z|s_t,a_t)] on the imagined steps
     latent    E[(V_est(s_1,z) + alpha_z (log p0(z) - log pi(z|s_1)) - baseline) grad log pi(z|s_1)]
 
 where f' and V'_est are of target networks, which follow the others slowly. Rewards are those of the environment and a bonus
@@ -57,8 +61,8 @@ KEPT_STARTS = 1024
 
 @dataclass(frozen=True)
 class ModelBasedRPGConfig(StreamingConfig):
-    """Settings of model-based RPG; the defaults are the paper's, for sparse rewards, unless their text says otherwise. The replay
-    buffer is kept in the run's folder."""
+    """Settings of model-based RPG; the defaults are the paper's, for sparse rewards, unless their text says otherwise. The
+    replay buffer is kept in the run's folder."""
 
     names: ClassVar[tuple[str, ...]] = ("mbrpg",)
 
@@ -91,8 +95,8 @@ class ModelBasedRPGConfig(StreamingConfig):
     value_weight: float = 0.5
     """L3, weight of the values' error."""
     value_states: int = 1
-    """Of the K states of a segment, drawn anew for each update, those whose values are learned. The released code learns all, which
-    costs half of an update; here the imagined steps that a target needs are the most expensive part of it."""
+    """Of the K states of a segment, drawn anew for each update, so many have their values learned. The released code learns all
+    K; but what is imagined for their targets is the most expensive part of an update."""
     trace: float | None = 0.97
     """Weight of an n-step return against that of one step less; None: the longest alone, as the paper prints it."""
     entropy_in_targets: bool = False
@@ -128,7 +132,7 @@ class ModelBasedRPGConfig(StreamingConfig):
     novelty: float = 0.1
     """Weight of the novelty bonus, in units of its running standard deviation; 0: none."""
     novelty_hidden: tuple[int, ...] = (256, 256)
-    """Hidden widths of the random network and its predictor; the last is that of their outputs too. The paper has (512, 512)."""
+    """Hidden widths of the random network and its predictor, the last also that of their outputs. The paper has (512, 512)."""
     novelty_rate: float = 0.001
     """Weight of the newest errors in the running mean and deviation of the bonus."""
     novelty_buffer: bool = True
@@ -280,9 +284,18 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
     def candidates(self) -> tuple[Tensor, Tensor]:
         if self.prior is None:
             return super().candidates()
-        first = self._starts if len(self._starts) else self.like[:1]
         with torch.no_grad():
-            return self.prior.candidates(first, 32, torch.Generator().manual_seed(self.config.seed))
+            return self.prior.candidates(self._firsts(), 32, torch.Generator().manual_seed(self.config.seed))
+
+    def latent_probs(self) -> tuple[float, ...]:
+        if self.prior is None:
+            return super().latent_probs()
+        with torch.no_grad():
+            return tuple(self.prior.probs(self._firsts()).tolist())
+
+    def _firsts(self) -> Tensor:
+        """(N, O) first observations."""
+        return self._starts if len(self._starts) else self.like[:1]
 
     def collected(self, transitions: Transitions, iteration: int) -> None:
         """Remember starts, and teach the novelty's predictor."""

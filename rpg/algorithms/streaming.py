@@ -148,7 +148,7 @@ class StreamingAlgorithm(Algorithm[Config]):
             simulator_steps=steps,
             objective=mean.pop("objective", 0.0),
             action_entropy=entropy,
-            latent_probs=(1.0,),
+            latent_probs=self.latent_probs(),
             terms={**mean, "updates": float(updates), "episodes": float(sum(len(each.returns) for each in ended))},
         )
 
@@ -157,6 +157,10 @@ class StreamingAlgorithm(Algorithm[Config]):
         drawn = torch.rand(self.env.num_envs, self.spec.action_dim, generator=self.generator)
         action = (2 * drawn - 1).to(self.like)
         return Choice(action, torch.full_like(action[:, 0], -self.spec.action_dim * math.log(2)))
+
+    def latent_probs(self) -> tuple[float, ...]:
+        """Probability of each z that a new episode may draw; of a continuous one, 1."""
+        return (1.0,)
 
     def action_std(self, iteration: int) -> float:
         """Not used: a streaming policy has a std of its own."""

@@ -1,8 +1,8 @@
 """The maze of the Reparameterized Policy Gradient's exploration test (Huang et al., ICML 2023): 5 x 5 rooms, no reward.
 
 The world is [-5, 5]^2, a room has side 2. Between two rooms is a solid wall, or one with a gap of width 0.4 in its middle. The
-measure is the fraction of the 10 x 10 unit cells that were ever visited (`visited_cells`). `rpg.environments.maze` is another maze, of
-this repository, with doors wide enough to be found by chance.
+measure is the fraction of the 10 x 10 unit cells that were ever visited (`visited_cells`). `rpg.environments.maze` is another
+maze, of this repository, with wider doors and walls that a point slides along.
 """
 
 from dataclasses import dataclass
@@ -62,8 +62,8 @@ _UPRIGHT = _WALLS[:, 0, 0] == _WALLS[:, 1, 0]
 
 
 def moved(position: Tensor, displacement: Tensor) -> Tensor:
-    """The end of a straight move from `position` (B, 2) by `displacement` (B, 2), float64, cut off just before the first wall that
-    it meets."""
+    """The end of a straight move from `position` (B, 2) by `displacement` (B, 2), float64, cut off just before the first wall
+    that it meets."""
     shares = []
     for axis, walls in ((0, _WALLS[_UPRIGHT]), (1, _WALLS[~_UPRIGHT])):
         line, low, high = walls[:, 0, axis], walls[:, 0, 1 - axis], walls[:, 1, 1 - axis]
@@ -83,8 +83,8 @@ class GapMazeState(NamedTuple):
 
 @dataclass(frozen=True)
 class GapMaze:
-    """Points that start in the middle of the maze. An action is a displacement, up to 0.25 along each axis, that ends at the first
-    wall; there is no sliding along it. Episodes are cut off, not ended, after `horizon` steps; the reward is always 0.
+    """Points that start in the middle of the maze. An action is a displacement, up to 0.25 along each axis, that ends at the
+    first wall; there is no sliding along it. Episodes are cut off, not ended, after `horizon` steps; the reward is always 0.
 
     An observation is the position over 5, in [-1, 1]^2.
     """

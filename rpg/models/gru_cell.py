@@ -1,4 +1,4 @@
-"""A gated recurrent unit (Cho et al. 2014) with a hand-written adjoint, which takes half of the memory traffic of autograd's."""
+"""A gated recurrent unit (Cho et al. 2014) with a hand-written adjoint, which passes over memory half as often as autograd's."""
 
 import math
 from typing import Any

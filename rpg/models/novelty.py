@@ -1,5 +1,5 @@
-"""Novelty of states by random network distillation (Burda et al. 2019): a network learns to predict the outputs of another one that
-stays random; where it has seen little its error is large, and the error is the bonus."""
+"""Novelty of states by random network distillation (Burda et al. 2019): a network learns to predict the outputs of another one
+that stays random; where it has seen little its error is large, and the error is the bonus."""
 
 import torch
 from torch import Tensor, nn

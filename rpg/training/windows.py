@@ -1,5 +1,5 @@
-"""Windows: pieces of episodes that carry gradients, for SHAC, SAPO, AHAC and model-based RPG; rolled out through a simulator or a
-learned model, and scored with values at the ends."""
+"""Windows: pieces of episodes that carry gradients, for SHAC, SAPO, AHAC and model-based RPG; rolled out through a simulator or
+a learned model, and scored with values at the ends."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol

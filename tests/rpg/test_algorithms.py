@@ -71,7 +71,16 @@ SMALL = {
     "ppo": PPOConfig(policy_hidden=(8,), epochs=2),
     "sac": SACConfig(hidden=(8,), random_steps=48, update_interval=3, updates=2, batch_size=16),
     "mbrpg": ModelBasedRPGConfig(
-        hidden=(8,), memory=8, state_dim=4, novelty_hidden=(8,), random_steps=48, update_interval=3, updates=2, batch_size=16
+        latent="categorical",
+        num_latents=3,
+        hidden=(8,),
+        memory=8,
+        state_dim=4,
+        novelty_hidden=(8,),
+        random_steps=48,
+        update_interval=3,
+        updates=2,
+        batch_size=16,
     ),
 }
 ITERATIONS = 5

@@ -1,4 +1,4 @@
-"""Model-based RPG: its value estimate by hand, a value that is known, gradients through the imagined world, novelty, resumption."""
+"""Model-based RPG: its value estimate by hand, a known value, gradients through the imagined world, novelty, resumption."""
 
 import copy
 import math
