@@ -133,8 +133,8 @@ class ModelBasedRPGConfig(StreamingConfig):
     """Weight of the novelty bonus, in units of its running standard deviation; 0: none."""
     novelty_hidden: tuple[int, ...] = (256, 256)
     """Hidden widths of the random network and its predictor, the last also that of their outputs. The paper has (512, 512)."""
-    novelty_rate: float = 0.001
-    """Weight of the newest errors in the running mean and deviation of the bonus."""
+    novelty_rate: float = 0.01
+    """Weight of the newest errors in the running mean and standard deviation of errors."""
     novelty_buffer: bool = True
     """Whether the predictor learns from the replay buffer's states, or from the newest alone."""
     embedding: int = 6
@@ -216,6 +216,7 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         )
         self.networks = Networks(model, actor, self._new_posterior(config.state_dim + action_dim)).to(like)
         self.targets = copy.deepcopy(self.networks).requires_grad_(False)
+        self._followed = list(self.targets.parameters()), list(self.networks.parameters())
         self.policy = EncodedPolicy(self.inputs, self.embedding, model, actor).to(like)
         self.novelty = Novelty(width, config.novelty_hidden, rate=config.novelty_rate, generator=generator).to(like)
         self.prior = self._new_prior(size)
@@ -334,7 +335,7 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
             if self._chooses:
                 terms |= self._improve_latent(iteration)
             with torch.no_grad():
-                torch._foreach_lerp_(list(self.targets.parameters()), list(self.networks.parameters()), self.config.target_rate)
+                torch._foreach_lerp_(*self._followed, self.config.target_rate)
         self._updates += 1
         return terms
 

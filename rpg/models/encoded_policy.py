@@ -36,7 +36,7 @@ class LatentActor(nn.Module):
 
     def mean_and_std(self, observation: Tensor, latent: Tensor, step: int | Tensor = 0) -> tuple[Tensor, Tensor]:
         """(N, A) each, before squashing, of encoded states (N, E); the step plays no part."""
-        outputs = self.network(torch.cat([observation, self.space.features(latent, observation)], dim=-1))[0]
+        outputs = self.network.alone(torch.cat([observation, self.space.features(latent, observation)], dim=-1))
         mean, log_std = outputs.chunk(2, dim=-1)
         return mean, (self.log_std_start + log_std).clamp(*LOG_STD_RANGE).exp()
 

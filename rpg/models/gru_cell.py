@@ -1,4 +1,4 @@
-"""A gated recurrent unit (Cho et al. 2014) with a hand-written adjoint, which passes over memory half as often as autograd's."""
+"""A gated recurrent unit (Cho et al. 2014) with a hand-written adjoint, which needs half as many passes over memory."""
 
 import math
 from typing import Any

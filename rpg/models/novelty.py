@@ -34,7 +34,7 @@ class Novelty(nn.Module):
     def error(self, data: Tensor) -> Tensor:
         """(...) of `data` (..., W)."""
         flat = data.flatten(0, -2)
-        return (self.predictor(flat)[0] - self.target(flat)[0]).square().sum(-1).view(data.shape[:-1])
+        return (self.predictor.alone(flat) - self.target.alone(flat)).square().sum(-1).view(data.shape[:-1])
 
     def loss(self, data: Tensor) -> Tensor:
         """() the mean error on `data` (N, W), whose errors enter the running mean and std."""

@@ -51,6 +51,15 @@ class StackedNetwork(nn.Module):
             hidden = torch.baddbmm(bias.detach(), hidden, weight.detach()) if frozen else torch.baddbmm(bias, hidden, weight)
         return hidden
 
+    def alone(self, data: Tensor) -> Tensor:
+        """(B, out) of the only network, without the products' batch, whose views cost time in backward."""
+        hidden = data
+        for number, (weight, bias) in enumerate(self.layers()):
+            if number > 0:
+                hidden = self._activated(hidden)
+            hidden = torch.addmm(bias.view(-1), hidden, weight.squeeze(0))
+        return hidden
+
     @torch.no_grad()
     def follow(self, other: "StackedNetwork", rate: float) -> None:
         """Move the parameters the fraction `rate` of the way to those of `other` (Polyak averaging)."""

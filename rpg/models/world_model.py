@@ -62,17 +62,17 @@ class WorldModel(nn.Module):
 
     def encode(self, data: Tensor) -> Tensor:
         """(N, E) states of inputs (N, W)."""
-        return self.encoder(data)[0]
+        return self.encoder.alone(data)
 
     def begin(self, states: Tensor) -> Tensor:
         """(N, H) memory of states (N, E)."""
-        return self.opening(states)[0].tanh()
+        return self.opening.alone(states).tanh()
 
     def advance(self, memory: Tensor, action: Tensor) -> ImaginedStep:
         """One step under actions (N, A)."""
         memory = self.dynamics(action, memory)
-        reward, end = self.earned(memory)[0].unbind(1)
-        return ImaginedStep(memory, self.following(memory)[0], reward, end)
+        reward, end = self.earned.alone(memory).unbind(1)
+        return ImaginedStep(memory, self.following.alone(memory), reward, end)
 
     def value(self, states: Tensor, latent: Tensor, *, twins: int = VALUES) -> Tensor:
         """(2, ...) values of states (..., E) under latents (...,) or (..., D), or those of the first of the `twins` alone."""
