@@ -418,7 +418,7 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
             "objective": float(objective.detach()),
             "policy_entropy": float(entropy),
             "alpha": config.alpha * float(self.log_alpha.exp()),
-            "actor_grad_norm": norm,
+            "grad_norm": norm,
         }
         if self._informed:
             loss = networks.posterior.training_loss(_steps_of(window), batch.latent)
@@ -440,6 +440,7 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         weight = self.config.latent_entropy.value(self.progress(iteration))
         gain = worth + weight * (self.prior.reference_log_prob(latent).sum(0) - log_prob.detach())
         self._stepped("prior", -((gain - gain.mean()) * log_prob).mean(), iteration)
+        self.prior.observe(first, latent, gain.unsqueeze(0), self.progress(iteration))
         return {"latent_value": float(worth.mean()), "latent_entropy": float(-log_prob.detach().mean())}
 
     def _stepped(self, name: str, loss: Tensor, iteration: int) -> float:
