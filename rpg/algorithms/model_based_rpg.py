@@ -216,7 +216,7 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         )
         self.networks = Networks(model, actor, self._new_posterior(config.state_dim + action_dim)).to(like)
         self.targets = copy.deepcopy(self.networks).requires_grad_(False)
-        self._followed = list(self.targets.parameters()), list(self.networks.parameters())
+        self._followed: tuple[list[Tensor], list[Tensor]] = [*self.targets.parameters()], [*self.networks.parameters()]
         self.policy = EncodedPolicy(self.inputs, self.embedding, model, actor).to(like)
         self.novelty = Novelty(width, config.novelty_hidden, rate=config.novelty_rate, generator=generator).to(like)
         self.prior = self._new_prior(size)
