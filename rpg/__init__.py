@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rpg.algorithms.algorithm import AlgorithmConfig, NotFiniteError
     from rpg.algorithms.cem import CEMConfig
     from rpg.algorithms.mixture import MixtureConfig
+    from rpg.algorithms.model_based_rpg import ModelBasedRPGConfig
     from rpg.algorithms.mppi import MPPIConfig
     from rpg.algorithms.ppo import PPOConfig
     from rpg.algorithms.rpg import RPGConfig
@@ -54,6 +55,7 @@ _NAMES = {
     "rpg.algorithms.algorithm": "AlgorithmConfig NotFiniteError",
     "rpg.algorithms.cem": "CEMConfig",
     "rpg.algorithms.mixture": "MixtureConfig",
+    "rpg.algorithms.model_based_rpg": "ModelBasedRPGConfig",
     "rpg.algorithms.mppi": "MPPIConfig",
     "rpg.algorithms.ppo": "PPOConfig",
     "rpg.algorithms.rpg": "RPGConfig",
@@ -103,6 +105,7 @@ __all__ = [
     "MPPIConfig",
     "MixtureConfig",
     "Mode",
+    "ModelBasedRPGConfig",
     "MultistartConfig",
     "NotFiniteError",
     "PPOConfig",

@@ -12,6 +12,7 @@ from rpg.algorithms.ahac import AHAC, AHACConfig
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig
 from rpg.algorithms.cem import CEM, CEMConfig
 from rpg.algorithms.mixture import Mixture, MixtureConfig
+from rpg.algorithms.model_based_rpg import ModelBasedRPG, ModelBasedRPGConfig
 from rpg.algorithms.mppi import MPPI, MPPIConfig
 from rpg.algorithms.ppo import PPO, PPOConfig
 from rpg.algorithms.rpg import RPG, RPGConfig
@@ -31,6 +32,7 @@ _CLASSES: dict[type[AlgorithmConfig], type[Algorithm]] = {
     MPPIConfig: MPPI,
     PPOConfig: PPO,
     SACConfig: SAC,
+    ModelBasedRPGConfig: ModelBasedRPG,
     SHACConfig: SHAC,
     SAPOConfig: SAPO,
     AHACConfig: AHAC,
@@ -48,6 +50,7 @@ SUMMARIES = {
     "mppi": "path integral control of one open-loop action sequence: no gradient (Williams et al. 2017)",
     "ppo": "reinforcement learning on policy, without simulator gradients, through stable-baselines3",
     "sac": "the soft actor-critic: reinforcement learning off policy, from a replay buffer (Haarnoja et al. 2018)",
+    "mbrpg": "rpg off policy through a learned world model, with a bonus for novel states (Huang et al. 2023, Algorithm 1)",
     "shac": "a network and a critic, gradients through the simulator in short windows (Xu et al. 2022)",
     "sapo": "the same with a bonus for entropy and several critics (Xing et al. 2025)",
     "ahac": "the same with windows whose length adapts to the stiffness of contact (Georgiev et al. 2024)",

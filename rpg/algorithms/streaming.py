@@ -20,7 +20,7 @@ from rpg.protocol import FixedHorizonEnvironment, Observation
 from rpg.settings_checks import SettingError, check_fraction, check_int, check_positive
 from rpg.training.collector import Choice, Collector, Episodes, Situation
 from rpg.training.metrics import IterationReport
-from rpg.training.replay_buffer import ReplayBuffer
+from rpg.training.replay_buffer import ReplayBuffer, Transitions
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ class StreamingAlgorithm(Algorithm[Config]):
         self.buffer = ReplayBuffer(config.buffer_size, num_envs=count, slack=self._steps * count, device=like.device)
         self.inputs = NetworkInput(self.spec, normalize=config.normalize_observations).to(like)
         """To be a part of the policy, which is saved."""
+        self.learning_starts = config.random_steps
+        """Steps after which updates begin."""
         self._last_return = 0.0  # of the episodes that ended last; a slow one may take several iterations
 
     @abstractmethod
@@ -91,7 +93,10 @@ class StreamingAlgorithm(Algorithm[Config]):
 
     @abstractmethod
     def update(self, iteration: int) -> dict[str, float]:
-        """A gradient step on a draw from the buffer; losses and the like by name."""
+        """A gradient step on a draw from the buffer; losses and the like by name, those that this step has."""
+
+    def collected(self, transitions: Transitions, iteration: int) -> None:
+        """Learn from a step of every environment, (B, ...), just after it went into the buffer; random ones too."""
 
     def _draw_latent(self, first: Observation) -> Tensor:
         """z of new episodes with these first observations, (B,) int64 or (B, D)."""
@@ -102,7 +107,7 @@ class StreamingAlgorithm(Algorithm[Config]):
         if not self.collector.started:
             self.collector.start(self.episode_seed(0))
         ended: list[Episodes] = []
-        sums: dict[str, float] = {}
+        found: dict[str, list[float]] = {}
         log_probs, made = 0.0, 0
         for _ in range(self._steps // config.update_interval):
             for _ in range(config.update_interval):
@@ -113,14 +118,15 @@ class StreamingAlgorithm(Algorithm[Config]):
                     self.check_finite("reward", transitions.reward, iteration)
                 self.buffer.add(transitions)
                 self.inputs.observe(transitions.observation)
+                self.collected(transitions, iteration)
                 log_probs += float(choice.log_prob.mean())
                 ended += [] if episodes is None else [episodes]
-            if self.buffer.total >= config.random_steps:
+            if self.buffer.total >= self.learning_starts:
                 for _ in range(config.updates):
                     made += 1
                     for name, value in self.update(iteration).items():
-                        sums[name] = sums.get(name, 0.0) + value
-        mean = {name: value / made for name, value in sums.items()}
+                        found.setdefault(name, []).append(value)
+        mean = {name: sum(values) / len(values) for name, values in found.items()}
         if bad := [name for name, value in mean.items() if not math.isfinite(value)]:
             raise NotFiniteError(f"iteration {iteration}: the {bad[0].replace('_', ' ')} is not finite")
         return self._report(ended, mean, updates=made, entropy=-log_probs / self._steps, steps=self._steps * count)
@@ -142,7 +148,9 @@ class StreamingAlgorithm(Algorithm[Config]):
             simulator_steps=steps,
             objective=mean.pop("objective", 0.0),
             action_entropy=entropy,
-            latent_probs=(1.0,),
+            latent_entropy=mean.pop("latent_entropy", 0.0),
+            grad_norm=mean.pop("grad_norm", 0.0),
+            latent_probs=self.latent_probs(),
             terms={**mean, "updates": float(updates), "episodes": float(sum(len(each.returns) for each in ended))},
         )
 
@@ -151,6 +159,10 @@ class StreamingAlgorithm(Algorithm[Config]):
         drawn = torch.rand(self.env.num_envs, self.spec.action_dim, generator=self.generator)
         action = (2 * drawn - 1).to(self.like)
         return Choice(action, torch.full_like(action[:, 0], -self.spec.action_dim * math.log(2)))
+
+    def latent_probs(self) -> tuple[float, ...]:
+        """Probability of each z that a new episode may draw; of a continuous one, 1."""
+        return (1.0,)
 
     def action_std(self, iteration: int) -> float:
         """Not used: a streaming policy has a std of its own."""

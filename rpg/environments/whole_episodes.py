@@ -81,8 +81,10 @@ class WholeEpisodes:
         """
         step: Step = self.environment.step(state.state, action)
         running = state.running
-        reward = torch.where(running, step.reward, torch.zeros_like(step.reward))
-        observation = torch.where(running.unsqueeze(1), flattened(step.observation), state.observation)
+        reward, observation = step.reward, flattened(step.observation)
+        if not bool(running.all()):
+            reward = torch.where(running, reward, torch.zeros_like(reward))
+            observation = torch.where(running.unsqueeze(1), observation, state.observation)
         info = {name: step.info[name] for name in _KNOWN if name in step.info}
         for name, old in state.info.items():
             new = info.get(name, old)

@@ -1,7 +1,8 @@
 """The networks and the normaliser that policies, posteriors and values are built from."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -48,6 +49,20 @@ def dense_network(
     with torch.no_grad():
         linear.weight.mul_(last_scale)
     return nn.Sequential(*layers)
+
+
+@contextmanager
+def frozen(*modules: nn.Module) -> Iterator[None]:
+    """Within it what the modules give is differentiable in their inputs but not in their parameters, which saves a third of
+    backward."""
+    parameters = [each for module in modules for each in module.parameters()]
+    for each in parameters:
+        each.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for each in parameters:
+            each.requires_grad_(True)
 
 
 class PointSetEncoder(nn.Module):

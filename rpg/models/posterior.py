@@ -97,7 +97,8 @@ class CategoricalPosterior(Posterior):
 
 
 class GaussianPosterior(Posterior):
-    """A diagonal Gaussian over continuous latents; its std is at least 0.05, which bounds the bonus."""
+    """A diagonal Gaussian over continuous latents. Its std is learned, and at least 0.05, which bounds the bonus; or it is
+    `std`, the same for all."""
 
     def __init__(
         self,
@@ -107,10 +108,16 @@ class GaussianPosterior(Posterior):
         hidden: Sequence[int],
         generator: torch.Generator,
         points: tuple[int, int] | None = None,
+        std: float | None = None,
     ) -> None:
-        super().__init__(feature_dim, 2 * latent_dim, hidden=hidden, generator=generator, points=points)
+        outputs = latent_dim if std is not None else 2 * latent_dim
+        super().__init__(feature_dim, outputs, hidden=hidden, generator=generator, points=points)
+        self.std = std
 
     def step_log_prob(self, features: Tensor, latent: Tensor) -> Tensor:
+        if self.std is not None:
+            score = (latent - self.outputs(features)) / self.std
+            return (-0.5 * score.square() - math.log(self.std * math.sqrt(2 * math.pi))).sum(-1)
         mean, raw = self.outputs(features).chunk(2, dim=-1)
         std = 0.05 + functional.softplus(raw + 0.5)
         score = (latent.expand_as(mean) - mean) / std

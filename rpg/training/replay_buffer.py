@@ -96,10 +96,10 @@ class ReplayBuffer:
         self._steps.append(flat)
         self._newest = following
 
-    def sample(self, count: int, generator: torch.Generator) -> Transitions:
-        """`count` steps (N,), drawn uniformly with replacement."""
+    def sample(self, count: int, generator: torch.Generator, *, relabel: bool = True) -> Transitions:
+        """`count` steps (N,), drawn uniformly with replacement; without `relabel` with the rewards that are stored."""
         place = torch.randint(len(self), (count,), generator=generator) + (self.total - len(self))
-        return self._at(place)
+        return self._at(place, relabel)
 
     def segments(self, length: int, count: int, generator: torch.Generator) -> Transitions:
         """`count` runs of `length` successive steps of one episode, (K, N), uniformly among all there are.
@@ -120,9 +120,9 @@ class ReplayBuffer:
             found = starts[torch.randint(len(starts), (count,), generator=generator)]
         return self._at(found[:count] + torch.arange(length).unsqueeze(1) * self.num_envs)
 
-    def recent(self, count: int) -> Transitions:
+    def recent(self, count: int, *, relabel: bool = True) -> Transitions:
         """The last `count` steps, (N,), oldest first, or all if there are fewer."""
-        return self._at(torch.arange(self.total - min(count, len(self)), self.total))
+        return self._at(torch.arange(self.total - min(count, len(self)), self.total), relabel)
 
     def _whole(self, place: Tensor, length: int) -> Tensor:
         """Whether the segments from `place` on stay within their episodes."""
@@ -130,14 +130,14 @@ class ReplayBuffer:
         first, end = (self._steps.at(each, ["episode"])["episode"] for each in (place, last))
         return first == end
 
-    def _at(self, place: Tensor) -> Transitions:
-        """The steps `place` (...), with their rewards relabelled."""
+    def _at(self, place: Tensor, relabel: bool = True) -> Transitions:
+        """The steps `place` (...), by default with their rewards relabelled."""
         flat = place.flatten()
         drawn = {**self._steps.at(flat), **self._following(flat)}
         drawn = {name: each.to(self.device).unflatten(0, place.shape) for name, each in drawn.items()}
         transitions = _unflat(drawn)
-        for relabel in self.relabels:
-            transitions = transitions._replace(reward=relabel(transitions))
+        for new_reward in self.relabels if relabel else ():
+            transitions = transitions._replace(reward=new_reward(transitions))
         return transitions
 
     def _following(self, place: Tensor) -> dict[str, Tensor]:

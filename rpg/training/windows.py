@@ -1,18 +1,26 @@
-"""Windows: pieces of episodes that carry gradients, for SHAC, SAPO and AHAC; rolled out, and scored with values at the ends."""
+"""Windows: pieces of episodes that carry gradients, for SHAC, SAPO, AHAC and model-based RPG; rolled out through a simulator or
+a learned model, and scored with values at the ends."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from rpg.models.action_policy import squashed_log_prob, squashed_sample
+from rpg.models.action_policy import squashed_log_prob
 from rpg.models.value import ValueEnsemble
 from rpg.models.window_actor import WindowActor
 from rpg.protocol import FixedHorizonEnvironment
 
 LARGEST_OBSERVATION = 1e6
 """A state with a larger entry has failed, and its value is 0."""
+
+
+class WindowPolicy(Protocol):
+    """A tanh-squashed Gaussian."""
+
+    def mean_and_std(self, observation: Tensor, latent: Tensor, step: int | Tensor) -> tuple[Tensor, Tensor]:
+        """Both before squashing, of observations (B, O): (B, A), and (B, A) or (A,)."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,8 @@ class Window:
     """(H, B, A), a leaf of the graph: its gradient is the gradient of each episode with respect to its actions."""
     stds: Tensor
     """(H, B, A) of the actions before squashing."""
+    actions: Tensor
+    """(H, B, A) in (-1, 1)."""
 
     @property
     def ended(self) -> Tensor:
@@ -57,59 +67,66 @@ class Window:
 
 def rolled_out_window(
     env: FixedHorizonEnvironment,
-    actor: WindowActor,
+    actor: WindowPolicy,
     state: Any,
     steps: range,
     *,
     noise: Tensor,
+    latent: Tensor | None = None,
     entropy_noise: Tensor | None = None,
     probe: Tensor | None = None,
 ) -> tuple[Window, Any, dict[str, Tensor]]:
-    """Run `steps` of an episode from `state`, which carries no gradient, with `noise` (H, B, A), a leaf. Returns the window,
-    the state after it, and the last step's info.
+    """Run `steps` of an episode from `state`, which carries no gradient, with `noise` (H, B, A), a leaf, and `latent` (B, ...),
+    by default 0. Returns the window, the state after it, and the last step's info.
 
     Entropies are -log pi of the actions taken or, with `entropy_noise` (H, B, A), of a second sample. With `probe` (H, B, O),
-    random signs, the stiffness is the info's "stiffness" (B,) or, where there is none, `action_response`.
+    random signs, the stiffness is the info's "stiffness" (B,) or, where there is none, `action_response`, in the units of the
+    actor's normaliser, which must then be a `WindowActor`.
 
     An episode ends for good with its last step, or is cut off there if the environment's `finite_horizon` is False. It ends
     earlier where an info has "terminated" or "truncated" (B,) bool; "running" (B,) bool says whether it had not yet ended
     before the step. Episodes do not restart within a window.
     """
     finite = bool(getattr(env, "finite_horizon", True))
-    latent = torch.zeros(env.num_envs, dtype=torch.int64, device=noise.device)
+    if latent is None:
+        latent = torch.zeros(env.num_envs, dtype=torch.int64, device=noise.device)
     observation, info = env.observe(state), dict[str, Tensor]()
-    scale, variance = actor.normalizer.scale(), actor.normalizer.variance
-    units = torch.where(variance > scale.square() / 2, scale, torch.ones_like(scale))  # what has not varied keeps its own units
+    if probe is not None:
+        assert isinstance(actor, WindowActor)
+        scale, variance = actor.normalizer.scale(), actor.normalizer.variance
+        units = torch.where(variance > scale.square() / 2, scale, torch.ones_like(scale))  # what has not varied keeps its own
     rows: dict[str, list[Tensor]] = {}
     for index, step in enumerate(steps):
         mean, std = actor.mean_and_std(observation, latent, step)
-        sample = squashed_sample(mean, std, noise[index])
-        state, reward, info = env.step(state, sample.action)
+        u = mean + std * noise[index]
+        action = torch.tanh(u)
+        state, reward, info = env.step(state, action)
         after = env.observe(state)
         never = torch.zeros_like(reward, dtype=torch.bool)
         last = never if step + 1 < env.horizon else ~never
         terminated = info.get("terminated", never) | (last & finite)
-        log_prob = sample.log_prob
         if entropy_noise is not None:
-            log_prob = squashed_log_prob(mean + std * entropy_noise[index], std, entropy_noise[index])
+            u = mean + std * entropy_noise[index]
         row = {
             "observations": observation,
             "after": after,
             "rewards": reward,
-            "entropies": -log_prob,
+            "u": u,
             "terminated": terminated,
             "truncated": (info.get("truncated", never) | last) & ~terminated,
             "counted": info.get("running", ~never),
             "stds": std.expand_as(mean),
+            "actions": action,
         }
         if probe is not None:
             given = info.get("stiffness")
-            row["stiffness"] = action_response(after / units, sample.action, probe[index]) if given is None else given.detach()
+            row["stiffness"] = action_response(after / units, action, probe[index]) if given is None else given.detach()
         for name, value in row.items():
             rows.setdefault(name, []).append(value)
         observation = after
     stacked: dict[str, Any] = {name: torch.stack(values) for name, values in rows.items()}
-    return Window(first=steps.start, noise=noise, **{"stiffness": None, **stacked}), state, info
+    log_prob = squashed_log_prob(stacked.pop("u"), stacked["stds"], noise if entropy_noise is None else entropy_noise)
+    return Window(first=steps.start, noise=noise, entropies=-log_prob, **{"stiffness": None, **stacked}), state, info
 
 
 def action_response(after: Tensor, action: Tensor, probe: Tensor) -> Tensor:
@@ -155,3 +172,19 @@ def window_objective(window: Window, rewards: Tensor, values: Tensor, *, discoun
             total = total + torch.where(ended, factor * values[step], torch.zeros_like(total))
             factor = torch.where(ended, torch.ones_like(factor), factor)
     return total / len(rewards)
+
+
+def window_estimates(rewards: Tensor, values: Tensor, *, discount: float, trace: float | None) -> Tensor:
+    """(..., B) estimates of the value of a window's first states: means of the n-step returns
+
+        G_n = sum_{t<n} discount^t r_t + discount^n V(s_n)        n = 1, ..., H
+
+    with weights trace^(n-1), or without `trace` G_H alone. `rewards` (H, B) and `values` (..., H, B), those of the states after
+    each step, must be 0 from an episode's end on.
+    """
+    steps = torch.arange(len(rewards), device=rewards.device)
+    factors = discount ** steps.to(rewards)
+    weights = (steps == len(rewards) - 1).to(rewards) if trace is None else trace ** steps.to(rewards)
+    weights = weights / weights.sum()
+    earned = ((factors * weights.flip(0).cumsum(0).flip(0)).unsqueeze(1) * rewards).sum(0)
+    return earned + ((discount * factors * weights).unsqueeze(1) * values).sum(-2)

@@ -14,6 +14,7 @@ from rpg.algorithms.adam import AdamConfig, MultistartConfig
 from rpg.algorithms.ahac import AHACConfig
 from rpg.algorithms.cem import CEMConfig
 from rpg.algorithms.mixture import MixtureConfig
+from rpg.algorithms.model_based_rpg import ModelBasedRPGConfig
 from rpg.algorithms.mppi import MPPIConfig
 from rpg.algorithms.ppo import PPOConfig
 from rpg.algorithms.rpg import RPGConfig
@@ -69,6 +70,18 @@ SMALL = {
     "ahac": AHACConfig(window_start=2, window_min=1, policy_hidden=(8,), value_hidden=(8,), value_epochs=5),
     "ppo": PPOConfig(policy_hidden=(8,), epochs=2),
     "sac": SACConfig(hidden=(8,), random_steps=48, update_interval=3, updates=2, batch_size=16),
+    "mbrpg": ModelBasedRPGConfig(
+        latent="categorical",
+        num_latents=3,
+        hidden=(8,),
+        memory=8,
+        state_dim=4,
+        novelty_hidden=(8,),
+        random_steps=48,
+        update_interval=3,
+        updates=2,
+        batch_size=16,
+    ),
 }
 ITERATIONS = 5
 BATCHES = {"cem": 2, "mppi": 2}
@@ -148,7 +161,7 @@ def test_interrupted_and_resumed_run_is_bit_identical(tmp_path, name):
         assert np.array_equal(a.actions, b.actions)
 
 
-@pytest.mark.parametrize("name", ["adam", "cem", "mppi", "ppo", "sac"])
+@pytest.mark.parametrize("name", ["adam", "cem", "mppi", "ppo", "sac", "mbrpg"])
 def test_an_interrupted_iteration_is_undone(name):
     """The same trainer goes on as if it had not been stopped in the middle of an episode."""
 

@@ -36,6 +36,23 @@ def test_stacked_networks_are_so_many_networks():
     frozen.sum().backward()
     assert data.grad is not None
     assert all(p.grad is None for p in stacked.parameters())
+    torch.testing.assert_close(stacked(data, count=1), out[:1])
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "silu"])
+def test_a_stack_of_one_is_a_network(activation):
+    single = StackedNetwork(1, (3, 5, 4, 2), generator=torch.Generator().manual_seed(0), activation=activation)
+    data = torch.randn(7, 3)
+    hidden = data
+    for layer, (weight, bias) in enumerate(single.layers()):
+        hidden = functional.linear(getattr(functional, activation)(hidden) if layer else hidden, weight[0].t(), bias[0, 0])
+    torch.testing.assert_close(single.alone(data), hidden)
+    torch.testing.assert_close(single(data)[0], hidden)
+    ours, theirs = (
+        torch.autograd.grad(each.square().sum(), list(single.parameters())) for each in (single.alone(data), hidden)
+    )
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_an_update_is_the_one_on_paper():

@@ -153,7 +153,7 @@ def test_learning_rates_fall_linearly(kind):
 
 def bare_window(rewards, after, terminated, truncated) -> Window:
     empty, counted = torch.zeros_like(rewards), torch.ones_like(rewards, dtype=torch.bool)
-    return Window(0, after, after, rewards, empty, terminated, truncated, counted, None, empty, empty)
+    return Window(0, after, after, rewards, empty, terminated, truncated, counted, None, empty, empty, empty)
 
 
 def test_an_objective_with_ends_is_the_sum_of_its_pieces():

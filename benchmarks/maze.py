@@ -1,0 +1,349 @@
+"""Exploration without a reward: how much of a maze model-based RPG visits, with a latent and without, and what its parts add.
+
+    python -m benchmarks.maze --quick --json                    one seed of 30k steps of each arm of the summary
+    python -m benchmarks.maze --row gaussian none --seeds 3     rows, at 240k steps; goes on where it was stopped
+    python -m benchmarks.maze --all --seeds 3 --jobs 2          every row that is missing
+    python -m benchmarks.maze --summary --json                  what the stored results say; runs nothing
+    python -m benchmarks.maze --table docs/model_based_rpg.md   its tables and docs/images/maze.png, from the stored results
+    python -m benchmarks.maze --speed                           CPU milliseconds of an update, on one thread
+
+After the ICML paper's GapMaze (`rpg.environments.gap_maze`); the measure is the fraction of its 100 unit cells ever visited.
+The networks are smaller than the paper's (width 96 and batches of 128, not 256 and 512) and take larger steps (1e-3, not
+3e-4), so that a run takes a quarter of an hour on an idle core. Runs are in runs/benchmarks/maze, with checkpoints; every 30k
+steps a line of JSON goes to benchmarks/results/maze.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+
+from benchmarks.maze_pictures import draw_maze_runs
+from benchmarks.processes import print_table
+from rpg.algorithms import build_algorithm
+from rpg.algorithms.model_based_rpg import ModelBasedRPG, ModelBasedRPGConfig
+from rpg.environments.gap_maze import CELLS, HALF, GapMaze
+from rpg.protocol import check_environment
+from rpg.training.checkpoint import CHECKPOINT_NAME
+from rpg.training.metrics import IterationMetrics
+from rpg.training.trainer import Trainer
+
+FULL, QUICK = 240_000, 30_000
+"""Steps of a run."""
+BLOCK = 1000
+"""Steps of an iteration."""
+STORED = 30_000
+"""Steps between lines of results."""
+FIRST_SEED = 100
+RESULTS = Path(__file__).resolve().parent / "results" / "maze"
+
+SMALL = ModelBasedRPGConfig(
+    iterations=FULL // BLOCK,
+    steps=BLOCK // 5,
+    hidden=(96, 96),
+    memory=96,
+    state_dim=48,
+    novelty_hidden=(96, 96),
+    batch_size=128,
+    learning_rate=0.001,
+    beta=0.01,
+)
+"""Of all arms, but for what follows."""
+ARMS: dict[str, dict[str, Any]] = {
+    "gaussian": {},
+    "categorical": {"latent": "categorical", "beta": 0.1},
+    "none": {"latent": "none"},
+    "no_embedding": {"embedding": 0},
+    "no_buffer": {"novelty_buffer": False},
+    "beta_0": {"beta": 0.0},
+    "one_dimension": {"latent_dim": 1},
+}
+SUMMARY = ("gaussian", "categorical", "none", "no_embedding", "no_buffer")
+PAPER = {
+    "gaussian": 0.92,
+    "categorical": 0.79,
+    "none": 0.66,
+    "no_embedding": 0.44,
+    "no_buffer": 0.40,
+    "beta_0": 0.66,
+    "one_dimension": 0.73,
+}
+"""Coverage after 240k steps in the paper's Figure 8."""
+MEANING = {
+    "gaussian": "Gaussian z of 12 dimensions, beta .01",
+    "categorical": "z one of 12, beta .1",
+    "none": "no z: model-based SAC",
+    "no_embedding": "Gaussian z, raw coordinates",
+    "no_buffer": "Gaussian z, novelty learned from the newest states alone",
+    "beta_0": "Gaussian z, beta 0",
+    "one_dimension": "Gaussian z of 1 dimension",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to do."""
+
+    row: tuple[str, ...] = ()
+    """Arms to run."""
+    all: bool = False
+    """Run every arm."""
+    quick: bool = False
+    """Run one seed of 30k steps of the arms of the summary, and store nothing."""
+    summary: bool = False
+    """Run nothing."""
+    speed: bool = False
+    """Measure updates instead."""
+    seeds: int = 3
+    """Seeds of each arm, 100, 101, ..."""
+    steps: int = FULL
+    """Steps of a run; a summary counts the runs that have got so far."""
+    jobs: int = os.cpu_count() or 1
+    """Runs side by side, one thread each."""
+    runs: Path = Path("runs/benchmarks/maze")
+    """Folder of the runs with their checkpoints."""
+    out: Path = RESULTS
+    """Folder of the results."""
+    table: Path | None = None
+    """Markdown file for the tables, in which they replace earlier ones; the picture goes to its folder, images/maze.png."""
+    json: bool = False
+    """Print one JSON object on the last line."""
+    single: str | None = None
+    """One run, as ARM:SEED."""
+
+
+# Runs -------------------------------------------------------------------------------------------------------
+
+
+def first_visits(algorithm: ModelBasedRPG) -> list[int | None]:
+    """Of the maze's 100 cells, numbered 10 i + j with i along x, in how many thousand steps each was first visited, if ever."""
+    buffer = algorithm.buffer
+    seen = buffer.recent(buffer.total, relabel=False).next_observation
+    assert isinstance(seen, torch.Tensor)
+    index = ((seen + 1) * HALF).floor().long().clamp(0, CELLS - 1)
+    cell = index[:, 0] * CELLS + index[:, 1]
+    block = torch.arange(len(cell)) // BLOCK + 1
+    first = torch.full((CELLS * CELLS,), 1 << 30).scatter_reduce(0, cell, block, "amin")
+    return [int(each) if each < 1 << 30 else None for each in first]
+
+
+def coverage(run: dict[str, Any], steps: int) -> float:
+    """Fraction of the cells that a run had visited after so many steps."""
+    return sum(each is not None and each * BLOCK <= steps for each in run["first_visits"]) / CELLS**2
+
+
+def run_single(arm: str, seed: int, options: Options) -> None:
+    """Train up to the wanted number of steps, from the checkpoint if there is one, and store what was visited."""
+    config = replace(SMALL, seed=seed, iterations=options.steps // BLOCK, **ARMS[arm])
+    folder = options.runs / f"{arm}-{seed}"
+    trainer = Trainer(GapMaze(), config, run_dir=folder, resume=(folder / CHECKPOINT_NAME).exists(), checkpoint_seconds=300.0)
+    began = time.process_time()
+    before = trainer.history[-1].seconds if trainer.history else 0.0
+
+    def store(metrics: IterationMetrics) -> None:
+        steps = metrics.simulator_steps
+        if steps % STORED and steps < options.steps:
+            return
+        assert isinstance(trainer.algorithm, ModelBasedRPG)
+        run = {"arm": arm, "seed": seed, "steps": steps, "first_visits": first_visits(trainer.algorithm)}
+        curve = [[at, coverage(run, at)] for at in range(10 * BLOCK, steps + 1, 10 * BLOCK)]
+        cpu = round(time.process_time() - began, 1)
+        run |= {"coverage": coverage(run, steps), "curve": curve, "cpu_seconds": cpu, "seconds": round(metrics.seconds, 1)}
+        run |= {"resumed_at": round(before, 1)}
+        append_line(options.out / f"{arm}.jsonl", run)
+        print(f"{arm}-{seed}: {steps} steps, coverage {run['coverage']:.2f}, CPU {cpu:.0f} s", flush=True)
+
+    if trainer.train(store).interrupted:
+        raise KeyboardInterrupt
+
+
+def append_line(path: Path, values: dict[str, Any]) -> None:
+    """In one write, so that processes side by side do not mix their lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, (json.dumps(values) + "\n").encode())
+    finally:
+        os.close(descriptor)
+
+
+def run_processes(arms: Sequence[str], options: Options) -> None:
+    """Those runs that are missing, each in a process of its own; seed by seed, so that an early look compares all arms."""
+    stored = stored_runs(options.out)
+    wanted = [(arm, FIRST_SEED + n) for n in range(options.seeds) for arm in arms]
+    missing = [pair for pair in wanted if pair not in stored or stored[pair]["steps"] < options.steps]
+
+    def job(pair: tuple[str, int]) -> None:
+        command = [sys.executable, "-m", "benchmarks.maze", "--single", f"{pair[0]}:{pair[1]}", "--steps", str(options.steps)]
+        command += ["--runs", str(options.runs), "--out", str(options.out)]
+        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        try:
+            list(pool.map(job, missing))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+# Results ----------------------------------------------------------------------------------------------------
+
+
+def stored_runs(folder: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    """The longest line of each run by arm and seed. A line that was cut off does not count."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for arm in ARMS:
+        path = folder / f"{arm}.jsonl"
+        for line in path.read_text().splitlines() if path.exists() else ():
+            try:
+                run = json.loads(line)
+            except ValueError:
+                continue
+            key = (run["arm"], run["seed"])
+            if key not in found or run["steps"] >= found[key]["steps"]:
+                found[key] = run
+    return found
+
+
+def reached(folder: Path, steps: int) -> dict[str, list[dict[str, Any]]]:
+    """The runs of each arm that have got so far, by seed."""
+    runs = sorted(stored_runs(folder).items())
+    return {arm: [run for (own, _), run in runs if own == arm and run["steps"] >= steps] for arm in ARMS}
+
+
+def summary(folder: Path, steps: int) -> dict[str, Any]:
+    """Mean coverage after `steps` steps of the arms that the paper's claims are about, None where there is no run; the number
+    of seeds is that of the arm with the fewest."""
+    found = reached(folder, steps)
+    means = {arm: float(np.mean([coverage(run, steps) for run in found[arm]])) if found[arm] else None for arm in SUMMARY}
+    return {**means, "seeds": min(len(found[arm]) for arm in SUMMARY), "steps": steps}
+
+
+HEADINGS = ("arm", "what it is", "paper", "coverage", "single seeds", "at 30k", "at 120k", "CPU minutes a run")
+
+
+def table_rows(folder: Path, steps: int) -> list[tuple[str, ...]]:
+    """A row for each arm."""
+    rows: list[tuple[str, ...]] = []
+    for arm, runs in reached(folder, steps).items():
+        if not runs:
+            rows.append((arm, MEANING[arm], f"{PAPER[arm]:.2f}", "not run", "", "", "", ""))
+            continue
+        values = {at: [coverage(run, at) for run in runs] for at in (steps, 30_000, 120_000)}
+        singles = ", ".join(f"{each:.2f}" for each in values[steps])
+        whole = [run["cpu_seconds"] / 60 for run in runs if run["resumed_at"] == 0]
+        minutes = f"{np.mean(whole):.0f}" if whole else ""
+        means = [f"{np.mean(values[at]):.2f}" for at in (steps, 30_000, 120_000)]
+        rows.append((arm, MEANING[arm], f"{PAPER[arm]:.2f}", f"**{means[0]}**", singles, *means[1:], minutes))
+    return rows
+
+
+def draw(path: Path, folder: Path, steps: int) -> None:
+    """The picture, if there are runs."""
+    found = {arm: runs for arm, runs in reached(folder, steps).items() if runs}
+    if not found:
+        return
+    at = range(0, steps + 1, BLOCK)
+    curves = {arm: np.array([[coverage(run, each) for each in at] for run in runs]) for arm, runs in found.items()}
+    cells = {arm: np.array([run["first_visits"] for run in runs], dtype=float)[0] for arm, runs in found.items()}
+    draw_maze_runs(path, np.array(at), curves, {arm: each.reshape(CELLS, CELLS) for arm, each in cells.items()})
+
+
+# Speed ------------------------------------------------------------------------------------------------------
+
+SIZES: dict[str, dict[str, Any]] = {
+    "256": {"hidden": (256, 256), "memory": 256, "novelty_hidden": (256, 256), "state_dim": 100, "batch_size": 512},
+    "96": {},
+}
+"""The paper's size (but for the novelty networks, of 512), and that of this benchmark."""
+
+
+def update_time(size: str, updates: int = 40) -> dict[str, float]:
+    """CPU milliseconds of an update (mean over the model's and the actor's), of a step of the novelty's predictor, and of a
+    collected step of all environments, with networks and batches of that size."""
+    config: ModelBasedRPGConfig = replace(SMALL, steps=50, **SIZES[size])
+    env = GapMaze()
+    algorithm = build_algorithm(env, replace(config, random_steps=1000), check_environment(env))
+    assert isinstance(algorithm, ModelBasedRPG)
+    for iteration in range(5):
+        algorithm.iterate(iteration)  # random steps; the novelty bonus counts from the first hundred on
+    times: dict[str, float] = {}
+
+    def collect() -> None:
+        transitions, _ = algorithm.collector.step(algorithm.choose(algorithm.collector.situation))
+        algorithm.buffer.add(transitions)
+
+    newest = algorithm.buffer.recent(env.num_envs, relabel=False)
+    parts = {
+        "update": lambda: algorithm.update(4),
+        "novelty": lambda: algorithm.collected(newest, 4),
+        "collection": collect,
+    }
+    for name, part in parts.items():
+        for _ in range(4):
+            part()
+        began = time.process_time()
+        for _ in range(updates):
+            part()
+        times[name] = 1000 * (time.process_time() - began) / updates
+    return times
+
+
+# The command ------------------------------------------------------------------------------------------------
+
+
+def main(options: Options) -> int:
+    for arm in options.row:
+        if arm not in ARMS:
+            print(f"error: '{arm}' was given; allowed are {', '.join(ARMS)}", file=sys.stderr)
+            return 2
+    torch.set_num_threads(1)
+    if options.single is not None:
+        arm, seed = options.single.split(":")
+        run_single(arm, int(seed), options)
+        return 0
+    if options.quick:
+        with TemporaryDirectory() as folder:
+            options = replace(options, steps=QUICK, seeds=1, runs=Path(folder) / "runs", out=Path(folder) / "results")
+            run_processes(SUMMARY, options)
+            return report(options)
+    if options.speed:
+        times = {size: update_time(size) for size in SIZES}
+        rows = [(size, *(f"{each:.1f}" for each in own.values())) for size, own in times.items()]
+        headings = ("width", "update, ms", "novelty, ms", "collection, ms")
+        print_table(headings, rows, Console(highlight=False, soft_wrap=True), options.table, "maze_speed")
+        if options.json:
+            print(json.dumps(times))
+        return 0
+    if options.all or options.row:
+        run_processes(tuple(ARMS) if options.all else options.row, options)
+    return report(options)
+
+
+def report(options: Options) -> int:
+    """The table, and with --json the summary."""
+    console = Console(highlight=False, soft_wrap=True)
+    print_table(HEADINGS, table_rows(options.out, options.steps), console, options.table, "maze")
+    if options.table is not None:
+        draw(options.table.parent / "images" / "maze.png", options.out, options.steps)
+    if options.json:
+        print(json.dumps(summary(options.out, options.steps)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Options, description=__doc__)))
