@@ -16,15 +16,10 @@ steps a line of JSON goes to benchmarks/results/maze.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -34,22 +29,18 @@ from rich.console import Console
 
 from benchmarks.maze_pictures import draw_maze_runs
 from benchmarks.processes import print_table
+from benchmarks.rpg import streaming_runs
+from benchmarks.rpg.streaming_runs import Experiment, command, reached
 from rpg.algorithms import build_algorithm
 from rpg.algorithms.model_based_rpg import ModelBasedRPG, ModelBasedRPGConfig
 from rpg.environments.gap_maze import CELLS, HALF, GapMaze
 from rpg.protocol import check_environment
-from rpg.training.checkpoint import CHECKPOINT_NAME
-from rpg.training.metrics import IterationMetrics
 from rpg.training.trainer import Trainer
 
 FULL, QUICK = 240_000, 30_000
 """Steps of a run."""
 BLOCK = 1000
 """Steps of an iteration."""
-STORED = 30_000
-"""Steps between lines of results."""
-FIRST_SEED = 100
-RESULTS = Path(__file__).resolve().parent / "results" / "maze"
 
 SMALL = ModelBasedRPGConfig(
     iterations=FULL // BLOCK,
@@ -95,35 +86,11 @@ MEANING = {
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(streaming_runs.Options):
     """What to do."""
 
-    row: tuple[str, ...] = ()
-    """Arms to run."""
-    all: bool = False
-    """Run every arm."""
-    quick: bool = False
-    """Run one seed of 30k steps of the arms of the summary, and store nothing."""
-    summary: bool = False
-    """Run nothing."""
     speed: bool = False
     """Measure updates instead."""
-    seeds: int = 3
-    """Seeds of each arm, 100, 101, ..."""
-    steps: int = FULL
-    """Steps of a run; a summary counts the runs that have got so far."""
-    jobs: int = os.cpu_count() or 1
-    """Runs side by side, one thread each."""
-    runs: Path = Path("runs/benchmarks/maze")
-    """Folder of the runs with their checkpoints."""
-    out: Path = RESULTS
-    """Folder of the results."""
-    table: Path | None = None
-    """Markdown file for the tables, in which they replace earlier ones; the picture goes to its folder, images/maze.png."""
-    json: bool = False
-    """Print one JSON object on the last line."""
-    single: str | None = None
-    """One run, as ARM:SEED."""
 
 
 # Runs -------------------------------------------------------------------------------------------------------
@@ -146,89 +113,33 @@ def coverage(run: dict[str, Any], steps: int) -> float:
     return sum(each is not None and each * BLOCK <= steps for each in run["first_visits"]) / CELLS**2
 
 
-def run_single(arm: str, seed: int, options: Options) -> None:
-    """Train up to the wanted number of steps, from the checkpoint if there is one, and store what was visited."""
-    config = replace(SMALL, seed=seed, iterations=options.steps // BLOCK, **ARMS[arm])
-    folder = options.runs / f"{arm}-{seed}"
-    trainer = Trainer(GapMaze(), config, run_dir=folder, resume=(folder / CHECKPOINT_NAME).exists(), checkpoint_seconds=300.0)
-    began = time.process_time()
-    before = trainer.history[-1].seconds if trainer.history else 0.0
-
-    def store(metrics: IterationMetrics) -> None:
-        steps = metrics.simulator_steps
-        if steps % STORED and steps < options.steps:
-            return
-        assert isinstance(trainer.algorithm, ModelBasedRPG)
-        run = {"arm": arm, "seed": seed, "steps": steps, "first_visits": first_visits(trainer.algorithm)}
-        curve = [[at, coverage(run, at)] for at in range(10 * BLOCK, steps + 1, 10 * BLOCK)]
-        cpu = round(time.process_time() - began, 1)
-        run |= {"coverage": coverage(run, steps), "curve": curve, "cpu_seconds": cpu, "seconds": round(metrics.seconds, 1)}
-        run |= {"resumed_at": round(before, 1)}
-        append_line(options.out / f"{arm}.jsonl", run)
-        print(f"{arm}-{seed}: {steps} steps, coverage {run['coverage']:.2f}, CPU {cpu:.0f} s", flush=True)
-
-    if trainer.train(store).interrupted:
-        raise KeyboardInterrupt
+def measured(trainer: Trainer, steps: int) -> dict[str, Any]:
+    """What was visited in the first so many steps, and the fraction of cells every ten thousand steps."""
+    assert isinstance(trainer.algorithm, ModelBasedRPG)
+    run = {"first_visits": first_visits(trainer.algorithm)}
+    curve = [[at, coverage(run, at)] for at in range(10 * BLOCK, steps + 1, 10 * BLOCK)]
+    return {"coverage": coverage(run, steps), **run, "curve": curve}
 
 
-def append_line(path: Path, values: dict[str, Any]) -> None:
-    """In one write, so that processes side by side do not mix their lines."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(descriptor, (json.dumps(values) + "\n").encode())
-    finally:
-        os.close(descriptor)
-
-
-def run_processes(arms: Sequence[str], options: Options) -> None:
-    """Those runs that are missing, each in a process of its own; seed by seed, so that an early look compares all arms."""
-    stored = stored_runs(options.out)
-    wanted = [(arm, FIRST_SEED + n) for n in range(options.seeds) for arm in arms]
-    missing = [pair for pair in wanted if pair not in stored or stored[pair]["steps"] < options.steps]
-
-    def job(pair: tuple[str, int]) -> None:
-        command = [sys.executable, "-m", "benchmarks.maze", "--single", f"{pair[0]}:{pair[1]}", "--steps", str(options.steps)]
-        command += ["--runs", str(options.runs), "--out", str(options.out)]
-        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-
-    with ThreadPoolExecutor(options.jobs) as pool:
-        try:
-            list(pool.map(job, missing))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+EXPERIMENT = Experiment(
+    name="maze",
+    arms={arm: replace(SMALL, **changed) for arm, changed in ARMS.items()},
+    environment=lambda arm: GapMaze(),
+    measured=measured,
+    summary=SUMMARY,
+    steps=FULL,
+    quick=QUICK,
+    block=BLOCK,
+)
 
 
 # Results ----------------------------------------------------------------------------------------------------
 
 
-def stored_runs(folder: Path) -> dict[tuple[str, int], dict[str, Any]]:
-    """The longest line of each run by arm and seed. A line that was cut off does not count."""
-    found: dict[tuple[str, int], dict[str, Any]] = {}
-    for arm in ARMS:
-        path = folder / f"{arm}.jsonl"
-        for line in path.read_text().splitlines() if path.exists() else ():
-            try:
-                run = json.loads(line)
-            except ValueError:
-                continue
-            key = (run["arm"], run["seed"])
-            if key not in found or run["steps"] >= found[key]["steps"]:
-                found[key] = run
-    return found
-
-
-def reached(folder: Path, steps: int) -> dict[str, list[dict[str, Any]]]:
-    """The runs of each arm that have got so far, by seed."""
-    runs = sorted(stored_runs(folder).items())
-    return {arm: [run for (own, _), run in runs if own == arm and run["steps"] >= steps] for arm in ARMS}
-
-
-def summary(folder: Path, steps: int) -> dict[str, Any]:
-    """Mean coverage after `steps` steps of the arms that the paper's claims are about, None where there is no run; the number
-    of seeds is that of the arm with the fewest."""
-    found = reached(folder, steps)
+def summary(options: streaming_runs.Options) -> dict[str, Any]:
+    """Mean coverage after the wanted steps of the arms that the paper's claims are about, None where there is no run; the
+    number of seeds is that of the arm with the fewest."""
+    found, steps = reached(EXPERIMENT, options), EXPERIMENT.steps_of(options)
     means = {arm: float(np.mean([coverage(run, steps) for run in found[arm]])) if found[arm] else None for arm in SUMMARY}
     return {**means, "seeds": min(len(found[arm]) for arm in SUMMARY), "steps": steps}
 
@@ -236,10 +147,11 @@ def summary(folder: Path, steps: int) -> dict[str, Any]:
 HEADINGS = ("arm", "what it is", "paper", "coverage", "single seeds", "at 30k", "at 120k", "CPU minutes a run")
 
 
-def table_rows(folder: Path, steps: int) -> list[tuple[str, ...]]:
+def table_rows(options: streaming_runs.Options) -> list[tuple[str, ...]]:
     """A row for each arm."""
     rows: list[tuple[str, ...]] = []
-    for arm, runs in reached(folder, steps).items():
+    steps = EXPERIMENT.steps_of(options)
+    for arm, runs in reached(EXPERIMENT, options).items():
         if not runs:
             rows.append((arm, MEANING[arm], f"{PAPER[arm]:.2f}", "not run", "", "", "", ""))
             continue
@@ -252,12 +164,12 @@ def table_rows(folder: Path, steps: int) -> list[tuple[str, ...]]:
     return rows
 
 
-def draw(path: Path, folder: Path, steps: int) -> None:
+def draw(path: Path, options: streaming_runs.Options) -> None:
     """The picture, if there are runs."""
-    found = {arm: runs for arm, runs in reached(folder, steps).items() if runs}
+    found = {arm: runs for arm, runs in reached(EXPERIMENT, options).items() if runs}
     if not found:
         return
-    at = range(0, steps + 1, BLOCK)
+    at = range(0, EXPERIMENT.steps_of(options) + 1, BLOCK)
     curves = {arm: np.array([[coverage(run, each) for each in at] for run in runs]) for arm, runs in found.items()}
     cells = {arm: np.array([run["first_visits"] for run in runs], dtype=float)[0] for arm, runs in found.items()}
     draw_maze_runs(path, np.array(at), curves, {arm: each.reshape(CELLS, CELLS) for arm, each in cells.items()})
@@ -307,42 +219,25 @@ def update_time(size: str, updates: int = 40) -> dict[str, float]:
 
 
 def main(options: Options) -> int:
-    for arm in options.row:
-        if arm not in ARMS:
-            print(f"error: '{arm}' was given; allowed are {', '.join(ARMS)}", file=sys.stderr)
-            return 2
+    if not options.speed:
+        return command(EXPERIMENT, options, report)
     torch.set_num_threads(1)
-    if options.single is not None:
-        arm, seed = options.single.split(":")
-        run_single(arm, int(seed), options)
-        return 0
-    if options.quick:
-        with TemporaryDirectory() as folder:
-            options = replace(options, steps=QUICK, seeds=1, runs=Path(folder) / "runs", out=Path(folder) / "results")
-            run_processes(SUMMARY, options)
-            return report(options)
-    if options.speed:
-        times = {size: update_time(size) for size in SIZES}
-        rows = [(size, *(f"{each:.1f}" for each in own.values())) for size, own in times.items()]
-        headings = ("width", "update, ms", "novelty, ms", "collection, ms")
-        print_table(headings, rows, Console(highlight=False, soft_wrap=True), options.table, "maze_speed")
-        if options.json:
-            print(json.dumps(times))
-        return 0
-    if options.all or options.row:
-        run_processes(tuple(ARMS) if options.all else options.row, options)
-    return report(options)
-
-
-def report(options: Options) -> int:
-    """The table, and with --json the summary."""
-    console = Console(highlight=False, soft_wrap=True)
-    print_table(HEADINGS, table_rows(options.out, options.steps), console, options.table, "maze")
-    if options.table is not None:
-        draw(options.table.parent / "images" / "maze.png", options.out, options.steps)
+    times = {size: update_time(size) for size in SIZES}
+    rows = [(size, *(f"{each:.1f}" for each in own.values())) for size, own in times.items()]
+    headings = ("width", "update, ms", "novelty, ms", "collection, ms")
+    print_table(headings, rows, Console(highlight=False, soft_wrap=True), options.table, "maze_speed")
     if options.json:
-        print(json.dumps(summary(options.out, options.steps)))
+        print(json.dumps(times))
     return 0
+
+
+def report(options: streaming_runs.Options) -> None:
+    """The table, and with --json the summary."""
+    print_table(HEADINGS, table_rows(options), Console(highlight=False, soft_wrap=True), options.table, "maze")
+    if options.table is not None:
+        draw(options.table.parent / "images" / "maze.png", options)
+    if options.json:
+        print(json.dumps(summary(options)))
 
 
 if __name__ == "__main__":

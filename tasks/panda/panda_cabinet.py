@@ -22,7 +22,6 @@ RANGE = 1.671  # rad
 TARGET, OPENED = 0.9 * RANGE, 0.8  # an open door's angle, and the share of it that counts as open
 VALUES = (2.0, 1.0)  # of an open door
 HOLD = (-0.057, -0.289)  # where fingertips beside that bar press it outwards, from the hinge, m
-START = (0.65, 0.0, HEIGHT)  # of the fingertips, m: between the bars
 UPRIGHT = ds.Capsule(0.03, 0.007)
 
 
@@ -44,6 +43,7 @@ class PandaCabinet(PandaHandTask):
         {"iterations": 40, "posterior_stride": 2, "std": (0.3, 0.02), "num_latents": 8, "beta": (0.6, 0.05), "policy": "table"}
     )
     reward_bound = 3.0
+    start = (0.65, 0.0, HEIGHT)  # of the fingertips, m: between the bars
 
     def scene(self) -> ds.Scene:
         self.robot = plain_panda(opening=0.0, friction=0.0, visuals=self.visuals)
@@ -67,7 +67,7 @@ class PandaCabinet(PandaHandTask):
 
     def randomize(self, generator: torch.Generator) -> Episode:
         state = self.sim.reset()
-        hand = state.q.new_tensor(START) + 0.02 * self.uniform(generator, 3)
+        hand = state.q.new_tensor(self.start) + 0.02 * self.uniform(generator, 3)
         damping = self.uniform(generator, 2, low=0.5, high=1.0)
         friction = self.uniform(generator, 2, low=0.05, high=0.15)
         parameters = {f"cabinet.{name}.damping": damping[:, n] for n, name in enumerate(("left", "right"))}
@@ -78,14 +78,22 @@ class PandaCabinet(PandaHandTask):
         """Of the left and the right door, rad, (B, 2)."""
         return state.q[:, [self.sim.joint(f"cabinet.{name}").coordinates.start for name in ("left", "right")]]
 
-    def handle_distances(self, state: ds.State) -> Tensor:
-        """Of the fingertips from where they hold the handles, m, (B, 2)."""
-        links, found = self.sim.links(state), []
+    def opened(self, state: ds.State) -> Tensor:
+        """Whether the left and the right door are open, bool (B, 2)."""
+        return self.angles(state) > OPENED * TARGET
+
+    def handle_offsets(self, state: ds.State) -> Tensor:
+        """From the fingertips to where they hold the handles, m, (B, 2, 3)."""
+        links, hand, found = self.sim.links(state), self.hand(state), []
         for name, side in (("left", 1.0), ("right", -1.0)):
             number = self.sim.link_index(f"cabinet.{name}")
             offset = links.rotation[:, number] @ state.q.new_tensor([HOLD[0], side * HOLD[1], 0.0])
-            found.append(soft_norm(self.hand(state) - links.position[:, number] - offset))
+            found.append(links.position[:, number] + offset - hand)
         return torch.stack(found, dim=1)
+
+    def handle_distances(self, state: ds.State) -> Tensor:
+        """Of the fingertips from where they hold the handles, m, (B, 2)."""
+        return soft_norm(self.handle_offsets(state))
 
     def reward(self, step: Transition) -> Tensor:
         share = self.angles(step.after) / TARGET
@@ -93,7 +101,7 @@ class PandaCabinet(PandaHandTask):
         return (share.clamp(0.0, 1.0) + opened).sum(dim=1) - 2.0 * self.handle_distances(step.after).amin(dim=1)
 
     def success(self, episode: Episode) -> Tensor:
-        return self.angles(episode.state).amax(dim=1) > OPENED * TARGET
+        return self.opened(episode.state).any(dim=1)
 
     def outcome(self, episode: Episode) -> Tensor:
         angle, door = self.angles(episode.state).max(dim=1)
