@@ -8,8 +8,9 @@ RUN ?= runs/demo
 # Processes that run the tests, each a file at a time.
 WORKERS ?= 2
 BIN = $(VENV)/bin
-# Robots and objects that the tests load, made by others: files only, without what those packages depend on.
-MODELS ?= gymnasium-robotics==1.4.2 metaworld==3.1.1 robosuite==1.5.2 example-robot-data==6.0.0 rewarped==1.3.3
+# Robots, objects and tasks that the tests load, made by others: without what those packages depend on, metaworld's MuJoCo 3.3.0
+# above all; gymnasium-robotics is imported with pettingzoo only.
+MODELS ?= gymnasium-robotics==1.4.2 pettingzoo==1.27.0 metaworld==3.1.1 robosuite==1.5.2 example-robot-data==6.0.0 rewarped==1.3.3
 
 .PHONY: help demo test test-fast test-quadrants check format clean test-long
 .DEFAULT_GOAL := help

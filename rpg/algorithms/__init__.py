@@ -61,7 +61,8 @@ SUMMARIES = {
 def build_algorithm(env: Environment | FixedHorizonEnvironment, config: AlgorithmConfig, like: Tensor) -> Algorithm:
     """The algorithm with the settings `config`; `like` is an observation (B, O), whose dtype and device it adopts.
 
-    Raises SettingError if there are no such settings, or it needs gradients and `env` declares that it has none.
+    Raises SettingError if there are no such settings, or it needs gradients and `env` declares that it has none, or
+    it takes no images and `env` gives them.
     """
     if type(config) not in _CLASSES:
         raise SettingError(f"config was given {config!r}; allowed are the settings of an algorithm, as rpg.RPGConfig()")
@@ -70,6 +71,9 @@ def build_algorithm(env: Environment | FixedHorizonEnvironment, config: Algorith
         others = ", ".join(repr(name) for other, own in _CLASSES.items() if not own.needs_gradients for name in other.names)
         given = f"algorithm was given {config.algorithm!r}, which needs gradients"
         raise SettingError(f"{given}; allowed where the environment declares differentiable = False are {others}")
+    if not kind.takes_images and getattr(whole, "observation_shape", None) is not None:
+        takers = ", ".join(repr(name) for other, own in _CLASSES.items() if own.takes_images for name in other.names)
+        raise SettingError(f"algorithm was given {config.algorithm!r}, which needs vectors; allowed with images are {takers}")
     return kind(whole, config, like)
 
 

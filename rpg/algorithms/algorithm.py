@@ -123,6 +123,8 @@ class Algorithm(ABC, Generic[Config]):
 
     needs_gradients: ClassVar[bool] = False
     """Whether rewards must be differentiable with respect to actions."""
+    takes_images: ClassVar[bool] = False
+    """Whether observations may be images."""
     policy: ActionPolicy
     """The policy to be evaluated: actions given observation, latent and time."""
     prior: LatentPrior | None = None

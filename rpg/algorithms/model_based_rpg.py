@@ -31,6 +31,7 @@ from rpg.algorithms.streaming import StreamingAlgorithm, StreamingConfig
 from rpg.environments.imagination import Imagination, imagination_spec
 from rpg.environments.whole_episodes import whole_episodes
 from rpg.models.encoded_policy import EncodedPolicy, LatentActor
+from rpg.models.image_encoder import Thumbnails, check_image_settings
 from rpg.models.latent import CategoricalPrior, GaussianMixturePrior, LatentPrior, LatentSpace
 from rpg.models.network import frozen
 from rpg.models.novelty import Novelty
@@ -55,8 +56,8 @@ from rpg.training.windows import Window, rolled_out_window, window_estimates
 
 POSTERIOR_STD = 1 / math.sqrt(2 * math.pi)
 """Of p_phi for continuous latents: log p_phi is then at most 0."""
-KEPT_STARTS = 1024
-"""First observations that are remembered, for pi(z|s_1)."""
+KEPT_STARTS, KEPT_IMAGES = 1024, 64
+"""First observations, and first images, that are remembered, for pi(z|s_1)."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ class ModelBasedRPGConfig(StreamingConfig):
     """Width of an encoded state."""
     memory: int = 256
     """Width of the recurrent network."""
+    channels: int = 32
+    """Of each of an image's four convolutions. The released code has 128, which takes 8 times as long."""
     learning_rate: float = 0.0003
     """Adam step of all networks and of the temperature."""
     grad_clip: float = 1.0
@@ -144,7 +147,7 @@ class ModelBasedRPGConfig(StreamingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("window", "state_dim", "memory", "actor_interval", "latent_dim"):
+        for name in ("window", "state_dim", "memory", "channels", "actor_interval", "latent_dim"):
             check_int(name, getattr(self, name), at_least=1)
         check_int("value_states", self.value_states, at_least=1, at_most=self.window)
         check_int("num_latents", self.num_latents, at_least=1, at_most=MOST_LATENTS)
@@ -187,6 +190,7 @@ class Networks(nn.Module):
 class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
     """Model-based RPG; see the module's docstring."""
 
+    takes_images = True
     policy: EncodedPolicy
 
     def __init__(self, env: FixedHorizonEnvironment, config: ModelBasedRPGConfig, like: Tensor) -> None:
@@ -200,16 +204,21 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
             raise SettingError(
                 f"embedded was given {config.embedded}; allowed are at most the {size} entries of an observation"
             )
+        image = self.inputs.image
+        if image is not None:
+            check_image_settings(config.embedding, config.latent_hidden)
         self.embedding = PositionalEmbedding(self.inputs.width, count=config.embedded or size, order=config.embedding)
-        width = self.embedding.width
+        self.thumbnails = None if image is None else Thumbnails(image[-1]).to(like)
+        width = self.embedding.width if self.thumbnails is None else self.thumbnails.width
         model = WorldModel(
-            width,
+            width if image is None else image,
             action_dim,
             space,
             state_dim=config.state_dim,
             hidden=config.hidden,
             memory=config.memory,
             generator=generator,
+            channels=config.channels,
         )
         actor = LatentActor(
             config.state_dim, action_dim, space, hidden=config.hidden, std_start=config.std_start, generator=generator
@@ -229,6 +238,8 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
             "novelty": self.novelty,
             "targets": self.targets,
         }
+        if self.thumbnails is not None:
+            self.modules["thumbnails"] = self.thumbnails
         if self.prior is not None:
             self.modules["prior"] = self.prior.to(like)
         learned = ["model", "actor", *(["posterior"] if self._informed else ()), *(["prior"] if self._chooses else ())]
@@ -241,7 +252,8 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         self._alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=config.learning_rate, fused=True)
         self._entropy = (-1.0 if config.target_entropy is None else config.target_entropy) * action_dim
         self._imagined = imagination_spec(model, config.window, like.dtype)
-        self._starts = torch.zeros(0, size, dtype=like.dtype, device=like.device)
+        self._starts = torch.zeros(0, size, dtype=like.dtype if image is None else torch.uint8, device=like.device)
+        self._kept = KEPT_STARTS if image is None else KEPT_IMAGES
         self._updates, self._reward_scale = 0, 1.0
         self.buffer.relabels.append(self.relabelled)
         self.learning_starts = max(config.random_steps, config.window * env.num_envs)  # there is a segment
@@ -280,7 +292,9 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         return Choice(sample.action, sample.log_prob)
 
     def _draw_latent(self, first: Observation) -> Tensor:
-        return super()._draw_latent(first) if self.prior is None else self.prior.sample(flattened(first), self.generator)[0]
+        if self.prior is None:
+            return super()._draw_latent(first)
+        return self.prior.sample(flattened(first).to(self.like), self.generator)[0]
 
     def candidates(self) -> tuple[Tensor, Tensor]:
         if self.prior is None:
@@ -296,7 +310,7 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
 
     def _firsts(self) -> Tensor:
         """(N, O) first observations."""
-        return self._starts if len(self._starts) else self.like[:1]
+        return self._starts.to(self.like) if len(self._starts) else self.like[:1]
 
     def collected(self, transitions: Transitions, iteration: int) -> None:
         """Remember starts, and teach the novelty's predictor."""
@@ -304,26 +318,31 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         self._reward_scale = config.reward_scale.value(self.progress(iteration))
         began = transitions.age == 0
         if bool(began.any()):
-            self._starts = torch.cat([self._starts, flattened(transitions.observation)[began]])[-KEPT_STARTS:]
+            self._starts = torch.cat([self._starts, flattened(transitions.observation)[began]])[-self._kept :]
         if config.novelty > 0:
             if config.novelty_buffer:
                 transitions = self.buffer.sample(config.batch_size, self.generator, relabel=False)
-            loss = self.novelty.loss(self.seen(transitions.next_observation, transitions.age + 1))
+            loss = self.novelty.loss(self.judged(transitions, learn=True))
             self.optimizers["novelty"].zero_grad()
             loss.backward()
             self.step(self.optimizers["novelty"])
 
     def seen(self, observation: Observation, age: Tensor) -> Tensor:
-        """(N, W) what networks see of observations (..., *shape) at ages (...), whose leading dimensions are joined."""
+        """(N, W), or images (N, H, W, C), what networks see of observations (..., *shape) at ages (...), whose leading dimensions are joined."""
         observation = mapped(lambda each: each.flatten(0, age.ndim - 1), observation)
         return self.embedding(self.inputs(observation, age.flatten()))
+
+    def judged(self, transitions: Transitions, *, learn: bool = False) -> Tensor:
+        """(N, W) what novelty is judged by, of the next states: what the networks see, of images a small picture."""
+        seen = self.seen(transitions.next_observation, transitions.age + 1)
+        return seen if self.thumbnails is None else self.thumbnails(seen, learn=learn)
 
     def relabelled(self, transitions: Transitions) -> Tensor:
         """(...) rewards to learn from: those of the environment, scaled, and the bonus for novel next states."""
         reward = self._reward_scale * transitions.reward
         if self.config.novelty == 0:
             return reward
-        bonus = self.novelty.bonus(self.seen(transitions.next_observation, transitions.age + 1))
+        bonus = self.novelty.bonus(self.judged(transitions))
         return reward + self.config.novelty * bonus.view_as(reward)
 
     # Learning -------------------------------------------------------------------------------------------------------
@@ -431,12 +450,13 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         assert self.prior is not None
         row = torch.randint(len(self._starts), (self.config.batch_size,), generator=self.generator)
         first = self._starts[row]
-        latent = self.prior.sample(first, self.generator)
+        seen = first.to(self.like)
+        latent = self.prior.sample(seen, self.generator)
         age = torch.zeros(len(first), dtype=torch.int64, device=first.device)
         with torch.no_grad():
             states = self.networks.model.encode(self.embedding(self.inputs(first, age)))
             worth = self.estimates(self.networks, states, latent[0], entropy=True)[0].amin(0)
-        log_prob = self.prior.log_prob(latent, first).sum(0)
+        log_prob = self.prior.log_prob(latent, seen).sum(0)
         weight = self.config.latent_entropy.value(self.progress(iteration))
         gain = worth + weight * (self.prior.reference_log_prob(latent).sum(0) - log_prob.detach())
         self._stepped("prior", -((gain - gain.mean()) * log_prob).mean(), iteration)
@@ -465,7 +485,7 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         super().restore_extra_state(state)
         self.log_alpha.copy_(state["log_alpha"])
         self._alpha_optimizer.load_state_dict(state["alpha_optimizer"])
-        self._starts = state["starts"].to(self.like)
+        self._starts = state["starts"].to(self._starts)
         self._updates, self._reward_scale = state["updates"], state["reward_scale"]
 
 

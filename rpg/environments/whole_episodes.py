@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from rpg.protocol import (
+    Box,
     Environment,
     FixedHorizonEnvironment,
+    Observation,
     ProtocolError,
     Step,
     flat_size,
@@ -35,9 +37,11 @@ class WholeEpisodes:
     """B episodes of `environment`, begun together and T = `spec.time_limit` steps long.
 
     An episode that ends early earns nothing more, keeps its final observation and its success, outcome and features; the
-    environment still takes its steps. Dict observations are joined to one vector.
+    environment still takes its steps. Dict observations are joined to one vector, and so are the pixels of an image, as floating
+    point: who takes images knows their shape from `spec`.
 
-    Reading `horizon` raises ProtocolError if there is no time limit, `observation_dim` and `reset` if observations are images.
+    Reading `horizon` raises ProtocolError if there is no time limit, `observation_dim` and `reset` if observations hold
+    integers and are no images.
     """
 
     def __init__(self, environment: Environment) -> None:
@@ -47,6 +51,7 @@ class WholeEpisodes:
         self.differentiable, self.finite_horizon = spec.differentiable, spec.finite_horizon
         self.outcome_names, self.outcome_radius = spec.outcome_names, spec.outcome_radius
         self.observation_points = spec.observation_points
+        self.observation_shape = seen.shape if isinstance(seen := spec.observation, Box) and seen.is_image else None
 
     @property
     def horizon(self) -> int:
@@ -58,7 +63,7 @@ class WholeEpisodes:
     @property
     def observation_dim(self) -> int:
         """O."""
-        if not is_flat(self.environment.spec.observation):
+        if self.observation_shape is None and not is_flat(self.environment.spec.observation):
             raise ProtocolError("spec.observation holds integers (images?); expected floating point, as vectors are needed")
         return flat_size(self.environment.spec.observation)
 
@@ -66,8 +71,13 @@ class WholeEpisodes:
         """The first states."""
         assert self.observation_dim
         state, observation = self.environment.reset(seed)
-        first = flattened(observation)
+        first = self._joined(observation)
         return RunningEpisodes(state, first, first.new_ones(self.num_envs, dtype=torch.bool), {})
+
+    def _joined(self, observation: Observation) -> Tensor:
+        """(B, O)."""
+        joined = flattened(observation)
+        return joined if self.observation_shape is None else joined.to(self.environment.spec.action.dtype)
 
     def observe(self, state: RunningEpisodes) -> Tensor:
         """(B, O)."""
@@ -81,7 +91,7 @@ class WholeEpisodes:
         """
         step: Step = self.environment.step(state.state, action)
         running = state.running
-        reward, observation = step.reward, flattened(step.observation)
+        reward, observation = step.reward, self._joined(step.observation)
         if not bool(running.all()):
             reward = torch.where(running, reward, torch.zeros_like(reward))
             observation = torch.where(running.unsqueeze(1), observation, state.observation)

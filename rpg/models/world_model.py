@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rpg.models.gru_cell import GRUCell
+from rpg.models.image_encoder import ImageEncoder
 from rpg.models.latent import LatentSpace
 from rpg.models.stacked_network import StackedNetwork
 
@@ -35,7 +36,7 @@ class WorldModel(nn.Module):
 
     def __init__(
         self,
-        input_dim: int,
+        seen: int | tuple[int, ...],
         action_dim: int,
         space: LatentSpace,
         *,
@@ -43,15 +44,21 @@ class WorldModel(nn.Module):
         hidden: Sequence[int],
         memory: int,
         generator: torch.Generator,
+        channels: int = 32,
     ) -> None:
-        """`input_dim` is the width W of an encoder's input x, `memory` the width H of the GRU."""
+        """`seen` is the width W of an encoder's input x, or (H, W, C) of images, whose convolutions have so many `channels`;
+        `memory` is the width H of the GRU."""
         super().__init__()
         self.space, self.state_dim, self.action_dim = space, state_dim, action_dim
 
         def network(*sizes: int, count: int = 1) -> StackedNetwork:
             return StackedNetwork(count, sizes, generator=generator, activation="silu")
 
-        self.encoder = network(input_dim, *hidden, state_dim)
+        self.encoder: StackedNetwork | ImageEncoder
+        if isinstance(seen, int):
+            self.encoder = network(seen, *hidden, state_dim)
+        else:
+            self.encoder = ImageEncoder(seen, channels, (*hidden, state_dim), generator=generator)
         self.opening = network(state_dim, memory)
         self.dynamics = GRUCell(action_dim, memory, generator=generator)
         self.following = network(memory, state_dim)
@@ -61,7 +68,7 @@ class WorldModel(nn.Module):
         self.values = network(state_dim + space.size, *hidden, 1, count=VALUES)
 
     def encode(self, data: Tensor) -> Tensor:
-        """(N, E) states of inputs (N, W)."""
+        """(N, E) states of inputs (N, W) or images (N, H, W, C)."""
         return self.encoder.alone(data)
 
     def begin(self, states: Tensor) -> Tensor:

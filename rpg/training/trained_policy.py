@@ -37,6 +37,8 @@ class EnvironmentShape:
     observation_points: tuple[int, int] | None
     finite_horizon: bool
     dtype: str
+    observation_shape: tuple[int, ...] | None = None
+    """(H, W, C) of images."""
 
     @classmethod
     def of(cls, env: FixedHorizonEnvironment, like: Tensor) -> "EnvironmentShape":
@@ -49,17 +51,19 @@ class EnvironmentShape:
             observation_points=getattr(env, "observation_points", None),
             finite_horizon=getattr(env, "finite_horizon", True),
             dtype=str(like.dtype).removeprefix("torch."),
+            observation_shape=getattr(env, "observation_shape", None),
         )
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "EnvironmentShape":
         """The inverse of `to_dict`."""
-        points = values["observation_points"]
-        return cls(**{**values, "observation_points": None if points is None else tuple(points)})
+        shapes = {name: values.get(name) for name in ("observation_points", "observation_shape")}
+        return cls(**{**values, **{name: each if each is None else tuple(each) for name, each in shapes.items()}})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for checkpoints."""
-        return asdict(self)
+        values = asdict(self)
+        return {name: each for name, each in values.items() if name != "observation_shape" or each is not None}
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -70,7 +74,13 @@ class EnvironmentShape:
         """There is no state."""
 
     def observe(self, state: None) -> Tensor:
-        """(B, O) zeros."""
+        """(B, O) zeros, or images (B, H, W, C)."""
+        if self.observation_shape is not None:
+            return torch.zeros(self.num_envs, *self.observation_shape, dtype=torch.uint8)
+        return self.like()
+
+    def like(self) -> Tensor:
+        """(B, O) zeros of the parameters' dtype."""
         return torch.zeros(self.num_envs, self.observation_dim, dtype=self.torch_dtype)
 
     def step(self, state: Any, action: Tensor) -> NoReturn:
@@ -302,7 +312,7 @@ def load_policy(
 def policy_of(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> TrainedPolicy:
     """The policy of a checkpoint, built without the environment."""
     shape = EnvironmentShape.from_dict(checkpoint.environment)
-    algorithm = build_algorithm(shape, config_from_dict(checkpoint.config), shape.observe(None).to(device))
+    algorithm = build_algorithm(shape, config_from_dict(checkpoint.config), shape.like().to(device))
     algorithm.restore_for_use(checkpoint.state)
     set_schedules(algorithm, checkpoint.record)
     return TrainedPolicy(algorithm, shape, checkpoint.iteration)

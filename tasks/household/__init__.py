@@ -5,6 +5,7 @@ from tasks.household.cut_into_parts import CutIntoParts
 from tasks.household.fold_sheet import FoldSheet
 from tasks.household.gather_pieces import GatherPieces
 from tasks.household.hammer_nail import HammerNail
+from tasks.household.one_block_push import OneBlockPush
 from tasks.household.open_door import OpenDoor
 from tasks.household.pour_liquid import PourLiquid
 from tasks.household.rod_turn import RodTurn
@@ -20,6 +21,7 @@ __all__ = [
     "FoldSheet",
     "GatherPieces",
     "HammerNail",
+    "OneBlockPush",
     "OpenDoor",
     "PourLiquid",
     "RodTurn",

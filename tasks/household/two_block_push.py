@@ -24,6 +24,30 @@ MASS, DAMPING = 0.64, 20.0  # kg, N s/m: a block that is let go stops at once
 COLORS = ((0.9, 0.45, 0.2), (0.25, 0.5, 0.9))
 NEAR = 0.2  # m: so far from its goal a block counts as there
 BEHIND = 2.0 * HALF + 0.1  # m from a block's centre, where the pusher's must be to push it
+PUSHER_COLOR = (0.4, 0.4, 0.45)
+CONTACT = ds.ContactModel(stiffness=1.5e3, smoothing=0.015)
+
+
+def sliding_block(name: str, start: tuple[float, float], color: tuple[float, float, float]) -> ds.Articulation:
+    """A cube on rails along x and y, which does not turn, and stops when it is not pushed."""
+    cube = ds.Geometry(ds.Box((HALF, HALF, HALF), rounding=0.05), friction=0.0, color=color)
+    return ds.Articulation(name, rails("xy", (0.0, 0.0, HALF), (cube,), mass=MASS, damping=DAMPING, start=start))
+
+
+def pusher() -> ds.Articulation:
+    """A ball whose velocities along x and y are set."""
+    return gantry(
+        "pusher",
+        "xy",
+        (0.0, 0.0, HALF),
+        (ds.Geometry(ds.Sphere(HALF), friction=0.0, color=PUSHER_COLOR),),
+        mass=MASS,
+        gain=100.0,
+        force=120.0,
+        start=PUSHER,
+        limits={"x": (-REACH, REACH), "y": (-REACH, REACH)},
+        limit_stiffness=3e3,
+    )
 
 
 @register("TwoBlockPush")
@@ -48,27 +72,10 @@ class TwoBlockPush(Task):
     distance: float = 1.4
 
     def scene(self) -> ds.Scene:
-        cube = ds.Box((HALF, HALF, HALF), rounding=0.05)
-        reach = {"x": (-REACH, REACH), "y": (-REACH, REACH)}
-        blocks = []
-        for name, start, color in zip(("left", "right"), BLOCKS, COLORS, strict=True):
-            block = (ds.Geometry(cube, friction=0.0, color=color),)
-            links = rails("xy", (0.0, 0.0, HALF), block, mass=MASS, damping=DAMPING, start=start)
-            blocks.append(ds.Articulation(name, links))
-        ball = ds.Geometry(ds.Sphere(HALF), friction=0.0, color=(0.4, 0.4, 0.45))
-        pusher = gantry(
-            "pusher",
-            "xy",
-            (0.0, 0.0, HALF),
-            (ball,),
-            mass=MASS,
-            gain=100.0,
-            force=120.0,
-            start=PUSHER,
-            limits=reach,
-            limit_stiffness=3e3,
-        )
-        return ds.Scene(articulations=(*blocks, pusher), ground=None, contact=ds.ContactModel(stiffness=1.5e3, smoothing=0.015))
+        blocks = [
+            sliding_block(name, start, color) for name, start, color in zip(("left", "right"), BLOCKS, COLORS, strict=True)
+        ]
+        return ds.Scene(articulations=(*blocks, pusher()), ground=None, contact=CONTACT)
 
     def actions(self) -> tuple[JointVelocity, ...]:
         return (JointVelocity("pusher", limit=2.5),)
