@@ -48,7 +48,9 @@ def test_a_stack_of_one_is_a_network(activation):
         hidden = functional.linear(getattr(functional, activation)(hidden) if layer else hidden, weight[0].t(), bias[0, 0])
     torch.testing.assert_close(single.alone(data), hidden)
     torch.testing.assert_close(single(data)[0], hidden)
-    ours, theirs = (torch.autograd.grad(each.square().sum(), list(single.parameters())) for each in (single.alone(data), hidden))
+    ours, theirs = (
+        torch.autograd.grad(each.square().sum(), list(single.parameters())) for each in (single.alone(data), hidden)
+    )
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b)
 
