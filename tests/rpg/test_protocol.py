@@ -171,7 +171,7 @@ def test_views_that_need_what_is_not_there():
     image = Walk(spec=EnvironmentSpec(Box((4, 4, 3), dtype=torch.uint8), SPEC.action, time_limit=5))
     assert image.spec.observation.is_image
     assert whole_episodes(image).observation_dim == 48  # pixels, for algorithms that take images
-    mixed = Walk(spec=EnvironmentSpec(DictSpace({"image": image.spec.observation}), SPEC.action, time_limit=5))
+    mixed = Walk(spec=EnvironmentSpec(DictSpace({"image": Box((4, 4, 3), dtype=torch.uint8)}), SPEC.action, time_limit=5))
     with pytest.raises(ProtocolError, match="holds integers"):
         whole_episodes(mixed).reset(0)
 
