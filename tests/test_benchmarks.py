@@ -37,6 +37,32 @@ def test_detour_prints_one_json_object_last(tmp_path):
     assert {run["simulator_steps"] for run in runs} == {run["backward_steps"] for run in runs} == {200}
 
 
+def test_the_maze_is_summed_up_from_stored_lines(tmp_path):
+    """The longest line of a run counts, lines that were cut off do not, and runs that have not got so far are left out."""
+    from benchmarks.maze import ARMS, SUMMARY, append_line, stored_runs, summary, table_rows
+
+    def line(arm, seed, steps, visited):
+        first = [1 + n % 10 if n < visited else None for n in range(100)]
+        common = {"cpu_seconds": 60.0, "seconds": 70.0, "resumed_at": 0.0}
+        return {"arm": arm, "seed": seed, "steps": steps, "first_visits": first, **common}
+
+    for arm in SUMMARY:
+        append_line(tmp_path / f"{arm}.jsonl", line(arm, 100, 60_000, 50))
+    append_line(tmp_path / "gaussian.jsonl", line("gaussian", 100, 30_000, 20))
+    append_line(tmp_path / "gaussian.jsonl", line("gaussian", 101, 60_000, 70))
+    with (tmp_path / "none.jsonl").open("a") as file:
+        file.write('{"arm": "none", "seed": 101, "st')
+    assert stored_runs(tmp_path)["gaussian", 100]["steps"] == 60_000
+    expected = {**dict.fromkeys(SUMMARY, 0.5), "gaussian": 0.6}
+    assert summary(tmp_path, 60_000) == {**expected, "seeds": 1, "steps": 60_000}
+    assert summary(tmp_path, 5000)["gaussian"] == pytest.approx((0.25 + 0.35) / 2)  # half of these cells were visited by then
+    assert summary(tmp_path, 240_000)["gaussian"] is None
+    rows = {row[0]: row for row in table_rows(tmp_path, 60_000)}
+    assert rows.keys() == ARMS.keys()
+    assert rows["beta_0"][3] == "not run"
+    assert rows["gaussian"][3:5] == ("**0.60**", "0.50, 0.70")
+
+
 @pytest.mark.slow
 def test_rpg_tasks_sums_up_what_is_there(tmp_path):
     """Three short runs, the others as if they had been made before; then the last line is one JSON object."""

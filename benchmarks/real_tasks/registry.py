@@ -67,7 +67,14 @@ ARMS: dict[str, dict[str, Any]] = {"gaussian": {}, "none": {"latent": "none"}, "
 ROWS = tuple(f"{name}:{arm}" for name, task in TASKS.items() for arm in task.arms)
 """TASK:ARM."""
 SIZES: dict[str, dict[str, Any]] = {
-    "small": {"hidden": (96, 96), "memory": 96, "state_dim": 48, "novelty_hidden": (96, 96), "batch_size": 128},
+    "small": {
+        "hidden": (96, 96),
+        "memory": 96,
+        "state_dim": 48,
+        "novelty_hidden": (96, 96),
+        "batch_size": 128,
+        "learning_rate": 1e-3,
+    },
     "paper": {"novelty_hidden": (512, 512)},
 }
 

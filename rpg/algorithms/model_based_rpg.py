@@ -71,7 +71,7 @@ class ModelBasedRPGConfig(StreamingConfig):
     """Segments, states and starts drawn from the replay buffer for each gradient step."""
     buffer_size: int = 800_000
     """Steps that the replay buffer holds, over all environments."""
-    horizon: int = 3
+    window: int = 3
     """K, imagined steps, and steps of a segment."""
     hidden: tuple[int, ...] = (256, 256)
     """Hidden widths of the encoder, the actor, the values and p_phi."""
@@ -147,9 +147,9 @@ class ModelBasedRPGConfig(StreamingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("horizon", "state_dim", "memory", "channels", "actor_interval", "latent_dim"):
+        for name in ("window", "state_dim", "memory", "channels", "actor_interval", "latent_dim"):
             check_int(name, getattr(self, name), at_least=1)
-        check_int("value_states", self.value_states, at_least=1, at_most=self.horizon)
+        check_int("value_states", self.value_states, at_least=1, at_most=self.window)
         check_int("num_latents", self.num_latents, at_least=1, at_most=MOST_LATENTS)
         check_int("embedding", self.embedding, at_least=0, at_most=16)
         if self.embedded is not None:
@@ -197,8 +197,8 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         super().__init__(env, config, like)
         size, space, generator = flat_size(self.spec.observation), config.space, self.generator
         action_dim = self.spec.action_dim
-        if self.spec.time_limit is not None and config.horizon > self.spec.time_limit:
-            given = f"horizon was given {config.horizon}"
+        if self.spec.time_limit is not None and config.window > self.spec.time_limit:
+            given = f"window was given {config.window}"
             raise SettingError(f"{given}; allowed are at most the {self.spec.time_limit} steps of an episode")
         if config.embedded is not None and config.embedded > size:
             raise SettingError(
@@ -225,7 +225,7 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         )
         self.networks = Networks(model, actor, self._new_posterior(config.state_dim + action_dim)).to(like)
         self.targets = copy.deepcopy(self.networks).requires_grad_(False)
-        self._followed = list(self.targets.parameters()), list(self.networks.parameters())
+        self._followed: tuple[list[Tensor], list[Tensor]] = [*self.targets.parameters()], [*self.networks.parameters()]
         self.policy = EncodedPolicy(self.inputs, self.embedding, model, actor).to(like)
         self.novelty = Novelty(width, config.novelty_hidden, rate=config.novelty_rate, generator=generator).to(like)
         self.prior = self._new_prior(size)
@@ -251,12 +251,12 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         }
         self._alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=config.learning_rate, fused=True)
         self._entropy = (-1.0 if config.target_entropy is None else config.target_entropy) * action_dim
-        self._imagined = imagination_spec(model, config.horizon, like.dtype)
+        self._imagined = imagination_spec(model, config.window, like.dtype)
         self._starts = torch.zeros(0, size, dtype=like.dtype if image is None else torch.uint8, device=like.device)
         self._kept = KEPT_STARTS if image is None else KEPT_IMAGES
         self._updates, self._reward_scale = 0, 1.0
         self.buffer.relabels.append(self.relabelled)
-        self.learning_starts = max(config.random_steps, config.horizon * env.num_envs)  # there is a segment
+        self.learning_starts = max(config.random_steps, config.window * env.num_envs)  # there is a segment
 
     @property
     def _informed(self) -> bool:
@@ -366,16 +366,14 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         it; with the bonus for entropy or without. It is differentiable in the actor, the model and `states`."""
         config = self.config
         world = whole_episodes(Imagination(networks.model, self._imagined, states))
-        noise = self.standard_normal(config.horizon, len(states), self.spec.action_dim)
-        window, _, _ = rolled_out_window(
-            world, networks.actor, world.reset(), range(config.horizon), noise=noise, latent=latent
-        )
+        noise = self.standard_normal(config.window, len(states), self.spec.action_dim)
+        window, _, _ = rolled_out_window(world, networks.actor, world.reset(), range(config.window), noise=noise, latent=latent)
         rewards = window.rewards
         if self._informed and config.beta > 0:
             rewards = rewards + config.beta * networks.posterior(_steps_of(window), latent)
         if entropy:
             rewards = rewards + config.alpha * self.log_alpha.exp() * window.entropies
-        values = networks.model.value(window.after, latent.expand(config.horizon, *latent.shape), twins=twins)
+        values = networks.model.value(window.after, latent.expand(config.window, *latent.shape), twins=twins)
         rewards = torch.where(window.counted, rewards, 0.0)
         values = torch.where(window.counted & ~window.terminated, values, 0.0)
         return window_estimates(rewards, values, discount=config.discount, trace=config.trace), window
@@ -383,7 +381,7 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
     def _improve_model(self, iteration: int) -> dict[str, float]:
         """One step on the errors of states, rewards and values along segments of episodes."""
         config, model, targets = self.config, self.networks.model, self.targets
-        batch = self.buffer.segments(config.horizon, config.batch_size, self.generator)
+        batch = self.buffer.segments(config.window, config.batch_size, self.generator)
         first = self.seen(mapped(lambda each: each[0], batch.observation), batch.age[0])
         after = self.seen(batch.next_observation, batch.age + 1)
         order = torch.rand(batch.reward.shape, generator=self.generator).argsort(0).to(first.device)
@@ -440,7 +438,7 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
             "objective": float(objective.detach()),
             "policy_entropy": float(entropy),
             "alpha": config.alpha * float(self.log_alpha.exp()),
-            "actor_grad_norm": norm,
+            "grad_norm": norm,
         }
         if self._informed:
             loss = networks.posterior.training_loss(_steps_of(window), batch.latent)
@@ -463,6 +461,7 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         weight = self.config.latent_entropy.value(self.progress(iteration))
         gain = worth + weight * (self.prior.reference_log_prob(latent).sum(0) - log_prob.detach())
         self._stepped("prior", -((gain - gain.mean()) * log_prob).mean(), iteration)
+        self.prior.observe(first, latent, gain.unsqueeze(0), self.progress(iteration))
         return {"latent_value": float(worth.mean()), "latent_entropy": float(-log_prob.detach().mean())}
 
     def _stepped(self, name: str, loss: Tensor, iteration: int) -> float:

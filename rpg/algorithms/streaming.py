@@ -148,6 +148,8 @@ class StreamingAlgorithm(Algorithm[Config]):
             simulator_steps=steps,
             objective=mean.pop("objective", 0.0),
             action_entropy=entropy,
+            latent_entropy=mean.pop("latent_entropy", 0.0),
+            grad_norm=mean.pop("grad_norm", 0.0),
             latent_probs=self.latent_probs(),
             terms={**mean, "updates": float(updates), "episodes": float(sum(len(each.returns) for each in ended))},
         )

@@ -262,7 +262,7 @@ def test_targets_follow_and_are_not_learned():
 
 
 def test_segments_stay_within_episodes():
-    algorithm = started(replace(SMALL, horizon=4, steps=5, random_steps=100), GapMaze(num_envs=3, horizon=5), iterations=8)
+    algorithm = started(replace(SMALL, window=4, steps=5, random_steps=100), GapMaze(num_envs=3, horizon=5), iterations=8)
     drawn = []
     segments = algorithm.buffer.segments
     algorithm.buffer.segments = lambda *given: drawn.append(segments(*given)) or drawn[-1]
@@ -394,7 +394,7 @@ def test_a_run_resumes_bit_for_bit(tmp_path, changes):
 def test_settings_that_do_not_fit():
     env = PointMassWall(num_envs=8, horizon=6)
     for changes, words in (
-        ({"horizon": 7}, r"horizon was given 7.* 6 steps"),
+        ({"window": 7}, r"window was given 7.* 6 steps"),
         ({"embedded": 5}, r"embedded was given 5.* 4 entries"),
     ):
         with pytest.raises(SettingError, match=words):
