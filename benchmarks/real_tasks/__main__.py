@@ -1,4 +1,5 @@
-"""Model-based RPG on tasks of other packages: metaworld, gymnasium-robotics, and an ant of Gymnasium's that pushes a block.
+"""Model-based RPG on tasks of other packages (metaworld, gymnasium-robotics, an ant of Gymnasium's that pushes a block), and on
+one of this repository that is seen in pictures.
 
     python -m benchmarks.real_tasks --check                             2,000 random steps of each, and the time of an update
     python -m benchmarks.real_tasks --row door:gaussian stick_pull:none rows; goes on where it was stopped
@@ -31,7 +32,7 @@ from rich.console import Console
 
 from benchmarks.maze import append_line
 from benchmarks.processes import print_table, read_result, run_jobs, write_result
-from benchmarks.real_tasks.registry import ARMS, NUM_ENVS, SIZES, TASKS, made, settings
+from benchmarks.real_tasks.registry import NUM_ENVS, ROWS, SIZES, TASKS, made, settings
 from rpg.algorithms import build_algorithm
 from rpg.algorithms.model_based_rpg import ModelBasedRPG
 from rpg.models.novelty import WARM_UP
@@ -83,9 +84,6 @@ class Options:
     """One run, as TASK:ARM:SEED."""
 
 
-ROWS = tuple(f"{task}:{arm}" for task in TASKS for arm in ARMS)
-
-
 # A check ----------------------------------------------------------------------------------------------------
 
 
@@ -119,14 +117,13 @@ def checked(name: str, size: str = "small", updates: int = 10) -> dict[str, Any]
         algorithm.collected(firsts, 0)
         algorithm.update(0)
     learning = (time.process_time() - began) / updates
-    env.close()
     hours = (TASKS[name].steps / NUM_ENVS * (learning + stepping / len(seen) * NUM_ENVS)) / 3600
     embedded = TASKS[name].embedded
     return {
         "task": name,
         "steps": len(seen),
         "episode": limit,
-        "entries": seen.shape[1],
+        "entries": " x ".join(map(str, seen.shape[1:])),
         "actions": everything.action.shape[1],
         "steps_a_second": round(len(seen) / stepping),
         "episodes": ended,
@@ -135,7 +132,7 @@ def checked(name: str, size: str = "small", updates: int = 10) -> dict[str, Any]
         "rewarded_steps": float((everything.reward > 0).double().mean()),
         "embedded_bounds": _bounds(seen[:, :embedded]) if embedded else None,
         "bounds": _bounds(seen),
-        "finite": bool(seen.isfinite().all()),
+        "finite": bool(seen.float().isfinite().all()),
         "update_ms": round(1000 * learning, 1),
         "run_steps": TASKS[name].steps,
         "run_hours": round(hours, 1),
@@ -216,7 +213,7 @@ def run_processes(rows: Sequence[str], options: Options) -> None:
         command = [sys.executable, "-m", "benchmarks.real_tasks", "--single", single, "--size", options.size]
         command += ["--runs", str(options.runs), "--out", str(options.out)]
         command += [] if options.steps is None else ["--steps", str(options.steps)]
-        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1", "DIFFSIM_NUM_THREADS": "1"})
         return {}
 
     run_jobs(job, missing, jobs=options.jobs)

@@ -328,7 +328,8 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
             self.step(self.optimizers["novelty"])
 
     def seen(self, observation: Observation, age: Tensor) -> Tensor:
-        """(N, W), or images (N, H, W, C), what networks see of observations (..., *shape) at ages (...), whose leading dimensions are joined."""
+        """(N, W), or images (N, H, W, C), what networks see of observations (..., *shape) at ages (...); leading dimensions are
+        joined."""
         observation = mapped(lambda each: each.flatten(0, age.ndim - 1), observation)
         return self.embedding(self.inputs(observation, age.flatten()))
 

@@ -37,8 +37,8 @@ class WholeEpisodes:
     """B episodes of `environment`, begun together and T = `spec.time_limit` steps long.
 
     An episode that ends early earns nothing more, keeps its final observation and its success, outcome and features; the
-    environment still takes its steps. Dict observations are joined to one vector, and so are the pixels of an image, as floating
-    point: who takes images knows their shape from `spec`.
+    environment still takes its steps. Dict observations are joined to one vector, and so are the pixels of an image, then of
+    floating point (`observation_shape` is the image's).
 
     Reading `horizon` raises ProtocolError if there is no time limit, `observation_dim` and `reset` if observations hold
     integers and are no images.
@@ -64,7 +64,7 @@ class WholeEpisodes:
     def observation_dim(self) -> int:
         """O."""
         if self.observation_shape is None and not is_flat(self.environment.spec.observation):
-            raise ProtocolError("spec.observation holds integers (images?); expected floating point, as vectors are needed")
+            raise ProtocolError("spec.observation holds integers; expected floating point, or one image, as vectors are needed")
         return flat_size(self.environment.spec.observation)
 
     def reset(self, seed: int | None = None) -> RunningEpisodes:

@@ -23,9 +23,7 @@ THUMBNAIL = 16
 class ImageEncoder(nn.Module):
     """(N, E) from images (N, H, W, C) of numbers 0 to 255: four convolutions, then a network with the widths `hidden`."""
 
-    def __init__(
-        self, shape: Sequence[int], channels: int, sizes: Sequence[int], *, generator: torch.Generator
-    ) -> None:
+    def __init__(self, shape: Sequence[int], channels: int, sizes: Sequence[int], *, generator: torch.Generator) -> None:
         """`shape` is (H, W, C), `channels` the width of the convolutions, `sizes` the hidden widths and E.
 
         Raises SettingError if the image is too small.
@@ -44,9 +42,12 @@ class ImageEncoder(nn.Module):
 
     def alone(self, images: Tensor) -> Tensor:
         """(N, E); the name is that of `StackedNetwork`."""
-        weights = [(getattr(self, f"weight{layer}"), getattr(self, f"bias{layer}")) for layer in range(len(KERNELS))]
-        hidden = images.movedim(-1, 1).to(weights[0][0]) / 255 - 0.5
-        for weight, bias in weights:
+        layers = [(getattr(self, f"weight{layer}"), getattr(self, f"bias{layer}")) for layer in range(len(KERNELS))]
+        (first, bias), *rest = layers
+        hidden = images.movedim(-1, 1).to(first)
+        # of x / 255 - 1/2, but the few weights are scaled, not the many pixels
+        layers = [(first / 255, bias - 0.5 * first.sum((1, 2, 3))), *rest]
+        for weight, bias in layers:
             hidden = functional.silu(functional.conv2d(hidden, weight, bias, stride=2))
         return self.network.alone(hidden.flatten(1))
 
@@ -62,8 +63,8 @@ class Thumbnails(nn.Module):
 
     def forward(self, images: Tensor, *, learn: bool = False) -> Tensor:
         """With `learn` the images enter the statistics."""
-        pixels = images.movedim(-1, 1).to(self.normalizer.mean) / 255
-        small = functional.adaptive_avg_pool2d(pixels, THUMBNAIL).flatten(1)
+        pixels = images.movedim(-1, 1).to(self.normalizer.mean)
+        small = functional.adaptive_avg_pool2d(pixels, THUMBNAIL).flatten(1) / 255
         if learn:
             self.normalizer.update(small)
         return self.normalizer(small)

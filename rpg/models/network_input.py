@@ -24,7 +24,9 @@ class NetworkInput(nn.Module):
         if self.image is not None and normalize:
             raise SettingError("normalize_observations was given True; allowed with images is False: the encoder scales them")
         if self.image is not None and spec.finite_horizon:
-            raise SettingError("images were given with a finite horizon; allowed are environments whose time limit only truncates")
+            raise SettingError(
+                "images were given with a finite horizon; allowed are environments whose time limit only truncates"
+            )
         self.normalizer = RunningNormalizer(size) if normalize else None
         self.horizon = spec.time_limit if spec.finite_horizon else None
         self.width = size + int(self.horizon is not None)

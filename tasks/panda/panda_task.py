@@ -28,7 +28,7 @@ CLOSED_FINGERS = (0.03, 0.012, (0.0, 0.0, 0.0704), False)  # both as one capsule
 FINGER = ds.Box((0.009, 0.006, 0.016), rounding=0.003)  # the lower half of a finger, its pad included
 FINGER_PLACE = (0.0, 0.0062, 0.0378)  # of the left one; 0.2 mm of play when closed
 STIFFNESS = 1e6  # of a fingertip's contact points, N/m: of the arm behind it, not of the light finger
-START_ITERATIONS = 12  # of inverse kinematics from the ready pose to a first one, at most some 20 cm away
+START_ITERATIONS = 60  # of inverse kinematics from the ready pose: the slowest start, beside a cabinet, takes 48
 
 
 def plain_panda(

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+from torch.nn import functional
 
 import rpg
 from rpg.algorithms import build_algorithm
@@ -65,8 +66,8 @@ class Spot:
     def step(self, state, action):
         place, age = (state[0] + 0.3 * action[:, 0]).clamp(0, 1), state[1] + 1
         ended, never = age >= 5, torch.zeros(self.num_envs, dtype=torch.bool)
-        ends = (ended, never) if self.finite_horizon else (never, ended)
-        return Step((place, age), self.seen(place), place, *ends, {"success": place > 0.8})
+        terminated, truncated = (ended, never) if self.finite_horizon else (never, ended)
+        return Step((place, age), self.seen(place), place, terminated, truncated, {"success": place > 0.8})
 
     def snapshot(self, state):
         return {"place": state[0], "age": state[1]}
@@ -117,6 +118,11 @@ def test_the_buffer_keeps_bytes_and_the_encoder_scales_them():
     images = torch.randint(0, 256, (3, 40, 44, 2), dtype=torch.uint8)
     assert encoder.alone(images).shape == (3, 5)
     torch.testing.assert_close(encoder.alone(images), encoder.alone(images.float()))
+    hidden = images.movedim(-1, 1) / 255 - 0.5
+    for layer in range(4):
+        weight, bias = getattr(encoder, f"weight{layer}"), getattr(encoder, f"bias{layer}")
+        hidden = functional.silu(functional.conv2d(hidden, weight, bias, stride=2))
+    torch.testing.assert_close(encoder.alone(images), encoder.network.alone(hidden.flatten(1)))
     with pytest.raises(SettingError, match=rf"38 x 44 pixels.* {SMALLEST} x {SMALLEST}"):
         ImageEncoder((38, 44, 2), 3, (8, 5), generator=torch.Generator())
 

@@ -170,8 +170,10 @@ def test_views_that_need_what_is_not_there():
         Trainer(endless, CEMConfig())
     image = Walk(spec=EnvironmentSpec(Box((4, 4, 3), dtype=torch.uint8), SPEC.action, time_limit=5))
     assert image.spec.observation.is_image
-    with pytest.raises(ProtocolError, match=r"images\?"):
-        whole_episodes(image).reset(0)
+    assert whole_episodes(image).observation_dim == 48  # pixels, for algorithms that take images
+    mixed = Walk(spec=EnvironmentSpec(DictSpace({"image": Box((4, 4, 3), dtype=torch.uint8)}), SPEC.action, time_limit=5))
+    with pytest.raises(ProtocolError, match="holds integers"):
+        whole_episodes(mixed).reset(0)
 
 
 @pytest.mark.parametrize("name", [n for n in CONFIGS if n not in ("ppo", "sac")])

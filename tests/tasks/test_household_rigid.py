@@ -8,7 +8,7 @@ import torch
 
 import diffsim as ds
 from tasks import find_task
-from tasks.household import OpenDoor, TwoBlockPush
+from tasks.household import OneBlockPush, OpenDoor, TwoBlockPush
 from tasks.household.open_door import GRIPS, HINGE
 from tasks.household.stick_pull import GOAL_Y, GRIP_Y, GRIP_Z, STICK
 
@@ -40,6 +40,29 @@ def test_two_blocks_count_by_who_is_there_first():
     assert task.success(episode).tolist() == [True, True, False]
     assert task.outcome(episode).tolist() == [0, 1, -1]
     assert not task.success(with_coordinates(task, path[1])).any()  # one block alone is no success
+
+
+def test_one_block_is_pushed_and_seen():
+    """Straight on for eleven steps it gets to its goal, where it stays when the pusher goes back; pictures show it there."""
+    task = OneBlockPush(2, observation_mode="image", reward_mode="sparse")
+    assert task.observation_shape == (64, 64, 3)
+    assert not task.differentiable
+    episode = task.reset(0)
+    first, rewards = task.observe(episode), []
+    for t in range(24):
+        action = torch.tensor([[0.0, 1.0 if t < 14 else -0.5], [0.0, 0.0]])
+        episode, reward, info = task.step(episode, action)
+        rewards.append(reward.tolist())
+    assert float(episode.state.q[0, 1]) == pytest.approx(1.4, abs=0.2)
+    assert info["success"].tolist() == [True, False]
+    assert rewards[0] == [0, 0]
+    assert rewards[-1] == [1, 0]
+    last = task.observe(episode)
+    assert last.dtype == torch.uint8
+    assert torch.equal(first[1], last[1])
+    warm = (last[0, ..., 0].int() - last[0, ..., 2].int() > 60).nonzero()[:, 0].float()  # rows of the orange block
+    start = (first[0, ..., 0].int() - first[0, ..., 2].int() > 60).nonzero()[:, 0].float()
+    assert float(start.mean() - warm.mean()) > 10  # it went up in the picture
 
 
 def test_a_door_is_pulled_where_it_carries_the_grips():
