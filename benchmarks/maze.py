@@ -164,15 +164,20 @@ def table_rows(options: streaming_runs.Options) -> list[tuple[str, ...]]:
     return rows
 
 
-def draw(path: Path, options: streaming_runs.Options) -> None:
-    """The picture, if there are runs."""
+def draw(page: Path, options: streaming_runs.Options) -> None:
+    """The picture in the page's folder, images/maze.png, and its place in the page, if there are runs."""
     found = {arm: runs for arm, runs in reached(EXPERIMENT, options).items() if runs}
     if not found:
         return
     at = range(0, EXPERIMENT.steps_of(options) + 1, BLOCK)
     curves = {arm: np.array([[coverage(run, each) for each in at] for run in runs]) for arm, runs in found.items()}
     cells = {arm: np.array([run["first_visits"] for run in runs], dtype=float)[0] for arm, runs in found.items()}
+    path = page.parent / "images" / "maze.png"
     draw_maze_runs(path, np.array(at), curves, {arm: each.reshape(CELLS, CELLS) for arm, each in cells.items()})
+    before, begin, after = page.read_text().partition("<!-- maze_picture -->\n")
+    if begin:
+        line = "![coverage over steps; when cells of one run of each arm were first visited](images/maze.png)\n"
+        page.write_text(before + begin + line + "<!-- end -->" + after.partition("<!-- end -->")[2])
 
 
 # Speed ------------------------------------------------------------------------------------------------------
@@ -235,7 +240,7 @@ def report(options: streaming_runs.Options) -> None:
     """The table, and with --json the summary."""
     print_table(HEADINGS, table_rows(options), Console(highlight=False, soft_wrap=True), options.table, "maze")
     if options.table is not None:
-        draw(options.table.parent / "images" / "maze.png", options)
+        draw(options.table, options)
     if options.json:
         print(json.dumps(summary(options)))
 

@@ -26,7 +26,8 @@ def test_a_table_is_read_as_it_was_written_into_its_place(tmp_path):
 
 def test_the_maze_is_summed_up_from_stored_lines(tmp_path):
     """The longest line of a run counts, lines that were cut off do not, and runs that have not got so far are left out."""
-    from benchmarks.maze import ARMS, SUMMARY, append_line, stored_runs, summary, table_rows
+    from benchmarks.maze import ARMS, EXPERIMENT, SUMMARY, Options, summary, table_rows
+    from benchmarks.rpg.streaming_runs import append_line, stored_runs
 
     def line(arm, seed, steps, visited):
         first = [1 + n % 10 if n < visited else None for n in range(100)]
@@ -39,40 +40,17 @@ def test_the_maze_is_summed_up_from_stored_lines(tmp_path):
     append_line(tmp_path / "gaussian.jsonl", line("gaussian", 101, 60_000, 70))
     with (tmp_path / "none.jsonl").open("a") as file:
         file.write('{"arm": "none", "seed": 101, "st')
-    assert stored_runs(tmp_path)["gaussian", 100]["steps"] == 60_000
+    assert stored_runs(EXPERIMENT, tmp_path)["gaussian", 100]["steps"] == 60_000
     expected = {**dict.fromkeys(SUMMARY, 0.5), "gaussian": 0.6}
-    assert summary(tmp_path, 60_000) == {**expected, "seeds": 1, "steps": 60_000}
-    assert summary(tmp_path, 5000)["gaussian"] == pytest.approx((0.25 + 0.35) / 2)  # half of these cells were visited by then
-    assert summary(tmp_path, 240_000)["gaussian"] is None
-    rows = {row[0]: row for row in table_rows(tmp_path, 60_000)}
+    assert summary(Options(out=tmp_path, steps=60_000)) == {**expected, "seeds": 1, "steps": 60_000}
+    assert summary(Options(out=tmp_path, steps=5000))["gaussian"] == pytest.approx(
+        (0.25 + 0.35) / 2
+    )  # half of these cells were visited by then
+    assert summary(Options(out=tmp_path, steps=240_000))["gaussian"] is None
+    rows = {row[0]: row for row in table_rows(Options(out=tmp_path, steps=60_000))}
     assert rows.keys() == ARMS.keys()
     assert rows["beta_0"][3] == "not run"
     assert rows["gaussian"][3:5] == ("**0.60**", "0.50, 0.70")
-
-
-@pytest.mark.slow
-def test_rpg_tasks_sums_up_what_is_there(tmp_path):
-    """Three short runs, the others as if they had been made before; then the last line is one JSON object."""
-    from benchmarks.rpg.task_runs import METHODS, Options, run_single
-
-    runs = {
-        method: run_single(Options(num_envs=4, iterations=1, single=f"CupTrap:{method}:100"))
-        for method in ("rpg", "cem", "rpg_times_100")
-    }
-    assert [run["backward_steps"] for run in runs.values()] == [160, 0, 160]
-    assert runs["rpg_times_100"]["return"] == pytest.approx(100 * runs["rpg"]["return"], rel=1e-3)
-    for method in METHODS:
-        run = runs.get(method, runs["rpg"])
-        assert run["simulator_steps"] == 4 * 40
-        (tmp_path / f"CupTrap-{method}-100.json").write_text(json.dumps({**run, "method": method}))
-    command = [sys.executable, "-m", "benchmarks.rpg_tasks", "--tasks", "CupTrap", "--seeds", "1", "--json"]
-    command += ["--out", str(tmp_path), "--table", str(tmp_path / "table.md"), "--resume"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.strip().splitlines()[-1])
-    assert set(result) == {"seeds", *(f"CupTrap_{method}" for method in METHODS)}
-    assert result["CupTrap_rpg"] == {"succeeded": 0, "outcomes": [0], "simulator_steps": 160}
-    assert len((tmp_path / "table.md").read_text().splitlines()) == 2 + len(METHODS)
 
 
 @pytest.mark.slow

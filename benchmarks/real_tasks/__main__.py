@@ -30,9 +30,9 @@ import torch
 import tyro
 from rich.console import Console
 
-from benchmarks.maze import append_line
 from benchmarks.processes import print_table, read_result, run_jobs, write_result
 from benchmarks.real_tasks.registry import NUM_ENVS, ROWS, SIZES, TASKS, made, settings
+from benchmarks.rpg.streaming_runs import append_line
 from rpg.algorithms import build_algorithm
 from rpg.algorithms.model_based_rpg import ModelBasedRPG
 from rpg.models.novelty import WARM_UP

@@ -25,7 +25,8 @@ def test_a_scripted_pusher_pushes_both_blocks_and_only_then_earns():
     first = check_environment(task)
     closed_form = BlockPush(num_envs=1)
     torch.testing.assert_close(first, closed_form.observe(closed_form.reset(0)))
-    episode, rewards, way = task.reset(0), [], list(WAY)
+    episode, way = task.reset(0), list(WAY)
+    rewards: list[float] = []
     with torch.no_grad():
         while way and len(rewards) < task.horizon:
             gap = torch.tensor(way[0]) - episode.state.q[0, 4:]
