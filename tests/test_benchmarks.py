@@ -43,9 +43,8 @@ def test_the_maze_is_summed_up_from_stored_lines(tmp_path):
     assert stored_runs(EXPERIMENT, tmp_path)["gaussian", 100]["steps"] == 60_000
     expected = {**dict.fromkeys(SUMMARY, 0.5), "gaussian": 0.6}
     assert summary(Options(out=tmp_path, steps=60_000)) == {**expected, "seeds": 1, "steps": 60_000}
-    assert summary(Options(out=tmp_path, steps=5000))["gaussian"] == pytest.approx(
-        (0.25 + 0.35) / 2
-    )  # half of these cells were visited by then
+    # half of these cells were visited by then
+    assert summary(Options(out=tmp_path, steps=5000))["gaussian"] == pytest.approx((0.25 + 0.35) / 2)
     assert summary(Options(out=tmp_path, steps=240_000))["gaussian"] is None
     rows = {row[0]: row for row in table_rows(Options(out=tmp_path, steps=60_000))}
     assert rows.keys() == ARMS.keys()
