@@ -8,9 +8,9 @@
     python -m benchmarks.maze --speed                           CPU milliseconds of an update, on one thread
 
 After the ICML paper's GapMaze (`rpg.environments.gap_maze`); the measure is the fraction of its 100 unit cells ever visited.
-The networks are smaller than the paper's (width 96 and batches of 128, not 256 and 512) and take larger steps (1e-3, not
-3e-4), so that a run takes a quarter of an hour on an idle core. Runs are in runs/benchmarks/maze, with checkpoints; every 30k
-steps a line of JSON goes to benchmarks/results/maze.
+The networks are smaller than the paper's (width 96 and batches of 128, not 256 and 512), so that a run takes a quarter of an
+hour on an idle core. Runs are in runs/benchmarks/maze, with checkpoints; every 30k steps a line of JSON goes to
+benchmarks/results/maze.
 """
 
 from __future__ import annotations
@@ -50,7 +50,6 @@ SMALL = ModelBasedRPGConfig(
     state_dim=48,
     novelty_hidden=(96, 96),
     batch_size=128,
-    learning_rate=0.001,
     beta=0.01,
 )
 """Of all arms, but for what follows."""
