@@ -127,7 +127,7 @@ class SceneRenderer:
             state: of this scene, batch first.
             environment: index in the batch.
             mode: soft bodies as their skinned surfaces, or as the particles themselves, as liquids, sand and snow always are.
-            markers: painted on the ground.
+            markers: painted on the ground; where the scene has none, on a plane at height 0.
         """
         if mode not in ("surface", "particles"):
             raise InputError(f"mode must be 'surface' or 'particles', got {mode!r}")
@@ -167,7 +167,8 @@ class SceneRenderer:
         )
 
     def _ground(self, markers: Sequence[GroundMarker]) -> GroundPlane | None:
-        if self._floor is None:
+        height = 0.0 if self._floor is None and markers else self._floor
+        if height is None:
             return None
         (x0, y0, z0), (x1, y1, z1) = self._box
         center, extent = (0.5 * (x0 + x1), 0.5 * (y0 + y1)), (0.5 * (x1 - x0), 0.5 * (y1 - y0))
@@ -178,7 +179,7 @@ class SceneRenderer:
         if not self.scene.soft_bodies:
             x, y, _ = self.camera.target
             center = (spacing * round(x / spacing), spacing * round(y / spacing))
-        return GroundPlane(self._floor, center, extent, spacing=spacing, markers=tuple(markers))
+        return GroundPlane(height, center, extent, spacing=spacing, markers=tuple(markers))
 
     def _whole_box(self) -> np.ndarray:
         """Lower and upper corner, (2, 3), of where things may move: the soft bodies' domain, and room round the links."""

@@ -1,5 +1,6 @@
 """Whole scenes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,14 @@ def test_every_thing_shows_in_its_colour(scene, mode):
     assert image.dtype == np.uint8
     assert min(hues(image).values()) > 100, hues(image)
     assert hues(renderer.frame(state_of(scene), mode=mode))["marker"] == 0
+
+
+def test_marks_show_where_the_scene_has_no_ground(scene):
+    renderer = SceneRenderer(replace(scene, ground=None), width=320, height=240, colors=COLORS)
+    marked = renderer.frame(state_of(scene), markers=(GroundMarker((0.95, 0.45), 0.1, color=GREEN),))
+    assert hues(marked)["marker"] > 100
+    bare = renderer.frame(state_of(scene))
+    assert (bare != marked).any(axis=2).mean() > 0.3  # a plane for the marks alone
 
 
 def test_the_body_moves_with_its_particles_and_the_tool_with_its_pose(scene):
