@@ -11,7 +11,7 @@ from tasks import find_task, task_names
 
 OF_PACKAGES = ("panda", "rewarped")  # families that read robots of PyPI packages
 COMPILED_LONG = (  # whose kernels no other test compiles in f32
-    *("Basketball", "FluidMove", "FoldSheet", "PandaReach", "PandaSoftGrasp"),
+    *("Basketball", "FluidMove", "FoldSheet", "PandaDrawer", "PandaReach", "PandaSoftGrasp"),
     *("PourLiquid", "RopeRoundPeg", "ScoopSand", "TransportLiquid"),
 )
 EVERY = [
@@ -66,7 +66,7 @@ def test_doing_nothing_solves_no_task(task):
     "name",
     [
         *("CupTrap", "Detour", "HammerNail", "Move1", "Move2", "Move3", "OpenDoor", "Pick3", "RodTurn", "ThreeWayPush"),
-        *("TripleMove", pytest.param("PandaDrawer", marks=pytest.mark.robot_models)),
+        *("TripleMove", pytest.param("PandaPickPlace", marks=pytest.mark.robot_models)),
     ],
 )
 def test_a_stored_solution_of_the_full_setting_still_succeeds(name, one_thread):
