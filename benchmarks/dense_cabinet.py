@@ -21,6 +21,7 @@ from typing import Any
 
 import tyro
 
+from benchmarks.rpg import streaming_runs
 from benchmarks.rpg.streaming_runs import Options
 from benchmarks.rpg.success_runs import SuccessExperiment, main, measured
 from rpg.algorithms.model_based_rpg import ModelBasedRPGConfig
@@ -30,10 +31,7 @@ BLOCK = 2500
 """Steps of an iteration."""
 SMALL = ModelBasedRPGConfig(
     steps=BLOCK // 5,
-    hidden=(96, 96),
-    memory=96,
-    state_dim=48,
-    batch_size=128,
+    **streaming_runs.SMALL,
     novelty=0.0,
     embedding=0,
     reward_scale=Schedule(0.01, 5.0),

@@ -28,7 +28,7 @@ import tyro
 from rich.console import Console
 
 from benchmarks.maze_pictures import draw_maze_runs
-from benchmarks.processes import print_table
+from benchmarks.processes import print_table, write_between
 from benchmarks.rpg import streaming_runs
 from benchmarks.rpg.streaming_runs import Experiment, command, reached
 from rpg.algorithms import build_algorithm
@@ -45,11 +45,8 @@ BLOCK = 1000
 SMALL = ModelBasedRPGConfig(
     iterations=FULL // BLOCK,
     steps=BLOCK // 5,
-    hidden=(96, 96),
-    memory=96,
-    state_dim=48,
+    **streaming_runs.SMALL,
     novelty_hidden=(96, 96),
-    batch_size=128,
     beta=0.01,
 )
 """Of all arms, but for what follows."""
@@ -173,10 +170,8 @@ def draw(page: Path, options: streaming_runs.Options) -> None:
     cells = {arm: np.array([run["first_visits"] for run in runs], dtype=float)[0] for arm, runs in found.items()}
     path = page.parent / "images" / "maze.png"
     draw_maze_runs(path, np.array(at), curves, {arm: each.reshape(CELLS, CELLS) for arm, each in cells.items()})
-    before, begin, after = page.read_text().partition("<!-- maze_picture -->\n")
-    if begin:
-        line = "![coverage over steps; when cells of one run of each arm were first visited](images/maze.png)\n"
-        page.write_text(before + begin + line + "<!-- end -->" + after.partition("<!-- end -->")[2])
+    line = "![coverage over steps; when cells of one run of each arm were first visited](images/maze.png)\n"
+    write_between(page, "maze_picture", line)
 
 
 # Speed ------------------------------------------------------------------------------------------------------

@@ -6,15 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
 
 from rpg.training.whole_files import whole_file
+
+Single = TypeVar("Single")
+Result = TypeVar("Result")
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
@@ -27,6 +30,27 @@ def write_result(path: Path, result: dict[str, Any]) -> None:
 def read_result(path: Path) -> dict[str, Any] | None:
     """What `write_result` wrote, or None."""
     return json.loads(path.read_text()) if path.exists() else None
+
+
+def append_line(path: Path, values: dict[str, Any]) -> None:
+    """Add a line of JSON, and the file's folder if it is not there; in one write, so that processes side by side do not mix
+    their lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = (json.dumps(values) + "\n").encode()
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, line)
+    finally:
+        os.close(descriptor)
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """What `append_line` wrote, if anything; without a line that was cut off."""
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
 
 
 def run_job(module: str, single: str, arguments: Sequence[str], *, out: Path, resume: bool) -> dict[str, Any]:
@@ -47,7 +71,7 @@ def run_job(module: str, single: str, arguments: Sequence[str], *, out: Path, re
     return json.loads(path.read_text())
 
 
-def run_jobs(job: Callable[[str], dict[str, Any]], singles: Sequence[str], *, jobs: int) -> list[dict[str, Any]]:
+def run_jobs(job: Callable[[Single], Result], singles: Sequence[Single], *, jobs: int) -> list[Result]:
     """The results of all, ``jobs`` at a time. Ctrl-C, or a run that fails, starts no more."""
     with ThreadPoolExecutor(jobs) as pool:
         try:
@@ -57,14 +81,20 @@ def run_jobs(job: Callable[[str], dict[str, Any]], singles: Sequence[str], *, jo
             raise
 
 
+def write_between(path: Path, name: str, text: str) -> bool:
+    """Between the lines ``<!-- name -->`` and ``<!-- end -->`` of a file; whether it has them."""
+    before, begin, after = (path.read_text() if path.exists() else "").partition(f"<!-- {name} -->\n")
+    if begin:
+        path.write_text(before + begin + text + "<!-- end -->" + after.partition("<!-- end -->")[2])
+    return bool(begin)
+
+
 def write_table(path: Path, name: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """As Markdown, between the lines ``<!-- name -->`` and ``<!-- end -->`` of the file if it has them; else as the file."""
     lines = ["| " + " | ".join(row) + " |" for row in (headings, ("---",) * len(headings), *rows)]
     table = "\n".join(lines) + "\n"
-    before, begin, after = (path.read_text() if path.exists() else "").partition(f"<!-- {name} -->\n")
-    if begin:
-        table = before + begin + table + "<!-- end -->" + after.partition("<!-- end -->")[2]
-    path.write_text(table)
+    if not write_between(path, name, table):
+        path.write_text(table)
 
 
 def read_table(path: Path, name: str) -> list[list[str]]:

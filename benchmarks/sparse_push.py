@@ -20,6 +20,7 @@ from typing import Any
 
 import tyro
 
+from benchmarks.rpg import streaming_runs
 from benchmarks.rpg.streaming_runs import Options
 from benchmarks.rpg.success_runs import SuccessExperiment, main, measured
 from rpg.algorithms.model_based_rpg import ModelBasedRPGConfig
@@ -29,11 +30,8 @@ BLOCK = 3000
 """Steps of an iteration: 50 episodes."""
 SMALL = ModelBasedRPGConfig(
     steps=BLOCK // 5,
-    hidden=(96, 96),
-    memory=96,
-    state_dim=48,
+    **streaming_runs.SMALL,
     novelty_hidden=(96, 96),
-    batch_size=128,
     embedding=5,
     embedded=6,
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import house
-from benchmarks.processes import read_table, write_table
+from benchmarks.processes import append_line, read_table, write_table
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,7 +27,7 @@ def test_a_table_is_read_as_it_was_written_into_its_place(tmp_path):
 def test_the_maze_is_summed_up_from_stored_lines(tmp_path):
     """The longest line of a run counts, lines that were cut off do not, and runs that have not got so far are left out."""
     from benchmarks.maze import ARMS, EXPERIMENT, SUMMARY, Options, summary, table_rows
-    from benchmarks.rpg.streaming_runs import append_line, stored_runs
+    from benchmarks.rpg.streaming_runs import stored_runs
 
     def line(arm, seed, steps, visited):
         first = [1 + n % 10 if n < visited else None for n in range(100)]

@@ -30,9 +30,8 @@ import torch
 import tyro
 from rich.console import Console
 
-from benchmarks.processes import print_table, read_result, run_jobs, write_result
+from benchmarks.processes import append_line, print_table, read_lines, read_result, run_jobs, write_result
 from benchmarks.real_tasks.registry import NUM_ENVS, ROWS, SIZES, TASKS, made, settings
-from benchmarks.rpg.streaming_runs import append_line
 from rpg.algorithms import build_algorithm
 from rpg.algorithms.model_based_rpg import ModelBasedRPG
 from rpg.models.novelty import WARM_UP
@@ -209,12 +208,11 @@ def run_processes(rows: Sequence[str], options: Options) -> None:
     wanted = [(row, FIRST_SEED + n) for n in range(options.seeds) for row in rows]
     missing = [f"{row}:{seed}" for row, seed in wanted if not _long_enough(stored.get((row, seed)), row, options)]
 
-    def job(single: str) -> dict[str, Any]:
+    def job(single: str) -> None:
         command = [sys.executable, "-m", "benchmarks.real_tasks", "--single", single, "--size", options.size]
         command += ["--runs", str(options.runs), "--out", str(options.out)]
         command += [] if options.steps is None else ["--steps", str(options.steps)]
         subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1", "DIFFSIM_NUM_THREADS": "1"})
-        return {}
 
     run_jobs(job, missing, jobs=options.jobs)
 
@@ -230,12 +228,7 @@ def stored_runs(folder: Path, size: str) -> dict[tuple[str, int], dict[str, Any]
     """The longest line of each run by row and seed. A line that was cut off does not count."""
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for row in ROWS:
-        path = folder / f"{row.replace(':', '-')}.jsonl"
-        for line in path.read_text().splitlines() if path.exists() else ():
-            try:
-                run = json.loads(line)
-            except ValueError:
-                continue
+        for run in read_lines(folder / f"{row.replace(':', '-')}.jsonl"):
             key = (row, run["seed"])
             if run["size"] == size and (key not in found or run["steps"] >= found[key]["steps"]):
                 found[key] = run

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import rpg
+from benchmarks.rpg.streaming_runs import SMALL
 from rpg.algorithms.model_based_rpg import ModelBasedRPGConfig
 from rpg.protocol import Environment
 from rpg.settings_checks import SettingError
@@ -67,14 +68,7 @@ ARMS: dict[str, dict[str, Any]] = {"gaussian": {}, "none": {"latent": "none"}, "
 ROWS = tuple(f"{name}:{arm}" for name, task in TASKS.items() for arm in task.arms)
 """TASK:ARM."""
 SIZES: dict[str, dict[str, Any]] = {
-    "small": {
-        "hidden": (96, 96),
-        "memory": 96,
-        "state_dim": 48,
-        "novelty_hidden": (96, 96),
-        "batch_size": 128,
-        "learning_rate": 1e-3,
-    },
+    "small": {**SMALL, "novelty_hidden": (96, 96), "learning_rate": 1e-3},
     "paper": {"novelty_hidden": (512, 512)},
 }
 

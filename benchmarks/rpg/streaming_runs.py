@@ -3,20 +3,20 @@ lines of JSON that they store."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
+from benchmarks.processes import append_line, read_lines, run_jobs
 from rpg.algorithms.model_based_rpg import ModelBasedRPGConfig
 from rpg.training.checkpoint import CHECKPOINT_NAME
 from rpg.training.metrics import IterationMetrics
@@ -24,6 +24,8 @@ from rpg.training.trainer import Trainer
 
 FIRST_SEED = 100
 RESULTS = Path(__file__).resolve().parent.parent / "results"
+SMALL: Mapping[str, Any] = MappingProxyType({"hidden": (96, 96), "memory": 96, "state_dim": 48, "batch_size": 128})
+"""Networks and batches smaller than the paper's, so that a run takes tens of minutes on a core."""
 
 
 @dataclass(frozen=True)
@@ -117,16 +119,6 @@ def run_single(experiment: Experiment, arm: str, seed: int, options: Options) ->
         raise KeyboardInterrupt
 
 
-def append_line(path: Path, values: dict[str, Any]) -> None:
-    """In one write, so that processes side by side do not mix their lines."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(descriptor, (json.dumps(values) + "\n").encode())
-    finally:
-        os.close(descriptor)
-
-
 def run_processes(experiment: Experiment, arms: Sequence[str], options: Options) -> None:
     """Those runs that are missing, each in a process of its own; seed by seed, so that an early look compares all arms."""
     steps, out = experiment.steps_of(options), experiment.out(options)
@@ -140,24 +132,14 @@ def run_processes(experiment: Experiment, arms: Sequence[str], options: Options)
         command += ["--steps", str(steps), "--runs", str(experiment.runs(options)), "--out", str(out)]
         subprocess.run(command, check=True, env=environment)
 
-    with ThreadPoolExecutor(options.jobs) as pool:
-        try:
-            list(pool.map(job, missing))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    run_jobs(job, missing, jobs=options.jobs)
 
 
 def stored_runs(experiment: Experiment, folder: Path) -> dict[tuple[str, int], dict[str, Any]]:
     """The longest line of each run by arm and seed. A line that was cut off does not count."""
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for arm in experiment.arms:
-        path = folder / f"{arm}.jsonl"
-        for line in path.read_text().splitlines() if path.exists() else ():
-            try:
-                run = json.loads(line)
-            except ValueError:
-                continue
+        for run in read_lines(folder / f"{arm}.jsonl"):
             key = (run["arm"], run["seed"])
             if key not in found or run["steps"] >= found[key]["steps"]:
                 found[key] = run

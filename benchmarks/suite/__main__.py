@@ -22,7 +22,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from typing import Any
 import tyro
 from rich.console import Console
 
-from benchmarks.processes import print_table, write_table
+from benchmarks.processes import print_table, run_jobs, write_table
 from benchmarks.suite import published
 from benchmarks.suite.checking import checked, checks_in_words, stored_check
 from benchmarks.suite.families import CLOSED_LOOP, TASKS
@@ -136,12 +135,7 @@ def run_rows(rows: Sequence[tuple[SuiteTask, str]], options: Options, console: C
         if time.monotonic() - begun < 3600.0 * options.hours:
             run_row(*row, seeds, options.out, console)
 
-    with ThreadPoolExecutor(options.jobs) as pool:
-        try:
-            list(pool.map(job, rows))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    run_jobs(job, rows, jobs=options.jobs)
 
 
 def listed(out: Path) -> list[dict[str, Any]]:

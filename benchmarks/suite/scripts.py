@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from tasks import Episode
+from tasks.household.two_block_push import GOALS_X
+from tasks.panda.panda_cabinet import ASIDE, FACE_X, HEIGHT, HOLD
 from tasks.robots import shadow_hand
 
 Controller = Callable[[Episode, int], Tensor]
@@ -79,8 +81,6 @@ def carry(*, aside: float, height: float) -> Script:
 
 def pull_door(side: float) -> Script:
     """PandaCabinet: keep the fingertips where they hold the bar of the door on ``side``, a quarter of a rad further open."""
-    from tasks.panda.panda_cabinet import ASIDE, FACE_X, HEIGHT, HOLD
-
     door = int(side < 0.0)
 
     def script(task: Any, first: Episode) -> Controller:
@@ -107,8 +107,6 @@ def push_blocks(*, left_first: bool) -> Script:
     """TwoBlockPush: along straight lines round the blocks; the left one is pushed aside to its goal's x, too."""
 
     def script(task: Any, first: Episode) -> Controller:
-        from tasks.household.two_block_push import GOALS_X
-
         def points(*pairs: tuple[Tensor | float, Tensor | float]) -> list[Tensor]:
             like = first.state.q[:, 0]
             return [torch.stack([torch.zeros_like(like) + x, torch.zeros_like(like) + y], dim=1) for x, y in pairs]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import read_result, write_result
+from benchmarks.processes import append_line, read_lines, read_result, write_result
 from benchmarks.suite.suite_task import SuiteTask
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -25,27 +24,16 @@ def runs_file(task: SuiteTask, folder: Path = RESULTS) -> Path:
 
 
 def append_run(task: SuiteTask, run: dict[str, Any], folder: Path = RESULTS) -> None:
-    """Add a run, in one write, so that processes side by side do not mix their lines."""
-    path = runs_file(task, folder)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = (json.dumps(run) + "\n").encode()
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(descriptor, line)
-    finally:
-        os.close(descriptor)
+    """Add a run."""
+    append_line(runs_file(task, folder), run)
 
 
 def stored_runs(task: SuiteTask, folder: Path = RESULTS) -> dict[tuple[str, int], dict[str, Any]]:
     """The runs of a task at its present bench setting, by method and seed; the last one counts. A line that was cut off, and
     runs at another setting, do not."""
-    path, found = runs_file(task, folder), {}
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            run = json.loads(line)
-        except ValueError:
-            continue
-        if run.get("setting") == json.loads(json.dumps(task.bench_setting)):
+    found, setting = {}, json.loads(json.dumps(task.bench_setting))
+    for run in read_lines(runs_file(task, folder)):
+        if run.get("setting") == setting:
             found[run["method"], run["seed"]] = run
     return found
 

@@ -16,6 +16,7 @@ from rpg.protocol import Box, EnvironmentSpec, ProtocolError, Step, check_enviro
 from rpg.settings_checks import SettingError
 from rpg.training.schedules import Schedule
 from rpg.training.trainer import Trainer
+from tests.rpg.resuming import whole_and_resumed
 
 SMALL = ModelBasedRPGConfig(
     hidden=(8,),
@@ -163,16 +164,7 @@ def test_a_run_with_images_resumes_bit_for_bit(tmp_path, latent):
         env = StackedFrames(Spot())
         return Trainer(env, config, run_dir=tmp_path / folder, resume=resume, checkpoint_interval=1)
 
-    def stop(metrics):
-        if metrics.iteration == 1:
-            raise KeyboardInterrupt
-
-    whole = trainer("whole")
-    expected = whole.train()
-    assert trainer("broken").train(stop).interrupted
-    resumed = trainer("broken", resume=True)
-    for a, b in zip(resumed.train().history, expected.history, strict=True):
-        assert replace(a, seconds=0.0) == replace(b, seconds=0.0)
+    whole, resumed, _ = whole_and_resumed(trainer, stopped_after=1)
     for name, module in whole.algorithm.modules.items():
         for a, b in zip(resumed.algorithm.modules[name].state_dict().values(), module.state_dict().values(), strict=True):
             assert torch.equal(a, b), name

@@ -25,6 +25,7 @@ from rpg.settings_checks import SettingError
 from rpg.training.schedules import Schedule
 from rpg.training.trainer import Trainer
 from rpg.training.windows import window_estimates
+from tests.rpg.resuming import whole_and_resumed
 
 SMALL = ModelBasedRPGConfig(
     hidden=(8,),
@@ -374,17 +375,7 @@ def test_a_run_resumes_bit_for_bit(tmp_path, changes):
         env = PointMassWall(num_envs=8, horizon=6)
         return Trainer(env, config, run_dir=tmp_path / folder, resume=resume, checkpoint_interval=1)
 
-    def stop(metrics):
-        if metrics.iteration == 2:
-            raise KeyboardInterrupt
-
-    whole = trainer("whole")
-    expected = whole.train()
-    assert trainer("broken").train(stop).interrupted
-    resumed = trainer("broken", resume=True)
-    result = resumed.train()
-    for a, b in zip(result.history, expected.history, strict=True):
-        assert replace(a, seconds=0.0) == replace(b, seconds=0.0)
+    whole, resumed, result = whole_and_resumed(trainer, stopped_after=2)
     assert result.history[-1].terms["value"] != result.history[-2].terms["value"]
     for name, module in whole.algorithm.modules.items():
         for a, b in zip(resumed.algorithm.modules[name].state_dict().values(), module.state_dict().values(), strict=True):

@@ -17,6 +17,7 @@ from rpg.models.stacked_network import StackedNetwork
 from rpg.protocol import Box, EnvironmentSpec, Step, check_environment
 from rpg.settings_checks import SettingError
 from rpg.training.trainer import Trainer
+from tests.rpg.resuming import whole_and_resumed
 
 SMALL = SACConfig(hidden=(8,), batch_size=16, random_steps=48, seed=1, iterations=4)
 
@@ -206,17 +207,7 @@ def test_gymnasium_run_resumes_bit_for_bit_in_the_middle_of_an_episode(tmp_path)
         env = rpg.from_gymnasium("Pendulum-v1", 2, time_limit=50)
         return Trainer(env, config, run_dir=tmp_path / folder, resume=resume, checkpoint_interval=1)
 
-    def stop(metrics):
-        if metrics.iteration == 1:
-            raise KeyboardInterrupt
-
-    whole = trainer("whole")
-    expected = whole.train()
-    assert trainer("broken").train(stop).interrupted
-    resumed = trainer("broken", resume=True)
-    result = resumed.train()
-    for a, b in zip(result.history, expected.history, strict=True):
-        assert replace(a, seconds=0.0) == replace(b, seconds=0.0)
+    whole, resumed, _ = whole_and_resumed(trainer, stopped_after=1)
     for a, b in zip(resumed.algorithm.policy.parameters(), whole.algorithm.policy.parameters(), strict=True):
         assert torch.equal(a, b)
     for name in ("broken", "whole"):

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import dense_cabinet, maze, sparse_push
-from benchmarks.rpg.streaming_runs import append_line, reached, run_single
+from benchmarks.processes import append_line
+from benchmarks.rpg.streaming_runs import reached, run_single
 from benchmarks.rpg.success_runs import late, main, solved_after, summary
 from rpg.environments.block_push import BlockPush
 
