@@ -211,6 +211,12 @@ def close_hand(task: Any, first: Episode) -> Controller:
     return action
 
 
+def recipe(task: Any, first: Episode) -> Controller:
+    """Tasks of PlasticineLab whose target is simulated: the actions that made the target."""
+    actions = torch.from_numpy(task.script())
+    return lambda episode, step: actions[step].expand(task.num_envs, -1)
+
+
 SCRIPTS: Mapping[str, Sequence[Script]] = {
     "PandaPickPlace": (carry(aside=0.17, height=0.02), carry(aside=-0.17, height=0.02), carry(aside=0.0, height=0.17)),
     "PandaCabinet": (pull_door(1.0), pull_door(-1.0)),
@@ -232,5 +238,6 @@ SCRIPTS: Mapping[str, Sequence[Script]] = {
     "FluidMove": (carry_box,),
     "RollingFlat": (roll,),
     "HandFlip": (close_hand,),
+    **{f"Plasticine{name}": (recipe,) for name in ("Assembly", "Chopsticks", "Pinch", "Torus", "Writer")},
 }  # fmt: skip
 """By task; several where there are several ways."""

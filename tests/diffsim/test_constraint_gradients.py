@@ -45,7 +45,7 @@ def check(articulation: ds.Articulation, integrator: str, ground: bool, names: t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("integrator", ["midpoint", "euler"])
+@pytest.mark.parametrize("integrator", ["midpoint", pytest.param("euler", marks=pytest.mark.long)])
 def test_a_mechanism_with_every_constraint_that_touches_the_ground(integrator):
     fields = ("stiffness", "damping", "limit_stiffness")
     names = (
@@ -59,7 +59,7 @@ def test_a_mechanism_with_every_constraint_that_touches_the_ground(integrator):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("integrator", ["midpoint", "euler"])
+@pytest.mark.parametrize("integrator", [pytest.param("midpoint", marks=pytest.mark.long), "euler"])
 def test_a_welded_end_and_a_branch_connected_to_it(integrator):
     check(welded_arm(), integrator, False, ())
 

@@ -206,7 +206,7 @@ PUSHER = ("pusher.head.friction", "pusher.head.scale", "pusher.head.mass", "push
 
 
 @pytest.mark.parametrize("regime", REGIMES)
-@pytest.mark.parametrize("name", ["sphere", "rounded box", "mesh"])
+@pytest.mark.parametrize("name", [pytest.param("sphere", marks=pytest.mark.long), "rounded box", "mesh"])
 def test_gradients_of_a_block_between_a_free_body_and_a_pusher(name, regime):
     check_gradients(squeezed(SHAPES[name], regime), 0.05, (*PARAMETERS, *PUSHER))
 
