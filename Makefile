@@ -12,7 +12,7 @@ BIN = $(VENV)/bin
 # above all; gymnasium-robotics is imported with pettingzoo only.
 MODELS ?= gymnasium-robotics==1.4.2 pettingzoo==1.27.0 metaworld==3.1.1 robosuite==1.5.2 example-robot-data==6.0.0 rewarped==1.3.3
 
-.PHONY: help demo test test-fast test-quadrants check format clean test-long
+.PHONY: help demo test test-fast test-quadrants check format clean test-long docs
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make test-fast       the checks, and the tests that need neither robot models nor more than two minutes"
 	@echo "make test-quadrants  the tests of diffsim with the kernel compiler quadrants in place of Taichi"
 	@echo "make check           ruff, ruff format --check and mypy alone"
+	@echo "make docs            build the documentation, without a warning, into docs/_build/html"
 	@echo "make format          format the code"
 	@echo "make clean           remove $(VENV) and the caches (runs/ stays)"
 	@echo "variables:  PYTHON=$(PYTHON) (3.10 to 3.13)  TORCH=\"$(TORCH)\"  RUN=$(RUN)  VENV=$(VENV)"
@@ -51,6 +52,14 @@ $(VENV)/.quadrants: $(VENV)/.models
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[quadrants]'
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 check: $(VENV)/.installed
 	@echo "== ruff"
 	@$(BIN)/ruff check .
@@ -77,4 +86,4 @@ format: $(VENV)/.installed
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache

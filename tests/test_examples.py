@@ -148,15 +148,6 @@ def test_panda_lift_solves_its_task_by_the_script(tmp_path):
     assert len(iio.imread(tmp_path / "panda_lift.mp4", plugin="pyav")) == 70
 
 
-def test_the_readme_shows_the_example_as_it_is():
-    blocks = re.findall(r"```python\n(.*?)```", (EXAMPLES.parent / "README.md").read_text(), flags=re.DOTALL)
-    shown = [block for block in blocks if "class PushToGoal" in block]
-    assert len(shown) == 1
-    example = (EXAMPLES / "push_to_goal.py").read_text()
-    assert shown[0][shown[0].index("@register") :].strip() in example
-    assert len(shown[0].splitlines()) <= 45  # "about 40 lines"
-
-
 def test_check_gradients_prints_agreeing_derivatives(tmp_path):
     output = run_example("check_gradients.py", cwd=tmp_path)
     pairs = re.findall(r"adjoint\s+(\S+)\s+finite differences\s+(\S+)", output)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import imageio.v3 as iio
+import numpy as np
 
 from benchmarks.processes import write_table
 from benchmarks.suite.families import FAMILIES
@@ -21,6 +22,8 @@ from tasks.task_renderer import TaskRenderer
 PAGE = Path("docs/gallery.md")
 PICTURES = Path("docs/images/gallery")
 WIDTH, HEIGHT = 240, 180
+STRIP = ("Detour", "FoldSheet", "PlasticineRollingPin", "HandFlip", "ScoopSand", "PandaPickPlace")
+"""Whose last moments stand side by side at the head of the README."""
 HEADINGS = ("task", "start and end", "what", "starts and goals", "success", "ways", "solved by")
 
 
@@ -74,3 +77,11 @@ def write_gallery(*, only: str = "", pictures: bool = True, folder: Path = RESUL
             if pictures and stored and only in ("", task.name):
                 draw(replayed(task, stored), PICTURES / f"{task.name}.jpg")
         write_table(PAGE, f"gallery_{name}", HEADINGS, [row(task, folder) for task in family])
+    if all((PICTURES / f"{name}.jpg").exists() for name in STRIP):
+        write_strip()
+
+
+def write_strip() -> None:
+    """The picture at the head of the README, of pictures of the gallery."""
+    ends = [iio.imread(PICTURES / f"{name}.jpg")[:, -WIDTH:] for name in STRIP]
+    iio.imwrite(PICTURES.parent / "strip.jpg", np.concatenate(ends, axis=1), quality=90)
