@@ -21,11 +21,12 @@ default_role = "literal"  # docstrings mark code with single backticks, as the p
 
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist", "attrs_inline"]
 myst_heading_anchors = 3
+suppress_warnings = ["ref.python"]  # a Box of diffsim and one of rpg, in signatures by their short names
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_use_ivar = True
@@ -33,6 +34,8 @@ napoleon_use_ivar = True
 html_theme = "furo"
 html_title = "diffsim, rpg, tasks"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 
 # Docstrings are plain text with `code`, not reStructuredText --------------------------------------------------------------
 
@@ -82,5 +85,12 @@ def plain_docstring(_app, _what, _name, _object, _options, lines: list[str]) -> 
     lines[:] = laid_out(lines)
 
 
+def short_signature(_app, _what, _name, _object, _options, signature: str | None, returned: str | None):
+    """Types by their last names: Scene, not ~diffsim.scene.scene.Scene."""
+    shortened = [text and re.sub(r"~?(?:[a-zA-Z_]\w*\.)+([a-zA-Z_]\w*)", r"\1", text) for text in (signature, returned)]
+    return tuple(shortened)
+
+
 def setup(app) -> None:
+    app.connect("autodoc-process-signature", short_signature)
     app.connect("autodoc-process-docstring", plain_docstring, priority=400)  # before napoleon
