@@ -10,12 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from tasks import Episode
 from tasks.household.two_block_push import GOALS_X
 from tasks.panda.panda_cabinet import ASIDE, FACE_X, HEIGHT, HOLD
+from tasks.plasticine.action_script import action_script, waypoints
+from tasks.plasticine.plasticine_triple_move import STARTS, VARIANTS
 from tasks.robots import shadow_hand
 
 Controller = Callable[[Episode, int], Tensor]
@@ -217,6 +220,28 @@ def recipe(task: Any, first: Episode) -> Controller:
     return lambda episode, step: actions[step].expand(task.num_envs, -1)
 
 
+def carry_cubes(task: Any, first: Episode) -> Controller:
+    """PlasticineTripleMove: press each cube a little between its two spheres, then carry all straight to their places."""
+    places = [VARIANTS[task.variant - 1][number] for number in (0, 2, 1)]
+    speeds = torch.linspace(0.0, math.pi, 42, dtype=torch.float64).sin().clamp(max=0.6)
+    actions = torch.zeros(task.horizon, 3, 2, 3, dtype=torch.float64)  # of cubes, their spheres, along x, y, z
+    actions[:4, :, :, 0] = torch.tensor([0.3, -0.3])
+    for cube, (x, place) in enumerate(zip(STARTS, places, strict=True)):
+        way = torch.tensor(place, dtype=torch.float64) - torch.tensor([x, 0.5, 0.05], dtype=torch.float64)
+        actions[4:46, cube] = (speeds / speeds.sum())[:, None, None] * way / task.scale[0]
+    return lambda episode, step: actions[step].flatten().expand(task.num_envs, -1)
+
+
+def wind_rope(task: Any, first: Episode) -> Controller:
+    """PlasticineRope: pull the rope's ends past the pillar and together behind it."""
+    paths = (((0.22, 0.5), (0.33, 0.36)), ((0.7, 0.62), (0.57, 0.45), (0.45, 0.35)))
+    actions = []
+    for tool, path in zip(first.state.tool_position[0].tolist(), paths, strict=True):
+        actions.append(action_script(waypoints(tool, [(x, y, 0.02) for x, y in path], task.scale[0]), task.scale, task.horizon))
+    both = torch.from_numpy(np.concatenate(actions, axis=1))
+    return lambda episode, step: both[step].expand(task.num_envs, -1)
+
+
 SCRIPTS: Mapping[str, Sequence[Script]] = {
     "PandaPickPlace": (carry(aside=0.17, height=0.02), carry(aside=-0.17, height=0.02), carry(aside=0.0, height=0.17)),
     "PandaCabinet": (pull_door(1.0), pull_door(-1.0)),
@@ -238,6 +263,8 @@ SCRIPTS: Mapping[str, Sequence[Script]] = {
     "FluidMove": (carry_box,),
     "RollingFlat": (roll,),
     "HandFlip": (close_hand,),
+    "PlasticineTripleMove": (carry_cubes,),
+    "PlasticineRope": (wind_rope,),
     **{f"Plasticine{name}": (recipe,) for name in ("Assembly", "Chopsticks", "Pinch", "Torus", "Writer")},
 }  # fmt: skip
 """By task; several where there are several ways."""
