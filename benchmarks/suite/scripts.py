@@ -242,6 +242,28 @@ def wind_rope(task: Any, first: Episode) -> Controller:
     return lambda episode, step: both[step].expand(task.num_envs, -1)
 
 
+def carry_cup(side: float) -> Script:
+    """TransportLiquid: along a bow past the post, gently at its ends, by the velocities that undo the cup's lag."""
+
+    def script(task: Any, first: Episode) -> Controller:
+        (space,) = task.actions()
+        start, goal = first.state.tool_position[:, 0, :2], first["goal"]
+
+        def place(step: int) -> Tensor:
+            share = 0.5 - 0.5 * math.cos(math.pi * min(step / (task.horizon - 5), 1.0))
+            aside = start.new_tensor([0.0, side * 0.24 * math.sin(math.pi * share)])
+            return start + share * (goal - start) + aside
+
+        def action(episode: Episode, step: int) -> Tensor:
+            last = (place(step) - place(step - 1)) / task.sim.control_dt if step else torch.zeros_like(start)
+            wanted = (place(step + 1) - place(step)) / task.sim.control_dt
+            return (last + (wanted - last) / space.share) / space.speed
+
+        return action
+
+    return script
+
+
 SCRIPTS: Mapping[str, Sequence[Script]] = {
     "PandaPickPlace": (carry(aside=0.17, height=0.02), carry(aside=-0.17, height=0.02), carry(aside=0.0, height=0.17)),
     "PandaCabinet": (pull_door(1.0), pull_door(-1.0)),
@@ -263,6 +285,7 @@ SCRIPTS: Mapping[str, Sequence[Script]] = {
     "FluidMove": (carry_box,),
     "RollingFlat": (roll,),
     "HandFlip": (close_hand,),
+    "TransportLiquid": (carry_cup(1.0), carry_cup(-1.0)),
     "PlasticineTripleMove": (carry_cubes,),
     "PlasticineRope": (wind_rope,),
     **{f"Plasticine{name}": (recipe,) for name in ("Assembly", "Chopsticks", "Pinch", "Torus", "Writer")},
