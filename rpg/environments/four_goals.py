@@ -1,5 +1,5 @@
-"""A point in the plane with four goals and episodes that end there: the multi-goal world of soft Q-learning (Haarnoja et al. 2017,
-with the constants of the released code). `rpg.environments.multigoal` is a milder one of this repository, with a fixed horizon.
+"""A point in the plane with four goals and episodes that end there: the multi-goal world of soft Q-learning (Haarnoja et al.
+2017, with the constants of the released code). `rpg.environments.multigoal` is a milder one, with a fixed horizon.
 """
 
 from collections.abc import Sequence
@@ -44,8 +44,8 @@ class FourGoals:
     """From near the origin to any of the goals at 5 m on the axes; all are equally good. See `rpg.protocol.Environment`.
 
     An action is a displacement, 1 m a step at most along each axis. With x the position after it, the reward of a step is
-    -30 |a|^2 - (distance from x to the nearest goal)^2, and 10 more within 1 m of a goal, where the episode terminates. That is a
-    success, and the nearest goal is the outcome. The time limit only truncates. A straight way of 0.6 m a step returns -116
+    -30 |a|^2 - (distance from x to the nearest goal)^2, and 10 more within 1 m of a goal, where the episode terminates. That is
+    a success, and the nearest goal is the outcome. The time limit only truncates. A straight way of 0.6 m a step returns -116
     in 7 steps; a step spent at the origin, -25.
     """
 
