@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rpg.protocol import Box, EnvironmentSpec, Step
-from rpg.settings_checks import check_batch, check_bool, check_int, check_not_negative
+from rpg.settings_checks import check_batch, check_bool, check_int, check_not_negative, check_positive
 
 GOALS = ((5.0, 0.0), (0.0, 5.0), (-5.0, 0.0), (0.0, -5.0))
 """m."""
@@ -55,6 +55,8 @@ class FourGoals:
     """Standard deviation of the first position, m."""
     differentiable: bool = True
     """Whether gradients flow from rewards and observations to actions; False shuts them off."""
+    reward_scale: float = 1.0
+    """Factor on the rewards."""
     dtype: torch.dtype = torch.float32
     outcome_names: Sequence[str] = ("east", "north", "west", "south")
 
@@ -62,6 +64,7 @@ class FourGoals:
         check_batch(self.num_envs, self.dtype)
         check_int("time_limit", self.time_limit, at_least=1)
         check_not_negative("spread", self.spread)
+        check_positive("reward_scale", self.reward_scale)
         check_bool("differentiable", self.differentiable)
 
     @cached_property
@@ -103,7 +106,7 @@ class FourGoals:
         position = (state.position + action).clamp(-ARENA, ARENA)
         nearest = (position.unsqueeze(1) - self.goals()).square().sum(-1).min(dim=1)
         there = nearest.values.detach() < REACHED**2
-        reward = -EFFORT * action.square().sum(-1) - nearest.values + BONUS * there
+        reward = self.reward_scale * (BONUS * there - EFFORT * action.square().sum(-1) - nearest.values)
         age = state.age + 1
         info = {"success": there, "outcome": nearest.indices}
         return Step(
