@@ -224,10 +224,10 @@ EXPERIMENTS = {
         environment=goals_environment,
         measured=measured_goals,
         summary=("four_goals_sql", "four_goals_gaussian"),
-        steps=10_000,
+        steps=6000,
         quick=2000,
         block=1000,
-        stored=10_000,
+        stored=6000,
     ),
     "hallway": Experiment(
         name=NAME,

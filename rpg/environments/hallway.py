@@ -30,8 +30,8 @@ class HallwayState(NamedTuple):
 
 @dataclass(frozen=True)
 class Hallway:
-    """An action of length 1 or more holds the top speed of 0.5 m a step; all directions are alike. In the open the reward is the
-    speed, in units of the top speed. With `walls` it is 1 in every step that ends beyond the end of a hallway along x, and 0
+    """An action of length 1 or more holds the top speed of 0.5 m a step; all directions are alike. In the open the reward is
+    the speed, in units of the top speed. With `walls` it is 1 in every step that ends beyond the end of a hallway along x, 0
     elsewhere; walls stop the velocity towards them and halve the other. Episodes are cut off, not ended, after `horizon` steps.
 
     An observation is the position over the hallway's length and the velocity over the top speed. The outcome in the open is the
