@@ -212,7 +212,9 @@ def measured_swimmer(trainer: Trainer, steps: int) -> dict[str, Any]:
 # The experiments --------------------------------------------------------------------------------------------
 
 
-SPEEDY: Mapping[str, Any] = {"discount": 0.95}
+OPEN = replace(SOFT, steps=200, alpha=0.1, discount=0.95, target_interval=50, random_steps=800)
+STRAIGHT = replace(GAUSSIAN, steps=200, alpha=0.001, discount=0.95, target_rate=0.02, random_steps=800)
+"""Of the point in the open and in the hallway; a fine-tuned run has an episode of each environment at random, to learn from."""
 EXPERIMENTS = {
     "four_goals": Experiment(
         name=NAME,
@@ -232,19 +234,19 @@ EXPERIMENTS = {
     "hallway": Experiment(
         name=NAME,
         arms={
-            "hallway_pretraining_sql": replace(SOFT, steps=200, alpha=0.1, **SPEEDY),
-            "hallway_pretraining_deterministic": replace(GAUSSIAN, steps=200, alpha=0.001, **SPEEDY),
-            "hallway_sql": replace(SOFT, steps=200, alpha=0.1, random_steps=0, **SPEEDY),
-            "hallway_deterministic": replace(GAUSSIAN, steps=200, alpha=0.001, random_steps=0, **SPEEDY),
-            "hallway_scratch": replace(SOFT, steps=200, alpha=0.1, **SPEEDY),
+            "hallway_pretraining_sql": OPEN,
+            "hallway_pretraining_deterministic": STRAIGHT,
+            "hallway_sql": replace(OPEN, random_steps=160),
+            "hallway_deterministic": replace(STRAIGHT, random_steps=160),
+            "hallway_scratch": OPEN,
         },
         environment=hallway_environment,
         measured=measured_hallway,
         summary=("hallway_sql", "hallway_deterministic", "hallway_scratch"),
-        steps=8000,
+        steps=4000,
         quick=800,
         block=800,
-        stored=8000,
+        stored=4000,
         prepare=from_pretraining,
     ),
     "swimmer": Experiment(
