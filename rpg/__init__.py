@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rpg.algorithms.sac import SACConfig
     from rpg.algorithms.sapo import SAPOConfig
     from rpg.algorithms.shac import SHACConfig
+    from rpg.algorithms.soft_q_learning import SoftQLearningConfig
     from rpg.environments.fixed_horizon import from_fixed_horizon
     from rpg.environments.gymnasium_environment import from_gymnasium
     from rpg.protocol import (
@@ -62,6 +63,7 @@ _NAMES = {
     "rpg.algorithms.sac": "SACConfig",
     "rpg.algorithms.sapo": "SAPOConfig",
     "rpg.algorithms.shac": "SHACConfig",
+    "rpg.algorithms.soft_q_learning": "SoftQLearningConfig",
     "rpg.environments.fixed_horizon": "from_fixed_horizon",
     "rpg.environments.gymnasium_environment": "from_gymnasium",
     "rpg.protocol": "Box DictSpace Environment EnvironmentSpec FixedHorizonEnvironment ProtocolError Step "
@@ -122,6 +124,7 @@ __all__ = [
     "Schedule",
     "SeedRun",
     "SettingError",
+    "SoftQLearningConfig",
     "Step",
     "StopTraining",
     "Terminated",

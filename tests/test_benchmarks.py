@@ -52,6 +52,30 @@ def test_the_maze_is_summed_up_from_stored_lines(tmp_path):
     assert rows["gaussian"][3:5] == ("**0.60**", "0.50, 0.70")
 
 
+def test_soft_q_learning_is_summed_up_from_stored_lines(tmp_path):
+    """Runs that have not got to the end are left out; arms without runs are in the table all the same."""
+    from benchmarks.soft_q_learning import EXPERIMENTS, Options, goal_rows, rows_of, summary
+
+    common = {"success": 1.0, "return": -200.0, "held": 4, "cpu_seconds": 10.0, "curve": [[800, 0.5, 1.0], [1600, 1.0, 2.0]]}
+    whole = EXPERIMENTS["four_goals"].steps
+    for seed, steps, goals in ((100, whole, 4), (101, whole, 3), (102, whole // 2, 1)):
+        append_line(
+            tmp_path / "four_goals_sql.jsonl", {"arm": "four_goals_sql", "seed": seed, "steps": steps, "goals": goals, **common}
+        )
+    run = {"arm": "hallway_sql", "seed": 100, "steps": EXPERIMENTS["hallway"].steps, "quarters": [0], **common}
+    append_line(tmp_path / "hallway_sql.jsonl", run)
+    options = Options(out=tmp_path)
+    assert summary(options) == {
+        "four_goals": {"four_goals_sql": {"seeds": 2, "goals": 3.5, "all_four": 0.5}},
+        "hallway": {"hallway_sql": 1.0},
+        "swimmer": {},
+    }
+    rows = {row[0]: row for row in goal_rows(options)}
+    assert rows["four_goals_sql"][2:6] == ("2", "4, 3", "**1/2**", "4, 4")
+    assert rows["four_goals_deterministic"][2] == "not run"
+    assert {row[0]: row for row in rows_of("hallway", options)}["hallway_sql"][2:6] == ("**1.00**", "1.00", "1.6", "1")
+
+
 @pytest.mark.slow
 def test_rpg_sac_runs_both_and_sums_up(tmp_path):
     """Random steps of both, other runs as if they had been made before; the last line is one JSON object."""

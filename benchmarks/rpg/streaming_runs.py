@@ -1,5 +1,5 @@
-"""Long runs of model-based RPG, in processes of their own and one thread each, which go on where they were stopped; and the
-lines of JSON that they store."""
+"""Long runs of algorithms that stream, in processes of their own and one thread each, which go on where they were stopped; and
+the lines of JSON that they store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks.processes import append_line, read_lines, run_jobs
-from rpg.algorithms.model_based_rpg import ModelBasedRPGConfig
+from rpg.algorithms.streaming import StreamingConfig
 from rpg.training.checkpoint import CHECKPOINT_NAME
 from rpg.training.metrics import IterationMetrics
 from rpg.training.trainer import Trainer
@@ -65,7 +65,7 @@ class Experiment:
     """What a module `benchmarks.<name>` runs."""
 
     name: str
-    arms: Mapping[str, ModelBasedRPGConfig]
+    arms: Mapping[str, StreamingConfig]
     environment: Callable[[str], Any]
     """Of an arm."""
     measured: Callable[[Trainer, int], dict[str, Any]]
@@ -80,6 +80,8 @@ class Experiment:
     """Steps of an iteration."""
     stored: int = 30_000
     """Steps between lines of results, a multiple of `block`."""
+    prepare: Callable[[Trainer, str, Path], None] | None = None
+    """Called with the trainer, the arm and the folder of the runs before a run's first step."""
 
     def steps_of(self, options: Options) -> int:
         """Of a run."""
@@ -101,6 +103,8 @@ def run_single(experiment: Experiment, arm: str, seed: int, options: Options) ->
     folder = experiment.runs(options) / f"{arm}-{seed}"
     resume = (folder / CHECKPOINT_NAME).exists()
     trainer = Trainer(experiment.environment(arm), config, run_dir=folder, resume=resume, checkpoint_seconds=300.0)
+    if experiment.prepare is not None and not resume:
+        experiment.prepare(trainer, arm, experiment.runs(options))
     began = time.process_time()
     before = trainer.history[-1].seconds if trainer.history else 0.0
 

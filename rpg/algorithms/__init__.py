@@ -19,6 +19,7 @@ from rpg.algorithms.rpg import RPG, RPGConfig
 from rpg.algorithms.sac import SAC, SACConfig
 from rpg.algorithms.sapo import SAPO, SAPOConfig
 from rpg.algorithms.shac import SHAC, SHACConfig
+from rpg.algorithms.soft_q_learning import SoftQLearning, SoftQLearningConfig
 from rpg.environments.whole_episodes import whole_episodes
 from rpg.protocol import Environment, FixedHorizonEnvironment
 from rpg.settings_checks import SettingError
@@ -32,6 +33,7 @@ _CLASSES: dict[type[AlgorithmConfig], type[Algorithm]] = {
     MPPIConfig: MPPI,
     PPOConfig: PPO,
     SACConfig: SAC,
+    SoftQLearningConfig: SoftQLearning,
     ModelBasedRPGConfig: ModelBasedRPG,
     SHACConfig: SHAC,
     SAPOConfig: SAPO,
@@ -50,6 +52,7 @@ SUMMARIES = {
     "mppi": "path integral control of one open-loop action sequence: no gradient (Williams et al. 2017)",
     "ppo": "reinforcement learning on policy, without simulator gradients, through stable-baselines3",
     "sac": "the soft actor-critic: reinforcement learning off policy, from a replay buffer (Haarnoja et al. 2018)",
+    "sql": "soft Q-learning: the same with a policy that keeps all its modes, by a learned sampler (Haarnoja et al. 2017)",
     "mbrpg": "rpg off policy through a learned world model, with a bonus for novel states (Huang et al. 2023, Algorithm 1)",
     "shac": "a network and a critic, gradients through the simulator in short windows (Xu et al. 2022)",
     "sapo": "the same with a bonus for entropy and several critics (Xing et al. 2025)",

@@ -21,6 +21,7 @@ from rpg.algorithms.rpg import RPGConfig
 from rpg.algorithms.sac import SACConfig
 from rpg.algorithms.sapo import SAPOConfig
 from rpg.algorithms.shac import SHACConfig
+from rpg.algorithms.soft_q_learning import SoftQLearningConfig
 from rpg.environments.wall import PointMassWall
 from rpg.models.action_policy import knot_weights, squashed_entropy
 from rpg.protocol import check_environment
@@ -70,6 +71,9 @@ SMALL = {
     "ahac": AHACConfig(window_start=2, window_min=1, policy_hidden=(8,), value_hidden=(8,), value_epochs=5),
     "ppo": PPOConfig(policy_hidden=(8,), epochs=2),
     "sac": SACConfig(hidden=(8,), random_steps=48, update_interval=3, updates=2, batch_size=16),
+    "sql": SoftQLearningConfig(
+        hidden=(8,), random_steps=48, update_interval=3, updates=2, batch_size=16, value_samples=5, particles=3
+    ),
     "mbrpg": ModelBasedRPGConfig(
         latent="categorical",
         num_latents=3,
@@ -161,7 +165,7 @@ def test_interrupted_and_resumed_run_is_bit_identical(tmp_path, name):
         assert np.array_equal(a.actions, b.actions)
 
 
-@pytest.mark.parametrize("name", ["adam", "cem", "mppi", "ppo", "sac", "mbrpg"])
+@pytest.mark.parametrize("name", ["adam", "cem", "mppi", "ppo", "sac", "sql", "mbrpg"])
 def test_an_interrupted_iteration_is_undone(name):
     """The same trainer goes on as if it had not been stopped in the middle of an episode."""
 
@@ -211,7 +215,8 @@ def test_double_precision_candidates_and_round_trip(name):
     algorithm = build_algorithm(env, config, check_environment(env))
     report = algorithm.iterate(0)
     latents, probs = algorithm.candidates()
-    assert latents.shape[1] == len(probs) == len(report.latent_probs)
+    assert latents.shape[1] == len(probs)
+    assert len(report.latent_probs) == (len(probs) if algorithm.policy.space.categorical else 1)
     assert float(probs.sum()) == pytest.approx(1.0)
     evaluations = evaluate_latents(env, algorithm.policy, latents, probs)
     assert np.isfinite([e.episode_return for e in evaluations]).all()
