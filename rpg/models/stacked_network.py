@@ -61,6 +61,19 @@ class StackedNetwork(nn.Module):
         return hidden
 
     @torch.no_grad()
+    def input_gradient(self, data: Tensor, columns: slice) -> Tensor:
+        """(B, C): the gradient of the first network's only output with respect to those `columns` of `data` (B, in), for "relu".
+        It is constant within a linear piece, so that its own derivative is 0 almost everywhere."""
+        layers, hidden, active = [(weight[0], bias[0]) for weight, bias in self.layers()], data, []
+        for weight, bias in layers[:-1]:
+            hidden = torch.addmm(bias, hidden, weight).relu_()
+            active.append(hidden > 0)
+        gradient = layers[-1][0].t()
+        for (weight, _), on in zip([(layers[0][0][columns], None), *layers[1:-1]][::-1], active[::-1], strict=True):
+            gradient = (gradient * on) @ weight.t()
+        return gradient
+
+    @torch.no_grad()
     def follow(self, other: "StackedNetwork", rate: float) -> None:
         """Move the parameters the fraction `rate` of the way to those of `other` (Polyak averaging)."""
         torch._foreach_lerp_(list(self.parameters()), list(other.parameters()), rate)
