@@ -1,5 +1,5 @@
-"""Long runs of model-based RPG, in processes of their own and one thread each, which go on where they were stopped; and the
-lines of JSON that they store."""
+"""Long runs of streaming algorithms, in processes of their own and one thread each, which go on where they were stopped; and
+the lines of JSON that they store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks.processes import append_line, read_lines, run_jobs
-from rpg.algorithms.model_based_rpg import ModelBasedRPGConfig
+from rpg.algorithms.streaming import StreamingConfig
 from rpg.training.checkpoint import CHECKPOINT_NAME
 from rpg.training.metrics import IterationMetrics
 from rpg.training.trainer import Trainer
@@ -25,7 +25,7 @@ from rpg.training.trainer import Trainer
 FIRST_SEED = 100
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 SMALL: Mapping[str, Any] = MappingProxyType({"hidden": (96, 96), "memory": 96, "state_dim": 48, "batch_size": 128})
-"""Networks and batches smaller than the paper's, so that a run takes tens of minutes on a core."""
+"""Networks and batches of model-based RPG, smaller than the paper's, so that a run takes tens of minutes on a core."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Experiment:
     """What a module `benchmarks.<name>` runs."""
 
     name: str
-    arms: Mapping[str, ModelBasedRPGConfig]
+    arms: Mapping[str, StreamingConfig]
     environment: Callable[[str], Any]
     """Of an arm."""
     measured: Callable[[Trainer, int], dict[str, Any]]

@@ -1,6 +1,7 @@
 """All algorithms by name. Each is one file: its settings first, then the algorithm.
 
-SHAC, SAPO and AHAC share `rpg.algorithms.short_horizon`, the HMC policy and the Langevin flow `rpg.algorithms.transported_actor`.
+SHAC, SAPO and AHAC share `rpg.algorithms.short_horizon`, the HMC policy and the Langevin flow share
+`rpg.algorithms.transported_actor`.
 """
 
 from typing import Any

@@ -5,8 +5,8 @@ U = -(Q / beta + log pi_t(u|s)) lead to (u_K, r_K). They keep volumes, so the lo
 
     D = E[ log pi(u_0|s) + log N(r_0) - log pi_t(u_K|s) - log N(r_K) ]
 
-is the divergence KL(q(u_K, r_K|s) || pi_t(u|s) N(r)) from the actor's own distribution: pi_t is the actor before the update. The rest is in
-`rpg.algorithms.transported_actor`; docs/mcmc_policies.md derives it.
+is the divergence KL(q(u_K, r_K|s) || pi_t(u|s) N(r)) from the actor's own distribution: pi_t is the actor before the update.
+The rest is in `rpg.algorithms.transported_actor`; docs/mcmc_policies.md derives it.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,8 @@
-"""MCMC policy optimisation by a Langevin flow: an actor whose samples are moved on by coupling layers along the critics' gradient.
+"""MCMC policy optimisation by a Langevin flow: an actor whose samples are moved on by coupling layers along the critics'
+gradient.
 
-The actor draws u_0, and K coupling layers (`rpg.models.langevin_coupling`), each a Langevin step with its noise replaced by learned shifts and
-scales, lead to u_K. The divergence is the way, in units of the std of pi_t, the actor before the update:
+The actor draws u_0, and K coupling layers (`rpg.models.langevin_coupling`), each a Langevin step with its noise replaced by
+learned shifts and scales, lead to u_K. The divergence is the way, in units of the std of pi_t, the actor before the update:
 
     D = E[ |u_K - u_0,t| / std_t ] / sqrt(A)        u_0,t = mean_t(s) + std_t(s) x_0
 

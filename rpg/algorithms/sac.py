@@ -157,8 +157,8 @@ class SAC(StreamingAlgorithm[SACConfig]):
         }
 
     def improve_critics(self, batch: Transitions, now: Tensor, after: Tensor, action: Tensor, log_prob: Tensor) -> float:
-        """A step of the critics towards the soft value of the next states; their loss. `now` and `after` (N, W) are what networks
-        see of the steps `batch`, `action` (N, A) and its `log_prob` (N,) are the policy's `after` them."""
+        """A step of the critics towards the soft value of the next states; their loss. `now` and `after` (N, W) are what
+        networks see of the steps `batch`, `action` (N, A) and its `log_prob` (N,) are the policy's `after` them."""
         with torch.no_grad():
             value = self.target_critics(torch.cat([after, action], dim=1)).squeeze(-1).amin(0)
             value = value - self.log_alpha.exp() * log_prob

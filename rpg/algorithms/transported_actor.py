@@ -1,17 +1,19 @@
-"""What MCMC policy optimisation by Hamiltonian steps and by the Langevin flow share: the soft actor-critic whose actor is only the
-start of its actions, which the critics' gradient and learned networks move on (`rpg.models.transport`).
+"""What MCMC policy optimisation by Hamiltonian steps and by the Langevin flow share: a soft actor-critic whose actor is only
+the start of its actions, which the critics' gradient and learned networks move on (`rpg.models.transport`).
 
-With x_0 ~ N(0, I) and auxiliary numbers r_0 ~ N(0, I), the transport gives x_K, r_K, and the action is a = tanh(mean(s) + std(s) x_K).
-Its log density is that of (a, r_K) less that of r_K ~ N(0, I), whose expectation is no less than that of log pi(a|s):
+With x_0 ~ N(0, I) and auxiliary numbers r_0 ~ N(0, I), the transport gives x_K, r_K, and the action is
+a = tanh(mean(s) + std(s) x_K). Its log density is that of (a, r_K) less that of r_K ~ N(0, I), whose expectation is no less
+than that of log pi(a|s):
 
     log q = log N(x_0) + log N(r_0) - log volume - log N(r_K) - sum log std - sum log (1 - a^2)
 
-An update is SAC's, with this density and these actions, and the divergence D of what the transport does in actor and transport's loss:
+An update is SAC's, with this density and these actions, and with the divergence D of what the transport does. Actor and
+transport maximise
 
     J = E[ min_i Q_i(s, a) - alpha log q ] - beta D
 
-The actor improves J first, with D against itself as it is before the update; every few updates the transport then improves it for the
-actor as it has become. beta also divides the critics in the transport's energy, as what maximises E[Q] - beta KL(q || p) is
+first the actor, with D against itself as it is before the update; every few updates then the transport, for the actor as it
+has become. beta also divides the critics in the transport's energy, as what maximises E[Q] - beta KL(q || p) is
 p exp(Q / beta). A PID controller of log beta holds D at its target.
 """
 
@@ -33,20 +35,18 @@ from rpg.training.collector import Choice, Situation
 from rpg.training.multiplier import Multiplier
 
 LARGEST_ASCENT = 10.0
-"""Length that the critics' gradient approaches where it is large, in units of 1 / the base policy's std: the base's own gradient there
-has a length of about 1."""
+"""Length that the critics' gradient approaches where it is large, in the actor's own units, in which the gradient of its own
+log density has a length of about 1."""
 BETA_RANGE = (1e-4, 1e4)
 _HALF_LOG_2PI = 0.9189385332046727
 
 
 @dataclass(frozen=True)
 class TransportedActorConfig(SACConfig):
-    """The settings that both have beyond SAC's."""
+    """The settings that both have beyond SAC's. The transport's Adam step is the actor's."""
 
     gate_hidden: int = 16
     """Width of the only hidden layer of the transport's networks."""
-    transport_rate: float = 0.0003
-    """Adam step of the transport."""
     transport_interval: int = 2
     """Updates of the actor from one of the transport to the next."""
     beta: float = 1.0
@@ -64,7 +64,7 @@ class TransportedActorConfig(SACConfig):
         super().__post_init__()
         for name in ("gate_hidden", "transport_interval"):
             check_int(name, getattr(self, name), at_least=1)
-        for name in ("transport_rate", "beta", "divergence"):
+        for name in ("beta", "divergence"):
             check_positive(name, getattr(self, name))
         for name in ("proportional", "integral", "derivative"):
             check_not_negative(name, getattr(self, name))
@@ -102,8 +102,8 @@ class TransportedPolicy(ActionPolicy):
         self.uses_time, self.extra_noise = actor.uses_time, transport.extra
 
     def ascent(self, seen: Tensor, mean: Tensor, std: Tensor) -> Ascent:
-        """The gradient of Q / beta with respect to x, Q the first critic, its length bounded. The critic is piecewise linear in the
-        action, so its own gradient counts as constant; the other factors are differentiated."""
+        """The gradient of Q / beta with respect to x, Q the first critic, its length bounded. The critic is piecewise linear
+        in the action, so its own gradient counts as constant; the other factors are differentiated."""
         width = seen.shape[1]
 
         def gradient(x: Tensor) -> Tensor:
@@ -115,8 +115,8 @@ class TransportedPolicy(ActionPolicy):
         return gradient
 
     def transported(self, seen: Tensor, noise: Tensor) -> Transported:
-        """Differentiable samples for what networks see (N, W) and `noise` (N, A + extra); zero noise gives what is played without
-        it."""
+        """Differentiable samples for what networks see (N, W) and `noise` (N, A + extra); zero noise gives what is played
+        without it."""
         mean, log_std = self.actor.mean_and_log_std(seen)
         std = log_std.exp()
         end, volume = self.transport(seen, noise, self.ascent(seen, mean, std))
@@ -135,7 +135,8 @@ class TransportedPolicy(ActionPolicy):
 
     def mean(self, observation: Tensor, latent: Tensor, step: int | Tensor) -> Tensor:
         seen = self._seen(observation, step)
-        return self.transported(seen, seen.new_zeros(seen.shape[0], self.actor.action_dim + self.extra_noise)).before_squashing()
+        noise = seen.new_zeros(seen.shape[0], self.actor.action_dim + self.extra_noise)
+        return self.transported(seen, noise).before_squashing()
 
     def _seen(self, observation: Tensor, step: int | Tensor) -> Tensor:
         age = torch.as_tensor(step, device=observation.device).expand(observation.shape[0])
@@ -143,7 +144,7 @@ class TransportedPolicy(ActionPolicy):
 
 
 class TransportedActor(SAC):
-    """SAC with a `TransportedPolicy`; see the module's docstring. A subclass says which transport, and what its divergence is."""
+    """SAC with a `TransportedPolicy`; see the module's docstring. A subclass says by which transport and what divergence."""
 
     config: TransportedActorConfig
     policy: TransportedPolicy
@@ -153,7 +154,7 @@ class TransportedActor(SAC):
         transport = self.new_transport(self.inputs.width, self.spec.action_dim).to(like)
         self.policy = TransportedPolicy(self.actor, transport, self.critics)
         self.modules["transport"] = transport
-        self.optimizers["transport"] = torch.optim.Adam(transport.parameters(), lr=config.transport_rate, fused=True)
+        self.optimizers["transport"] = torch.optim.Adam(transport.parameters(), lr=config.learning_rate, fused=True)
         self._multiplier = Multiplier(
             config.beta,
             rate=config.integral,

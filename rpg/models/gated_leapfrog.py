@@ -1,12 +1,14 @@
 """Hamiltonian steps whose gradient is gated by learned networks (MCMC policy optimisation, eq. 13, 18 and 19).
 
-With the energy U(x) = |x|^2 / 2 - Q / beta, g = grad U, and a step size eps for each dimension, a leapfrog step of x and momentum r is
+With the energy U(x) = |x|^2 / 2 - Q / beta, g = grad U, and a step size eps for each dimension, a leapfrog step of the
+position x and the momentum r is
 
     r~ = r - eps/2 F(x),    x' = x + eps r~,    r' = r~ - eps/2 F(x'),    F = sigma_h g + (1 - sigma_h) T_h
 
-sigma_h(s, x, g) in (0, 1) is the gate, T_h(s, x, g) in (-1, 1)^A a direction of the networks' own. Each line shears space along one of
-(x, r) by a function of the other, so the step keeps volumes, whatever F; and as F does not depend on r, it is reversed by turning the
-momentum round, whatever F. What needs a gradient for F is that |r|^2 / 2 + U is kept: that holds for an open gate alone.
+sigma_h(s, x, g) in (0, 1) is the gate, T_h(s, x, g) in (-1, 1)^A a direction of the networks' own. Each part shears space
+along one of x and r by a function of the other, so the step keeps volumes, whatever F is; and as F does not depend on r, it
+is reversed by turning the momentum round, whatever F is. That |r|^2 / 2 + U is kept needs a gradient for F: it holds for an
+open gate alone.
 """
 
 import math
@@ -27,8 +29,8 @@ STEP_SIZE = 0.2
 def leapfrog(
     position: Tensor, momentum: Tensor, force: Callable[[Tensor], Tensor], step_size: Tensor, steps: int
 ) -> tuple[Tensor, Tensor]:
-    """Position and momentum (N, A) after so many steps with `step_size` (A,); `force` (N, A) of a position is F, what the momentum
-    loses. The half steps of successive steps are joined."""
+    """Position and momentum (N, A) after so many steps with `step_size` (A,); `force` (N, A) of a position is F, what the
+    momentum loses. The half steps of successive steps are joined."""
     momentum = momentum - 0.5 * step_size * force(position)
     for step in range(steps):
         position = position + step_size * momentum

@@ -1,11 +1,12 @@
-"""Langevin steps as coupling layers (MCMC policy optimisation, eq. 9, with signs and masks as docs/mcmc_policies.md derives them).
+"""Langevin steps as coupling layers (MCMC policy optimisation, eq. 9, with the signs and masks that docs/mcmc_policies.md
+derives).
 
 A layer keeps one half of x, m x, and moves the other; with m' = 1 - m, and S, T, sigma networks of the state and m x,
 
     y = m x + m' [ (x + eps^2/2 G + eps exp(sigma)) exp(S) + T ],        G = ascent at m x,    log |dy/dx| = sum m' S
 
-G is the gradient of Q / beta where the moved half is at the base policy's mean, so that it depends on m x alone, and the layer is inverted
-in closed form. S is held to (-1, 1). Layers keep and move the halves in turn.
+G is the gradient of Q / beta where the moved half is at the actor's mean, so that it depends on m x alone, and the layer is
+inverted in closed form. S is held to (-1, 1). Layers keep and move the halves in turn.
 """
 
 import math
@@ -62,8 +63,8 @@ class Coupling(nn.Module):
 
 
 class LangevinFlow(Transport):
-    """Coupling layers one after the other. A single action dimension gets an auxiliary one beside it, for a half to keep; of an odd
-    number one half is longer by one."""
+    """Coupling layers one after the other. A single action dimension gets an auxiliary one beside it, for a half to keep; of
+    an odd number one half is longer by one."""
 
     def __init__(self, width: int, action_dim: int, *, layers: int, hidden: int, generator: torch.Generator) -> None:
         """`width` is W, `hidden` that of the networks' only hidden layer."""

@@ -1,6 +1,7 @@
-"""Maps that move a Gaussian sample of an action on, by the critics' gradient and learned networks, with a known change of volume.
+"""Maps that move Gaussian samples of actions on, along a critic's gradient and by learned networks, with known changes of
+volume.
 
-Positions x are actions in the base policy's own units: u = mean(s) + std(s) x before squashing, so the base is N(0, I).
+Positions x are actions in an actor's own units: u = mean(s) + std(s) x before squashing, so what it draws is N(0, I).
 """
 
 from abc import ABC, abstractmethod

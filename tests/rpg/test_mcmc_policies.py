@@ -1,4 +1,5 @@
-"""MCMC policy optimisation: what its maps do to volumes, densities and energies, an update by hand, and the divergence at its target."""
+"""MCMC policy optimisation: what its maps do to volumes, densities and energies; an update by hand; the divergence's
+control."""
 
 import copy
 import math
@@ -9,6 +10,8 @@ import pytest
 import torch
 
 import rpg
+from benchmarks import mcmc_policies
+from benchmarks.processes import append_line
 from rpg.algorithms import build_algorithm
 from rpg.algorithms.hmc_policy import HMCPolicyConfig
 from rpg.algorithms.langevin_flow import LangevinFlowConfig
@@ -195,7 +198,7 @@ def test_divergences_are_those_of_gaussians():
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_an_update_moves_actor_then_transport_uphill_and_beta_by_the_controller(name):
-    algorithm = algorithm_of(name, learning_rate=1e-4, transport_rate=1e-4, transport_interval=1)
+    algorithm = algorithm_of(name, learning_rate=1e-4, transport_interval=1)
     for optimizer in ("policy", "transport"):  # so that the next step is Adam's first
         algorithm.optimizers[optimizer].state.clear()
     old = copy.deepcopy(algorithm.policy)
@@ -260,7 +263,7 @@ def test_a_run_resumes_bit_for_bit_in_the_middle_of_an_episode(tmp_path, name):
 
 
 class Plant:
-    """A divergence that answers beta as the policies' does: at once in proportion to (scale / beta)^2, and by a slow drift; noisy."""
+    """A divergence that answers beta as the policies' does: at once, in proportion to (scale / beta)^2, and slowly; noisy."""
 
     def __init__(self, seed: int) -> None:
         self.generator, self.learned = drawn(seed), 0.0
@@ -296,3 +299,39 @@ def test_the_controller_is_proportional_integral_and_derivative():
     assert again.value == multiplier.value
     again.restore([0.3, 0.2])  # of an older checkpoint
     assert math.log(again.value) == pytest.approx(0.3 + 0.1)
+
+
+# The benchmark ----------------------------------------------------------------------------------------------------
+
+
+def test_the_benchmark_runs_a_row_and_counts_modes(tmp_path):
+    problem = mcmc_policies.PROBLEMS["four_goals"]
+    each = mcmc_policies.EXPERIMENTS["four_goals"]
+    each = replace(each, arms={"four_goals_hmc": replace(each.arms["four_goals_hmc"], hidden=(8,), batch_size=8)}, stored=480)
+    options = mcmc_policies.Options(runs=tmp_path / "runs", out=tmp_path / "out", steps=1440)
+    mcmc_policies.run_single(each, "four_goals_hmc", 1, options)
+    (run,) = mcmc_policies.runs_of("four_goals", "hmc", options)
+    assert len(run["modes"]) == problem.modes
+    assert run["target"] == pytest.approx(0.4)
+    assert [row[0] for row in run["curve"]] == [480, 960, 1440]
+    assert run["curve"][0][2] is None  # random actions
+    assert run["curve"][-1][2] > 0
+
+
+def test_the_summary_is_of_the_stored_runs(tmp_path, capsys):
+    options = mcmc_policies.Options(out=tmp_path, json=True)
+    assert set(mcmc_policies.summary(options).values()) == {None}
+    for method, value in (("sac", 100.0), ("hmc", 125.0)):
+        run = {"arm": f"hopper_{method}", "seed": 100, "steps": 300_000, "return": value, "played": 0.0, "target": 0.6}
+        curve = [[300_000, value, 0.6, 1.0, 1.0, 0.0, 0.1]]
+        append_line(tmp_path / f"hopper_{method}.jsonl", {**run, "curve": curve, "cpu_seconds": 1.0, "resumed_at": 0.0})
+    curve = [[500 * n, 0.0, 0.3 if n < 7 else 0.22, 1.0, 1.0, 0.0, 0.1] for n in range(1, 13)]
+    run = {"arm": "pendulum_hmc", "seed": 100, "steps": 6000, "return": -200.0, "played": -150.0, "curve": curve}
+    append_line(tmp_path / "pendulum_hmc.jsonl", {**run, "target": 0.2, "cpu_seconds": 1.0, "resumed_at": 0.0})
+    found = mcmc_policies.summary(options)
+    assert found["hopper_gain"] == pytest.approx(0.25)
+    assert found["ant_gain"] is found["cheetah_gain"] is None
+    assert found["kl_error"] == pytest.approx(0.1)
+    assert len(mcmc_policies.divergence_rows(options)) == 2
+    assert mcmc_policies.main(replace(options, row=("pendulum_ppo",))) == 2
+    capsys.readouterr()
