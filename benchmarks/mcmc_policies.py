@@ -28,13 +28,12 @@ from rich.console import Console
 
 import rpg
 from benchmarks.processes import print_table
-from benchmarks.rpg import streaming_runs
-from benchmarks.rpg.methods import SAC as SMALL
+from benchmarks.rpg import methods, streaming_runs
 from benchmarks.rpg.streaming_runs import Experiment, reached, run_processes, run_single
 from rpg.algorithms import build_algorithm
 from rpg.algorithms.hmc_policy import HMCPolicyConfig
 from rpg.algorithms.langevin_flow import LangevinFlowConfig
-from rpg.algorithms.sac import SACConfig
+from rpg.algorithms.sac import SAC, SACConfig
 from rpg.algorithms.transported_actor import TransportedActorConfig
 from rpg.environments.bandit import Bandit
 from rpg.environments.multigoal import MultiGoal
@@ -87,8 +86,8 @@ MUJOCO: Mapping[str, Any] = MappingProxyType(
 PENDULUM: Mapping[str, Any] = MappingProxyType({"steps": 500, "update_interval": 2, "hidden": (64, 64), "learning_rate": 0.001})
 PROBLEMS: Mapping[str, Problem] = MappingProxyType({
     "pendulum": Problem("Pendulum-v1", gymnasium_problem("Pendulum-v1"), PENDULUM, 6_000, 500),
-    "bandit": Problem("bandit", sized(Bandit), {**SMALL, "updates": 8}, 128 * 400, 128, modes=2),
-    "four_goals": Problem("four goals", sized(MultiGoal), SMALL, 480 * 150, 480, modes=4),
+    "bandit": Problem("bandit", sized(Bandit), {**methods.SAC, "updates": 8}, 128 * 200, 128, modes=2),
+    "four_goals": Problem("four goals", sized(MultiGoal), methods.SAC, 480 * 150, 480, modes=4),
     "hopper": Problem("Hopper-v5", gymnasium_problem("Hopper-v5"), MUJOCO, 300_000, 2000),
     "cheetah": Problem("HalfCheetah-v5", gymnasium_problem("HalfCheetah-v5"), MUJOCO, 300_000, 2000),
     "ant": Problem("Ant-v5", gymnasium_problem("Ant-v5"), MUJOCO, 300_000, 2000, seeds=1),
@@ -131,11 +130,10 @@ def measured(problem: Problem) -> Callable[[Trainer, int], dict[str, Any]]:
     def of(trainer: Trainer, steps: int) -> dict[str, Any]:
         names = ("divergence", "beta", "alpha", "policy_entropy", "moved")
         curve = [
-            [row.simulator_steps, round(row.return_mean, 3), *(round(row.terms.get(name, float("nan")), 6) for name in names)]
+            [row.simulator_steps, round(row.return_mean, 3), *map(row.terms.get, names)]  # None before the first update
             for row in trainer.history
         ]
-        curve = [[None if each != each else each for each in row] for row in curve]
-        late = [row[1] for row in curve if row[0] > 0.8 * steps]
+        late = [row.return_mean for row in trainer.history if row.simulator_steps > 0.8 * steps]
         test = whole_episodes(problem.environment(10))
         latents, probs = trainer.algorithm.candidates()
         (played,) = evaluate_latents(test, trainer.algorithm.policy, latents, probs)
@@ -288,6 +286,7 @@ def update_time(name: str, method: str, updates: int = 40) -> dict[str, float]:
     config = replace(EXPERIMENTS[name].arms[f"{name}_{method}"], steps=300, update_interval=1, random_steps=300)
     env = problem.environment(None)
     algorithm = build_algorithm(env, config, rpg.check_environment(env))
+    assert isinstance(algorithm, SAC)
     algorithm.iterate(0)
 
     def collect() -> None:
@@ -306,7 +305,7 @@ def update_time(name: str, method: str, updates: int = 40) -> dict[str, float]:
 
 def speed_rows() -> list[tuple[str, ...]]:
     """On Hopper, of each method."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     problem = PROBLEMS["hopper"]
     for method in METHODS:
         own = update_time("hopper", method)

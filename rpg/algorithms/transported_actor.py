@@ -7,10 +7,10 @@ than that of log pi(a|s):
 
     log q = log N(x_0) + log N(r_0) - log volume - log N(r_K) - sum log std - sum log (1 - a^2)
 
-An update is SAC's, with this density and these actions, and with the divergence D of what the transport does. Actor and
-transport maximise
+An update is SAC's with these actions, with the bonus for entropy on the actor's own samples a_0 = tanh(mean(s) + std(s) x_0),
+and with the divergence D of what the transport does. The transport maximises J, the actor J - alpha E[log pi(a_0|s)],
 
-    J = E[ min_i Q_i(s, a) - alpha log q ] - beta D
+    J = E[min_i Q_i(s, a)] - beta D
 
 first the actor, with D against itself as it is before the update; every few updates then the transport, for the actor as it
 has become. beta also divides the critics in the transport's energy, as what maximises E[Q] - beta KL(q || p) is
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from rpg.algorithms.sac import SAC, SACConfig, SquashedGaussian
-from rpg.models.action_policy import ActionPolicy, ActionSample, log_tanh_slope
+from rpg.models.action_policy import ActionPolicy, ActionSample, log_tanh_slope, squashed_sample
 from rpg.models.latent import LatentSpace
 from rpg.models.stacked_network import StackedNetwork
 from rpg.models.transport import Ascent, Transport, standard_log_density
@@ -77,6 +77,8 @@ class Transported(NamedTuple):
     """(N, A) in (-1, 1)."""
     log_prob: Tensor
     """(N,) log q."""
+    proposed: Tensor
+    """(N,) log pi(a_0|s), of the actor's own samples."""
     mean: Tensor
     """(N, A), of the actor, before squashing."""
     log_std: Tensor
@@ -124,7 +126,8 @@ class TransportedPolicy(ActionPolicy):
         u = mean + std * x
         log_prob = standard_log_density(noise.detach()) - standard_log_density(auxiliary) - volume
         log_prob = log_prob - (log_std + _HALF_LOG_2PI + log_tanh_slope(u)).sum(-1)
-        return Transported(torch.tanh(u), log_prob, mean, log_std, noise, end, volume)
+        proposed = squashed_sample(mean, std, noise[:, : mean.shape[1]]).log_prob
+        return Transported(torch.tanh(u), log_prob, proposed, mean, log_std, noise, end, volume)
 
     def forward(
         self, observation: Tensor, latent: Tensor, step: int | Tensor, std: Tensor | float, noise: Tensor
@@ -189,14 +192,16 @@ class TransportedActor(SAC):
         alpha, beta = self.log_alpha.exp(), self.policy.transport.multiplier.clone()
         with torch.no_grad():
             following = self.policy.transported(after, noise_after)
-        critic_loss = self.improve_critics(batch, now, after, following.action, following.log_prob)
+        critic_loss = self.improve_critics(batch, now, after, following.action, following.proposed)
 
         def improved(name: str, reference: tuple[Tensor, Tensor] | None) -> tuple[Transported, dict[str, float]]:
-            """A step of the actor ("policy") or the transport on -J, D against `reference`, the actor's own if None."""
+            """A step of the actor ("policy") or the transport, with D against `reference`, the actor as it is if None."""
             found = self.policy.transported(now, noise)
             mean, log_std = (found.mean.detach(), found.log_std.detach()) if reference is None else reference
             divergence, worth = self.divergence(found, mean, log_std), self.worth(now, found.action)
-            objective = (worth - alpha * found.log_prob).mean() - beta * divergence
+            objective = worth.mean() - beta * divergence
+            if name == "policy":
+                objective = objective - alpha * found.proposed.mean()
             parameters = list(self.modules[name].parameters())
             for each, gradient in zip(parameters, torch.autograd.grad(-objective, parameters), strict=True):
                 each.grad = gradient
@@ -212,7 +217,7 @@ class TransportedActor(SAC):
             improved("transport", (found.mean.detach(), found.log_std.detach()))
         self._updates += 1
 
-        entropy = -found.log_prob.detach().mean()
+        entropy = -found.proposed.detach().mean()
         self.adapt_temperature(entropy)
         target = config.divergence * self.spec.action_dim
         self._multiplier.update(terms["divergence"] / target - 1)

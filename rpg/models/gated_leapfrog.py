@@ -61,5 +61,6 @@ class GatedLeapfrog(Transport):
         def force(position: Tensor) -> Tensor:
             return self.gated(seen, position, position - ascent(position))
 
-        end = leapfrog(*start.chunk(2, dim=1), force, self.log_step.exp(), self.steps)
+        position, momentum = start.chunk(2, dim=1)
+        end = leapfrog(position, momentum, force, self.log_step.exp(), self.steps)
         return torch.cat(end, dim=1), torch.zeros_like(start[:, 0])

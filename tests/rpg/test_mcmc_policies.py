@@ -213,14 +213,14 @@ def test_an_update_moves_actor_then_transport_uphill_and_beta_by_the_controller(
     noise = torch.randn(16, 2 + old.extra_noise, generator=algorithm.generator).double()
     old.critics.load_state_dict(algorithm.critics.state_dict())  # they are improved first
 
-    def objective(policy, reference):
+    def objective(policy, reference, alpha=0.0):
         found = policy.transported(now, noise)
         mean, log_std = (each.detach() for each in reference.actor.mean_and_log_std(now))
         worth = policy.critics(torch.cat([now, found.action], 1)).squeeze(-1).amin(0)
         divergence = algorithm.divergence(found, mean, log_std)
-        return (worth - log_alpha.exp() * found.log_prob).mean() - policy.transport.multiplier * divergence
+        return (worth - alpha * found.proposed).mean() - policy.transport.multiplier * divergence
 
-    first = objective(old, old)
+    first = objective(old, old, alpha=log_alpha.exp())
     assert terms["objective"] == pytest.approx(float(first.detach()))
     parameters = list(old.actor.parameters())
     stepped = copy.deepcopy(old)
