@@ -113,7 +113,7 @@ def test_the_langevin_flow_is_inverted_and_its_jacobian_is_known(action_dim):
     torch.testing.assert_close(transport.inverse(seen, end, bent), start, atol=1e-10, rtol=0)
     for row in range(3):
         own = jacobian(transport, seen[row : row + 1], start[row : row + 1])
-        assert float(torch.linalg.slogdet(own).logabsdet) == pytest.approx(float(log_volume[row]), abs=1e-10)
+        assert float(torch.linalg.slogdet(own).logabsdet) == pytest.approx(float(log_volume[row].detach()), abs=1e-10)
 
 
 def test_both_halves_are_moved_uphill_at_the_start():
@@ -168,9 +168,8 @@ def test_the_log_density_is_that_of_the_change_of_variables(name):
 def test_what_the_critic_is_worth_moves_the_action_uphill():
     algorithm = algorithm_of("hmc")
     policy, seen = algorithm.policy, torch.cat([normal(64, 4), torch.zeros(64, 1)], 1)
-    fresh = GatedLeapfrog(5, 2, steps=5, hidden=16, generator=drawn()).double()
-    policy.transport.load_state_dict(replaced := {**policy.transport.state_dict(), **fresh.state_dict()})
-    assert replaced
+    fresh = GatedLeapfrog(5, 2, steps=2, hidden=16, generator=drawn()).double()
+    policy.transport.load_state_dict(fresh.state_dict())
     gains = []
     for beta in (10.0, 0.1, 0.01):
         policy.transport.multiplier.fill_(beta)
