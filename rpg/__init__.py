@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rpg.algorithms.ahac import AHACConfig
     from rpg.algorithms.algorithm import AlgorithmConfig, NotFiniteError
     from rpg.algorithms.cem import CEMConfig
+    from rpg.algorithms.hmc_policy import HMCPolicyConfig
+    from rpg.algorithms.langevin_flow import LangevinFlowConfig
     from rpg.algorithms.mixture import MixtureConfig
     from rpg.algorithms.model_based_rpg import ModelBasedRPGConfig
     from rpg.algorithms.mppi import MPPIConfig
@@ -55,6 +57,8 @@ _NAMES = {
     "rpg.algorithms.ahac": "AHACConfig",
     "rpg.algorithms.algorithm": "AlgorithmConfig NotFiniteError",
     "rpg.algorithms.cem": "CEMConfig",
+    "rpg.algorithms.hmc_policy": "HMCPolicyConfig",
+    "rpg.algorithms.langevin_flow": "LangevinFlowConfig",
     "rpg.algorithms.mixture": "MixtureConfig",
     "rpg.algorithms.model_based_rpg": "ModelBasedRPGConfig",
     "rpg.algorithms.mppi": "MPPIConfig",
@@ -102,7 +106,9 @@ __all__ = [
     "Environment",
     "EnvironmentSpec",
     "FixedHorizonEnvironment",
+    "HMCPolicyConfig",
     "IterationMetrics",
+    "LangevinFlowConfig",
     "LatentEvaluation",
     "MPPIConfig",
     "MixtureConfig",

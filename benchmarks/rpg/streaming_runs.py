@@ -25,7 +25,7 @@ from rpg.training.trainer import Trainer
 FIRST_SEED = 100
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 SMALL: Mapping[str, Any] = MappingProxyType({"hidden": (96, 96), "memory": 96, "state_dim": 48, "batch_size": 128})
-"""Networks and batches smaller than the paper's, so that a run takes tens of minutes on a core."""
+"""Networks and batches of model-based RPG, smaller than the paper's, so that a run takes tens of minutes on a core."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """All algorithms by name. Each is one file: its settings first, then the algorithm.
 
-SHAC, SAPO and AHAC share `rpg.algorithms.short_horizon`.
+SHAC, SAPO and AHAC share `rpg.algorithms.short_horizon`, the HMC policy and the Langevin flow share
+`rpg.algorithms.transported_actor`.
 """
 
 from typing import Any
@@ -11,6 +12,8 @@ from rpg.algorithms.adam import Adam, AdamConfig, MultistartConfig
 from rpg.algorithms.ahac import AHAC, AHACConfig
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig
 from rpg.algorithms.cem import CEM, CEMConfig
+from rpg.algorithms.hmc_policy import HMCPolicy, HMCPolicyConfig
+from rpg.algorithms.langevin_flow import LangevinFlowConfig, LangevinFlowPolicy
 from rpg.algorithms.mixture import Mixture, MixtureConfig
 from rpg.algorithms.model_based_rpg import ModelBasedRPG, ModelBasedRPGConfig
 from rpg.algorithms.mppi import MPPI, MPPIConfig
@@ -34,6 +37,8 @@ _CLASSES: dict[type[AlgorithmConfig], type[Algorithm]] = {
     PPOConfig: PPO,
     SACConfig: SAC,
     SoftQLearningConfig: SoftQLearning,
+    HMCPolicyConfig: HMCPolicy,
+    LangevinFlowConfig: LangevinFlowPolicy,
     ModelBasedRPGConfig: ModelBasedRPG,
     SHACConfig: SHAC,
     SAPOConfig: SAPO,
@@ -53,6 +58,8 @@ SUMMARIES = {
     "ppo": "reinforcement learning on policy, without simulator gradients, through stable-baselines3",
     "sac": "the soft actor-critic: reinforcement learning off policy, from a replay buffer (Haarnoja et al. 2018)",
     "sql": "soft Q-learning: the same with a policy that keeps all its modes, by a learned sampler (Haarnoja et al. 2017)",
+    "hmc": "sac whose samples are moved on by gated Hamiltonian steps along the critics' gradient (MCMC policy optimisation)",
+    "langevin": "the same with Langevin steps as the coupling layers of a flow",
     "mbrpg": "rpg off policy through a learned world model, with a bonus for novel states (Huang et al. 2023, Algorithm 1)",
     "shac": "a network and a critic, gradients through the simulator in short windows (Xu et al. 2022)",
     "sapo": "the same with a bonus for entropy and several critics (Xing et al. 2025)",

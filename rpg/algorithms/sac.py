@@ -27,6 +27,7 @@ from rpg.models.stacked_network import StackedNetwork
 from rpg.protocol import FixedHorizonEnvironment
 from rpg.settings_checks import check_fraction, check_positive
 from rpg.training.collector import Choice, Situation
+from rpg.training.replay_buffer import Transitions
 
 LOG_STD_RANGE = (-20.0, 2.0)
 
@@ -66,7 +67,7 @@ class SquashedGaussian(ActionPolicy):
 
     def __init__(self, inputs: NetworkInput, hidden: tuple[int, ...], action_dim: int, *, generator: torch.Generator) -> None:
         super().__init__(LatentSpace(True, 1))
-        self.inputs = inputs
+        self.inputs, self.action_dim = inputs, action_dim
         self.uses_time = inputs.horizon is not None
         self.network = StackedNetwork(1, (inputs.width, *hidden, 2 * action_dim), generator=generator)
 
@@ -95,15 +96,17 @@ class SquashedGaussian(ActionPolicy):
 class SAC(StreamingAlgorithm[SACConfig]):
     """The soft actor-critic; see the module's docstring."""
 
-    policy: SquashedGaussian
+    actor: SquashedGaussian
+    """What the gradient of the critics improves; the policy, unless a subclass moves its actions on."""
 
     def __init__(self, env: FixedHorizonEnvironment, config: SACConfig, like: Tensor) -> None:
         super().__init__(env, config, like)
         action_dim, hidden = self.spec.action_dim, config.hidden
-        self.policy = SquashedGaussian(self.inputs, hidden, action_dim, generator=self.generator)
+        self.actor = SquashedGaussian(self.inputs, hidden, action_dim, generator=self.generator)
+        self.policy = self.actor
         self.critics = StackedNetwork(2, (self.inputs.width + action_dim, *hidden, 1), generator=self.generator)
         self.target_critics = copy.deepcopy(self.critics).requires_grad_(False)
-        self.modules = {"policy": self.policy, "critics": self.critics, "target critics": self.target_critics}
+        self.modules = {"policy": self.actor, "critics": self.critics, "target critics": self.target_critics}
         self.log_alpha = torch.zeros((), dtype=like.dtype, device=like.device)
         if config.alpha is not None:
             self.log_alpha.fill_(math.log(config.alpha))
@@ -119,7 +122,7 @@ class SAC(StreamingAlgorithm[SACConfig]):
     @torch.no_grad()
     def choose(self, situation: Situation) -> Choice:
         noise = self.standard_normal(self.env.num_envs, self.spec.action_dim)
-        sample = self.policy.sampled(self.inputs(situation.observation, situation.age), noise)
+        sample = self.actor.sampled(self.inputs(situation.observation, situation.age), noise)
         return Choice(sample.action, sample.log_prob)
 
     def update(self, iteration: int) -> dict[str, float]:
@@ -129,40 +132,53 @@ class SAC(StreamingAlgorithm[SACConfig]):
         after = self.inputs(batch.next_observation, batch.age + 1)
         noise, noise_after = self.standard_normal(2, config.batch_size, self.spec.action_dim)
         alpha = self.log_alpha.exp()
-        sample = self.policy.sampled(now, noise)
+        sample = self.actor.sampled(now, noise)
 
-        # The critics, towards the soft value of the next states.
         with torch.no_grad():
-            following = self.policy.sampled(after, noise_after)
-            value = self.target_critics(torch.cat([after, following.action], dim=1)).squeeze(-1).amin(0)
-            value = value - alpha * following.log_prob
-            wanted = batch.reward + config.discount * torch.where(batch.terminated, 0.0, value)
-        guess = self.critics(torch.cat([now, batch.action], dim=1)).squeeze(-1)
-        critic_loss = 0.5 * (guess - wanted).square().mean(1).sum()
-        self.optimizers["critics"].zero_grad()
-        critic_loss.backward()
-        self.step(self.optimizers["critics"])
+            following = self.actor.sampled(after, noise_after)
+        critic_loss = self.improve_critics(batch, now, after, following.action, following.log_prob)
 
         # The actor, by the gradient of the critics with respect to its actions.
-        worth = self.critics(torch.cat([now, sample.action], dim=1), frozen=True).squeeze(-1).amin(0)
+        worth = self.worth(now, sample.action)
         actor_loss = (alpha * sample.log_prob - worth).mean()
         self.optimizers["policy"].zero_grad()
         actor_loss.backward()
         self.step(self.optimizers["policy"])
 
-        # The temperature, whose gradient is the surplus of entropy, and the targets.
         entropy = -sample.log_prob.detach().mean()
-        if config.alpha is None:
-            self.log_alpha.grad = entropy - self._entropy
-            self.step(self._alpha_optimizer)
+        self.adapt_temperature(entropy)
         self.target_critics.follow(self.critics, config.target_rate)
         return {
             "objective": -float(actor_loss.detach()),
-            "critic_loss": float(critic_loss.detach()),
+            "critic_loss": critic_loss,
             "value": float(worth.detach().mean()),
             "policy_entropy": float(entropy),
             "alpha": float(alpha),
         }
+
+    def improve_critics(self, batch: Transitions, now: Tensor, after: Tensor, action: Tensor, log_prob: Tensor) -> float:
+        """A step of the critics towards the soft value of the next states; their loss. `now` and `after` (N, W) are what
+        networks see of the steps `batch`, `action` (N, A) and its `log_prob` (N,) are the policy's `after` them."""
+        with torch.no_grad():
+            value = self.target_critics(torch.cat([after, action], dim=1)).squeeze(-1).amin(0)
+            value = value - self.log_alpha.exp() * log_prob
+            wanted = batch.reward + self.config.discount * torch.where(batch.terminated, 0.0, value)
+        guess = self.critics(torch.cat([now, batch.action], dim=1)).squeeze(-1)
+        loss = 0.5 * (guess - wanted).square().mean(1).sum()
+        self.optimizers["critics"].zero_grad()
+        loss.backward()
+        self.step(self.optimizers["critics"])
+        return float(loss.detach())
+
+    def worth(self, now: Tensor, action: Tensor) -> Tensor:
+        """(N,) the lower of the critics, differentiable in `action` (N, A) alone."""
+        return self.critics(torch.cat([now, action], dim=1), frozen=True).squeeze(-1).amin(0)
+
+    def adapt_temperature(self, entropy: Tensor) -> None:
+        """A step of alpha, whose gradient is the surplus of `entropy` (), unless it is fixed."""
+        if self.config.alpha is None:
+            self.log_alpha.grad = entropy - self._entropy
+            self.step(self._alpha_optimizer)
 
     def extra_state(self) -> dict[str, Any]:
         return {

@@ -92,6 +92,8 @@ class ActionPolicy(nn.Module, ABC):
 
     uses_time = True
     """Whether the mean depends on the step."""
+    extra_noise = 0
+    """How many standard normal numbers a sample takes beyond one for each action dimension."""
 
     def __init__(self, space: LatentSpace) -> None:
         super().__init__()
@@ -134,7 +136,7 @@ class ActionPolicy(nn.Module, ABC):
     def forward(
         self, observation: Tensor, latent: Tensor, step: int | Tensor, std: Tensor | float, noise: Tensor
     ) -> ActionSample:
-        """A sample with `std` > 0 and `noise` (B, A), standard normal; zero noise gives the mean action."""
+        """A sample with `std` > 0 and `noise` (B, A + `extra_noise`), standard normal; zero noise gives the mean action."""
         return squashed_sample(self.mean(observation, latent, step), self.std(std), noise)
 
     def observe(self, observations: Tensor) -> None:

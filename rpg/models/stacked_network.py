@@ -39,8 +39,8 @@ class StackedNetwork(nn.Module):
         return list(zip(parameters, parameters, strict=True))  # type: ignore[arg-type]
 
     def forward(self, data: Tensor, *, frozen: bool = False, count: int | None = None) -> Tensor:
-        """(N, B, out), or (`count`, B, out) of the first networks alone; with `frozen`, differentiable in `data` but not in the
-        parameters, which saves a third of backward."""
+        """(N, B, out), or (`count`, B, out) of the first networks alone; with `frozen`, differentiable in `data` but not in
+        the parameters, which saves a third of backward."""
         layers = self.layers()
         if count is not None:
             layers = [(weight[:count], bias[:count]) for weight, bias in layers]
@@ -59,6 +59,19 @@ class StackedNetwork(nn.Module):
                 hidden = self._activated(hidden)
             hidden = torch.addmm(bias.view(-1), hidden, weight.squeeze(0))
         return hidden
+
+    @torch.no_grad()
+    def input_gradient(self, data: Tensor, columns: slice) -> Tensor:
+        """(B, C): the gradient of the first network's only output with respect to `columns` of `data` (B, in), for "relu". It
+        is constant within a linear piece, so that its own derivative is 0 almost everywhere."""
+        layers, hidden, active = [(weight[0], bias[0]) for weight, bias in self.layers()], data, []
+        for weight, bias in layers[:-1]:
+            hidden = torch.addmm(bias, hidden, weight).relu_()
+            active.append(hidden > 0)
+        gradient = layers[-1][0].t()
+        for (weight, _), on in zip([(layers[0][0][columns], None), *layers[1:-1]][::-1], active[::-1], strict=True):
+            gradient = (gradient * on) @ weight.t()
+        return gradient
 
     @torch.no_grad()
     def follow(self, other: "StackedNetwork", rate: float) -> None:

@@ -214,7 +214,8 @@ class TrainedPolicy:
             std = std[steps]
         elif std == 0:
             return torch.tanh(self._policy.mean(seen, latent, steps))
-        noise = torch.randn(len(seen), self.shape.action_dim, generator=_generator(generator)).to(seen)
+        width = self.shape.action_dim + self._policy.extra_noise
+        noise = torch.randn(len(seen), width, generator=_generator(generator)).to(seen)
         return self._policy(seen, latent, steps, std, noise).action
 
     def _observations(self, given: Array) -> Tensor:

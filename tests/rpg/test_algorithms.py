@@ -13,6 +13,8 @@ from rpg.algorithms import CONFIGS, build_algorithm, config_from_dict
 from rpg.algorithms.adam import AdamConfig, MultistartConfig
 from rpg.algorithms.ahac import AHACConfig
 from rpg.algorithms.cem import CEMConfig
+from rpg.algorithms.hmc_policy import HMCPolicyConfig
+from rpg.algorithms.langevin_flow import LangevinFlowConfig
 from rpg.algorithms.mixture import MixtureConfig
 from rpg.algorithms.model_based_rpg import ModelBasedRPGConfig
 from rpg.algorithms.mppi import MPPIConfig
@@ -74,6 +76,8 @@ SMALL = {
     "sql": SoftQLearningConfig(
         hidden=(8,), random_steps=48, update_interval=3, updates=2, batch_size=16, value_samples=5, particles=3
     ),
+    "hmc": HMCPolicyConfig(hidden=(8,), random_steps=48, update_interval=3, updates=2, batch_size=16, leapfrog_steps=2),
+    "langevin": LangevinFlowConfig(hidden=(8,), random_steps=48, update_interval=3, updates=2, batch_size=16),
     "mbrpg": ModelBasedRPGConfig(
         latent="categorical",
         num_latents=3,
@@ -165,7 +169,7 @@ def test_interrupted_and_resumed_run_is_bit_identical(tmp_path, name):
         assert np.array_equal(a.actions, b.actions)
 
 
-@pytest.mark.parametrize("name", ["adam", "cem", "mppi", "ppo", "sac", "sql", "mbrpg"])
+@pytest.mark.parametrize("name", ["adam", "cem", "mppi", "ppo", "sac", "sql", "hmc", "mbrpg"])
 def test_an_interrupted_iteration_is_undone(name):
     """The same trainer goes on as if it had not been stopped in the middle of an episode."""
 
@@ -259,6 +263,11 @@ def test_not_finite_names_iteration_and_environments(name):
         (SACConfig, {"hidden": (0,)}, ("hidden", "0", ">= 1")),
         (SACConfig, {"discount": 0.0}, ("discount", "0.0", "> 0")),
         (SACConfig, {"target_entropy": 1.0}, ("target_entropy", "1.0", "< log 2")),
+        (HMCPolicyConfig, {"leapfrog_steps": 0}, ("leapfrog_steps", "0", ">= 1")),
+        (HMCPolicyConfig, {"divergence": 0.0}, ("divergence", "0.0", "> 0")),
+        (HMCPolicyConfig, {"derivative": -1.0}, ("derivative", "-1.0", ">= 0")),
+        (LangevinFlowConfig, {"coupling_layers": 101}, ("coupling_layers", "101", "<= 100")),
+        (LangevinFlowConfig, {"transport_interval": 0}, ("transport_interval", "0", ">= 1")),
     ],
 )
 def test_errors_name_argument_value_and_allowed(kind, arguments, words):

@@ -52,10 +52,8 @@ def config_of(name: str):
         return getattr(replace(SMALL, policy="table"), name)()
     if name == "ppo":
         pytest.importorskip("stable_baselines3")
-    if name == "sac":
-        return rpg.SACConfig(iterations=2, hidden=(8,), random_steps=16, batch_size=16)
-    if name == "sql":
-        return rpg.SoftQLearningConfig(iterations=2, hidden=(8,), random_steps=16, batch_size=16)
+    if name in ("sac", "sql", "hmc", "langevin"):
+        return CONFIGS[name](iterations=2, hidden=(8,), random_steps=16, batch_size=16)
     if name == "mbrpg":
         return rpg.ModelBasedRPGConfig(iterations=2, hidden=(8,), memory=8, state_dim=4, random_steps=16, batch_size=16)
     return replace(CONFIGS[name](algorithm=name), iterations=2)
