@@ -6,7 +6,8 @@
     python -m benchmarks.preferences --table docs/preferences.md                # the tables, from the stored results
 
 A teacher that knows an environment's reward answers 300 queries. The learned reward is judged by Spearman's rank correlation
-with the true one, over segments that no learner sees: those of an RPG run on the true reward, at four moments of it. Rows are
+with the true one, over segments that nobody was asked about: "held out" are fresh ones by the policies that collected, equally
+many of each round; "true run" those of an RPG run on the true reward, at four moments of it. Rows are
 PROBLEM:ARM, and PROBLEM:ARM+rpg for RPG trained anew on the reward that the arm learned, judged by the true success.
 Results are lines of JSON in benchmarks/results/preferences; a run that was stopped goes on from its last round.
 """
@@ -76,7 +77,7 @@ def detour() -> FixedHorizonEnvironment:
 
 
 WIDE = Schedule.constant(0.3)
-LEARNING = PreferenceConfig(members=2)
+LEARNING = PreferenceConfig(members=1)
 PROBLEMS: Mapping[str, Problem] = {
     "four_goals": Problem(
         four_goals, LEARNING, RPGConfig(iterations=150, std=WIDE), RPGConfig(iterations=150), solved=("weighted_chosen",)
@@ -84,7 +85,7 @@ PROBLEMS: Mapping[str, Problem] = {
     "detour": Problem(
         detour,
         replace(LEARNING, iterations=10, episode_batches=3, policy=RPGConfig(std=WIDE, posterior_stride=2)),
-        RPGConfig(iterations=60, std=WIDE, posterior_stride=2),
+        RPGConfig(iterations=30, std=WIDE, posterior_stride=2),
         RPGConfig(iterations=90, posterior_stride=2),
         solved=("weighted_chosen",),
     ),
@@ -146,32 +147,54 @@ def held_out(name: str, env: FixedHorizonEnvironment, folder: Path) -> Segments:
     return segments
 
 
+def correlation(learning: RewardLearning, segments: Segments) -> float:
+    """Spearman's, of the segments' sums of learned and true rewards."""
+    assert learning.model is not None
+    return float(spearmanr(learning.model.of(segments).sum(0).numpy(), segments.true_returns.numpy()).statistic)
+
+
+def fresh_segments(learning: RewardLearning, env: FixedHorizonEnvironment) -> Segments:
+    """A batch of episodes that the learning does not see, by the policy that collected in its last round."""
+    config, number = learning.config, learning.rounds - 1
+    settings = replace(config.policy, seed=config.seed, iterations=max(1, config.iterations * (config.rounds - 1)))
+    algorithm = build_algorithm(env, settings, check_environment(env))
+    assert isinstance(algorithm, RPG)
+    assert learning.policy is not None
+    algorithm.restore(learning.policy)
+    seed, generator = algorithm.episode_seed(2 * 10**6 + number), torch.Generator().manual_seed(number)
+    iteration = config.iterations * number
+    return collected_segments(env, algorithm, iteration=iteration, seed=seed, length=config.segment_length, generator=generator)
+
+
 def learned(name: str, arm: str, seed: int, env: FixedHorizonEnvironment, folder: Path) -> RewardLearning:
-    """The reward that an arm learns; what is there already is not done again. Each round adds a line to a file beside it."""
+    """The reward that an arm learns; what is there already is not done again. Each round adds a line, and its fresh segments,
+    to files beside it."""
     config, test = replace(PROBLEMS[name].learning, seed=seed, **ARMS[arm]), held_out(name, env, folder)
     path = folder / f"{name}-{arm}-{seed}.pt"
 
     def note(learning: RewardLearning) -> None:
-        assert learning.model is not None
-        correlation = spearmanr(learning.model.of(test).sum(0).numpy(), test.true_returns.numpy()).statistic
-        record = {**learning.history[-1], "correlation": float(correlation), "cpu_seconds": time.process_time() - began}
-        append_line(path.with_suffix(".jsonl"), record)
+        with whole_file(path.with_suffix(f".fresh{learning.rounds}")) as partial:
+            torch.save(fresh_segments(learning, env).tensors(), partial)
+        record = {**learning.history[-1], "true_run": correlation(learning, test)}
+        append_line(path.with_suffix(".jsonl"), {**record, "cpu_seconds": time.process_time() - began})
 
     began = time.process_time()
     path.parent.mkdir(parents=True, exist_ok=True)
-    return learn_reward(
-        env, Teacher(budget=config.rounds * config.queries), config, path=path, resume=path.exists(), on_round=note
-    )
+    teacher = Teacher(budget=config.rounds * config.queries)
+    return learn_reward(env, teacher, config, path=path, resume=path.exists(), on_round=note)
 
 
 def learned_row(name: str, arm: str, seed: int, env: FixedHorizonEnvironment, folder: Path) -> dict[str, Any]:
     """What came of an arm, in plain numbers."""
     learning = learned(name, arm, seed, env, folder)
     rounds = {each["asked"]: each for each in read_lines(folder / f"{name}-{arm}-{seed}.jsonl")}
-    curve = [[int(asked), round(each["correlation"], 4)] for asked, each in sorted(rounds.items())]
+    curve = [[int(asked), round(each["true_run"], 4)] for asked, each in sorted(rounds.items())]
+    files = [folder / f"{name}-{arm}-{seed}.fresh{number + 1}" for number in range(learning.rounds)]
+    fresh = joined([Segments(**torch.load(each, weights_only=True)) for each in files])
     last = learning.history[-1]
     return {
-        "correlation": curve[-1][1],
+        "correlation": round(correlation(learning, fresh), 4),
+        "true_run": curve[-1][1],
         "curve": curve,
         "queries": len(learning.answers),
         **{key: round(last[key], 4) for key in ("agreement", "loss", "reward", "weight")},
@@ -269,38 +292,44 @@ def summary(options: Options) -> dict[str, Any]:
         answer[name] = {arm: mean(values) for arm, values in arms.items()}
         for arm in PROBLEMS[name].solved:
             answer[name][arm + ON_TOP] = mean([run["success"] for run in stored[f"{name}:{arm}{ON_TOP}"].values()])
-    best = [
-        max((value for arm, value in answer[name].items() if arm in ARMS and value is not None), default=None)
-        for name in PROBLEMS
-    ]
-    answer["rank_correlation"] = None if None in best else min(best)
+    means = [[answer[name][arm] for arm in ARMS if answer[name][arm] is not None] for name in PROBLEMS]
+    answer["rank_correlation"] = min(map(max, means)) if all(means) else None
     return answer
 
 
-LEARNED_HEADINGS = ("problem", "weights", "queries", "rank correlation", "single seeds", "after 100", "seeds above .9", "CPU s")
+LEARNED_HEADINGS = (
+    "problem",
+    "weights",
+    "queries",
+    "held out",
+    "single seeds",
+    "above .9",
+    "true run",
+    "single seeds",
+    "CPU s",
+)
 SOLVED_HEADINGS = ("problem", "reward learned with", "success", "single seeds", "ways or goals found", "CPU s")
 
 
 def learned_rows(options: Options) -> list[tuple[str, ...]]:
     """A row for each arm on each problem."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name in PROBLEMS:
         for arm in ARMS:
             runs = [run for _, run in sorted(stored_runs(f"{name}:{arm}", options).items())]
             weights, queries = arm.split("_")
             head = (name.replace("_", " "), {"weighted": "pi / pi_b", "unweighted": "1"}[weights], queries)
             if not runs:
-                rows.append((*head, "not run", "", "", "", ""))
+                rows.append((*head, "not run", "", "", "", "", ""))
                 continue
-            values = [run["correlation"] for run in runs]
-            early = [dict(map(tuple, run["curve"])).get(100) for run in runs]
-            early_mean = mean([each for each in early if each is not None])
+            own, other = ([run[key] for run in runs] for key in ("correlation", "true_run"))
             rows.append((
                 *head,
-                f"**{mean(values):.3f}**",
-                ", ".join(f"{each:.2f}" for each in values),
-                "" if early_mean is None else f"{early_mean:.2f}",
-                f"{sum(each > 0.9 for each in values)} of {len(values)}",
+                f"**{mean(own):.3f}**",
+                ", ".join(f"{each:.2f}" for each in own),
+                f"{sum(each > 0.9 for each in own)} of {len(own)}",
+                f"{mean(other):.3f}",
+                ", ".join(f"{each:.2f}" for each in other),
                 f"{mean([run['cpu_seconds'] for run in runs]):.0f}",
             ))  # fmt: skip
     return rows
@@ -308,7 +337,7 @@ def learned_rows(options: Options) -> list[tuple[str, ...]]:
 
 def solved_rows(options: Options) -> list[tuple[str, ...]]:
     """A row for each arm whose reward was solved."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, problem in PROBLEMS.items():
         for arm in problem.solved:
             runs = [run for _, run in sorted(stored_runs(f"{name}:{arm}{ON_TOP}", options).items())]

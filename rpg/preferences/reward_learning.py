@@ -332,10 +332,10 @@ def load_learning(path: Path | str) -> RewardLearning:
     if found != _FORMAT or "pairs" not in content:
         raise CheckpointError(f"{path} is no learned reward of format {_FORMAT}")
     values = content["config"]
-    settings = {name: tuple(each) if isinstance(each, list) else each for name, each in values.items() if name != "policy"}
+    settings: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in values.items()}
     policy = RPGConfig.from_dict(values["policy"])
     assert isinstance(policy, RPGConfig)
-    config, segments = PreferenceConfig(**settings, policy=policy), Segments(**content["segments"])
+    config, segments = PreferenceConfig(**{**settings, "policy": policy}), Segments(**content["segments"])
     model = _new_model(segments, config, torch.Generator())
     model.load_state_dict(content["model"])
     return RewardLearning(
