@@ -89,7 +89,7 @@ _NAMES = {
 }
 """The public names by the module that defines them."""
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
-_SUBMODULES = ("algorithms", "environments", "models", "protocol", "runs", "settings_checks", "training")
+_SUBMODULES = ("algorithms", "environments", "models", "preferences", "protocol", "runs", "settings_checks", "training")
 
 __all__ = [
     "CONFIGS",

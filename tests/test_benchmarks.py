@@ -52,6 +52,32 @@ def test_the_maze_is_summed_up_from_stored_lines(tmp_path):
     assert rows["gaussian"][3:5] == ("**0.60**", "0.50, 0.70")
 
 
+def test_preferences_are_summed_up_from_stored_lines(tmp_path, capsys):
+    """Runs at other settings, other seeds, and lines that were cut off do not count; the last of a seed does."""
+    from benchmarks.preferences import ROWS, Options, main, setting_of
+
+    def store(row, seed, value, **changes):
+        name, arm = row.split(":")
+        own = {"success": value, "ways": [1]} if arm.endswith("+rpg") else {"correlation": value, "true_run": 0.5}
+        line = {"row": row, "seed": seed, **own, "cpu_seconds": 1.0, "setting": {**setting_of(name, arm), **changes}}
+        append_line(tmp_path / f"{row.replace(':', '-')}.jsonl", line)
+
+    store("detour:weighted_chosen", 100, 0.2)
+    for row in ROWS:
+        store(row, 100, 0.9)
+        store(row, 101, 0.7)
+        store(row, 99, 0.0)
+        store(row, 101, 0.0, learning={})
+    with (tmp_path / "detour-weighted_chosen.jsonl").open("a") as file:
+        file.write('{"row": "detour:weighted_chosen", "se')
+    assert main(Options(out=tmp_path, seeds=3, summary=True, json=True)) == 0
+    result = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert (result["rows"], result["runs"], result["missing"]) == (len(ROWS), 2 * len(ROWS), len(ROWS))
+    assert result["rank_correlation"] == pytest.approx(0.8)
+    assert result["detour"]["weighted_chosen+rpg"] == pytest.approx(0.8)
+    assert main(Options(row=("detour:none",))) == 2
+
+
 def test_soft_q_learning_is_summed_up_from_stored_lines(tmp_path):
     """Runs that have not got to the end are left out; arms without runs are in the table all the same."""
     from benchmarks.soft_q_learning import EXPERIMENTS, Options, goal_rows, rows_of, summary

@@ -27,6 +27,7 @@ SHORT = {
     "panda_grasp.py": ["--steps", "40"],
     "panda_lift.py": [],
     "shape_plasticine.py": ["--particles", "300", "--iterations", "12"],
+    "preferences.py": ["--rounds", "2", "--iterations", "60"],
     "cleanrl_ppo.py": ["--num-envs", "4", "--num-steps", "20", "--total-steps", "240"],
 }
 
@@ -119,6 +120,15 @@ def test_cleanrl_ppo_steps_and_updates(tmp_path):
     assert [int(steps) for steps, *_ in rows] == [80, 160, 240]
     assert len({value for _, value, _ in rows}) == 3
     assert -20.0 < float(rows[0][1]) < 5.0  # 20 steps of a policy that has learnt nothing
+
+
+def test_preferences_learns_a_reward_and_reaches_a_goal(tmp_path):
+    output = run_example("preferences.py", *SHORT["preferences.py"], cwd=tmp_path)
+    rows = re.findall(r"(\d+) answers  agreement ([\d.]+)  rank correlation (-?[\d.]+)", output)
+    assert [int(asked) for asked, *_ in rows] == [50, 100]
+    assert float(rows[-1][2]) > 0.5
+    assert len(re.findall(r"^(?:east|north|west|south) ", output, flags=re.MULTILINE)) >= 1
+    assert (tmp_path / "preferences.pt").is_file()
 
 
 @pytest.mark.robot_models
