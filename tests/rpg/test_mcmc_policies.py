@@ -5,6 +5,7 @@ import copy
 import math
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=drawn(seed), dtype=torch.float64)
 
 
-def awakened(transport: torch.nn.Module) -> torch.nn.Module:
+def awakened(transport: Any) -> Any:
     """In double precision, with all of its parameters far from where they start."""
     transport.double()
     with torch.no_grad():
@@ -306,7 +307,8 @@ def test_the_controller_is_proportional_integral_and_derivative():
 def test_the_benchmark_runs_a_row_and_counts_modes(tmp_path):
     problem = mcmc_policies.PROBLEMS["four_goals"]
     each = mcmc_policies.EXPERIMENTS["four_goals"]
-    each = replace(each, arms={"four_goals_hmc": replace(each.arms["four_goals_hmc"], hidden=(8,), batch_size=8)}, stored=480)
+    arm: Any = each.arms["four_goals_hmc"]
+    each = replace(each, arms={"four_goals_hmc": replace(arm, hidden=(8,), batch_size=8)}, stored=480)
     options = mcmc_policies.Options(runs=tmp_path / "runs", out=tmp_path / "out", steps=1440)
     mcmc_policies.run_single(each, "four_goals_hmc", 1, options)
     (run,) = mcmc_policies.runs_of("four_goals", "hmc", options)

@@ -4,6 +4,7 @@ import copy
 import math
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -179,7 +180,7 @@ def test_an_update_is_the_one_on_paper():
     terms = algorithm.update(1)
 
     algorithm.generator.set_state(generator)
-    batch = algorithm.buffer.sample(16, algorithm.generator)
+    batch: Any = algorithm.buffer.sample(16, algorithm.generator)
     tried = 2 * torch.rand(16, 5, 2, generator=algorithm.generator).double() - 1
     noise = torch.randn(16, 6, 2, generator=algorithm.generator).double()
     now = torch.cat([batch.observation, (2 * batch.age / 6 - 1).unsqueeze(1)], 1)

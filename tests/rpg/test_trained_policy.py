@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,8 @@ def config_of(name: str):
     if name == "ppo":
         pytest.importorskip("stable_baselines3")
     if name in ("sac", "sql", "hmc", "langevin"):
-        return CONFIGS[name](iterations=2, hidden=(8,), random_steps=16, batch_size=16)
+        kind: Any = CONFIGS[name]
+        return kind(iterations=2, hidden=(8,), random_steps=16, batch_size=16)
     if name == "mbrpg":
         return rpg.ModelBasedRPGConfig(iterations=2, hidden=(8,), memory=8, state_dim=4, random_steps=16, batch_size=16)
     return replace(CONFIGS[name](algorithm=name), iterations=2)
