@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rpg.algorithms.ahac import AHACConfig
     from rpg.algorithms.algorithm import AlgorithmConfig, NotFiniteError
     from rpg.algorithms.cem import CEMConfig
+    from rpg.algorithms.diffusion_policy import DiffusionPolicyConfig
     from rpg.algorithms.mixture import MixtureConfig
     from rpg.algorithms.model_based_rpg import ModelBasedRPGConfig
     from rpg.algorithms.mppi import MPPIConfig
@@ -54,6 +55,7 @@ _NAMES = {
     "rpg.algorithms.ahac": "AHACConfig",
     "rpg.algorithms.algorithm": "AlgorithmConfig NotFiniteError",
     "rpg.algorithms.cem": "CEMConfig",
+    "rpg.algorithms.diffusion_policy": "DiffusionPolicyConfig",
     "rpg.algorithms.mixture": "MixtureConfig",
     "rpg.algorithms.model_based_rpg": "ModelBasedRPGConfig",
     "rpg.algorithms.mppi": "MPPIConfig",
@@ -97,6 +99,7 @@ __all__ = [
     "CheckpointError",
     "CheckpointMismatch",
     "DictSpace",
+    "DiffusionPolicyConfig",
     "Environment",
     "EnvironmentSpec",
     "FixedHorizonEnvironment",

@@ -11,6 +11,7 @@ from rpg.algorithms.adam import Adam, AdamConfig, MultistartConfig
 from rpg.algorithms.ahac import AHAC, AHACConfig
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig
 from rpg.algorithms.cem import CEM, CEMConfig
+from rpg.algorithms.diffusion_policy import Diffusion, DiffusionPolicyConfig
 from rpg.algorithms.mixture import Mixture, MixtureConfig
 from rpg.algorithms.model_based_rpg import ModelBasedRPG, ModelBasedRPGConfig
 from rpg.algorithms.mppi import MPPI, MPPIConfig
@@ -32,6 +33,7 @@ _CLASSES: dict[type[AlgorithmConfig], type[Algorithm]] = {
     MPPIConfig: MPPI,
     PPOConfig: PPO,
     SACConfig: SAC,
+    DiffusionPolicyConfig: Diffusion,
     ModelBasedRPGConfig: ModelBasedRPG,
     SHACConfig: SHAC,
     SAPOConfig: SAPO,
@@ -50,6 +52,7 @@ SUMMARIES = {
     "mppi": "path integral control of one open-loop action sequence: no gradient (Williams et al. 2017)",
     "ppo": "reinforcement learning on policy, without simulator gradients, through stable-baselines3",
     "sac": "the soft actor-critic: reinforcement learning off policy, from a replay buffer (Haarnoja et al. 2018)",
+    "diffusion": "a diffusion policy off policy: actions of the replay buffer, moved up Q (Yang et al. 2023, Li et al. 2024)",
     "mbrpg": "rpg off policy through a learned world model, with a bonus for novel states (Huang et al. 2023, Algorithm 1)",
     "shac": "a network and a critic, gradients through the simulator in short windows (Xu et al. 2022)",
     "sapo": "the same with a bonus for entropy and several critics (Xing et al. 2025)",

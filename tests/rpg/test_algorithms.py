@@ -13,6 +13,7 @@ from rpg.algorithms import CONFIGS, build_algorithm, config_from_dict
 from rpg.algorithms.adam import AdamConfig, MultistartConfig
 from rpg.algorithms.ahac import AHACConfig
 from rpg.algorithms.cem import CEMConfig
+from rpg.algorithms.diffusion_policy import DiffusionPolicyConfig
 from rpg.algorithms.mixture import MixtureConfig
 from rpg.algorithms.model_based_rpg import ModelBasedRPGConfig
 from rpg.algorithms.mppi import MPPIConfig
@@ -70,6 +71,9 @@ SMALL = {
     "ahac": AHACConfig(window_start=2, window_min=1, policy_hidden=(8,), value_hidden=(8,), value_epochs=5),
     "ppo": PPOConfig(policy_hidden=(8,), epochs=2),
     "sac": SACConfig(hidden=(8,), random_steps=48, update_interval=3, updates=2, batch_size=16),
+    "diffusion": DiffusionPolicyConfig(
+        hidden=(8,), random_steps=48, update_interval=3, updates=2, batch_size=16, action_steps=3, candidates=4
+    ),
     "mbrpg": ModelBasedRPGConfig(
         latent="categorical",
         num_latents=3,
@@ -161,7 +165,7 @@ def test_interrupted_and_resumed_run_is_bit_identical(tmp_path, name):
         assert np.array_equal(a.actions, b.actions)
 
 
-@pytest.mark.parametrize("name", ["adam", "cem", "mppi", "ppo", "sac", "mbrpg"])
+@pytest.mark.parametrize("name", ["adam", "cem", "mppi", "ppo", "sac", "diffusion", "mbrpg"])
 def test_an_interrupted_iteration_is_undone(name):
     """The same trainer goes on as if it had not been stopped in the middle of an episode."""
 
