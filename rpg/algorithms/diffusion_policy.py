@@ -6,8 +6,8 @@ A density of actions with several modes is learned as the way back from noise. I
     a_k = sqrt(c_k) a + sqrt(1 - c_k) n,    n ~ N(0, 1),    1/c_k - 1 = (1/C_k - 1) / 9,
     C_k = cos^2(pi/2 (k/K + s) / (1 + s)) / cos^2(pi/2 s / (1 + s)),    s = 0.008,
 
-where C is the cosine schedule (Nichol and Dhariwal 2021) and the factor 1/9 lets five steps suffice: the noise counts as a third of
-what it is, because actions that differ lie closer together than its standard deviation. a_K is noise alone. A network
+where C is the cosine schedule (Nichol and Dhariwal 2021) and the factor 1/9 lets five steps suffice: the noise counts as a
+third of what it is, because actions that differ lie closer together than its standard deviation. a_K is noise alone. A network
 D(a_k, k, s) guesses the action that a_k was made of. An action is drawn without further noise (Song et al. 2021) from
 a_K = z ~ N(0, 1), for k = K, ..., 1:
 
@@ -21,8 +21,8 @@ With a batch of steps (s, a, r, s', terminated) from the replay buffer, an updat
 
 after which the target critics Q' move a fraction of the way to Q. As each action climbs to the summit next to it, the policy
 keeps the modes that its memory holds; nothing rewards it for new ones. DIPO stores a* in the place of a; here it is made anew
-for each batch, by the latest critics. Guessing the action rather than the noise is what so few steps need: at k = K the noise is
-known, and tells nothing of the action.
+for each batch, by the latest critics. Guessing the action rather than the noise is what so few steps need: at k = K the noise
+is known, and tells nothing of the action.
 """
 
 import copy
