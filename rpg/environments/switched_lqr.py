@@ -44,8 +44,8 @@ class SwitchedLQRState(NamedTuple):
 class SwitchedLQR:
     """x' = A x + B_m u, at a cost of x'Qx + u'Ru in each step, of the state before it, and x'Qx at the end.
 
-    An action is (u / `gain`, choice): mode 1 if the choice is positive, else mode 0. A = 1.1 I + 0.05 S with S symmetric, random
-    and at most 1 (one matrix for all): without control the state grows. The reward of a step is minus its cost over
+    An action is (u / `gain`, choice): mode 1 if the choice is positive, else mode 0. A = 1.1 I + 0.05 S with S symmetric,
+    random and at most 1 (one matrix for all): without control the state grows. The reward of a step is minus its cost over
     `cost_unit`. Success is a whole cost of at most 1.2 times that of the better Riccati regulator that never switches, from the
     same start; the outcome is the mode of the first step.
 
