@@ -1,9 +1,9 @@
 """The contest of ways to a policy with several modes: eight problems, eleven methods, two tables.
 
     python -m benchmarks.multimodal --list --json                      # the problems and methods, and what is stored of each
-    python -m benchmarks.multimodal --row PROBLEM:METHOD --seeds 3     # runs of one method on one problem, environment steps given
+    python -m benchmarks.multimodal --row PROBLEM:METHOD --seeds 3     # a method on a problem, environment steps given
     python -m benchmarks.multimodal --row PROBLEM:METHOD:gradients     # the same with gradient steps given
-    python -m benchmarks.multimodal --all --jobs 2 --hours 8           # every row that is missing; stops and resumes at any moment
+    python -m benchmarks.multimodal --all --jobs 2 --hours 8           # every row that is missing; stops and resumes
     python -m benchmarks.multimodal --summary --json                   # numbers from the stored results; runs nothing
     python -m benchmarks.multimodal --table docs/multimodal.md         # the tables, from the stored results
     python -m benchmarks.multimodal --picture docs/images/multimodal.png
@@ -71,12 +71,11 @@ def found_row(name: str) -> Row:
         raise SystemExit(f"there is no problem '{problem}'; problems: {', '.join(PROBLEMS)}")
     if method not in METHODS:
         raise SystemExit(f"there is no method '{method}'; methods: {', '.join(METHODS)}")
-    row = next((each for each in every_row() if each[1:] == (method, budget) and each.problem.name == problem), None)
-    if row is None:
-        raise SystemExit(
-            f"there is no row '{name}'; {method} takes no gradient steps, or a budget is none of {', '.join(BUDGETS)}"
-        )
-    return row
+    rows = [each for each in every_row() if each.method == method and each.problem.name == problem]
+    for row in rows:
+        if row.budget == budget:
+            return row
+    raise SystemExit(f"there is no row '{name}'; allowed are {', '.join(each.name for each in rows)}")
 
 
 def run_row(row: Row, seeds: Sequence[int], out: Path, console: Console) -> None:
