@@ -12,7 +12,7 @@ import pytest
 from benchmarks.multimodal import single_runs
 from benchmarks.multimodal.__main__ import found_row, listed, write_tables
 from benchmarks.multimodal.archive import Played, cells, measures, qd_score
-from benchmarks.multimodal.clusters import clusters, distances, midpoint, resampled
+from benchmarks.multimodal.clusters import clusters, distances, midpoint, moving_part, resampled
 from benchmarks.multimodal.methods import GRADIENT_FREE, METHODS, budgets_of, gradient_budget, is_there, method_config
 from benchmarks.multimodal.problems import PROBLEMS, switching
 from benchmarks.multimodal.quality_diversity import found_by
@@ -54,6 +54,8 @@ def test_few_curves_midpoints_and_resampling():
     assert clusters([], 1.0).tolist() == []
     assert clusters([arc(1.0)], 1.0).tolist() == [0]
     np.testing.assert_allclose(midpoint(arc(1.0, points=101)), [0.0, 1.0], atol=1e-3)
+    assert moving_part(np.array([[0.0], [2.0], [4.0], [4.1], [4.0], [4.0]]), 0.2)[:, 0].tolist() == [0.0, 2.0, 4.0]
+    assert len(moving_part(np.zeros((9, 2)), 0.2)) == 2
     standing = np.concatenate([arc(1.0, points=101), np.repeat([[1.0, 0.0]], 50, axis=0)])
     np.testing.assert_allclose(midpoint(standing), [0.0, 1.0], atol=1e-3)
     np.testing.assert_allclose(resampled(np.array([[0.0], [2.0], [4.0]]), 5)[:, 0], [0, 1, 2, 3, 4])

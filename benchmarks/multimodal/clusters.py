@@ -20,6 +20,12 @@ def resampled(path: Array, count: int = POINTS) -> Array:
     return np.stack([np.interp(places, np.arange(len(path)), column) for column in path.T], axis=1)
 
 
+def moving_part(path: Array, near: float) -> Array:
+    """A curve (T, D) without what stays within `near` of its end: standing at a goal is no part of the way there."""
+    away = np.linalg.norm(path - path[-1], axis=1) > near
+    return path[: max(2, int(away.nonzero()[0].max(initial=0)) + 2)]
+
+
 def distances(paths: Sequence[Array]) -> Array:
     """(N, N) root mean squares of the distance between curves (T, D), once time is warped for them to agree the most."""
     from dtaidistance import dtw_ndim
@@ -33,10 +39,11 @@ def distances(paths: Sequence[Array]) -> Array:
 
 
 def clusters(paths: Sequence[Array], radius: float) -> NDArray[np.int64]:
-    """(N,) numbers from 0 on: average-linkage clusters of curves, cut at the distance `radius`."""
+    """(N,) numbers from 0 on: average-linkage clusters of curves, cut at the distance `radius`; what a curve does within half
+    of that from its own end does not count."""
     if len(paths) < 2:
         return np.zeros(len(paths), dtype=np.int64)
-    merges = linkage(squareform(distances(paths), checks=False), method="average")
+    merges = linkage(squareform(distances([moving_part(path, 0.5 * radius) for path in paths]), checks=False), method="average")
     return fcluster(merges, radius, criterion="distance").astype(np.int64) - 1
 
 

@@ -116,18 +116,18 @@ def switching(observations: Array, actions: Array) -> Array:
     return halves.cumsum(axis=0)
 
 
-FEEDBACK = {"rpg": {"policy": "mlp"}, "mixture": {"policy": "mlp"}}
+FEEDBACK = {name: {"policy": "mlp", "start_spread": 0.1} for name in ("rpg", "mixture")}
 """Where starts differ so much that no sequence of actions suits all."""
 
 PROBLEMS: dict[str, Problem] = {
     problem.name: problem
     for problem in (
         Problem(
-            "four_goals", four_goals, 4, 32, 100, 1000, seen(1.0 if world() == "FourGoals" else 5.0), radius=2.0,
+            "four_goals", four_goals, 4, 32, 100, 1000, seen(1.0 if world() == "FourGoals" else 5.0), radius=1.2,
             bounds=((-6.0, 6.0), (-6.0, 6.0)), returns=(-400.0, -100.0) if world() == "FourGoals" else (-20.0, 0.0),
         ),
         Problem(
-            "six_goals", SixGoals, 6, 32, 150, 1000, seen(5.0), radius=2.0,
+            "six_goals", SixGoals, 6, 32, 150, 1000, seen(5.0), radius=1.2,
             bounds=((-6.0, 6.0), (-6.0, 6.0)), returns=(-12.0, 3.0),
         ),
         Problem(
@@ -139,12 +139,12 @@ PROBLEMS: dict[str, Problem] = {
             bounds=((0.3, 0.9), (0.2, 1.2)), returns=(0.0, 20.0), task="Detour",
         ),
         Problem(
-            "maze_v1", lambda count: PointMaze(count, "v1"), 2, 32, 80, 1000, seen(10.0), radius=1.5, updates=1,
-            measure="middle", bounds=((-10.0, 2.0), (-6.0, 6.0)), returns=(-32.0, 2.0),
+            "maze_v1", lambda count: PointMaze(count, "v1"), 2, 32, 100, 1000, seen(10.0), radius=1.5, updates=2,
+            measure="middle", bounds=((-10.0, 2.0), (-6.0, 6.0)), returns=(-32.0, 4.0),
         ),
         Problem(
-            "maze_v3", lambda count: PointMaze(count, "v3", horizon=60), 4, 32, 80, 1000, seen(10.0), radius=2.0, updates=1,
-            measure="middle", bounds=((-14.0, 14.0), (-14.0, 14.0)), returns=(-100.0, -10.0),
+            "maze_v3", lambda count: PointMaze(count, "v3", horizon=30), 4, 32, 100, 1000, seen(10.0), radius=2.0,
+            measure="middle", bounds=((-14.0, 14.0), (-14.0, 14.0)), returns=(-72.0, -4.0),
         ),
         Problem(
             "cross_reach", CrossReach, 4, 32, 100, 1000, seen(0.2, 3), radius=0.05, measure="middle", measured=(1, 2),

@@ -15,7 +15,7 @@ from rpg.environments.seeding import episode_generator
 from rpg.settings_checks import check_batch, check_choice, check_int, is_number
 
 MazeName = Literal["v1", "v3"]
-PointMazeReward = Literal["distance", "sparse"]
+PointMazeReward = Literal["geodesic", "sparse"]
 CELL = 4.0
 """Side of a cell, m."""
 MARGIN = 0.25
@@ -81,15 +81,15 @@ class PointMaze:
     y, each up to the next wall, along which the point slides. The Jacobian is 1 or 0 per axis.
 
     The episode ends within 0.5 m of a goal, with a reward of 10; the point then stays there and earns nothing. Beside that the
-    reward of a step is 0 ("sparse"), or minus the straight distance to the nearest goal over 10 m ("distance"), which leads up
-    to walls.
+    reward of a step is 0 ("sparse"), or minus the length of the shortest way to a goal by the middles of cells, over 10 m
+    ("geodesic"). Minus the straight distance would lead up to walls, and the gradient never points round a sharp corner.
     """
 
     num_envs: int = 32
     maze: MazeName = "v1"
-    reward: PointMazeReward = "distance"
-    horizon: int = 40
-    stride: float = 1.0
+    reward: PointMazeReward = "geodesic"
+    horizon: int = 20
+    stride: float = 2.0
     """m; less than a cell, so that no step passes through a wall."""
     spread: float = 0.1
     """Standard deviation of the first position, m."""
@@ -113,7 +113,7 @@ class PointMaze:
     @property
     def differentiable(self) -> bool:
         """Whether rewards depend on actions smoothly anywhere."""
-        return self.reward == "distance"
+        return self.reward == "geodesic"
 
     @property
     def outcome_names(self) -> Sequence[str]:
@@ -137,6 +137,34 @@ class PointMaze:
     def cells(self, position: Tensor) -> Tensor:
         """(..., 2) int64: column and row of the cells that hold `position` (..., 2)."""
         return (position.detach() / CELL + 0.5).floor().long() + self._origin
+
+    @cached_property
+    def _way(self) -> Tensor:
+        """(columns, rows) m from the middle of each cell to a goal by middles of cells; infinite for walls."""
+        free, found = self._free, dict.fromkeys(self.layout.cells(GOAL), 0.0)
+        for i, j in (queue := list(found)):
+            for cell in ((i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)):
+                if free[cell] and cell not in found:
+                    found[cell] = found[i, j] + CELL
+                    queue.append(cell)
+        way = torch.full(free.shape, torch.inf)
+        for cell, length in found.items():
+            way[cell] = length
+        return way
+
+    def geodesic(self, position: Tensor) -> Tensor:
+        """(B,) m from `position` (B, 2) straight to the middle of a cell next to it, and on to a goal: the shortest; within a
+        goal's cell straight to the goal."""
+        cell = self.cells(position)
+        there = self._way[cell[:, 0], cell[:, 1]] == 0.0
+        lengths = []
+        for step in ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)):
+            other = cell + torch.tensor(step)
+            way = self._way[other[:, 0], other[:, 1]].to(position)
+            way = torch.where(there == (step == (0, 0)), way, torch.inf)
+            offset = position - CELL * (other - self._origin).to(position)
+            lengths.append((offset.square().sum(1) + 1e-6).sqrt() + way)
+        return torch.stack(lengths).min(dim=0).values
 
     def reset(self, seed: int | None = None) -> PointMazeState:
         """Positions normally distributed about the middle of the start's cell."""
@@ -170,12 +198,11 @@ class PointMaze:
         running = state.running
         position = self.moved(state.position, self.stride * action.clamp(-1.0, 1.0))
         position = torch.where(running.unsqueeze(1), position, state.position)
-        distances = ((position.unsqueeze(1) - self.goals().to(position)).square().sum(-1) + 1e-6).sqrt()
-        nearest = distances.min(dim=1).values
-        there = nearest.detach() < REACHED
+        distances = (position.detach().unsqueeze(1) - self.goals().to(position)).norm(dim=-1)
+        there = distances.min(dim=1).values < REACHED
         gate, cell = state.gate, self.cells(position)
         for n, (_, i, j) in enumerate(self.layout.gates):
             gate = torch.where((cell[:, 0] == i) & (cell[:, 1] == j), n, gate)
-        reward = running * (BONUS * there.to(position) - (nearest / 10 if self.differentiable else 0.0))
+        reward = running * (BONUS * there.to(position) - (self.geodesic(position) / 10 if self.differentiable else 0.0))
         info = {"success": there, "outcome": gate, "terminated": there & running, "running": running}
         return PointMazeState(position, gate, running & ~there), reward, info

@@ -56,7 +56,7 @@ class SwitchedLQR:
     dim: int = 3
     """n."""
     horizon: int = 20
-    gain: float = 20.0
+    gain: float = 10.0
     """Largest input."""
     cost_unit: float = 100.0
     dtype: torch.dtype = torch.float32

@@ -37,7 +37,7 @@ def test_both_ways_round_the_block():
         assert still("v1").outcome_names[int(info["outcome"][0])] == name
         assert state.position[0].tolist() == [-8.0, 0.0]
         assert rewards[-1] == pytest.approx(10.0, abs=1e-3)
-        assert rewards[0] == pytest.approx(-((64 + 1) ** 0.5) / 10)
+        assert rewards[0] == pytest.approx(-(3 + 12) / 10, abs=1e-3)  # 3 m to the next cell's middle, 12 m from there
 
 
 def test_four_ways_to_two_goals():
@@ -52,6 +52,16 @@ def test_four_ways_to_two_goals():
         _, _, info = walked(still("v3"), moves)
         assert bool(info["success"][0])
         assert int(info["outcome"][0]) == number
+
+
+def test_the_way_is_as_long_as_it_is():
+    env = PointMaze(num_envs=4, maze="v3", dtype=torch.float64)
+    places = torch.tensor([[0.0, 0.0], [0.0, -8.0], [12.0, -11.0], [-12.0, 8.0]], dtype=torch.float64, requires_grad=True)
+    length = env.geodesic(places)
+    torch.testing.assert_close(length.detach(), torch.tensor([24.0, 16.0, 1.0, 4.0], dtype=torch.float64), atol=1e-3, rtol=0)
+    (gradient,) = torch.autograd.grad(length.sum(), places)
+    assert gradient[1].tolist() == pytest.approx([-1.0, 0.0], abs=1e-3)  # to the right
+    assert gradient[2].tolist() == pytest.approx([0.0, 1.0], abs=1e-3)
 
 
 def test_walls_stop_a_point_and_let_it_slide():
