@@ -128,7 +128,7 @@ PROBLEMS: dict[str, Problem] = {
         ),
         Problem(
             "six_goals", SixGoals, 6, 32, 150, 1000, seen(5.0), radius=1.2,
-            bounds=((-6.0, 6.0), (-6.0, 6.0)), returns=(-12.0, 3.0),
+            bounds=((-6.0, 6.0), (-6.0, 6.0)), returns=(-12.0, 4.0),
         ),
         Problem(
             "three_way_push", of_task("ThreeWayPush"), 3, 16, 50, 50, seen(1.0), radius=0.08,
@@ -140,15 +140,15 @@ PROBLEMS: dict[str, Problem] = {
         ),
         Problem(
             "maze_v1", lambda count: PointMaze(count, "v1"), 2, 32, 100, 1000, seen(10.0), radius=1.5, updates=2,
-            measure="middle", bounds=((-10.0, 2.0), (-6.0, 6.0)), returns=(-32.0, 4.0),
+            measure="middle", bounds=((-10.0, 2.0), (-6.0, 6.0)), returns=(-32.0, 8.0),
         ),
         Problem(
             "maze_v3", lambda count: PointMaze(count, "v3", horizon=30), 4, 32, 100, 1000, seen(10.0), radius=2.0,
-            measure="middle", bounds=((-14.0, 14.0), (-14.0, 14.0)), returns=(-72.0, -4.0),
+            measure="middle", bounds=((-14.0, 14.0), (-14.0, 14.0)), returns=(-72.0, 4.0),
         ),
         Problem(
             "cross_reach", CrossReach, 4, 32, 100, 1000, seen(0.2, 3), radius=0.05, measure="middle", measured=(1, 2),
-            bounds=((-0.25, 0.25), (-0.25, 0.25)), returns=(0.0, 18.0),
+            bounds=((-0.25, 0.25), (-0.25, 0.25)), returns=(0.0, 22.0),
         ),
         Problem(
             "switched_lqr", SwitchedLQR, 2, 32, 150, 1000, switching, radius=2.5,

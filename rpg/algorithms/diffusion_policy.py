@@ -17,7 +17,8 @@ a_K = z ~ N(0, 1), for k = K, ..., 1:
 With a batch of steps (s, a, r, s', terminated) from the replay buffer, an update is one gradient step on each of
 
     critics    E[sum_i (Q_i(s, a) - y)^2] / 2,    y = r + (1 - terminated) discount min_i Q'_i(s', a' + clipped noise)
-    policy     E[|D(a*_k, k, s) - a*|^2], k uniform, with a* the buffer's action after some of Adam's steps up min_i Q_i(s, .)
+    policy     E[w_k |D(a*_k, k, s) - a*|^2], k uniform, w_k = c_k / (1 - c_k) within [1, 10] (Salimans and Ho 2022), with a*
+               the buffer's action after some of Adam's steps up min_i Q_i(s, .)
 
 after which the target critics Q' move a fraction of the way to Q. As each action climbs to the summit next to it, the policy
 keeps the modes that its memory holds; nothing rewards it for new ones. DIPO stores a* in the place of a; here it is made anew
@@ -46,6 +47,8 @@ SCHEDULE_OFFSET = 0.008
 """s of the cosine schedule: without it the last step would have to remove next to no noise."""
 NOISE_SHARE = 1 / 3
 """Factor on the ratio of noise to action: with 1, five steps lose two modes at -0.6 and 0.5 to what lies between them."""
+LARGEST_WEIGHT = 10.0
+"""Of a guess in the loss."""
 TARGET_NOISE, TARGET_NOISE_LIMIT = 0.2, 0.5
 """Standard deviation and bound of the noise on a' (Fujimoto et al. 2018)."""
 LARGEST_ACTION = 1 - 1e-6
@@ -133,9 +136,11 @@ class DiffusionPolicy(ActionPolicy):
         return action
 
     def loss(self, data: Tensor, action: Tensor, number: Tensor, noise: Tensor) -> Tensor:
-        """() mean squared error of the guess of `action` (N, A) after `number` (N,) in 1..K steps with `noise` (N, A)."""
+        """() weighted squared error of the guess of `action` (N, A) after `number` (N,) in 1..K steps with `noise` (N, A)."""
         kept = self.kept[number].unsqueeze(1)
-        return (self.guessed(data, kept.sqrt() * action + (1 - kept).sqrt() * noise, number) - action).square().mean()
+        guess = self.guessed(data, kept.sqrt() * action + (1 - kept).sqrt() * noise, number)
+        weight = (kept / (1 - kept)).clamp(1.0, LARGEST_WEIGHT)
+        return (weight * (guess - action).square()).mean()
 
     def forward(
         self, observation: Tensor, latent: Tensor, step: int | Tensor, std: Tensor | float, noise: Tensor

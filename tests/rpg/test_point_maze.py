@@ -18,7 +18,7 @@ def walked(env, moves, state=None):
 
 
 def still(maze, **settings):
-    return PointMaze(num_envs=1, maze=maze, spread=0.0, **settings)
+    return PointMaze(num_envs=1, maze=maze, spread=0.0, stride=1.0, **settings)
 
 
 def test_goals_lie_where_the_paper_has_them():
@@ -80,7 +80,7 @@ def test_walls_stop_a_point_and_let_it_slide():
 
 
 def test_the_gradient_is_one_for_a_free_axis_and_zero_at_a_wall():
-    env = PointMaze(num_envs=1, spread=0.0, dtype=torch.float64)
+    env = PointMaze(num_envs=1, spread=0.0, stride=1.0, dtype=torch.float64)
     state, action = env.reset(0), torch.tensor([[-0.5, 0.25]], dtype=torch.float64, requires_grad=True)
     for _ in range(6):
         state, _, _ = env.step(state, action)
