@@ -102,8 +102,8 @@ def test_rows_budgets_and_settings():
             if method in ("rpg", "multistart"):
                 assert config.iterations == {"steps": 4, "gradients": 20}[budget]
     lqr = method_config(PROBLEMS["switched_lqr"], "rpg", env, budget="steps", seed=0)
-    assert lqr.policy == "mlp"
-    assert method_config(PROBLEMS["detour"], "sac", env, budget="steps", seed=0).updates == 2
+    assert lqr.to_dict()["policy"] == "mlp"
+    assert method_config(PROBLEMS["detour"], "sac", env, budget="steps", seed=0).to_dict()["updates"] == 2
 
 
 def run_of(method="rpg", seed=100, problem=SIX, **changes):

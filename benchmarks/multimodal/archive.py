@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,21 @@ class Played(NamedTuple):
     """(N,), -1 for none."""
     returns: Array
     """(N,)."""
+
+
+def first(played: Played, count: int) -> Played:
+    """The first episodes."""
+    return Played(played.paths[:count], played.success[:count], played.outcome[:count], played.returns[:count])
+
+
+def joined(parts: Sequence[Played]) -> Played:
+    """All episodes of several."""
+    return Played(
+        paths=[path for each in parts for path in each.paths],
+        success=np.concatenate([each.success for each in parts]),
+        outcome=np.concatenate([each.outcome for each in parts]),
+        returns=np.concatenate([each.returns for each in parts]),
+    )
 
 
 def measures(problem: Problem, paths: list[Array]) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.multimodal.archive import Played, measures
+from benchmarks.multimodal.archive import Played, first, joined, measures
 from benchmarks.multimodal.playing import rolled
 from benchmarks.multimodal.problems import CELLS, Problem
 from rpg import FixedHorizonEnvironment
@@ -54,14 +54,9 @@ def found_by(problem: Problem, env: Any, method: str, *, iterations: int, seed: 
     for begin in range(0, len(solutions), whole.num_envs):
         some = solutions[begin : begin + whole.num_envs]
         filled = np.concatenate([some, np.tile(best, (whole.num_envs - len(some), 1))])
-        played = _played(problem, whole, filled, seed=EVALUATION_SEED)
-        batches.append(Played(played.paths[: len(some)], *(each[: len(some)] for each in played[1:])))
-    joined = Played(
-        [path for each in batches for path in each.paths],
-        *(np.concatenate(parts) for parts in zip(*(each[1:] for each in batches), strict=True)),
-    )
+        batches.append(first(_played(problem, whole, filled, seed=EVALUATION_SEED), len(some)))
     steps = iterations * whole.num_envs * whole.horizon
-    return Found(joined, float(chosen.success.mean()), float(chosen.returns.mean()), steps)
+    return Found(joined(batches), float(chosen.success.mean()), float(chosen.returns.mean()), steps)
 
 
 def _scheduler(problem: Problem, env: FixedHorizonEnvironment, method: str, seed: int) -> tuple[Any, Any]:
@@ -73,8 +68,8 @@ def _scheduler(problem: Problem, env: FixedHorizonEnvironment, method: str, seed
     archive = GridArchive(solution_dim=size, dims=(CELLS, CELLS), ranges=problem.bounds, seed=seed)
     start, shares = np.zeros(size), (half, env.num_envs - half)
     if method == "map_elites":
-        first = SPREAD * np.random.default_rng(seed).standard_normal((env.num_envs, size))  # all are played at once
-        own: list[dict[str, Any]] = [{"initial_solutions": some, "seed": seed} for some in (first[:half], first[half:])]
+        starts = SPREAD * np.random.default_rng(seed).standard_normal((env.num_envs, size))  # all are played at once
+        own: list[dict[str, Any]] = [{"initial_solutions": some, "seed": seed} for some in (starts[:half], starts[half:])]
         emitters = [
             GaussianEmitter(archive, sigma=0.3, batch_size=shares[0], **own[0]),
             IsoLineEmitter(archive, iso_sigma=0.1, line_sigma=0.3, batch_size=shares[1], **own[1]),

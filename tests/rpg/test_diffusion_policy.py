@@ -60,9 +60,9 @@ def test_two_modes_are_recovered_with_their_masses_and_means():
         optimizer.step()
         rates.step()
     z = torch.randn(4000, 1, generator=generator)
-    for side in (1.0, -1.0):
+    for sign in (1.0, -1.0):
         with torch.no_grad():
-            drawn = side * policy.drawn(torch.full((4000, 1), side), z)
+            drawn = sign * policy.drawn(torch.full((4000, 1), sign), z)
         left = drawn < 0
         assert float(left.double().mean()) == pytest.approx(0.3, abs=0.08)  # the sampler's own error is 0.04
         assert float(drawn[left].mean()) == pytest.approx(-0.6, abs=0.15)
