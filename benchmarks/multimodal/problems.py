@@ -69,6 +69,7 @@ class Problem:
             "iterations": self.iterations,
             "gradient_steps": self.gradient_steps,
             "updates": self.updates,
+            "radius": self.radius,
             "environment": world() if self.name == "four_goals" else self.name,
         }
 
@@ -147,7 +148,7 @@ PROBLEMS: dict[str, Problem] = {
             measure="middle", bounds=((-14.0, 14.0), (-14.0, 14.0)), returns=(-72.0, 4.0),
         ),
         Problem(
-            "cross_reach", CrossReach, 4, 32, 100, 1000, seen(0.2, 3), radius=0.05, measure="middle", measured=(1, 2),
+            "cross_reach", CrossReach, 4, 32, 100, 1000, seen(0.2, 3), radius=0.03, measure="middle", measured=(1, 2),
             bounds=((-0.25, 0.25), (-0.25, 0.25)), returns=(0.0, 22.0),
         ),
         Problem(
