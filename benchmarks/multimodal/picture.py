@@ -70,4 +70,4 @@ def _curves(axes: Axes, run: dict[str, Any] | None) -> None:
         turn = np.arctan2(points[-1, 1], points[-1, 0]) / (2 * np.pi) % 1.0
         colour = colormaps["hsv"](turn)
         axes.plot(points[:, 0], points[:, 1], lw=1.1, color=colour, alpha=0.9 if number < good else 0.25)
-    axes.set_xlabel(f"{len(run['labels'])} ways", fontsize=8)
+    axes.set_xlabel(f"{len(run['labels'])} of {PROBLEMS[run['problem']].ways}", fontsize=8)
