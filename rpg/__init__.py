@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rpg.algorithms.ahac import AHACConfig
     from rpg.algorithms.algorithm import AlgorithmConfig, NotFiniteError
     from rpg.algorithms.cem import CEMConfig
+    from rpg.algorithms.diffusion_policy import DiffusionPolicyConfig
     from rpg.algorithms.hmc_policy import HMCPolicyConfig
     from rpg.algorithms.langevin_flow import LangevinFlowConfig
     from rpg.algorithms.mixture import MixtureConfig
@@ -59,6 +60,7 @@ _NAMES = {
     "rpg.algorithms.cem": "CEMConfig",
     "rpg.algorithms.hmc_policy": "HMCPolicyConfig",
     "rpg.algorithms.langevin_flow": "LangevinFlowConfig",
+    "rpg.algorithms.diffusion_policy": "DiffusionPolicyConfig",
     "rpg.algorithms.mixture": "MixtureConfig",
     "rpg.algorithms.model_based_rpg": "ModelBasedRPGConfig",
     "rpg.algorithms.mppi": "MPPIConfig",
@@ -103,6 +105,7 @@ __all__ = [
     "CheckpointError",
     "CheckpointMismatch",
     "DictSpace",
+    "DiffusionPolicyConfig",
     "Environment",
     "EnvironmentSpec",
     "FixedHorizonEnvironment",

@@ -12,6 +12,7 @@ from rpg.algorithms.adam import Adam, AdamConfig, MultistartConfig
 from rpg.algorithms.ahac import AHAC, AHACConfig
 from rpg.algorithms.algorithm import Algorithm, AlgorithmConfig
 from rpg.algorithms.cem import CEM, CEMConfig
+from rpg.algorithms.diffusion_policy import Diffusion, DiffusionPolicyConfig
 from rpg.algorithms.hmc_policy import HMCPolicy, HMCPolicyConfig
 from rpg.algorithms.langevin_flow import LangevinFlowConfig, LangevinFlowPolicy
 from rpg.algorithms.mixture import Mixture, MixtureConfig
@@ -39,6 +40,7 @@ _CLASSES: dict[type[AlgorithmConfig], type[Algorithm]] = {
     SoftQLearningConfig: SoftQLearning,
     HMCPolicyConfig: HMCPolicy,
     LangevinFlowConfig: LangevinFlowPolicy,
+    DiffusionPolicyConfig: Diffusion,
     ModelBasedRPGConfig: ModelBasedRPG,
     SHACConfig: SHAC,
     SAPOConfig: SAPO,
@@ -60,6 +62,7 @@ SUMMARIES = {
     "sql": "soft Q-learning: the same with a policy that keeps all its modes, by a learned sampler (Haarnoja et al. 2017)",
     "hmc": "sac whose samples are moved on by gated Hamiltonian steps along the critics' gradient (MCMC policy optimisation)",
     "langevin": "the same with Langevin steps as the coupling layers of a flow",
+    "diffusion": "a diffusion policy off policy: actions of the replay buffer, moved up Q (Yang et al. 2023, Li et al. 2024)",
     "mbrpg": "rpg off policy through a learned world model, with a bonus for novel states (Huang et al. 2023, Algorithm 1)",
     "shac": "a network and a critic, gradients through the simulator in short windows (Xu et al. 2022)",
     "sapo": "the same with a bonus for entropy and several critics (Xing et al. 2025)",

@@ -13,6 +13,7 @@ from rpg.algorithms import CONFIGS, build_algorithm, config_from_dict
 from rpg.algorithms.adam import AdamConfig, MultistartConfig
 from rpg.algorithms.ahac import AHACConfig
 from rpg.algorithms.cem import CEMConfig
+from rpg.algorithms.diffusion_policy import DiffusionPolicyConfig
 from rpg.algorithms.hmc_policy import HMCPolicyConfig
 from rpg.algorithms.langevin_flow import LangevinFlowConfig
 from rpg.algorithms.mixture import MixtureConfig
@@ -78,6 +79,9 @@ SMALL = {
     ),
     "hmc": HMCPolicyConfig(hidden=(8,), random_steps=48, update_interval=3, updates=2, batch_size=16, leapfrog_steps=2),
     "langevin": LangevinFlowConfig(hidden=(8,), random_steps=48, update_interval=3, updates=2, batch_size=16),
+    "diffusion": DiffusionPolicyConfig(
+        hidden=(8,), random_steps=48, update_interval=3, updates=2, batch_size=16, action_steps=3, candidates=4
+    ),
     "mbrpg": ModelBasedRPGConfig(
         latent="categorical",
         num_latents=3,
@@ -169,7 +173,7 @@ def test_interrupted_and_resumed_run_is_bit_identical(tmp_path, name):
         assert np.array_equal(a.actions, b.actions)
 
 
-@pytest.mark.parametrize("name", ["adam", "cem", "mppi", "ppo", "sac", "sql", "hmc", "mbrpg"])
+@pytest.mark.parametrize("name", ["adam", "cem", "mppi", "ppo", "sac", "sql", "hmc", "diffusion", "mbrpg"])
 def test_an_interrupted_iteration_is_undone(name):
     """The same trainer goes on as if it had not been stopped in the middle of an episode."""
 

@@ -176,7 +176,7 @@ def test_views_that_need_what_is_not_there():
         whole_episodes(mixed).reset(0)
 
 
-@pytest.mark.parametrize("name", [n for n in CONFIGS if n not in ("ppo", "sac", "sql", "hmc", "langevin")])
+@pytest.mark.parametrize("name", [n for n in CONFIGS if n not in ("ppo", "sac", "sql", "hmc", "langevin", "diffusion")])
 def test_every_whole_episode_algorithm_takes_the_general_form(name):
     kind = CONFIGS[name]
     options = {"window": 3} if name in ("shac", "sapo") else {}

@@ -56,6 +56,8 @@ def config_of(name: str):
     if name in ("sac", "sql", "hmc", "langevin"):
         kind: Any = CONFIGS[name]
         return kind(iterations=2, hidden=(8,), random_steps=16, batch_size=16)
+    if name == "diffusion":
+        return rpg.DiffusionPolicyConfig(iterations=2, hidden=(8,), random_steps=16, batch_size=16, denoising_steps=1)
     if name == "mbrpg":
         return rpg.ModelBasedRPGConfig(iterations=2, hidden=(8,), memory=8, state_dim=4, random_steps=16, batch_size=16)
     return replace(CONFIGS[name](algorithm=name), iterations=2)
