@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from rpg import Environment, FixedHorizonEnvironment
 from rpg.environments.cross_reach import CrossReach
-from rpg.environments.multigoal import MultiGoal
+from rpg.environments.four_goals import FourGoals
 from rpg.environments.point_maze import PointMaze
 from rpg.environments.six_goals import SixGoals
 from rpg.environments.switched_lqr import SwitchedLQR
@@ -70,27 +69,12 @@ class Problem:
             "gradient_steps": self.gradient_steps,
             "updates": self.updates,
             "radius": self.radius,
-            "environment": world() if self.name == "four_goals" else self.name,
         }
 
     def scores(self, returns: Array) -> Array:
         """(N,) from 0 to 1."""
         low, high = self.returns
         return np.clip((returns - low) / (high - low), 0.0, 1.0)
-
-
-def world() -> str:
-    """Which world has the four goals: that of soft Q-learning where it is there, or the milder one."""
-    return "FourGoals" if find_spec("rpg.environments.four_goals") else "MultiGoal"
-
-
-def four_goals(num_envs: int) -> FixedHorizonEnvironment | Environment:
-    """The world with four equal goals."""
-    if world() == "MultiGoal":
-        return MultiGoal(num_envs)
-    from rpg.environments.four_goals import FourGoals  # type: ignore[import-not-found, unused-ignore]
-
-    return FourGoals(num_envs)
 
 
 def of_task(name: str) -> Callable[[int], FixedHorizonEnvironment]:
@@ -124,8 +108,8 @@ PROBLEMS: dict[str, Problem] = {
     problem.name: problem
     for problem in (
         Problem(
-            "four_goals", four_goals, 4, 32, 100, 1000, seen(1.0 if world() == "FourGoals" else 5.0), radius=1.2,
-            bounds=((-6.0, 6.0), (-6.0, 6.0)), returns=(-400.0, -100.0) if world() == "FourGoals" else (-20.0, 0.0),
+            "four_goals", FourGoals, 4, 32, 100, 1000, seen(1.0), radius=1.2,
+            bounds=((-6.0, 6.0), (-6.0, 6.0)), returns=(-400.0, -100.0),
         ),
         Problem(
             "six_goals", SixGoals, 6, 32, 150, 1000, seen(5.0), radius=1.2,

@@ -103,7 +103,7 @@ class AmortisedSampler(ActionPolicy):
     def mean(self, observation: Tensor, latent: Tensor, step: int | Tensor) -> Tensor:
         age = torch.as_tensor(step, device=observation.device).expand(observation.shape[:-1])
         data = self.inputs(observation.flatten(0, -2), age.flatten())
-        return self.drawn(data, latent.reshape(len(data), 1, -1)).view(*observation.shape[:-1], -1)
+        return self.drawn(data, latent.reshape(data.shape[0], 1, -1)).view(*observation.shape[:-1], -1)
 
     def forward(
         self, observation: Tensor, latent: Tensor, step: int | Tensor, std: Tensor | float, noise: Tensor
