@@ -27,7 +27,7 @@ SHORT = {
     "panda_grasp.py": ["--steps", "40"],
     "panda_lift.py": [],
     "shape_plasticine.py": ["--particles", "300", "--iterations", "12"],
-    "preferences.py": ["--rounds", "2", "--iterations", "60"],
+    "preferences.py": [],
     "cleanrl_ppo.py": ["--num-envs", "4", "--num-steps", "20", "--total-steps", "240"],
 }
 
@@ -125,9 +125,10 @@ def test_cleanrl_ppo_steps_and_updates(tmp_path):
 def test_preferences_learns_a_reward_and_reaches_a_goal(tmp_path):
     output = run_example("preferences.py", *SHORT["preferences.py"], cwd=tmp_path)
     rows = re.findall(r"(\d+) answers  agreement ([\d.]+)  rank correlation (-?[\d.]+)", output)
-    assert [int(asked) for asked, *_ in rows] == [50, 100]
-    assert float(rows[-1][2]) > 0.5
-    assert len(re.findall(r"^(?:east|north|west|south) ", output, flags=re.MULTILINE)) >= 1
+    assert [int(asked) for asked, *_ in rows] == [50, 100, 150, 200, 250, 300]
+    assert float(rows[-1][2]) > 0.8
+    found = re.findall(r"^(?:east|north|west|south) +success ([\d.]+)", output, flags=re.MULTILINE)
+    assert max(map(float, found)) > 0.5  # a goal is reached by a policy that knows the answers alone
     assert (tmp_path / "preferences.pt").is_file()
 
 

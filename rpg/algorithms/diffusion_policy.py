@@ -246,7 +246,3 @@ class Diffusion(StreamingAlgorithm[DiffusionPolicyConfig]):
         """As many draws of z as the settings say, the same for every policy of a seed, the most probable first."""
         generator = torch.Generator().manual_seed(self.config.seed)
         return self.prior.candidates(self.like[:1], self.config.candidates, generator)
-
-    def latent_probs(self) -> tuple[float, ...]:
-        """All draws count the same."""
-        return (1 / self.config.candidates,) * self.config.candidates
