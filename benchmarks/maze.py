@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from rich.console import Console
 from benchmarks.maze_pictures import draw_maze_runs
 from benchmarks.processes import print_table, write_between
 from benchmarks.rpg import streaming_runs
-from benchmarks.rpg.streaming_runs import Experiment, command, reached
+from benchmarks.rpg.streaming_runs import Experiment, command, cpu_milliseconds, reached
 from rpg.algorithms import build_algorithm
 from rpg.algorithms.model_based_rpg import ModelBasedRPG, ModelBasedRPGConfig
 from rpg.environments.gap_maze import CELLS, HALF, GapMaze
@@ -192,7 +191,6 @@ def update_time(size: str, updates: int = 40) -> dict[str, float]:
     assert isinstance(algorithm, ModelBasedRPG)
     for iteration in range(5):
         algorithm.iterate(iteration)  # random steps; the novelty bonus counts from the first hundred on
-    times: dict[str, float] = {}
 
     def collect() -> None:
         transitions, _ = algorithm.collector.step(algorithm.choose(algorithm.collector.situation))
@@ -204,14 +202,7 @@ def update_time(size: str, updates: int = 40) -> dict[str, float]:
         "novelty": lambda: algorithm.collected(newest, 4),
         "collection": collect,
     }
-    for name, part in parts.items():
-        for _ in range(4):
-            part()
-        began = time.process_time()
-        for _ in range(updates):
-            part()
-        times[name] = 1000 * (time.process_time() - began) / updates
-    return times
+    return cpu_milliseconds(parts, updates)
 
 
 # The command ------------------------------------------------------------------------------------------------

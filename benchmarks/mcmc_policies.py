@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -29,7 +28,7 @@ from rich.console import Console
 import rpg
 from benchmarks.processes import print_table
 from benchmarks.rpg import methods, streaming_runs
-from benchmarks.rpg.streaming_runs import Experiment, reached, run_processes, run_single
+from benchmarks.rpg.streaming_runs import Experiment, cpu_milliseconds, reached, run_processes, run_single
 from rpg.algorithms import build_algorithm
 from rpg.algorithms.hmc_policy import HMCPolicyConfig
 from rpg.algorithms.langevin_flow import LangevinFlowConfig
@@ -292,15 +291,7 @@ def update_time(name: str, method: str, updates: int = 40) -> dict[str, float]:
     def collect() -> None:
         algorithm.collector.step(algorithm.choose(algorithm.collector.situation))
 
-    times = {}
-    for part, work in {"update": lambda: algorithm.update(1), "collection": collect}.items():
-        for _ in range(4):
-            work()
-        began = time.process_time()
-        for _ in range(updates):
-            work()
-        times[part] = 1000 * (time.process_time() - began) / updates
-    return times
+    return cpu_milliseconds({"update": lambda: algorithm.update(1), "collection": collect}, updates)
 
 
 def speed_rows() -> list[tuple[str, ...]]:

@@ -30,7 +30,7 @@ import tyro
 from rich.console import Console
 from scipy.stats import spearmanr
 
-from benchmarks.processes import append_line, print_table, read_lines, run_jobs
+from benchmarks.processes import append_line, one_thread, print_table, read_lines, run_jobs
 from rpg import FixedHorizonEnvironment, RPGConfig, Schedule, Trainer, check_environment, expected_success, policy_success
 from rpg.algorithms import build_algorithm
 from rpg.algorithms.rpg import RPG
@@ -258,14 +258,13 @@ def run_single(row: str, options: Options) -> None:
 
 def run_rows(rows: tuple[str, ...], options: Options) -> None:
     """Those rows that are not complete, each in a process of its own; rows on top of others after these."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DIFFSIM_NUM_THREADS": "1"}
 
     def job(row: str) -> None:
         if len(stored_runs(row, options)) == options.seeds:
             return
         command = [sys.executable, "-m", "benchmarks.preferences", "--single", row, "--seeds", str(options.seeds)]
         command += ["--first", str(options.first), "--runs", str(options.runs), "--out", str(options.out)]
-        subprocess.run(command, check=True, env=environment)
+        subprocess.run(command, check=True, env=one_thread())
 
     for later in (False, True):
         run_jobs(job, [row for row in rows if row.endswith(ON_TOP) == later], jobs=options.jobs)

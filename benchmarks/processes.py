@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -53,6 +54,25 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             continue
 
 
+def one_thread() -> dict[str, str]:
+    """The variables of a process that shares the machine with others: one thread each for the simulator and for torch."""
+    return {**os.environ, "DIFFSIM_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+def run_streamed(module: str, arguments: Sequence[str], on_result: Callable[[dict[str, Any]], None]) -> str:
+    """Run ``python -m module arguments``, and give each line of JSON that it prints to ``on_result`` as it comes; the end of
+    what it says on its standard error if it fails, else ""."""
+    command = [sys.executable, "-m", module, *arguments]
+    with subprocess.Popen(command, env=one_thread(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stdout:
+            if line.startswith("{"):
+                on_result(json.loads(line))
+        error = process.stderr.read()
+    return error[-1500:] if process.returncode else ""
+
+
 def run_job(module: str, single: str, arguments: Sequence[str], *, out: Path, resume: bool) -> dict[str, Any]:
     """What ``python -m module --single single arguments`` prints on its last line, or with ``resume`` what an earlier one
     left in ``out``.
@@ -79,6 +99,17 @@ def run_jobs(job: Callable[[Single], Result], singles: Sequence[Single], *, jobs
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def run_until(job: Callable[[Single], None], singles: Sequence[Single], *, jobs: int, hours: float) -> None:
+    """As `run_jobs`; after so many hours none is begun."""
+    begun = time.monotonic()
+
+    def timed(single: Single) -> None:
+        if time.monotonic() - begun < 3600.0 * hours:
+            job(single)
+
+    run_jobs(timed, singles, jobs=jobs)
 
 
 def write_between(path: Path, name: str, text: str) -> bool:

@@ -165,14 +165,18 @@ def curve(trainer: Trainer) -> list[list[float]]:
     return [[row.simulator_steps, round(row.success, 3), round(row.return_mean, 3)] for row in rows]
 
 
-def measured_hallway(trainer: Trainer, steps: int) -> dict[str, Any]:
-    """Success of the last fifth of the collected episodes, the curve, and into which quarters of the plane the evaluation's
-    episodes go."""
+def measured_success(trainer: Trainer, steps: int) -> dict[str, Any]:
+    """Success of the last fifth of the collected episodes, and the curve."""
     found = curve(trainer)
     late = [row[1] for row in found if row[0] > 0.8 * steps]
+    return {"success": float(np.mean(late)) if late else 0.0, "curve": found}
+
+
+def measured_hallway(trainer: Trainer, steps: int) -> dict[str, Any]:
+    """That, and into which quarters of the plane the evaluation's episodes go."""
     latents, probs = trainer.algorithm.candidates()
     quarters = {each.outcome for each in evaluate_latents(trainer.env, trainer.algorithm.policy, latents, probs)}
-    return {"success": float(np.mean(late)) if late else 0.0, "quarters": sorted(quarters), "curve": found}
+    return {**measured_success(trainer, steps), "quarters": sorted(quarters)}
 
 
 FINISH = 1.0
@@ -200,13 +204,6 @@ def swimmer_environment(arm: str) -> Any:
             return seen, 0.1 * max(far, 0.0) + float(crossed), crossed, truncated, {**info, "success": crossed}
 
     return from_gymnasium(lambda: FinishLine(gymnasium.make("Swimmer-v5")), 1, time_limit=500)
-
-
-def measured_swimmer(trainer: Trainer, steps: int) -> dict[str, Any]:
-    """Success of the last fifth of the collected episodes, and the curve."""
-    found = curve(trainer)
-    late = [row[1] for row in found if row[0] > 0.8 * steps]
-    return {"success": float(np.mean(late)) if late else 0.0, "curve": found}
 
 
 # The experiments --------------------------------------------------------------------------------------------
@@ -256,7 +253,7 @@ EXPERIMENTS = {
             "swimmer_deterministic": replace(GAUSSIAN, steps=2500, alpha=0.001, update_interval=5, random_steps=5000),
         },
         environment=swimmer_environment,
-        measured=measured_swimmer,
+        measured=measured_success,
         summary=("swimmer_sql", "swimmer_deterministic"),
         steps=250_000,
         quick=5000,

@@ -16,9 +16,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +28,7 @@ from benchmarks.multimodal.methods import BUDGETS, METHODS, is_there
 from benchmarks.multimodal.problems import PROBLEMS
 from benchmarks.multimodal.store import RESULTS, SEEDS, append_run, stored_runs
 from benchmarks.multimodal.tables import HEADINGS, Row, every_row, matrix_rows, missing_seeds, seeds_of, summary, table_row
-from benchmarks.processes import run_jobs, write_table
+from benchmarks.processes import run_streamed, run_until, write_table
 
 
 @dataclass(frozen=True)
@@ -86,21 +83,14 @@ def run_row(row: Row, seeds: Sequence[int], out: Path, console: Console) -> None
     if not is_there(row.method):
         console.print(f"{row.name}: the method is not there")
         return
-    single = [row.problem.name, row.method, row.budget, *map(str, missing)]
-    command = [sys.executable, "-m", "benchmarks.multimodal.single_runs", *single]
-    environment = {**os.environ, "DIFFSIM_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        for line in process.stdout:
-            if not line.startswith("{"):
-                continue
-            run = json.loads(line)
-            append_run(row.problem, run, out)
-            console.print(f"{row.name} seed {run['seed']}: {in_words(run)}")
-        error = process.stderr.read()
-    if process.returncode:
-        console.print(f"[red]{row.name} failed:[/red] {error[-1500:]}")
+
+    def keep(run: dict[str, Any]) -> None:
+        append_run(row.problem, run, out)
+        console.print(f"{row.name} seed {run['seed']}: {in_words(run)}")
+
+    arguments = [row.problem.name, row.method, row.budget, *map(str, missing)]
+    if error := run_streamed("benchmarks.multimodal.single_runs", arguments, keep):
+        console.print(f"[red]{row.name} failed:[/red] {error}")
 
 
 def in_words(run: dict[str, Any]) -> str:
@@ -113,13 +103,8 @@ def in_words(run: dict[str, Any]) -> str:
 
 def run_rows(rows: Sequence[Row], options: Options, console: Console) -> None:
     """Run what is missing of the rows, some side by side. Ctrl-C begins no more."""
-    begun, seeds = time.monotonic(), seeds_of(options.seeds)
-
-    def job(row: Row) -> None:
-        if time.monotonic() - begun < 3600.0 * options.hours:
-            run_row(row, seeds, options.out, console)
-
-    run_jobs(job, rows, jobs=options.jobs)
+    seeds = seeds_of(options.seeds)
+    run_until(lambda row: run_row(row, seeds, options.out, console), rows, jobs=options.jobs, hours=options.hours)
 
 
 def listed(out: Path) -> dict[str, Any]:

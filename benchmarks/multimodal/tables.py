@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean
@@ -127,11 +124,6 @@ def told_by(module: str, names: Sequence[str]) -> dict[str, Any]:
     nothing: dict[str, Any] = dict.fromkeys(names)
     if find_spec(module) is None:
         return nothing
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", module, "--summary", "--json"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    lines = done.stdout.strip().splitlines()
-    if done.returncode or not lines:
-        return nothing
-    answer = json.loads(lines[-1])
+    other = import_module(module)
+    answer = other.summary(other.Options())
     return {name: answer.get(name) for name in names}

@@ -16,7 +16,6 @@ goes to benchmarks/results/real_tasks.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -30,7 +29,7 @@ import torch
 import tyro
 from rich.console import Console
 
-from benchmarks.processes import append_line, print_table, read_lines, read_result, run_jobs, write_result
+from benchmarks.processes import append_line, one_thread, print_table, read_lines, read_result, run_jobs, write_result
 from benchmarks.real_tasks.registry import NUM_ENVS, ROWS, SIZES, TASKS, made, settings
 from rpg.algorithms import build_algorithm
 from rpg.algorithms.model_based_rpg import ModelBasedRPG
@@ -212,7 +211,7 @@ def run_processes(rows: Sequence[str], options: Options) -> None:
         command = [sys.executable, "-m", "benchmarks.real_tasks", "--single", single, "--size", options.size]
         command += ["--runs", str(options.runs), "--out", str(options.out)]
         command += [] if options.steps is None else ["--steps", str(options.steps)]
-        subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1", "DIFFSIM_NUM_THREADS": "1"})
+        subprocess.run(command, check=True, env=one_thread())
 
     run_jobs(job, missing, jobs=options.jobs)
 

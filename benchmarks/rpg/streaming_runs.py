@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.processes import append_line, read_lines, run_jobs
+from benchmarks.processes import append_line, one_thread, read_lines, run_jobs
 from rpg.algorithms.streaming import StreamingConfig
 from rpg.training.checkpoint import CHECKPOINT_NAME
 from rpg.training.metrics import IterationMetrics
@@ -123,18 +123,30 @@ def run_single(experiment: Experiment, arm: str, seed: int, options: Options) ->
         raise KeyboardInterrupt
 
 
+def cpu_milliseconds(parts: Mapping[str, Callable[[], Any]], times: int) -> dict[str, float]:
+    """Processor milliseconds of each part, the mean of so many times after four that do not count."""
+    found = {}
+    for name, part in parts.items():
+        for _ in range(4):
+            part()
+        began = time.process_time()
+        for _ in range(times):
+            part()
+        found[name] = 1000 * (time.process_time() - began) / times
+    return found
+
+
 def run_processes(experiment: Experiment, arms: Sequence[str], options: Options) -> None:
     """Those runs that are missing, each in a process of its own; seed by seed, so that an early look compares all arms."""
     steps, out = experiment.steps_of(options), experiment.out(options)
     stored = stored_runs(experiment, out)
     wanted = [(arm, options.first + n) for n in range(options.seeds) for arm in arms]
     missing = [pair for pair in wanted if pair not in stored or stored[pair]["steps"] < steps]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DIFFSIM_NUM_THREADS": "1"}
 
     def job(pair: tuple[str, int]) -> None:
         command = [sys.executable, "-m", f"benchmarks.{experiment.name}", "--single", f"{pair[0]}:{pair[1]}"]
         command += ["--steps", str(steps), "--runs", str(experiment.runs(options)), "--out", str(out)]
-        subprocess.run(command, check=True, env=environment)
+        subprocess.run(command, check=True, env=one_thread())
 
     run_jobs(job, missing, jobs=options.jobs)
 

@@ -18,9 +18,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +26,7 @@ from typing import Any
 import tyro
 from rich.console import Console
 
-from benchmarks.processes import print_table, run_jobs, write_table
+from benchmarks.processes import print_table, run_streamed, run_until, write_table
 from benchmarks.suite import published
 from benchmarks.suite.checking import checked, checks_in_words, stored_check
 from benchmarks.suite.families import CLOSED_LOOP, TASKS
@@ -108,34 +105,22 @@ def run_row(task: SuiteTask, method: str, seeds: Sequence[int], out: Path, conso
     missing = [str(seed) for seed in seeds if (method, seed) not in stored_runs(task, out)]
     if not missing:
         return
-    command = [sys.executable, "-m", "benchmarks.suite.single_runs", task.key, method, *missing]
-    environment = {**os.environ, "DIFFSIM_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        for line in process.stdout:
-            if not line.startswith("{"):
-                continue
-            run = json.loads(line)
-            append_run(task, run, out)
-            console.print(
-                f"{task.key}:{method} seed {run['seed']}: success {run['success']:.2f}, ways {run['ways']}, "
-                f"return {run['return']:.2f}, {run['seconds']:.0f} s"
-            )
-        error = process.stderr.read()
-    if process.returncode:
-        console.print(f"[red]{task.key}:{method} failed:[/red] {error[-1500:]}")
+
+    def keep(run: dict[str, Any]) -> None:
+        append_run(task, run, out)
+        console.print(
+            f"{task.key}:{method} seed {run['seed']}: success {run['success']:.2f}, ways {run['ways']}, "
+            f"return {run['return']:.2f}, {run['seconds']:.0f} s"
+        )
+
+    if error := run_streamed("benchmarks.suite.single_runs", [task.key, method, *missing], keep):
+        console.print(f"[red]{task.key}:{method} failed:[/red] {error}")
 
 
 def run_rows(rows: Sequence[tuple[SuiteTask, str]], options: Options, console: Console) -> None:
     """Run what is missing of the rows, some side by side. Ctrl-C begins no more."""
-    begun, seeds = time.monotonic(), seeds_of(options.seeds)
-
-    def job(row: tuple[SuiteTask, str]) -> None:
-        if time.monotonic() - begun < 3600.0 * options.hours:
-            run_row(*row, seeds, options.out, console)
-
-    run_jobs(job, rows, jobs=options.jobs)
+    seeds = seeds_of(options.seeds)
+    run_until(lambda row: run_row(*row, seeds, options.out, console), rows, jobs=options.jobs, hours=options.hours)
 
 
 def listed(out: Path) -> list[dict[str, Any]]:

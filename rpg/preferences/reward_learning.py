@@ -41,7 +41,7 @@ from rpg.settings_checks import (
     check_widths,
     checked_path,
 )
-from rpg.training.checkpoint import CheckpointError, CheckpointMismatch
+from rpg.training.checkpoint import CheckpointError, CheckpointMismatch, file_content
 from rpg.training.schedules import Schedule
 from rpg.training.whole_files import whole_file
 
@@ -321,13 +321,7 @@ def load_learning(path: Path | str) -> RewardLearning:
     Raises FileNotFoundError or CheckpointError, in one line.
     """
     path = checked_path("path", path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no learned reward at {path}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds on a damaged file
-        reason = str(error).strip().splitlines()[:1]
-        raise CheckpointError(f"{path} is no readable learned reward ({' '.join(reason)[:120]})") from None
+    content = file_content(path, "learned reward")
     found = content.get("format") if isinstance(content, dict) else None
     if found != _FORMAT or "pairs" not in content:
         raise CheckpointError(f"{path} is no learned reward of format {_FORMAT}")

@@ -104,19 +104,27 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         os.fsync(file.fileno())
 
 
+def file_content(path: Path, what: str) -> Any:
+    """What `torch.save` wrote, on the CPU, without running code from the file; `what` it should hold is named in errors.
+
+    Raises FileNotFoundError or CheckpointError, in one line.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no {what} at {path}")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds on a damaged file
+        reason = str(error).strip().splitlines()[:1]
+        raise CheckpointError(f"{path} is no readable {what} ({' '.join(reason)[:120]})") from None
+
+
 def load_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint onto the CPU, without running code from the file.
 
     Raises FileNotFoundError or CheckpointError, in one line.
     """
     path = checked_path("path", path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds on a damaged file
-        reason = str(error).strip().splitlines()[:1]
-        raise CheckpointError(f"{path} is no readable checkpoint ({' '.join(reason)[:120]})") from None
+    content = file_content(path, "checkpoint")
     found = content.get("format") if isinstance(content, dict) else None
     if found != _FORMAT:
         raise CheckpointError(f"{path} has checkpoint format {found!r}; expected {_FORMAT}")
