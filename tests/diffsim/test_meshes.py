@@ -513,6 +513,8 @@ def test_damaged_files_are_refused_with_the_reason(tmp_path):
         ("empty.stl", b"", ("empty",)),
         ("empty.glb", b"", ("empty", "no bytes")),
         ("cut.stl", whole[:200], ("could not be read", "12 triangles", "684 bytes", "200 bytes")),
+        ("head.stl", whole[:60], ("could not be read", "84 bytes", "60 bytes")),
+        ("words.stl", b"no mesh at all", ("empty",)),
         ("points.obj", b"v 0 0 0\nv 1 0 0\n", ("empty", "no triangles")),
         ("nan.obj", corners.encode(), ("not finite numbers", "1 of 4")),
         ("indices.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n", ("could not be read",)),

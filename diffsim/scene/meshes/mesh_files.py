@@ -32,6 +32,9 @@ def read_triangles(path: Path, *, colors: bool = False) -> trimesh.Trimesh:
     """
     if not path.is_file():
         raise InputError(f"mesh '{path}' does not exist; give a path to a triangle mesh")
+    damage = _damage(path)
+    if damage is not None:
+        raise InputError(f"mesh '{path}' could not be read: {damage}")
     try:
         mesh = trimesh.load(path, force="mesh", process=False, skip_materials=not colors)
         if path.suffix.lower() == ".dae" and len(getattr(mesh, "faces", ())) == 0:
@@ -45,7 +48,7 @@ def read_triangles(path: Path, *, colors: bool = False) -> trimesh.Trimesh:
         hint = ""
         if path.suffix.lower() == ".dae" and importlib.util.find_spec("collada") is None:
             hint = "; .dae files need the package pycollada: pip install diffsim-rpg[robots]"
-        raise InputError(f"mesh '{path}' could not be read: {_damage(path) or lines[0]}{hint}") from error
+        raise InputError(f"mesh '{path}' could not be read: {lines[0]}{hint}") from error
     if not isinstance(mesh, trimesh.Trimesh) or len(mesh.faces) == 0:
         points = len(getattr(mesh, "vertices", ()))
         raise InputError(f"mesh '{path}' is empty: it has no triangles" + (f", only {points} points" if points else ""))
@@ -56,15 +59,19 @@ def read_triangles(path: Path, *, colors: bool = False) -> trimesh.Trimesh:
 
 
 def _damage(path: Path) -> str | None:
-    """What is wrong with a binary STL file that is cut off."""
-    if path.suffix.lower() != ".stl":
+    """What is wrong with a binary STL file of a wrong length, which readers take for text without a triangle."""
+    there = path.stat().st_size
+    if path.suffix.lower() != ".stl" or there == 0:
         return None
     with path.open("rb") as file:
         header = file.read(84)
-    count, there = int.from_bytes(header[80:84], "little"), path.stat().st_size
-    if header.lstrip().startswith(b"solid"):
+    if b"\0" not in header:  # text; the highest byte of a binary file's count of triangles is zero
         return None
-    return f"its header says {count} triangles, {84 + 50 * count} bytes, but it has {there} bytes"
+    if there < 84:
+        return f"a binary STL file begins with 84 bytes, but all of it is {there} bytes"
+    count = int.from_bytes(header[80:84], "little")
+    whole = 84 + 50 * count
+    return None if there == whole else f"its header says {count} triangles, {whole} bytes, but it has {there} bytes"
 
 
 def load_solid(path: str | Path, size: float | None = None, scale: np.ndarray | None = None) -> Mended:
