@@ -64,7 +64,7 @@ class Options:
     """Fewer, likewise."""
     batch: bool = False
     """Run a batch of all variants, too."""
-    batch_iterations: int = 8
+    batch_iterations: int = 5
     """Of a batch."""
     jobs: int = 1
     """Runs at the same time."""
@@ -192,6 +192,8 @@ def adam(evaluate: Evaluation, shape: tuple[int, int], iterations: int) -> dict[
     begun = time.process_time()
     for _ in range(iterations):
         loss, gradient, score = evaluate(actions.detach())
+        if not torch.isfinite(gradient).all():
+            raise RuntimeError(f"the gradient of iteration {len(curve['loss']) + 1} is not finite: {gradient.tolist()}")
         actions.grad = gradient
         optimizer.step()
         with torch.no_grad():

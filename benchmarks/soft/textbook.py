@@ -18,6 +18,7 @@ import taichi as ti
 
 from benchmarks.soft.problem import GRID, Problem
 
+LEAST_MASS = 1e-9  # of a node, in particles: the square of a smaller one, which the gradient divides by, would vanish in f32
 TINY = 1e-20  # under every root: the gradient at zero is zero, not NaN
 
 
@@ -263,7 +264,7 @@ class Textbook:
     @ti.kernel
     def grid_op(self, s: int):
         for i in ti.grouped(self.grid_m):
-            if self.grid_m[i] > 0.0:
+            if self.grid_m[i] > LEAST_MASS * self.mass:
                 node = i * self.dx
                 v = self.grid_p[i] / self.grid_m[i] + self.dt * ti.Vector(self.gravity)
                 self.grid_v[i] = self.touch_all(v, node, s)
