@@ -19,11 +19,13 @@ from diffsim.render.render_records import GroundGrid, LightMap, Particle
 
 
 class SunShadow(NamedTuple):
-    """The sun's shadow map: depth map (1, R, R), where it looks (1, LightMap), half width of the filter in texels."""
+    """The sun's shadow maps: depth maps of what is solid and of what is see-through (2, R, R), where they look (1, LightMap),
+    half width of the filter in texels, and how much of the sun see-through things keep off."""
 
     maps: Any
     places: Any
     reach: Any
+    veil: Any
 
 
 class SkyShadows(NamedTuple):
@@ -61,14 +63,28 @@ def place_in_map(places: ti.template(), light: ti.i32, p: vec3):
 
 @ti.func
 def sunlit(point: vec3, normal: vec3, sun: vec3, shadow: ti.template()) -> ti.f32:
-    """Share of the sun that reaches a point (world, metres): the mean of `passes` over the texels around it.
+    """Share of the sun that reaches a point (world, metres), past what is solid and through what is not.
+
+    Args:
+        sun: unit direction to the sun.
+        shadow: `SunShadow`.
+    """
+    result = sun_past(0, point, normal, sun, shadow)
+    if shadow.veil > 0.0 and result > 0.0:
+        result *= 1.0 - shadow.veil * (1.0 - sun_past(1, point, normal, sun, shadow))
+    return result
+
+
+@ti.func
+def sun_past(which: ti.template(), point: vec3, normal: vec3, sun: vec3, shadow: ti.template()) -> ti.f32:
+    """Share of the sun that passes one of its maps: the mean of `passes` over the texels around a point.
 
     Percentage-closer filtering (Reeves, Salesin and Cook 1987) with tent weights: a texel d texels away along an axis weighs
     reach - d along it, and the weights of the two axes multiply.
 
     Args:
-        sun: unit direction to the sun.
-        shadow: `SunShadow`.
+        which: of the maps.
+        point, normal, sun, shadow: as of `sunlit`.
     """
     maps, places = ti.static(shadow.maps, shadow.places)
     reach = shadow.reach
@@ -81,7 +97,7 @@ def sunlit(point: vec3, normal: vec3, sun: vec3, shadow: ti.template()) -> ti.f3
     result = 0.0
     for j in range(3):
         for i in range(3):
-            result += passes(maps, 0, column + 1 + (i - 1) * reach, line + 1 + (j - 1) * reach, q)
+            result += passes(maps, which, column + 1 + (i - 1) * reach, line + 1 + (j - 1) * reach, q)
     result /= 9.0
     if result > 0.01 and result < 0.99:
         lit, total = 0.0, 0.0
@@ -90,7 +106,7 @@ def sunlit(point: vec3, normal: vec3, sun: vec3, shadow: ti.template()) -> ti.f3
             for i in range(column - reach + 1, column + reach + 1):
                 weight = down * (ti.cast(reach, ti.f32) - ti.abs(ti.cast(i, ti.f32) + 0.5 - u))
                 total += weight
-                lit += weight * passes(maps, 0, i, j, q)
+                lit += weight * passes(maps, which, i, j, q)
         result = lit / total
     return result
 
