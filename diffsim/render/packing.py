@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from scipy.ndimage import maximum_filter
 
 from diffsim.records import Record
 from diffsim.render.camera import Camera
@@ -26,7 +27,8 @@ from diffsim.render.render_records import (
 )
 
 SHOULDER = 0.7  # linear light above which brightness is compressed
-GROUND_CELLS = 128  # along the longer edge of the grid of sky light on the ground
+FINE = 16.0  # samples: the largest edge of a face whose sky light is interpolated between its vertices
+GROUND_CELLS = 96  # along the longer edge of the grid of sky light on the ground
 
 
 def part(table: np.ndarray, record: type[Record], name: str) -> np.ndarray:
@@ -117,14 +119,26 @@ def view_row(camera: Camera, pixels: tuple[int, int]) -> np.ndarray:
 
 
 def project(camera: Camera, pixels: tuple[int, int], vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The vertices (V, 3) in an image of (width, height) samples, (V, ImagePoint), and which faces (F, Face) are wholly in front
-    of the eye, (F,)."""
+    """The vertices (V, 3) in an image of (width, height) samples, (V, ImagePoint).
+
+    Returns:
+        The vertices; which faces (F, Face) are wholly in front of the eye, (F,).
+    """
     local = camera.to_camera(vertices)
     front = local[:, 2] > camera.near
     depth = np.where(front, local[:, 2], 1.0)
     homogeneous = local @ camera.projection(*pixels).T
     points = records(ImagePoint, len(local), x=homogeneous[:, 0] / depth, y=homogeneous[:, 1] / depth, q=1.0 / depth)
     return points, np.ones(len(faces), dtype=bool) if front.all() else front[faces].all(axis=1)
+
+
+def fine_vertices(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Whether vertices (V, ImagePoint) belong to small faces (F, Face) alone, whose light may be known at the vertices, (V,)."""
+    places = points[:, [ImagePoint.x, ImagePoint.y]][faces]
+    longest = np.abs(places - places[:, [1, 2, 0]]).max(axis=(1, 2))
+    fine = np.ones(len(points), dtype=bool)
+    fine[faces[longest > FINE].ravel()] = False
+    return fine
 
 
 def image_spheres(camera: Camera, pixels: tuple[int, int], centers: np.ndarray, radii: np.ndarray) -> np.ndarray:
@@ -217,6 +231,13 @@ def in_maps(points: np.ndarray, maps: np.ndarray) -> np.ndarray:
     part(mapped, ImagePoint, "x")[:] += part(maps, LightMap, "x_origin")[:, None]
     part(mapped, ImagePoint, "y")[:] += part(maps, LightMap, "y_origin")[:, None]
     return mapped
+
+
+def block_tops(maps: np.ndarray, block: int) -> np.ndarray:
+    """The largest q in each block of texels of maps (L, R, R) and in the eight blocks around it, (L, R / block, R / block)."""
+    count, size = len(maps), maps.shape[1] // block
+    tops = maps.reshape(count, size, block, size * block).max(axis=2).reshape(count, size, size, block).max(axis=3)
+    return maximum_filter(tops, size=(1, 3, 3), mode="nearest")
 
 
 @lru_cache(maxsize=1)

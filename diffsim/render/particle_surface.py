@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
+from diffsim import runtime
 from diffsim.errors import InputError
 from diffsim.render.geometry import table
-from diffsim.scene.validation import check_length
+from diffsim.scene.validation import check_length, number
 
-CELL, BLUR, RADIUS = 0.5, 0.8, 0.7  # over the particles' spacing: edge of the grid's cells, its blur, distance of the surface
-REACH = 3.0  # of the blur, in its own widths
-MARGIN = math.ceil((REACH * BLUR + RADIUS) / CELL) + 1  # cells round the particles
+CELL, REACH, RADIUS = 0.6, 2.3, 0.7  # over the particles' spacing: edge of the grid's cells, of the weights, of a lone particle
+MARGIN = math.ceil(REACH / CELL) + 1  # cells round the particles
 MOST_NODES = 3_000_000  # of a grid
-NOTHING = 1e-5  # blurred particles a node below which it is outside
+SLAB = 16  # planes of nodes that one thread fills
 
 
 class ParticleSurface(NamedTuple):
@@ -28,21 +26,25 @@ class ParticleSurface(NamedTuple):
     normals: np.ndarray
 
 
-def particle_surface(particles: np.ndarray, spacing: float) -> ParticleSurface:
+def particle_surface(particles: np.ndarray, spacing: float, *, radius: float = RADIUS) -> ParticleSurface:
     """The surface of what particles (N, 3) fill, each about a cube of edge ``spacing`` (metres).
 
-    A point is outside where it is farther than a particle's radius from the mean place of the particles around it (Zhu and
-    Bridson 2005), here with Gaussian weights. So a surface is flat where particles lie evenly, and a ball round one that is
-    alone. Marching cubes (Lewiner et al. 2003, as in scikit-image) finds it.
+    A point is outside where it is farther than ``radius`` from the mean place of the particles around it, with weights
+    (1 - (d / 2.3 spacing)^2)^3 (Zhu and Bridson 2005). So a surface is flat where particles lie evenly, and a ball round one
+    that is alone. Marching cubes (Lewiner et al. 2003, as in scikit-image) finds it.
+
+    Args:
+        radius: over the spacing; less than the default lies inside of what the particles fill.
 
     Raises:
         InputError: ``particles`` are no finite points, or ``spacing`` is no length.
     """
     points = table("particle_surface", "particles", particles, np.float64)
     check_length("particle_surface: spacing", spacing)
+    number("particle_surface", "radius", radius, 0.1, 2.0)
     if not np.isfinite(points).all():
         raise InputError(f"particle_surface: {int((~np.isfinite(points).all(axis=1)).sum())} particles are not finite numbers")
-    parts = [_surface(part, spacing) for part in _apart(points, spacing)]
+    parts = [_surface(part, spacing, radius) for part in _apart(points, spacing)]
     starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
     return ParticleSurface(
         np.concatenate([np.zeros((0, 3)), *(part.vertices for part in parts)]),
@@ -70,7 +72,7 @@ def _nodes(points: np.ndarray, cell: float) -> int:
     return int(np.prod(np.ceil(np.ptp(points, axis=0) / cell) + 2 * MARGIN + 1))
 
 
-def _surface(points: np.ndarray, spacing: float) -> ParticleSurface:
+def _surface(points: np.ndarray, spacing: float, radius: float) -> ParticleSurface:
     """Of points (N, 3) on one grid. Where that would be too large, all becomes coarser, the drops too."""
     from skimage.measure import marching_cubes
 
@@ -79,34 +81,11 @@ def _surface(points: np.ndarray, spacing: float) -> ParticleSurface:
         cell *= 1.1
     origin = points.min(axis=0) - MARGIN * cell
     shape = tuple((np.ceil(np.ptp(points, axis=0) / cell) + 2 * MARGIN + 1).astype(int).tolist())
-    distance = _distance_to_mean((points - origin) / cell, shape, BLUR / CELL)
-    vertices, faces, normals, _ = marching_cubes(distance, RADIUS / CELL, gradient_direction="ascent")
+    places = ((points - origin) / cell).astype(np.float32)
+    sums, distance = np.empty((*shape, 4), dtype=np.float32), np.empty(shape, dtype=np.float32)
+    runtime.start()
+    from diffsim.render import field_kernels
+
+    runtime.compiled(field_kernels.mean_distance)(places, REACH / CELL, 2.0 * radius / CELL, SLAB, sums, distance)
+    vertices, faces, normals, _ = marching_cubes(distance, radius / CELL, gradient_direction="ascent")
     return ParticleSurface(vertices * cell + origin, faces[:, ::-1].astype(np.int64), -normals)
-
-
-def _distance_to_mean(points: np.ndarray, shape: tuple[int, ...], width: float) -> np.ndarray:
-    """From each node of a grid of this shape to the mean of the points (N, 3) around it, in cells; large where there are none.
-
-    Args:
-        width: standard deviation of the weights, cells.
-    """
-    corner = np.floor(points).astype(np.int64)
-    share = points - corner
-    places, weights = [], []
-    for step in product((0, 1), repeat=3):  # each point is shared by the eight nodes around it
-        places.append(np.ravel_multi_index((corner + step).T, shape))
-        weights.append(np.where(step, share, 1.0 - share).prod(axis=1))
-    place, weight, nodes = np.concatenate(places), np.concatenate(weights), int(np.prod(shape))
-
-    def blurred(value: np.ndarray | float) -> np.ndarray:
-        total = np.bincount(place, weight * value, nodes).reshape(shape).astype(np.float32)
-        return gaussian_filter(total, width, mode="constant", truncate=REACH)
-
-    count = blurred(1.0)
-    filled = count > NOTHING
-    square = np.zeros(shape, dtype=np.float32)
-    for axis, size in enumerate(shape):
-        node = np.arange(size, dtype=np.float32).reshape([-1 if k == axis else 1 for k in range(3)])
-        mean = blurred(np.tile(points[:, axis], 8)) / np.where(filled, count, 1.0)
-        square += np.square(mean - node)
-    return np.where(filled, np.sqrt(square), 10.0 * width)

@@ -19,7 +19,9 @@ from diffsim.render.camera import Camera
 from diffsim.render.geometry import ColoredMesh, GroundPlane, ParticleCloud
 from diffsim.render.lighting import DAYLIGHT, Lighting
 from diffsim.render.packing import (
+    block_tops,
     bounds,
+    fine_vertices,
     gather_meshes,
     gather_particles,
     ground_grid,
@@ -41,7 +43,7 @@ from diffsim.render.render_records import SEES_GROUND, SEES_NOTHING, LightMap, P
 SUN_MAP_SIZE, SUN_BLUR = 1024, 4  # texels: edge of the map; half width of the filter
 SKY_MAP_SIZE, SKY_DIRECTIONS = 160, 20
 IMAGE_BAND, SUN_BAND, SKY_BAND = 32, 32, SKY_MAP_SIZE  # rows that one thread draws
-LAYERS = 4  # of see-through things, counted from the eye; what is behind so many of them is not seen
+LAYERS = 3  # of see-through things, counted from the eye; what is behind so many of them is not seen
 
 
 class _Shapes(NamedTuple):
@@ -55,7 +57,8 @@ class _Shapes(NamedTuple):
         balls, radii, spheres: (P, Particle), (P,), (P, ImageSphere).
         cloud: of each particle, (P,).
         opacity: (F' + P,).
-        solid, clear: `Range` of what hides all behind it, and of the rest, among those seen; solid_caster, clear_caster: among all.
+        solid, clear: `Range` of what hides all behind it, and of the rest, among those seen.
+        solid_caster, clear_caster: likewise among all.
     """
 
     vertices: np.ndarray
@@ -153,8 +156,12 @@ class Rasterizer:
         veil = float(shapes.opacity[shapes.opacity < 1.0].mean()) if (shapes.opacity < 1.0).any() else 0.0
         if veil:
             cast(shapes.clear_caster, sun_places, SUN_BAND, self._sun_maps[1:])
+        sun_tops = block_tops(self._sun_maps, light_kernels.BLOCK)
         particle_light = np.empty(len(balls), dtype=np.float32)
         runtime.compiled(light_kernels.particle_sky)(self._sky_maps, sky_places, balls, shapes.radii, particle_light)
+        vertex_light = np.where(fine_vertices(shapes.points, shapes.seen), 0.0, -1.0).astype(np.float32)
+        corners = shapes.vertices.astype(np.float32)
+        runtime.compiled(light_kernels.vertex_sky)(self._sky_maps, sky_places, corners, shapes.looks, vertex_light)
         ground_light, grid = ground_grid(box)
         runtime.compiled(light_kernels.ground_sky)(self._sky_maps, sky_places, float(plane.height), grid, ground_light)
 
@@ -165,17 +172,17 @@ class Rasterizer:
         shade = runtime.compiled(shading_kernels.shading)
         palette, marks, tones = palette_row(plane, lighting), marker_rows(plane.markers), tone_curve()
 
-        def shaded(depth: np.ndarray, primitive: np.ndarray, layer: bool) -> None:
+        def shaded(depth: np.ndarray, primitive: np.ndarray, layer: bool, window: np.ndarray) -> None:
             shade(
-                shapes.points, shapes.looks, shapes.seen, balls, shapes.opacity, depth, primitive, view, self.samples,
-                palette, ground_row(plane), marks, self._sun_maps, sun_places, SUN_BLUR, veil, self._sky_maps, sky_places,
-                particle_light, ground_light, grid, tones, layered, int(layer), image,
+                shapes.points, shapes.looks, vertex_light, shapes.seen, balls, shapes.opacity, depth, primitive, view,
+                self.samples, palette, ground_row(plane), marks, self._sun_maps, sun_tops, sun_places, SUN_BLUR, veil, self._sky_maps,
+                sky_places, particle_light, ground_light, grid, tones, layered, int(layer), window, image,
             )  # fmt: skip
 
         self._see(shapes, view, ground)
-        for depth, primitive in self._layers(shapes, view):
-            shaded(depth, primitive, True)
-        shaded(self._depth, self._primitive, False)
+        for depth, primitive, window in self._layers(shapes, view):
+            shaded(depth, primitive, True, window)
+        shaded(self._depth, self._primitive, False, _window(0, self.height, 0, self.width))
         return image
 
     @one_at_a_time
@@ -237,11 +244,12 @@ class Rasterizer:
         unused = np.zeros((1, 1), dtype=np.float32)
         see(
             shapes.points, shapes.seen, shapes.spheres, shapes.solid, view, float(height), int(ground is not None), IMAGE_BAND,
-            unused, unused, self._depth, self._primitive,
+            _window(0, self._depth.shape[0], 0, self._depth.shape[1]), unused, unused, self._depth, self._primitive,
         )  # fmt: skip
 
-    def _layers(self, shapes: _Shapes, view: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Depth and primitive buffers of the see-through things in front of what is solid, from the eye on."""
+    def _layers(self, shapes: _Shapes, view: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Depth and primitive buffers of the see-through things in front of what is solid, from the eye on, and the window of
+        pixels that they cover."""
         from diffsim.render import visibility_kernels
 
         clear = shapes.clear
@@ -249,19 +257,31 @@ class Rasterizer:
             return
         see = runtime.compiled(visibility_kernels.camera_visibility, True)
         before = np.full(self._depth.shape, np.inf, dtype=np.float32)
-        primitive = np.empty_like(self._primitive)
+        primitive = np.full(self._primitive.shape, SEES_NOTHING, dtype=np.int32)
+        window = _window(0, self.height, 0, self.width)
         for _ in range(LAYERS):
             depth = np.empty_like(before)
             see(
-                shapes.points, shapes.seen, shapes.spheres, clear, view, 0.0, 0, IMAGE_BAND,
+                shapes.points, shapes.seen, shapes.spheres, clear, view, 0.0, 0, IMAGE_BAND, window * self.samples,
                 self._depth, before, depth, primitive,
             )  # fmt: skip
-            covered = primitive != SEES_NOTHING
+            top, bottom, left, right = window * self.samples
+            inside = slice(top, bottom), slice(left, right)
+            covered = primitive[inside] != SEES_NOTHING
             if not covered.any():
                 return
-            yield depth, primitive
+            rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
             # where this layer has nothing, nor have those behind it
-            before = np.where(covered, depth, 0.0).astype(np.float32)
+            before[inside] = np.where(covered, depth[inside], 0.0)
+            first, last = (rows[0] + top, columns[0] + left), (rows[-1] + top, columns[-1] + left)
+            (y0, x0), (y1, x1) = (np.array(corner) // self.samples for corner in (first, last))
+            window = _window(int(y0), int(y1) + 1, int(x0), int(x1) + 1)
+            yield depth, primitive, window
+
+
+def _window(top: int, bottom: int, left: int, right: int) -> np.ndarray:
+    """Rows and columns from first ones to last ones, without these, (4,)."""
+    return np.array([top, bottom, left, right], dtype=np.int32)
 
 
 def _range(first_face: int, last_face: int, first_particle: int, last_particle: int) -> np.ndarray:

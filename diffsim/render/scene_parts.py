@@ -60,7 +60,7 @@ class SceneParts:
         self._tools = [
             (
                 rigid_surface(tool.shape),
-                colors.get(tool.name, tool.color) or TOOL_COLORS[number % len(TOOL_COLORS)],
+                colors.get(tool.name) or tool.color or TOOL_COLORS[number % len(TOOL_COLORS)],
                 1.0 if tool.opacity is None else tool.opacity,
             )
             for number, tool in enumerate(scene.tools)

@@ -21,6 +21,7 @@ from diffsim.scene.validation import instance, number, rgb
 from diffsim.state import State
 
 Mark = GroundMarker | ColoredMesh | ParticleCloud
+"""What can be marked in a picture."""
 
 
 class SensorImages(NamedTuple):
@@ -95,8 +96,8 @@ class SceneRenderer:
             mode: soft bodies as "surface": their skin, or a surface round the particles of liquids and snow; as "particles"; or
                 as a "reconstruction": a surface round the particles of all of them, which tears and merges. Sand always looks
                 like its particles.
-            markers: painted on the ground, or meshes and particles in space (`ball_marker`, `arrow_marker`, `path_marker`). Where
-                the scene has no ground, marks on it are on a plane at height 0.
+            markers: painted on the ground, or meshes and particles in space (`ball_marker`, `arrow_marker`, `path_marker`).
+                Where the scene has no ground, marks on it are on a plane at height 0.
             camera: in place of the renderer's own.
             ghost: another state, drawn see-through: a goal.
             ghost_opacity: how much it hides, 0 to 1.
@@ -105,7 +106,7 @@ class SceneRenderer:
         Raises:
             InputError: of an argument, or the state is not of this scene.
         """
-        placed = self._camera_at(camera, state, environment)
+        placed = self.camera_at(state, environment, camera)
         things = self._parts.things(state, environment, mode, particle_colors)
         painted, meshes, clouds = _sorted_marks(markers)
         number("frame", "ghost_opacity", ghost_opacity, 0.0, 1.0)
@@ -133,7 +134,7 @@ class SceneRenderer:
         Raises:
             InputError: as of `frame`.
         """
-        placed = self._camera_at(camera, state, environment)
+        placed = self.camera_at(state, environment, camera)
         things = self._parts.things(state, environment, mode, None)
         if self._sensor is None:
             self._sensor = Rasterizer(self._rasterizer.width, self._rasterizer.height, 1)
@@ -147,7 +148,8 @@ class SceneRenderer:
         segmentation = of_mesh[seen.mesh] + of_cloud[seen.cloud] + seen.ground * np.int32(names.index("ground"))
         return SensorImages(seen.depth, segmentation.astype(np.int32), names)
 
-    def _camera_at(self, camera: Camera | LinkCamera | None, state: State, environment: int) -> Camera:
+    def camera_at(self, state: State, environment: int = 0, camera: Camera | LinkCamera | None = None) -> Camera:
+        """Where the renderer's camera, or another, is in one environment of a state."""
         own = self.camera if camera is None else _camera("frame", camera)
         return own if isinstance(own, Camera) else self._placed(own, self._parts.coordinates(state, environment))
 

@@ -56,9 +56,9 @@ MATERIAL_LOOKS: Mapping[type[Material], MaterialLook] = {
 
 @dataclass(frozen=True)
 class _SoftPart:
-    """A soft body: its particles among all, their spacing (m), its mesh in rest and what moves it, colours, and how it is drawn.
+    """A soft body: its particles among all, their spacing (m), what moves its surface and that surface's faces.
 
-    color: (3,), or one per vertex (V, 3); plain: (3,) of its particles.
+    color: of the surface, (3,), or one per vertex (V, 3); plain: (3,) of the particles.
     """
 
     particles: slice
@@ -88,7 +88,9 @@ class SoftParts:
             self._parts.append(part)
             self.count = part.particles.stop
 
-    def drawn(self, particles: np.ndarray, mode: SoftMode, colors: np.ndarray | None = None) -> list[ColoredMesh | ParticleCloud]:
+    def drawn(
+        self, particles: np.ndarray, mode: SoftMode, colors: np.ndarray | None = None
+    ) -> list[ColoredMesh | ParticleCloud]:
         """Each body's mesh or cloud.
 
         Args:

@@ -1,17 +1,20 @@
-"""Marks in space for pictures: balls, arrows and lines, as meshes."""
+"""Marks in space for pictures: balls, arrows, lines and shapes, as meshes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import trimesh
 
 from diffsim.errors import InputError
 from diffsim.render.geometry import Color, ColoredMesh, table
+from diffsim.render.particle_surface import particle_surface
 from diffsim.scene.validation import check_length, vector
 
 SIDES = 16  # of round marks
+INSIDE = 0.4  # radius of a ghost's particles over their spacing
 HEAD = 2.4  # radius of an arrow's head over that of its shaft
 Point = Sequence[float]
 
@@ -71,7 +74,7 @@ def path_marker(
     if len(line) < 2:
         raise InputError(f"path_marker: points must hold at least two different ones, got {len(line)}")
     vertices, faces, count = [], [], 0
-    for tail, tip in zip(line[:-1], line[1:], strict=True):
+    for tail, tip in pairwise(line):
         tube, sides = _turned([(radius, 0.0), (radius, float(np.linalg.norm(tip - tail)))])
         vertices.append(tube @ _towards(tip - tail) + tail)
         faces.append(sides + count)
@@ -84,6 +87,20 @@ def path_marker(
     return ColoredMesh(np.concatenate(vertices), np.concatenate(faces), color, opacity=opacity)
 
 
+def surface_marker(
+    particles: np.ndarray, spacing: float, color: Color = (0.16, 0.62, 0.38), *, opacity: float = 0.3
+) -> ColoredMesh:
+    """A see-through surface round particles, a little inside of them: the ghost of a target shape. So it does not flicker on a
+    body that has the shape already.
+
+    Args:
+        particles: (N, 3), metres.
+        spacing: edge of the cube that each fills, metres.
+    """
+    vertices, faces, normals = particle_surface(particles, spacing, radius=INSIDE)
+    return ColoredMesh(vertices, faces, color, normals=normals, opacity=opacity)
+
+
 def _turned(profile: Sequence[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
     """Vertices (V, 3) and faces (F, 3) of a profile of (radius, height) turned about the z axis, outward."""
     angle = 2.0 * np.pi * np.arange(SIDES) / SIDES
@@ -93,7 +110,10 @@ def _turned(profile: Sequence[tuple[float, float]]) -> tuple[np.ndarray, np.ndar
     for k in range(len(profile) - 1):
         if profile[k] != profile[k + 1]:
             low, high = k * SIDES, (k + 1) * SIDES
-            faces += [np.stack([low + here, low + there, high + there], 1), np.stack([low + here, high + there, high + here], 1)]
+            faces += [
+                np.stack([low + here, low + there, high + there], 1),
+                np.stack([low + here, high + there, high + here], 1),
+            ]
     return np.concatenate(rings), np.concatenate(faces)
 
 

@@ -44,8 +44,9 @@ def value_colors(
 
 
 def particle_strain(deformation_gradient: Tensor) -> Tensor:
-    """Equivalent strain sqrt(2/3) |dev log s| of deformation gradients (..., 3, 3) with singular values s, (...): von Mises' measure
-    on Hencky's logarithmic strain, 0 where a particle is only turned or changes its volume alone.
+    """Equivalent strain sqrt(2/3) |dev log s| of deformation gradients (..., 3, 3) with singular values s, (...).
+
+    It is von Mises' measure on Hencky's logarithmic strain, 0 where a particle is only turned or changes its volume alone.
 
     Of a body that yields it is the elastic part, and so proportional to the von Mises stress of small strains.
 

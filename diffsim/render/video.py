@@ -25,8 +25,8 @@ INK, FADED, PAPER = (32, 36, 44), (104, 112, 124), (255, 255, 255)
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 30.0) -> None:
-    """Write a video that browsers play, of the kind that the name says: MP4 (H.264, yuv420p; QuickTime plays it too), WebM (VP9)
-    or GIF. Odd sizes lose a last row or column, but in a GIF.
+    """Write a video that browsers play, of the kind that the name says: MP4 (H.264, yuv420p; QuickTime plays it too), WebM
+    (VP9) or GIF. Odd sizes lose a last row or column, but in a GIF.
 
     The file appears under its name only when it is whole.
 

@@ -103,7 +103,14 @@ def draw_ground(buffers: ti.template(), view: ti.template(), height: ti.f32, x: 
 
 @ti.func
 def draw_sphere(
-    buffers: ti.template(), sphere: vec3, radius: ti.f32, pitch: ti.f32, seen: ti.i32, x: ti.i32, y: ti.i32, peeled: ti.template()
+    buffers: ti.template(),
+    sphere: vec3,
+    radius: ti.f32,
+    pitch: ti.f32,
+    seen: ti.i32,
+    x: ti.i32,
+    y: ti.i32,
+    peeled: ti.template(),
 ):
     """Let a sample see a sphere, if its ray meets it before what the sample saw so far.
 
@@ -147,20 +154,21 @@ def camera_visibility(peeled: bool) -> Callable[..., Any]:
         ground: ti.f32,  # height of the ground, metres
         has_ground: ti.i32,
         rows: ti.i32,  # of a band
+        window: Ints1,  # first and last row, without the last one, first and last column to draw
         opaque: Array2,  # (H, W) q of the opaque things, of a layer
         before: Array2,  # (H, W) q of the layer before it
         depth: Array2,  # (H, W) out: q
         primitive: Ints2,  # (H, W) out: face, or F + particle, or SEES_BACKGROUND, SEES_GROUND or SEES_NOTHING
     ):
-        height, width = depth.shape[0], depth.shape[1]
-        bands = (height + rows - 1) // rows
+        left, right_end = window[2], window[3]
+        bands = (window[1] - window[0] + rows - 1) // rows
         buffers = ti.static(Buffers(depth, primitive, before))
         for iteration in range(bands * CPU_BLOCK):
             if iteration % CPU_BLOCK == 0:
-                first = (iteration // CPU_BLOCK) * rows
-                last = ti.min(first + rows, height)
+                first = window[0] + (iteration // CPU_BLOCK) * rows
+                last = ti.min(first + rows, window[1])
                 for y in range(first, last):
-                    for x in range(width):
+                    for x in range(left, right_end):
                         if ti.static(peeled):
                             depth[y, x] = opaque[y, x]
                             primitive[y, x] = SEES_NOTHING
@@ -175,7 +183,7 @@ def camera_visibility(peeled: bool) -> Callable[..., Any]:
                     c = image_point(points, faces[f, Face.c])
                     y0, y1 = samples_between(ti.min(a[1], b[1], c[1]), ti.max(a[1], b[1], c[1]), first, last - 1)
                     if y0 <= y1:
-                        x0, x1 = samples_between(ti.min(a[0], b[0], c[0]), ti.max(a[0], b[0], c[0]), 0, width - 1)
+                        x0, x1 = samples_between(ti.min(a[0], b[0], c[0]), ti.max(a[0], b[0], c[0]), left, right_end - 1)
                         area = twice_area(a, b, c)
                         if ti.static(peeled):  # y goes down in the image: the outside has a negative area
                             area = ti.min(area, 0.0)
@@ -193,7 +201,9 @@ def camera_visibility(peeled: bool) -> Callable[..., Any]:
                 for p in range(drawn[Range.first_particle], drawn[Range.last_particle]):
                     y0, y1 = samples_between(spheres[p, ImageSphere.top], spheres[p, ImageSphere.bottom], first, last - 1)
                     if y0 <= y1:
-                        x0, x1 = samples_between(spheres[p, ImageSphere.left], spheres[p, ImageSphere.right], 0, width - 1)
+                        x0, x1 = samples_between(
+                            spheres[p, ImageSphere.left], spheres[p, ImageSphere.right], left, right_end - 1
+                        )
                         sphere, radius = vector_of(spheres, p, ImageSphere.center), spheres[p, ImageSphere.radius]
                         frontmost = 1.0 / (sphere[2] - radius)  # no part of the sphere has a larger q
                         for y in range(y0, y1 + 1):

@@ -140,7 +140,10 @@ def flat(y: float, color, opacity: float, half: float = 1.0) -> ColoredMesh:
 
 def test_see_through_layers_are_blended_front_to_back(rasterizer):
     """Behind layers of opacity a and b, what is behind both counts (1 - a) (1 - b), in linear light."""
-    camera, plain = Camera((0.0, -3.0, 0.0), (0.0, 0.0, 0.0)), Lighting(sun=(0, 0, 0), sky=(0.5, 0.5, 0.5), bounce=(0.5, 0.5, 0.5))
+    camera, plain = (
+        Camera((0.0, -3.0, 0.0), (0.0, 0.0, 0.0)),
+        Lighting(sun=(0, 0, 0), sky=(0.5, 0.5, 0.5), bounce=(0.5, 0.5, 0.5)),
+    )
 
     def linear(*meshes: ColoredMesh) -> np.ndarray:
         pixel = rasterizer.render(camera, meshes=meshes, lighting=plain)[120, 160] / 255.0
@@ -164,7 +167,9 @@ def test_see_through_things_let_some_of_the_sun_through(rasterizer):
     box = ((-2.0, -2.0, 0.0), (2.0, 2.0, 1.5))
 
     def beneath(opacity: float) -> float:
-        square = ColoredMesh([[-0.4, -0.4, 1], [0.4, -0.4, 1], [0.4, 0.4, 1], [-0.4, 0.4, 1]], [[0, 1, 2], [0, 2, 3]], opacity=opacity)
+        square = ColoredMesh(
+            [[-0.4, -0.4, 1], [0.4, -0.4, 1], [0.4, 0.4, 1], [-0.4, 0.4, 1]], [[0, 1, 2], [0, 2, 3]], opacity=opacity
+        )
         meshes = [square] if opacity else []
         image = rasterizer.render(camera, meshes=meshes, ground=ground, lighting=sun, shadow_bounds=box)
         x, y, _ = camera.project(np.zeros((1, 3)), 320, 240)[0]

@@ -139,7 +139,9 @@ def test_how_materials_are_drawn():
         sim = ds.Simulator(scene)
         return SceneRenderer(scene, width=96, height=72, colors={"body": (0.9, 0.1, 0.1)}).frame(sim.reset(), mode=mode)
 
-    surface, particles, reconstruction = ({}, {}, {})
+    surface: dict[type, np.ndarray] = {}
+    particles: dict[type, np.ndarray] = {}
+    reconstruction: dict[type, np.ndarray] = {}
     for material in (ds.Elastic(), ds.Liquid(), ds.Snow(), ds.Sand()):
         for frames, mode in ((surface, "surface"), (particles, "particles"), (reconstruction, "reconstruction")):
             frames[type(material)] = frame(material, mode)
@@ -152,7 +154,9 @@ def test_how_materials_are_drawn():
     assert len({surface[skinned].tobytes(), particles[skinned].tobytes(), reconstruction[skinned].tobytes()}) == 3
     # what is see-through lets the ground show
     assert hues(surface[ds.Snow])["cube"] > 50
-    assert surface[ds.Liquid][surface[ds.Snow][..., 1] < 100].mean() > surface[ds.Snow][surface[ds.Snow][..., 1] < 100].mean() + 10
+    assert (
+        surface[ds.Liquid][surface[ds.Snow][..., 1] < 100].mean() > surface[ds.Snow][surface[ds.Snow][..., 1] < 100].mean() + 10
+    )
 
 
 def test_declared_colours_and_opacity():
@@ -188,7 +192,7 @@ def test_a_goal_is_a_ghost_and_marks_stand_in_space(scene):
         path_marker([(0.7, 0.8, 0.1), (0.9, 0.8, 0.3), (0.9, 0.8, 0.3), (1.0, 0.8, 0.1)], GREEN, radius=0.01),
     )
     for mark in marks:
-        center = renderer.camera.project(mark.vertices, 320, 240)[:, :2]
+        center = renderer.camera_at(state_of(scene)).project(mark.vertices, 320, 240)[:, :2]
         green = np.argwhere(hue_of(renderer.frame(state_of(scene), markers=(mark,))))[:, ::-1]
         assert len(green) > 30
         np.testing.assert_allclose(green.min(axis=0), center.min(axis=0), atol=3.0)
@@ -236,12 +240,13 @@ def test_depth_and_segmentation_agree_with_the_picture(scene):
     assert np.array_equal(np.isfinite(images.depth), images.segmentation > 0)
     above = Camera((0.6, -2.0, 0.3), (0.6, 0.0, 1.0))
     assert set(np.unique(renderer.sensor_images(state_of(scene), camera=above).segmentation)) == {0}
-    top = renderer.camera.project(np.array([[0.3, 0.45, 0.3 + 0.08 + 0.03]]), 320, 240)[0]  # the tip of the finger
+    tip = np.array([[0.3, 0.45, 0.3 + 0.08 + 0.03]])
+    top = renderer.camera_at(state_of(scene)).project(tip, 320, 240)[0]
     assert images.depth[int(top[1]) + 3, int(top[0])] == pytest.approx(top[2], abs=0.03)
 
 
 def test_moving_cameras(scene):
-    camera = SceneRenderer(scene, width=320, height=240).camera
+    camera = SceneRenderer(scene, width=320, height=240).camera_at(state_of(scene))
     turned = camera.orbited(360.0)
     np.testing.assert_allclose(turned.position, camera.position, atol=1e-9)
     half = camera.orbited(180.0)
