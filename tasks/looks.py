@@ -1,6 +1,10 @@
-"""Colours that several tasks share."""
+"""Looks that several tasks share."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 GREEN = (0.2, 0.75, 0.35)
 """Of goals."""
-GLASS_COLOR, GLASS_OPACITY = (0.72, 0.84, 0.9), 0.4
-"""Of vessels that one looks into."""
+GLASS_LOOK: Mapping[str, Any] = MappingProxyType({"color": (0.72, 0.84, 0.9), "opacity": 0.4})
+"""Of vessels that one looks into, as arguments of a declaration."""

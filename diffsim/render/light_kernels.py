@@ -22,8 +22,8 @@ BLOCK = 16  # texels: edge of the blocks of a sun map whose largest q is known
 
 class SunShadow(NamedTuple):
     """The sun's shadow maps: depth maps of what is solid and of what is see-through (2, R, R), the largest q in and round each
-    block of their texels (2, R / 16, R / 16), where they look (1, LightMap), half width of the filter in texels, and how much of
-    the sun see-through things keep off."""
+    block of their texels (2, R / 16, R / 16), where they look (1, LightMap), half width of the filter in texels, and how much
+    of the sun see-through things keep off."""
 
     maps: Any
     tops: Any

@@ -133,7 +133,7 @@ def project(camera: Camera, pixels: tuple[int, int], vertices: np.ndarray, faces
 
 
 def fine_vertices(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Whether vertices (V, ImagePoint) belong to small faces (F, Face) alone, whose light may be known at the vertices, (V,)."""
+    """Which vertices (V, ImagePoint) belong to small faces (F, Face) alone, whose light may be known at the vertices, (V,)."""
     places = points[:, [ImagePoint.x, ImagePoint.y]][faces]
     longest = np.abs(places - places[:, [1, 2, 0]]).max(axis=(1, 2))
     fine = np.ones(len(points), dtype=bool)

@@ -175,8 +175,8 @@ class Rasterizer:
         def shaded(depth: np.ndarray, primitive: np.ndarray, layer: bool, window: np.ndarray) -> None:
             shade(
                 shapes.points, shapes.looks, vertex_light, shapes.seen, balls, shapes.opacity, depth, primitive, view,
-                self.samples, palette, ground_row(plane), marks, self._sun_maps, sun_tops, sun_places, SUN_BLUR, veil, self._sky_maps,
-                sky_places, particle_light, ground_light, grid, tones, layered, int(layer), window, image,
+                self.samples, palette, ground_row(plane), marks, self._sun_maps, sun_tops, sun_places, SUN_BLUR, veil,
+                self._sky_maps, sky_places, particle_light, ground_light, grid, tones, layered, int(layer), window, image,
             )  # fmt: skip
 
         self._see(shapes, view, ground)

@@ -80,8 +80,8 @@ class Ray(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """A place on a surface: what primitive it is, world point, unit normal, linear colour, gloss: 1, or 0 on the ground, and the
-    share of the sky, where it is known, or -1."""
+    """A place on a surface: what primitive it is, world point, unit normal, linear colour, gloss (1, or 0 on the ground), and
+    the share of the sky, where it is known, or -1."""
 
     primitive: Any
     point: Any
