@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import diffsim as ds
-from diffsim.render import Camera, GroundMarker
+from diffsim.render import Camera, LinkCamera, Mark
 from diffsim.scene.validation import check_parameter
 from tasks import author_checks as checks
 from tasks.action_spaces import ActionSpace, AllControls, joined
@@ -55,7 +55,8 @@ class Task:
         finite_horizon: whether the horizon is part of the problem; False: it only cuts off what would go on, so that optimisers
             count what would still have come and do not see the time.
         differentiable: whether the dense reward is; a class whose reward leaves torch says False.
-        drawn_as: soft bodies in pictures: their "surface", which follows their particles and does not tear, or the "particles".
+        drawn_as: soft bodies in pictures: their "surface", which follows their particles and does not tear, the "particles",
+            or a "reconstruction" of the surface, which does.
         record_forces: whether states hold the wrenches of contact, for ``self.sim.contact_wrench(state, name)``.
         action_dim: width of an action, where `controls` is overridden and takes another than that of `actions`.
 
@@ -84,7 +85,7 @@ class Task:
     outcome_names: Sequence[str] = ("solved",)
     optimizer_settings: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     reward_bound: ClassVar[float | None] = None
-    drawn_as: ClassVar[Literal["surface", "particles"]] = "surface"
+    drawn_as: ClassVar[Literal["surface", "particles", "reconstruction"]] = "surface"
     finite_horizon = True
     differentiable = True
     record_forces = False
@@ -192,13 +193,21 @@ class Task:
             return self._drive.controls(state, action)
         return self._drive.controls(state, action, self._drive.held(state) if last is None else last)
 
-    def camera(self) -> Camera | None:
+    def camera(self) -> Camera | LinkCamera | None:
         """The video's camera; ``None`` frames the whole scene."""
         return None
 
-    def markers(self, episode: Episode, environment: int) -> Sequence[GroundMarker]:
-        """Marks on the ground in the video of one environment, such as its goal."""
+    def observation_camera(self) -> Camera | LinkCamera | None:
+        """The camera of what a policy sees where it sees images, for example one on a robot's hand."""
+        return self.camera()
+
+    def markers(self, episode: Episode, environment: int) -> Sequence[Mark]:
+        """Marks in the video of one environment, such as its goal: on the ground, or meshes and particles in space."""
         return ()
+
+    def ghost(self, episode: Episode, environment: int) -> ds.State | None:
+        """A state that the video of one environment shows see-through, such as a target shape."""
+        return None
 
     # For the author to use ---------------------------------------------------------------------------------------
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from diffsim.render import GroundMarker
-
-GREEN = (0.2, 0.75, 0.35)
+from tasks.looks import GREEN
 
 
 def goal_markers(

@@ -40,11 +40,11 @@ class ParticlePoints:
 
 
 class Pictures:
-    """Pictures of the episodes, from the task's camera."""
+    """Pictures of the episodes, from the task's `observation_camera`."""
 
     def __init__(self, task: Task, size: tuple[int, int]) -> None:
         height, width = size
-        self._renderer = TaskRenderer(task, width, height, supersampling=1)
+        self._renderer = TaskRenderer(task, width, height, camera=task.observation_camera(), supersampling=1)
 
     def __call__(self, episode: Episode) -> Tensor:
         """sRGB bytes (B, H, W, 3)."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import diffsim as ds
-from diffsim.render import Camera, SceneRenderer
+from diffsim.render import Camera, LinkCamera, SceneRenderer
 from tasks.episode import Episode
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class TaskRenderer:
-    """Draws episodes as the task says that they look: its camera, its marks on the ground, and what its soft bodies are
+    """Draws episodes as the task says that they look: its camera, its marks, its ghost, and what its soft bodies are
     ``drawn_as``.
 
     Args:
@@ -24,7 +24,9 @@ class TaskRenderer:
         supersampling: samples a pixel along each axis.
     """
 
-    def __init__(self, task: Task, width: int, height: int, *, camera: Camera | None = None, supersampling: int = 2) -> None:
+    def __init__(
+        self, task: Task, width: int, height: int, *, camera: Camera | LinkCamera | None = None, supersampling: int = 2
+    ) -> None:
         self._task = task
         self._renderer = SceneRenderer(
             task.sim.scene, camera=camera or task.camera(), width=width, height=height, supersampling=supersampling
@@ -41,4 +43,5 @@ class TaskRenderer:
             environment,
             mode=self._task.drawn_as,
             markers=self._task.markers(episode, environment),
+            ghost=self._task.ghost(episode, environment),
         )

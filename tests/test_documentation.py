@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-RUN_HERE = ("../README.md", "install.md", "quickstart.md", "resolution.md", "tools.md")
+RUN_HERE = ("../README.md", "install.md", "quickstart.md", "resolution.md", "tools.md", "pictures.md")
 """Pages whose blocks are run here, one after the other; others have tests of their own."""
 
 

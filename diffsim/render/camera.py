@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from diffsim.errors import InputError
 from diffsim.render.geometry import table
-from diffsim.scene.validation import number, vector
+from diffsim.scene.validation import instance, number, vector
 
 Vector3 = tuple[float, float, float]
 
@@ -81,6 +82,26 @@ class Camera:
         homogeneous = self.to_camera(points) @ self.projection(width, height).T
         return np.concatenate([homogeneous[:, :2] / homogeneous[:, 2:], homogeneous[:, 2:]], axis=1)
 
+    def orbited(self, degrees: float) -> Camera:
+        """The camera turned about the vertical line through its target, anticlockwise seen from above: for a turning view."""
+        number("Camera.orbited", "degrees", degrees)
+        cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+        x, y, z = np.subtract(self.position, self.target).tolist()
+        turned = np.add(self.target, (cos * x - sin * y, sin * x + cos * y, z)).tolist()
+        return replace(self, position=(turned[0], turned[1], turned[2]))
+
+    def between(self, other: Camera, share: float) -> Camera:
+        """The camera at a share, 0 to 1, of the way to another: for a moving view."""
+        instance("Camera.between", "other", other, Camera, "a diffsim.render.Camera")
+        number("Camera.between", "share", share, 0.0, 1.0)
+
+        def mixed(a: float | Vector3, b: float | Vector3) -> Any:
+            value = (1.0 - share) * np.asarray(a) + share * np.asarray(b)
+            return value.tolist() if value.ndim == 0 else tuple(value.tolist())
+
+        names = ("position", "target", "vertical_fov_degrees", "up", "near")
+        return Camera(**{name: mixed(getattr(self, name), getattr(other, name)) for name in names})
+
     @staticmethod
     def framing(
         points: np.ndarray,
@@ -128,6 +149,42 @@ class Camera:
             local = looking(centre + distance * away, centre, vertical_fov_degrees).to_camera(points)
             distance = float((np.abs(local[:, :2]) / limits - (local[:, 2:] - distance)).max())
         return looking(centre + distance * away, centre, vertical_fov_degrees)
+
+
+@dataclass(frozen=True)
+class LinkCamera:
+    """A camera that a link carries: a robot's eye in its hand.
+
+    Args:
+        link: "<articulation>.<link>", or a rigid body.
+        position, target, up: in the link's frame, metres, as of `Camera`.
+        vertical_fov_degrees, near: as of `Camera`.
+    """
+
+    link: str
+    position: Vector3
+    target: Vector3
+    vertical_fov_degrees: float = 60.0
+    up: Vector3 = (0.0, 0.0, 1.0)
+    near: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.link, str) or not self.link:
+            raise InputError(f"LinkCamera: link must be the name of a link, got {self.link!r}")
+        camera = self.at(np.zeros(3), np.eye(3))  # which checks the numbers
+        for name in ("position", "target", "up"):
+            object.__setattr__(self, name, getattr(camera, name))
+
+    def at(self, position: np.ndarray, rotation: np.ndarray) -> Camera:
+        """The camera where the link is at a world position (3,) with a rotation matrix (3, 3)."""
+
+        def world(vector: Vector3, start: np.ndarray) -> Vector3:
+            x, y, z = (start + rotation @ np.asarray(vector, dtype=float)).tolist()
+            return (x, y, z)
+
+        nowhere = np.zeros(3)
+        places = world(self.position, position), world(self.target, position)
+        return Camera(*places, self.vertical_fov_degrees, world(self.up, nowhere), self.near)
 
 
 def looking(position: np.ndarray, target: np.ndarray, vertical_fov_degrees: float) -> Camera:

@@ -8,24 +8,26 @@ import numpy as np
 import trimesh
 
 from diffsim.render.geometry import smooth_normals
-from diffsim.render.surfaces import split_at_creases
+from diffsim.render.surfaces import split_at_creases, vertex_colors
 
 SMALL = 200  # triangles; surfaces of at most so many stay as they are, or buttons and screws would vanish
 
 
 class Surface(NamedTuple):
-    """Vertices (V, 3), metres, their unit normals (V, 3), and faces (F, 3). A vertex on a crease occurs once for each side."""
+    """Vertices (V, 3), metres, their unit normals (V, 3), faces (F, 3), and the vertices' colours (V, 3), sRGB, if they have
+    any. A vertex on a crease occurs once for each side."""
 
     vertices: np.ndarray
     normals: np.ndarray
     faces: np.ndarray
+    colors: np.ndarray | None = None
 
 
 def surface_of(mesh: trimesh.Trimesh) -> Surface:
     """A mesh with its normals, smooth except across creases."""
     mesh = split_at_creases(mesh)
     vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
-    return Surface(vertices, smooth_normals(vertices, faces), faces)
+    return Surface(vertices, smooth_normals(vertices, faces), faces, vertex_colors(mesh))
 
 
 def clustered(surface: Surface, cell: float) -> Surface:
@@ -38,7 +40,7 @@ def clustered(surface: Surface, cell: float) -> Surface:
     Args:
         cell: edge of the cells, metres.
     """
-    vertices, normals, faces = surface
+    vertices, normals, faces, colors = surface
     places = np.floor((vertices - vertices.min(axis=0)) / cell).astype(np.int64)
     size = places.max(axis=0) + 1
     _, group = np.unique((places[:, 0] * size[1] + places[:, 1]) * size[2] + places[:, 2], return_inverse=True)
@@ -59,7 +61,7 @@ def clustered(surface: Surface, cell: float) -> Surface:
     across = np.cross(tips[:, 1] - tips[:, 0], tips[:, 2] - tips[:, 0])
     turned = np.einsum("fi,fi->f", across, new_normals[new_faces].sum(axis=1)) < 0.0
     new_faces[turned] = new_faces[turned][:, ::-1]
-    return Surface(new_vertices, new_normals, new_faces)
+    return Surface(new_vertices, new_normals, new_faces, None if colors is None else colors[first])
 
 
 def _best_places(vertices: np.ndarray, faces: np.ndarray, group: np.ndarray, cell: float) -> np.ndarray:

@@ -51,7 +51,7 @@ class ColoredMesh:
         color: one colour (3,) or one per vertex (V, 3).
         smooth: interpolate vertex normals; otherwise every triangle is flat.
         normals: unit vertex normals (V, 3) of a smooth mesh, where they are known already.
-        opacity: 0 to 1, the share of a pixel's samples that the mesh covers (so steps of 1/supersampling^2).
+        opacity: 0 to 1, how much it hides of what is behind it.
     """
 
     vertices: np.ndarray
@@ -70,6 +70,7 @@ class ColoredMesh:
             )
         if self.normals is not None and np.shape(self.normals) != vertices.shape:
             raise InputError(f"ColoredMesh: normals must have shape {vertices.shape}, got {np.shape(self.normals)}")
+        number("ColoredMesh", "opacity", self.opacity, 0.0, 1.0)
         object.__setattr__(self, "vertices", vertices)
         object.__setattr__(self, "faces", faces)
         object.__setattr__(self, "color", _colors("ColoredMesh", self.color, len(vertices)))
@@ -95,17 +96,20 @@ class ParticleCloud:
         positions: world centres, metres, (N, 3).
         radius: metres.
         color: one colour (3,) or one per particle (N, 3).
+        opacity: 0 to 1, how much each hides of what is behind it.
     """
 
     positions: np.ndarray
     radius: float
     color: np.ndarray | Color = (0.8, 0.8, 0.8)
+    opacity: float = 1.0
 
     def __post_init__(self) -> None:
         positions = table("ParticleCloud", "positions", self.positions, np.float64)
         object.__setattr__(self, "positions", positions)
         object.__setattr__(self, "color", _colors("ParticleCloud", self.color, len(positions)))
         check_length("ParticleCloud: radius", self.radius)
+        number("ParticleCloud", "opacity", self.opacity, 0.0, 1.0)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from diffsim.compiler import ti
 Array1 = ti.types.ndarray(dtype=ti.f32, ndim=1)
 Array2 = ti.types.ndarray(dtype=ti.f32, ndim=2)
 Array3 = ti.types.ndarray(dtype=ti.f32, ndim=3)
+Array4 = ti.types.ndarray(dtype=ti.f32, ndim=4)
+Ints1 = ti.types.ndarray(dtype=ti.i32, ndim=1)
 Ints2 = ti.types.ndarray(dtype=ti.i32, ndim=2)
 Bytes1 = ti.types.ndarray(dtype=ti.u8, ndim=1)
 Bytes3 = ti.types.ndarray(dtype=ti.u8, ndim=3)

@@ -15,15 +15,21 @@ from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
 from diffsim.render.kernel_arrays import Array1, Array2, Array3, vec3, vector_of
-from diffsim.render.render_records import GroundGrid, LightMap, Particle
+from diffsim.render.render_records import GroundGrid, LightMap, Particle, VertexLook
+
+BLOCK = 16  # texels: edge of the blocks of a sun map whose largest q is known
 
 
 class SunShadow(NamedTuple):
-    """The sun's shadow map: depth map (1, R, R), where it looks (1, LightMap), half width of the filter in texels."""
+    """The sun's shadow maps: depth maps of what is solid and of what is see-through (2, R, R), the largest q in and round each
+    block of their texels (2, R / 16, R / 16), where they look (1, LightMap), half width of the filter in texels, and how much
+    of the sun see-through things keep off."""
 
     maps: Any
+    tops: Any
     places: Any
     reach: Any
+    veil: Any
 
 
 class SkyShadows(NamedTuple):
@@ -61,28 +67,47 @@ def place_in_map(places: ti.template(), light: ti.i32, p: vec3):
 
 @ti.func
 def sunlit(point: vec3, normal: vec3, sun: vec3, shadow: ti.template()) -> ti.f32:
-    """Share of the sun that reaches a point (world, metres): the mean of `passes` over the texels around it.
-
-    Percentage-closer filtering (Reeves, Salesin and Cook 1987) with tent weights: a texel d texels away along an axis weighs
-    reach - d along it, and the weights of the two axes multiply.
+    """Share of the sun that reaches a point (world, metres), past what is solid and through what is not.
 
     Args:
         sun: unit direction to the sun.
         shadow: `SunShadow`.
     """
-    maps, places = ti.static(shadow.maps, shadow.places)
+    result = sun_past(0, point, normal, sun, shadow)
+    if shadow.veil > 0.0 and result > 0.0:
+        result *= 1.0 - shadow.veil * (1.0 - sun_past(1, point, normal, sun, shadow))
+    return result
+
+
+@ti.func
+def sun_past(which: ti.template(), point: vec3, normal: vec3, sun: vec3, shadow: ti.template()) -> ti.f32:
+    """Share of the sun that passes one of its maps: the mean of `passes` over the texels around a point.
+
+    Percentage-closer filtering (Reeves, Salesin and Cook 1987) with tent weights: a texel d texels away along an axis weighs
+    reach - d along it, and the weights of the two axes multiply.
+
+    Args:
+        which: of the maps.
+        point, normal, sun, shadow: as of `sunlit`.
+    """
+    maps, tops, places = ti.static(shadow.maps, shadow.tops, shadow.places)
     reach = shadow.reach
     texel = places[0, LightMap.texel]
     p = point + normal * texel * (0.6 + 2.4 * (1.0 - ti.max(normal.dot(sun), 0.0)))
     u, v = place_in_map(places, 0, p)
     q = p.dot(sun) + texel
     column, line = ti.cast(ti.floor(u - 0.5), ti.i32), ti.cast(ti.floor(v - 0.5), ti.i32)
-    # most points are wholly lit or wholly dark: nine texels spread over the filter's window tell
-    result = 0.0
-    for j in range(3):
-        for i in range(3):
-            result += passes(maps, 0, column + 1 + (i - 1) * reach, line + 1 + (j - 1) * reach, q)
-    result /= 9.0
+    result = 1.0
+    block_x, block_y = column // BLOCK, line // BLOCK
+    inside = column >= 0 and line >= 0 and block_x < tops.shape[2] and block_y < tops.shape[1]
+    if inside:  # noqa: SIM102 (the blocks may be read only then)
+        if tops[which, block_y, block_x] > q:
+            # most points are wholly lit or wholly dark: nine texels spread over the filter's window tell
+            result = 0.0
+            for j in range(3):
+                for i in range(3):
+                    result += passes(maps, which, column + 1 + (i - 1) * reach, line + 1 + (j - 1) * reach, q)
+            result /= 9.0
     if result > 0.01 and result < 0.99:
         lit, total = 0.0, 0.0
         for j in range(line - reach + 1, line + reach + 1):
@@ -90,7 +115,7 @@ def sunlit(point: vec3, normal: vec3, sun: vec3, shadow: ti.template()) -> ti.f3
             for i in range(column - reach + 1, column + reach + 1):
                 weight = down * (ti.cast(reach, ti.f32) - ti.abs(ti.cast(i, ti.f32) + 0.5 - u))
                 total += weight
-                lit += weight * passes(maps, 0, i, j, q)
+                lit += weight * passes(maps, which, i, j, q)
         result = lit / total
     return result
 
@@ -170,6 +195,26 @@ def ground_sky() -> Callable[..., Any]:
             light[j, i] = skylit(vec3(x, y, height), vec3(0.0, 0.0, 1.0), sky)
 
     return light_ground
+
+
+def vertex_sky() -> Callable[..., Any]:
+    """The kernel that finds how much sky the vertices of fine meshes see."""
+
+    @ti.kernel
+    def light_vertices(
+        maps: Array3,
+        places: Array2,  # (L, LightMap)
+        points: Array2,  # (V, 3) metres
+        looks: Array2,  # (V, VertexLook)
+        light: Array1,  # (V,) in: -1 where it is not wanted; out: 0 to 1
+    ):
+        sky = ti.static(SkyShadows(maps, places))
+        for v in range(points.shape[0]):
+            if light[v] >= 0.0:
+                point, normal = vec3(points[v, 0], points[v, 1], points[v, 2]), vector_of(looks, v, VertexLook.normal)
+                light[v] = skylit(point, normal, sky)
+
+    return light_vertices
 
 
 def particle_sky() -> Callable[..., Any]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
+from scipy.ndimage import maximum_filter
 
 from diffsim.records import Record
 from diffsim.render.camera import Camera
-from diffsim.render.geometry import Color, ColoredMesh, GroundMarker, GroundPlane, ParticleCloud, to_linear
+from diffsim.render.geometry import ColoredMesh, GroundMarker, GroundPlane, ParticleCloud, to_linear
+from diffsim.render.lighting import Lighting
 from diffsim.render.render_records import (
     Ground,
     GroundGrid,
@@ -23,10 +26,9 @@ from diffsim.render.render_records import (
     View,
 )
 
-# linear light of the sun, the sky and the ground's bounce on a white surface
-SUN, SKY, BOUNCE = (0.98, 0.94, 0.86), (0.40, 0.43, 0.48), (0.26, 0.25, 0.24)
 SHOULDER = 0.7  # linear light above which brightness is compressed
-GROUND_CELLS = 128  # along the longer edge of the grid of sky light on the ground
+FINE = 16.0  # samples: the largest edge of a face whose sky light is interpolated between its vertices
+GROUND_CELLS = 96  # along the longer edge of the grid of sky light on the ground
 
 
 def part(table: np.ndarray, record: type[Record], name: str) -> np.ndarray:
@@ -49,33 +51,64 @@ def record_row(record: type[Record], **values: object) -> np.ndarray:
     return np.array(record.row(**values), dtype=np.float32)
 
 
-def gather_meshes(meshes: Sequence[ColoredMesh]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """All meshes as one: vertices (V, 3), metres; faces (F, Face); looks (V, VertexLook); opacity (F,)."""
-    vertices, faces = [np.zeros((0, 3))], [np.zeros((0, 3))]
-    looks, share, count = [records(VertexLook, 0)], [np.zeros(0)], 0
-    for mesh in meshes:
+class GatheredMeshes(NamedTuple):
+    """All meshes as one: vertices (V, 3), metres; faces (F, Face); looks (V, VertexLook); opacity (F,); which mesh (F,)."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    looks: np.ndarray
+    opacity: np.ndarray
+    source: np.ndarray
+
+
+class GatheredParticles(NamedTuple):
+    """All clouds as one: (P, Particle); radii (P,), metres; opacity (P,); which cloud (P,)."""
+
+    particles: np.ndarray
+    radii: np.ndarray
+    opacity: np.ndarray
+    source: np.ndarray
+
+
+def gather_meshes(meshes: Sequence[ColoredMesh]) -> GatheredMeshes:
+    """The meshes one after the other."""
+    vertices, faces = [np.zeros((0, 3))], [np.zeros((0, 3), dtype=np.int32)]
+    looks, opacity, source, count = [records(VertexLook, 0)], [np.zeros(0)], [np.zeros(0)], 0
+    for number, mesh in enumerate(meshes):
         corners, indices, normals, color = mesh.corners()
         vertices.append(corners)
-        faces.append(indices + count)
+        faces.append((indices + count).astype(np.int32))
         looks.append(records(VertexLook, len(corners), normal=normals, color=to_linear(color)))
-        share.append(np.full(len(indices), mesh.opacity))
+        opacity.append(np.full(len(indices), mesh.opacity))
+        source.append(np.full(len(indices), number))
         count += len(corners)
-    return (
-        np.concatenate(vertices),
-        np.concatenate(faces).astype(np.int32),
-        np.concatenate(looks),
-        np.concatenate(share).astype(np.float32),
-    )
+    return GatheredMeshes(
+        np.concatenate(vertices), np.concatenate(faces), np.concatenate(looks),
+        np.concatenate(opacity).astype(np.float32), np.concatenate(source).astype(np.int32),
+    )  # fmt: skip
 
 
-def gather_particles(clouds: Sequence[ParticleCloud]) -> tuple[np.ndarray, np.ndarray]:
-    """All clouds as one: (P, Particle), and radii (P,), metres, float32."""
+def gather_particles(clouds: Sequence[ParticleCloud]) -> GatheredParticles:
+    """The clouds one after the other."""
     particles = [records(Particle, 0)]
     particles += [
         records(Particle, len(cloud.positions), center=cloud.positions, color=to_linear(cloud.color)) for cloud in clouds
     ]
-    radii = [np.zeros(0), *(np.full(len(cloud.positions), cloud.radius) for cloud in clouds)]
-    return np.concatenate(particles), np.concatenate(radii).astype(np.float32)
+
+    def each(values: Sequence[float], kind: type) -> np.ndarray:
+        return np.repeat(np.asarray(values, dtype=kind), [len(cloud.positions) for cloud in clouds])
+
+    return GatheredParticles(
+        np.concatenate(particles),
+        each([cloud.radius for cloud in clouds], np.float32),
+        each([cloud.opacity for cloud in clouds], np.float32),
+        each(range(len(clouds)), np.int32),
+    )
+
+
+def solid_first(opacity: np.ndarray) -> np.ndarray:
+    """Indices of things by opacity (N,), those that hide what is behind them first; otherwise in their order."""
+    return np.argsort(opacity < 1.0, kind="stable")
 
 
 def view_row(camera: Camera, pixels: tuple[int, int]) -> np.ndarray:
@@ -85,23 +118,27 @@ def view_row(camera: Camera, pixels: tuple[int, int]) -> np.ndarray:
     return record_row(View, position=camera.position, right=step * right, up=step * up, forward=forward)
 
 
-def project(
-    camera: Camera, pixels: tuple[int, int], vertices: np.ndarray, faces: np.ndarray, share: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The vertices (V, 3) in an image of (width, height) samples, (V, ImagePoint), and what is wholly in front of the eye.
+def project(camera: Camera, pixels: tuple[int, int], vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The vertices (V, 3) in an image of (width, height) samples, (V, ImagePoint).
 
     Returns:
-        The vertices; of the faces (F, Face) and their opacity (F,) those in front.
+        The vertices; which faces (F, Face) are wholly in front of the eye, (F,).
     """
     local = camera.to_camera(vertices)
     front = local[:, 2] > camera.near
     depth = np.where(front, local[:, 2], 1.0)
     homogeneous = local @ camera.projection(*pixels).T
     points = records(ImagePoint, len(local), x=homogeneous[:, 0] / depth, y=homogeneous[:, 1] / depth, q=1.0 / depth)
-    if not front.all():
-        whole = front[faces].all(axis=1)
-        faces, share = np.ascontiguousarray(faces[whole]), share[whole]
-    return points, faces, share
+    return points, np.ones(len(faces), dtype=bool) if front.all() else front[faces].all(axis=1)
+
+
+def fine_vertices(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Which vertices (V, ImagePoint) belong to small faces (F, Face) alone, whose light may be known at the vertices, (V,)."""
+    places = points[:, [ImagePoint.x, ImagePoint.y]][faces]
+    longest = np.abs(places - places[:, [1, 2, 0]]).max(axis=(1, 2))
+    fine = np.ones(len(points), dtype=bool)
+    fine[faces[longest > FINE].ravel()] = False
+    return fine
 
 
 def image_spheres(camera: Camera, pixels: tuple[int, int], centers: np.ndarray, radii: np.ndarray) -> np.ndarray:
@@ -196,6 +233,13 @@ def in_maps(points: np.ndarray, maps: np.ndarray) -> np.ndarray:
     return mapped
 
 
+def block_tops(maps: np.ndarray, block: int) -> np.ndarray:
+    """The largest q in each block of texels of maps (L, R, R) and in the eight blocks around it, (L, R / block, R / block)."""
+    count, size = len(maps), maps.shape[1] // block
+    tops = maps.reshape(count, size, block, size * block).max(axis=2).reshape(count, size, size, block).max(axis=3)
+    return maximum_filter(tops, size=(1, 3, 3), mode="nearest")
+
+
 @lru_cache(maxsize=1)
 def tone_curve() -> np.ndarray:
     """sRGB bytes for linear light 0 to 2 in even steps.
@@ -229,16 +273,18 @@ def hemisphere(count: int) -> np.ndarray:
     return np.stack([flat * np.cos(turn), flat * np.sin(turn), z], axis=1)
 
 
-def palette_row(plane: GroundPlane, background: Color) -> np.ndarray:
+def palette_row(plane: GroundPlane, lighting: Lighting) -> np.ndarray:
     """The colours, (Palette,)."""
+    zenith = lighting.background if lighting.zenith is None else lighting.zenith
     return record_row(
         Palette,
-        sun=SUN,
-        sky=SKY,
-        bounce=BOUNCE,
+        sun=lighting.sun,
+        sky=lighting.sky,
+        bounce=lighting.bounce,
         ground=to_linear(plane.color),
         lines=to_linear(plane.line_color),
-        background=before_shoulder(to_linear(background)),
+        background=before_shoulder(to_linear(lighting.background)),
+        zenith=before_shoulder(to_linear(zenith)),
     )
 
 

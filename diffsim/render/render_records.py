@@ -9,7 +9,8 @@ from __future__ import annotations
 from diffsim.records import Record, field
 
 # what the primitive buffer holds where a sample sees neither face f (stored as f) nor particle p (stored as F + p)
-SEES_BACKGROUND, SEES_GROUND = -1, -2
+# SEES_NOTHING: of a layer of see-through things, a sample that none of them covers
+SEES_BACKGROUND, SEES_GROUND, SEES_NOTHING = -1, -2, -3
 
 
 class ImagePoint(Record):
@@ -40,6 +41,15 @@ class Particle(Record):
 
     center = field(3, "m", "world position")
     color = field(3, "1", "linear colour")
+
+
+class Range(Record):
+    """Which primitives a layer draws, int32: faces and particles from a first one up to, without it, a last one."""
+
+    first_face = field(1, "1")
+    last_face = field(1, "1")
+    first_particle = field(1, "1")
+    last_particle = field(1, "1")
 
 
 class ImageSphere(Record):
@@ -89,7 +99,8 @@ class Palette(Record):
     bounce = field(3, "1", "light that the ground throws back")
     ground = field(3, "1", "colour of the ground")
     lines = field(3, "1", "colour of the ground's grid lines")
-    background = field(3, "1", "colour of the background")
+    background = field(3, "1", "colour of the background at the horizon")
+    zenith = field(3, "1", "colour of the background straight up")
 
 
 class Ground(Record):

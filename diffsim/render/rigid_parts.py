@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from diffsim.errors import InputError
 from diffsim.render.decimation import Surface, simplified, surface_of
 from diffsim.render.geometry import Color, ColoredMesh
 from diffsim.render.packing import hemisphere
@@ -33,22 +34,24 @@ PLANE_CELLS = 8  # along an edge of a plane's square: a triangle that reaches be
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A geometry that is drawn: its link's number in the model, and its colour."""
+    """A geometry that is drawn: its link's number in the model, its colour, and whether that is no more than the palette's."""
 
     link: int
     geometry: Geometry
     color: Color
+    default: bool
 
 
 @dataclass(frozen=True)
 class _Part:
-    """All that is drawn of one link, in the link's frame: vertices, normals, colours (V, 3), faces (F, 3).
+    """All that is drawn of one link in one opacity, in the link's frame: vertices, normals, colours (V, 3), faces (F, 3).
 
     falls: whether the link may fall, being on a free joint or carried by one.
     """
 
     link: int
     falls: bool
+    opacity: float
     vertices: np.ndarray
     normals: np.ndarray
     colors: np.ndarray
@@ -61,7 +64,7 @@ class RigidParts:
     Args:
         scene: what to draw.
         colors: sRGB in [0, 1] by the name of a rigid body, an articulation, a link ("<articulation>.<link>") or an obstacle.
-            They take precedence over the colours of the geometries, which take precedence over the palette.
+            They take precedence over the colours of the geometries, these over those of mesh files, these over the palette.
     """
 
     def __init__(self, scene: Scene, colors: Mapping[str, Color]):
@@ -98,8 +101,35 @@ class RigidParts:
         for part in self._parts:
             turn = rotations[part.link].T
             vertices, normals = part.vertices @ turn + positions[part.link], part.normals @ turn
-            (links if part.link else still).append(ColoredMesh(vertices, part.faces, part.colors, normals=normals))
+            mesh = ColoredMesh(vertices, part.faces, part.colors, normals=normals, opacity=part.opacity)
+            (links if part.link else still).append(mesh)
         return still, links
+
+    @property
+    def drawn_links(self) -> list[int]:
+        """The links, by number in the model, in the order in which `meshes` lists what is drawn of them."""
+        return [part.link for part in self._parts if part.link]
+
+    def link_names(self) -> list[str]:
+        """Of all links by number in the model; the first is the world."""
+        return [placed.name for placed in self._model.links]
+
+    def link_pose(self, name: str, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """World position (3,) and rotation matrix (3, 3) of a link ("<articulation>.<link>") at the coordinates q.
+
+        Raises:
+            InputError: there is no such link.
+        """
+        names = self.link_names()
+        if name not in names[1:]:
+            raise InputError(f"camera: there is no link '{name}'; links: {', '.join(names[1:]) or 'none'}")
+        positions, rotations = self._model.forward_kinematics(q)
+        return positions[names.index(name)], rotations[names.index(name)]
+
+    @property
+    def initial(self) -> np.ndarray:
+        """The initial coordinates."""
+        return self._model.initial
 
     def points(self, floor: float | None) -> tuple[np.ndarray, np.ndarray]:
         """Outermost points (N, 3) of the obstacles, and those of the links in their initial poses.
@@ -167,7 +197,10 @@ def _bare(articulation: Articulation) -> Articulation:
 
 def _drawn(scene: Scene, model: RigidModel, colors: Mapping[str, Color]) -> list[_Drawn]:
     """All visible geometries of the obstacles and of the links, in the model's order."""
-    drawn = [_Drawn(0, each.geometry, colors.get(each.name, OBSTACLE_COLOR)) for each in scene.obstacles]
+    drawn = []
+    for obstacle in scene.obstacles:
+        given = colors.get(obstacle.name, obstacle.color)
+        drawn.append(_Drawn(0, obstacle.geometry, OBSTACLE_COLOR if given is None else given, given is None))
     articulations, bodies = scene.moving_articulations, len(scene.rigid_bodies)
     first = {placed.articulation: number for number, placed in reversed(list(enumerate(model.links)))}
     for number, placed in enumerate(model.links[1:], start=1):
@@ -181,8 +214,8 @@ def _drawn(scene: Scene, model: RigidModel, colors: Mapping[str, Color]) -> list
         chosen = colors.get(placed.name, colors.get(owner.name))
         for geometry in owner.links[number - first[placed.articulation]].geometries:
             if geometry.visible:
-                own = palette if geometry.color is None else geometry.color
-                drawn.append(_Drawn(number, geometry, own if chosen is None else chosen))
+                given = geometry.color if chosen is None else chosen
+                drawn.append(_Drawn(number, geometry, palette if given is None else given, given is None))
     return drawn
 
 
@@ -196,30 +229,35 @@ def _depth(links: list[PlacedLink], number: int) -> int:
 
 
 def _parts(model: RigidModel, drawn: list[_Drawn], surfaces: Mapping[int, Surface]) -> list[_Part]:
-    """One part for each link that has something to draw. surfaces: by the id of their shape."""
+    """One part for each link and opacity in which there is something to draw. surfaces: by the id of their shape."""
     parts = []
-    for link in dict.fromkeys(item.link for item in drawn):
+    for link, opacity in dict.fromkeys((item.link, _opacity(item)) for item in drawn):
         vertices, normals, colors, faces, count = [], [], [], [], 0
         for item in drawn:
             surface = surfaces[id(item.geometry.shape)]
-            if item.link != link or len(surface.faces) == 0:
+            if (item.link, _opacity(item)) != (link, opacity) or len(surface.faces) == 0:
                 continue
             turn = rotation_matrix(item.geometry.rotation).T
             vertices.append(surface.vertices @ turn + np.asarray(item.geometry.position))
             normals.append(surface.normals @ turn)
-            colors.append(np.broadcast_to(_reflected(item.color), surface.vertices.shape))
+            own = surface.colors is not None and item.default
+            colors.append(np.broadcast_to(_reflected(surface.colors if own else item.color), surface.vertices.shape))
             faces.append(surface.faces + count)
             count += len(surface.vertices)
         if faces:
             stacks = (np.concatenate(arrays) for arrays in (vertices, normals, colors, faces))
-            parts.append(_Part(link, _falls(model.links, link), *stacks))
+            parts.append(_Part(link, _falls(model.links, link), opacity, *stacks))
     return parts
 
 
-def _reflected(color: Color) -> np.ndarray:
-    """A colour (3,) as bright as a surface in full light may be, of the same hue."""
+def _opacity(item: _Drawn) -> float:
+    return 1.0 if item.geometry.opacity is None else item.geometry.opacity
+
+
+def _reflected(color: np.ndarray | Color | None) -> np.ndarray:
+    """Colours (..., 3) as bright as a surface in full light may be, of the same hue."""
     array = np.clip(np.asarray(color, dtype=np.float32), 0.0, 1.0)
-    return array * min(1.0, BRIGHTEST / max(float(array.max()), 1e-6))
+    return array * np.minimum(1.0, BRIGHTEST / np.maximum(array.max(axis=-1, keepdims=True), 1e-6))
 
 
 def _falls(links: list[PlacedLink], number: int) -> bool:

@@ -1,9 +1,9 @@
 """The Taichi kernel that turns what each sample sees into colour.
 
-A pixel whose samples all see one primitive is shaded once, in its middle; any other pixel once a sample.
-Light is linear; the result is sRGB bytes. One sun with a filtered shadow map; a sky whose ambient light is
-shadowed through a stack of small maps from directions all over the hemisphere; light bounced off the ground;
-a mild highlight and a rim.
+A pixel whose samples all see one primitive is shaded once, in its middle; any other pixel once a sample. See-through layers
+are shaded before what is behind them, front to back. Light is linear; the result is sRGB bytes. One sun with a filtered shadow
+map; a sky whose ambient light is shadowed through a stack of small maps from directions all over the hemisphere; light bounced
+off the ground; a mild highlight and a rim.
 """
 
 # Taichi reads its own types from the annotations:
@@ -13,11 +13,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
-from diffsim.render.kernel_arrays import Array1, Array2, Array3, Bytes1, Bytes3, Ints2, unit, vec3, vector_at, vector_of
+from diffsim.render.kernel_arrays import Array1, Array2, Array3, Bytes1, Bytes3, Ints1, Ints2, unit, vec3, vector_at, vector_of
 from diffsim.render.light_kernels import GroundLight, SkyShadows, SunShadow, ground_skylit, skylit, sunlit
 from diffsim.render.render_records import (
     SEES_BACKGROUND,
     SEES_GROUND,
+    SEES_NOTHING,
     Face,
     Ground,
     ImagePoint,
@@ -32,13 +33,15 @@ from diffsim.render.render_records import (
 HALF_LINE = 0.0014  # metres, half the width of the ground's grid lines
 WRAP = 0.2  # how far light reaches round the terminator, as a cosine
 HIGHLIGHT, RIM = 0.15, 0.22  # strengths
+EDGES = 0.5  # how much a see-through surface hides where it is seen edge-on
 
 
 class Shapes(NamedTuple):
-    """What is drawn: ImagePoint (V,), VertexLook (V,), Face (F,), Particle (P,)."""
+    """What is drawn: ImagePoint (V,), VertexLook (V,), share of the sky (V,) or -1, Face (F,), Particle (P,)."""
 
     points: Any
     vertices: Any
+    vertex_light: Any
     faces: Any
     particles: Any
 
@@ -77,13 +80,15 @@ class Ray(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """A place on a surface: what primitive it is, world point, unit normal, linear colour, and gloss: 1, or 0 on the ground."""
+    """A place on a surface: what primitive it is, world point, unit normal, linear colour, gloss (1, or 0 on the ground), and
+    the share of the sky, where it is known, or -1."""
 
     primitive: Any
     point: Any
     normal: Any
     albedo: Any
     gloss: Any
+    sky: Any
 
 
 class Known(NamedTuple):
@@ -165,7 +170,7 @@ def seen_particle(ray: ti.template(), q: ti.f32, p: ti.i32, shapes: ti.template(
 
 @ti.func
 def seen_face(ray: ti.template(), f: ti.i32, shapes: ti.template()):
-    """Point, unit normal towards the eye and linear colour where a ray meets the face ``f``.
+    """Point, unit normal towards the eye, linear colour and share of the sky, or -1, where a ray meets the face ``f``.
 
     beta and gamma are the barycentric coordinates in the image (`depth_within` derives them), kept inside the face, for the
     middle of a pixel may lie beside it. In the image q = 1 / depth is linear, and so is value * q, but the value itself is not:
@@ -190,9 +195,13 @@ def seen_face(ray: ti.template(), f: ti.i32, shapes: ti.template()):
     albedo = wa * vector_of(vertices, i, VertexLook.color)
     albedo = albedo + wb * vector_of(vertices, j, VertexLook.color) + wc * vector_of(vertices, k, VertexLook.color)
     normal = unit(normal)
+    light = ti.static(shapes.vertex_light)
+    sky = -1.0
+    if ti.min(light[i], light[j], light[k]) >= 0.0:
+        sky = wa * light[i] + wb * light[j] + wc * light[k]
     if scale > 0.0:  # the face is seen from behind: y goes down in the image
-        normal = -normal
-    return ray.eye + ray.direction / q, normal, albedo
+        normal, sky = -normal, -1.0
+    return ray.eye + ray.direction / q, normal, albedo, sky
 
 
 @ti.func
@@ -219,7 +228,9 @@ def arriving(seen: ti.template(), known: ti.template(), near: ti.f32, first_part
             fresh = fresh or alike < 0.5
         else:
             fresh = fresh or alike < 0.9
-            if fresh:
+            if seen.sky >= 0.0:
+                sky = seen.sky
+            elif fresh:
                 sky = skylit(seen.point, seen.normal, lights.sky)
                 known.sky = sky
     if fresh:
@@ -231,7 +242,7 @@ def arriving(seen: ti.template(), known: ti.template(), near: ti.f32, first_part
 
 @ti.func
 def reflected(seen: ti.template(), to_eye: vec3, sky: ti.f32, sun: ti.f32, sun_direction: vec3, palette: ti.template()) -> vec3:
-    """Linear light that a place sends to the eye.
+    """Linear light that a place sends to the eye: what its colour scatters, and what shines on it whatever its colour.
 
     - Diffuse: the sky from above and the ground's bounce from below, weighted (1 + n_z) / 2 and (1 - n_z) / 2, the shares of
       the hemisphere round the normal n that lie above and below the horizon. For the sun, Lambert's cosine; on glossy surfaces
@@ -262,7 +273,23 @@ def reflected(seen: ti.template(), to_eye: vec3, sky: ti.f32, sun: ti.f32, sun_d
         grazing = 1.0 - ti.min(ti.max(normal.dot(to_eye), 0.0), 1.0)
         grazing *= grazing
         shine += sky_color * RIM * grazing * grazing * (0.6 + 0.4 * normal[2])
-    return seen.albedo * light + shine
+    return seen.albedo * light, shine
+
+
+@ti.func
+def hidden_share(opacity: ti.f32, normal: vec3, to_eye: vec3) -> ti.f32:
+    """How much a surface hides of what is behind it: more at grazing angles, like `reflected`'s rim, so that glass has
+    edges."""
+    grazing = 1.0 - ti.min(ti.max(normal.dot(to_eye), 0.0), 1.0)
+    grazing *= grazing
+    return opacity + (1.0 - opacity) * EDGES * grazing * grazing
+
+
+@ti.func
+def background_color(toward: vec3, palette: ti.template()) -> vec3:
+    """Linear colour of the background along a unit direction: from that at the horizon to that at the zenith."""
+    low, high = vector_at(palette, Palette.background), vector_at(palette, Palette.zenith)
+    return low + (high - low) * ti.max(toward[2], 0.0)
 
 
 @ti.func
@@ -283,8 +310,10 @@ def shading() -> Callable[..., Any]:
     def shade(
         points: Array2,  # (V, ImagePoint)
         vertices: Array2,  # (V, VertexLook)
+        vertex_light: Array1,  # (V,) share of the sky, or -1
         faces: Ints2,  # (F, Face)
         particles: Array2,  # (P, Particle)
+        opacity: Array1,  # (F + P,)
         depth: Array2,  # (H s, W s)
         primitive: Ints2,  # (H s, W s)
         view: Array1,  # View
@@ -292,63 +321,88 @@ def shading() -> Callable[..., Any]:
         palette: Array1,  # Palette
         ground: Array1,  # Ground
         markers: Array2,  # (M, Marker)
-        sun_map: Array3,  # (1, R, R)
+        sun_maps: Array3,  # (2, R, R)
+        sun_tops: Array3,  # (2, R / 16, R / 16)
         sun_places: Array2,  # (1, LightMap)
         reach: ti.i32,  # of the sun's shadow filter, texels
+        veil: ti.f32,  # how much of the sun see-through things keep off
         sky_maps: Array3,  # (L, R, R)
         sky_places: Array2,  # (L, LightMap)
         particle_light: Array1,  # (P,) share of the sky
         ground_light: Array2,  # (rows, columns) share of the sky
         ground_grid: Array1,  # GroundGrid
         tones: Bytes1,  # sRGB bytes for linear light 0 to 2
+        layered: Array3,  # (H, W, 4) light of the layers in front, and the share that they let through
+        is_layer: ti.i32,  # 1: adds to ``layered``, 0: writes the image
+        window: Ints1,  # first and last row, first and last column to shade, without the last ones
         image: Bytes3,  # (H, W, 3) out
     ):
-        height, width, first_particle = image.shape[0], image.shape[1], faces.shape[0]
+        first_particle = faces.shape[0]
         middle_x, middle_y = 0.5 * ti.cast(depth.shape[1], ti.f32), 0.5 * ti.cast(depth.shape[0], ti.f32)
         eye, forward = vector_at(view, View.position), vector_at(view, View.forward)
         right, up = vector_at(view, View.right), vector_at(view, View.up)
-        background, sun_direction = vector_at(palette, Palette.background), vector_of(sun_places, 0, LightMap.direction)
+        sun_direction = vector_of(sun_places, 0, LightMap.direction)
         pitch = ti.sqrt(right.dot(right))  # width of a sample at unit depth
-        shapes = ti.static(Shapes(points, vertices, faces, particles))
+        shapes = ti.static(Shapes(points, vertices, vertex_light, faces, particles))
         painting = ti.static(Painting(ground, palette, markers))
-        sun, sky = ti.static(SunShadow(sun_map, sun_places, reach), SkyShadows(sky_maps, sky_places))
+        sun, sky = ti.static(SunShadow(sun_maps, sun_tops, sun_places, reach, veil), SkyShadows(sky_maps, sky_places))
         lights = ti.static(Lights(sun, sky, GroundLight(ground_light, ground_grid), particle_light, sun_direction))
-        for pixel in range(height * width):
-            py, px = pixel // width, pixel % width
+        columns = window[3] - window[2]
+        for pixel in range((window[1] - window[0]) * columns):
+            py, px = window[0] + pixel // columns, window[2] + pixel % columns
             looks = looks_needed(primitive, px, py, samples)
+            if looks == 1 and primitive[py * samples, px * samples] == SEES_NOTHING:
+                continue
             total = vec3(0.0, 0.0, 0.0)
             known_point, known_normal = vec3(1e9, 1e9, 1e9), vec3(0.0, 0.0, 1.0)
             known_sky, known_sun = 1.0, 1.0
             known = ti.static(Known(known_point, known_normal, known_sky, known_sun))
+            covered = 0.0
             for s in range(looks):
                 line, column = py * samples + s // samples, px * samples + s % samples
+                number = primitive[line, column]
+                if number == SEES_NOTHING:
+                    continue
                 x, y, size = ti.cast(column, ti.f32) + 0.5, ti.cast(line, ti.f32) + 0.5, 1.0
                 if looks == 1:
                     size = ti.cast(samples, ti.f32)
                     x, y = (ti.cast(px, ti.f32) + 0.5) * size, (ti.cast(py, ti.f32) + 0.5) * size
                 direction = forward + (x - middle_x) * right - (y - middle_y) * up
                 ray = ti.static(Ray(eye, direction, right, up, x, y, size))
-                number = primitive[line, column]
+                to_eye = -unit(direction)
+                background = background_color(-to_eye, palette)
                 point, normal, albedo = eye, vec3(0.0, 0.0, 1.0), background
-                keep, gloss = 1.0, 1.0  # keep: of the surface against the background
+                keep, gloss, hides, sky_known = 1.0, 1.0, 1.0, -1.0  # keep: of the surface against the background
                 if number == SEES_GROUND:
                     point, albedo, keep = seen_ground(ray, painting)
                     gloss = 0.0
                 elif number >= first_particle:
                     point, normal, albedo = seen_particle(ray, depth[line, column], number - first_particle, shapes)
                 elif number >= 0:
-                    point, normal, albedo = seen_face(ray, number, shapes)
+                    point, normal, albedo, sky_known = seen_face(ray, number, shapes)
                 result = background
                 if number != SEES_BACKGROUND and keep > 0.0:
-                    seen = ti.static(Seen(number, point, normal, albedo, gloss))
+                    seen = ti.static(Seen(number, point, normal, albedo, gloss, sky_known))
                     near = 2.0 * ti.cast(samples, ti.f32) * pitch / depth[line, column]
                     sky_share, sun_share = arriving(seen, known, near, first_particle, lights)
-                    result = reflected(seen, -unit(direction), sky_share, sun_share, sun_direction, palette)
+                    scattered, shine = reflected(seen, to_eye, sky_share, sun_share, sun_direction, palette)
+                    if is_layer == 1:
+                        hides = hidden_share(opacity[number], normal, to_eye)
+                    result = hides * scattered + shine
                     result = background + (result - background) * keep
                 total += result
+                covered += hides
             for axis in ti.static(range(3)):
-                mean = ti.min(ti.max(total[axis] / ti.cast(looks, ti.f32), 0.0), 2.0)
-                step = ti.cast(mean * 0.5 * ti.cast(tones.shape[0] - 1, ti.f32) + 0.5, ti.i32)
-                image[py, px, axis] = tones[step]
+                total[axis] *= layered[py, px, 3] / ti.cast(looks, ti.f32)
+                total[axis] += layered[py, px, axis]
+            if is_layer == 1:
+                for axis in ti.static(range(3)):
+                    layered[py, px, axis] = total[axis]
+                layered[py, px, 3] *= 1.0 - covered / ti.cast(looks, ti.f32)
+            else:
+                for axis in ti.static(range(3)):
+                    mean = ti.min(ti.max(total[axis], 0.0), 2.0)
+                    step = ti.cast(mean * 0.5 * ti.cast(tones.shape[0] - 1, ti.f32) + 0.5, ti.i32)
+                    image[py, px, axis] = tones[step]
 
     return shade

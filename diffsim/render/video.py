@@ -1,4 +1,4 @@
-"""Frames to files: MP4, PNG, GIF; captions and comparisons. A frame is sRGB uint8 (H, W, 3)."""
+"""Frames to files: MP4, WebM, GIF, PNG; captions and comparisons. A frame is sRGB uint8 (H, W, 3)."""
 
 from __future__ import annotations
 
@@ -16,20 +16,27 @@ from PIL import Image, ImageDraw, ImageFont
 from diffsim.errors import InputError
 from diffsim.scene.validation import check_count, file_path, is_number
 
+# by suffix: the encoder, and the container's options: an MP4's index stands first, so that a browser plays it while it loads
+ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
+    ".mp4": ("libx264", {"movflags": "faststart"}),
+    ".webm": ("libvpx-vp9", {}),
+}
 INK, FADED, PAPER = (32, 36, 44), (104, 112, 124), (255, 255, 255)
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 30.0) -> None:
-    """Write an MP4 (H.264, yuv420p) that browsers and QuickTime play. Odd sizes lose a last row or column.
+    """Write a video that browsers play, of the kind that the name says: MP4 (H.264, yuv420p; QuickTime plays it too), WebM
+    (VP9) or GIF. Odd sizes lose a last row or column, but in a GIF.
 
     The file appears under its name only when it is whole.
 
     Raises:
-        InputError: ``path`` cannot be written, does not end in .mp4, or there are no frames.
+        InputError: ``path`` cannot be written, does not end in .mp4, .webm or .gif, or there are no frames.
     """
     target = file_path("path", path)
-    if target.suffix.lower() != ".mp4":
-        raise InputError(f"path of a video must end in .mp4, got '{path}'")
+    kind = target.suffix.lower()
+    if kind not in (*ENCODERS, ".gif"):
+        raise InputError(f"path of a video must end in {', '.join(ENCODERS)} or .gif, got '{path}'")
     _check_rate(fps)
     if not isinstance(frames, Iterable):
         raise InputError(f"frames must be pictures in a row, got {frames!r}")
@@ -38,13 +45,16 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float = 30.
         first = next(stream)
     except StopIteration:
         raise InputError(f"video '{path}' has no frames: frames was empty, got []") from None
+    if kind == ".gif":
+        write_gif(path, [first, *stream], fps)
+        return
     height, width = (size - size % 2 for size in _checked(first).shape[:2])
+    encoder, options = ENCODERS[kind]
 
     def write(temporary: Path) -> None:
-        # the index stands first (faststart), so that a browser plays the file while it loads
         opened: Any = iio.imopen  # its annotations lack the plugin's options
-        with opened(temporary, "w", plugin="pyav", options={"movflags": "faststart"}) as output:
-            output.init_video_stream("libx264", fps=fps, pixel_format="yuv420p")
+        with opened(temporary, "w", plugin="pyav", options=options) as output:
+            output.init_video_stream(encoder, fps=fps, pixel_format="yuv420p")
             for frame in chain([first], stream):
                 if _checked(frame).shape != first.shape:
                     raise InputError(f"video '{path}': all frames must be {first.shape}, got {frame.shape}")

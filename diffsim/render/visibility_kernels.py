@@ -14,21 +14,23 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
-from diffsim.render.kernel_arrays import Array1, Array2, Array3, Ints2, vec3, vector_at, vector_of
-from diffsim.render.render_records import SEES_BACKGROUND, SEES_GROUND, Face, ImagePoint, ImageSphere, View
+from diffsim.render.kernel_arrays import Array1, Array2, Array3, Ints1, Ints2, vec3, vector_at, vector_of
+from diffsim.render.render_records import SEES_BACKGROUND, SEES_GROUND, SEES_NOTHING, Face, ImagePoint, ImageSphere, Range, View
 
 CPU_BLOCK = 512  # Taichi hands out small CPU loops in blocks of this many iterations, one thread a block
 SMALLEST_AREA = 1e-9  # square samples, twice the area: thinner triangles are seen edge-on and not drawn
 EDGE_SLACK = 1e-6  # of barycentric coordinates: rounding leaves no gap between triangles that share an edge
+BEHIND = 1.0 - 1e-6  # of q: rounding does not show a surface again in the next layer
 FARTHEST = -1e9  # q of an empty shadow map
 SMALLEST_REACH = 0.71  # texels, half a texel's diagonal: a smaller sphere could miss every texel's centre
 
 
 class Buffers(NamedTuple):
-    """What an image's samples see: q and primitive, (H, W) each."""
+    """What an image's samples see: q and primitive, (H, W) each; ``before``: only what is behind this q counts, (H, W)."""
 
     depth: Any
     primitive: Any
+    before: Any
 
 
 class ScreenTriangle(NamedTuple):
@@ -69,6 +71,15 @@ def depth_within(triangle: ti.template(), x: ti.i32, y: ti.i32):
 
 
 @ti.func
+def nearer(buffers: ti.template(), q: ti.f32, x: ti.i32, y: ti.i32, peeled: ti.template()) -> bool:
+    """Whether a sample sees what lies at ``q`` before what it saw so far; of a layer, behind the layer before it."""
+    result = q > buffers.depth[y, x]
+    if ti.static(peeled):
+        result = result and q < buffers.before[y, x] * BEHIND
+    return result
+
+
+@ti.func
 def image_point(points: ti.template(), index: ti.i32) -> vec3:
     """A point's (x, y, q) in the image."""
     return vec3(points[index, ImagePoint.x], points[index, ImagePoint.y], points[index, ImagePoint.q])
@@ -91,7 +102,16 @@ def draw_ground(buffers: ti.template(), view: ti.template(), height: ti.f32, x: 
 
 
 @ti.func
-def draw_sphere(buffers: ti.template(), sphere: vec3, radius: ti.f32, pitch: ti.f32, seen: ti.i32, x: ti.i32, y: ti.i32):
+def draw_sphere(
+    buffers: ti.template(),
+    sphere: vec3,
+    radius: ti.f32,
+    pitch: ti.f32,
+    seen: ti.i32,
+    x: ti.i32,
+    y: ti.i32,
+    peeled: ti.template(),
+):
     """Let a sample see a sphere, if its ray meets it before what the sample saw so far.
 
     Args:
@@ -110,73 +130,86 @@ def draw_sphere(buffers: ti.template(), sphere: vec3, radius: ti.f32, pitch: ti.
     inside = radius * radius - (ox * ox + oy * oy + oz * oz)
     if inside > 0.0:
         q = 1.0 / (nearest - ti.sqrt(inside / rr))
-        if q > buffers.depth[y, x]:
+        if nearer(buffers, q, x, y, peeled):
             buffers.depth[y, x] = q
             buffers.primitive[y, x] = seen
 
 
-def camera_visibility() -> Callable[..., Any]:
-    """The kernel that fills the camera's depth and primitive buffers."""
+def camera_visibility(peeled: bool) -> Callable[..., Any]:
+    """The kernel that fills the depth and primitive buffers of a camera.
+
+    Args:
+        peeled: of a layer of see-through things (depth peeling, Everitt 2001): those nearest to the eye behind the layer
+            before it, and in front of all that is opaque; of meshes their outside alone, or water would count twice. Otherwise
+            of the opaque things, the ground and the background.
+    """
 
     @ti.kernel
     def see(
         points: Array2,  # (V, ImagePoint)
         faces: Ints2,  # (F, Face)
-        share: Array1,  # (F,) opacity
         spheres: Array2,  # (P, ImageSphere)
+        drawn: Ints1,  # Range
         view: Array1,  # View
         ground: ti.f32,  # height of the ground, metres
         has_ground: ti.i32,
-        samples: ti.i32,  # per pixel along an axis
         rows: ti.i32,  # of a band
+        window: Ints1,  # first and last row, without the last one, first and last column to draw
+        opaque: Array2,  # (H, W) q of the opaque things, of a layer
+        before: Array2,  # (H, W) q of the layer before it
         depth: Array2,  # (H, W) out: q
-        primitive: Ints2,  # (H, W) out: face, or F + particle, or SEES_BACKGROUND or SEES_GROUND
+        primitive: Ints2,  # (H, W) out: face, or F + particle, or SEES_BACKGROUND, SEES_GROUND or SEES_NOTHING
     ):
-        height, width = depth.shape[0], depth.shape[1]
-        bands = (height + rows - 1) // rows
-        buffers = ti.static(Buffers(depth, primitive))
+        left, right_end = window[2], window[3]
+        bands = (window[1] - window[0] + rows - 1) // rows
+        buffers = ti.static(Buffers(depth, primitive, before))
         for iteration in range(bands * CPU_BLOCK):
             if iteration % CPU_BLOCK == 0:
-                first = (iteration // CPU_BLOCK) * rows
-                last = ti.min(first + rows, height)
+                first = window[0] + (iteration // CPU_BLOCK) * rows
+                last = ti.min(first + rows, window[1])
                 for y in range(first, last):
-                    for x in range(width):
-                        depth[y, x] = 0.0
-                        primitive[y, x] = SEES_BACKGROUND
-                        if has_ground == 1:
-                            draw_ground(buffers, view, ground, x, y)
-                for f in range(faces.shape[0]):
+                    for x in range(left, right_end):
+                        if ti.static(peeled):
+                            depth[y, x] = opaque[y, x]
+                            primitive[y, x] = SEES_NOTHING
+                        else:
+                            depth[y, x] = 0.0
+                            primitive[y, x] = SEES_BACKGROUND
+                            if has_ground == 1:
+                                draw_ground(buffers, view, ground, x, y)
+                for f in range(drawn[Range.first_face], drawn[Range.last_face]):
                     a = image_point(points, faces[f, Face.a])
                     b = image_point(points, faces[f, Face.b])
                     c = image_point(points, faces[f, Face.c])
                     y0, y1 = samples_between(ti.min(a[1], b[1], c[1]), ti.max(a[1], b[1], c[1]), first, last - 1)
                     if y0 <= y1:
-                        x0, x1 = samples_between(ti.min(a[0], b[0], c[0]), ti.max(a[0], b[0], c[0]), 0, width - 1)
+                        x0, x1 = samples_between(ti.min(a[0], b[0], c[0]), ti.max(a[0], b[0], c[0]), left, right_end - 1)
                         area = twice_area(a, b, c)
+                        if ti.static(peeled):  # y goes down in the image: the outside has a negative area
+                            area = ti.min(area, 0.0)
                         if x0 <= x1 and ti.abs(area) > SMALLEST_AREA:
                             scale = 1.0 / area
                             triangle = ti.static(ScreenTriangle(a, b, c, scale))
                             for y in range(y0, y1 + 1):
                                 for x in range(x0, x1 + 1):
                                     inside, q = depth_within(triangle, x, y)
-                                    if inside:
-                                        # see-through meshes cover only some of a pixel's samples
-                                        rank = ti.cast((y % samples) * samples + (x + y) % samples, ti.f32) + 0.5
-                                        if q > depth[y, x] and rank < share[f] * ti.cast(samples * samples, ti.f32):
-                                            depth[y, x] = q
-                                            primitive[y, x] = f
+                                    if inside and nearer(buffers, q, x, y, peeled):
+                                        depth[y, x] = q
+                                        primitive[y, x] = f
                 right = vector_at(view, View.right)
                 pitch = ti.sqrt(right.dot(right))
-                for p in range(spheres.shape[0]):
+                for p in range(drawn[Range.first_particle], drawn[Range.last_particle]):
                     y0, y1 = samples_between(spheres[p, ImageSphere.top], spheres[p, ImageSphere.bottom], first, last - 1)
                     if y0 <= y1:
-                        x0, x1 = samples_between(spheres[p, ImageSphere.left], spheres[p, ImageSphere.right], 0, width - 1)
+                        x0, x1 = samples_between(
+                            spheres[p, ImageSphere.left], spheres[p, ImageSphere.right], left, right_end - 1
+                        )
                         sphere, radius = vector_of(spheres, p, ImageSphere.center), spheres[p, ImageSphere.radius]
                         frontmost = 1.0 / (sphere[2] - radius)  # no part of the sphere has a larger q
                         for y in range(y0, y1 + 1):
                             for x in range(x0, x1 + 1):
                                 if frontmost > depth[y, x]:
-                                    draw_sphere(buffers, sphere, radius, pitch, faces.shape[0] + p, x, y)
+                                    draw_sphere(buffers, sphere, radius, pitch, faces.shape[0] + p, x, y, peeled)
 
     return see
 
@@ -194,6 +227,7 @@ def shadow_maps() -> Callable[..., Any]:
     def cast_shadows(
         points: Array3,  # (L, V, ImagePoint)
         faces: Ints2,  # (F, Face)
+        drawn: Ints1,  # Range of what casts these shadows
         balls: Array3,  # (L, P, ImagePoint) of the centres
         radii: Array1,  # (P,) metres
         texels: Array1,  # (L,) texels per metre
@@ -210,7 +244,7 @@ def shadow_maps() -> Callable[..., Any]:
                 for y in range(first, last):
                     for x in range(size):
                         maps[light, y, x] = FARTHEST
-                for f in range(faces.shape[0]):
+                for f in range(drawn[Range.first_face], drawn[Range.last_face]):
                     a = point_in_map(points, light, faces[f, Face.a])
                     b = point_in_map(points, light, faces[f, Face.b])
                     c = point_in_map(points, light, faces[f, Face.c])
@@ -226,7 +260,7 @@ def shadow_maps() -> Callable[..., Any]:
                                     inside, q = depth_within(triangle, x, y)
                                     if inside and q > maps[light, y, x]:
                                         maps[light, y, x] = q
-                for p in range(balls.shape[1]):
+                for p in range(drawn[Range.first_particle], drawn[Range.last_particle]):
                     center = point_in_map(balls, light, p)
                     reach = ti.max(radii[p] * texels[light], SMALLEST_REACH)
                     y0, y1 = samples_between(center[1] - reach, center[1] + reach, first, last - 1)

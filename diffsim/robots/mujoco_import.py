@@ -132,6 +132,7 @@ class Shapes:
             "collision_group": int(model.geom_contype[i]),
             "collision_mask": int(model.geom_conaffinity[i]),
             "color": None if uncolored else np.clip(rgba[:3], 0.0, 1.0).tolist(),
+            "opacity": None if rgba[3] >= 1.0 else float(rgba[3]),
         }
         shape = self._shape(i, static)
         if shape is None:

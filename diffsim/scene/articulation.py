@@ -84,7 +84,8 @@ class Geometry:
         collides: whether it takes part in contact.
         visible: whether it is drawn.
         collision_group, collision_mask: bits; two geometries touch if the group of either is in the mask of the other.
-        color: RGB in 0 to 1, or None for the renderer's choice.
+        color: RGB in 0 to 1, or None for the colours of a mesh's file, or else the renderer's choice.
+        opacity: 0 to 1, how much it hides of what is behind it; None: all.
     """
 
     shape: Shape
@@ -100,6 +101,7 @@ class Geometry:
     collision_group: int = 1
     collision_mask: int = 1
     color: Vector3 | None = None
+    opacity: float | None = None
 
     @property
     def parts(self) -> tuple[Geometry, ...]:
@@ -123,6 +125,8 @@ class Geometry:
             check_count(f"{owner}: contact_points", self.contact_points, 1)
         if self.color is not None:
             object.__setattr__(self, "color", rgb(owner, "color", self.color))
+        if self.opacity is not None:
+            object.__setattr__(self, "opacity", number(owner, "opacity", self.opacity, 0.0, 1.0))
         for name in ("collides", "visible"):
             object.__setattr__(self, name, flag(owner, name, getattr(self, name)))
         for name in ("collision_group", "collision_mask"):

@@ -41,6 +41,9 @@ class PlacedShape:
     shape: Shape
     position: Vector3
     rotation: Quaternion = (1.0, 0.0, 0.0, 0.0)
+    _: KW_ONLY
+    color: Vector3 | None = None
+    opacity: float | None = None
 
     def __post_init__(self) -> None:
         owner = f"{type(self).__name__} '{self.name}'"
@@ -48,6 +51,10 @@ class PlacedShape:
         instance(owner, "shape", self.shape, Shape, "a diffsim shape")
         object.__setattr__(self, "position", vector(owner, "position", self.position))
         object.__setattr__(self, "rotation", unit(owner, "rotation", self.rotation, 4))
+        if self.color is not None:
+            object.__setattr__(self, "color", rgb(owner, "color", self.color))
+        if self.opacity is not None:
+            object.__setattr__(self, "opacity", number(owner, "opacity", self.opacity, 0.0, 1.0))
 
     def to_world(self, points: np.ndarray) -> np.ndarray:
         """Points (N, 3) from the shape's frame to the world's."""
@@ -65,6 +72,7 @@ class SoftBody(PlacedShape):
         material: constitutive parameters.
         velocity: initial velocity in the world's frame, m/s.
         particles: about how many material points represent it.
+        color, opacity: as of `Geometry`; None: what the renderer draws the material in.
     """
 
     _: KW_ONLY
@@ -102,7 +110,7 @@ class RigidBody(PlacedShape):
         angular_velocity: initial angular velocity in the world's frame, rad/s.
         density: kg/m^3, uniform. None: 1000, or what ``mass`` makes it.
         mass: kg, in the density's place.
-        friction, restitution, stiffness, contact_points, color: as of `Geometry`.
+        friction, restitution, stiffness, contact_points, color, opacity: as of `Geometry`.
     """
 
     _: KW_ONLY
@@ -114,7 +122,6 @@ class RigidBody(PlacedShape):
     restitution: float = 0.0
     stiffness: float | None = None
     contact_points: int | None = None
-    color: Vector3 | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -128,8 +135,6 @@ class RigidBody(PlacedShape):
         if self.mass is not None:
             object.__setattr__(self, "mass", number(owner, "mass", self.mass, 1e-12))
         _check_surface(self, owner)
-        if self.color is not None:
-            object.__setattr__(self, "color", rgb(owner, "color", self.color))
         if not self.shape.bounded:
             raise InputError(f"{owner}: shape must enclose a volume, got {self.shape!r}")
         doubt = self.shape.doubtful_size(self._density * self.shape.volume if self.mass is None else self.mass)
@@ -149,7 +154,7 @@ class RigidBody(PlacedShape):
         axes = axes * np.sign(np.linalg.det(axes))
         geometry = Geometry(
             self.shape, friction=self.friction, restitution=self.restitution, stiffness=self.stiffness,
-            contact_points=self.contact_points, color=self.color,
+            contact_points=self.contact_points, color=self.color, opacity=self.opacity,
         )  # fmt: skip
         inertia = Inertia(density * volume, tuple(moments), tuple(center), quaternion_of(axes))
         turning = np.asarray(self.angular_velocity) @ rotation_matrix(self.rotation)  # a free joint's is in the link's frame
@@ -176,7 +181,7 @@ class Obstacle(_Collider):
     Args:
         restitution: of impacts of rigid bodies, 0 to 1.
         stiffness: of a contact point, N/m; None: the scene's.
-        contact_points: as of `Geometry`.
+        contact_points, color, opacity: as of `Geometry`.
     """
 
     _: KW_ONLY
@@ -199,6 +204,8 @@ class Obstacle(_Collider):
             restitution=self.restitution,
             stiffness=self.stiffness,
             contact_points=self.contact_points,
+            color=self.color,
+            opacity=self.opacity,
         )
 
 
@@ -221,7 +228,7 @@ class Tool(_Collider):
             bodies and links do not stop a tool. Without stops a tool can drag a soft body through a wall.
         restitution: of impacts of rigid bodies, 0 to 1.
         stiffness: of a contact point of rigid bodies, N/m; None: the scene's.
-        contact_points: as of `Geometry`.
+        contact_points, color, opacity: as of `Geometry`.
     """
 
     _: KW_ONLY

@@ -42,7 +42,7 @@ class CutIntoParts(Task):
     grid_spacing: float = 0.016
     outcome_names = ("a third on the left", "a third on the right")
     optimizer_settings = MappingProxyType({"iterations": 60, "posterior_stride": 2})
-    drawn_as = "particles"  # the bar's surface would hide the cut
+    drawn_as = "reconstruction"  # the bar's own surface would hide the cut
 
     def scene(self) -> ds.Scene:
         clay = ds.ElastoPlastic(youngs_modulus=1e4, poissons_ratio=0.3, yield_stress=400.0)

@@ -14,6 +14,7 @@ from diffsim.render import Camera
 from tasks.action_spaces import ToolVelocity
 from tasks.base import Task
 from tasks.episode import Episode, Transition
+from tasks.looks import GLASS_LOOK
 from tasks.measures import which_largest
 from tasks.registry import register
 
@@ -48,11 +49,11 @@ class PourLiquid(Task):
         liquid = ds.Liquid(bulk_modulus=1e4, viscosity=1.0)
         water = ds.SoftBody("water", ds.Cylinder(0.045, 0.05), (x, y, HEIGHT - 0.01), material=liquid, particles=self.particles)
         cup = ds.Tool(
-            "cup", ds.Cup(0.08, 0.075, WALL), (x, y, HEIGHT), control=("x", "z", "ry"), friction=0.0,
+            "cup", ds.Cup(0.08, 0.075, WALL), (x, y, HEIGHT), control=("x", "z", "ry"), friction=0.0, **GLASS_LOOK,
             lower=(0.3, None, 0.25), upper=(0.7, None, 0.45),
         )  # fmt: skip
         glasses = tuple(
-            ds.Obstacle(name, ds.Cup(TALL, GLASS, WALL), (x + side * ASIDE, y, TALL), friction=0.1)
+            ds.Obstacle(name, ds.Cup(TALL, GLASS, WALL), (x + side * ASIDE, y, TALL), friction=0.1, **GLASS_LOOK)
             for name, side in (("left_glass", -1.0), ("right_glass", 1.0))
         )
         return ds.Scene((water,), tools=(cup,), obstacles=glasses, upper=(1.0, 0.4, 0.6), grid_spacing=self.grid_spacing)

@@ -16,6 +16,7 @@ from tasks.action_spaces import ActionSpace, Drive, ToolVelocity
 from tasks.base import Task
 from tasks.episode import Episode, Transition
 from tasks.goal_markers import goal_markers
+from tasks.looks import GLASS_LOOK
 from tasks.measures import soft_norm, when_passing
 from tasks.registry import register
 
@@ -68,7 +69,7 @@ class TransportLiquid(Task):
         inside = (START, MIDDLE, HEIGHT)
         water = ds.SoftBody("water", ds.Cylinder(0.05, 0.06), inside, material=liquid, particles=self.particles)
         cup = ds.Tool(
-            "cup", ds.Cup(TALL, RADIUS, WALL), (START, MIDDLE, HEIGHT), control=("x", "y"), friction=0.0,
+            "cup", ds.Cup(TALL, RADIUS, WALL), (START, MIDDLE, HEIGHT), control=("x", "y"), friction=0.0, **GLASS_LOOK,
             lower=(0.5, 0.5, None), upper=(1.5, 1.3, None),
         )  # fmt: skip
         # nothing drives the post; as a tool it can stand elsewhere in each episode

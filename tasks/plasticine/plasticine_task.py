@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import diffsim as ds
-from diffsim.render import Camera
+from diffsim.render import Camera, ColoredMesh, Mark, surface_marker
 from diffsim.scene.rotations import quaternion_to_matrix
 from diffsim.tools.surface_distance import SurfaceDistance
 from tasks.action_spaces import ActionSpace, ToolVelocity
@@ -147,13 +147,17 @@ class PlasticineTask(Task):
     @cached_property
     def target(self) -> ShapeTarget:
         """What the plasticine shall become."""
+        target = ShapeTarget.from_points(self._target_points, grid=self.grid, mass=self.mass)
+        limit = OF_TARGET * (CELLS / self.cells) ** 3
+        return replace(target, inside=limit / float(target.mass.max()))
+
+    @property
+    def _target_points(self) -> Tensor:
         own = {name: value for name, value in self.parameters.items() if name in ("cells", "particles", "dt", "substeps")}
         key = (type(self), self.variant, self.sim.dtype, self.sim.device, *sorted(own.items()))
         if key not in _targets:
             _targets[key] = self.target_points()
-        target = ShapeTarget.from_points(_targets[key], grid=self.grid, mass=self.mass)
-        limit = OF_TARGET * (CELLS / self.cells) ** 3
-        return replace(target, inside=limit / float(target.mass.max()))
+        return _targets[key]
 
     @cached_property
     def _ends(self) -> tuple[Tensor, Tensor, float]:
@@ -196,6 +200,16 @@ class PlasticineTask(Task):
 
     def reward(self, step: Transition) -> Tensor:
         return -self.loss(step.after) / self.start_loss
+
+    def markers(self, episode: Episode, environment: int) -> Sequence[Mark]:
+        """The target, see-through."""
+        return (self._target_surface,)
+
+    @cached_property
+    def _target_surface(self) -> ColoredMesh:
+        points = self._target_points[0].double().cpu().numpy()
+        spacing = min(body.particle_spacing for body in self.sim.scene.soft_bodies)
+        return surface_marker(points, spacing)
 
     def success(self, episode: Episode) -> Tensor:
         return self.score(episode) >= self.success_score

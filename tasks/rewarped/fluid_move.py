@@ -11,6 +11,7 @@ import diffsim as ds
 from diffsim.render import Camera, GroundMarker
 from tasks.episode import Episode, Transition
 from tasks.goal_markers import goal_markers
+from tasks.looks import GLASS_LOOK
 from tasks.measures import soft_norm
 from tasks.registry import register
 from tasks.rewarped.kinematic_manipulator import KinematicManipulator, z_up
@@ -52,7 +53,7 @@ class FluidMove(KinematicManipulator):
         # the walls go from the floor's lower side to the rim, so the box's middle is half a floor below that of the room inside
         outer = (OUTER[0], OUTER[1], 0.5 * (INNER[2] + THICKNESS))
         middle = (START[0], START[1], START[2] - 0.5 * THICKNESS)
-        box = ds.Tool("box", ds.OpenBox(outer, THICKNESS), middle, stops_at=(), friction=0.5)
+        box = ds.Tool("box", ds.OpenBox(outer, THICKNESS), middle, stops_at=(), friction=0.5, **GLASS_LOOK)
         return self.box(soft_bodies=(water,), tools=(box,))
 
     def joints(self, state: ds.State) -> Tensor:

@@ -45,7 +45,7 @@ class CutBar(SoftTable):
 
     outcome_names = ("the right end", "the left end")
     optimizer_settings = MappingProxyType({"iterations": 50, "posterior_stride": 4})
-    drawn_as = "particles"  # the bar's surface would hide the cut
+    drawn_as = "reconstruction"  # the bar's own surface would hide the cut
     particles: int = 3000
     end: Literal["right", "left", "either"] = "either"
 

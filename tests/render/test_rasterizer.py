@@ -9,7 +9,7 @@ import pytest
 import trimesh
 
 from diffsim import InputError
-from diffsim.render import Camera, ColoredMesh, GroundMarker, GroundPlane, ParticleCloud, Rasterizer
+from diffsim.render import Camera, ColoredMesh, GroundMarker, GroundPlane, Lighting, ParticleCloud, Rasterizer
 
 pytestmark = pytest.mark.slow
 
@@ -102,8 +102,8 @@ def test_shadow_falls_where_geometry_says(rasterizer):
     ground = GroundPlane(extent=(3.0, 3.0), spacing=0.0)
     sun, height, radius = np.array([-0.8, -0.4, 1.0]), 0.6, 0.1
     things = {"meshes": [ball((-0.2, -0.1, height), radius, RED)], "ground": ground}
-    image = rasterizer.render(camera, light_direction=sun, **things).astype(float)
-    bare = rasterizer.render(camera, light_direction=sun, ground=ground).astype(float)
+    image = rasterizer.render(camera, lighting=Lighting(sun), **things).astype(float)
+    bare = rasterizer.render(camera, lighting=Lighting(sun), ground=ground).astype(float)
     dark = (bare.mean(axis=2) - image.mean(axis=2) > 40.0) & (redness(image) == 0)
     rows, columns = np.nonzero(dark)
     expected = np.array([[-0.2 - height * sun[0] / sun[2], -0.1 - height * sun[1] / sun[2], 0.0]])
@@ -117,7 +117,7 @@ def test_shadow_falls_where_geometry_says(rasterizer):
 
 def test_no_shadow_acne_on_a_lit_ball(rasterizer):
     camera = Camera((-0.6, -0.8, 1.0), (0.0, 0.0, 0.0))
-    image = rasterizer.render(camera, meshes=[ball((0, 0, 0), 0.25, (0.6, 0.6, 0.6))], light_direction=(-0.6, -0.8, 1))
+    image = rasterizer.render(camera, meshes=[ball((0, 0, 0), 0.25, (0.6, 0.6, 0.6))], lighting=Lighting((-0.6, -0.8, 1)))
     lit = image[90:150, 130:190, 1].astype(float)  # the middle of the disc, seen along the light
     assert np.abs(np.diff(lit, axis=0)).max() <= 4
     assert np.abs(np.diff(lit, axis=1)).max() <= 4
@@ -132,12 +132,72 @@ def test_marker_is_painted_where_it_is(rasterizer):
     assert seen == [0, 1, 1, 0]
 
 
-def test_half_opacity_covers_half_the_samples(rasterizer):
-    camera = Camera((0.0, -1.0, 0.0), (0.0, 0.0, 0.0))
-    rasterizer.render(camera, meshes=[ball((0, 0, 0), 0.2, RED)])
-    solid = (rasterizer._primitive >= 0).sum()
-    rasterizer.render(camera, meshes=[ball((0, 0, 0), 0.2, RED, opacity=0.5)])
-    assert (rasterizer._primitive >= 0).sum() == pytest.approx(0.5 * solid, rel=0.02)
+def flat(y: float, color, opacity: float, half: float = 1.0) -> ColoredMesh:
+    """A square that faces a camera on the negative y axis, at y."""
+    corners = [[-half, y, -half], [half, y, -half], [half, y, half], [-half, y, half]]
+    return ColoredMesh(corners, [[0, 1, 2], [0, 2, 3]], color, opacity=opacity)
+
+
+def test_see_through_layers_are_blended_front_to_back(rasterizer):
+    """Behind layers of opacity a and b, what is behind both counts (1 - a) (1 - b), in linear light."""
+    camera, plain = (
+        Camera((0.0, -3.0, 0.0), (0.0, 0.0, 0.0)),
+        Lighting(sun=(0, 0, 0), sky=(0.5, 0.5, 0.5), bounce=(0.5, 0.5, 0.5)),
+    )
+
+    def linear(*meshes: ColoredMesh) -> np.ndarray:
+        pixel = rasterizer.render(camera, meshes=meshes, lighting=plain)[120, 160] / 255.0
+        return np.where(pixel <= 0.04045, pixel / 12.92, ((pixel + 0.055) / 1.055) ** 2.4)
+
+    far, near = (linear(flat(0.0, color, 1.0)) for color in (RED, BLUE))
+    wall = linear(flat(0.5, (0.6, 0.6, 0.6), 1.0))
+    both = linear(flat(0.5, (0.6, 0.6, 0.6), 1.0), flat(0.0, RED, 0.5), flat(-0.5, BLUE, 0.25))
+    expected = 0.25 * near + 0.75 * (0.5 * far + 0.5 * wall)
+    np.testing.assert_allclose(both, expected, atol=0.03)
+    # the order in which they are given does not matter, nor that a solid thing is in between
+    again = linear(flat(-0.5, BLUE, 0.25), flat(0.0, RED, 0.5), flat(0.5, (0.6, 0.6, 0.6), 1.0))
+    np.testing.assert_array_equal(both, again)
+    hidden = linear(flat(0.0, RED, 1.0), flat(0.2, BLUE, 0.5))
+    np.testing.assert_array_equal(hidden, far)
+
+
+def test_see_through_things_let_some_of_the_sun_through(rasterizer):
+    camera = Camera((0.0, -2.0, 2.0), (0.0, 0.0, 0.0), vertical_fov_degrees=60.0)
+    ground, sun = GroundPlane(extent=(3, 3), spacing=0.0), Lighting(sun_direction=(0.0, 0.0, 1.0))
+    box = ((-2.0, -2.0, 0.0), (2.0, 2.0, 1.5))
+
+    def beneath(opacity: float) -> float:
+        square = ColoredMesh(
+            [[-0.4, -0.4, 1], [0.4, -0.4, 1], [0.4, 0.4, 1], [-0.4, 0.4, 1]], [[0, 1, 2], [0, 2, 3]], opacity=opacity
+        )
+        meshes = [square] if opacity else []
+        image = rasterizer.render(camera, meshes=meshes, ground=ground, lighting=sun, shadow_bounds=box)
+        x, y, _ = camera.project(np.zeros((1, 3)), 320, 240)[0]
+        return float(image[int(y), int(x)].mean())
+
+    dark, half, light = beneath(1.0), beneath(0.5), beneath(0.0)
+    assert dark + 15 < half < light - 15
+
+
+def test_depth_and_what_is_seen():
+    rasterizer = Rasterizer(320, 240, supersampling=1)
+    camera = Camera((0.0, -3.0, 0.5), (0.0, 0.0, 0.5))
+    seen = rasterizer.visibility(
+        camera,
+        meshes=[flat(1.0, RED, 1.0), ball((0, 0, 0.5), 0.2, BLUE, opacity=0.3)],
+        particles=[ParticleCloud([(0.7, 0.0, 0.5)], 0.1)],
+        ground=GroundPlane(-1.5),
+    )
+    assert seen.depth[120, 160] == pytest.approx(2.8, abs=1e-3)
+    assert seen.mesh[120, 160] == 1  # a see-through thing counts
+    x, y, depth = camera.project(np.array([[0.7, 0.0, 0.5]]), 320, 240)[0]
+    assert seen.cloud[int(y), int(x)] == 0
+    assert seen.depth[int(y), int(x)] == pytest.approx(depth * (1.0 - 0.1 / np.hypot(0.7, 3.0)), abs=1e-3)
+    x, y, depth = camera.project(np.array([[-0.7, 1.0, 0.2]]), 320, 240)[0]
+    assert seen.mesh[int(y), int(x)] == 0
+    assert seen.depth[int(y), int(x)] == pytest.approx(depth, rel=1e-4)
+    covered = (seen.mesh >= 0) | (seen.cloud >= 0) | seen.ground
+    assert np.array_equal(np.isfinite(seen.depth), covered)
 
 
 def test_same_frame_twice_is_bit_identical(rasterizer):
@@ -173,8 +233,12 @@ def test_bad_arguments():
         ColoredMesh(np.zeros((3, 3)), [[0, 1, 2]], color=(255, 0, 0))
     with pytest.raises(InputError, match="radius"):
         ParticleCloud(np.zeros((3, 3)), 0.0)
-    with pytest.raises(InputError, match="light_direction"):
-        Rasterizer(8, 8).render(Camera((1, 1, 1), (0, 0, 0)), light_direction=(0, 0, -1))
+    with pytest.raises(InputError, match="sun_direction"):
+        Lighting(sun_direction=(0, 0, -1))
+    with pytest.raises(InputError, match="opacity"):
+        ParticleCloud(np.zeros((3, 3)), 0.1, opacity=1.5)
+    with pytest.raises(InputError, match="supersampling must be 1"):
+        Rasterizer(8, 8).visibility(Camera((1, 1, 1), (0, 0, 0)))
 
 
 def test_importing_does_not_import_taichi():

@@ -8,7 +8,7 @@ import torch
 import trimesh
 
 import diffsim as ds
-from diffsim.render import Camera, SceneRenderer
+from diffsim.render import Camera, LinkCamera, SceneRenderer
 from diffsim.render.decimation import clustered, simplified, surface_of
 from diffsim.scene.rotations import rotation_matrix
 
@@ -202,7 +202,7 @@ def test_a_shadow_follows_a_body_that_leaves():
     away = drawn.frame(state_at([4.0, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0]))
     gone = drawn.frame(state_at([40.0, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0]))
     darker = gone.astype(int).sum(axis=2) - away.astype(int).sum(axis=2)
-    assert drawn._shadow_box([])[1][0] < 4.0
+    assert drawn._view.shadow_box([])[1][0] < 4.0
     assert ((darker > 60) & ~mask(away, 0)).sum() > 100
 
 
@@ -245,3 +245,57 @@ def test_an_open_surface_is_lit_from_both_sides():
         image = renderer(scene, colors={"sheet": GREEN}).frame(state_at([9.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]))
         bright.append(image[mask(image, 1)].astype(float).mean())
     assert bright[0] == pytest.approx(bright[1], abs=2.0)
+
+
+def test_a_camera_on_a_link_sees_what_is_in_front_of_it():
+    """A pendulum's eye looks along the link's x axis: at rest along the world's, and down at a quarter turn about y."""
+    scene = ds.Scene(
+        articulations=(arm(ds.Geometry(ds.Box((0.02, 0.02, 0.02)), (0.0, 0.0, -0.3))),),
+        obstacles=(
+            ds.Obstacle("ahead", ds.Sphere(0.2), (2.0, 0.0, 0.6), color=RED),
+            ds.Obstacle("below", ds.Sphere(0.4), (0.0, 0.0, -1.4), color=GREEN),
+        ),
+        ground=None,
+    )
+    eye = LinkCamera("arm.bar", position=(0.1, 0.0, 0.0), target=(1.0, 0.0, 0.0))
+    drawn = SceneRenderer(scene, camera=eye, width=80, height=60)
+    ahead, below = drawn.frame(state_at([0.0])), drawn.frame(state_at([np.pi / 2.0]))
+    assert mask(ahead, 0)[30, 40]
+    assert not mask(ahead, 1).any()
+    assert mask(below, 1)[30, 40]
+    assert not mask(below, 0).any()
+    assert drawn.sensor_images(state_at([0.0])).depth[30, 40] == pytest.approx(1.7, abs=0.01)
+    with pytest.raises(ds.InputError, match=r"no link 'hand'; links: arm\.bar"):
+        SceneRenderer(scene, camera=LinkCamera("hand", (0, 0, 0), (1, 0, 0)))
+    with pytest.raises(ds.InputError, match="not along up"):
+        LinkCamera("arm.bar", (0, 0, 0), (0, 0, 1))
+
+
+def test_a_mesh_file_keeps_its_colours_on_a_rigid_body(tmp_path):
+    mesh = trimesh.creation.icosphere(subdivisions=2, radius=0.15)
+    colors = np.where(mesh.vertices[:, :1] > 0.0, (230, 25, 25, 255), (25, 205, 50, 255)).astype(np.uint8)
+    trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=colors, process=False).export(tmp_path / "ball.ply")
+    shape = ds.TriangleMesh.from_file(tmp_path / "ball.ply")
+    frames = []
+    for color in (None, RED):
+        scene = ds.Scene(rigid_bodies=(ds.RigidBody("ball", shape, (0.0, 0.0, 0.3), color=color),))
+        frames.append(renderer(scene).frame(state_at([0.0, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0])))
+    painted, plain = frames
+    assert middle(mask(painted, 0))[0] > WIDTH / 2 > middle(mask(painted, 1))[0]
+    assert not mask(plain, 1).any()
+
+
+def test_a_texture_colours_the_vertices(tmp_path):
+    from PIL import Image
+
+    mesh = trimesh.creation.box((0.3, 0.3, 0.3))
+    picture = Image.fromarray(np.array([[[230, 25, 25], [25, 205, 50]]], dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1))
+    uv = np.stack([np.where(mesh.vertices[:, 0] > 0.0, 0.1, 0.9), np.full(len(mesh.vertices), 0.5)], axis=1)
+    material = trimesh.visual.material.SimpleMaterial(image=picture)
+    textured = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+    textured.visual = trimesh.visual.TextureVisuals(uv=uv, material=material)
+    textured.export(tmp_path / "box.glb")
+    shape = ds.TriangleMesh.from_file(tmp_path / "box.glb")
+    scene = ds.Scene(rigid_bodies=(ds.RigidBody("box", shape, (0.0, 0.0, 0.3)),))
+    image = renderer(scene).frame(state_at([0.0, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0]))
+    assert middle(mask(image, 0))[0] > WIDTH / 2 > middle(mask(image, 1))[0]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import diffsim as ds
-from diffsim.render import GroundMarker, SceneRenderer
+from diffsim.render import Camera, GroundMarker, SceneRenderer, arrow_marker, ball_marker, path_marker
 from diffsim.render.surfaces import soft_surface, vertex_colors
 
 pytestmark = pytest.mark.slow
@@ -132,13 +132,127 @@ def test_bad_arguments(scene):
         renderer.frame(state.replace(x=state.x[:, :10]))
 
 
-def test_what_pours_is_drawn_as_particles():
+def test_how_materials_are_drawn():
     def frame(material: ds.Material, mode: str) -> np.ndarray:
-        body = ds.SoftBody("body", ds.Sphere(0.1), (0.5, 0.5, 0.3), material=material, particles=100)
-        scene = ds.Scene((body,))
+        body = ds.SoftBody("body", ds.Sphere(0.1), (0.5, 0.5, 0.3), material=material, particles=300)
+        scene = ds.Scene((body,), grid_spacing=0.05)
         sim = ds.Simulator(scene)
-        return SceneRenderer(scene, width=96, height=72).frame(sim.reset(), mode=mode)
+        return SceneRenderer(scene, width=96, height=72, colors={"body": (0.9, 0.1, 0.1)}).frame(sim.reset(), mode=mode)
 
-    for material in (ds.Liquid(), ds.Sand(), ds.Snow()):
-        assert np.array_equal(frame(material, "surface"), frame(material, "particles"))
-    assert not np.array_equal(frame(ds.Elastic(), "surface"), frame(ds.Elastic(), "particles"))
+    surface: dict[type, np.ndarray] = {}
+    particles: dict[type, np.ndarray] = {}
+    reconstruction: dict[type, np.ndarray] = {}
+    for material in (ds.Elastic(), ds.Liquid(), ds.Snow(), ds.Sand()):
+        for frames, mode in ((surface, "surface"), (particles, "particles"), (reconstruction, "reconstruction")):
+            frames[type(material)] = frame(material, mode)
+    grains, skinned = ds.Sand, ds.Elastic
+    assert np.array_equal(surface[grains], particles[grains])
+    assert np.array_equal(reconstruction[grains], particles[grains])
+    for pours in (ds.Liquid, ds.Snow):
+        assert np.array_equal(surface[pours], reconstruction[pours])
+        assert not np.array_equal(surface[pours], particles[pours])
+    assert len({surface[skinned].tobytes(), particles[skinned].tobytes(), reconstruction[skinned].tobytes()}) == 3
+    # what is see-through lets the ground show
+    assert hues(surface[ds.Snow])["cube"] > 50
+    assert (
+        surface[ds.Liquid][surface[ds.Snow][..., 1] < 100].mean() > surface[ds.Snow][surface[ds.Snow][..., 1] < 100].mean() + 10
+    )
+
+
+def test_declared_colours_and_opacity():
+    red, blue = (0.9, 0.1, 0.1), (0.1, 0.2, 0.9)
+    scene = ds.Scene(
+        soft_bodies=(ds.SoftBody("cube", ds.Box((0.08, 0.08, 0.08)), (0.3, 0.45, 0.09), particles=400, color=red),),
+        tools=(ds.Tool("finger", ds.Capsule(0.08, 0.03), (0.3, 0.45, 0.3), color=blue),),
+        obstacles=(ds.Obstacle("wall", ds.Box((0.04, 0.16, 0.08)), (0.65, 0.45, 0.08), color=(0.7, 0.1, 0.8)),),
+        upper=(1.2, 0.9, 0.5),
+    )
+    solid = hues(SceneRenderer(scene, width=320, height=240).frame(state_of(scene)))
+    assert min(solid[name] for name in ("cube", "finger", "wall")) > 100
+    clear = replace(scene, obstacles=(replace(scene.obstacles[0], opacity=0.1),))
+    assert hues(SceneRenderer(clear, width=320, height=240).frame(state_of(scene)))["wall"] < 0.2 * solid["wall"]
+    given = hues(SceneRenderer(scene, width=320, height=240, colors={"cube": blue}).frame(state_of(scene)))
+    assert given["cube"] < 0.2 * solid["cube"]
+    for option, value in (("opacity", 1.5), ("color", (2.0, 0.0, 0.0))):
+        with pytest.raises(ds.InputError, match=f"'t': {option}"):
+            ds.Tool("t", ds.Sphere(0.1), (0, 0, 0), **{option: value})
+
+
+def test_a_goal_is_a_ghost_and_marks_stand_in_space(scene):
+    renderer = SceneRenderer(scene, width=320, height=240, colors=COLORS)
+    bare = renderer.frame(state_of(scene))
+    goal = renderer.frame(state_of(scene), ghost=state_of(scene, shift=(0.5, -0.2, 0.1)))
+    changed = (bare != goal).any(axis=2)
+    assert 0.005 < changed.mean() < 0.2
+    faint, full = (goal.astype(int) - bare)[changed], renderer.frame(state_of(scene, shift=(0.5, -0.2, 0.1))).astype(int) - bare
+    assert np.abs(faint).mean() < 0.7 * np.abs(full[changed]).mean()
+    marks = (
+        ball_marker((0.9, 0.2, 0.3), 0.05, GREEN),
+        arrow_marker((0.9, 0.6, 0.1), (0.9, 0.6, 0.4), GREEN),
+        path_marker([(0.7, 0.8, 0.1), (0.9, 0.8, 0.3), (0.9, 0.8, 0.3), (1.0, 0.8, 0.1)], GREEN, radius=0.01),
+    )
+    for mark in marks:
+        center = renderer.camera_at(state_of(scene)).project(mark.vertices, 320, 240)[:, :2]
+        green = np.argwhere(hue_of(renderer.frame(state_of(scene), markers=(mark,))))[:, ::-1]
+        assert len(green) > 30
+        np.testing.assert_allclose(green.min(axis=0), center.min(axis=0), atol=3.0)
+        np.testing.assert_allclose(green.max(axis=0), center.max(axis=0), atol=3.0)
+        volume = np.linalg.det(mark.vertices[mark.faces]).sum() / 6.0
+        assert volume > 0.0  # the faces look outward
+    with pytest.raises(ds.InputError, match="markers"):
+        renderer.frame(state_of(scene), markers=("goal",))
+
+
+def hue_of(image: np.ndarray) -> np.ndarray:
+    """Where a picture is clearly green."""
+    r, g, b = (image[..., i].astype(int) for i in range(3))
+    return (g > r + 40) & (g > b + 40)
+
+
+def test_particles_are_coloured_by_a_number(scene):
+    renderer = SceneRenderer(scene, width=320, height=240)
+    state = state_of(scene)
+    colors = np.where(state.x[0, :, :1].numpy() > 0.3, (0.9, 0.1, 0.1), (0.1, 0.8, 0.2))
+    for mode in ("surface", "particles", "reconstruction"):
+        image = renderer.frame(state, mode=mode, particle_colors=colors)
+        red, green = np.argwhere(hues_red(image)), np.argwhere(hue_of(image))
+        assert min(len(red), len(green)) > 100
+        assert red[:, 1].mean() > green[:, 1].mean() + 5
+    with pytest.raises(ds.InputError, match="particle_colors"):
+        renderer.frame(state, particle_colors=colors[:5])
+
+
+def hues_red(image: np.ndarray) -> np.ndarray:
+    """Where a picture is clearly red."""
+    r, g, b = (image[..., i].astype(int) for i in range(3))
+    return (r > g + 60) & (r > b + 60)
+
+
+def test_depth_and_segmentation_agree_with_the_picture(scene):
+    renderer = SceneRenderer(scene, width=320, height=240, colors=COLORS)
+    images = renderer.sensor_images(state_of(scene))
+    image = renderer.frame(state_of(scene))
+    for name, seen in (("cube", hues_red(image)), ("ground", None), ("obstacles", None), ("finger", None)):
+        mask = images.segmentation == images.names.index(name)
+        assert mask.sum() > 100
+        if seen is not None:
+            assert (mask & seen).sum() > 0.8 * mask.sum()
+    assert np.array_equal(np.isfinite(images.depth), images.segmentation > 0)
+    above = Camera((0.6, -2.0, 0.3), (0.6, 0.0, 1.0))
+    assert set(np.unique(renderer.sensor_images(state_of(scene), camera=above).segmentation)) == {0}
+    tip = np.array([[0.3, 0.45, 0.3 + 0.08 + 0.03]])
+    top = renderer.camera_at(state_of(scene)).project(tip, 320, 240)[0]
+    assert images.depth[int(top[1]) + 3, int(top[0])] == pytest.approx(top[2], abs=0.03)
+
+
+def test_moving_cameras(scene):
+    camera = SceneRenderer(scene, width=320, height=240).camera_at(state_of(scene))
+    turned = camera.orbited(360.0)
+    np.testing.assert_allclose(turned.position, camera.position, atol=1e-9)
+    half = camera.orbited(180.0)
+    np.testing.assert_allclose(np.add(half.position, camera.position)[:2] / 2.0, camera.target[:2], atol=1e-9)
+    quarter = camera.orbited(90.0)
+    np.testing.assert_allclose(camera.between(quarter, 0.5).position, np.add(quarter.position, camera.position) / 2.0)
+    assert camera.between(quarter, 0.0) == camera
+    renderer = SceneRenderer(scene, width=320, height=240)
+    assert not np.array_equal(renderer.frame(state_of(scene)), renderer.frame(state_of(scene), camera=half))

@@ -31,6 +31,18 @@ def test_mp4_round_trip(tmp_path):
     assert content.index(b"moov") < content.index(b"mdat")  # a browser can begin to play before it has everything
 
 
+def test_webm_and_gif_by_their_names(tmp_path):
+    write_video(tmp_path / "square.webm", moving_square(12), fps=24)
+    frames = iio.imread(tmp_path / "square.webm", plugin="pyav")
+    assert frames.shape == (12, 96, 130, 3)
+    assert np.abs(frames[5].astype(int) - list(moving_square(12))[5][:96]).mean() < 10.0
+    assert iio.immeta(tmp_path / "square.webm", plugin="pyav")["codec"] == "vp9"
+    write_video(tmp_path / "square.gif", moving_square(4), fps=10)
+    assert iio.imread(tmp_path / "square.gif").shape[:3] == (4, 97, 130)
+    with pytest.raises(InputError, match=r"\.mp4, \.webm or \.gif"):
+        write_video(tmp_path / "square.avi", moving_square(2))
+
+
 def test_gif_and_png_round_trip(tmp_path):
     write_gif(tmp_path / "square.gif", list(moving_square(5)), fps=10)
     assert iio.imread(tmp_path / "square.gif").shape[:3] == (5, 97, 130)

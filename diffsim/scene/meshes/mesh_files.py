@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import trimesh
 from scipy.spatial import cKDTree
-from trimesh.visual import ColorVisuals
+from trimesh.visual import ColorVisuals, TextureVisuals
 
 from diffsim.errors import InputError
 from diffsim.scene.meshes.mesh_repair import Mended, drop_degenerate, mended, mirrored, why_no_solid
@@ -55,6 +55,8 @@ def read_triangles(path: Path, *, colors: bool = False) -> trimesh.Trimesh:
     if path.suffix.lower() == ".dae":
         unit = re.search(rb"<unit[^>]*\bmeter\s*=\s*[\"']([^\"']+)", path.read_bytes()[:20000])
         mesh.apply_scale(float(unit.group(1)) if unit else 1.0)
+    if colors and isinstance(mesh.visual, TextureVisuals):  # a texture's colours at the vertices
+        mesh.visual = mesh.visual.to_color()
     return mesh
 
 
