@@ -1,4 +1,4 @@
-"""The gallery of tasks: a row for each, with the first and the last moment of a stored solution."""
+"""The gallery of tasks: a row for each, with the first and the last moment of a stored solution, and a clip of it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from benchmarks.suite.families import FAMILIES
 from benchmarks.suite.solving import Replay, replayed
 from benchmarks.suite.store import RESULTS, stored_solution
 from benchmarks.suite.suite_task import SuiteTask
-from diffsim.render import side_by_side
+from diffsim.render import side_by_side, write_video
 from tasks import find_task
 from tasks.task_renderer import TaskRenderer
 
 PAGE = Path("docs/gallery.md")
 PICTURES = Path("docs/images/gallery")
 WIDTH, HEIGHT = 240, 180
+CLIP_FRAMES, CLIP_SECONDS = 48, 4.0  # of a clip, at most, and how long it plays
 STRIP = ("Detour", "FoldSheet", "PlasticineRollingPin", "HandFlip", "ScoopSand", "PandaPickPlace")
 """Whose last moments stand side by side at the head of the README."""
 HEADINGS = ("task", "start and end", "what", "starts and goals", "success", "ways", "solved by")
 
 
 def draw(replay: Replay, path: Path) -> None:
-    """The first and the last moment, side by side.
+    """The first and the last moment side by side, and a clip of all moments under the same name.
 
     Raises:
         RuntimeError: the solution does not succeed any more, as when the task has changed since.
@@ -37,9 +38,12 @@ def draw(replay: Replay, path: Path) -> None:
     if not replay.success:
         raise RuntimeError(f"the stored solution of {task.name} fails: python -m benchmarks.suite --solve {task.name}")
     renderer = TaskRenderer(task, WIDTH, HEIGHT)
-    pictures = [renderer.frame(moment) for moment in (replay.episodes[0], replay.episodes[-1])]
+    count = min(CLIP_FRAMES, len(replay.episodes))
+    moments = np.linspace(0, len(replay.episodes) - 1, count).round().astype(int)
+    frames = [renderer.frame(replay.episodes[moment]) for moment in moments]
     path.parent.mkdir(parents=True, exist_ok=True)
-    iio.imwrite(path, side_by_side(pictures), quality=88)
+    iio.imwrite(path, side_by_side([frames[0], frames[-1]]), quality=88)
+    write_video(path.with_suffix(".webm"), frames, fps=count / CLIP_SECONDS)
 
 
 def section(documentation: str, heading: str) -> str:
@@ -54,7 +58,11 @@ def row(task: SuiteTask, folder: Path = RESULTS) -> tuple[str, ...]:
     kind, stored = find_task(task.name), stored_solution(task, folder)
     documentation = kind.__doc__ or ""
     path = PICTURES / f"{task.name}.jpg"
-    picture = f"![{task.name}]({path.relative_to(PAGE.parent)})" if (PAGE.parents[1] / path).exists() else ""
+    picture = ""
+    if (PAGE.parents[1] / path).exists():
+        picture = f"![{task.name}]({path.relative_to(PAGE.parent)})"
+        if path.with_suffix(".webm").exists():
+            picture = f"[{picture}]({path.with_suffix('.webm').relative_to(PAGE.parent)})"
     ways = f"{task.ways}: {', '.join(kind.outcome_names)}" if task.ways > 1 else "1"
     cells = (section(documentation, heading) for heading in ("Task", "Randomisation", "Success"))
     return (f"`{task.name}`", picture, *cells, ways, solved_by(stored, task) if stored else f"not yet. {task.unsolved}".strip())

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import diffsim as ds
+from diffsim.render import LinkCamera
 from rpg import RPGConfig, Trainer, from_fixed_horizon
 from rpg.protocol import Box, ProtocolError, check_environment
 from tasks import Detour, TripleMove
@@ -95,6 +96,21 @@ def test_bodies_are_drawn_as_their_task_says(monkeypatch):
     assert (picture("surface") != picture("particles")).any()
     with pytest.raises(ds.InputError, match="'dots'"):
         picture("dots")
+
+
+def test_a_policys_camera_is_not_the_videos_and_a_ghost_is_drawn():
+    class Watched(Ball):
+        def observation_camera(self):
+            return LinkCamera("robot.ball", position=(0.0, 0.0, 0.5), target=(0.0, 0.0, 0.0), up=(0.0, 1.0, 0.0))
+
+        def ghost(self, episode, environment):
+            return episode.state.replace(q=episode.state.q + torch.tensor([0.2] + [0.0] * (episode.state.q.shape[1] - 1)))
+
+    own, watched = (kind(1, observation_mode="image", image_size=(24, 32)) for kind in (Ball, Watched))
+    episode = watched.reset(0)
+    assert (watched.observe(episode) != own.observe(own.reset(0))).any()
+    bare, ghostly = TaskRenderer(own, 64, 48).frame(own.reset(0)), TaskRenderer(watched, 64, 48).frame(episode)
+    assert 0.0 < (bare != ghostly).any(axis=2).mean() < 0.5  # the camera is the same, and something is there in addition
 
 
 def test_rendering_is_tried_before_training():
