@@ -104,7 +104,7 @@ def test_a_policys_camera_is_not_the_videos_and_a_ghost_is_drawn():
             return LinkCamera("robot.ball", position=(0.0, 0.0, 0.5), target=(0.0, 0.0, 0.0), up=(0.0, 1.0, 0.0))
 
         def ghost(self, episode, environment):
-            return episode.state.replace(q=episode.state.q + torch.tensor([0.2] + [0.0] * (episode.state.q.shape[1] - 1)))
+            return episode.state.replace(q=episode.state.q + torch.tensor([0.04] + [0.0] * (episode.state.q.shape[1] - 1)))
 
     own, watched = (kind(1, observation_mode="image", image_size=(24, 32)) for kind in (Ball, Watched))
     episode = watched.reset(0)
