@@ -9,7 +9,9 @@ capsules with friction. All implementations solve it equation for equation, and 
     textbook  the design of PlasticineLab (`benchmarks/soft/textbook.py`)
     tuned     the same without atomics: serial loops, for one thread only
     warp      NVIDIA Warp on the CPU (`pip install warp-lang`; left out if it is not there)
-A ratio is the median over rounds of peer's time / ours, one run of each after the other in each round.
+    limit     the forward pass in f32 by hand in C++ (`benchmarks/soft/limit.cpp`; left out if there is no g++)
+A ratio is the median over rounds of peer's time / ours, one run of each after the other in each round; of the limit, ours over
+its.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import tyro
 
 from benchmarks.answering import AnsweringProcess
 from benchmarks.soft import worker
+from benchmarks.soft.limit import compiler
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,11 @@ class Worker(AnsweringProcess):
         self.compile: float = self.ready["compile"]
 
 
-def agree(ours: Worker, peer: Worker, precision: str) -> None:
+def agree(ours: Worker, peer: Worker, precision: str, names: tuple[str, ...] = ("x", "gradient")) -> None:
     """Both must have the same final positions and gradient."""
     a, b = ours.ask("result"), peer.ask("result")
     tolerance = {"f32": 2e-3, "f64": 1e-4}[precision]  # the peers clamp 1 / (s_i^2 - s_j^2)
-    for name in ("x", "gradient"):
+    for name in names:
         x, y = np.array(a[name]), np.array(b[name])
         scale = np.abs(y - y.mean(axis=0)).max() if name == "x" else np.abs(y).max()
         worst = np.abs(x - y).max() / scale
@@ -109,6 +112,27 @@ def compare(particles: int, precision: str, peers: list[str], rounds: int) -> li
     return rows
 
 
+def limits(rounds: int) -> dict[int, dict[str, float]]:
+    """Ours over the limit, forward in f32, and ns a particle and substep of both, by particles; nothing without a compiler."""
+    found: dict[int, dict[str, float]] = {}
+    if compiler() is None:
+        print("limit: not measured, there is no g++ on this machine", flush=True)
+        return found
+    for particles in (10_000, 3_000):
+        workers = [Worker(name, particles=particles) for name in ("ours", "limit")]
+        agree(workers[0], workers[1], "f32", names=("x",))
+        ours, limit = interleaved(workers, "forward", rounds)
+        unit = 1e9 / workers[0].particle_substeps
+        found[particles] = {
+            "ratio": ratio(ours, limit),
+            "ours_ns": statistics.median(ours) * unit,
+            "limit_ns": statistics.median(limit) * unit,
+        }
+        for each in workers:
+            each.close()
+    return found
+
+
 def scaling(particles: int, num_envs: int, rounds: int) -> dict[str, Any]:
     """Wall time on one thread over that on two, the best of all rounds: on a shared machine the second core is often busy."""
     workers = [Worker("ours", particles=particles, num_envs=num_envs, threads=threads) for threads in (1, 2)]
@@ -153,13 +177,20 @@ def main() -> None:
             f"{row['forward_backward']:.2f}x forward and backward",
             flush=True,
         )
+    limit = limits(rounds)
+    for particles, row in limit.items():
+        print(
+            f"forward          f32 {particles:6} over the limit    {row['ratio']:5.2f}x "
+            f"({row['ours_ns']:.0f} and {row['limit_ns']:.0f} ns a particle and substep)",
+            flush=True,
+        )
     memories = {1000: memory(1000)}
     if not options.quick:
         memories[10_000] = memory(10_000)
         memories[-10_000] = memory(10_000, window=25)
     print("extra memory, GB:", {k: round(v, 3) for k, v in memories.items()}, flush=True)
     if options.table is not None:
-        options.table.write_text(tables(rows, batches, memories))
+        options.table.write_text(tables(rows, batches, memories, limit))
     if options.json:
         found = {
             (r["command"], r["particles"]): r["ratio"] for r in rows if r["precision"] == "f32" and r["peer"] == "textbook"
@@ -174,12 +205,19 @@ def main() -> None:
                     "forward_backward_f32_3k": round(found["forward_backward", 3_000], 2),
                     "two_threads": round(two["forward_backward"], 2),
                     "rss_gb_1000_substeps": round(memories[1000], 3),
+                    "limit_ratio_10k": round(limit[10_000]["ratio"], 2) if limit else None,
+                    "limit_ratio_3k": round(limit[3_000]["ratio"], 2) if limit else None,
                 }
             )
         )
 
 
-def tables(rows: list[dict[str, Any]], batches: list[dict[str, Any]], memories: dict[int, float]) -> str:
+def tables(
+    rows: list[dict[str, Any]],
+    batches: list[dict[str, Any]],
+    memories: dict[int, float],
+    limit: dict[int, dict[str, float]],
+) -> str:
     """The tables of docs/soft_speed.md."""
     lines = [
         "| particles | precision | pass | peer | ratio | worst round | ours, ns | peer, ns |",
@@ -197,6 +235,8 @@ def tables(rows: list[dict[str, Any]], batches: list[dict[str, Any]], memories: 
             f"| {row['num_envs']} | {row['forward']:.2f} | {row['forward_backward']:.2f} | {row['forward_rate'] / 1e6:.1f} | "
             f"{row['forward_backward_rate'] / 1e6:.1f} |"
         )
+    lines += ["", "| particles | forward, f32: ours over the limit | ours, ns | limit, ns |", "|--:|--:|--:|--:|"]
+    lines += [f"| {n} | {row['ratio']:.2f} | {row['ours_ns']:.0f} | {row['limit_ns']:.0f} |" for n, row in limit.items()]
     lines += ["", "| substeps | extra memory, GB |", "|--:|--:|"]
     lines += [f"| {abs(n)}{' (windows of 25 control steps)' if n < 0 else ''} | {gb:.3f} |" for n, gb in memories.items()]
     return "\n".join(lines) + "\n"

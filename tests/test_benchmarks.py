@@ -149,6 +149,24 @@ def test_soft_speed_compares_equals():
 
 
 @pytest.mark.slow
+def test_the_limit_in_cpp_is_the_same_physics(monkeypatch):
+    """Without a compiler it says so."""
+    from benchmarks.soft import limit
+    from benchmarks.soft_speed import Worker
+
+    if limit.compiler() is None:
+        pytest.skip("there is no g++ on this machine")
+    workers = [Worker(name, particles=300) for name in ("ours", "limit")]
+    ours, theirs = (np.array(worker.ask("result")["x"]) for worker in workers)
+    for worker in workers:
+        worker.close()
+    assert np.abs(ours - theirs).max() < 1e-4 * np.abs(ours - ours.mean(axis=0)).max()
+    monkeypatch.setattr(limit.shutil, "which", lambda name: None)
+    with pytest.raises(RuntimeError, match="no g"):
+        limit.library()
+
+
+@pytest.mark.slow
 def test_memory_of_a_rollout_is_measured():
     command = [sys.executable, "-m", "benchmarks.soft.memory", "--particles", "300", "--substeps", "100", "--window", "2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tyro
 
 from benchmarks.soft.problem import problem
@@ -24,7 +25,7 @@ class Options:
     """What to run."""
 
     implementation: str
-    """ours, textbook, tuned (the textbook without atomics) or warp."""
+    """ours, textbook, tuned (the textbook without atomics), warp, or limit (C++, forward only)."""
     particles: int = 10_000
     """About how many."""
     precision: str = "f32"
@@ -55,7 +56,11 @@ def make(options: Options) -> Any:
         from benchmarks.soft.warp_peer import WarpPeer
 
         return WarpPeer(case, precision=options.precision)
-    raise SystemExit(f"implementation must be ours, textbook, tuned or warp, got '{options.implementation}'")
+    if options.implementation == "limit":
+        from benchmarks.soft.limit import Limit
+
+        return Limit(case)
+    raise SystemExit(f"implementation must be ours, textbook, tuned, warp or limit, got '{options.implementation}'")
 
 
 def main() -> None:
@@ -63,7 +68,10 @@ def main() -> None:
     answers, sys.stdout = sys.stdout, sys.stderr  # libraries may print what they like
     begin = time.perf_counter()
     implementation = make(options)
-    x, gradient = implementation.forward_backward()
+    if options.implementation == "limit":
+        x, gradient = implementation.forward(), np.zeros(0)
+    else:
+        x, gradient = implementation.forward_backward()
     compiled = time.perf_counter() - begin
 
     def answer(**values: Any) -> None:
