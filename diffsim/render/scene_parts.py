@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import trimesh
 
 from diffsim.errors import InputError
 from diffsim.render.geometry import Color, ColoredMesh, ParticleCloud
@@ -38,6 +39,14 @@ class Things(NamedTuple):
     still: int
 
 
+class ToolPart(NamedTuple):
+    """A tool: its surface in its own frame, its colour and opacity."""
+
+    surface: trimesh.Trimesh
+    color: Color
+    opacity: float
+
+
 class SceneParts:
     """Meshes and particles of everything in a scene but the ground and planes.
 
@@ -46,6 +55,8 @@ class SceneParts:
         colors: sRGB in [0, 1] by name.
 
     Attributes:
+        soft: of the soft bodies.
+        tools: of the tools.
         rigid: of the obstacles, rigid bodies and articulations.
         names: "background", "ground", then soft bodies, tools, "obstacles" (all together), rigid bodies and links.
     """
@@ -56,9 +67,9 @@ class SceneParts:
         for name in colors:
             if name not in allowed:
                 raise InputError(f"colors: nothing is named '{name}'; the scene has {', '.join(allowed)}")
-        self._soft, self.rigid = SoftParts(scene, colors), RigidParts(scene, colors)
-        self._tools = [
-            (
+        self.soft, self.rigid = SoftParts(scene, colors), RigidParts(scene, colors)
+        self.tools = [
+            ToolPart(
                 rigid_surface(tool.shape),
                 colors.get(tool.name) or tool.color or TOOL_COLORS[number % len(TOOL_COLORS)],
                 1.0 if tool.opacity is None else tool.opacity,
@@ -90,14 +101,14 @@ class SceneParts:
         meshes, mesh_names = [*obstacles, *links], [first_link] * len(obstacles)
         mesh_names += [first_link + link for link in self.rigid.drawn_links]
         clouds, cloud_names = [], []
-        for number, drawn in enumerate(self._soft.drawn(x, mode, colors)):
+        for number, drawn in enumerate(self.soft.drawn(x, mode, colors)):
             if isinstance(drawn, ColoredMesh):
                 meshes.append(drawn)
                 mesh_names.append(2 + number)
             else:
                 clouds.append(drawn)
                 cloud_names.append(2 + number)
-        for number, ((mesh, color, opacity), where, turn) in enumerate(zip(self._tools, position, rotation, strict=True)):
+        for number, ((mesh, color, opacity), where, turn) in enumerate(zip(self.tools, position, rotation, strict=True)):
             vertices = np.asarray(mesh.vertices) @ rotation_matrix(tuple(turn)).T + where
             meshes.append(ColoredMesh(vertices, np.asarray(mesh.faces), color, opacity=opacity))
             mesh_names.append(2 + self._bodies + number)
@@ -118,7 +129,7 @@ class SceneParts:
             tensor[environment].detach().cpu().double().numpy()
             for tensor in (state.x, state.tool_position, state.tool_rotation, state.q)
         )
-        expected = ((self._soft.count, 3), (len(self._tools), 3), (self.rigid.coordinates,))
+        expected = ((self.soft.count, 3), (len(self.tools), 3), (self.rigid.coordinates,))
         if (x.shape, position.shape, q.shape) != expected:
             raise InputError(
                 "state: an environment's x, tool_position and q must have the shapes "

@@ -14,7 +14,7 @@ from diffsim.render.geometry import Color, ColoredMesh, GroundMarker, ParticleCl
 from diffsim.render.lighting import DAYLIGHT, Lighting
 from diffsim.render.rasterizer import Rasterizer
 from diffsim.render.scene_parts import SceneParts
-from diffsim.render.scene_view import SceneView
+from diffsim.render.scene_framing import SceneFraming
 from diffsim.render.soft_parts import SoftMode
 from diffsim.scene.scene import Scene
 from diffsim.scene.validation import instance, number, rgb
@@ -49,6 +49,10 @@ class SceneRenderer:
             ("<articulation>.<link>"). The others have their own colours, or those of their mesh files, or else of the palette.
         supersampling: samples a pixel along each axis.
         lighting: sun, sky and background.
+
+    Attributes:
+        parts: what is drawn, for other viewers.
+        framing: how far the pictures reach.
     """
 
     def __init__(
@@ -71,10 +75,10 @@ class SceneRenderer:
         self._rasterizer = Rasterizer(width, height, supersampling)
         self._sensor: Rasterizer | None = None
         colors = {name: rgb("SceneRenderer", f"colors['{name}']", value) for name, value in (colors or {}).items()}  # type: ignore[misc]
-        self._parts = SceneParts(scene, colors)
-        self._view = SceneView(scene, self._parts.rigid)
-        self.camera = _camera("SceneRenderer", camera) if camera is not None else self._view.framing(width / height)
-        self._parts.rigid.simplify(self._view.pixel(self._placed(self.camera, self._parts.rigid.initial), height))
+        self.parts = SceneParts(scene, colors)
+        self.framing = SceneFraming(scene, self.parts.rigid)
+        self.camera = _camera("SceneRenderer", camera) if camera is not None else self.framing.camera(width / height)
+        self.parts.rigid.simplify(self.framing.pixel(self._placed(self.camera, self.parts.rigid.initial), height))
 
     def frame(
         self,
@@ -107,20 +111,20 @@ class SceneRenderer:
             InputError: of an argument, or the state is not of this scene.
         """
         placed = self.camera_at(state, environment, camera)
-        things = self._parts.things(state, environment, mode, particle_colors)
+        things = self.parts.things(state, environment, mode, particle_colors)
         painted, meshes, clouds = _sorted_marks(markers)
         number("frame", "ghost_opacity", ghost_opacity, 0.0, 1.0)
         if ghost is not None:
-            goal = self._parts.things(ghost, environment, mode, None)
+            goal = self.parts.things(ghost, environment, mode, None)
             meshes += [replace(mesh, opacity=ghost_opacity * mesh.opacity) for mesh in goal.meshes[goal.still :]]
             clouds += [replace(cloud, opacity=ghost_opacity) for cloud in goal.clouds]
         return self._rasterizer.render(
             placed,
-            meshes=[*self._view.walls(placed), *things.meshes, *meshes],
+            meshes=[*self.framing.walls(placed), *things.meshes, *meshes],
             particles=[*things.clouds, *clouds],
-            ground=self._view.ground(placed, painted),
+            ground=self.framing.ground(placed, painted),
             lighting=self._lighting,
-            shadow_bounds=self._view.shadow_box(things.links),
+            shadow_bounds=self.framing.shadow_box(things.links),
         )
 
     def sensor_images(
@@ -135,14 +139,14 @@ class SceneRenderer:
             InputError: as of `frame`.
         """
         placed = self.camera_at(state, environment, camera)
-        things = self._parts.things(state, environment, mode, None)
+        things = self.parts.things(state, environment, mode, None)
         if self._sensor is None:
             self._sensor = Rasterizer(self._rasterizer.width, self._rasterizer.height, 1)
-        walls = self._view.walls(placed)
+        walls = self.framing.walls(placed)
         seen = self._sensor.visibility(
-            placed, meshes=[*things.meshes, *walls], particles=things.clouds, ground=self._view.ground(placed, ())
+            placed, meshes=[*things.meshes, *walls], particles=things.clouds, ground=self.framing.ground(placed, ())
         )
-        names = self._parts.names
+        names = self.parts.names
         of_mesh = np.array([*things.mesh_names, *[names.index("obstacles")] * len(walls), 0], dtype=np.int32)
         of_cloud = np.array([*things.cloud_names, 0], dtype=np.int32)
         segmentation = of_mesh[seen.mesh] + of_cloud[seen.cloud] + seen.ground * np.int32(names.index("ground"))
@@ -151,11 +155,11 @@ class SceneRenderer:
     def camera_at(self, state: State, environment: int = 0, camera: Camera | LinkCamera | None = None) -> Camera:
         """Where the renderer's camera, or another, is in one environment of a state."""
         own = self.camera if camera is None else _camera("frame", camera)
-        return own if isinstance(own, Camera) else self._placed(own, self._parts.coordinates(state, environment))
+        return own if isinstance(own, Camera) else self._placed(own, self.parts.coordinates(state, environment))
 
     def _placed(self, camera: Camera | LinkCamera, q: np.ndarray) -> Camera:
         """The camera in the world at generalized coordinates (coordinates,)."""
-        return camera if isinstance(camera, Camera) else camera.at(*self._parts.rigid.link_pose(camera.link, q))
+        return camera if isinstance(camera, Camera) else camera.at(*self.parts.rigid.link_pose(camera.link, q))
 
 
 def _camera(owner: str, camera: object) -> Camera | LinkCamera:

@@ -55,7 +55,7 @@ MATERIAL_LOOKS: Mapping[type[Material], MaterialLook] = {
 
 
 @dataclass(frozen=True)
-class _SoftPart:
+class SoftPart:
     """A soft body: its particles among all, their spacing (m), what moves its surface and that surface's faces.
 
     color: of the surface, (3,), or one per vertex (V, 3); plain: (3,) of the particles.
@@ -78,14 +78,18 @@ class SoftParts:
         scene: what to draw.
         colors: sRGB in [0, 1] by body. They take precedence over the bodies' own, these over the colours of their mesh files,
             and these over those of `MATERIAL_LOOKS` and the palette.
+
+    Attributes:
+        parts: a part for each body.
+        count: of all particles.
     """
 
     def __init__(self, scene: Scene, colors: Mapping[str, Color]):
-        self._parts: list[_SoftPart] = []
+        self.parts: list[SoftPart] = []
         self.count = 0
         for number, body in enumerate(scene.soft_bodies):
             part = _part(body, self.count, BODY_COLORS[number % len(BODY_COLORS)], colors.get(body.name, body.color))
-            self._parts.append(part)
+            self.parts.append(part)
             self.count = part.particles.stop
 
     def drawn(
@@ -98,7 +102,7 @@ class SoftParts:
             colors: sRGB of each particle, (N, 3), in place of the bodies' colours.
         """
         found: list[ColoredMesh | ParticleCloud] = []
-        for part in self._parts:
+        for part in self.parts:
             own = particles[part.particles]
             paint = None if colors is None else colors[part.particles]
             if mode == "particles" or part.grains:
@@ -108,14 +112,14 @@ class SoftParts:
         return found
 
 
-def _part(body: SoftBody, start: int, palette: Color, chosen: Color | None) -> _SoftPart:
+def _part(body: SoftBody, start: int, palette: Color, chosen: Color | None) -> SoftPart:
     mesh, rest = soft_surface(body.shape), body.rest_particles
     look = next((look for kind, look in MATERIAL_LOOKS.items() if isinstance(body.material, kind)), MaterialLook(palette))
     painted = None if chosen is not None else vertex_colors(mesh)
     plain = np.asarray(look.color if chosen is None else chosen, dtype=float)
     if painted is not None:
         plain = np.median(painted, axis=0)
-    return _SoftPart(
+    return SoftPart(
         particles=slice(start, start + len(rest)),
         spacing=body.particle_spacing,
         skin=None if body.material.SHAPELESS else Skin(body.to_world(np.asarray(mesh.vertices)), rest),
@@ -127,7 +131,7 @@ def _part(body: SoftBody, start: int, palette: Color, chosen: Color | None) -> _
     )
 
 
-def _mesh(part: _SoftPart, particles: np.ndarray, paint: np.ndarray | None, mode: SoftMode) -> ColoredMesh:
+def _mesh(part: SoftPart, particles: np.ndarray, paint: np.ndarray | None, mode: SoftMode) -> ColoredMesh:
     """A body's surface at its particles (n, 3), painted by their colours (n, 3) if given."""
     if mode == "reconstruction" or part.skin is None:
         vertices, faces, normals = particle_surface(particles, part.spacing)

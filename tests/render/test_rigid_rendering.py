@@ -202,7 +202,7 @@ def test_a_shadow_follows_a_body_that_leaves():
     away = drawn.frame(state_at([4.0, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0]))
     gone = drawn.frame(state_at([40.0, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0]))
     darker = gone.astype(int).sum(axis=2) - away.astype(int).sum(axis=2)
-    assert drawn._view.shadow_box([])[1][0] < 4.0
+    assert drawn.framing.shadow_box([])[1][0] < 4.0
     assert ((darker > 60) & ~mask(away, 0)).sum() > 100
 
 

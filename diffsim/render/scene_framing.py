@@ -14,29 +14,32 @@ from diffsim.scene.bodies import SoftBody, Tool
 from diffsim.scene.scene import Scene
 
 
-class SceneView:
+class SceneFraming:
     """The part of the world that a scene's pictures show.
 
     Args:
         scene: what is drawn.
         rigid: its rigid things.
+
+    Attributes:
+        box: lower and upper corner of where things may move, m, (2, 3).
     """
 
     def __init__(self, scene: Scene, rigid: RigidParts) -> None:
         self.scene, self._rigid = scene, rigid
         self._floor = rigid.floor(scene.ground.height if scene.ground is not None else None)
         self._still_points, self._first_points = rigid.points(self._floor)
-        self._box = self._whole_box()
+        self.box = self._whole_box()
 
     def walls(self, camera: Camera) -> list[ColoredMesh]:
         """The planes that are not floors, as a camera sees them."""
-        reach = 0.5 * float(np.linalg.norm(self._box[1] - self._box[0]))
-        return self._rigid.walls(np.asarray(camera.position), self._box.mean(axis=0), reach)
+        reach = 0.5 * float(np.linalg.norm(self.box[1] - self.box[0]))
+        return self._rigid.walls(np.asarray(camera.position), self.box.mean(axis=0), reach)
 
     def pixel(self, camera: Camera, height: int) -> float:
         """About how large a pixel is where things are nearest to a camera, metres."""
-        eye, middle = np.asarray(camera.position), self._box.mean(axis=0)
-        nearest = float(np.linalg.norm(eye - np.clip(eye, *self._box)))
+        eye, middle = np.asarray(camera.position), self.box.mean(axis=0)
+        nearest = float(np.linalg.norm(eye - np.clip(eye, *self.box)))
         return 2.0 * camera.half_height / height * max(nearest, 0.1 * float(np.linalg.norm(eye - middle)))
 
     def ground(self, camera: Camera, markers: Sequence[GroundMarker]) -> GroundPlane | None:
@@ -44,7 +47,7 @@ class SceneView:
         height = 0.0 if self._floor is None and markers else self._floor
         if height is None:
             return None
-        (x0, y0, z0), (x1, y1, z1) = self._box
+        (x0, y0, z0), (x1, y1, z1) = self.box
         center, extent = (0.5 * (x0 + x1), 0.5 * (y0 + y1)), (0.5 * (x1 - x0), 0.5 * (y1 - y0))
         if not self.scene.soft_bodies:  # there is no domain: as wide as the view and the shadows
             view = camera.half_height * float(np.linalg.norm(np.subtract(camera.target, camera.position)))
@@ -76,20 +79,20 @@ class SceneView:
 
         An axis doubles when links leave it, and does not change otherwise: the edges of shadows flicker when the box moves.
         """
-        low, high = self._box
+        low, high = self.box
         points = [np.stack([mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)]) for mesh in links]
         far = np.abs(np.reshape(points, (-1, 3)) - 0.5 * (low + high)) / np.maximum(0.5 * (high - low), 1e-6)
         grown = 2.0 ** np.clip(np.ceil(np.log2(far.max(axis=0, initial=1.0) - 1e-6)), 0.0, 6.0)
         middle, half = 0.5 * (low + high), 0.5 * (high - low) * grown
         return (middle - half).tolist(), (middle + half).tolist()
 
-    def framing(self, aspect: float) -> Camera:
+    def camera(self, aspect: float) -> Camera:
         """A camera that sees everything in its initial pose, and the domain's floor if there are soft bodies."""
         scene = self.scene
         points = [*map(_corners, scene.soft_bodies), *map(_corners, scene.tools)]
         points += [self._still_points, _around(self._first_points, 0.1)]
         if not any(len(part) for part in points):  # nothing is visible
-            points.append(trimesh.bounds.corners(self._box))
+            points.append(trimesh.bounds.corners(self.box))
         if not scene.soft_bodies:
             every = np.concatenate(points)
             wide, deep, high = np.ptp(every, axis=0)
