@@ -13,8 +13,8 @@ from diffsim.render.camera import Camera, LinkCamera
 from diffsim.render.geometry import Color, ColoredMesh, GroundMarker, ParticleCloud
 from diffsim.render.lighting import DAYLIGHT, Lighting
 from diffsim.render.rasterizer import Rasterizer
-from diffsim.render.scene_parts import SceneParts
 from diffsim.render.scene_framing import SceneFraming
+from diffsim.render.scene_parts import SceneParts
 from diffsim.render.soft_parts import SoftMode
 from diffsim.scene.scene import Scene
 from diffsim.scene.validation import instance, number, rgb
