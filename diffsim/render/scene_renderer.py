@@ -43,6 +43,29 @@ class _SoftPart:
     shapeless: bool  # always drawn as particles
 
 
+@dataclass(frozen=True)
+class SceneParts:
+    """What the pictures of a scene are made of, for other viewers.
+
+    Attributes:
+        soft: surfaces and particles of the soft bodies.
+        tools: meshes of the tools in their own frames, each with its colour.
+        rigid: the obstacles and the links.
+        walls: planes that are not floors.
+        ground: the ground without markers; None: there is none.
+        box: lower and upper corner of where things may move, m, (2, 3).
+        camera: that of the pictures.
+    """
+
+    soft: Sequence[_SoftPart]
+    tools: Sequence[tuple[trimesh.Trimesh, Color]]
+    rigid: RigidParts
+    walls: Sequence[ColoredMesh]
+    ground: GroundPlane | None
+    box: np.ndarray
+    camera: Camera
+
+
 class SceneRenderer:
     """Draws the states of one scene, always from one camera and in one size.
 
@@ -165,6 +188,10 @@ class SceneRenderer:
             ground=self._ground(markers),
             shadow_bounds=self._shadow_box(links),
         )
+
+    def parts(self) -> SceneParts:
+        """What the pictures are made of."""
+        return SceneParts(self._soft, self._tools, self._rigid, self._walls, self._ground(()), self._box, self.camera)
 
     def _ground(self, markers: Sequence[GroundMarker]) -> GroundPlane | None:
         height = 0.0 if self._floor is None and markers else self._floor
