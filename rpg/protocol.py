@@ -310,8 +310,9 @@ class ViewerEnvironment(Protocol):
         """Serve a page of `modes` (`rpg.Mode`) at `host` and `port`, or the next free port, until a KeyboardInterrupt, which it
         passes on; call `ready` with the page's address once it can be opened."""
 
-    def write_viewer_page(self, modes: Sequence[Any], path: Path, *, say: Callable[[str], None]) -> None:
-        """Write one file of HTML to `path` that shows `modes` without a server; `say` takes a line for the user."""
+    def write_viewer_page(self, modes: Sequence[Any], path: Path, *, arrows: bool, say: Callable[[str], None]) -> None:
+        """Write one file of HTML to `path` that shows `modes` without a server, with `arrows` for forces and the like or without;
+        `say` takes a line for the user."""
 
 
 # Checks -----------------------------------------------------------------------------------------------------

@@ -332,9 +332,11 @@ class Task:
         """Serve an interactive page of a run's distinct solutions until an interrupt; see `tasks.mode_viewer`."""
         serve_modes(self, modes, host=host, port=port, ready=ready)
 
-    def write_viewer_page(self, modes: Sequence[RecordedMode], path: Path, *, say: Callable[[str], None] = print) -> None:
+    def write_viewer_page(
+        self, modes: Sequence[RecordedMode], path: Path, *, arrows: bool = True, say: Callable[[str], None] = print
+    ) -> None:
         """Write one page of HTML that shows them; see `tasks.mode_viewer`."""
-        write_modes_page(self, modes, path, say=say)
+        write_modes_page(self, modes, path, arrows=arrows, say=say)
 
     def check_rendering(self) -> None:
         """Draw one small picture of a first state, as a video does: what fails then fails before the training."""

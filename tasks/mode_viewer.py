@@ -14,7 +14,7 @@ from torch import Tensor
 
 import diffsim as ds
 from diffsim.viewer import Arrows, LiveViewer, NumberParameter, Resimulation, Track, write_page
-from diffsim.viewer.arrows import force_arrows, gradient_arrows
+from diffsim.viewer.arrows import force_arrows, gradient_arrows, has_gradient_arrows
 from diffsim.viewer.viser_server import LOOPBACK, require_viser
 from tasks.episode import Episode
 from tasks.mode_video import MAX_PANELS, RecordedMode, replayed_episode
@@ -45,11 +45,20 @@ def serve_modes(
 
 
 def write_modes_page(
-    task: Task | Variants, modes: Sequence[RecordedMode], path: Path, *, say: Callable[[str], None] = print
+    task: Task | Variants,
+    modes: Sequence[RecordedMode],
+    path: Path,
+    *,
+    arrows: bool = True,
+    say: Callable[[str], None] = print,
 ) -> None:
-    """Write one page of HTML, below 10 MB, with the modes side by side; ``say`` is told what had to be left out."""
+    """Write one page of HTML, below 10 MB, with the modes side by side; ``say`` is told what had to be left out.
+
+    Args:
+        arrows: whether forces and gradients are on it, which are simulated once more, with their own kernels.
+    """
     require_viser()
-    write_page(mode_tracks(task, modes), path, say=say)
+    write_page(mode_tracks(task, modes), path, arrows=("forces", "gradients") if arrows else (), say=say)
 
 
 def mode_tracks(task: Task | Variants, modes: Sequence[RecordedMode]) -> list[Track]:
@@ -82,13 +91,14 @@ class _PlayedMode:
             scene=task.sim.scene,
             states=[episode.state.detach() for episode in self.episodes],
             control_dt=task.sim.control_dt,
-            title=f"{mode.name}, success {mode.success:.0%}, pi(z) {mode.probability:.0%}",
+            title=mode.name,
+            detail=f"success {mode.success:.0%}, pi(z) {mode.probability:.0%}",
             rewards=self.rewards.detach().cpu().double().numpy(),
             markers=task.markers(self.episodes[0], 0),
             drawn_as=task.drawn_as,
             camera=task.camera(),
             forces=self._forces,
-            gradients=self._gradients if task.differentiable else None,
+            gradients=self._gradients if task.differentiable and has_gradient_arrows(task.sim) else None,
         )
 
     @property
@@ -125,9 +135,7 @@ class _PlayedMode:
         """The return's gradient at each state, by the positions of particles, tools and free bodies."""
         found = state_gradients(self._alone, self.episodes[0], self._actions)
         sim = self._alone.sim
-        return [
-            gradient_arrows(sim, episode.state, gradient) for episode, gradient in zip(self.episodes, found, strict=True)
-        ]
+        return [gradient_arrows(sim, episode.state, gradient) for episode, gradient in zip(self.episodes, found, strict=True)]
 
 
 def _resimulation(task: Task | Variants, modes: Sequence[RecordedMode], played: Sequence[Track]) -> Resimulation:

@@ -124,9 +124,11 @@ class Variants:
         """As `Task.serve_viewer`; each mode is shown in the variant that it was recorded in."""
         serve_modes(self, modes, host=host, port=port, ready=ready)
 
-    def write_viewer_page(self, modes: Sequence[RecordedMode], path: Path, *, say: Callable[[str], None] = print) -> None:
+    def write_viewer_page(
+        self, modes: Sequence[RecordedMode], path: Path, *, arrows: bool = True, say: Callable[[str], None] = print
+    ) -> None:
         """As `Task.write_viewer_page`, likewise."""
-        write_modes_page(self, modes, path, say=say)
+        write_modes_page(self, modes, path, arrows=arrows, say=say)
 
 
 def _seed(seed: int | None, number: int) -> Any:

@@ -12,8 +12,8 @@ from diffsim.forces.contacts import Contacts
 from diffsim.simulator import Simulator
 from diffsim.state import State
 
-MOST_ARROWS = 160  # of one kind at one time, the largest; more hide each other
-WEAKEST = 0.02  # share of the full length below which an arrow is left out
+MOST_ARROWS = 80  # of one kind at one time, the largest; more hide each other
+WEAKEST = 0.06  # share of the full length below which an arrow is left out
 POSE = 7  # coordinates of a free body: position and quaternion
 FULL_LENGTH = 98.0  # percentile of the magnitudes that is drawn at full length; larger ones are no longer
 
@@ -66,8 +66,7 @@ def gradient_arrows(simulator: Simulator, state: State, gradient: State) -> Arro
         state: of one environment.
         gradient: the objective's derivatives by the state's fields x, tool_position and q, in their places.
     """
-    places = [link.coordinates for link in simulator.link_infos if link.joint.type.root_only]
-    free = [at for at in places if at.stop - at.start == POSE]
+    free = _free_bodies(simulator)
     starts = [_array(state.x[0]), _array(state.tool_position[0])]
     vectors = [_array(gradient.x[0]), _array(gradient.tool_position[0])]
     if free:
@@ -76,6 +75,17 @@ def gradient_arrows(simulator: Simulator, state: State, gradient: State) -> Arro
     chosen = np.arange(0, len(starts[0]), max(1, len(starts[0]) // MOST_ARROWS))
     starts[0], vectors[0] = starts[0][chosen], vectors[0][chosen]
     return Arrows(np.concatenate(starts), np.concatenate([_measured(each) for each in vectors]))
+
+
+def has_gradient_arrows(simulator: Simulator) -> bool:
+    """Whether there is anything that they begin at."""
+    return bool(simulator.num_particles or simulator.scene.tools or _free_bodies(simulator))
+
+
+def _free_bodies(simulator: Simulator) -> list[slice]:
+    """Places in q of what moves freely: a position and a quaternion."""
+    places = [link.coordinates for link in simulator.link_infos if link.joint.type.root_only]
+    return [at for at in places if at.stop - at.start == POSE]
 
 
 def _measured(vectors: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ SCRIPT = """
   follow();
 })();
 """
-PANEL = """<div id="diffsim-returns" style="position:fixed;top:12px;left:12px;width:300px;z-index:3;padding:8px;background:#fff;
+PANEL = """<div id="diffsim-returns" style="position:fixed;bottom:62px;left:12px;width:270px;z-index:3;padding:8px;background:#fff;
 border-radius:4px;box-shadow:0 1px 8px rgba(0,0,0,0.15);font:12px sans-serif;color:#222">%s
 <div style="margin-top:4px"><span data-time>0.00 s</span> of %s%s%s</div></div><script>%s</script>"""
 

@@ -120,7 +120,11 @@ class SceneNodes:
             chosen = faces[(shades == color).all(axis=1)]
             used, corners = np.unique(chosen, return_inverse=True)
             handle = self._scene.add_mesh_simple(
-                f"{name} {number}", vertices[used].astype(np.float32), corners.reshape(-1, 3), color=_bytes(color), side="double"
+                f"{name} {number}",
+                vertices[used].astype(np.float32),
+                corners.reshape(-1, 3),
+                color=_bytes(color),
+                side="double",
             )
             yield used, handle
 

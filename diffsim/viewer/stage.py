@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 BACKGROUND = (237, 240, 244)  # as of the pictures
 GROUND, LINES = (219, 219, 217), (189, 191, 196)
 DETAIL = (1280, 960)  # pixels that rigid meshes are fine enough for
-LONGEST = 0.16  # length of the longest arrows over the size of what the camera sees
+LONGEST = 0.13  # length of the longest arrows over the size of what the camera sees
 APART = 0.85  # distance of neighbours over the width of what the camera of one of them sees, at most
+ROOM = 0.8  # width that the outermost ones have, over the same
+TITLE = 0.4  # height of the titles over the middle, over the height of what the camera sees
 ASPECT = 1.6  # of a browser's window: width over height
+SKY = 2.1  # light from above and below
+SUNS = (("sun", (-0.5, -0.6, 1.0), 2.6, True), ("fill", (0.8, 0.3, 0.6), 0.6, False))  # name, where it is, how bright, shadows
 ARROW_COLORS = {"forces": (214, 40, 57), "gradients": (20, 130, 70)}
 ARROW_TEXTS = {"forces": "contact force", "gradients": "gradient of the return"}
 
@@ -129,12 +133,13 @@ class Stage:
         )  # fmt: skip
         nodes.mark(tuple(track.markers))
         if track.title:
-            scene.add_label(f"{root}/title", track.title, position=tuple(self._title), anchor="bottom-center")
-        width = 0.05 * self._longest
+            text = f"{track.title} ({track.detail})" if track.detail else track.title
+            scene.add_label(f"{root}/title", text, position=tuple(self._title.tolist()), anchor="bottom-center")
+        width = 0.03 * self._longest
         arrows = {
             kind: scene.add_arrows(
                 f"{root}/{kind}", np.zeros((0, 2, 3), np.float32), ARROW_COLORS[kind], shaft_radius=width,
-                head_radius=2.4 * width, head_length=5.0 * width, visible=kind in self._shown,
+                head_radius=2.6 * width, head_length=6.0 * width, visible=kind in self._shown,
             )
             for kind in ARROW_COLORS
             if getattr(track, kind) is not None
@@ -170,11 +175,8 @@ class Stage:
         self._count = len(tracks)
         self._longest = LONGEST * seen
         self._base, self._box = parts, parts.box
-        first = np.concatenate([np.zeros((0, 3)), *(each.states[0].x[0].detach().cpu().numpy() for each in tracks[:1])])
-        top = float(first[:, 2].max()) if len(first) else float(high[2])
-        middle = np.asarray(camera.target)
-        self._title = np.array([middle[0], middle[1], max(top, float(middle[2])) + 0.22 * seen])
-        row = float(np.linalg.norm(self._step)) * (len(tracks) - 1) + seen * DETAIL[0] / DETAIL[1]
+        self._title = np.asarray(camera.target) + TITLE * seen * camera.axes[1]
+        row = float(np.linalg.norm(self._step)) * (len(tracks) - 1) + ROOM * seen * DETAIL[0] / DETAIL[1]
         self._distance = max(away, away * row / (seen * ASPECT))
 
     def _offset(self, number: int) -> tuple[float, float, float]:
@@ -191,7 +193,13 @@ class Stage:
 
     def _lights(self) -> None:
         scene = self._server.scene
-        scene.configure_default_lights(enabled=True, cast_shadow=True)
+        scene.configure_default_lights(enabled=False)
+        scene.configure_environment_map(None)
+        high = 4.0 * float(np.linalg.norm(self._box[1] - self._box[0]))
+        scene.add_light_hemisphere("/sky", sky_color=(255, 255, 255), ground_color=(170, 170, 175), intensity=SKY)
+        for name, direction, intensity, shadow in SUNS:
+            x, y, z = (high * np.asarray(direction)).tolist()
+            scene.add_light_directional(f"/{name}", intensity=intensity, cast_shadow=shadow, position=(x, y, z))
 
     def _ground(self) -> None:
         """A grid as wide as all that is shown, at the height of the ground."""

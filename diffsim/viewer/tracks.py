@@ -24,7 +24,7 @@ class Track:
         scene: what the states are of.
         states: T + 1 of them, each of one environment.
         control_dt: between two of them, s.
-        title: what stands above it.
+        title, detail: what stands above it; the title alone in the chart of returns.
         rewards: of the T steps, (T,); None: there are none.
         markers: painted on the ground.
         drawn_as: soft bodies as their "surface", or as "particles", as what flows always is.
@@ -37,6 +37,7 @@ class Track:
     states: Sequence[State]
     control_dt: float
     title: str = ""
+    detail: str = ""
     rewards: np.ndarray | None = None
     markers: Sequence[GroundMarker] = ()
     drawn_as: Literal["surface", "particles"] = "surface"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
@@ -35,10 +36,11 @@ def opened_server(host: str = LOOPBACK, port: int = 0) -> viser.ViserServer:
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
         raise InputError(f"port must be a whole number from 0 to 65535, got {port!r}")
     try:
-        with redirect_stdout(io.StringIO()):  # it prints a frame with its addresses
-            return viser.ViserServer(host=host, port=port, label="diffsim", verbose=False)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"cannot listen at {host}:{port}: {error}") from error
+        socket.create_server((host, 0)).close()  # viser would look for a free port for ever
+    except OSError as error:
+        raise InputError(f"cannot listen at {host}: {error.strerror or error}") from error
+    with redirect_stdout(io.StringIO()):  # it prints a frame with its addresses
+        return viser.ViserServer(host=host, port=port, label="diffsim", verbose=False)
 
 
 def closed_server(server: viser.ViserServer) -> None:

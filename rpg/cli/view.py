@@ -33,6 +33,8 @@ class ViewOptions(StoredModesOptions):
 
     html: Path | None = None
     """Write one file of HTML, below 10 MB, that shows it without a server, in place of serving."""
+    arrows: bool = True
+    """Show forces and gradients in that file; to compute them may take longer than the rest."""
     host: str = "127.0.0.1"
     """Where to listen; the default can be reached from this machine only."""
     port: int = 8080
@@ -59,7 +61,7 @@ def _viewed(options: ViewOptions, out: Output, run: Run) -> int:
     modes = shown_modes(options, out, run, environment)
     if options.html is not None:
         with out.step(f"replaying {len(modes)} solution{'s' * (len(modes) != 1)}"):
-            write_viewer_page(environment, modes, options.html, say=out.say)
+            write_viewer_page(environment, modes, options.html, arrows=options.arrows, say=out.say)
         size = options.html.stat().st_size
         out.say(f"wrote {options.html}, {size / 1e6:.1f} MB")
         out.finish({"run": str(run.path), "html": str(options.html), "bytes": size})

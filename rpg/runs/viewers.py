@@ -24,7 +24,7 @@ def serve_viewer(environment: Any, modes: Sequence[Mode], *, host: str, port: in
         raise SettingError(str(error)) from error
 
 
-def write_viewer_page(environment: Any, modes: Sequence[Mode], path: Path, *, say: Callable[[str], None]) -> None:
+def write_viewer_page(environment: Any, modes: Sequence[Mode], path: Path, *, arrows: bool, say: Callable[[str], None]) -> None:
     """Let `environment` write its page into one file.
 
     Raises:
@@ -32,7 +32,7 @@ def write_viewer_page(environment: Any, modes: Sequence[Mode], path: Path, *, sa
     """
     _check(environment)
     try:
-        environment.write_viewer_page(modes, path, say=say)
+        environment.write_viewer_page(modes, path, arrows=arrows, say=say)
     except ValueError as error:
         raise SettingError(str(error)) from error
 
