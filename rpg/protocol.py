@@ -311,7 +311,7 @@ class ViewerEnvironment(Protocol):
         passes on; call `ready` with the page's address once it can be opened."""
 
     def write_viewer_page(self, modes: Sequence[Any], path: Path, *, arrows: bool, say: Callable[[str], None]) -> None:
-        """Write one file of HTML to `path` that shows `modes` without a server, with `arrows` for forces and the like or without;
+        """Write one file of HTML to `path` that shows `modes` without a server, with `arrows` for forces and the like or not;
         `say` takes a line for the user."""
 
 

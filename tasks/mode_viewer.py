@@ -40,8 +40,11 @@ def serve_modes(
     require_viser()
     tracks = mode_tracks(task, modes)
     viewer = LiveViewer(tracks, host=host, port=port, resimulation=_resimulation(task, modes, tracks))
-    ready(viewer.url)
-    viewer.run()
+    try:
+        ready(viewer.url)
+        viewer.run()
+    finally:
+        viewer.stop()
 
 
 def write_modes_page(

@@ -3,7 +3,6 @@
 from diffsim.viewer.arrows import Arrows
 from diffsim.viewer.live_viewer import LiveViewer
 from diffsim.viewer.page_export import write_page
-from diffsim.viewer.scene_view import view
 from diffsim.viewer.tracks import NumberParameter, Resimulation, Track
 
-__all__ = ["Arrows", "LiveViewer", "NumberParameter", "Resimulation", "Track", "view", "write_page"]
+__all__ = ["Arrows", "LiveViewer", "NumberParameter", "Resimulation", "Track", "write_page"]

@@ -71,11 +71,8 @@ class LiveViewer:
 
     def run(self) -> None:
         """Serve until `stop`, or an interrupt."""
-        try:
-            while not self._ended.wait(TICK):
-                self.tick()
-        finally:
-            closed_server(self._server)
+        while not self._ended.wait(TICK):
+            self.tick()
 
     def start(self) -> None:
         """Serve in a thread of its own; `wait` waits for its end. Re-simulation and forces need `run`."""
@@ -94,9 +91,12 @@ class LiveViewer:
 
     def stop(self) -> None:
         """End the page."""
+        if self._ended.is_set():
+            return
         self._ended.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(5.0)
+        closed_server(self._server)
 
     def tick(self) -> None:
         """Do what the page asked for since the last call, and play on."""

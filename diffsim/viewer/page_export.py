@@ -48,9 +48,8 @@ SCRIPT = """
       });
       panel.querySelector("[data-time]").textContent = time.toFixed(2) + " s";
     }
-    requestAnimationFrame(follow);
   }
-  follow();
+  setInterval(follow, 50);
 })();
 """
 PANEL = """<div id="diffsim-returns" style="position:fixed;bottom:62px;left:12px;width:270px;z-index:3;padding:8px;background:#fff;

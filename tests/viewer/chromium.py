@@ -18,7 +18,7 @@ from PIL import Image
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--headless=new", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
-    "--hide-scrollbars", "--no-first-run", "--disable-dev-shm-usage", "--remote-debugging-port=0", "--window-size=640,480",
+    "--hide-scrollbars", "--no-first-run", "--disable-dev-shm-usage", "--remote-debugging-port=0", "--window-size=480,360",
 )  # fmt: skip
 
 
@@ -28,6 +28,10 @@ def chromium() -> str:
     if found is None:
         pytest.skip(f"there is no {' or '.join(NAMES)} here (Debian/Ubuntu: apt-get install chromium)")
     return found
+
+
+class RefusedError(Exception):
+    """The browser could not do what it was told."""
 
 
 class Browser:
@@ -63,12 +67,21 @@ class Browser:
         while True:
             answer = json.loads(self._socket.recv(timeout=60.0))
             if answer.get("id") == self._last:
-                assert "error" not in answer, answer
+                if "error" in answer:
+                    raise RefusedError(f"{method}: {answer['error']}")
                 return answer["result"]
 
     def open(self, url: str) -> None:
-        """Go to an address."""
+        """Go to an address, and wait until its page has a slider."""
         self.call("Page.navigate", url=url)
+
+        def there() -> bool:
+            try:
+                return bool(self.value(f"location.href.startsWith('{url}') && !!document.querySelector('[role=slider]')"))
+            except RefusedError:  # between two pages there is none
+                return False
+
+        within(60.0, there)
 
     def value(self, expression: str) -> object:
         """Of an expression in the page's language."""
@@ -96,4 +109,4 @@ def within(seconds: float, condition: Callable[[], object]) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s: {condition}"
-        time.sleep(0.2)
+        time.sleep(0.5)
