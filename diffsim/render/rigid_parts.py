@@ -106,7 +106,7 @@ class RigidParts:
         return [(part.link, ColoredMesh(part.vertices, part.faces, part.colors, normals=part.normals)) for part in self._parts]
 
     def link_poses(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Positions (L, 3), m, and rotation matrices (L, 3, 3) of all links in the world at the coordinates q (coordinates,)."""
+        """Positions (L, 3), m, and rotation matrices (L, 3, 3) of all links in the world at the coordinates q."""
         positions, rotations = self._model.forward_kinematics(q)
         return np.asarray(positions), np.asarray(rotations)
 

@@ -52,8 +52,8 @@ SCRIPT = """
   setInterval(follow, 50);
 })();
 """
-PANEL = """<div id="diffsim-returns" style="position:fixed;bottom:62px;left:12px;width:270px;z-index:3;padding:8px;background:#fff;
-border-radius:4px;box-shadow:0 1px 8px rgba(0,0,0,0.15);font:12px sans-serif;color:#222">%s
+PANEL = """<div id="diffsim-returns" style="position:fixed;bottom:62px;left:12px;width:270px;z-index:3;padding:8px;
+background:#fff;border-radius:4px;box-shadow:0 1px 8px rgba(0,0,0,0.15);font:12px sans-serif;color:#222">%s
 <div style="margin-top:4px"><span data-time>0.00 s</span> of %s%s%s</div></div><script>%s</script>"""
 
 
@@ -65,8 +65,9 @@ def write_page(
     largest: int = LARGEST_PAGE,
     say: Callable[[str], None] = print,
 ) -> None:
-    """Write one page with trajectories side by side, their arrows and returns. If it would be too large, it gets fewer pictures
-    a second and fewer particles, and ``say`` is told.
+    """Write one page with trajectories side by side, their arrows and returns.
+
+    If it would be too large, it gets fewer pictures a second and fewer particles, and ``say`` is told.
 
     Args:
         arrows: which of "forces" and "gradients" to show where trajectories have them.
@@ -110,7 +111,7 @@ def _page(tracks: Sequence[Track], arrows: Sequence[str], level: _Level) -> byte
         stage.show(0.0)  # the arrows, too
         recording = server.get_scene_serializer()
         before = 0.0
-        for time in _times(tracks, level.pictures / slowdown):
+        for time in picture_times(tracks, level.pictures * slowdown):
             recording.insert_sleep(float((time - before) * slowdown))
             stage.show(time)
             before = time
@@ -122,8 +123,9 @@ def _page(tracks: Sequence[Track], arrows: Sequence[str], level: _Level) -> byte
     return (head + _panel(tracks, slowdown, stage.legend()) + tail).encode()
 
 
-def _times(tracks: Sequence[Track], pictures: float) -> Iterator[float]:
-    """Times of the pictures, s: all states and some between them, or some of the states; always the last one."""
+def picture_times(tracks: Sequence[Track], pictures: float) -> Iterator[float]:
+    """Times, s, of so many pictures in a simulated second: all states and some between them, or some of the states; always the
+    last one."""
     step, last = min(track.control_dt for track in tracks), max(track.duration for track in tracks)
     ratio = 1.0 / (pictures * step)  # steps between two pictures
     spacing = step * (np.ceil(ratio - 1e-6) if ratio > 1.0 else 1.0 / np.floor(1.0 / ratio + 1e-6))
