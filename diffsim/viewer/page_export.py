@@ -82,8 +82,8 @@ def write_page(
             break
     else:
         raise InputError(
-            f"the page would have {len(page) / 1e6:.1f} MB with {level.pictures} pictures a second and {level.points} particles "
-            f"of a body, allowed are {largest / 1e6:.1f} MB: show fewer solutions"
+            f"the page would have {len(page) / 1e6:.1f} MB with {level.pictures} pictures a second and {level.points} "
+            f"particles of a body, allowed are {largest / 1e6:.1f} MB: show fewer solutions"
         )
     if level is not LEVELS[0]:
         say(
