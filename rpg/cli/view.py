@@ -80,7 +80,7 @@ def _viewed(options: ViewOptions, out: Output, run: Run) -> int:
     except KeyboardInterrupt:
         if not opened_at:
             raise
-    out.finish({"run": str(run.path), "url": opened_at[-1]})
+    out.finish({"run": str(run.path), "url": opened_at[-1] if opened_at else None})
     return 0
 
 
