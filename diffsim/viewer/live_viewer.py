@@ -48,6 +48,7 @@ class LiveViewer:
         self._chart = ReturnChart(tracks)
         self._shown, self._drawn_again = 0.0, False
         self._changed_at: float | None = None
+        self._end_at = 0.0
         self._ticked = clock.monotonic()
         self._server.gui.configure_theme(control_width="medium", control_layout="fixed", show_share_button=False)
         self._add_time()
@@ -134,7 +135,6 @@ class LiveViewer:
         speeds = [f"{speed:g}x" for speed in SPEEDS]
         slow = [text for text, speed in zip(speeds, SPEEDS, strict=True) if speed <= 1.0 and duration / speed >= PLAYED_SECONDS]
         self._speed = gui.add_dropdown("speed", speeds, initial_value=slow[0] if slow else speeds[-1])
-        self._end_at = 0.0
 
     def _add_switches(self) -> None:
         gui, tracks = self._server.gui, self._stage.tracks

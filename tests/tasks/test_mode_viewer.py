@@ -53,11 +53,11 @@ def track(task, mode):
 
 
 def test_a_track_is_the_judged_episode(task, mode, track):
-    assert isinstance(task, ViewerEnvironment)
     assert track.rewards.sum() == pytest.approx(mode.shown_return, rel=1e-6)
     assert len(track.states) == STEPS + 1
     assert track.title == "right"
     assert track.duration == pytest.approx(STEPS * task.sim.control_dt)
+    assert isinstance(task, ViewerEnvironment)
 
 
 def test_forces_push_the_block_and_gradients_point_along_its_way(task, track):

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ class Browser:
 
         within(60.0, there)
 
-    def value(self, expression: str) -> object:
+    def value(self, expression: str) -> Any:
         """Of an expression in the page's language."""
         return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 

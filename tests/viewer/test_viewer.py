@@ -121,7 +121,8 @@ def test_a_page_is_one_file_that_needs_no_other(sim, states, tmp_path):
 
 
 def test_a_page_that_would_be_too_large_holds_less_or_is_refused(sim, states, tmp_path):
-    shown, said = [track(sim, states)], []
+    shown = [track(sim, states)]
+    said: list[str] = []
     write_page(shown, tmp_path / "whole.html", say=said.append)
     whole = (tmp_path / "whole.html").stat().st_size
     assert said == []
