@@ -55,6 +55,7 @@ from diffsim.soft.laws.sand import Sand
 from diffsim.soft.laws.snow import Snow
 from diffsim.soft.laws.von_mises import ElastoPlastic
 from diffsim.state import Particles, State
+from diffsim.viewer.scene_view import view
 
 try:
     __version__ = metadata.version("diffsim-rpg")  # as pyproject.toml has it
@@ -137,4 +138,5 @@ __all__ = [
     "gradient_report",
     "load_articulation",
     "register_joint",
+    "view",
 ]

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ProtocolError,
         Step,
         VideoEnvironment,
+        ViewerEnvironment,
         check_environment,
     )
     from rpg.runs.run import Replay, Run, RunEvaluation, open_run
@@ -73,7 +74,7 @@ _NAMES = {
     "rpg.environments.fixed_horizon": "from_fixed_horizon",
     "rpg.environments.gymnasium_environment": "from_gymnasium",
     "rpg.protocol": "Box DictSpace Environment EnvironmentSpec FixedHorizonEnvironment ProtocolError Step "
-    "VideoEnvironment check_environment",
+    "VideoEnvironment ViewerEnvironment check_environment",
     "rpg.runs.run": "Replay Run RunEvaluation open_run",
     "rpg.settings_checks": "SettingError",
     "rpg.training.checkpoint": "Checkpoint CheckpointError CheckpointMismatch load_checkpoint",
@@ -141,6 +142,7 @@ __all__ = [
     "Trainer",
     "TrainingResult",
     "VideoEnvironment",
+    "ViewerEnvironment",
     "check_environment",
     "config_from_dict",
     "distinct_modes",

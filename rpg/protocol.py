@@ -241,9 +241,10 @@ class FixedHorizonEnvironment(Protocol):
 
     The command line builds an environment as `Class(num_envs=..., **parameters)`. It uses, if they exist, the class attributes
     `name` (str) and `optimizer_settings` (settings of the algorithm by name; a schedule is (start, end) or (start, end, begin,
-    finish)), the class method `parameter_type()`, and the methods of `VideoEnvironment`. `parameter_type()` returns a frozen
-    dataclass; its fields, all with defaults, are keyword arguments of the constructor, are set by `--task.NAME`, belong to the
-    run's identity, and are kept in its result.json. Of a field of type Path the file's content counts.
+    finish)), the class method `parameter_type()`, and the methods of `VideoEnvironment` and `ViewerEnvironment`.
+    `parameter_type()` returns a frozen dataclass; its fields, all with defaults, are keyword arguments of the constructor, are
+    set by `--task.NAME`, belong to the run's identity, and are kept in its result.json. Of a field of type Path the file's
+    content counts.
 
     The command line reports a ValueError from the constructor or the first step as the user's mistake, and a
     FloatingPointError as a failed simulation, each in one line.
@@ -295,6 +296,23 @@ class VideoEnvironment(Protocol):
         environment draws with (of the command line: (eye, target) or (eye, target, opening angle in degrees), a point being
         three numbers), and `size`, (width, height) in pixels.
         """
+
+
+@runtime_checkable
+class ViewerEnvironment(Protocol):
+    """An optional part: an environment that can show its solutions on an interactive page, for `diffsim-rpg view`.
+
+    Modes are those of `VideoEnvironment`. What is wrong for the user to mend, such as a package that is not installed, it
+    raises as a ValueError.
+    """
+
+    def serve_viewer(self, modes: Sequence[Any], *, host: str, port: int, ready: Callable[[str], None]) -> None:
+        """Serve a page of `modes` (`rpg.Mode`) at `host` and `port`, or the next free port, until a KeyboardInterrupt, which it
+        passes on; call `ready` with the page's address once it can be opened."""
+
+    def write_viewer_page(self, modes: Sequence[Any], path: Path, *, arrows: bool, say: Callable[[str], None]) -> None:
+        """Write one file of HTML to `path` that shows `modes` without a server, with `arrows` for forces and the like or not;
+        `say` takes a line for the user."""
 
 
 # Checks -----------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import diffsim as ds
 from diffsim.render import Camera, caption, side_by_side, write_png, write_video
+from diffsim.render.in_between import in_between
 from tasks.episode import Episode
 from tasks.task_renderer import TaskRenderer
 
@@ -90,22 +90,6 @@ def replayed_episode(task: Task | Variants, mode: RecordedMode) -> tuple[list[Ep
             stacklevel=2,
         )
     return episodes, played
-
-
-def in_between(before: ds.State, after: ds.State, fraction: float) -> ds.State:
-    """A state to draw between two states of an episode: positions, coordinates and quaternions on straight lines (within one
-    control step the quaternions hardly differ; they are normalised again)."""
-
-    def mixed(a: Tensor, b: Tensor) -> Tensor:
-        return torch.lerp(a, b, fraction)
-
-    rotation = mixed(before.tool_rotation, after.tool_rotation)
-    return after.replace(
-        x=mixed(before.x, after.x),
-        tool_position=mixed(before.tool_position, after.tool_position),
-        tool_rotation=rotation / rotation.norm(dim=-1, keepdim=True),
-        q=mixed(before.q, after.q),
-    )
 
 
 def write_modes_video(

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 import diffsim as ds
 from diffsim.gradients.gradient_report import GradientReport, state_leaf, trajectory_report
-from tasks.episode import Transition
+from tasks.episode import Episode, Transition
 
 if TYPE_CHECKING:
     from tasks.base import Task
+
+
+class _Played(NamedTuple):
+    """Episodes that gradients flow through: T + 1 of them, and of T steps the rewards (B,) and successes (B,)."""
+
+    episodes: list[Episode]
+    rewards: list[Tensor]
+    successes: list[Tensor]
 
 
 def return_gradients(task: Task, actions: Tensor, seed: int) -> GradientReport:
@@ -21,12 +30,7 @@ def return_gradients(task: Task, actions: Tensor, seed: int) -> GradientReport:
         allowed = f"(steps, {task.num_envs}, {task.action_dim})"
         raise ds.InputError(f"actions must have shape {allowed} (steps, environments, action_dim), got {tuple(actions.shape)}")
     actions = actions.detach().clone().requires_grad_()
-    first = task.reset(seed)
-    episodes, successes = [first.replace(state=state_leaf(first.state))], []
-    for action in actions:
-        episode, _, info = task.step(episodes[-1], action)
-        episodes.append(episode)
-        successes.append(info["success"])
+    episodes, _, successes = _played(task, task.reset(seed), actions)
 
     def objective(states: list[ds.State]) -> Tensor:
         total = states[0].x.new_zeros(())
@@ -37,3 +41,33 @@ def return_gradients(task: Task, actions: Tensor, seed: int) -> GradientReport:
         return total
 
     return trajectory_report(task.sim, [episode.state for episode in episodes], actions, objective, {})
+
+
+def state_gradients(task: Task, first: Episode, actions: Tensor) -> list[ds.State]:
+    """The return's derivatives by x, tool_position and q of each of the T + 1 states of the episodes that begin with ``first``,
+    through all later steps, in the places of these fields. They are 0 where no gradient flows.
+
+    Args:
+        actions: (T, B, A) in [-1, 1].
+    """
+    actions = actions.detach().clone().requires_grad_()  # of a task with few states the return may depend on them alone
+    episodes, rewards, _ = _played(task, first, actions)
+    states = [episode.state for episode in episodes]
+    wanted = [getattr(state, name) for state in states for name in ("x", "tool_position", "q")]
+    total = torch.stack(rewards).sum() if rewards else actions.sum()
+    found: Sequence[Tensor | None] = [None] * len(wanted)
+    if total.requires_grad:
+        found = torch.autograd.grad(total, wanted, allow_unused=True)
+    values = [torch.zeros_like(x) if g is None else g for g, x in zip(found, wanted, strict=True)]
+    rows = zip(values[::3], values[1::3], values[2::3], strict=True)
+    return [s.detach().replace(x=x, tool_position=tool, q=q) for s, (x, tool, q) in zip(states, rows, strict=True)]
+
+
+def _played(task: Task, first: Episode, actions: Tensor) -> _Played:
+    played = _Played([first.replace(state=state_leaf(first.state))], [], [])
+    for action in actions:
+        episode, reward, info = task.step(played.episodes[-1], action)
+        played.episodes.append(episode)
+        played.rewards.append(reward)
+        played.successes.append(info["success"])
+    return played

@@ -15,6 +15,7 @@ import diffsim as ds
 from tasks.base import Task
 from tasks.episode import Episode
 from tasks.mode_video import RecordedMode, View, write_modes_video
+from tasks.mode_viewer import serve_modes, write_modes_page
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,18 @@ class Variants:
     ) -> None:
         """As `Task.write_video`; each mode is shown in the variant that it was recorded in."""
         write_modes_video(self, modes, path, camera=camera, size=size)
+
+    def serve_viewer(
+        self, modes: Sequence[RecordedMode], *, host: str = "127.0.0.1", port: int = 8080, ready: Callable[[str], None] = print
+    ) -> None:
+        """As `Task.serve_viewer`; each mode is shown in the variant that it was recorded in."""
+        serve_modes(self, modes, host=host, port=port, ready=ready)
+
+    def write_viewer_page(
+        self, modes: Sequence[RecordedMode], path: Path, *, arrows: bool = True, say: Callable[[str], None] = print
+    ) -> None:
+        """As `Task.write_viewer_page`, likewise."""
+        write_modes_page(self, modes, path, arrows=arrows, say=say)
 
 
 def _seed(seed: int | None, number: int) -> Any:

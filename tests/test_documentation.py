@@ -30,7 +30,7 @@ def test_a_pages_code_runs(page, tmp_path, monkeypatch):
         assert (tmp_path / "nudge.mp4").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("package", ["diffsim", "diffsim.render", "rpg", "tasks", "tasks.losses"])
+@pytest.mark.parametrize("package", ["diffsim", "diffsim.render", "diffsim.viewer", "rpg", "tasks", "tasks.losses"])
 def test_every_public_name_is_in_the_reference(package):
     listed = set(
         re.findall(r"^\.\. auto\w+:: ([\w.]+)$", "".join(p.read_text() for p in (DOCS / "api").glob("*.md")), flags=re.M)

@@ -191,7 +191,7 @@ class CoupledSolver:
         )
         self.rigid.check(rigid_status, time_step)
         self.soft.check(tape.status, time_step, 0)
-        old, acceleration = rows[rigid.coordinates :][: 2 * rigid.dofs].split(rigid.dofs)
+        old, acceleration = rows[rigid.coordinates :][: 2 * rigid.dofs].view(2, rigid.dofs)  # none where only tools move
         work = self._scratch("rigid work", self.rigid.work)
         lists, impulses, contact_work, _crowds = contacts
         return FirstSubstep(

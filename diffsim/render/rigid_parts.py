@@ -123,13 +123,25 @@ class RigidParts:
         names = self.link_names()
         if name not in names[1:]:
             raise InputError(f"camera: there is no link '{name}'; links: {', '.join(names[1:]) or 'none'}")
-        positions, rotations = self._model.forward_kinematics(q)
+        positions, rotations = self.link_poses(q)
         return positions[names.index(name)], rotations[names.index(name)]
 
     @property
     def initial(self) -> np.ndarray:
         """The initial coordinates."""
         return self._model.initial
+
+    def link_meshes(self) -> list[tuple[int, ColoredMesh]]:
+        """What is drawn of each link in the link's own frame, with the link's number; 0 stands still: the obstacles."""
+        return [
+            (part.link, ColoredMesh(part.vertices, part.faces, part.colors, normals=part.normals, opacity=part.opacity))
+            for part in self._parts
+        ]
+
+    def link_poses(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Positions (L, 3), m, and rotation matrices (L, 3, 3) of all links in the world at the coordinates q."""
+        positions, rotations = self._model.forward_kinematics(q)
+        return np.asarray(positions), np.asarray(rotations)
 
     def points(self, floor: float | None) -> tuple[np.ndarray, np.ndarray]:
         """Outermost points (N, 3) of the obstacles, and those of the links in their initial poses.

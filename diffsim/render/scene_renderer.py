@@ -78,7 +78,7 @@ class SceneRenderer:
         self.parts = SceneParts(scene, colors)
         self.framing = SceneFraming(scene, self.parts.rigid)
         self.camera = _camera("SceneRenderer", camera) if camera is not None else self.framing.camera(width / height)
-        self.parts.rigid.simplify(self.framing.pixel(self._placed(self.camera, self.parts.rigid.initial), height))
+        self.parts.rigid.simplify(self.framing.pixel(self.first_camera, height))
 
     def frame(
         self,
@@ -156,6 +156,11 @@ class SceneRenderer:
         """Where the renderer's camera, or another, is in one environment of a state."""
         own = self.camera if camera is None else _camera("frame", camera)
         return own if isinstance(own, Camera) else self._placed(own, self.parts.coordinates(state, environment))
+
+    @property
+    def first_camera(self) -> Camera:
+        """Where the camera is at the scene's start."""
+        return self._placed(self.camera, self.parts.rigid.initial)
 
     def _placed(self, camera: Camera | LinkCamera, q: np.ndarray) -> Camera:
         """The camera in the world at generalized coordinates (coordinates,)."""

@@ -51,6 +51,7 @@ def all_commands() -> dict[str, Any]:
     from rpg.cli.render import RenderOptions
     from rpg.cli.setting_options import combined_options, setting_options
     from rpg.cli.sweep import SweepOptions
+    from rpg.cli.view import ViewOptions
     from rpg.runs.task_lookup import registered_tasks
     from rpg.settings_checks import SettingError
 
@@ -73,6 +74,7 @@ def all_commands() -> dict[str, Any]:
         "compare": CompareOptions,
         "sweep": SweepOptions,
         "render": RenderOptions,
+        "view": ViewOptions,
         "new-task": NewTaskOptions,
         "check-task": checked,
         "tasks": ListTasksOptions,

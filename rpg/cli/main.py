@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": ("rpg.cli.compare:compare", "several runs: learning curves with bands over seeds, and a table"),
     "sweep": ("rpg.cli.sweep:sweep", "many runs, over seeds and settings, in parallel processes; can be resumed"),
     "render": ("rpg.cli.render:render", "a run's video again, from another camera or in another size"),
+    "view": ("rpg.cli.view:view", "a run's solutions on an interactive page: time, forces, gradients, parameters"),
     "tasks": ("rpg.cli.listing:list_tasks", "the tasks; with a name, all about one"),
     "new-task": ("rpg.cli.new_task:new_task", "write the skeleton of a task of your own, which runs"),
     "check-task": ("rpg.cli.check_task:check_task", "what is right and wrong with a task, before it is trained"),

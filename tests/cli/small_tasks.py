@@ -72,6 +72,16 @@ class ShownWall(Wall):
             raise RuntimeError("velocity must be (8, 3)")
         path.write_text(f"{[mode.name for mode in modes]} {camera} {size}")
 
+    def serve_viewer(self, modes, *, host, port, ready) -> None:
+        if os.environ.get("SHOWN_WALL") == "viewer":
+            raise ValueError("needs a package")
+        ready(f"http://{host}:{port}/{len(modes)}")
+        raise KeyboardInterrupt
+
+    def write_viewer_page(self, modes, path, *, arrows, say) -> None:
+        say("smaller than asked for")
+        path.write_text(f"{[mode.name for mode in modes]} {arrows}")
+
 
 class FixedCameraWall(PlainWall):
     """A wall whose video takes no options."""

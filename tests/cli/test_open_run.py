@@ -169,3 +169,32 @@ def test_render_on_the_command_line(trained, tmp_path, capsys):
     assert "evaluating every latent" in capsys.readouterr().out
     assert result_of(killed)["modes"] == result_of(trained)["modes"]
     assert result_of(killed)["task_reference"] == result_of(trained)["task_reference"]
+
+
+def test_view_on_the_command_line(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    names = [mode.name for mode in rpg.open_run(trained).modes]
+    target = tmp_path / "page.html"
+    assert run("view", trained, "--html", target, "--modes", 0, "--no-arrows", "--json") == 0
+    assert target.read_text() == f"{names[:1]} False"
+    printed = capsys.readouterr().out
+    assert "smaller than asked for" in printed
+    assert json.loads(printed.splitlines()[-1]) == {
+        "run": str(trained),
+        "html": str(target),
+        "bytes": target.stat().st_size,
+    }
+    assert run("view", trained, "--port", 8123) == 0  # Ctrl-C is how it ends
+    assert f"http://127.0.0.1:8123/{len(names)} (Ctrl-C ends it)" in capsys.readouterr().out
+    assert_refused(capsys, run("view", trained, "--port", 70_000, "--quiet"), "--port", "70000")
+    assert_refused(capsys, run("view", trained, "--html", tmp_path / "no" / "page.html", "--quiet"), "there is no folder")
+    monkeypatch.setenv("SHOWN_WALL", "viewer")
+    assert_refused(capsys, run("view", trained, "--quiet"), "needs a package")
+
+
+def test_an_environment_without_a_viewer_says_so():
+    from rpg.runs.viewers import serve_viewer
+
+    with pytest.raises(SettingError, match="has no methods serve_viewer and write_viewer_page"):
+        serve_viewer(PointMassWall(num_envs=2), [], host="127.0.0.1", port=0, ready=print)
