@@ -1,9 +1,9 @@
 """An environment of your own in plain torch, without the simulator, in which RPG finds several solutions.
 
-    python examples/own_environment.py    # prints the ways that RPG and a single Gaussian policy find, writes own_environment.png
+    python examples/own_environment.py    # prints the ways that RPG and one Gaussian policy find, writes own_environment.png
 
-A boat crosses a river to a jetty straight across. Three islands lie in the middle, so there are four gaps to go through, and the
-current drifts it to the right. All that `rpg` asks of an environment stands in the class (rpg.FixedHorizonEnvironment; for
+A boat crosses a river to a jetty straight across. Three islands lie in the middle, so there are four gaps to go through, and
+the current drifts it to the right. All that `rpg` asks of an environment stands in the class (rpg.FixedHorizonEnvironment; for
 episodes that end one by one there is rpg.Environment, docs/environments.md). It takes about 15 s on one core.
 """
 
@@ -18,7 +18,7 @@ import rpg
 
 
 class Boats(NamedTuple):
-    """A state: anything that `step` needs. Position and velocity (B, 2), m and m/s; whether it ran aground, and its gap (B,)."""
+    """A state, anything that `step` needs: position and velocity (B, 2), m and m/s; whether it ran aground, its gap (B,)."""
 
     position: Tensor
     velocity: Tensor

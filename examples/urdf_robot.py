@@ -2,9 +2,9 @@
 
     python examples/urdf_robot.py    # writes small_arm.urdf and urdf_robot.mp4, prints how far the tip is from its path
 
-The tip shall follow a circle over the table. With soft servos the arm sags and lags behind; the gradient of its distance from the
-circle, through all of the motion, says how stiff and how damped each servo has to be. For a robot of your own change URDF to a
-path. MuJoCo reads the file (the extra "robots"). It takes about 20 s on one core.
+The tip shall follow a circle over the table. With soft servos the arm sags and lags behind; the gradient of its distance from
+the circle, through all of the motion, says how stiff and how damped each servo has to be. MuJoCo reads the file (the extra
+"robots"); docs/robots.md has the robots of other packages. It takes about 20 s on one core.
 """
 
 import argparse
@@ -22,23 +22,26 @@ URDF = """<robot name="small_arm">
   <material name="orange"><color rgba="0.95 0.6 0.15 1"/></material>
   <link name="table"/>
   <link name="turntable">
-    <inertial><origin xyz="0 0 0.07"/><mass value="2"/><inertia ixx="6e-3" iyy="6e-3" izz="4e-3" ixy="0" ixz="0" iyz="0"/></inertial>
+    <inertial><origin xyz="0 0 0.07"/><mass value="2"/>
+      <inertia ixx="6e-3" iyy="6e-3" izz="4e-3" ixy="0" ixz="0" iyz="0"/></inertial>
     <visual><origin xyz="0 0 0.07"/><geometry><cylinder radius="0.06" length="0.14"/></geometry><material name="dark"/></visual>
   </link>
   <link name="upper">
-    <inertial><origin xyz="0 0 0.15"/><mass value="1"/><inertia ixx="8e-3" iyy="8e-3" izz="1e-3" ixy="0" ixz="0" iyz="0"/></inertial>
+    <inertial><origin xyz="0 0 0.15"/><mass value="1"/>
+      <inertia ixx="8e-3" iyy="8e-3" izz="1e-3" ixy="0" ixz="0" iyz="0"/></inertial>
     <visual><origin xyz="0 0 0.15"/><geometry><box size="0.07 0.05 0.34"/></geometry><material name="orange"/></visual>
   </link>
   <link name="lower">
-    <inertial><origin xyz="0 0 0.15"/><mass value="0.6"/><inertia ixx="5e-3" iyy="5e-3" izz="1e-3" ixy="0" ixz="0" iyz="0"/></inertial>
+    <inertial><origin xyz="0 0 0.15"/><mass value="0.6"/>
+      <inertia ixx="5e-3" iyy="5e-3" izz="1e-3" ixy="0" ixz="0" iyz="0"/></inertial>
     <visual><origin xyz="0 0 0.15"/><geometry><cylinder radius="0.02" length="0.3"/></geometry><material name="dark"/></visual>
   </link>
-  <joint name="turn" type="revolute"><parent link="table"/><child link="turntable"/><axis xyz="0 0 1"/>
-    <limit lower="-3" upper="3" effort="40" velocity="4"/><dynamics damping="0.1"/></joint>
-  <joint name="shoulder" type="revolute"><parent link="turntable"/><child link="upper"/><origin xyz="0 0 0.14"/><axis xyz="0 1 0"/>
-    <limit lower="-1.8" upper="1.8" effort="40" velocity="4"/><dynamics damping="0.1"/></joint>
-  <joint name="elbow" type="revolute"><parent link="upper"/><child link="lower"/><origin xyz="0 0 0.3"/><axis xyz="0 1 0"/>
-    <limit lower="0" upper="2.8" effort="40" velocity="4"/><dynamics damping="0.1"/></joint>
+  <joint name="turn" type="revolute"><parent link="table"/><child link="turntable"/>
+    <axis xyz="0 0 1"/><limit lower="-3" upper="3" effort="40" velocity="4"/><dynamics damping="0.1"/></joint>
+  <joint name="shoulder" type="revolute"><parent link="turntable"/><child link="upper"/><origin xyz="0 0 0.14"/>
+    <axis xyz="0 1 0"/><limit lower="-1.8" upper="1.8" effort="40" velocity="4"/><dynamics damping="0.1"/></joint>
+  <joint name="elbow" type="revolute"><parent link="upper"/><child link="lower"/><origin xyz="0 0 0.3"/>
+    <axis xyz="0 1 0"/><limit lower="0" upper="2.8" effort="40" velocity="4"/><dynamics damping="0.1"/></joint>
 </robot>
 """
 
