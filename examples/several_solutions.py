@@ -4,8 +4,8 @@
     python examples/several_solutions.py --task Basketball --iterations 100    # a ball, thrown straight or off the board
 
 Each latent z of the policy can learn a way of its own. Afterwards every z plays the same episodes, and those that end in the
-same way (a task's `outcome`) are one mode. several_solutions.mp4 shows the modes side by side, several_solutions.png all of
-them in one picture. It takes about a minute on one core.
+same way (a task's `outcome`) are one mode. several_solutions.mp4 shows the modes side by side, several_solutions.png some
+moments of each. It takes about a minute on one core.
 """
 
 import argparse
@@ -16,23 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rpg
-from diffsim.render import write_png
+from diffsim.render import caption, side_by_side, write_png
 from tasks import Task, find_task
 from tasks.mode_video import replayed_episode
 from tasks.task_renderer import TaskRenderer
 
 
-def traces(task: Task, modes: Sequence[rpg.Mode]) -> NDArray[np.uint8]:
-    """All modes' episodes in one picture: where something moves, it is drawn at up to nine moments of each."""
-    renderer, frames = TaskRenderer(task, 640, 480), []
+def sheet(task: Task, modes: Sequence[rpg.Mode], moments: int = 4) -> NDArray[np.uint8]:
+    """A row of moments, from the start to the end, for each mode."""
+    renderer, rows = TaskRenderer(task, 240, 180), []
     for mode in modes:
         episodes, _ = replayed_episode(task, mode)
-        moments = np.linspace(0, len(episodes) - 1, min(9, len(episodes))).round().astype(int)
-        frames += [renderer.frame(episodes[t]).astype(np.int16) for t in moments]
-    drawn = np.stack(frames)
-    still = np.median(drawn, axis=0)
-    most = np.abs(drawn - still).sum(axis=-1).argmax(axis=0)  # the frame in which a pixel differs most from the scene at rest
-    return np.take_along_axis(drawn, most[None, ..., None], axis=0)[0].astype(np.uint8)
+        times = np.linspace(0, len(episodes) - 1, moments).round().astype(int)
+        frames = [renderer.frame(episodes[t]) for t in times]
+        frames[0] = caption(frames[0], mode.name)
+        rows.append(side_by_side(frames))
+    return np.concatenate(rows)
 
 
 def main() -> None:
@@ -61,7 +60,7 @@ def main() -> None:
 
     task.write_video(found["RPG"], options.video)
     picture = options.video.with_suffix(".png")
-    write_png(picture, traces(task, found["RPG"]))
+    write_png(picture, sheet(task, found["RPG"]))
     print(f"wrote {options.video} and {picture}")
 
 
