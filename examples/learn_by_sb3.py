@@ -5,7 +5,7 @@
 
 A finger opens a door that stands ajar. Training takes 16 episodes side by side in one simulator (TaskVecEnv). What was learnt
 is then played, and recorded, in the environment of gymnasium.make, as with any other environment. It needs the extra
-"baselines" (docs/gymnasium.md) and takes about half a minute on one core.
+"baselines" (docs/gymnasium.md) and takes about 40 s on one core.
 """
 
 import argparse

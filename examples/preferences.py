@@ -5,7 +5,7 @@ python examples/preferences.py --mistakes 0.1         # of a teacher who errs
 python examples/preferences.py --selection random     # about pairs drawn at random
 
 The teacher is a script that knows the reward. What is printed last is what RPG, which knows only the answers, finds; and
-preferences.png shows the learned reward with its ways. It takes about a minute on one core.
+preferences.png shows the learned reward with its ways. It takes about 20 s on one core.
 """
 
 import argparse

@@ -4,7 +4,7 @@
 
 The target is a state of the same simulator, which another stroke of the finger left: so it can be reached. For one of your own
 make it with ShapeTarget.from_mesh or from_points; docs/losses.md says which loss is for what.
-It takes about a minute on one core.
+It takes about 20 s on one core.
 """
 
 import argparse
