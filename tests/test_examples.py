@@ -64,8 +64,8 @@ def test_the_page_of_examples_is_that_of_the_files():
         _, title, command, _ = row(shown, {})
         assert f"| {title} | {command} |" in page, "python -m benchmarks.example_pictures --no-run writes it anew"
         picture = EXAMPLES.parent / "docs" / "images" / "examples" / f"{shown.name}.jpg"
-        assert f"images/examples/{picture.name}" in page
-        assert picture.stat().st_size < 30_000
+        assert (f"images/examples/{picture.name}" in page) == picture.exists()
+        assert not picture.exists() or picture.stat().st_size < 30_000
 
 
 def test_the_notebook_runs(tmp_path):
@@ -108,11 +108,8 @@ def test_own_environment_has_four_ways_of_which_rpg_finds_several(tmp_path):
 
 def test_urdf_robot_follows_its_circle_better_once_tuned(tmp_path):
     output = run_example("urdf_robot.py", *SHORT["urdf_robot.py"], cwd=tmp_path)
-    assert re.findall(r"joint (\w+) +moves (\w+)", output) == [
-        ("turn", "turntable"),
-        ("shoulder", "upper"),
-        ("elbow", "lower"),
-    ]
+    moved = dict(re.findall(r"joint (\w+) +moves small_arm.(\w+),", output))
+    assert moved == {"turn": "turntable", "shoulder": "upper", "elbow": "lower"}
     gaps = [float(value) for value in re.findall(r"the tip is +([\d.]+) mm", output)]
     assert len(gaps) == 2
     assert gaps[1] < 0.4 * gaps[0]
