@@ -40,14 +40,14 @@ Draw = Callable[[Path, str], np.ndarray]
 
 
 def left(pattern: str, *moments: float) -> Draw:
-    """The picture, or those moments (shares of the length) of the video, one below the other, that matches ``pattern``."""
+    """The picture, or those moments (shares of the length) of the video, side by side, that matches ``pattern``."""
 
     def draw(folder: Path, output: str) -> np.ndarray:
         (file,) = folder.glob(pattern)
         if file.suffix == ".png":
             return iio.imread(file)[..., :3]
         frames = iio.imread(file, plugin="pyav")
-        return np.concatenate([frames[round(moment * (len(frames) - 1))] for moment in moments])
+        return np.concatenate([frames[round(moment * (len(frames) - 1))] for moment in moments], axis=1)
 
     return draw
 
@@ -131,7 +131,7 @@ SECTIONS: dict[str, tuple[Shown, ...]] = {
         Shown("preferences", left("*.png")),
     ),
     "libraries": (
-        Shown("learn_by_sb3", left("*.mp4", 1.0)),
+        Shown("learn_by_sb3", left("*.mp4", 0.0, 1.0)),
         Shown("cleanrl_ppo", curve(r"steps +(\d+)  return +(-?[\d.]+)", "steps", "return")),
     ),
     "robots": (
@@ -140,7 +140,7 @@ SECTIONS: dict[str, tuple[Shown, ...]] = {
         Shown("panda_lift", left("*.mp4", 1.0)),
     ),
     "tasks": (
-        optimize("drag_ring", "DragRing", "--iterations 40 --posterior-stride 3", 0.5),
+        optimize("drag_ring", "DragRing", "--iterations 40 --posterior-stride 3", 0.3),
         optimize("lift_block", "LiftBlock", "--num-envs 16", 1.0),
         optimize("roll_dough", "RollDough", "--algo adam --num-envs 1 --iterations 30", 1.0),
     ),
