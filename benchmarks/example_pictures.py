@@ -101,12 +101,11 @@ class Shown:
 
     @property
     def title(self) -> str:
-        """The first sentence of its docstring; of a notebook, that below its heading."""
+        """The first line of its docstring; of a notebook, the first sentence below its heading."""
         if self.file.suffix == ".ipynb":
-            text = "".join(json.loads(self.file.read_text())["cells"][0]["source"]).partition("\n\n")[2]
-        else:
-            text = ast.get_docstring(ast.parse(self.file.read_text())) or ""
-        return " ".join(re.split(r"(?<=\.)\s", text)[0].split())
+            below = "".join(json.loads(self.file.read_text())["cells"][0]["source"]).partition("\n\n")[2]
+            return below.partition(". ")[0] + "."
+        return (ast.get_docstring(ast.parse(self.file.read_text())) or "").partition("\n")[0]
 
 
 def optimize(name: str, task: str, more: str, *moments: float) -> Shown:
