@@ -5,7 +5,7 @@
 
 Each latent z of the policy can learn a way of its own. Afterwards every z plays the same episodes, and those that end in the
 same way (a task's `outcome`) are one mode. several_solutions.mp4 shows the modes side by side, several_solutions.png some
-moments of each. It takes about a minute on one core.
+moments of each. It takes about two minutes on one core.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="OpenDoor", help="any name of diffsim-rpg list")
     parser.add_argument("--iterations", type=int, default=40)
-    parser.add_argument("--num-envs", type=int, default=16, help="episodes at a time, and latents")
+    parser.add_argument("--num-envs", type=int, default=32, help="episodes at a time, and latents")
     parser.add_argument("--video", type=Path, default=Path("several_solutions.mp4"), help="the picture is written beside it")
     options = parser.parse_args()
 
