@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import cache, wraps
@@ -53,7 +54,8 @@ def module() -> ModuleType:
     os.environ.setdefault("ENABLE_TAICHI_HEADER_PRINT", "0")  # the banners, read at import
     os.environ.setdefault("ENABLE_QUADRANTS_HEADER_PRINT", "0")
     try:
-        found = importlib.import_module(chosen)
+        with contextlib.redirect_stdout(sys.__stdout__):  # else, in a notebook, it says so, and prints after each launch
+            found = importlib.import_module(chosen)
     except ImportError as error:
         if "libX11" in str(error):
             raise InputError(

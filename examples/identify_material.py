@@ -1,17 +1,20 @@
 """Identify a material from an observed motion, by gradient through the simulator.
 
-    python examples/identify_material.py
+    python examples/identify_material.py    # prints the parameters found, writes identify_material.png
 
 A block of clay is thrown on the floor: it yields, slides and rebounds. Twenty markers on it are observed after each control
 step, with noise. From a wrong guess of stiffness, Poisson's ratio, yield stress and friction, L-BFGS fits the simulated markers
 to the observed ones. Density is taken as known: only the stresses' ratio to it shows in a motion without measured forces.
+It takes about 20 s on one core.
 """
 
+import argparse
 import sys
 
 import torch
 
 import diffsim as ds
+from diffsim.render import Camera, SceneRenderer, caption, side_by_side, write_png
 
 TRUE = {"clay.youngs_modulus": 2e4, "clay.poissons_ratio": 0.3, "clay.yield_stress": 4e3, "ground.friction": 0.3}
 GUESS = {"clay.youngs_modulus": 8e3, "clay.poissons_ratio": 0.15, "clay.yield_stress": 1e4, "ground.friction": 0.6}
@@ -74,14 +77,31 @@ def identify(iterations: int = 40, noise: float = NOISE, seed: int = 0, dtype: t
     return {name: value.item() for name, value in to_parameters(free.detach()).items()}
 
 
+def draw(path: str, **experiments: dict[str, float]) -> None:
+    """The block at the end of the throw, with the parameters of each experiment."""
+    camera, pictures = Camera(position=(0.6, -0.75, 0.4), target=(0.55, 0.3, 0.06), vertical_fov_degrees=28), []
+    for name, values in experiments.items():
+        sim = simulator(values, torch.float64)
+        states = sim.rollout(sim.reset(), torch.zeros(STEPS, 1, 0, dtype=sim.dtype))
+        pictures.append(caption(SceneRenderer(sim.scene, camera=camera, width=360, height=270).frame(states[-1]), name))
+    write_png(path, side_by_side(pictures))
+
+
 def main() -> int:
-    found = identify()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--iterations", type=int, default=40, help="of L-BFGS, at most")
+    parser.add_argument("--picture", default="identify_material.png")
+    options = parser.parse_args()
+
+    found = identify(options.iterations)
     print(f"\n{'parameter':22s} {'true':>10s} {'guess':>10s} {'found':>10s}   error")
     errors = {name: abs(found[name] / true - 1.0) for name, true in TRUE.items()}
     for name, true in TRUE.items():
         print(f"{name:22s} {true:10.4g} {GUESS[name]:10.4g} {found[name]:10.4g} {errors[name]:7.2%}")
     missed = [name for name, error in errors.items() if error > TOLERANCE]
     print(f"not within {TOLERANCE:.0%}: {', '.join(missed)}" if missed else f"all within {TOLERANCE:.0%}")
+    draw(options.picture, true=TRUE, guess=GUESS, found=found)
+    print(f"wrote {options.picture}")
     return 1 if missed else 0
 
 

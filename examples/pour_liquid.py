@@ -30,9 +30,9 @@ def pouring_scene(particles: int) -> ds.Scene:
     foot = (-radius - wall, 0.0, -height)  # from the lip to the middle of the cup's foot
     shape = ds.Geometry(vessel("cup", radius, radius, height, wall), foot, friction=0.0, color=(0.87, 0.55, 0.4))
     tilt = ds.Joint("tilt", "revolute", axis=(0.0, 1.0, 0.0))
-    inertia = ds.Inertia(0.5, (3e-3, 3e-3, 3e-3), center=(foot[0], 0.0, -0.5 * height))
+    inertia = ds.Inertia(3.0, (2e-2, 2e-2, 2e-2), center=(foot[0], 0.0, -0.5 * height))
     cup = ds.Link("cup", tilt, position=LIP, inertia=inertia, geometries=(shape,))
-    servo = ds.Actuator("servo", "tilt", kind="position", gain=300.0, damping=30.0)
+    servo = ds.Actuator("servo", "tilt", kind="position", gain=2000.0, damping=200.0)
     liquid, middle = ds.Liquid(bulk_modulus=2e4, viscosity=1.0), (LIP[0] + foot[0], LIP[1], LIP[2] - height + wall + 0.08)
     water = ds.SoftBody("water", ds.Cylinder(0.06, radius - 0.01), middle, material=liquid, particles=particles)
     return ds.Scene(

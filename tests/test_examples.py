@@ -28,6 +28,11 @@ SHORT = {
     "panda_lift.py": [],
     "shape_plasticine.py": ["--particles", "300", "--iterations", "12"],
     "preferences.py": [],
+    "own_policy.py": ["--iterations", "40"],
+    "own_environment.py": ["--iterations", "60"],
+    "urdf_robot.py": ["--iterations", "10"],
+    "several_solutions.py": ["--task", "Move3", "--iterations", "30", "--num-envs", "16"],
+    "learn_by_sb3.py": ["--steps", "16000"],
     "cleanrl_ppo.py": ["--num-envs", "4", "--num-steps", "20", "--total-steps", "240"],
 }
 
@@ -43,8 +48,92 @@ def run_example(name: str, *arguments: str, cwd: Path) -> str:
     return done.stdout
 
 
-def test_every_example_is_tested():
+def test_every_example_is_tested_and_shown():
+    from benchmarks.example_pictures import SECTIONS
+
     assert {path.name for path in EXAMPLES.glob("*.py")} == set(SHORT) | set(TASKS)
+    shown = [each.file.name for section in SECTIONS.values() for each in section]
+    assert sorted(shown) == sorted(path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".ipynb"))
+
+
+def test_the_page_of_examples_is_that_of_the_files():
+    from benchmarks.example_pictures import SECTIONS, row
+
+    page = (EXAMPLES.parent / "docs" / "examples.md").read_text()
+    for shown in (each for section in SECTIONS.values() for each in section):
+        _, title, command, _ = row(shown, {})
+        assert f"| {title} | {command} |" in page, "python -m benchmarks.example_pictures --no-run writes it anew"
+        picture = EXAMPLES.parent / "docs" / "images" / "examples" / f"{shown.name}.jpg"
+        assert (f"images/examples/{picture.name}" in page) == picture.exists()
+        assert not picture.exists() or picture.stat().st_size < 30_000
+
+
+def test_the_notebook_runs(tmp_path):
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    notebook = nbformat.read(EXAMPLES / "first_steps.ipynb", as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in cells)  # stored without what it printed
+    nbclient.NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+    ).execute()
+    printed = "".join(output.get("text", "") for cell in cells for output in cell.outputs)
+    slope = re.search(r"by the finger's speed along x (-?[\d.]+)", printed)
+    assert slope is not None, printed
+    assert 0.1 < float(slope[1]) < 1.0  # m of the jelly per m/s of the finger, over 0.4 s
+    away = [float(value) for value in re.findall(r"([\d.]+) cm from the goal", printed)]
+    assert away[-1] < 1.5 < away[0]
+    assert sum("image/png" in output.get("data", {}) for cell in cells for output in cell.outputs) == 3
+    assert "Graphical python shell" not in printed  # nothing of the compiler's own
+
+
+def test_own_policy_balances_the_pole(tmp_path):
+    output = run_example("own_policy.py", *SHORT["own_policy.py"], cwd=tmp_path)
+    up = [int(value) for value in re.findall(r"(\d+) of 16 poles", output)]
+    assert up[0] == 0
+    assert up[-1] >= 14
+    frames = iio.imread(tmp_path / "own_policy.mp4", plugin="pyav")
+    assert len(frames) == 76  # the start, and one a control step
+    half = frames.shape[2] // 2
+    assert np.abs(frames[0].astype(float) - frames[25])[:, :half].mean() > 0.5  # where it falls
+
+
+def test_own_environment_has_four_ways_of_which_rpg_finds_several(tmp_path):
+    output = run_example("own_environment.py", *SHORT["own_environment.py"], cwd=tmp_path)
+    rows = re.findall(r"^(RPG|one Gaussian) +(far left|left|right|far right) +return +(-[\d.]+)  success +(\d+)%", output, re.M)
+    found = {name for method, name, _, success in rows if method == "RPG" and int(success) >= 50}
+    assert len(found) >= 3
+    assert [method for method, *_ in rows].count("one Gaussian") == 1
+    assert (tmp_path / "own_environment.png").stat().st_size > 10_000
+
+
+def test_urdf_robot_follows_its_circle_better_once_tuned(tmp_path):
+    output = run_example("urdf_robot.py", *SHORT["urdf_robot.py"], cwd=tmp_path)
+    moved = dict(re.findall(r"joint (\w+) +moves small_arm.(\w+),", output))
+    assert moved == {"turn": "turntable", "shoulder": "upper", "elbow": "lower"}
+    gaps = [float(value) for value in re.findall(r"the tip is +([\d.]+) mm", output)]
+    assert len(gaps) == 2
+    assert gaps[1] < 0.4 * gaps[0]
+    assert len(iio.imread(tmp_path / "urdf_robot.mp4", plugin="pyav")) == 51
+
+
+def test_several_solutions_finds_goals_and_draws_a_row_for_each(tmp_path):
+    output = run_example("several_solutions.py", *SHORT["several_solutions.py"], cwd=tmp_path)
+    rows = re.findall(r"^(RPG|one Gaussian) +the goal (\S.*?)  +[\d.]+ +(\d+)% +\d+ +\d+%", output, re.M)
+    found = {name for method, name, success in rows if method == "RPG" and int(success) >= 50}
+    assert len(found) >= 2
+    assert [method for method, *_ in rows].count("one Gaussian") == 1
+    assert iio.imread(tmp_path / "several_solutions.png").shape == (180 * len(found), 4 * 240 + 3 * 4, 3)
+    assert (tmp_path / "several_solutions.mp4").is_file()
+
+
+def test_learn_by_sb3_opens_the_door_more_often(tmp_path):
+    output = run_example("learn_by_sb3.py", *SHORT["learn_by_sb3.py"], cwd=tmp_path)
+    returns = [float(value) for value in re.findall(r"return +(-?[\d.]+)", output)]
+    assert returns[-1] > returns[0] + 5.0
+    found = re.search(r"without noise (\d+) of 20", output)
+    assert found is not None
+    assert int(found[1]) >= 10
+    assert len(iio.imread(tmp_path / "learn_by_sb3.mp4", plugin="pyav")) > 60
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -112,6 +201,7 @@ def test_shape_plasticine_comes_nearer_to_its_target(tmp_path):
     found = [float(value) for value in re.findall(r"off by +([\d.]+) mm", output)]
     assert found[0] > 10.0
     assert found[-1] < 0.6 * found[0]
+    assert (tmp_path / "shape_plasticine.png").is_file()
 
 
 def test_cleanrl_ppo_steps_and_updates(tmp_path):
@@ -130,6 +220,7 @@ def test_preferences_learns_a_reward_and_reaches_a_goal(tmp_path):
     found = re.findall(r"^(?:east|north|west|south) +success ([\d.]+)", output, flags=re.MULTILINE)
     assert max(map(float, found)) > 0.5  # a goal is reached by a policy that knows the answers alone
     assert (tmp_path / "preferences.pt").is_file()
+    assert (tmp_path / "preferences.png").is_file()
 
 
 @pytest.mark.robot_models
@@ -172,3 +263,4 @@ def test_identify_material_finds_every_parameter(tmp_path):
     errors = [float(value) for value in re.findall(r"([\d.]+)%\s*$", output, flags=re.MULTILINE)]
     assert len(errors) >= 4
     assert max(errors) <= 2.0
+    assert (tmp_path / "identify_material.png").is_file()
