@@ -19,6 +19,7 @@ from tasks.household.two_block_push import GOALS_X
 from tasks.panda.panda_cabinet import ASIDE, FACE_X, HEIGHT, HOLD
 from tasks.plasticine.action_script import action_script, waypoints
 from tasks.plasticine.plasticine_triple_move import STARTS, VARIANTS
+from tasks.rewarped import soft_jumper
 from tasks.robots import shadow_hand
 
 Controller = Callable[[Episode, int], Tensor]
@@ -214,6 +215,37 @@ def close_hand(task: Any, first: Episode) -> Controller:
     return action
 
 
+def walk(task: Any, first: Episode) -> Controller:
+    """SoftJumper: a gait of twelve numbers, found by random search from the first start of seed 0.
+
+    All legs bend and lift in rhythm, the front ones not quite as the rear ones, and the plate bends along. It is no controller:
+    from other starts it mostly falls over.
+    """
+    frequency, begin = 1.6837111711502075, 0.1886548548936844  # Hz, s
+    bend, front_bend, rear_bend, lean = 1.803689956665039, 1.2108296155929565, 2.1036758422851562, 0.1380229890346527
+    lift, front_lift, rear_lift = 0.8435948491096497, 1.8448318243026733, 0.8074596524238586
+    wave, wave_phase, wave_number = 0.3903878629207611, -3.7469918727874756, 0.8406991958618164
+    (table,) = task.sim.scene.soft_bodies
+    rest = torch.from_numpy(np.asarray(table.rest_particles)).float()
+    center = torch.stack([rest[list(muscle.where)].mean(dim=0) for muscle in task.sim.scene.muscles])
+    leg, side = center[:, 2] < soft_jumper.LEG, center[:, 0].sign()
+    ahead = ((center[:, 0] - side * 0.5 * (soft_jumper.WIDTH - soft_jumper.CELL)) / (0.5 * soft_jumper.CELL)).clamp(-1.0, 1.0)
+    upper = ((center[:, 2] - soft_jumper.LEG) / (0.5 * soft_jumper.PLATE) - 1.0).clamp(-1.0, 1.0)
+
+    def phases(front: float, rear: float) -> Tensor:
+        return torch.where(side > 0, torch.tensor(front), torch.tensor(rear))
+
+    def action(episode: Episode, step: int) -> Tensor:
+        time = step / 60.0
+        turn = 2.0 * math.pi * torch.tensor(frequency) * time
+        legs = bend * ahead * torch.sin(turn + phases(front_bend, rear_bend)) + lean * ahead
+        legs = legs + lift * torch.sin(turn + phases(front_lift, rear_lift))
+        plate = wave * upper * torch.sin(turn + wave_phase + wave_number * center[:, 0])
+        return torch.where(leg, legs, plate).clamp(-1.0, 1.0).expand(task.num_envs, -1) * float(time > begin)
+
+    return action
+
+
 def recipe(task: Any, first: Episode) -> Controller:
     """Tasks of PlasticineLab whose target is simulated: the actions that made the target."""
     actions = torch.from_numpy(task.script())
@@ -285,6 +317,7 @@ SCRIPTS: Mapping[str, Sequence[Script]] = {
     "FluidMove": (carry_box,),
     "RollingFlat": (roll,),
     "HandFlip": (close_hand,),
+    "SoftJumper": (walk,),
     "TransportLiquid": (carry_cup(1.0), carry_cup(-1.0)),
     "PlasticineTripleMove": (carry_cubes,),
     "PlasticineRope": (wind_rope,),

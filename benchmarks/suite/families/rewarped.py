@@ -57,8 +57,9 @@ PARTICLES: tuple[SuiteTask, ...] = (
         bench_envs=8,
         bench_iterations=30,
         solver="adam",
-        full_envs=4,
+        full_envs=32,
         full_iterations=40,
+        unsolved="adam on open-loop actions diverges: gradients grow from 0.3 to 4000 in 28 iterations.",
     ),
 )  # fmt: skip
 
