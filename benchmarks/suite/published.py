@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tasks import find_task
 
 METHODS = ("shac", "sapo")
 WINDOW = 32  # steps
+MORE_SEEDS = 10  # of episodes in which a solution is looked for
 HEADINGS = ("task", "published: PPO", "SAC", "TrajOpt", "APG", "SHAC", "SAPO", "shac here", "sapo here", "the same physics?")
 
 
@@ -92,7 +93,13 @@ def run_published(name: str, method: str, *, iterations: int = 0, folder: Path =
     done = trainer.train()
     if done.interrupted:
         raise KeyboardInterrupt
-    kept(TASKS[name], found_by(done, TASKS[name], config) | {"num_envs": published.num_envs}, folder)
+    solved = done
+    for seed in range(MORE_SEEDS):  # where success is rare, the final evaluation may hold none
+        if any(mode.success > 0.0 for mode in solved.modes):
+            break
+        evaluations = trainer.evaluate(seed)
+        solved = replace(done, modes=tuple(trainer.modes(evaluations)), evaluations=tuple(evaluations))
+    kept(TASKS[name], found_by(solved, TASKS[name], config) | {"num_envs": published.num_envs}, folder)
     last = done.history[-1]
     found = {
         "task": name,

@@ -252,7 +252,7 @@ def test_a_browser_shows_the_scene_and_its_time(sim, states, tmp_path: Path):
         viewer.time = STEPS * sim.control_dt
         within(60.0, lambda: place(browser) > before + 25.0)
         assert float(shown_return(browser)) == pytest.approx(REWARDS.sum())
-        set_slider(browser, 0.0)
+        set_slider(browser, 0.02)  # the very end of the slider is not hit
         within(60.0, lambda: abs(place(browser) - before) < 5.0)
         assert viewer.time < 2.0 * sim.control_dt
     finally:
