@@ -116,6 +116,7 @@ def test_urdf_robot_follows_its_circle_better_once_tuned(tmp_path):
     assert len(iio.imread(tmp_path / "urdf_robot.mp4", plugin="pyav")) == 51
 
 
+@pytest.mark.long
 def test_several_solutions_finds_goals_and_draws_a_row_for_each(tmp_path):
     output = run_example("several_solutions.py", *SHORT["several_solutions.py"], cwd=tmp_path)
     rows = re.findall(r"^(RPG|one Gaussian) +the goal (\S.*?)  +[\d.]+ +(\d+)% +\d+ +\d+%", output, re.M)
@@ -126,6 +127,7 @@ def test_several_solutions_finds_goals_and_draws_a_row_for_each(tmp_path):
     assert (tmp_path / "several_solutions.mp4").is_file()
 
 
+@pytest.mark.long
 def test_learn_by_sb3_opens_the_door_more_often(tmp_path):
     output = run_example("learn_by_sb3.py", *SHORT["learn_by_sb3.py"], cwd=tmp_path)
     returns = [float(value) for value in re.findall(r"return +(-?[\d.]+)", output)]
