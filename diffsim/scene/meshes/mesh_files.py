@@ -55,8 +55,9 @@ def read_triangles(path: Path, *, colors: bool = False) -> trimesh.Trimesh:
     if path.suffix.lower() == ".dae":
         unit = re.search(rb"<unit[^>]*\bmeter\s*=\s*[\"']([^\"']+)", path.read_bytes()[:20000])
         mesh.apply_scale(float(unit.group(1)) if unit else 1.0)
-    if colors and isinstance(mesh.visual, TextureVisuals):  # a texture's colours at the vertices
-        mesh.visual = mesh.visual.to_color()
+    if colors and isinstance(mesh.visual, TextureVisuals):  # a texture's colours at the vertices, if it has one that fits
+        fits = mesh.visual.uv is not None and len(mesh.visual.uv) == len(mesh.vertices)
+        mesh.visual = mesh.visual.to_color() if fits else ColorVisuals(mesh)
     return mesh
 
 
