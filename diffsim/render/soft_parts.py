@@ -14,11 +14,7 @@ from diffsim.render.particle_surface import particle_surface
 from diffsim.render.skin import Skin
 from diffsim.render.surfaces import soft_surface, vertex_colors
 from diffsim.scene.bodies import SoftBody
-from diffsim.scene.materials import Material
 from diffsim.scene.scene import Scene
-from diffsim.soft.laws.liquid import Liquid
-from diffsim.soft.laws.sand import Sand
-from diffsim.soft.laws.snow import Snow
 
 SoftMode = Literal["surface", "particles", "reconstruction"]
 SOFT_MODES: tuple[str, ...] = get_args(SoftMode)
@@ -47,10 +43,10 @@ class MaterialLook:
     grains: bool = False
 
 
-MATERIAL_LOOKS: Mapping[type[Material], MaterialLook] = {
-    Liquid: MaterialLook((0.22, 0.5, 0.84), opacity=0.75),
-    Sand: MaterialLook((0.82, 0.66, 0.42), grains=True),
-    Snow: MaterialLook((0.88, 0.91, 0.96)),
+MATERIAL_LOOKS: Mapping[str, MaterialLook] = {
+    "Liquid": MaterialLook((0.22, 0.5, 0.84), opacity=0.75),
+    "Sand": MaterialLook((0.82, 0.66, 0.42), grains=True),
+    "Snow": MaterialLook((0.88, 0.91, 0.96)),
 }
 
 
@@ -114,7 +110,10 @@ class SoftParts:
 
 def _part(body: SoftBody, start: int, palette: Color, chosen: Color | None) -> SoftPart:
     mesh, rest = soft_surface(body.shape), body.rest_particles
-    look = next((look for kind, look in MATERIAL_LOOKS.items() if isinstance(body.material, kind)), MaterialLook(palette))
+    look = next(
+        (MATERIAL_LOOKS[kind.__name__] for kind in type(body.material).__mro__ if kind.__name__ in MATERIAL_LOOKS),
+        MaterialLook(palette),
+    )
     painted = None if chosen is not None else vertex_colors(mesh)
     plain = np.asarray(look.color if chosen is None else chosen, dtype=float)
     if painted is not None:
