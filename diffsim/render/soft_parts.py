@@ -44,9 +44,9 @@ class MaterialLook:
 
 
 MATERIAL_LOOKS: Mapping[str, MaterialLook] = {
-    "Liquid": MaterialLook((0.22, 0.5, 0.84), opacity=0.75),
-    "Sand": MaterialLook((0.82, 0.66, 0.42), grains=True),
-    "Snow": MaterialLook((0.88, 0.91, 0.96)),
+    "liquid": MaterialLook((0.22, 0.5, 0.84), opacity=0.75),
+    "sand": MaterialLook((0.82, 0.66, 0.42), grains=True),
+    "snow": MaterialLook((0.88, 0.91, 0.96)),
 }
 
 
@@ -111,7 +111,11 @@ class SoftParts:
 def _part(body: SoftBody, start: int, palette: Color, chosen: Color | None) -> SoftPart:
     mesh, rest = soft_surface(body.shape), body.rest_particles
     look = next(
-        (MATERIAL_LOOKS[kind.__name__] for kind in type(body.material).__mro__ if kind.__name__ in MATERIAL_LOOKS),
+        (
+            MATERIAL_LOOKS[kind.__name__.lower()]
+            for kind in type(body.material).__mro__
+            if kind.__name__.lower() in MATERIAL_LOOKS
+        ),
         MaterialLook(palette),
     )
     painted = None if chosen is not None else vertex_colors(mesh)
