@@ -14,6 +14,7 @@ from diffsim.render.particle_surface import particle_surface
 from diffsim.render.skin import Skin
 from diffsim.render.surfaces import soft_surface, vertex_colors
 from diffsim.scene.bodies import SoftBody
+from diffsim.scene.materials import MaterialLook
 from diffsim.scene.scene import Scene
 
 SoftMode = Literal["surface", "particles", "reconstruction"]
@@ -26,28 +27,6 @@ BODY_COLORS: tuple[Color, ...] = (
     (0.62, 0.45, 0.83),
 )
 PARTICLE_SIZE = 0.56  # radius over the particles' spacing
-
-
-@dataclass(frozen=True)
-class MaterialLook:
-    """How a material is drawn whose body says nothing else.
-
-    Attributes:
-        color: sRGB.
-        opacity: of its surface.
-        grains: whether it looks like its particles.
-    """
-
-    color: Color
-    opacity: float = 1.0
-    grains: bool = False
-
-
-MATERIAL_LOOKS: Mapping[str, MaterialLook] = {
-    "liquid": MaterialLook((0.22, 0.5, 0.84), opacity=0.75),
-    "sand": MaterialLook((0.82, 0.66, 0.42), grains=True),
-    "snow": MaterialLook((0.88, 0.91, 0.96)),
-}
 
 
 @dataclass(frozen=True)
@@ -73,7 +52,7 @@ class SoftParts:
     Args:
         scene: what to draw.
         colors: sRGB in [0, 1] by body. They take precedence over the bodies' own, these over the colours of their mesh files,
-            and these over those of `MATERIAL_LOOKS` and the palette.
+            and these over those of the materials and the palette.
 
     Attributes:
         parts: a part for each body.
@@ -110,14 +89,7 @@ class SoftParts:
 
 def _part(body: SoftBody, start: int, palette: Color, chosen: Color | None) -> SoftPart:
     mesh, rest = soft_surface(body.shape), body.rest_particles
-    look = next(
-        (
-            MATERIAL_LOOKS[kind.__name__.lower()]
-            for kind in type(body.material).__mro__
-            if kind.__name__.lower() in MATERIAL_LOOKS
-        ),
-        MaterialLook(palette),
-    )
+    look = body.material.LOOK or MaterialLook(palette)
     painted = None if chosen is not None else vertex_colors(mesh)
     plain = np.asarray(look.color if chosen is None else chosen, dtype=float)
     if painted is not None:

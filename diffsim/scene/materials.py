@@ -27,6 +27,21 @@ def lame(youngs_modulus: Number, poissons_ratio: Number) -> tuple[Number, Number
 
 
 @dataclass(frozen=True)
+class MaterialLook:
+    """How a material is drawn where its body says nothing else.
+
+    Attributes:
+        color: sRGB.
+        opacity: of its surface.
+        grains: whether it looks like its particles.
+    """
+
+    color: tuple[float, float, float]
+    opacity: float = 1.0
+    grains: bool = False
+
+
+@dataclass(frozen=True)
 class Material(ABC):
     """What all materials have: a density in kg/m^3, a law, and named scalar parameters (the dataclass's fields).
 
@@ -39,6 +54,7 @@ class Material(ABC):
     """
 
     SHAPELESS: ClassVar[bool] = False  # pours or crumbles: no surface mesh can follow it
+    LOOK: ClassVar[MaterialLook | None] = None  # None: the renderer's choice
     VISCOUS: ClassVar[bool] = False  # has `viscosities`
     # its particles keep part of what the grid does not see of their velocities; has the parameter relaxation_rate, 1/s
     FLOWING: ClassVar[bool] = False

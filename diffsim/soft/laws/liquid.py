@@ -24,7 +24,7 @@ from torch import Tensor
 
 from diffsim.compiler import ti
 from diffsim.rounding import rounded_sums
-from diffsim.scene.materials import NOT_NEGATIVE, POSITIVE, Material, Range
+from diffsim.scene.materials import NOT_NEGATIVE, POSITIVE, Material, MaterialLook, Range
 
 SMALLEST_VOLUME = 0.5  # below, the pressure goes on as its tangent, and the volume ratio is held at this
 LEAST_POWER = 1e-30  # of J^-gamma: a tension of K / gamma or more is never reached
@@ -182,6 +182,7 @@ class Liquid(Material):
     relaxation_rate: float = 50.0
 
     SHAPELESS: ClassVar[bool] = True
+    LOOK: ClassVar[MaterialLook | None] = MaterialLook((0.22, 0.5, 0.84), opacity=0.75)
     FLOWING: ClassVar[bool] = True
     # particles of a liquid stand in no layers: at .5 it pressed on boxes as if they were wider, by .84 spacings at 8
     # particles a cell

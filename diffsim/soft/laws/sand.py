@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from diffsim.compiler import ti
-from diffsim.scene.materials import ELASTIC_RANGES, NOT_NEGATIVE, LinearlyElastic, Range, lame
+from diffsim.scene.materials import ELASTIC_RANGES, NOT_NEGATIVE, LinearlyElastic, MaterialLook, Range, lame
 from diffsim.soft.laws.stretch_law import PAIRS, Flow, FlowAdjoint
 from diffsim.soft.laws.von_mises import SMALLEST_STRETCH
 
@@ -128,6 +128,7 @@ class Sand(LinearlyElastic):
     relaxation_rate: float = 10.0
 
     SHAPELESS: ClassVar[bool] = True
+    LOOK: ClassVar[MaterialLook | None] = MaterialLook((0.82, 0.66, 0.42), grains=True)
     FLOWING: ClassVar[bool] = True
     RANGES: ClassVar[Mapping[str, Range]] = {
         **ELASTIC_RANGES,

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from diffsim.compiler import ti
-from diffsim.scene.materials import ELASTIC_RANGES, NOT_NEGATIVE, LinearlyElastic, Range, lame
+from diffsim.scene.materials import ELASTIC_RANGES, NOT_NEGATIVE, LinearlyElastic, MaterialLook, Range, lame
 from diffsim.soft.laws.elastic import corotated_stress
 from diffsim.soft.laws.stretch_law import PAIRS, Flow, FlowAdjoint
 from diffsim.soft.laws.von_mises import SMALLEST_STRETCH
@@ -124,6 +124,7 @@ class Snow(LinearlyElastic):
     hardening: float = 10.0
 
     SHAPELESS: ClassVar[bool] = True
+    LOOK: ClassVar[MaterialLook | None] = MaterialLook((0.88, 0.91, 0.96))
     RANGES: ClassVar[Mapping[str, Range]] = {
         **ELASTIC_RANGES,
         "critical_compression": (0.0, 0.9, "in [0, 0.9)"),
