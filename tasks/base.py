@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -20,16 +20,15 @@ from tasks.action_spaces import ActionSpace, AllControls, joined
 from tasks.checking.task_check import check_task
 from tasks.checking.trial import Finding
 from tasks.episode import Episode, Transition
-from tasks.mode_video import RecordedMode, View, write_modes_video
-from tasks.mode_viewer import serve_modes, write_modes_page
 from tasks.observation_modes import ObservationMode, ParticlePoints, Pictures
 from tasks.return_gradients import return_gradients
+from tasks.shown_modes import ShownModes
 from tasks.task_parameters import given_parameters, task_parameters
 
 RewardMode = Literal["dense", "sparse", "normalised"]
 
 
-class Task:
+class Task(ShownModes):
     """A batch of differentiable manipulation episodes. Subclass it, and register the class with ``@register("Name")``.
 
     An author defines `scene` and `reward`, and overrides the other methods as needed (docs/authoring.md); the docstring
@@ -322,30 +321,6 @@ class Task:
         needs_gradient = self._reward_has_gradient and step.action.requires_grad and torch.is_grad_enabled()
         reward = checks.check_reward(self, self.reward(step), self._zeros, needs_gradient=needs_gradient)
         return reward if self.reward_mode == "dense" or self.reward_bound is None else reward / self.reward_bound
-
-    def write_video(
-        self,
-        modes: Sequence[RecordedMode],
-        path: Path,
-        *,
-        camera: View | None = None,
-        size: tuple[int, int] | None = None,
-    ) -> None:
-        """Write an MP4 of a run's distinct solutions side by side, and a PNG of its last frame beside it; see
-        `tasks.mode_video`."""
-        write_modes_video(self, modes, path, camera=camera, size=size)
-
-    def serve_viewer(
-        self, modes: Sequence[RecordedMode], *, host: str = "127.0.0.1", port: int = 8080, ready: Callable[[str], None] = print
-    ) -> None:
-        """Serve an interactive page of a run's distinct solutions until an interrupt; see `tasks.mode_viewer`."""
-        serve_modes(self, modes, host=host, port=port, ready=ready)
-
-    def write_viewer_page(
-        self, modes: Sequence[RecordedMode], path: Path, *, arrows: bool = True, say: Callable[[str], None] = print
-    ) -> None:
-        """Write one page of HTML that shows them; see `tasks.mode_viewer`."""
-        write_modes_page(self, modes, path, arrows=arrows, say=say)
 
     def check_rendering(self) -> None:
         """Draw one small picture of a first state, as a video does: what fails then fails before the training."""

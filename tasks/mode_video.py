@@ -18,8 +18,7 @@ from tasks.episode import Episode
 from tasks.task_renderer import TaskRenderer
 
 if TYPE_CHECKING:
-    from tasks.base import Task
-    from tasks.variants import Variants
+    from tasks.shown_modes import ShownModes
 
 MAX_PANELS = 4
 FRAMES_PER_STEP = 4
@@ -66,7 +65,7 @@ class RecordedMode(Protocol):
 
 
 @torch.no_grad()
-def replayed_episode(task: Task | Variants, mode: RecordedMode) -> tuple[list[Episode], Tensor]:
+def replayed_episode(task: ShownModes, mode: RecordedMode) -> tuple[list[Episode], Tensor]:
     """The mode's episode once more, by the task's own `reset` and `step`: T + 1 episodes of one environment, and T rewards.
 
     The other environments of the batch do nothing meanwhile (action 0). Warns, with both numbers, if the rewards do not add up
@@ -93,7 +92,7 @@ def replayed_episode(task: Task | Variants, mode: RecordedMode) -> tuple[list[Ep
 
 
 def write_modes_video(
-    task: Task | Variants,
+    task: ShownModes,
     modes: Sequence[RecordedMode],
     path: Path,
     *,
@@ -132,7 +131,7 @@ def write_modes_video(
 class _Panel:
     """A mode's episode and its picture."""
 
-    def __init__(self, task: Task | Variants, mode: RecordedMode, camera: Camera | None, width: int, height: int) -> None:
+    def __init__(self, task: ShownModes, mode: RecordedMode, camera: Camera | None, width: int, height: int) -> None:
         self.episodes, _ = replayed_episode(task, mode)
         self._renderer = TaskRenderer(task.located(mode.environment, mode.seed)[0], width, height, camera=camera)
         self._title = mode.name if mode.success > 0.0 else "no success"

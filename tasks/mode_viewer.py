@@ -22,14 +22,14 @@ from tasks.return_gradients import state_gradients
 
 if TYPE_CHECKING:
     from tasks.base import Task
-    from tasks.variants import Variants
+    from tasks.shown_modes import ShownModes
 
 NOT_SEEN = ("observation_particles",)  # parameters that change what the optimiser sees, and no episode
 LESS, MORE = 0.25, 2.0  # of a number: where its slider begins and ends
 
 
 def serve_modes(
-    task: Task | Variants,
+    task: ShownModes,
     modes: Sequence[RecordedMode],
     *,
     host: str = LOOPBACK,
@@ -48,7 +48,7 @@ def serve_modes(
 
 
 def write_modes_page(
-    task: Task | Variants,
+    task: ShownModes,
     modes: Sequence[RecordedMode],
     path: Path,
     *,
@@ -64,7 +64,7 @@ def write_modes_page(
     write_page(mode_tracks(task, modes), path, arrows=("forces", "gradients") if arrows else (), say=say)
 
 
-def mode_tracks(task: Task | Variants, modes: Sequence[RecordedMode]) -> list[Track]:
+def mode_tracks(task: ShownModes, modes: Sequence[RecordedMode]) -> list[Track]:
     """The modes' replayed episodes, the first few of them."""
     shown = []
     for mode in modes[:MAX_PANELS]:
@@ -141,7 +141,7 @@ class _PlayedMode:
         return [gradient_arrows(sim, episode.state, gradient) for episode, gradient in zip(self.episodes, found, strict=True)]
 
 
-def _resimulation(task: Task | Variants, modes: Sequence[RecordedMode], played: Sequence[Track]) -> Resimulation:
+def _resimulation(task: ShownModes, modes: Sequence[RecordedMode], played: Sequence[Track]) -> Resimulation:
     """The modes' stored actions with other parameters of the task, from the first states that the same seed gives then."""
     shown = modes[:MAX_PANELS]
     parameters = _number_parameters(task.located(shown[0].environment, shown[0].seed)[0], len(shown[0].actions))
@@ -155,7 +155,7 @@ def _resimulation(task: Task | Variants, modes: Sequence[RecordedMode], played: 
 
 
 @torch.no_grad()
-def _played_again(task: Task | Variants, mode: RecordedMode, changed: Mapping[str, float]) -> _PlayedMode:
+def _played_again(task: ShownModes, mode: RecordedMode, changed: Mapping[str, float]) -> _PlayedMode:
     """The stored actions of a mode with other parameters."""
     own, environment, seed = task.located(mode.environment, mode.seed)
     parameters = {**own.parameters, **changed}

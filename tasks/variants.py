@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,7 @@ from torch import Tensor
 import diffsim as ds
 from tasks.base import Task
 from tasks.episode import Episode
-from tasks.mode_video import RecordedMode, View, write_modes_video
-from tasks.mode_viewer import serve_modes, write_modes_page
+from tasks.shown_modes import ShownModes
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class VariantEpisodes:
         return VariantEpisodes(tuple(new.merged(share, other) for new, share, other in pairs))
 
 
-class Variants:
+class Variants(ShownModes):
     """A batch of environments, some of each variant of a task, such as other meshes or parameters: an environment as `rpg`
     expects it, with one simulator for each variant.
 
@@ -106,29 +104,6 @@ class Variants:
         """As `Task.check_rendering`, of every variant."""
         for each in self.tasks:
             each.check_rendering()
-
-    def write_video(
-        self,
-        modes: Sequence[RecordedMode],
-        path: Path,
-        *,
-        camera: View | None = None,
-        size: tuple[int, int] | None = None,
-    ) -> None:
-        """As `Task.write_video`; each mode is shown in the variant that it was recorded in."""
-        write_modes_video(self, modes, path, camera=camera, size=size)
-
-    def serve_viewer(
-        self, modes: Sequence[RecordedMode], *, host: str = "127.0.0.1", port: int = 8080, ready: Callable[[str], None] = print
-    ) -> None:
-        """As `Task.serve_viewer`; each mode is shown in the variant that it was recorded in."""
-        serve_modes(self, modes, host=host, port=port, ready=ready)
-
-    def write_viewer_page(
-        self, modes: Sequence[RecordedMode], path: Path, *, arrows: bool = True, say: Callable[[str], None] = print
-    ) -> None:
-        """As `Task.write_viewer_page`, likewise."""
-        write_modes_page(self, modes, path, arrows=arrows, say=say)
 
 
 def _seed(seed: int | None, number: int) -> Any:
