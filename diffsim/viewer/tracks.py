@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class Track:
         markers: painted on the ground, or standing in space.
         drawn_as: soft bodies as their "surface", or as particles, as what flows or tears always is here.
         camera: of the page when it opens; None frames the scene.
-        forces: gives the contact forces at each state, T + 1; asked for when they are first shown. None: there are none.
+        forces: gives the contact forces at each state, T + 1; called when they are first shown, and once. None: there are none.
         gradients: gives the gradients of the return at each state, likewise.
     """
 
@@ -44,6 +45,12 @@ class Track:
     camera: Camera | LinkCamera | None = None
     forces: Callable[[], Sequence[Arrows]] | None = None
     gradients: Callable[[], Sequence[Arrows]] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("forces", "gradients"):  # a page that is written again, smaller, asks again
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, cache(given))
 
     @property
     def duration(self) -> float:

@@ -59,14 +59,15 @@ def _viewed(options: ViewOptions, out: Output, run: Run) -> int:
 
     environment = built(run, options, out)
     modes = shown_modes(options, out, run, environment)
+    doing = f"replaying {len(modes)} solution{'s' * (len(modes) != 1)}"
     if options.html is not None:
-        with out.step(f"replaying {len(modes)} solution{'s' * (len(modes) != 1)}"):
+        with out.step(doing):
             write_viewer_page(environment, modes, options.html, arrows=options.arrows, say=out.say)
         size = options.html.stat().st_size
         out.say(f"wrote {options.html}, {size / 1e6:.1f} MB")
         out.finish({"run": str(run.path), "html": str(options.html), "bytes": size})
         return 0
-    out.say(f"replaying {len(modes)} solution{'s' * (len(modes) != 1)} ...")
+    out.say(f"{doing} ...")
     opened_at: list[str] = []
 
     def ready(url: str) -> None:

@@ -50,6 +50,19 @@ def test_states_between_two_steps_are_on_the_way(sim, states):
     assert torch.equal(shown.state_at(99.0).x, states[-1][1].x)
 
 
+def test_forces_are_asked_for_once_however_often_a_page_is_written(sim, states, tmp_path):
+    asked = []
+
+    def forces():
+        asked.append(1)
+        return [Arrows(np.zeros((1, 3)), np.ones((1, 3)))] * (STEPS + 1)
+
+    shown = track(sim, states, forces=forces)
+    for name in ("a.html", "b.html"):
+        write_page([shown], tmp_path / name)
+    assert len(asked) == 1
+
+
 def test_the_chart_adds_rewards_up(sim, states):
     chart = ReturnChart([track(sim, states, title="a<b")])
     assert chart.so_far(0, 0.0) == 0.0
