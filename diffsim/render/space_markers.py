@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import trimesh
@@ -11,6 +12,7 @@ import trimesh
 from diffsim.errors import InputError
 from diffsim.render.geometry import Color, ColoredMesh, table
 from diffsim.render.particle_surface import particle_surface
+from diffsim.render.surfaces import split_at_creases
 from diffsim.scene.validation import check_length, vector
 
 SIDES = 16  # of round marks
@@ -28,8 +30,8 @@ def ball_marker(center: Point, radius: float, color: Color = (0.16, 0.62, 0.38),
     """
     check_length("ball_marker: radius", radius)
     middle = np.asarray(vector("ball_marker", "center", center))
-    ball = trimesh.creation.icosphere(subdivisions=3, radius=radius)
-    return ColoredMesh(np.asarray(ball.vertices) + middle, np.asarray(ball.faces), color, opacity=opacity)
+    ball = trimesh.creation.icosphere(subdivisions=3, radius=radius).apply_translation(middle)
+    return _marker(ball, color, opacity)
 
 
 def arrow_marker(
@@ -52,11 +54,12 @@ def arrow_marker(
         check_length("arrow_marker: radius", radius)
     wide = 0.025 * length if radius is None else radius
     neck = max(length - 3.0 * HEAD * wide, 0.0)
-    # the profile, turned about the axis; corners stand twice so that they stay sharp
     head = HEAD * wide
-    profile = [(0.0, 0.0), (wide, 0.0), (wide, 0.0), (wide, neck), (wide, neck), (head, neck), (head, neck), (0.0, length)]
-    vertices, faces = _turned(profile)
-    return ColoredMesh(vertices @ _towards(tip - tail) + tail, faces, color, opacity=opacity)
+    profile = np.array([(0.0, 0.0), (wide, 0.0), (wide, neck), (head, neck), (0.0, length)])
+    arrow = trimesh.creation.revolve(profile, sections=SIDES)
+    arrow.apply_transform(trimesh.geometry.align_vectors((0.0, 0.0, 1.0), tip - tail))
+    arrow.apply_translation(tail)
+    return _marker(arrow, color, opacity)
 
 
 def path_marker(
@@ -73,18 +76,11 @@ def path_marker(
     line = np.concatenate([line[:1], line[1:][moved]])
     if len(line) < 2:
         raise InputError(f"path_marker: points must hold at least two different ones, got {len(line)}")
-    vertices, faces, count = [], [], 0
-    for tail, tip in pairwise(line):
-        tube, sides = _turned([(radius, 0.0), (radius, float(np.linalg.norm(tip - tail)))])
-        vertices.append(tube @ _towards(tip - tail) + tail)
-        faces.append(sides + count)
-        count += len(tube)
     ball = trimesh.creation.icosphere(subdivisions=1, radius=radius)
-    for point in line:
-        vertices.append(np.asarray(ball.vertices) + point)
-        faces.append(np.asarray(ball.faces) + count)
-        count += len(ball.vertices)
-    return ColoredMesh(np.concatenate(vertices), np.concatenate(faces), color, opacity=opacity)
+    parts = [trimesh.creation.cylinder(radius, segment=segment, sections=SIDES) for segment in pairwise(line)]
+    parts += [ball.copy().apply_translation(point) for point in line]
+    whole: Any = trimesh.util.concatenate(parts)
+    return _marker(whole, color, opacity)
 
 
 def surface_marker(
@@ -101,26 +97,7 @@ def surface_marker(
     return ColoredMesh(vertices, faces, color, normals=normals, opacity=opacity)
 
 
-def _turned(profile: Sequence[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (V, 3) and faces (F, 3) of a profile of (radius, height) turned about the z axis, outward."""
-    angle = 2.0 * np.pi * np.arange(SIDES) / SIDES
-    rings = [np.stack([r * np.cos(angle), r * np.sin(angle), np.full(SIDES, z)], axis=1) for r, z in profile]
-    here, there = np.arange(SIDES), np.roll(np.arange(SIDES), -1)
-    faces = []
-    for k in range(len(profile) - 1):
-        if profile[k] != profile[k + 1]:
-            low, high = k * SIDES, (k + 1) * SIDES
-            faces += [
-                np.stack([low + here, low + there, high + there], 1),
-                np.stack([low + here, high + there, high + here], 1),
-            ]
-    return np.concatenate(rings), np.concatenate(faces)
-
-
-def _towards(direction: np.ndarray) -> np.ndarray:
-    """Rows: a frame whose z axis points along a direction (3,)."""
-    z = direction / np.linalg.norm(direction)
-    helper = np.eye(3)[np.argmin(np.abs(z))]
-    x = np.cross(helper, z)
-    x /= np.linalg.norm(x)
-    return np.stack([x, np.cross(z, x), z])
+def _marker(mesh: trimesh.Trimesh, color: Color, opacity: float) -> ColoredMesh:
+    """A mesh with sharp creases."""
+    mesh = split_at_creases(mesh)
+    return ColoredMesh(np.asarray(mesh.vertices), np.asarray(mesh.faces), color, opacity=opacity)
