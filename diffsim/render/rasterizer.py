@@ -147,16 +147,19 @@ class Rasterizer:
         sky_places = light_maps(self._sky_directions, box, SKY_MAP_SIZE)
         cast_shadows = runtime.compiled(visibility_kernels.shadow_maps)
 
-        def cast(casters: np.ndarray, places: np.ndarray, band: int, maps: np.ndarray) -> None:
+        clear = shapes.opacity[shapes.opacity < 1.0]
+        veil = float(clear.mean()) if len(clear) else 0.0
+        sun_maps = self._sun_maps[: 2 if veil else 1]
+        sun_casters = (shapes.solid_caster, shapes.clear_caster)
+        for places, band, casts in (
+            (sun_places, SUN_BAND, [(who, sun_maps[n : n + 1]) for n, who in enumerate(sun_casters[: len(sun_maps)])]),
+            (sky_places, SKY_BAND, [(shapes.solid_caster, self._sky_maps)]),
+        ):
             mapped, centres = in_maps(shapes.vertices, places), in_maps(centers, places)
-            cast_shadows(mapped, shapes.faces, casters, centres, shapes.radii, 1.0 / places[:, LightMap.texel], band, maps)
-
-        cast(shapes.solid_caster, sun_places, SUN_BAND, self._sun_maps[:1])
-        cast(shapes.solid_caster, sky_places, SKY_BAND, self._sky_maps)
-        veil = float(shapes.opacity[shapes.opacity < 1.0].mean()) if (shapes.opacity < 1.0).any() else 0.0
-        if veil:
-            cast(shapes.clear_caster, sun_places, SUN_BAND, self._sun_maps[1:])
-        sun_tops = block_tops(self._sun_maps, light_kernels.BLOCK)
+            texels_per_metre = 1.0 / places[:, LightMap.texel]
+            for casters, maps in casts:
+                cast_shadows(mapped, shapes.faces, casters, centres, shapes.radii, texels_per_metre, band, maps)
+        sun_tops = block_tops(sun_maps, light_kernels.BLOCK)
         particle_light = np.empty(len(balls), dtype=np.float32)
         runtime.compiled(light_kernels.particle_sky)(self._sky_maps, sky_places, balls, shapes.radii, particle_light)
         vertex_light = np.where(fine_vertices(shapes.points, shapes.seen), 0.0, -1.0).astype(np.float32)
@@ -170,12 +173,12 @@ class Rasterizer:
         layered = np.zeros((self.height, self.width, 4), dtype=np.float32)
         layered[..., 3] = 1.0
         shade = runtime.compiled(shading_kernels.shading)
-        palette, marks, tones = palette_row(plane, lighting), marker_rows(plane.markers), tone_curve()
+        palette, floor, marks, tones = palette_row(plane, lighting), ground_row(plane), marker_rows(plane.markers), tone_curve()
 
         def shaded(depth: np.ndarray, primitive: np.ndarray, layer: bool, window: np.ndarray) -> None:
             shade(
                 shapes.points, shapes.looks, vertex_light, shapes.seen, balls, shapes.opacity, depth, primitive, view,
-                self.samples, palette, ground_row(plane), marks, self._sun_maps, sun_tops, sun_places, SUN_BLUR, veil,
+                self.samples, palette, floor, marks, sun_maps, sun_tops, sun_places, SUN_BLUR, veil,
                 self._sky_maps, sky_places, particle_light, ground_light, grid, tones, layered, int(layer), window, image,
             )  # fmt: skip
 

@@ -182,6 +182,8 @@ class RigidParts:
 
     def _placed_planes(self) -> list[tuple[np.ndarray, np.ndarray, Color]]:
         """World position (3,), rotation (3, 3) and colour of the planes, all of which stand still."""
+        if not self._planes:  # every frame asks
+            return []
         positions, rotations = self._model.forward_kinematics(self._model.initial)
         placed = []
         for item in self._planes:

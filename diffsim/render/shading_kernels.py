@@ -321,8 +321,8 @@ def shading() -> Callable[..., Any]:
         palette: Array1,  # Palette
         ground: Array1,  # Ground
         markers: Array2,  # (M, Marker)
-        sun_maps: Array3,  # (2, R, R)
-        sun_tops: Array3,  # (2, R / 16, R / 16)
+        sun_maps: Array3,  # (2, R, R), or (1, R, R) where nothing is see-through
+        sun_tops: Array3,  # (2, R / 16, R / 16) likewise
         sun_places: Array2,  # (1, LightMap)
         reach: ti.i32,  # of the sun's shadow filter, texels
         veil: ti.f32,  # how much of the sun see-through things keep off
