@@ -48,15 +48,20 @@ def scene() -> ds.Scene:
 COLORS = {"cube": (0.9, 0.1, 0.1), "finger": (0.1, 0.2, 0.9), "wall": (0.7, 0.1, 0.8)}
 
 
-def hues(image: np.ndarray) -> dict[str, int]:
-    """Pixels that are clearly red, blue, magenta, green."""
+def masks(image: np.ndarray) -> dict[str, np.ndarray]:
+    """Where a picture is clearly red, blue, magenta, green."""
     r, g, b = (image[..., i].astype(int) for i in range(3))
     return {
-        "cube": int(((r > g + 60) & (r > b + 60)).sum()),
-        "finger": int(((b > r + 60) & (b > g + 30)).sum()),
-        "wall": int(((r > g + 40) & (b > g + 40)).sum()),
-        "marker": int(((g > r + 40) & (g > b + 40)).sum()),
+        "cube": (r > g + 60) & (r > b + 60),
+        "finger": (b > r + 60) & (b > g + 30),
+        "wall": (r > g + 40) & (b > g + 40),
+        "marker": (g > r + 40) & (g > b + 40),
     }
+
+
+def hues(image: np.ndarray) -> dict[str, int]:
+    """How many pixels each of these has."""
+    return {name: int(mask.sum()) for name, mask in masks(image).items()}
 
 
 @pytest.mark.parametrize("mode", ["surface", "particles"])
@@ -193,7 +198,7 @@ def test_a_goal_is_a_ghost_and_marks_stand_in_space(scene):
     )
     for mark in marks:
         center = renderer.camera_at(state_of(scene)).project(mark.vertices, 320, 240)[:, :2]
-        green = np.argwhere(hue_of(renderer.frame(state_of(scene), markers=(mark,))))[:, ::-1]
+        green = np.argwhere(masks(renderer.frame(state_of(scene), markers=(mark,)))["marker"])[:, ::-1]
         assert len(green) > 30
         np.testing.assert_allclose(green.min(axis=0), center.min(axis=0), atol=3.0)
         np.testing.assert_allclose(green.max(axis=0), center.max(axis=0), atol=3.0)
@@ -203,36 +208,24 @@ def test_a_goal_is_a_ghost_and_marks_stand_in_space(scene):
         renderer.frame(state_of(scene), markers=("goal",))
 
 
-def hue_of(image: np.ndarray) -> np.ndarray:
-    """Where a picture is clearly green."""
-    r, g, b = (image[..., i].astype(int) for i in range(3))
-    return (g > r + 40) & (g > b + 40)
-
-
 def test_particles_are_coloured_by_a_number(scene):
     renderer = SceneRenderer(scene, width=320, height=240)
     state = state_of(scene)
     colors = np.where(state.x[0, :, :1].numpy() > 0.3, (0.9, 0.1, 0.1), (0.1, 0.8, 0.2))
     for mode in ("surface", "particles", "reconstruction"):
         image = renderer.frame(state, mode=mode, particle_colors=colors)
-        red, green = np.argwhere(hues_red(image)), np.argwhere(hue_of(image))
+        red, green = np.argwhere(masks(image)["cube"]), np.argwhere(masks(image)["marker"])
         assert min(len(red), len(green)) > 100
         assert red[:, 1].mean() > green[:, 1].mean() + 5
     with pytest.raises(ds.InputError, match="particle_colors"):
         renderer.frame(state, particle_colors=colors[:5])
 
 
-def hues_red(image: np.ndarray) -> np.ndarray:
-    """Where a picture is clearly red."""
-    r, g, b = (image[..., i].astype(int) for i in range(3))
-    return (r > g + 60) & (r > b + 60)
-
-
 def test_depth_and_segmentation_agree_with_the_picture(scene):
     renderer = SceneRenderer(scene, width=320, height=240, colors=COLORS)
     images = renderer.sensor_images(state_of(scene))
     image = renderer.frame(state_of(scene))
-    for name, seen in (("cube", hues_red(image)), ("ground", None), ("obstacles", None), ("finger", None)):
+    for name, seen in (("cube", masks(image)["cube"]), ("ground", None), ("obstacles", None), ("finger", None)):
         mask = images.segmentation == images.names.index(name)
         assert mask.sum() > 100
         if seen is not None:
