@@ -87,11 +87,11 @@ def draw(path: str, **experiments: dict[str, float]) -> None:
     write_png(path, side_by_side(pictures))
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--iterations", type=int, default=40, help="of L-BFGS, at most")
     parser.add_argument("--picture", default="identify_material.png")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
 
     found = identify(options.iterations)
     print(f"\n{'parameter':22s} {'true':>10s} {'guess':>10s} {'found':>10s}   error")

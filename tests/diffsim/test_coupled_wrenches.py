@@ -82,6 +82,26 @@ def test_listed_contacts_are_those_that_act(struck):
     assert len(contacts.between("body", "ground")) > 0
 
 
+def test_contacts_are_listed_where_only_a_tool_is_driven():
+    """No joint has a control; in two environments, of which one's tool stands still."""
+    scene = dataclasses.replace(squeezed(SHAPES["rounded box"], "sticking").scene, articulations=())
+    ball = ds.Tool("ball", ds.Sphere(0.04), (0.5, 0.5, 0.335), control=("x", "z"))
+    sim = ds.Simulator(
+        dataclasses.replace(scene, tools=(ball,)), num_envs=2, dt=1e-3, substeps=1, dtype=F64, record_forces=True
+    )
+    action = torch.tensor([[0.0, 0.0], [0.0, -1.0]], dtype=F64)
+    with torch.no_grad():
+        state = sim.rollout(sim.reset(), action.expand(4, -1, -1))[-1]
+        contacts, end = sim.contacts(state, action), sim.step(state, action)
+    for environment in range(2):
+        listed = contacts.in_environment(environment)
+        for name in sim.contact_names:
+            found, force = listed.of(name).force.sum(dim=0), sim.contact_wrench(end, name).force[environment]
+            torch.testing.assert_close(found, force, rtol=1e-9, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
+    pressed = [float(contacts.in_environment(e).between("jelly", "ball").force[:, 2].sum()) for e in range(2)]
+    assert pressed[1] < pressed[0] - 0.1
+
+
 LEAVES = ("x", "v", "C", "F", "q", "qd", "tool_position")
 PARAMETERS = (
     "body.center", "body.friction", "body.scale", "body.mass", "ground.friction", "peg.friction", "ball.friction", "gravity",

@@ -221,7 +221,7 @@ def test_wrong_parameters_are_named(case):
         sim.rollout(sim.reset(), torch.zeros(1, 2, sim.action_dim, dtype=F64), {name: value})
 
 
-def test_the_example_identifies_its_material(monkeypatch, capsys):
+def test_the_example_identifies_its_material(monkeypatch, capsys, tmp_path):
     """With the example's own settings; every parameter is within the 2% it promises, and it says so."""
     spec = importlib.util.spec_from_file_location("identify_material", EXAMPLE)
     example = importlib.util.module_from_spec(spec)
@@ -232,9 +232,11 @@ def test_the_example_identifies_its_material(monkeypatch, capsys):
         assert abs(example.GUESS[name] / true - 1.0) >= 0.5  # the guess is far off
         assert found[name] == pytest.approx(true, rel=0.02), name
 
-    monkeypatch.setattr(example, "identify", lambda: found)
-    assert example.main() == 0
+    monkeypatch.setattr(example, "identify", lambda *_: found)
+    picture = tmp_path / "identify_material.png"
+    assert example.main(["--picture", str(picture)]) == 0
+    assert picture.stat().st_size > 10_000
     assert "all within 2%" in capsys.readouterr().out
-    monkeypatch.setattr(example, "identify", lambda: {**found, "ground.friction": 0.31})
-    assert example.main() == 1
+    monkeypatch.setattr(example, "identify", lambda *_: {**found, "ground.friction": 0.31})
+    assert example.main(["--picture", str(picture)]) == 1
     assert "not within 2%: ground.friction" in capsys.readouterr().out
