@@ -20,7 +20,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 SHORT = {
     "push_to_goal.py": ["--iterations", "16"],
     "check_gradients.py": [],
-    "identify_material.py": [],
+    "identify_material.py": [],  # tests/diffsim/test_parameters.py runs it
     "robot_arm.py": ["--iterations", "60"],
     "pour_liquid.py": ["--particles", "600"],
     "cut_dough.py": ["--particles", "1000", "--steps", "60"],
@@ -167,6 +167,7 @@ def test_push_to_goal_improves_and_leaves_a_video(tmp_path):
     assert np.abs(frames[0].astype(float) - frames[-1]).mean() > 1.0
 
 
+@pytest.mark.long
 def test_robot_arm_brings_the_box_to_the_goal_and_leaves_a_video(tmp_path):
     output = run_example("robot_arm.py", *SHORT["robot_arm.py"], cwd=tmp_path)
     distances = [float(value) for value in re.findall(r"the box is ([\d.]+) cm", output)]
@@ -178,6 +179,7 @@ def test_robot_arm_brings_the_box_to_the_goal_and_leaves_a_video(tmp_path):
     assert np.abs(frames[0].astype(float) - frames[-1]).mean() > 1.0
 
 
+@pytest.mark.long
 def test_pour_liquid_fills_the_bowl_and_leaves_a_video(tmp_path):
     output = run_example("pour_liquid.py", *SHORT["pour_liquid.py"], cwd=tmp_path)
     found = re.search(r"([\d.]+)% of the (\d+) particles", output)
@@ -189,6 +191,7 @@ def test_pour_liquid_fills_the_bowl_and_leaves_a_video(tmp_path):
     assert np.abs(frames[0].astype(float) - frames[-1]).mean() > 1.0
 
 
+@pytest.mark.long
 def test_cut_dough_parts_it_and_leaves_a_video(tmp_path):
     output = run_example("cut_dough.py", *SHORT["cut_dough.py"], cwd=tmp_path)
     found = re.search(r"a gap of ([\d.]+) cm between (\d+) and (\d+) particles", output)
@@ -225,6 +228,7 @@ def test_preferences_learns_a_reward_and_reaches_a_goal(tmp_path):
     assert (tmp_path / "preferences.png").is_file()
 
 
+@pytest.mark.long
 @pytest.mark.robot_models
 @pytest.mark.parametrize("option", ["--soft", "--no-soft"])
 def test_panda_grasp_lifts_the_cube_and_leaves_a_video(tmp_path, option):
@@ -239,6 +243,7 @@ def test_panda_grasp_lifts_the_cube_and_leaves_a_video(tmp_path, option):
     assert len(iio.imread(tmp_path / "panda_grasp.mp4", plugin="pyav")) == 41
 
 
+@pytest.mark.long
 @pytest.mark.robot_models
 def test_panda_lift_solves_its_task_by_the_script(tmp_path):
     try:
@@ -258,11 +263,3 @@ def test_check_gradients_prints_agreeing_derivatives(tmp_path):
     assert len(pairs) == 6
     for adjoint, finite in pairs:
         assert float(adjoint) == pytest.approx(float(finite), rel=1e-4, abs=1e-9)
-
-
-def test_identify_material_finds_every_parameter(tmp_path):
-    output = run_example("identify_material.py", cwd=tmp_path)
-    errors = [float(value) for value in re.findall(r"([\d.]+)%\s*$", output, flags=re.MULTILINE)]
-    assert len(errors) >= 4
-    assert max(errors) <= 2.0
-    assert (tmp_path / "identify_material.png").is_file()

@@ -72,6 +72,7 @@ def test_a_rope_stretches_under_its_weight():
     assert float(held(state, sim).norm(dim=-1).max()) < 0.01 * float(sunk)
 
 
+@pytest.mark.long
 def test_the_stretch_falls_with_the_stiffness():
     length, stiffness = 0.3, torch.tensor(2e5, dtype=F64, requires_grad=True)
     sim = rope(length=length, radius=0.03, dx=0.03, particles=200, stiffness=2e5)

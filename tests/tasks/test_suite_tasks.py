@@ -3,26 +3,14 @@
 import pytest
 import torch
 
-from benchmarks.suite.families import CLOSED_LOOP, FAMILIES, TASKS
+from benchmarks.suite.families import CLOSED_LOOP, TASKS
 from benchmarks.suite.pushes import PushedTask
 from benchmarks.suite.solving import replayed
 from benchmarks.suite.store import stored_solution
 from tasks import find_task, task_names
+from tests.tasks.every_task import every_task
 
-OF_PACKAGES = ("panda", "rewarped")  # families that read robots of PyPI packages
-COMPILED_LONG = (  # whose kernels no other test compiles in f32
-    *("Basketball", "FluidMove", "FoldSheet", "PandaDrawer", "PandaReach", "PandaSoftGrasp"),
-    *("PourLiquid", "RopeRoundPeg", "ScoopSand", "TransportLiquid"),
-)
-EVERY = [
-    pytest.param(task, id=task.name, marks=pytest.mark.robot_models if family in OF_PACKAGES else ())
-    for family, members in FAMILIES.items()
-    for task in members
-]
-STEPPED = [
-    pytest.param(*each.values, id=each.id, marks=(*each.marks, pytest.mark.long) if each.id in COMPILED_LONG else each.marks)
-    for each in EVERY
-]
+EVERY = every_task(lambda task: task, compiled=False)
 
 
 def test_the_suite_has_every_registered_task():
@@ -38,7 +26,7 @@ def test_a_task_says_its_ways_and_is_seen_from_somewhere(task):
     assert "camera" in vars(kind) or any("camera" in vars(base) for base in kind.__mro__[1:-2] if base.__name__ != "Task")
 
 
-@pytest.mark.parametrize("task", STEPPED)
+@pytest.mark.parametrize("task", every_task(lambda task: task))
 def test_a_task_begins_unsolved_and_its_reward_has_a_gradient(task):
     made = find_task(task.name)(2, **task.bench)
     episode = made.reset(seed=0)
