@@ -2,8 +2,8 @@
 
     python -m benchmarks.viewer_pages [--json] [--table docs/viewer.md]
 
-Of each task the stored solutions of the suite, four at most, side by side: processor time on one thread with compiled kernels, of
-which replaying the episodes is a part, without and with the arrows of forces and gradients.
+Of each task the stored solutions of the suite, four at most, side by side: processor time on one thread with compiled
+kernels, of which replaying the episodes is a part, without and with the arrows of forces and gradients.
 """
 
 from __future__ import annotations

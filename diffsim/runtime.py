@@ -67,7 +67,8 @@ def _start(device: str) -> None:
 
 
 def num_threads() -> int:
-    """CPU threads that the kernels use: ``DIFFSIM_NUM_THREADS``, but no more than the cores of this process.
+    """CPU threads that the kernels use: ``DIFFSIM_NUM_THREADS``, but no more than the cores of this process; by default all of
+    them, or this process's share if torchrun started several on this machine.
 
     A team of threads at one environment spins at barriers; a larger team's would take the cores from the one they wait for.
 
@@ -76,7 +77,9 @@ def num_threads() -> int:
     """
     global _capped
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    value = os.environ.get("DIFFSIM_NUM_THREADS", str(available))
+    shared = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    own = max(1, available // int(shared)) if shared.isdigit() and int(shared) > 0 else available
+    value = os.environ.get("DIFFSIM_NUM_THREADS", str(own))
     if not value.isdigit() or int(value) < 1:
         raise InputError(f"DIFFSIM_NUM_THREADS must be a positive integer, got '{value}'")
     if int(value) > available and not _capped:

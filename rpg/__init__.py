@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         EnvironmentSpec,
         FixedHorizonEnvironment,
         ProtocolError,
+        ShardableEnvironment,
         Step,
         VideoEnvironment,
         ViewerEnvironment,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from rpg.training.metrics import IterationMetrics, read_metrics
     from rpg.training.modes import Mode, distinct_modes, expected_success, policy_success
     from rpg.training.plots import plot_run
+    from rpg.training.ranks import RankError, Ranks, joined_ranks
     from rpg.training.run_lock import RunLock, RunLockedError
     from rpg.training.schedules import Schedule
     from rpg.training.seed_batch import SeedRun, train_seeds
@@ -73,7 +75,7 @@ _NAMES = {
     "rpg.algorithms.soft_q_learning": "SoftQLearningConfig",
     "rpg.environments.fixed_horizon": "from_fixed_horizon",
     "rpg.environments.gymnasium_environment": "from_gymnasium",
-    "rpg.protocol": "Box DictSpace Environment EnvironmentSpec FixedHorizonEnvironment ProtocolError Step "
+    "rpg.protocol": "Box DictSpace Environment EnvironmentSpec FixedHorizonEnvironment ProtocolError ShardableEnvironment Step "
     "VideoEnvironment ViewerEnvironment check_environment",
     "rpg.runs.run": "Replay Run RunEvaluation open_run",
     "rpg.settings_checks": "SettingError",
@@ -83,6 +85,7 @@ _NAMES = {
     "rpg.training.metrics": "IterationMetrics read_metrics",
     "rpg.training.modes": "Mode distinct_modes expected_success policy_success",
     "rpg.training.plots": "plot_run",
+    "rpg.training.ranks": "RankError Ranks joined_ranks",
     "rpg.training.run_lock": "RunLock RunLockedError",
     "rpg.training.schedules": "Schedule",
     "rpg.training.seed_batch": "SeedRun train_seeds",
@@ -123,6 +126,8 @@ __all__ = [
     "PPOConfig",
     "ProtocolError",
     "RPGConfig",
+    "RankError",
+    "Ranks",
     "Replay",
     "Run",
     "RunEvaluation",
@@ -134,6 +139,7 @@ __all__ = [
     "Schedule",
     "SeedRun",
     "SettingError",
+    "ShardableEnvironment",
     "SoftQLearningConfig",
     "Step",
     "StopTraining",
@@ -150,6 +156,7 @@ __all__ = [
     "expected_success",
     "from_fixed_horizon",
     "from_gymnasium",
+    "joined_ranks",
     "load_checkpoint",
     "load_policy",
     "open_run",

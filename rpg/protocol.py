@@ -315,6 +315,14 @@ class ViewerEnvironment(Protocol):
         `say` takes a line for the user."""
 
 
+@runtime_checkable
+class ShardableEnvironment(Protocol):
+    """An optional part of the fixed-horizon form: an environment whose batch several processes can share."""
+
+    def shard(self, first: int, count: int) -> FixedHorizonEnvironment:
+        """An environment of ``count`` episodes: those from ``first`` on of every batch that `reset` gives here."""
+
+
 # Checks -----------------------------------------------------------------------------------------------------
 
 

@@ -104,6 +104,7 @@ class Task(ShownModes):
             if owner.mesh is None:
                 raise ds.InputError(f"task '{self.name or owner.__name__}' takes no mesh, got '{mesh}'")
             parameters["mesh"] = mesh
+        self._whole: tuple[Task, int] | None = None  # whose episodes these are, from which on
         self._given = given_parameters(owner, parameters)
         vars(self).update(self._given)
         if self.reward_mode == "normalised" and self.reward_bound is None:
@@ -249,6 +250,9 @@ class Task(ShownModes):
         """B new episodes; the same seed gives the same ones. The first of them begin as in a batch of another size if
         `randomize` draws by `uniform`, as the tasks here do."""
         checks.check_seed(seed)
+        if self._whole is not None:
+            whole, first = self._whole
+            return whole.reset(seed).environments(first, first + self.num_envs)
         generator = torch.Generator()
         if seed is None:
             generator.seed()
@@ -256,6 +260,12 @@ class Task(ShownModes):
             generator.manual_seed(seed)
         episode = checks.check_first_episode(self, self.randomize(generator), self.num_envs)
         return episode.replace(observations=(self._features(episode).detach(),))
+
+    def shard(self, first: int, count: int) -> Task:
+        """The same task with ``count`` environments, whose episodes are those from ``first`` on of this one's."""
+        part = type(self)(count, dtype=self.sim.dtype, device=self.sim.device, **self.parameters)
+        part._whole = (self, first)
+        return part
 
     def observe(self, episode: Episode) -> Tensor:
         """What the optimiser sees: (B, O), or bytes (B, H, W, 3) in the mode "image"."""

@@ -60,13 +60,24 @@ class Episode:
         return replace(self, **changes)
 
     def environment(self, index: int) -> Episode:
-        """The episode of one environment, as a batch of one."""
+        """The episode of one environment, as a batch of one.
+
+        Raises:
+            InputError: there is no such environment.
+        """
+        count = self.num_envs
+        if not -count <= index < count:
+            raise ds.InputError(f"environment index must lie in [0, {count}), got {index}")
+        return self.environments(index % count, index % count + 1)
+
+    def environments(self, first: int, end: int) -> Episode:
+        """The episodes of the environments from ``first`` to before ``end``."""
 
         def row(tensor: Tensor) -> Tensor:
-            return tensor[index : index + 1]
+            return tensor[first:end]
 
         return Episode(
-            state=self.state[index],
+            state=self.state[first:end],
             steps=row(self.steps),
             ended=row(self.ended),
             parameters=None if self.parameters is None else _mapped(row, self.parameters),

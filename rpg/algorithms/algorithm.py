@@ -27,6 +27,7 @@ from rpg.settings_checks import (
 )
 from rpg.training.gradient_estimators import clipped_gradient_norm
 from rpg.training.metrics import IterationReport
+from rpg.training.ranks import Ranks
 from rpg.training.schedules import Schedule
 
 
@@ -140,6 +141,7 @@ class Algorithm(ABC, Generic[Config]):
         # and the factor on all learning rates
         self.schedule_start, self.schedule_iterations = 0, config.iterations
         self.attempt, self.step_scale = 0, 1.0
+        self.ranks: Ranks | None = None  # likewise: the processes that share the work
 
     @abstractmethod
     def iterate(self, iteration: int) -> IterationReport:
@@ -247,6 +249,10 @@ class Algorithm(ABC, Generic[Config]):
         if not rewards.requires_grad:
             given = f"algorithm was given {self.config.algorithm!r}"
             raise SettingError(f"{given}; allowed where no gradient flows from the rewards are those that need none, as 'cem'")
+
+    def tensors(self) -> list[Tensor]:
+        """The parameters and buffers of all modules."""
+        return [each for module in self.modules.values() for each in (*module.parameters(), *module.buffers())]
 
     def state(self) -> dict[str, Any]:
         """A copy of everything that a resumed run needs."""

@@ -348,6 +348,11 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
 
     # Learning -------------------------------------------------------------------------------------------------------
 
+    def _noise(self, rounds: int, part: slice) -> Tensor:
+        """(K, rounds n, A) for so many rounds of a batch's rows, of which `part` (n) is taken."""
+        shape = (self.config.window, rounds, self.config.batch_size, self.spec.action_dim)
+        return self.standard_normal(*shape)[:, :, part].flatten(1, 2)
+
     def update(self, iteration: int) -> dict[str, float]:
         terms = self._improve_model(iteration)
         if self._updates % self.config.actor_interval == 0:
@@ -360,13 +365,22 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         return terms
 
     def estimates(
-        self, networks: Networks, states: Tensor, latent: Tensor, *, entropy: bool, twins: int = VALUES
+        self,
+        networks: Networks,
+        states: Tensor,
+        latent: Tensor,
+        *,
+        entropy: bool,
+        twins: int = VALUES,
+        noise: Tensor | None = None,
     ) -> tuple[Tensor, Window]:
         """V_est (2, N) of `states` (N, E) under `latent` (N, ...) by each of the `twins`, the values, and what was imagined for
-        it; with the bonus for entropy or without. It is differentiable in the actor, the model and `states`."""
+        it, with `noise` (K, N, A) or with new noise; with the bonus for entropy or without. It is differentiable in the actor,
+        the model and `states`."""
         config = self.config
+        if noise is None:
+            noise = self.standard_normal(config.window, len(states), self.spec.action_dim)
         world = whole_episodes(Imagination(networks.model, self._imagined, states))
-        noise = self.standard_normal(config.window, len(states), self.spec.action_dim)
         window, _, _ = rolled_out_window(world, networks.actor, world.reset(), range(config.window), noise=noise, latent=latent)
         rewards = window.rewards
         if self._informed and config.beta > 0:
@@ -380,17 +394,18 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
 
     def _improve_model(self, iteration: int) -> dict[str, float]:
         """One step on the errors of states, rewards and values along segments of episodes."""
-        config, model, targets = self.config, self.networks.model, self.targets
-        batch = self.buffer.segments(config.window, config.batch_size, self.generator)
+        config, model, targets, part = self.config, self.networks.model, self.targets, self.own_part
+        batch = self.buffer.segments(config.window, config.batch_size, self.generator, part=part)
         first = self.seen(mapped(lambda each: each[0], batch.observation), batch.age[0])
         after = self.seen(batch.next_observation, batch.age + 1)
-        order = torch.rand(batch.reward.shape, generator=self.generator).argsort(0).to(first.device)
-        chosen = (order[: config.value_states], torch.arange(config.batch_size, device=first.device))  # (P, N) of (K, N)
+        order = torch.rand(config.window, config.batch_size, generator=self.generator).argsort(0)[:, part].to(first.device)
+        chosen = (order[: config.value_states], torch.arange(order.shape[1], device=first.device))  # (P, N) of (K, N)
         latent = batch.latent[chosen]
         with torch.no_grad():
             states = targets.model.encode(after).view(*batch.reward.shape, -1)
             starts = states[chosen].flatten(0, 1)
-            wanted, _ = self.estimates(targets, starts, latent.flatten(0, 1), entropy=config.entropy_in_targets)
+            noise = self._noise(config.value_states, part)
+            wanted, _ = self.estimates(targets, starts, latent.flatten(0, 1), noise=noise, entropy=config.entropy_in_targets)
             wanted = wanted.amin(0).view(latent.shape[:2])
         memory, steps = model.begin(model.encode(first)), []
         for action in batch.action:
@@ -422,16 +437,19 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
 
     def _improve_actor(self, iteration: int) -> dict[str, float]:
         """One step of the actor, through the model, of the temperature, and of p_phi on what was imagined."""
-        config, networks = self.config, self.networks
-        batch = self.buffer.sample(config.batch_size, self.generator, relabel=False)
+        config, networks, part = self.config, self.networks, self.own_part
+        batch = self.buffer.sample(config.batch_size, self.generator, relabel=False, part=part)
         with torch.no_grad():
             states = networks.model.encode(self.seen(batch.observation, batch.age))
+        noise = self._noise(1, part)
         with frozen(networks.model, networks.posterior):
-            estimates, window = self.estimates(networks, states, batch.latent, entropy=True, twins=1)
+            estimates, window = self.estimates(networks, states, batch.latent, noise=noise, entropy=True, twins=1)
         objective = estimates.mean()
         norm = self._stepped("actor", -objective, iteration)
 
         entropy = window.entropies.detach().mean()
+        if self.ranks is not None:
+            self.ranks.average([entropy])
         self.log_alpha.grad = self.log_alpha.exp() * (entropy - self._entropy)
         self.step(self._alpha_optimizer)
         terms = {
@@ -460,14 +478,17 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         log_prob = self.prior.log_prob(latent, seen).sum(0)
         weight = self.config.latent_entropy.value(self.progress(iteration))
         gain = worth + weight * (self.prior.reference_log_prob(latent).sum(0) - log_prob.detach())
-        self._stepped("prior", -((gain - gain.mean()) * log_prob).mean(), iteration)
+        self._stepped("prior", -((gain - gain.mean()) * log_prob).mean(), iteration, shared=False)
         self.prior.observe(first, latent, gain.unsqueeze(0), self.progress(iteration))
         return {"latent_value": float(worth.mean()), "latent_entropy": float(-log_prob.detach().mean())}
 
-    def _stepped(self, name: str, loss: Tensor, iteration: int) -> float:
-        """A step of the module `name` on `loss`; the norm of its gradient."""
+    def _stepped(self, name: str, loss: Tensor, iteration: int, *, shared: bool = True) -> float:
+        """A step of the module `name` on `loss`; the norm of its gradient. A `shared` loss is that of this process's part of a
+        batch."""
         self.optimizers[name].zero_grad()
         loss.backward()
+        if self.ranks is not None and shared:
+            self.ranks.average(each.grad for each in self.modules[name].parameters() if each.grad is not None)
         return self.stepped(name, iteration=iteration, limit=self.config.grad_clip)
 
     # What a checkpoint needs ----------------------------------------------------------------------------------------

@@ -98,6 +98,12 @@ class StreamingAlgorithm(Algorithm[Config]):
     def collected(self, transitions: Transitions, iteration: int) -> None:
         """Learn from a step of every environment, (B, ...), just after it went into the buffer; random ones too."""
 
+    @property
+    def own_part(self) -> slice:
+        """The rows of a batch that this process learns from; all, if it is alone."""
+        size = self.config.batch_size
+        return slice(0, size) if self.ranks is None else self.ranks.part(size, "batch_size")
+
     def _draw_latent(self, first: Observation) -> Tensor:
         """z of new episodes with these first observations, (B,) int64 or (B, D)."""
         return torch.zeros(self.env.num_envs, dtype=torch.int64, device=self.like.device)

@@ -138,10 +138,13 @@ def _in_words(error: Exception) -> tuple[str, int] | None:
     from rpg.algorithms.algorithm import NotFiniteError
     from rpg.protocol import ProtocolError
     from rpg.training.checkpoint import CheckpointError, CheckpointMismatch
+    from rpg.training.ranks import RankError
     from rpg.training.run_lock import RunLockedError
 
     if isinstance(error, ProtocolError | CheckpointError | CheckpointMismatch | RunLockedError):
         return f"error: {text}", MISTAKEN
+    if isinstance(error, RankError):
+        return f"error: {text}; --resume goes on from the last checkpoint", FAILED
     if isinstance(error, NotFiniteError):
         return f"optimisation failed: {text}", FAILED
     if isinstance(error, FloatingPointError):  # an environment's own

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
@@ -26,11 +27,12 @@ class OutputOptions:
 
 
 class Output:
-    """The console of a sub-command."""
+    """The console of a sub-command; of several processes that train a run together, the first one's."""
 
     def __init__(self, options: OutputOptions) -> None:
-        self.options = options
-        self.console = Console(highlight=False, soft_wrap=True, quiet=options.quiet)
+        helps = os.environ.get("RANK", "0") != "0" and os.environ.get("WORLD_SIZE", "1") != "1"  # under torchrun
+        self.options = replace(options, quiet=True, json=False) if helps else options
+        self.console = Console(highlight=False, soft_wrap=True, quiet=self.options.quiet)
         if not self.console.is_terminal:
             self.console.width = WIDTH_OF_FILES
 

@@ -23,6 +23,7 @@ from rpg.settings_checks import SettingError
 from rpg.training.checkpoint import CHECKPOINT_NAME
 from rpg.training.continuation import Branch
 from rpg.training.metrics import IterationMetrics
+from rpg.training.ranks import Ranks, joined_ranks
 from rpg.training.run_lock import RunLock
 from rpg.training.termination import EXIT_CODE, Terminated
 from rpg.training.trainer import Trainer, TrainingResult
@@ -36,41 +37,59 @@ def train(command: RunCommand) -> int:
     options, config = command.options, command.settings.config
     if options.wandb is not None:
         wandb_module()
+    ranks = joined_ranks()
+    if ranks is not None and not ranks.leads:
+        return _helped(command, Path(ranks.words("")[0]), ranks)
     folder = options.out or new_run_folder(task_name(command.task), config.algorithm, config.seed)
+    if ranks is not None:
+        ranks.words(str(folder))
     check_writable(folder)
     lock = RunLock(folder)
     with lock:  # a word now rather than after compiling; until everything is written
         if not options.resume and (folder / CHECKPOINT_NAME).exists():
             raise SettingError(f"'{folder}' already holds a run; continue it with --resume or choose another --out")
         try:
-            return _trained_run(command, folder, lock)
+            return _trained_run(command, folder, lock, ranks)
         finally:
             discard_unless_begun(folder)
 
 
-def _trained_run(command: RunCommand, folder: Path, lock: RunLock) -> int:
+def _helped(command: RunCommand, folder: Path, ranks: Ranks) -> int:
+    """Train as a process that helps another one: in step with it, without a word or a file."""
+    _, trainer = _built(command, folder, ranks)
+    return INTERRUPTED if trainer.train().interrupted else 0
+
+
+def _built(command: RunCommand, folder: Path, ranks: Ranks | None) -> tuple[Any, Trainer]:
+    """The environment and its trainer."""
+    options, settings = command.options, command.settings
+    environment = built_environment(command.task, settings.num_envs, given_parameters(command.task, settings.parameters))
+    with setting_errors(command.task):
+        return environment, Trainer(
+            environment,
+            settings.config,
+            run_dir=folder,
+            identity=settings.identity(command.task),
+            resume=options.resume,
+            branch=None if options.branch_from is None else Branch(options.branch_from, options.restart_schedules),
+            checkpoint_interval=options.checkpoint_every,
+            evaluation_interval=options.evaluate_every,
+            retries=options.retries(),
+            ranks=ranks,
+        )
+
+
+def _trained_run(command: RunCommand, folder: Path, lock: RunLock, ranks: Ranks | None) -> int:
     options, settings, out = command.options, command.settings, Output(command.options)
     config, name = settings.config, task_name(command.task)
-    branch = None if options.branch_from is None else Branch(options.branch_from, options.restart_schedules)
     with out.step(f"building {settings.num_envs} environments of {name}"):
-        environment = built_environment(command.task, settings.num_envs, given_parameters(command.task, settings.parameters))
-        with setting_errors(command.task):
-            trainer = Trainer(
-                environment,
-                config,
-                run_dir=folder,
-                identity=settings.identity(command.task),
-                resume=options.resume,
-                branch=branch,
-                checkpoint_interval=options.checkpoint_every,
-                evaluation_interval=options.evaluate_every,
-                retries=options.retries(),
-            )
+        environment, trainer = _built(command, folder, ranks)
     trainer.lock = lock
     if options.video and (has_video(environment) or options.camera or options.video_size):
         _try_rendering(environment, command, out)
+    shared = "" if ranks is None else f" on {ranks.count} processes"
     out.say(
-        f"{name}: {settings.num_envs} environments, horizon {trainer.env.horizon}, {config.algorithm}, "
+        f"{name}: {settings.num_envs} environments{shared}, horizon {trainer.env.horizon}, {config.algorithm}, "
         f"seed {config.seed} -> {folder}"
     )
     entries = task_entries(command.source, settings.parameters)
@@ -97,7 +116,7 @@ def _trained_run(command: RunCommand, folder: Path, lock: RunLock) -> int:
             log.finish(failed=status != "done")
         if status != "done" and trainer.iteration > 0:
             write_result(folder, {**read_result(folder), "status": status})
-    if result.interrupted and trainer.iteration == 0:
+    if result.interrupted and (trainer.iteration == 0 or ranks is not None):  # the others do not evaluate any more
         out.say(_ended("interrupted", trainer))
         return INTERRUPTED
     with out.step("evaluating every latent"):

@@ -96,13 +96,14 @@ class ReplayBuffer:
         self._steps.append(flat)
         self._newest = following
 
-    def sample(self, count: int, generator: torch.Generator, *, relabel: bool = True) -> Transitions:
-        """`count` steps (N,), drawn uniformly with replacement; without `relabel` with the rewards that are stored."""
+    def sample(self, count: int, generator: torch.Generator, *, relabel: bool = True, part: slice = slice(None)) -> Transitions:
+        """`count` steps (N,), drawn uniformly with replacement, or `part` of them; without `relabel` with the rewards that are
+        stored."""
         place = torch.randint(len(self), (count,), generator=generator) + (self.total - len(self))
-        return self._at(place, relabel)
+        return self._at(place[part], relabel)
 
-    def segments(self, length: int, count: int, generator: torch.Generator) -> Transitions:
-        """`count` runs of `length` successive steps of one episode, (K, N), uniformly among all there are.
+    def segments(self, length: int, count: int, generator: torch.Generator, *, part: slice = slice(None)) -> Transitions:
+        """`count` runs of `length` successive steps of one episode, (K, N), uniformly among all there are, or `part` of them.
 
         Raises ValueError if there is none.
         """
@@ -118,7 +119,7 @@ class ReplayBuffer:
             if not len(starts):
                 raise ValueError(f"length was given {length}; allowed are lengths that an episode in the buffer reaches")
             found = starts[torch.randint(len(starts), (count,), generator=generator)]
-        return self._at(found[:count] + torch.arange(length).unsqueeze(1) * self.num_envs)
+        return self._at(found[:count][part] + torch.arange(length).unsqueeze(1) * self.num_envs)
 
     def recent(self, count: int, *, relabel: bool = True) -> Transitions:
         """The last `count` steps, (N,), oldest first, or all if there are fewer."""

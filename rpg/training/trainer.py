@@ -7,9 +7,12 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rpg.algorithms import build_algorithm
 from rpg.algorithms.algorithm import AlgorithmConfig
+from rpg.algorithms.streaming import StreamingConfig
+from rpg.environments.sharded_episodes import shared_episodes
 from rpg.environments.whole_episodes import whole_episodes
 from rpg.protocol import Environment, FixedHorizonEnvironment, check_environment
 from rpg.settings_checks import SettingError, check_bool, check_function, check_int, check_positive, checked_path
@@ -34,6 +37,7 @@ from rpg.training.evaluation import (
 )
 from rpg.training.metrics import METRICS_NAME, IterationMetrics, MetricsWriter, read_metrics
 from rpg.training.modes import Mode, distinct_modes, expected_success
+from rpg.training.ranks import Ranks
 from rpg.training.run_lock import RunLock
 from rpg.training.termination import shielded, terminable
 from rpg.training.trained_policy import EnvironmentShape, TrainedPolicy, policy_of
@@ -80,6 +84,11 @@ class Trainer:
     settings must be the same, but for the number of iterations. With `branch` a run in a new `run_dir` begins where another one
     stands, and keeps its metrics; all settings may differ that do not change the parameters' shapes.
 
+    With `ranks` (`rpg.joined_ranks`) this is one of several processes that train the run together, each made with the same
+    arguments. `env` is then a `ShardableEnvironment`, of whose episodes each process simulates its part; if it is none, each
+    simulates all of them, and only algorithms that learn from a replay buffer take it. Process 0 alone writes to `run_dir`,
+    which the others read when a run goes on.
+
     An iteration that is not finite is tried again up to `retries` times in a row, with other seeds and half the learning rates
     each time; then, or at once with 0, `train` raises. A run that is resumed, or trained again, after that does the same.
 
@@ -101,6 +110,7 @@ class Trainer:
         checkpoint_seconds: float = 60.0,
         evaluation_interval: int | None = None,
         retries: int = 0,
+        ranks: Ranks | None = None,
     ) -> None:
         if not isinstance(config, AlgorithmConfig):
             raise SettingError(f"config was given {config!r}; allowed are the settings of an algorithm, as rpg.RPGConfig()")
@@ -114,23 +124,27 @@ class Trainer:
             raise ValueError(f"branch was given {branch!r}; allowed is an rpg.Branch")
         if resume and (run_dir is None or branch is not None):
             raise ValueError("resume was given True without a run_dir or with a branch; allowed with a run_dir only")
-        if run_dir is not None and not resume and (run_dir / CHECKPOINT_NAME).exists():
+        writes = ranks is None or ranks.leads
+        if run_dir is not None and writes and not resume and (run_dir / CHECKPOINT_NAME).exists():
             raise FileExistsError(f"{run_dir} already holds a run; give resume=True or another run_dir")
         check_int("checkpoint_interval", checkpoint_interval, at_least=1)
         check_positive("checkpoint_seconds", checkpoint_seconds)
         check_int("retries", retries, at_least=0)
         if evaluation_interval is not None:
             check_int("evaluation_interval", evaluation_interval, at_least=1)
-        self.env, self.config, self.run_dir = whole_episodes(env), config, run_dir
+        self.ranks = ranks
+        env = shared_episodes(env, ranks, cheap=isinstance(config, StreamingConfig))
+        self.env, self.config, self.run_dir = whole_episodes(env), config, run_dir if writes else None
         self.identity = dict(identity or {})
         self.checkpoint_interval, self.checkpoint_seconds = checkpoint_interval, checkpoint_seconds
         self.retries = retries
-        self.lock = None if run_dir is None else RunLock(run_dir)
+        self.lock = None if self.run_dir is None else RunLock(self.run_dir)
         """Held while the run trains; whoever writes to the folder afterwards may hold it longer."""
         like = check_environment(env)
         self.algorithm = build_algorithm(env, config, like)
-        if run_dir is not None and branch is None:
-            self.algorithm.attach(run_dir)
+        self.algorithm.ranks = ranks
+        if branch is None:
+            self._attach(run_dir if resume else None)
         self.history: list[IterationMetrics] = []
         self._shape = EnvironmentShape.of(self.env, like)
         self._last_whole = Checkpoint(
@@ -209,21 +223,30 @@ class Trainer:
                 self._is_new_branch = False
                 self._save()
             while self.iteration < self.config.iterations and not stopped:
-                if self._complete_iteration(writer) and on_iteration is not None:
-                    stopped = on_iteration(self.history[-1]) is True
-        except StopTraining:
-            stopped = True
+                if self.ranks is not None:
+                    self.ranks.follow(self.algorithm.tensors())
+                if self._complete_iteration(writer):
+                    stopped = self._called(on_iteration)
         except KeyboardInterrupt:
             interrupted = True
         finally:
             with shielded():
-                self._restore(self._last_whole)
+                if self.ranks is None:  # which would have to restore an environment's state together
+                    self._restore(self._last_whole)
                 try:
                     self._save()
                 finally:
                     if writer is not None:
                         writer.close()
         return interrupted, stopped
+
+    def _called(self, on_iteration: Callable[[IterationMetrics], bool | None] | None) -> bool:
+        """Whether the callback ends the run, in this process or another."""
+        try:
+            stopped = on_iteration is not None and on_iteration(self.history[-1]) is True
+        except StopTraining:
+            stopped = True
+        return stopped if self.ranks is None else self.ranks.any(stopped)
 
     def _complete_iteration(self, writer: MetricsWriter | None) -> bool:
         """One iteration; an interruption before its end undoes it, and so does a failure that may be tried again (False)."""
@@ -303,6 +326,15 @@ class Trainer:
 
     # The run's folder ---------------------------------------------------------------------------------------
 
+    def _attach(self, source: Path | None) -> None:
+        """Let the algorithm keep large things in the run's folder, beginning with those of the run in `source`, if any. Of
+        several processes, those that do not write the run have a copy of their own."""
+        if self.run_dir is not None:
+            self.algorithm.attach(self.run_dir, source=None if source == self.run_dir else source)
+        elif self.ranks is not None and source is not None:
+            self._scratch = TemporaryDirectory(prefix="diffsim-rpg-")
+            self.algorithm.attach(Path(self._scratch.name), source=source)
+
     def _continue(self, run_dir: Path) -> None:
         checkpoint = load_checkpoint(run_dir / CHECKPOINT_NAME)
         checkpoint.check_matches(config=self.config.to_dict(), identity=self.identity)
@@ -321,8 +353,7 @@ class Trainer:
             raise CheckpointMismatch(f"{file.parent / METRICS_NAME} holds {found}")
         first = branched(checkpoint, self.algorithm, branch, identity=self.identity, environment=environment)
         try:
-            if self.run_dir is not None:
-                self.algorithm.attach(self.run_dir, source=file.parent)
+            self._attach(file.parent)
             self._restore(first)
         except (KeyError, RuntimeError, ValueError) as error:  # what else depends on the settings, such as a replay buffer
             reason = f"{' '.join(str(error).split())} ({first.record.events[-1][1]})"

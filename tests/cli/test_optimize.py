@@ -1,6 +1,9 @@
 """Training from the command line, on a task of the simulator small enough for a test."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -11,7 +14,7 @@ from rpg import open_run
 from rpg.cli.progress import TrainingProgress
 from rpg.training.metrics import read_metrics
 from tasks import Task
-from tests.cli.command_line import assert_refused, optimize, run
+from tests.cli.command_line import ROOT, assert_refused, optimize, run
 
 pytestmark = pytest.mark.slow
 
@@ -90,6 +93,23 @@ def tiny(tmp_path) -> str:
     path = tmp_path / "my_tasks.py"
     path.write_text(TINY)
     return str(path)
+
+
+def test_two_processes_leave_the_same_run(tiny, tmp_path):
+    """With a video, which shows episodes of both."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "rpg.cli.main"]
+    command += ["optimize", f"{tiny}:Tiny", "--num-envs", "4", "--out", str(tmp_path / "two")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DIFFSIM_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("4 environments on 2 processes") == 1
+    assert optimize(f"{tiny}:Tiny", "--num-envs", 4, "--out", tmp_path / "one") == 0
+    for two, one in zip(read_metrics(tmp_path / "two"), read_metrics(tmp_path / "one"), strict=True):
+        assert two.return_mean == pytest.approx(one.return_mean, rel=1e-6)
+        assert two.grad_norm == pytest.approx(one.grad_norm, rel=1e-4)
+    assert len(iio.imread(tmp_path / "two" / "modes.mp4", plugin="pyav")) >= 4 * 4
+    written = {path.name for path in (tmp_path / "two").iterdir()}
+    assert written == {path.name for path in (tmp_path / "one").iterdir()}
 
 
 def test_a_run_leaves_everything(tiny, tmp_path, capsys):

@@ -188,6 +188,15 @@ def test_a_task_pickles_as_its_class_and_parameters():
     assert torch.equal(*rewards)
 
 
+def test_a_shard_has_the_same_episodes_as_the_whole_batch():
+    whole = Ball(5, spread=0.2)
+    part = whole.shard(2, 3)
+    assert (part.num_envs, part.parameters) == (3, {"spread": 0.2})
+    assert torch.equal(part.reset(7)["goal"], whole.reset(7)["goal"][2:])
+    actions = torch.randn(4, 5, 2, generator=torch.Generator().manual_seed(0)).tanh()
+    torch.testing.assert_close(played(part, actions[:, 2:], seed=7)[0], played(whole, actions, seed=7)[0][:, 2:])
+
+
 def test_training_counts_successes_as_solutions():
     result = Trainer(Ball(4, horizon=5), RPGConfig(iterations=2, num_latents=2)).train()
     assert all(mode.outcome in (0, 1) for mode in result.modes)
