@@ -70,6 +70,9 @@ def _run(given: list[str]) -> int:
 
         print(f"diffsim-rpg {version('diffsim-rpg')}")
         return 0
+    from rpg.training.termination import end_with_parent
+
+    end_with_parent()
     with _quitting_at_signals():
         work = _loaded(given[0])(given[1:])
         from rpg.training.termination import terminable

@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from rpg.cli.output import Output, OutputOptions
+from rpg.cli.swept_run import SweptRun, ended_badly
 from rpg.settings_checks import SettingError
+from rpg.training.termination import environment_of_a_child
 
 PROG = "diffsim-rpg sweep"
 DESCRIPTION = """Run `optimize` over seeds and settings, several processes at once, a folder for each run.
@@ -28,7 +30,7 @@ All other options are those of `diffsim-rpg optimize TASK`, the same for all run
 
 sweep.json in the folder has the results so far, after every run. The same command goes on with a sweep that was ended: runs
 that are done stay, the others are resumed. At the end come a table and the curves, as of `diffsim-rpg compare`."""
-LOG_NAME, SWEEP_NAME, PLOT_NAME = "log.txt", "sweep.json", "compare.png"
+SWEEP_NAME, PLOT_NAME = "sweep.json", "compare.png"
 RESERVED = ("--seed", "--out", "--resume", "--branch-from", "--quiet", "--json", "--threads")
 
 
@@ -49,40 +51,13 @@ class SweepOptions(OutputOptions):
     """Threads of each process's simulator; the cores divided by the processes if not given."""
     out: Path | None = None
     """Folder of the sweep; runs/TASK/sweep if not given."""
-
-
-@dataclass(frozen=True)
-class SweptRun:
-    """One of the runs."""
-
-    name: str
-    """Of its folder, below the sweep's."""
-    folder: Path
-    arguments: tuple[str, ...]
-    """Of optimize, but for the folder."""
-    config: dict[str, Any]
-    """Its settings, as in result.json."""
-    identity: dict[str, str]
-
-    def stored(self) -> dict[str, Any]:
-        """Its result so far; empty if it has not begun.
-
-        Raises:
-            SettingError: the folder holds a run with other settings.
-        """
-        from rpg.runs.run_result import read_result
-
-        result = read_result(self.folder)
-        for name, wanted in {**self.config, **self.identity}.items():
-            found = result.get("config", {}).get(name, result.get(name))
-            if result and name != "iterations" and found != wanted:
-                raise SettingError(f"the run in '{self.folder}' has {name} {found}, this sweep {wanted}; choose another --out")
-        return result
-
-    def is_done(self) -> bool:
-        """Whether all iterations of this sweep are done and evaluated."""
-        result = self.stored()
-        return result.get("status") == "done" and result["iterations"] >= self.config["iterations"]
+    ray: str | None = None
+    """Run on Ray (extra ray): "local", or the address of a cluster, "auto" on one of its machines. All machines must see the
+    sweep's folder."""
+    asha: int | None = None
+    """With --ray: iterations that each run may do before the worse two thirds, by their return, are ended early."""
+    retries: int = 2
+    """With --ray: how often a run is begun again whose process or machine died."""
 
 
 def sweep(arguments: list[str]) -> Callable[[], int]:
@@ -91,9 +66,15 @@ def sweep(arguments: list[str]) -> Callable[[], int]:
     for given in others:
         if given.split("=")[0] in RESERVED:
             raise SettingError(f"{given} was given; a sweep sets it for every run")
-    for name in ("jobs", "threads"):
+    for name in ("jobs", "threads", "asha"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise SettingError(f"--{name} was given {value}; allowed are whole numbers >= 1")
+    if options.retries < 0:
+        raise SettingError(f"--retries was given {options.retries}; allowed are whole numbers >= 0")
+    if options.asha is not None and options.ray is None:
+        raise SettingError(f"--asha was given {options.asha} without --ray; allowed with --ray")
+    if options.ray is not None and find_spec("ray") is None:
+        raise SettingError("--ray needs the package ray; install it by: pip install 'diffsim-rpg[ray]'")
     runs = list(swept_runs(options, others))
     import_module_of_results()
     return partial(_swept, options, runs, Output(options))
@@ -144,7 +125,6 @@ def _swept(options: SweepOptions, runs: list[SweptRun], out: Output) -> int:
     from rpg.cli.compare import plot_groups, print_groups
     from rpg.runs.comparison import grouped_runs
     from rpg.runs.run_folder import check_writable
-    from rpg.training.checkpoint import CHECKPOINT_NAME
     from rpg.training.run_lock import RunLock
 
     folder = _common_folder(runs)
@@ -153,10 +133,15 @@ def _swept(options: SweepOptions, runs: list[SweptRun], out: Output) -> int:
     jobs = min(options.jobs or cores, len(runs))
     threads = options.threads or max(1, cores // jobs)
     with RunLock(folder):
-        left = [run for run in runs if not run.is_done()]
-        out.say(f"{len(runs)} runs, {len(left)} left, {jobs} at once -> {folder}")
-        failures = _all_run(runs, left, folder, out, jobs=jobs, threads=threads)
-        begun = [run.folder for run in runs if (run.folder / CHECKPOINT_NAME).exists()]
+        early = _ended_early(folder) if options.asha is not None else []
+        left = [run for run in runs if not run.is_done() and run.name not in early]
+        if options.ray is None:
+            out.say(f"{len(runs)} runs, {len(left)} left, {jobs} at once -> {folder}")
+            failures = _all_run(runs, left, folder, out, jobs=jobs, threads=threads)
+        else:
+            out.say(f"{len(runs)} runs, {len(left)} left, on Ray ({options.ray}) -> {folder}")
+            failures = _all_run_on_ray(options, runs, left, folder, out)
+        begun = [run.folder for run in runs if run.is_begun()]
         rows = []
         if begun:
             groups = grouped_runs(begun)
@@ -185,16 +170,17 @@ def _all_run(
         if stopping:
             return None
         run.folder.mkdir(parents=True, exist_ok=True)
-        with (run.folder / LOG_NAME).open("ab") as log:
-            process = subprocess.Popen(_command(run, threads), stdout=log, stderr=log, start_new_session=True)
+        with run.log.open("ab") as log:
+            process = subprocess.Popen(
+                run.command(threads, resumes=run.is_begun()), stdout=log, stderr=log, start_new_session=True,
+                env=environment_of_a_child(),
+            )  # fmt: skip
             processes[run.name] = process
             code = process.wait()
         del processes[run.name]
         if code == 0 or stopping:
             return None
-        lines = (run.folder / LOG_NAME).read_text(errors="replace").strip().splitlines()
-        told = [line for line in lines if not line.startswith("{")]
-        return f"exit code {code}: {told[-1] if told else 'no message'} ({run.folder / LOG_NAME})"
+        return ended_badly(code, run.log)
 
     _write_results(runs, failures, folder)
     with ThreadPoolExecutor(jobs) as pool:
@@ -215,12 +201,56 @@ def _all_run(
     return failures
 
 
-def _command(run: SweptRun, threads: int) -> list[str]:
-    from rpg.training.checkpoint import CHECKPOINT_NAME
+def _all_run_on_ray(
+    options: SweepOptions, runs: list[SweptRun], left: list[SweptRun], folder: Path, out: Output
+) -> dict[str, str]:
+    """Run what is left as trials of Ray Tune; what failed, by name."""
+    from rpg.cli.ray_sweep import Trial, run_trials
 
-    resume = ["--resume"] if (run.folder / CHECKPOINT_NAME).exists() else []
-    extra = ["--out", str(run.folder), "--threads", str(threads), "--quiet", "--json", *resume]
-    return [sys.executable, "-m", "rpg.cli.main", "optimize", *run.arguments, *extra]
+    failures: dict[str, str] = {}
+    early = _ended_early(folder)
+    by_name, threads = {run.name: run for run in runs}, options.threads or 1
+    done = len(runs) - len(left)
+
+    def ended(name: str, failure: str | None, was_early: bool) -> None:
+        nonlocal done
+        done += 1
+        if failure is not None:
+            failures[name] = failure
+        if was_early:
+            early.append(name)
+        _write_results(runs, failures, folder, early)
+        out.say(f"{done}/{len(runs)} {name}: " + (failure or ("ended early" if was_early else _in_short(by_name[name]))))
+
+    _write_results(runs, failures, folder, early)
+    trials = [
+        Trial(
+            run.name,
+            str(run.folder.resolve()),
+            tuple(replace(run, folder=run.folder.resolve()).command(threads, resumes=False)),
+            str(Path.cwd()),
+            run.config["iterations"],
+        )
+        for run in left
+    ]
+    if trials and not run_trials(
+        trials,
+        ended,
+        address=options.ray or "",
+        folder=folder,
+        jobs=options.jobs,
+        threads=threads,
+        retries=options.retries,
+        asha=options.asha,
+    ):
+        raise KeyboardInterrupt  # which Ray caught
+    return failures
+
+
+def _ended_early(folder: Path) -> list[str]:
+    """The runs that ASHA ended, in this sweep so far."""
+    path = folder / SWEEP_NAME
+    return json.loads(path.read_text()).get("ended_early", []) if path.exists() else []
 
 
 def _in_short(run: SweptRun) -> str:
@@ -228,10 +258,11 @@ def _in_short(run: SweptRun) -> str:
     return f"success {result['policy_success']:.0%}, return {result['return']:.2f}, {result['seconds']:.0f} s"
 
 
-def _write_results(runs: list[SweptRun], failures: dict[str, str], folder: Path) -> None:
+def _write_results(runs: list[SweptRun], failures: dict[str, str], folder: Path, early: Sequence[str] = ()) -> None:
     from rpg.cli.run_report import summary
     from rpg.training.whole_files import whole_file
 
     rows = [{"name": run.name, **summary(run.stored(), run.folder)} for run in runs if run.is_done()]
     with whole_file(folder / SWEEP_NAME) as partial_file:
-        partial_file.write_text(json.dumps({"runs": rows, "failed": failures, "total": len(runs)}, indent=1) + "\n")
+        content = {"runs": rows, "failed": failures, "ended_early": list(early), "total": len(runs)}
+        partial_file.write_text(json.dumps(content, indent=1) + "\n")

@@ -4,7 +4,10 @@ A signal's exception may be raised between any two instructions. Where that woul
 the metrics' writer that nobody releases, `shielded` keeps it back until the block is done.
 """
 
+import ctypes
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +15,12 @@ from types import FrameType
 
 EXIT_CODE = 128 + signal.SIGTERM
 """143, as shells report it."""
+PARENT = "DIFFSIM_RPG_PARENT"
+"""The variable that holds the number of a process with which this one shall end."""
+
+
+SET_DEATH_SIGNAL = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
 
 
 class Terminated(SystemExit):
@@ -63,6 +72,22 @@ def terminable() -> Iterator[None]:
     finally:
         for number, default in replaced.items():
             signal.signal(number, default)
+
+
+def environment_of_a_child() -> dict[str, str]:
+    """The variables of a process that shall end with this one; see `end_with_parent`."""
+    return {**os.environ, PARENT: str(os.getpid())}
+
+
+def end_with_parent() -> None:
+    """Be sent SIGTERM when the process that started this one is gone, however it went, if it asked for that
+    (`environment_of_a_child`): nobody would end this one then. On Linux only."""
+    parent = os.environ.pop(PARENT, "")
+    if not parent.isdigit() or sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(SET_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != int(parent):  # gone already
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager

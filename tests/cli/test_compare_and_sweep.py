@@ -2,11 +2,12 @@
 
 import json
 import signal
+import sys
 import time
 
 import pytest
 
-from rpg import Trainer
+from rpg import RunLock, RunLockedError, Trainer
 from rpg.runs.comparison import grouped_runs, run_folders
 from rpg.settings_checks import SettingError
 from tests.cli.command_line import SMALL, WALL, assert_refused, json_line, optimize, process, result_of, run
@@ -88,6 +89,8 @@ def test_a_run_of_a_sweep_that_fails_is_named(tmp_path, capsys):
         (("--seeds", "1", "1"), ("--seeds", "different")),
         (("--seed", "1"), ("--seed", "a sweep sets it")),
         (("--resume",), ("--resume", "a sweep sets it")),
+        (("--asha", "3"), ("--asha was given 3 without --ray",)),
+        (("--retries", "-1"), ("--retries was given -1",)),
         (("--jobs", "0"), ("--jobs", "0", ">= 1")),
         (("--vary", "num-latents", "1", "0"), ("num_latents", "0", ">= 1")),
     ],
@@ -113,3 +116,36 @@ def test_a_sweep_that_is_interrupted_saves_its_runs(tmp_path):
     assert "the same command goes on" in printed
     assert [result_of(file.parent)["status"] for file in files] == ["terminated"] * 2
     assert not (out / "seed2").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="processes end with their parent on Linux")
+def test_a_sweep_that_is_killed_takes_its_runs_along_and_goes_on(tmp_path):
+    out = tmp_path / "sweep"
+    options = ("--iterations", 200, "--seeds", 0, 1, "--out", out, "--jobs", 2, "--checkpoint-every", 5, "--quiet")
+    running = process("sweep", WALL, *SMALL, *options)
+    folders = [out / f"seed{seed}" for seed in (0, 1)]
+    _until(lambda: all((folder / "checkpoint.pt").exists() for folder in folders))
+    running.send_signal(signal.SIGKILL)
+    running.wait(10)
+    _until(lambda: all(_is_free(folder) for folder in folders))
+    assert all(result_of(folder)["status"] == "terminated" for folder in folders)
+    assert run("sweep", WALL, *SMALL, *options) == 0
+    assert all(result_of(folder)["status"] == "done" for folder in folders)
+    rows = json.loads((out / "sweep.json").read_text())
+    assert (len(rows["runs"]), rows["failed"], rows["ended_early"]) == (2, {}, [])
+
+
+def _is_free(folder):
+    try:
+        with RunLock(folder):
+            return True
+    except RunLockedError:
+        return False
+
+
+def _until(condition, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
