@@ -30,13 +30,13 @@ from torch import Tensor, nn
 from rpg.algorithms.streaming import StreamingAlgorithm, StreamingConfig
 from rpg.environments.imagination import Imagination, imagination_spec
 from rpg.environments.whole_episodes import whole_episodes
-from rpg.models.encoded_policy import EncodedPolicy, LatentActor
+from rpg.models.encoded_policy import EncodedPolicy, ImaginationNetworks, LatentActor
 from rpg.models.image_encoder import Thumbnails, check_image_settings
-from rpg.models.latent import CategoricalPrior, GaussianMixturePrior, LatentPrior, LatentSpace
+from rpg.models.latent import LatentPrior, LatentSpace, configured_prior
 from rpg.models.network import frozen
 from rpg.models.novelty import Novelty
 from rpg.models.positional_embedding import PositionalEmbedding
-from rpg.models.posterior import CategoricalPosterior, GaussianPosterior, Posterior
+from rpg.models.posterior import posterior_of_steps
 from rpg.models.world_model import VALUES, WorldModel
 from rpg.protocol import FixedHorizonEnvironment, Observation, flat_size, flattened, mapped
 from rpg.settings_checks import (
@@ -54,8 +54,6 @@ from rpg.training.replay_buffer import Transitions
 from rpg.training.schedules import Schedule
 from rpg.training.windows import Window, rolled_out_window, window_estimates
 
-POSTERIOR_STD = 1 / math.sqrt(2 * math.pi)
-"""Of p_phi for continuous latents: log p_phi is then at most 0."""
 KEPT_STARTS, KEPT_IMAGES = 1024, 64
 """First observations, and first images, that are remembered, for pi(z|s_1)."""
 
@@ -179,14 +177,6 @@ class ModelBasedRPGConfig(StreamingConfig):
         return LatentSpace(True, self.num_latents if self.latent == "categorical" else 1)
 
 
-class Networks(nn.Module):
-    """What imagining needs, and what the targets are a copy of."""
-
-    def __init__(self, model: WorldModel, actor: LatentActor, posterior: Posterior) -> None:
-        super().__init__()
-        self.model, self.actor, self.posterior = model, actor, posterior
-
-
 class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
     """Model-based RPG; see the module's docstring."""
 
@@ -223,7 +213,8 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         actor = LatentActor(
             config.state_dim, action_dim, space, hidden=config.hidden, std_start=config.std_start, generator=generator
         )
-        self.networks = Networks(model, actor, self._new_posterior(config.state_dim + action_dim)).to(like)
+        posterior = posterior_of_steps(space, config.state_dim + action_dim, hidden=config.hidden, generator=generator)
+        self.networks = ImaginationNetworks(model, actor, posterior).to(like)
         self.targets = copy.deepcopy(self.networks).requires_grad_(False)
         self._followed: tuple[list[Tensor], list[Tensor]] = [*self.targets.parameters()], [*self.networks.parameters()]
         self.policy = EncodedPolicy(self.inputs, self.embedding, model, actor).to(like)
@@ -246,14 +237,12 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         parameters = {name: list(self.modules[name].parameters()) for name in learned}
         if config.novelty > 0:
             parameters["novelty"] = list(self.novelty.predictor.parameters())
-        self.optimizers = {
-            name: torch.optim.Adam(each, lr=config.learning_rate, fused=True) for name, each in parameters.items()
-        }
+        rate = config.learning_rate
+        self.optimizers = {name: torch.optim.Adam(each, lr=rate, fused=True) for name, each in parameters.items()}
         self._alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=config.learning_rate, fused=True)
         self._entropy = (-1.0 if config.target_entropy is None else config.target_entropy) * action_dim
         self._imagined = imagination_spec(model, config.window, like.dtype)
         self._starts = torch.zeros(0, size, dtype=like.dtype if image is None else torch.uint8, device=like.device)
-        self._kept = KEPT_STARTS if image is None else KEPT_IMAGES
         self._updates, self._reward_scale = 0, 1.0
         self.buffer.relabels.append(self.relabelled)
         self.learning_starts = max(config.random_steps, config.window * env.num_envs)  # there is a segment
@@ -268,19 +257,18 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         """Whether pi(z|s_1) is learned."""
         return self._informed and self.config.learn_latent
 
-    def _new_posterior(self, width: int) -> Posterior:
-        config, space = self.config, self.config.space
-        if space.categorical:
-            return CategoricalPosterior(width, space.size, hidden=config.hidden, generator=self.generator)
-        return GaussianPosterior(width, space.size, hidden=config.hidden, generator=self.generator, std=POSTERIOR_STD)
-
     def _new_prior(self, size: int) -> LatentPrior | None:
-        config, space = self.config, self.config.space
-        if not self._informed:
+        config = self.config
+        if config.latent == "none":
             return None
-        if space.categorical:
-            return CategoricalPrior(space.size, observation_dim=size, hidden=config.latent_hidden, generator=self.generator)
-        return GaussianMixturePrior(space.size, observation_dim=size, hidden=config.latent_hidden, generator=self.generator)
+        return configured_prior(
+            config.latent,
+            num_latents=config.num_latents,
+            dim=config.latent_dim,
+            observation_dim=size,
+            hidden=config.latent_hidden,
+            generator=self.generator,
+        )
 
     # Acting and collecting ----------------------------------------------------------------------------------------
 
@@ -318,7 +306,8 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
         self._reward_scale = config.reward_scale.value(self.progress(iteration))
         began = transitions.age == 0
         if bool(began.any()):
-            self._starts = torch.cat([self._starts, flattened(transitions.observation)[began]])[-self._kept :]
+            kept = KEPT_STARTS if self.inputs.image is None else KEPT_IMAGES
+            self._starts = torch.cat([self._starts, flattened(transitions.observation)[began]])[-kept:]
         if config.novelty > 0:
             if config.novelty_buffer:
                 transitions = self.buffer.sample(config.batch_size, self.generator, relabel=False)
@@ -366,7 +355,7 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
 
     def estimates(
         self,
-        networks: Networks,
+        networks: ImaginationNetworks,
         states: Tensor,
         latent: Tensor,
         *,
@@ -424,16 +413,11 @@ class ModelBasedRPG(StreamingAlgorithm[ModelBasedRPGConfig]):
             + config.value_weight * value_loss
         )
         norm = self._stepped("model", loss, iteration)
-        return {
-            "state_loss": float(state_loss.detach()),
-            "reward_loss": float(reward_loss.detach()),
-            "value_loss": float(value_loss.detach()),
-            "value": float(wanted.mean()),
-            "reward": float(batch.reward.mean()),
-            "reward_std": float(batch.reward.std()),
-            "state_std": float(states.std(1).mean()),
-            "model_grad_norm": norm,
+        terms = {
+            **{"state_loss": state_loss, "reward_loss": reward_loss, "value_loss": value_loss, "value": wanted.mean()},
+            **{"reward": batch.reward.mean(), "reward_std": batch.reward.std(), "state_std": states.std(1).mean()},
         }
+        return {**{name: float(value.detach()) for name, value in terms.items()}, "model_grad_norm": norm}
 
     def _improve_actor(self, iteration: int) -> dict[str, float]:
         """One step of the actor, through the model, of the temperature, and of p_phi on what was imagined."""

@@ -10,6 +10,7 @@ from rpg.models.action_policy import ActionPolicy, ActionSample, squashed_sample
 from rpg.models.latent import LatentSpace
 from rpg.models.network_input import NetworkInput
 from rpg.models.positional_embedding import PositionalEmbedding
+from rpg.models.posterior import Posterior
 from rpg.models.stacked_network import StackedNetwork
 from rpg.models.world_model import WorldModel
 
@@ -43,6 +44,14 @@ class LatentActor(nn.Module):
     def sampled(self, states: Tensor, latent: Tensor, noise: Tensor) -> ActionSample:
         """A differentiable sample for states (N, E) and standard normal `noise` (N, A)."""
         return squashed_sample(*self.mean_and_std(states, latent), noise)
+
+
+class ImaginationNetworks(nn.Module):
+    """What imagining needs: a world model, pi(a|s,z) and p_phi."""
+
+    def __init__(self, model: WorldModel, actor: LatentActor, posterior: Posterior) -> None:
+        super().__init__()
+        self.model, self.actor, self.posterior = model, actor, posterior
 
 
 class EncodedPolicy(ActionPolicy):

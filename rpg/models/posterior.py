@@ -142,3 +142,10 @@ def configured_posterior(
     feature_dim = observation_dim + (action_dim if kind == "state_actions" else 0)
     build = CategoricalPosterior if space.categorical else GaussianPosterior
     return build(feature_dim, space.size, hidden=hidden, generator=generator, points=points if kind == "points" else None)
+
+
+def posterior_of_steps(space: LatentSpace, width: int, *, hidden: Sequence[int], generator: torch.Generator) -> Posterior:
+    """p_phi(z|s,a), given steps of that width; of continuous latents with a std at which log p_phi is at most 0."""
+    if space.categorical:
+        return CategoricalPosterior(width, space.size, hidden=hidden, generator=generator)
+    return GaussianPosterior(width, space.size, hidden=hidden, generator=generator, std=1 / math.sqrt(2 * math.pi))

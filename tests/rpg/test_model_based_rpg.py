@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from rpg.algorithms import build_algorithm
-from rpg.algorithms.model_based_rpg import ModelBasedRPGConfig, Networks
+from rpg.algorithms.model_based_rpg import ModelBasedRPGConfig
 from rpg.environments.gap_maze import GapMaze
 from rpg.environments.imagination import Imagination, imagination_spec
 from rpg.environments.wall import PointMassWall
+from rpg.models.encoded_policy import ImaginationNetworks
 from rpg.models.gru_cell import GRUCell
 from rpg.models.latent import LatentSpace
 from rpg.models.novelty import WARM_UP, Novelty
@@ -94,7 +95,7 @@ def test_three_imagined_steps_by_hand():
     config = replace(SMALL, discount=0.5, beta=0.1, trace=0.9)
     algorithm = started(config, iterations=0)
     algorithm._imagined = imagination_spec(Known(), 3, torch.float64)
-    networks = Networks(Known(), Pushing(), Sure())
+    networks = ImaginationNetworks(Known(), Pushing(), Sure())
     algorithm.standard_normal = lambda *shape: torch.zeros(*shape[:-1], 1, dtype=torch.float64)
     latent = torch.zeros(1, 2, dtype=torch.float64)
     found, window = algorithm.estimates(networks, torch.ones(1, 1, dtype=torch.float64), latent, entropy=False)
@@ -266,7 +267,7 @@ def test_segments_stay_within_episodes():
     algorithm = started(replace(SMALL, window=4, steps=5, random_steps=100), GapMaze(num_envs=3, horizon=5), iterations=8)
     drawn = []
     segments = algorithm.buffer.segments
-    algorithm.buffer.segments = lambda *given: drawn.append(segments(*given)) or drawn[-1]
+    algorithm.buffer.segments = lambda *given, **options: drawn.append(segments(*given, **options)) or drawn[-1]
     for _ in range(20):
         algorithm._improve_model(8)
     episodes = torch.cat([each.episode for each in drawn], dim=1)
