@@ -78,15 +78,25 @@ def solved_by(stored: dict[str, Any], task: SuiteTask) -> str:
 
 
 def write_gallery(*, only: str = "", pictures: bool = True, folder: Path = RESULTS) -> None:
-    """Draw the stored solutions, and write the tables of the page between its marks."""
+    """Draw the stored solutions, and write the tables of the page between its marks.
+
+    Raises:
+        RuntimeError: some solutions do not succeed any more; all others are drawn.
+    """
+    failures = []
     for name, family in FAMILIES.items():
         for task in family:
             stored = stored_solution(task, folder)
             if pictures and stored and only in ("", task.name):
-                draw(replayed(task, stored), PICTURES / f"{task.name}.jpg")
+                try:
+                    draw(replayed(task, stored), PICTURES / f"{task.name}.jpg")
+                except RuntimeError as error:
+                    failures.append(str(error))
         write_table(PAGE, f"gallery_{name}", HEADINGS, [row(task, folder) for task in family])
     if all((PICTURES / f"{name}.jpg").exists() for name in STRIP):
         write_strip()
+    if failures:
+        raise RuntimeError("; ".join(failures))
 
 
 def write_strip() -> None:
