@@ -153,12 +153,13 @@ class Camera:
 
 @dataclass(frozen=True)
 class LinkCamera:
-    """A camera that a link carries: a robot's eye in its hand.
+    """A camera that a link carries: a robot's eye in its hand; or one that goes along with a link.
 
     Args:
         link: "<articulation>.<link>", or a rigid body.
-        position, target, up: in the link's frame, metres, as of `Camera`.
+        position, target, up: from the link's origin, metres, as of `Camera`.
         vertical_fov_degrees, near: as of `Camera`.
+        turns: whether it turns with the link, so that the places are in the link's frame; otherwise along the world's axes.
     """
 
     link: str
@@ -167,8 +168,11 @@ class LinkCamera:
     vertical_fov_degrees: float = 60.0
     up: Vector3 = (0.0, 0.0, 1.0)
     near: float = 0.01
+    turns: bool = True
 
     def __post_init__(self) -> None:
+        if not isinstance(self.turns, bool):
+            raise InputError(f"LinkCamera: turns must be True or False, got {self.turns!r}")
         if not isinstance(self.link, str) or not self.link:
             raise InputError(f"LinkCamera: link must be the name of a link, got {self.link!r}")
         camera = self.at(np.zeros(3), np.eye(3))  # which checks the numbers
@@ -179,7 +183,8 @@ class LinkCamera:
         """The camera where the link is at a world position (3,) with a rotation matrix (3, 3)."""
 
         def world(vector: Vector3, start: np.ndarray) -> Vector3:
-            x, y, z = (start + rotation @ np.asarray(vector, dtype=float)).tolist()
+            offset = np.asarray(vector, dtype=float)
+            x, y, z = (start + (rotation @ offset if self.turns else offset)).tolist()
             return (x, y, z)
 
         nowhere = np.zeros(3)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import diffsim as ds
-from diffsim.render import Camera, GroundMarker
+from diffsim.render import GroundMarker, LinkCamera
 from diffsim.scene.rotations import quaternion_exponential, quaternion_product, quaternion_to_matrix
 from tasks.action_spaces import JointTorque
 from tasks.base import Task
@@ -100,8 +100,8 @@ class AntRun(Task):
     def failure(self, episode: Episode) -> Tensor:
         return episode.state.q[:, 2] < FALLEN
 
-    def camera(self) -> Camera:
-        return Camera(position=(-2.5, -3.5, 2.2), target=(2.0, 0.0, 0.2), vertical_fov_degrees=40)
+    def camera(self) -> LinkCamera:
+        return LinkCamera("ant.torso", (-1.5, -3.2, 1.4), (0.3, 0.0, -0.1), vertical_fov_degrees=40, turns=False)
 
     def markers(self, episode: Episode, environment: int) -> tuple[GroundMarker, ...]:
         return goal_markers((float(episode["first_x"][environment]) + self.distance, 0.0), 0.2)

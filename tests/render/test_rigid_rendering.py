@@ -265,6 +265,10 @@ def test_a_camera_on_a_link_sees_what_is_in_front_of_it():
     assert mask(below, 1)[30, 40]
     assert not mask(below, 0).any()
     assert drawn.sensor_images(state_at([0.0])).depth[30, 40] == pytest.approx(1.7, abs=0.01)
+    beside = LinkCamera("arm.bar", position=(0.1, 0.0, 0.0), target=(1.0, 0.0, 0.0), turns=False)  # as it is at rest
+    assert mask(SceneRenderer(scene, camera=beside, width=80, height=60).frame(state_at([np.pi / 2.0])), 0)[30, 40]
+    with pytest.raises(ds.InputError, match="turns must be True or False, got 1"):
+        LinkCamera("arm.bar", (0, 0, 0), (1, 0, 0), turns=1)
     with pytest.raises(ds.InputError, match=r"no link 'hand'; links: arm\.bar"):
         SceneRenderer(scene, camera=LinkCamera("hand", (0, 0, 0), (1, 0, 0)))
     with pytest.raises(ds.InputError, match="not along up"):
