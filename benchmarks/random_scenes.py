@@ -156,9 +156,7 @@ def scenes(draw: DrawFn, kinds_of_things: Mapping[str, Any] = KINDS) -> ds.Scene
     ground = draw(st.sampled_from([None, ds.Ground(), ds.Ground(friction=1.0)]))
     gravity = draw(st.sampled_from([(0.0, 0.0, -9.81), (0.0, 0.0, 0.0), (1.0, -2.0, -3.0)]))
     spacing = draw(st.sampled_from([1 / 16, 1 / 24]))
-    return ds.Scene(
-        ground=ground, gravity=gravity, grid_spacing=spacing, **{kind: tuple(made) for kind, made in things.items()}
-    )
+    return ds.Scene(ground=ground, gravity=gravity, grid_spacing=spacing, **things)
 
 
 @contextmanager
