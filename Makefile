@@ -31,6 +31,8 @@ $(VENV)/.installed: pyproject.toml setup.py
 		{ echo "error: $(PYTHON) is `$(PYTHON) --version 2>&1`; Python 3.10 to 3.13 is needed: make PYTHON=python3.11"; exit 2; }
 	@$(PYTHON) -m venv $(VENV) || \
 		{ echo "error: $(PYTHON) cannot make a virtual environment (Debian/Ubuntu: apt-get install python3-venv)"; exit 2; }
+	@# pip 23, which comes with Python 3.10, looks for half an hour for versions that fit
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	@touch $@
