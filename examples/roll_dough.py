@@ -21,7 +21,7 @@ class RollDough(Task):
         height: of the slab, as a share of the block's.
     """
 
-    horizon, dt, substeps = 20, 2e-3, 15
+    horizon, dt, substeps = 12, 2e-3, 15
     height: float = 0.67
 
     def scene(self):
