@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import inspect
 import json
-import logging
 import math
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -29,6 +27,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 import diffsim as ds
+from benchmarks.bad_inputs.judging import logged_warnings
 
 STEPS, SUBSTEPS, NUM_ENVS = 5, 4, 2
 FAST = 100.0  # m/s; nothing here can get there by itself
@@ -159,35 +158,14 @@ def scenes(draw: DrawFn, kinds_of_things: Mapping[str, Any] = KINDS) -> ds.Scene
     return ds.Scene(ground=ground, gravity=gravity, grid_spacing=spacing, **things)
 
 
-@contextmanager
-def heard() -> Iterator[list[str]]:
-    """What is logged or warned of meanwhile."""
-    words: list[str] = []
-
-    class Listener(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            words.append(record.getMessage())
-
-    logger, listener = logging.getLogger("diffsim"), Listener(logging.WARNING)
-    logger.addHandler(listener)
-    propagates, logger.propagate = logger.propagate, False
-    try:
-        with warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always")
-            yield words
-        words += [str(each.message) for each in warned]
-    finally:
-        logger.removeHandler(listener)
-        logger.propagate = propagates
-
-
 def outcome(scene: ds.Scene, dt: float, action_seed: int) -> str:
     """How a right scene goes: "finite", "warned" or "said".
 
     Raises:
         AssertionError: something is not finite, or far too fast, and nobody said so.
     """
-    with heard() as words:
+    with logged_warnings() as words, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
         try:
             sim = ds.Simulator(scene, num_envs=NUM_ENVS, dt=dt, substeps=SUBSTEPS)
             generator = torch.Generator().manual_seed(action_seed)
@@ -205,6 +183,7 @@ def outcome(scene: ds.Scene, dt: float, action_seed: int) -> str:
                 raise AssertionError(f"more than one line: {error}") from error
             return "said"
     speed = max(float(each.detach().abs().max()) for each in (last.v, last.qd) if each.numel())
+    words += [str(each.message) for each in warned]
     assert speed < FAST or words, f"{speed:.3g} m/s without a word: {scene}, dt {dt}"
     return "warned" if words else "finite"
 

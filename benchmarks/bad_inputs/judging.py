@@ -87,7 +87,7 @@ def judged(trial: Trial) -> Verdict:
     Clear is an error of the kinds for wrong arguments, in one line that has the argument's name and says what was given, or
     for a trial that may be warned of such a warning. Silent is no error, and ugly any other.
     """
-    with _warnings() as warned:
+    with logged_warnings() as warned:
         try:
             trial.call()
         except (Exception, SystemExit) as error:
@@ -141,7 +141,7 @@ def spellings(value: Any) -> list[str]:
 
 
 @contextmanager
-def _warnings() -> Iterator[list[str]]:
+def logged_warnings() -> Iterator[list[str]]:
     """The lines of warnings logged by the packages meanwhile."""
     lines: list[str] = []
 
