@@ -167,7 +167,7 @@ def test_the_limit_in_cpp_is_the_same_physics(monkeypatch):
         limit.library()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_memory_of_a_rollout_is_measured():
     command = [sys.executable, "-m", "benchmarks.soft.memory", "--particles", "300", "--substeps", "100", "--window", "2"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -177,7 +177,7 @@ def test_memory_of_a_rollout_is_measured():
     assert 0.0 <= result["rss_gb"] < 0.2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rigid_speed_compares_equals_and_prints_one_json_object_last():
     """It stops where the arm's trajectory is not MuJoCo's, or the box comes to rest elsewhere."""
     pytest.importorskip("mujoco")

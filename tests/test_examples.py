@@ -86,6 +86,7 @@ def test_the_notebook_runs(tmp_path):
     assert "Graphical python shell" not in printed  # nothing of the compiler's own
 
 
+@pytest.mark.long
 def test_own_policy_balances_the_pole(tmp_path):
     output = run_example("own_policy.py", *SHORT["own_policy.py"], cwd=tmp_path)
     up = [int(value) for value in re.findall(r"(\d+) of 16 poles", output)]

@@ -485,7 +485,9 @@ def test_a_scene_of_everything_has_gradients():
 
 
 @pytest.mark.robot_models
-@pytest.mark.parametrize("soft", [True, False], ids=["soft cube", "rigid box"])
+@pytest.mark.parametrize(
+    "soft", [pytest.param(True, id="soft cube"), pytest.param(False, id="rigid box", marks=pytest.mark.long)]
+)
 def test_the_panda_lifts(soft):
     path = Path(sysconfig.get_paths()["purelib"]) / URDF
     if not path.is_file():

@@ -299,11 +299,12 @@ def check_gradients(shape):
         assert check.adjoint != 0.0, check
 
 
-@pytest.mark.parametrize("name", ["ellipsoid", "rounded truncated", "field"])
+@pytest.mark.parametrize("name", ["ellipsoid", "rounded truncated", pytest.param("field", marks=pytest.mark.long)])
 def test_gradients(name):
     check_gradients(SHAPES[name])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["ellipsoid", "rounded truncated", "field"])
 def test_soft_body_lies_on_it(name):
     shape = SHAPES[name] if name != "field" else ds.HeightField(0.1 * HILLS, 0.12)

@@ -73,7 +73,14 @@ def check_all_gradients(scene: ds.Scene) -> None:
     assert min(abs(check.adjoint) for check in checks) > 1e-4  # each is at work in the scene
 
 
-@pytest.mark.parametrize("name", MATERIALS)
+MOST = [
+    pytest.param(name, marks=pytest.mark.long if name in ("liquid", "mooney_rivlin", "viscoelastic") else ())
+    for name in MATERIALS
+]
+"""All of `MATERIALS`; those whose kernels no other test compiles are left to `make test-long`."""
+
+
+@pytest.mark.parametrize("name", MOST)
 def test_gradcheck_of_every_parameter_through_contact(name):
     scene = contact_scene(material=MATERIALS[name])
     names = set(ds.Simulator(scene, dtype=F64).parameters)

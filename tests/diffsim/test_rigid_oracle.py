@@ -255,7 +255,9 @@ def rebound(restitution, dt, speed=1.0, s=1e-3, smoothing=1e-3):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("restitution", [0.5, 0.8, 1.0])
+@pytest.mark.parametrize(
+    "restitution", [pytest.param(0.5, marks=pytest.mark.long), 0.8, pytest.param(1.0, marks=pytest.mark.long)]
+)
 def test_restitution(restitution):
     coarse, fine = (rebound(restitution, dt) for dt in (2e-4, 1e-4))
     assert 2 * fine - coarse == pytest.approx(restitution, abs=2e-3)  # to the limit of small steps

@@ -288,7 +288,7 @@ def test_a_tool_pushes_the_rigid_body_of_a_mixed_scene():
 # what stays as it was
 
 
-@pytest.mark.parametrize("soft", [False, True], ids=["rigid", "mixed"])
+@pytest.mark.parametrize("soft", [pytest.param(False, id="rigid"), pytest.param(True, id="mixed", marks=pytest.mark.long)])
 def test_a_tool_that_touches_nothing_changes_nothing(soft):
     sim = mixed() if soft else busy()
     away = tuple(replace(tool, position=(40.0 + 10.0 * n, 0.0, 9.0)) for n, tool in enumerate(sim.scene.tools))

@@ -270,6 +270,7 @@ def test_gradients(name):
     gradients(name, "smooth")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["cylinder on a plane", "tilted cylinder on a plane", "torus flat on a plane"])
 def test_gradients_of_impacts(name):
     gradients(name, "event")

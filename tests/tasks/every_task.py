@@ -12,7 +12,7 @@ from benchmarks.suite.families import FAMILIES
 OF_PACKAGES = ("panda", "rewarped")  # families that read robots of PyPI packages
 COMPILED_LONG = (  # half a minute to three minutes each, as their kernels are like nobody else's
     *("AntRun", "Basketball", "FluidMove", "FoldSheet", "PandaCabinet", "PandaDrawer", "PandaPegInsertion", "PandaPickPlace"),
-    *("PandaSoftGrasp", "PourLiquid", "RopeRoundPeg", "ScoopSand", "SoftJumper", "TransportLiquid"),
+    *("PandaReach", "PandaSoftGrasp", "PourLiquid", "RodTurn", "RopeRoundPeg", "ScoopSand", "SoftJumper", "TransportLiquid"),
 )
 
 
