@@ -103,7 +103,7 @@ def plain_bodies(name: str, position: Any) -> SearchStrategy[ds.RigidBody]:
 
 @st.composite
 def tools(draw: DrawFn, name: str, position: Any) -> ds.Tool:
-    control = tuple(draw(st.lists(st.sampled_from(("x", "y", "z", "rx", "ry", "rz")), unique=True, max_size=4)))
+    control = tuple(draw(st.lists(st.sampled_from(("x", "y", "z", "rx", "ry", "rz")), unique=True, min_size=1, max_size=4)))
     return ds.Tool(name, draw(shapes), position, draw(rotations), control=control, friction=draw(number(0.0, 2.0)))
 
 
