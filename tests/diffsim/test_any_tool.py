@@ -74,6 +74,7 @@ def test_depths_of_particles_can_be_read(sim):
     assert {("water", "ground"), ("jelly", "knife"), ("cup", "knife"), ("cup", "leg"), ("knife", "ground")} <= set(depths)
 
 
+@pytest.mark.long
 def test_gradients(sim):
     state = sim.reset()
     action = torch.tensor([[0.2, -0.3, 0.4, 1.0, -0.5, -0.3, 2.0]], dtype=F64)

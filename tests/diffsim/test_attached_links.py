@@ -97,6 +97,7 @@ def test_bodies_that_hang_together_fall_as_one_and_part_at_the_time():
     assert float(gaps(sim, states[25]).max()) < 2e-3
 
 
+@pytest.mark.long
 def test_gradients():
     sim = ds.Simulator(scene(gravity=G, arm=True, controlled=True), dt=1e-3, substeps=4, dtype=F64)
     start = random_state(sim, strain=0.02)

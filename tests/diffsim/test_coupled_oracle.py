@@ -88,7 +88,7 @@ def expected(case: tuple[float, float, float], leaves: dict[str, torch.Tensor]) 
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param((0.4, 1e-9, 2e-6), id="slides"),
+        pytest.param((0.4, 1e-9, 2e-6), id="slides", marks=pytest.mark.long),
         pytest.param((1.5, 1e-9, 1e-4), id="sticks", marks=pytest.mark.long),
         pytest.param((0.4, 4e-3, 1e-2), id="smooth", marks=pytest.mark.long),
     ],

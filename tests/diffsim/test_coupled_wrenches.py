@@ -136,6 +136,7 @@ def test_the_forces_are_the_rates_of_momentum(struck):
         assert float(sim.contact_wrench(end, name).force.norm()) > 0.1, name
 
 
+@pytest.mark.long
 def test_gradients_of_wrenches(struck):
     """By the state, the actions and the parameters, two control steps on."""
     sim, state, action = struck

@@ -105,6 +105,7 @@ def test_a_box_floats_at_its_depth():
     assert sum(sunk) / len(sunk) == pytest.approx(0.5, rel=0.05)
 
 
+@pytest.mark.long
 def test_gradients_of_water_and_jelly_on_a_free_box_and_a_pusher():
     water = ds.SoftBody(
         "water", ds.Box((0.05, 0.05, 0.04)), (0.47, 0.5, 0.25), velocity=(0.1, 0.05, -0.8), particles=64,

@@ -167,6 +167,7 @@ def test_gradients_through_events():
     ds.gradcheck(objective, {"force": force, "torque": torque, "mass": torch.tensor(MASS, dtype=F64)})
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_gradients_in_a_coupled_scene():
     """A force on a body that pushes a soft one, and a tool beside them."""
