@@ -140,8 +140,8 @@ def run_trials(
     threads: int,
     retries: int,
     asha: int | None,
-) -> bool:
-    """Run trials until all have ended; False if they were interrupted.
+) -> None:
+    """Run trials until all have ended, or Ctrl-C, after which Ray returns without an error.
 
     Args:
         ended: told the name of a trial that ended, what failed (None: nothing), and whether ASHA ended it early.
@@ -159,12 +159,6 @@ def run_trials(
     if asha is not None:
         longest = max(trial.iterations for trial in trials)
         scheduler = ASHAScheduler(time_attr="iteration", max_t=longest + 1, grace_period=asha, reduction_factor=3)
-    told: set[str] = set()
-
-    def counted(name: str, failure: str | None, early: bool) -> None:
-        told.add(name)
-        ended(name, failure, early)
-
     try:
         tune.Tuner(
             tune.with_resources(RunTrial, {"cpu": threads}),
@@ -174,13 +168,12 @@ def run_trials(
                 name="ray",
                 storage_path=str(folder.resolve()),
                 failure_config=tune.FailureConfig(max_failures=retries),
-                callbacks=[Told(counted)],
+                callbacks=[Told(ended)],
                 verbose=0,
             ),
         ).fit()
     finally:
         ray.shutdown()
-    return len(told) == len(trials)
 
 
 def _unheard(name: str, failure: str | None, early: bool) -> None:

@@ -140,7 +140,7 @@ def _swept(options: SweepOptions, runs: list[SweptRun], out: Output) -> int:
             failures = _all_run(runs, left, folder, out, jobs=jobs, threads=threads)
         else:
             out.say(f"{len(runs)} runs, {len(left)} left, on Ray ({options.ray}) -> {folder}")
-            failures = _all_run_on_ray(options, runs, left, folder, out)
+            failures = _all_run_on_ray(options, runs, left, early, folder, out)
         begun = [run.folder for run in runs if run.is_begun()]
         rows = []
         if begun:
@@ -202,13 +202,13 @@ def _all_run(
 
 
 def _all_run_on_ray(
-    options: SweepOptions, runs: list[SweptRun], left: list[SweptRun], folder: Path, out: Output
+    options: SweepOptions, runs: list[SweptRun], left: list[SweptRun], early: list[str], folder: Path, out: Output
 ) -> dict[str, str]:
-    """Run what is left as trials of Ray Tune; what failed, by name."""
+    """Run what is left as trials of Ray Tune, after those that were ended ``early``, which others may join; what failed, by
+    name."""
     from rpg.cli.ray_sweep import Trial, run_trials
 
     failures: dict[str, str] = {}
-    early = _ended_early(folder)
     by_name, threads = {run.name: run for run in runs}, options.threads or 1
     done = len(runs) - len(left)
 
@@ -233,16 +233,18 @@ def _all_run_on_ray(
         )
         for run in left
     ]
-    if trials and not run_trials(
-        trials,
-        ended,
-        address=options.ray or "",
-        folder=folder,
-        jobs=options.jobs,
-        threads=threads,
-        retries=options.retries,
-        asha=options.asha,
-    ):
+    if trials:
+        run_trials(
+            trials,
+            ended,
+            address=options.ray or "",
+            folder=folder,
+            jobs=options.jobs,
+            threads=threads,
+            retries=options.retries,
+            asha=options.asha,
+        )
+    if done < len(runs):
         raise KeyboardInterrupt  # which Ray caught
     return failures
 
