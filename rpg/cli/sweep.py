@@ -244,6 +244,7 @@ def _all_run_on_ray(
             retries=options.retries,
             asha=options.asha,
         )
+        _write_results(runs, failures, folder, early)  # all have ended now
     if done < len(runs):
         raise KeyboardInterrupt  # which Ray caught
     return failures
@@ -264,7 +265,9 @@ def _write_results(runs: list[SweptRun], failures: dict[str, str], folder: Path,
     from rpg.cli.run_report import summary
     from rpg.training.whole_files import whole_file
 
-    rows = [{"name": run.name, **summary(run.stored(), run.folder)} for run in runs if run.is_done()]
+    done = {run.name: run for run in runs if run.is_done()}
+    rows = [{"name": name, **summary(run.stored(), run.folder)} for name, run in done.items()]
+    early = [name for name in early if name not in done]  # which may have got to their end before the signal
     with whole_file(folder / SWEEP_NAME) as partial_file:
-        content = {"runs": rows, "failed": failures, "ended_early": list(early), "total": len(runs)}
+        content = {"runs": rows, "failed": failures, "ended_early": early, "total": len(runs)}
         partial_file.write_text(json.dumps(content, indent=1) + "\n")
