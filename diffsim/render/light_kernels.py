@@ -15,20 +15,19 @@ from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
 from diffsim.render.kernel_arrays import Array1, Array2, Array3, vec3, vector_of
-from diffsim.render.render_records import GroundGrid, LightMap, Particle, VertexLook
+from diffsim.render.render_records import GroundGrid, LightMap, VertexLook
 
 BLOCK = 16  # texels: edge of the blocks of a sun map whose largest q is known
 
 
 class SunShadow(NamedTuple):
     """The sun's shadow maps: depth maps of what is solid and of what is see-through (2, R, R), the largest q in and round each
-    block of their texels (2, R / 16, R / 16), where they look (1, LightMap), half width of the filter in texels, and how much
-    of the sun see-through things keep off."""
+    block of their texels (2, R / 16, R / 16), where they look (1, LightMap), and how much of the sun see-through things keep
+    off."""
 
     maps: Any
     tops: Any
     places: Any
-    reach: Any
     veil: Any
 
 
@@ -66,21 +65,22 @@ def place_in_map(places: ti.template(), light: ti.i32, p: vec3):
 
 
 @ti.func
-def sunlit(point: vec3, normal: vec3, sun: vec3, shadow: ti.template()) -> ti.f32:
+def sunlit(point: vec3, normal: vec3, sun: vec3, reach: ti.i32, shadow: ti.template()) -> ti.f32:
     """Share of the sun that reaches a point (world, metres), past what is solid and through what is not.
 
     Args:
         sun: unit direction to the sun.
+        reach: half width of the filter, texels.
         shadow: `SunShadow`.
     """
-    result = sun_past(0, point, normal, sun, shadow)
+    result = sun_past(0, point, normal, sun, reach, shadow)
     if shadow.veil > 0.0 and result > 0.0:
-        result *= 1.0 - shadow.veil * (1.0 - sun_past(1, point, normal, sun, shadow))
+        result *= 1.0 - shadow.veil * (1.0 - sun_past(1, point, normal, sun, reach, shadow))
     return result
 
 
 @ti.func
-def sun_past(which: ti.template(), point: vec3, normal: vec3, sun: vec3, shadow: ti.template()) -> ti.f32:
+def sun_past(which: ti.template(), point: vec3, normal: vec3, sun: vec3, reach: ti.i32, shadow: ti.template()) -> ti.f32:
     """Share of the sun that passes one of its maps: the mean of `passes` over the texels around a point.
 
     Percentage-closer filtering (Reeves, Salesin and Cook 1987) with tent weights: a texel d texels away along an axis weighs
@@ -88,10 +88,9 @@ def sun_past(which: ti.template(), point: vec3, normal: vec3, sun: vec3, shadow:
 
     Args:
         which: of the maps.
-        point, normal, sun, shadow: as of `sunlit`.
+        point, normal, sun, reach, shadow: as of `sunlit`.
     """
     maps, tops, places = ti.static(shadow.maps, shadow.tops, shadow.places)
-    reach = shadow.reach
     texel = places[0, LightMap.texel]
     p = point + normal * texel * (0.6 + 2.4 * (1.0 - ti.max(normal.dot(sun), 0.0)))
     u, v = place_in_map(places, 0, p)
@@ -162,6 +161,17 @@ def skylit(point: vec3, normal: vec3, sky: ti.template()) -> ti.f32:
 
 
 @ti.func
+def particle_skylit(center: vec3, radius: ti.f32, sky: ti.template()) -> ti.f32:
+    """Share of the sky's light that reaches a particle past the others, one number for the whole of it: the mean over the
+    directions of ``sky`` (`SkyShadows`) of the light on the sphere where it faces each of them."""
+    arrived = 0.0
+    for k in range(sky.places.shape[0]):
+        direction = vector_of(sky.places, k, LightMap.direction)
+        arrived += sky_from(center + direction * radius, direction, 1.0, k, sky)
+    return arrived / ti.cast(sky.places.shape[0], ti.f32)
+
+
+@ti.func
 def ground_skylit(point: vec3, ground: ti.template()) -> ti.f32:
     """The same for a point of the ground, bilinear between the points of the grid (`GroundLight`) that `ground_sky` filled."""
     light, grid = ti.static(ground.light, ground.grid)
@@ -215,29 +225,3 @@ def vertex_sky() -> Callable[..., Any]:
                 light[v] = skylit(point, normal, sky)
 
     return light_vertices
-
-
-def particle_sky() -> Callable[..., Any]:
-    """The kernel that finds how much sky each particle sees past the others, one number a particle.
-
-    It is the mean over the sky's directions of the light on the sphere where it faces each of them.
-    """
-
-    @ti.kernel
-    def light_particles(
-        maps: Array3,
-        places: Array2,  # (L, LightMap)
-        particles: Array2,  # (P, Particle)
-        radii: Array1,  # (P,) metres
-        light: Array1,  # (P,) out: 0 to 1
-    ):
-        sky = ti.static(SkyShadows(maps, places))
-        for p in range(particles.shape[0]):
-            arrived = 0.0
-            for k in range(places.shape[0]):
-                direction = vector_of(places, k, LightMap.direction)
-                outside = vector_of(particles, p, Particle.center) + direction * radii[p]
-                arrived += sky_from(outside, direction, 1.0, k, sky)
-            light[p] = arrived / ti.cast(places.shape[0], ti.f32)
-
-    return light_particles

@@ -40,8 +40,7 @@ from diffsim.render.packing import (
 )
 from diffsim.render.render_records import SEES_GROUND, SEES_NOTHING, LightMap, Particle, Range
 
-SUN_MAP_SIZE, SUN_BLUR = 1024, 4  # texels: edge of the map; half width of the filter
-SKY_MAP_SIZE, SKY_DIRECTIONS = 160, 20
+SUN_MAP_SIZE, SKY_MAP_SIZE, SKY_DIRECTIONS = 1024, 160, 20  # texels: edges of the maps; maps of the sky
 IMAGE_BAND, SUN_BAND, SKY_BAND = 32, 32, SKY_MAP_SIZE  # rows that one thread draws
 LAYERS = 3  # of see-through things, counted from the eye; what is behind so many of them is not seen
 
@@ -113,6 +112,8 @@ class Rasterizer:
         shape = (height * supersampling, width * supersampling)
         self._depth = np.empty(shape, dtype=np.float32)
         self._primitive = np.empty(shape, dtype=np.int32)
+        # light of the layers in front, and the share that they let through
+        self._nothing_in_front = np.full((height, width, 4), (0.0, 0.0, 0.0, 1.0), dtype=np.float32)
         self._sun_maps = np.empty((2, SUN_MAP_SIZE, SUN_MAP_SIZE), dtype=np.float32)  # of what is solid, and see-through
         self._sky_maps = np.empty((SKY_DIRECTIONS, SKY_MAP_SIZE, SKY_MAP_SIZE), dtype=np.float32)
         self._sky_directions = hemisphere(SKY_DIRECTIONS)
@@ -141,11 +142,14 @@ class Rasterizer:
         plane = ground if ground is not None else GroundPlane()
         balls, centers = shapes.balls, part(shapes.balls, Particle, "center")
 
-        # depth maps from the sun and the sky, and the sky's light on particles and ground
+        # depth maps from the sun and the sky, and the sky's light on vertices and ground
         box = bounds(shapes.vertices, centers, shapes.radii, shadow_bounds)
         sun_places = light_maps(lighting.to_sun[None], box, SUN_MAP_SIZE)
         sky_places = light_maps(self._sky_directions, box, SKY_MAP_SIZE)
         cast_shadows = runtime.compiled(visibility_kernels.shadow_maps)
+        # the lights stand above the scene: from the top down there is less to draw over
+        top_down = np.lexsort((-centers[:, 2], shapes.opacity[len(shapes.seen) :] < 1.0))
+        casters_at, casters_radii = centers[top_down], shapes.radii[top_down]
 
         clear = shapes.opacity[shapes.opacity < 1.0]
         veil = float(clear.mean()) if len(clear) else 0.0
@@ -155,13 +159,12 @@ class Rasterizer:
             (sun_places, SUN_BAND, [(who, sun_maps[n : n + 1]) for n, who in enumerate(sun_casters[: len(sun_maps)])]),
             (sky_places, SKY_BAND, [(shapes.solid_caster, self._sky_maps)]),
         ):
-            mapped, centres = in_maps(shapes.vertices, places), in_maps(centers, places)
+            mapped, centres = in_maps(shapes.vertices, places), in_maps(casters_at, places)
             texels_per_metre = 1.0 / places[:, LightMap.texel]
             for casters, maps in casts:
-                cast_shadows(mapped, shapes.faces, casters, centres, shapes.radii, texels_per_metre, band, maps)
+                cast_shadows(mapped, shapes.faces, casters, centres, casters_radii, texels_per_metre, band, maps)
         sun_tops = block_tops(sun_maps, light_kernels.BLOCK)
-        particle_light = np.empty(len(balls), dtype=np.float32)
-        runtime.compiled(light_kernels.particle_sky)(self._sky_maps, sky_places, balls, shapes.radii, particle_light)
+        particle_light = np.full(len(balls), -1.0, dtype=np.float32)
         vertex_light = np.where(fine_vertices(shapes.points, shapes.seen), 0.0, -1.0).astype(np.float32)
         corners = shapes.vertices.astype(np.float32)
         runtime.compiled(light_kernels.vertex_sky)(self._sky_maps, sky_places, corners, shapes.looks, vertex_light)
@@ -170,15 +173,14 @@ class Rasterizer:
 
         view = view_row(camera, (self.width * self.samples, self.height * self.samples))
         image = np.empty((self.height, self.width, 3), dtype=np.uint8)
-        layered = np.zeros((self.height, self.width, 4), dtype=np.float32)
-        layered[..., 3] = 1.0
+        layered = self._nothing_in_front.copy() if veil else self._nothing_in_front
         shade = runtime.compiled(shading_kernels.shading)
         palette, floor, marks, tones = palette_row(plane, lighting), ground_row(plane), marker_rows(plane.markers), tone_curve()
 
         def shaded(depth: np.ndarray, primitive: np.ndarray, layer: bool, window: np.ndarray) -> None:
             shade(
-                shapes.points, shapes.looks, vertex_light, shapes.seen, balls, shapes.opacity, depth, primitive, view,
-                self.samples, palette, floor, marks, sun_maps, sun_tops, sun_places, SUN_BLUR, veil,
+                shapes.points, shapes.looks, vertex_light, shapes.seen, balls, shapes.radii, shapes.opacity, depth, primitive,
+                view, self.samples, palette, floor, marks, sun_maps, sun_tops, sun_places, veil,
                 self._sky_maps, sky_places, particle_light, ground_light, grid, tones, layered, int(layer), window, image,
             )  # fmt: skip
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from diffsim.compiler import ti
 from diffsim.render.kernel_arrays import Array1, Array2, Array3, Bytes1, Bytes3, Ints1, Ints2, unit, vec3, vector_at, vector_of
-from diffsim.render.light_kernels import GroundLight, SkyShadows, SunShadow, ground_skylit, skylit, sunlit
+from diffsim.render.light_kernels import GroundLight, SkyShadows, SunShadow, ground_skylit, particle_skylit, skylit, sunlit
 from diffsim.render.render_records import (
     SEES_BACKGROUND,
     SEES_GROUND,
@@ -33,17 +33,19 @@ from diffsim.render.render_records import (
 HALF_LINE = 0.0014  # metres, half the width of the ground's grid lines
 WRAP = 0.2  # how far light reaches round the terminator, as a cosine
 HIGHLIGHT, RIM = 0.15, 0.22  # strengths
+SUN_BLUR, PARTICLE_BLUR = 4, 2  # half width of the filter of shadows, texels of the sun's map: of all else, and of particles
 EDGES = 0.5  # how much a see-through surface hides where it is seen edge-on
 
 
 class Shapes(NamedTuple):
-    """What is drawn: ImagePoint (V,), VertexLook (V,), share of the sky (V,) or -1, Face (F,), Particle (P,)."""
+    """What is drawn: ImagePoint (V,), VertexLook (V,), share of the sky (V,) or -1, Face (F,), Particle (P,), radius (P,)."""
 
     points: Any
     vertices: Any
     vertex_light: Any
     faces: Any
     particles: Any
+    radii: Any
 
 
 class Painting(NamedTuple):
@@ -55,7 +57,8 @@ class Painting(NamedTuple):
 
 
 class Lights(NamedTuple):
-    """Where light arrives: `SunShadow`, `SkyShadows`, `GroundLight`, sky share at particles (P,), direction to the sun."""
+    """Where light arrives: `SunShadow`, `SkyShadows`, `GroundLight`, sky share at particles (P,), or -1 where none was seen
+    yet, direction to the sun."""
 
     sun: Any
     sky: Any
@@ -205,18 +208,19 @@ def seen_face(ray: ti.template(), f: ti.i32, shapes: ti.template()):
 
 
 @ti.func
-def arriving(seen: ti.template(), known: ti.template(), near: ti.f32, first_particle: ti.i32, lights: ti.template()):
+def arriving(seen: ti.template(), known: ti.template(), near: ti.f32, shapes: ti.template(), lights: ti.template()):
     """Shares of the sky's and of the sun's light that reach a place.
 
-    Samples of one smooth patch of surface share one look at the shadow maps: ``known`` is taken over, or renewed.
+    Samples of one smooth patch of surface share one look at the shadow maps: ``known`` is taken over, or renewed. All samples
+    of a particle share one look at the sky's; threads that meet it at once all find the same number.
 
     Args:
-        seen, known, lights: `Seen`, `Known`, `Lights`.
+        seen, known, shapes, lights: `Seen`, `Known`, `Shapes`, `Lights`.
         near: how close to the known point a place must lie to share its light, metres.
-        first_particle: the primitive that is particle 0.
     """
+    first_particle = shapes.faces.shape[0]
     sky, sun = known.sky, known.sun
-    fresh = True
+    fresh, reach = True, SUN_BLUR
     if seen.primitive == SEES_GROUND:
         sky = ground_skylit(seen.point, lights.ground)
     else:
@@ -224,7 +228,12 @@ def arriving(seen: ti.template(), known: ti.template(), near: ti.f32, first_part
         alike = seen.normal.dot(known.normal)
         fresh = apart.dot(apart) > near * near
         if seen.primitive >= first_particle:
-            sky = lights.particles[seen.primitive - first_particle]
+            p = seen.primitive - first_particle
+            sky = lights.particles[p]
+            if sky < 0.0:
+                sky = particle_skylit(vector_of(shapes.particles, p, Particle.center), shapes.radii[p], lights.sky)
+                lights.particles[p] = sky
+            reach = PARTICLE_BLUR
             fresh = fresh or alike < 0.5
         else:
             fresh = fresh or alike < 0.9
@@ -234,7 +243,7 @@ def arriving(seen: ti.template(), known: ti.template(), near: ti.f32, first_part
                 sky = skylit(seen.point, seen.normal, lights.sky)
                 known.sky = sky
     if fresh:
-        sun = sunlit(seen.point, seen.normal, lights.sun_direction, lights.sun)
+        sun = sunlit(seen.point, seen.normal, lights.sun_direction, reach, lights.sun)
         if seen.primitive != SEES_GROUND:
             known.point, known.normal, known.sun = seen.point, seen.normal, sun
     return sky, sun
@@ -295,11 +304,13 @@ def background_color(toward: vec3, palette: ti.template()) -> vec3:
 @ti.func
 def looks_needed(primitive: ti.template(), px: ti.i32, py: ti.i32, samples: ti.i32) -> ti.i32:
     """How often a pixel is shaded: once if all its samples see one primitive, else once a sample."""
-    first = primitive[py * samples, px * samples]
+    top, left = py * samples, px * samples
+    first = primitive[top, left]
     looks = 1
-    for s in range(1, samples * samples):
-        if primitive[py * samples + s // samples, px * samples + s % samples] != first:
-            looks = samples * samples
+    for j in range(samples):
+        for i in range(samples):
+            if primitive[top + j, left + i] != first:
+                looks = samples * samples
     return looks
 
 
@@ -313,6 +324,7 @@ def shading() -> Callable[..., Any]:
         vertex_light: Array1,  # (V,) share of the sky, or -1
         faces: Ints2,  # (F, Face)
         particles: Array2,  # (P, Particle)
+        radii: Array1,  # (P,) metres
         opacity: Array1,  # (F + P,)
         depth: Array2,  # (H s, W s)
         primitive: Ints2,  # (H s, W s)
@@ -324,11 +336,10 @@ def shading() -> Callable[..., Any]:
         sun_maps: Array3,  # (2, R, R), or (1, R, R) where nothing is see-through
         sun_tops: Array3,  # (2, R / 16, R / 16) likewise
         sun_places: Array2,  # (1, LightMap)
-        reach: ti.i32,  # of the sun's shadow filter, texels
         veil: ti.f32,  # how much of the sun see-through things keep off
         sky_maps: Array3,  # (L, R, R)
         sky_places: Array2,  # (L, LightMap)
-        particle_light: Array1,  # (P,) share of the sky
+        particle_light: Array1,  # (P,) share of the sky; -1 is filled where the particle is seen
         ground_light: Array2,  # (rows, columns) share of the sky
         ground_grid: Array1,  # GroundGrid
         tones: Bytes1,  # sRGB bytes for linear light 0 to 2
@@ -343,13 +354,14 @@ def shading() -> Callable[..., Any]:
         right, up = vector_at(view, View.right), vector_at(view, View.up)
         sun_direction = vector_of(sun_places, 0, LightMap.direction)
         pitch = ti.sqrt(right.dot(right))  # width of a sample at unit depth
-        shapes = ti.static(Shapes(points, vertices, vertex_light, faces, particles))
+        shapes = ti.static(Shapes(points, vertices, vertex_light, faces, particles, radii))
         painting = ti.static(Painting(ground, palette, markers))
-        sun, sky = ti.static(SunShadow(sun_maps, sun_tops, sun_places, reach, veil), SkyShadows(sky_maps, sky_places))
+        sun, sky = ti.static(SunShadow(sun_maps, sun_tops, sun_places, veil), SkyShadows(sky_maps, sky_places))
         lights = ti.static(Lights(sun, sky, GroundLight(ground_light, ground_grid), particle_light, sun_direction))
         columns = window[3] - window[2]
         for pixel in range((window[1] - window[0]) * columns):
-            py, px = window[0] + pixel // columns, window[2] + pixel % columns
+            row = pixel // columns
+            py, px = window[0] + row, window[2] + pixel - row * columns
             looks = looks_needed(primitive, px, py, samples)
             if looks == 1 and primitive[py * samples, px * samples] == SEES_NOTHING:
                 continue
@@ -359,7 +371,8 @@ def shading() -> Callable[..., Any]:
             known = ti.static(Known(known_point, known_normal, known_sky, known_sun))
             covered = 0.0
             for s in range(looks):
-                line, column = py * samples + s // samples, px * samples + s % samples
+                j = s // samples
+                line, column = py * samples + j, px * samples + s - j * samples
                 number = primitive[line, column]
                 if number == SEES_NOTHING:
                     continue
@@ -384,7 +397,7 @@ def shading() -> Callable[..., Any]:
                 if number != SEES_BACKGROUND and keep > 0.0:
                     seen = ti.static(Seen(number, point, normal, albedo, gloss, sky_known))
                     near = 2.0 * ti.cast(samples, ti.f32) * pitch / depth[line, column]
-                    sky_share, sun_share = arriving(seen, known, near, first_particle, lights)
+                    sky_share, sun_share = arriving(seen, known, near, shapes, lights)
                     scattered, shine = reflected(seen, to_eye, sky_share, sun_share, sun_direction, palette)
                     if is_layer == 1:
                         hides = hidden_share(opacity[number], normal, to_eye)

@@ -266,15 +266,18 @@ def shadow_maps() -> Callable[..., Any]:
                     y0, y1 = samples_between(center[1] - reach, center[1] + reach, first, last - 1)
                     if y0 <= y1:
                         x0, x1 = samples_between(center[0] - reach, center[0] + reach, 0, size - 1)
+                        radius, shrink = radii[p], 1.0 / (reach * reach)
+                        top = center[2] + radius  # no part of the sphere has a larger q
                         for y in range(y0, y1 + 1):
                             dy = ti.cast(y, ti.f32) + 0.5 - center[1]
                             for x in range(x0, x1 + 1):
-                                dx = ti.cast(x, ti.f32) + 0.5 - center[0]
-                                # a sphere of radius R rises R sqrt(1 - (d / reach)^2) above its centre at the distance d
-                                inside = 1.0 - (dx * dx + dy * dy) / (reach * reach)
-                                if inside > 0.0:
-                                    q = center[2] + ti.sqrt(inside) * radii[p]
-                                    if q > maps[light, y, x]:
-                                        maps[light, y, x] = q
+                                if top > maps[light, y, x]:
+                                    dx = ti.cast(x, ti.f32) + 0.5 - center[0]
+                                    # a sphere of radius R rises R sqrt(1 - (d / reach)^2) above its centre at the distance d
+                                    inside = 1.0 - (dx * dx + dy * dy) * shrink
+                                    if inside > 0.0:
+                                        q = center[2] + ti.sqrt(inside) * radius
+                                        if q > maps[light, y, x]:
+                                            maps[light, y, x] = q
 
     return cast_shadows
