@@ -187,6 +187,8 @@ def bounds(
 def light_maps(directions: np.ndarray, corners: np.ndarray, size: int) -> np.ndarray:
     """Where the lights' maps look, (L, LightMap): each sees the box of these corners (8, 3) along its direction (L, 3).
 
+    The texels of boxes of one size lie alike in the world wherever the box is, so shadows do not flicker when it moves.
+
     Args:
         size: edge of the maps, texels.
     """
@@ -198,7 +200,7 @@ def light_maps(directions: np.ndarray, corners: np.ndarray, size: int) -> np.nda
     low, high = seen.min(axis=1), seen.max(axis=1)
     texel = (high - low).max(axis=1) / (size - 8)  # the longer side fits, with a margin of 4 texels for the filter
     x_axis, y_axis = (axes / texel[:, None, None]).transpose(1, 0, 2)
-    x_origin, y_origin = (0.5 * size - 0.5 * (low + high) / texel[:, None]).T
+    x_origin, y_origin = np.round(0.5 * size - 0.5 * (low + high) / texel[:, None]).T
     return records(
         LightMap,
         len(directions),

@@ -74,12 +74,23 @@ class SceneFraming:
             box[0, 2] = min(box[0, 2], self._floor)
         return box
 
-    def shadow_box(self, links: Sequence[ColoredMesh]) -> tuple[Sequence[float], Sequence[float]]:
+    def shadow_box(
+        self, links: Sequence[ColoredMesh], moving: Camera | None = None
+    ) -> tuple[Sequence[float], Sequence[float]]:
         """Lower and upper corner of the box whose shadows are drawn.
 
-        An axis doubles when links leave it, and does not change otherwise: the edges of shadows flicker when the box moves.
+        An axis doubles when links leave it, and does not change otherwise: the edges of shadows flicker when its size changes.
+
+        Args:
+            links: as they are now.
+            moving: a camera that goes along with a link: the box follows what it looks at, over the ground, so that shadows
+                far from the start are as sharp as there.
         """
         low, high = self.box
+        if moving is not None:
+            near = 0.25 * (high - low)
+            away = np.asarray(moving.target) - np.clip(moving.target, low + near, high - near)
+            low, high = low + away * (1.0, 1.0, 0.0), high + away * (1.0, 1.0, 0.0)
         points = [np.stack([mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)]) for mesh in links]
         far = np.abs(np.reshape(points, (-1, 3)) - 0.5 * (low + high)) / np.maximum(0.5 * (high - low), 1e-6)
         grown = 2.0 ** np.clip(np.ceil(np.log2(far.max(axis=0, initial=1.0) - 1e-6)), 0.0, 6.0)

@@ -124,7 +124,7 @@ class SceneRenderer:
             particles=[*things.clouds, *clouds],
             ground=self.framing.ground(placed, painted),
             lighting=self._lighting,
-            shadow_bounds=self.framing.shadow_box(things.links),
+            shadow_bounds=self.framing.shadow_box(things.links, placed if isinstance(camera or self.camera, LinkCamera) else None),
         )
 
     def sensor_images(

@@ -206,6 +206,16 @@ def test_a_shadow_follows_a_body_that_leaves():
     assert ((darker > 60) & ~mask(away, 0)).sum() > 100
 
 
+def test_a_camera_that_goes_along_sees_the_same_far_from_the_start():
+    along = LinkCamera("box.box", position=(0.5, -2.0, 0.8), target=(0.0, 0.0, 0.0), turns=False)
+    drawn = renderer(box_scene(), camera=along)
+    here, far = (drawn.frame(state_at([x, 0.0, 0.3, 1.0, 0.0, 0.0, 0.0])).astype(int) for x in (0.0, 40.0))
+    assert np.abs(far - here).max() <= 40  # of 255: the map of shadows lies anew on the ground
+    assert (np.abs(far - here).max(axis=2) > 8).mean() < 2e-3
+    ground = here[HEIGHT * 3 // 4 :]
+    assert (ground.max(axis=2) < np.median(ground) - 15).sum() > 50  # lines are among it
+
+
 @pytest.mark.parametrize("cell", [0.01, 0.03])
 def test_fewer_triangles_look_the_same(cell):
     mesh = trimesh.creation.box((0.4, 0.3, 0.2))
