@@ -29,6 +29,8 @@ LONGEST_MOVE = 0.2  # of the thinnest thing: two tools that meet are on the righ
 STEEP = 0.0625  # square of the normal's part along a tool's rails from which it moves on these
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}  # of the thinnest thing: what is less deep is out
 
+STEEPEST = 2.0  # slope of any distance: that of meshes and ellipsoids is close to 1, not equal
+
 Rotations = Callable[[Tensor], Tensor]  # of the tools (B, M, 3, 3) after a share of the control step (B,)
 
 
@@ -49,6 +51,31 @@ class _Pair:
     one_yields: bool
     other_yields: bool
     declared: float = 0.0
+
+
+class _Near:
+    """Two parts that may touch within a control step, and where: ``close`` (B,).
+
+    The distance to a surface changes by no more than one moves, so two parts that were a ``gap`` (B,) from being too deep
+    are not looked at again before they have moved half as far; but for shapes whose points go where the other's normal says.
+    """
+
+    def __init__(self, pair: _Pair, close: Tensor):
+        self.pair, self.close = pair, close
+        self._lasting = not (pair.one.solid.balls.moving or pair.other.solid.balls.moving)
+        self.gap: Tensor | None = None
+        self._tools = [each.tool for each in (pair.one, pair.other) if each.tool >= 0]
+
+    def measured(self, position: Tensor, swing: Tensor, gap: Tensor) -> None:
+        """Keeps the gap (B,) of tools at these positions (B, M, 3), whose points have turned so far (B, M)."""
+        if not self._lasting:
+            return
+        self._position, self._swing, self.gap = position.detach()[:, self._tools], swing[:, self._tools], gap
+
+    def moved(self, position: Tensor, swing: Tensor) -> Tensor:
+        """By how much the gap may have changed since, at most, m (B,)."""
+        way = (position.detach()[:, self._tools] - self._position).norm(dim=-1)
+        return STEEPEST * (way + (swing[:, self._tools] - self._swing).abs()).sum(dim=1)
 
 
 class ToolStops:
@@ -144,12 +171,13 @@ class ToolStops:
             return displacement + pushes
         here = Pose(position, rotations(torch.zeros_like(moves)))
         pushes = torch.zeros_like(displacement)
+        swing = turn.detach() * self._radii
         for move in range(int(moves.max())):
             share = ((move + 1.0) / moves).clamp_max(1.0)
             way = position + share[:, None, None] * displacement
             turned = rotations(share)
             pushes = pushes + self._to_limits(position, way + pushes)
-            pushes = self._pushed_out(near, move < moves, position, here, Pose(way, turned), pushes)
+            pushes = self._pushed_out(near, move < moves, position, here, Pose(way, turned), share[:, None] * swing, pushes)
             here = Pose(way + pushes, turned)
         return displacement + pushes
 
@@ -164,18 +192,24 @@ class ToolStops:
         return torch.where(position < low, low - position, torch.where(position > high, high - position, nothing))
 
     def _pushed_out(
-        self, near: list[tuple[_Pair, Tensor]], active: Tensor, start: Tensor, here: Pose, there: Pose, pushes: Tensor
+        self, near: list[_Near], active: Tensor, start: Tensor, here: Pose, there: Pose, swing: Tensor, pushes: Tensor
     ) -> Tensor:
-        """``pushes`` (B, M, 3) and those of a move from ``here`` to ``there`` and the pushes before."""
+        """``pushes`` (B, M, 3) and those of a move from ``here`` to ``there`` and the pushes before; ``swing`` is how far
+        turning has moved any point of the tools since the control step began, at most, m (B, M)."""
         for _ in range(ROUNDS):
             deep = False
-            for pair, close in near:
-                tools = Pose(there.position + pushes, there.rotation)
-                if not bool((self._apart(pair, tools.position) < 0.0).any()):
+            for each in near:
+                pair, tools = each.pair, Pose(there.position + pushes, there.rotation)
+                wanted = active & each.close
+                if each.gap is None:
+                    if not bool((self._apart(pair, tools.position) < 0.0).any()):
+                        continue
+                elif not bool((wanted & (each.gap < each.moved(tools.position, swing))).any()):
                     continue
                 contact = self._contact(pair, tools)
                 excess = contact.depth - pair.declared
-                inside = active & close & (excess > self._tolerance)
+                each.measured(tools.position, swing, self._tolerance - excess.detach())
+                inside = wanted & (excess > self._tolerance)
                 if not bool(inside.any()):
                     continue
                 deep = True
@@ -242,10 +276,10 @@ class ToolStops:
             gap = ((center - other.pose.position) * other.pose.rotation[..., 2]).sum(dim=-1) - other.solid.reach
         return gap - self._radii[pair.one.tool]
 
-    def _near(self, position: Tensor, travel: Tensor) -> tuple[list[tuple[_Pair, Tensor]], Tensor]:
-        """Those that may touch within the control step in any environment, and in which ones (B,): by balls round the tools
-        and round the parts of what stands still. What pushes a tool moves it no farther than the fastest one goes. And the
-        moves (B,) into which the control step is divided for them; what has no other side needs one."""
+    def _near(self, position: Tensor, travel: Tensor) -> tuple[list[_Near], Tensor]:
+        """Those that may touch within the control step in any environment: by balls round the tools and round the parts of what
+        stands still. What pushes a tool moves it no farther than the fastest one goes. And the moves (B,) into which the
+        control step is divided for them; what has no other side needs one."""
         found = []
         moves = torch.ones_like(travel[:, 0])
         margin = travel.amax(dim=1)
@@ -257,7 +291,7 @@ class ToolStops:
             close = self._apart(pair, position) < reach
             if not bool(close.any()):
                 continue
-            found.append((pair, close))
+            found.append(_Near(pair, close))
             thickness = min((solid.thickness for solid in (one.solid, other.solid) if solid.thickness > 0.0), default=1.0)
             if other.solid.bounded:
                 way = (

@@ -209,3 +209,31 @@ def test_a_batch_is_its_environments_bit_for_bit():
         alone = own.motion(position[n : n + 1], rotation[n : n + 1], action[n : n + 1])[1:]
         for one, all_of_them in zip(alone, together, strict=True):
             assert torch.equal(one[0], all_of_them[n])
+
+
+@pytest.mark.parametrize("name", ["capsule", "box", "ellipsoid", "mesh"])
+def test_what_is_passed_over_as_too_far_away_is_not_touched(name, monkeypatch):
+    """Random walks round an obstacle and beside another tool, with the distances looked at in every move and only in some."""
+    tools = (ds.Tool("a", SHAPES[name], (0.2, 0.3, 0.3)), ds.Tool("b", SHAPES["box"], (0.6, 0.3, 0.3)))
+    obstacle = ds.Obstacle("wall", ds.Box((0.02, 0.2, 0.2)), (0.4, 0.3, 0.3))
+    calls = []
+
+    def walk() -> torch.Tensor:
+        own = kinematics(*tools, obstacles=(obstacle,))
+        looked = own._stops._contact
+        monkeypatch.setattr(own._stops, "_contact", lambda *given: calls.append(0) or looked(*given))
+        position, rotation = (each.expand(8, -1, -1) for each in start(*tools))
+        generator = torch.Generator().manual_seed(1)
+        places = []
+        for _ in range(12):
+            action = 3.0 * torch.randn(8, 6, generator=generator, dtype=F64)
+            _, position, rotation = own.motion(position, rotation, action)
+            places.append(position)
+        return torch.stack(places)
+
+    some = walk()
+    few = len(calls)
+    calls.clear()
+    monkeypatch.setattr("diffsim.tools.tool_stops.STEEPEST", 1e9)
+    assert torch.equal(some, walk())
+    assert few < 0.95 * len(calls)
