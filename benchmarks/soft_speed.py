@@ -5,7 +5,7 @@
 
 The problem (`benchmarks/soft/problem.py`): a von Mises plastic block on the ground in a 64^3 grid, pressed by two moving
 capsules with friction. All implementations solve it equation for equation, and their results are compared before any is timed.
-    ours      diffsim; backward recomputes each control step from its first state
+    ours      diffsim; it keeps its substeps for backward in a budget of memory, and recomputes what does not fit
     textbook  the design of PlasticineLab (`benchmarks/soft/textbook.py`)
     tuned     the same without atomics: serial loops, for one thread only
     warp      NVIDIA Warp on the CPU (`pip install warp-lang`; left out if it is not there)

@@ -49,7 +49,8 @@ class CostEstimate:
     """What control steps of all environments take, about.
 
     Attributes:
-        state_bytes: of a state of all environments; a rollout of T control steps keeps T + 1 of them for its gradient.
+        state_bytes: of a state of all environments; a rollout of T control steps keeps T + 1 of them for its gradient. (And
+            the substeps, in ``DIFFSIM_KEPT_MB`` megabytes at most, see docs/running.md.)
         forward_bytes: of a control step's scratch memory.
         backward_bytes: of scratch memory and the recomputed substeps of a control step. (Of a rollout of rigid bodies alone,
             several control steps are recomputed at once, up to 64 MB of them.)

@@ -140,7 +140,8 @@ class CoupledSolver:
         driven, sums = with_sums(inputs.soft, inputs.soft.new_zeros(num_envs, self._touched, ImpulseSum.SIZE))
         tape = lane_tape(self._buffers, layout, lanes, time_step, capacity, sums)
         rigid_status = self.rigid.first_status(time_step)
-        rows = self._scratch("rigid rows", (num_envs * (layout.substeps + 1) if keep else lanes) * self._row())
+        kept_rows = num_envs * (layout.substeps + 1) * self._row() + lanes * self.rigid.factors
+        rows = self._scratch("rigid rows", kept_rows if keep else lanes * self._row())
         contacts = self._contact_room(lanes, num_envs * layout.substeps if keep else lanes, most)
         longest = torch.zeros(num_envs, dtype=torch.int32)
         with kernel_options(flow_analysis=False, subexpressions=False):

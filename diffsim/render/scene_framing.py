@@ -74,9 +74,7 @@ class SceneFraming:
             box[0, 2] = min(box[0, 2], self._floor)
         return box
 
-    def shadow_box(
-        self, links: Sequence[ColoredMesh], moving: Camera | None = None
-    ) -> tuple[Sequence[float], Sequence[float]]:
+    def shadow_box(self, links: Sequence[ColoredMesh], moving: Camera | None = None) -> tuple[Sequence[float], Sequence[float]]:
         """Lower and upper corner of the box whose shadows are drawn.
 
         An axis doubles when links leave it, and does not change otherwise: the edges of shadows flicker when its size changes.

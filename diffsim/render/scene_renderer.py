@@ -111,6 +111,7 @@ class SceneRenderer:
             InputError: of an argument, or the state is not of this scene.
         """
         placed = self.camera_at(state, environment, camera)
+        goes_along = isinstance(camera or self.camera, LinkCamera)
         things = self.parts.things(state, environment, mode, particle_colors)
         painted, meshes, clouds = _sorted_marks(markers)
         number("frame", "ghost_opacity", ghost_opacity, 0.0, 1.0)
@@ -124,7 +125,7 @@ class SceneRenderer:
             particles=[*things.clouds, *clouds],
             ground=self.framing.ground(placed, painted),
             lighting=self._lighting,
-            shadow_bounds=self.framing.shadow_box(things.links, placed if isinstance(camera or self.camera, LinkCamera) else None),
+            shadow_bounds=self.framing.shadow_box(things.links, placed if goes_along else None),
         )
 
     def sensor_images(

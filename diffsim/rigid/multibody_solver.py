@@ -12,6 +12,7 @@ from torch import Tensor
 from diffsim import runtime
 from diffsim.compiler import kernel_options
 from diffsim.errors import InputError, SimulationError
+from diffsim.gradients.kept_memory import Kept, KeptMemory
 from diffsim.gradients.recompute import chunk_size, chunks_from_the_end
 from diffsim.rigid.model_arrays import model_arrays
 from diffsim.rigid.rigid_model import RigidModel
@@ -68,6 +69,7 @@ class RigidSolver:
         self.work = int(integers[Header.work])
         self._controls = len(model.actuators)  # length of a row of controls in the last launch
         self._held: dict[str, Tensor] = {}
+        self._memory = KeptMemory(dtype=dtype, device=device)
         self._unsolved = False  # whether it was warned of
         self._penetrations = model.penetration_report()
 
@@ -87,11 +89,20 @@ class RigidSolver:
         return TimeStepping.of(self.integrator, event=self.event, recording=self.recorded > 0)
 
     @property
+    def factors(self) -> int:
+        """Numbers of a substep's factors."""
+        return self.model.unknowns * (1 + self.model.unknowns)
+
+    def _kept_size(self, num_envs: int, steps: int, lanes: int) -> int:
+        """Numbers of a tape of all substeps of so many control steps."""
+        return num_envs * (steps * self.substeps + 1) * self.row + lanes * self.factors
+
+    @property
     def row(self) -> int:
         """Length of a row of the tape."""
-        coordinates, unknowns = self.model.coordinates, self.model.unknowns
-        numbers = coordinates * (1 + self.stepping.middle) + self.model.dofs + unknowns * (2 + unknowns)
-        return numbers + EVENTS_LENGTH * self.event + self.model.dofs * self.stepping.recording
+        coordinates, dofs, unknowns = self.model.coordinates, self.model.dofs, self.model.unknowns
+        numbers = coordinates * (1 + self.stepping.middle) + dofs + unknowns + self.factors
+        return numbers + EVENTS_LENGTH * self.event + dofs * self.stepping.recording
 
     def set_contact(self, contact: ContactModel) -> None:
         """Another contact model from now on. Backward recomputes: call it for earlier rollouts first."""
@@ -146,8 +157,8 @@ class RigidSolver:
         return num_envs, 1
 
     def advance(
-        self, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor, time_step: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor, time_step: Tensor, *, keep: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor, Kept | None]:
         """States after each of T control steps.
 
         Args:
@@ -155,10 +166,11 @@ class RigidSolver:
             controls: (T, B, actuators), or (T, B, actuators + wrenches), see `diffsim.rigid.wrenches`.
             inputs: (B, inputs), as `RigidModel.inputs`, then the tools' motion, which is the same in every control step.
             time_step: control steps made before, (B,), for messages and the rounding of f32.
+            keep: the substeps for ``adjoint``, if there is room.
 
         Returns:
-            (T + 1, B, nq) and (T + 1, B, nv), the given ones first; and the mean contact wrenches of the control steps,
-            (T, B, recorded, 6).
+            (T + 1, B, nq) and (T + 1, B, nv), the given ones first; the mean contact wrenches of the control steps,
+            (T, B, recorded, 6); the substeps, or None.
 
         Raises:
             SimulationError: something is not finite, or a mass matrix is singular.
@@ -169,22 +181,24 @@ class RigidSolver:
         states_q[0], states_v[0] = q.detach(), v.detach()
         controls = self.room(controls)
         if not num_envs:
-            return states_q, states_v, self.contact_wrenches(controls)
+            return states_q, states_v, self.contact_wrenches(controls), None
         self.expect(controls)
         lanes, block = self._lanes(num_envs)
         status = self.first_status(time_step)
+        kept = self._memory.take(self._kept_size(num_envs, steps, lanes)) if keep else None
+        tape = self._scratch("row", lanes * self.row) if kept is None else kept.memory
         with kernel_options(flow_analysis=False, subexpressions=not self.event):
             self._kernels.forward(
-                lanes, block, num_envs, steps, self.substeps, 0, self.integers, self.reals, self.grids,
+                lanes, block, num_envs, steps, self.substeps, 0 if kept is None else 2, self.integers, self.reals, self.grids,
                 flat(inputs), flat(controls), states_q.view(-1), states_v.view(-1),
-                self._scratch("row", lanes * self.row), self._scratch("work", lanes * self.work), status.view(-1),
+                tape, self._scratch("work", lanes * self.work), status.view(-1),
             )  # fmt: skip
         self.check(status, time_step)
-        return states_q, states_v, self.contact_wrenches(controls)
+        return states_q, states_v, self.contact_wrenches(controls), kept
 
     def adjoint(
         self, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor, time_step: Tensor, q_bar: Tensor, v_bar: Tensor,
-        wrenches_bar: Tensor,
+        wrenches_bar: Tensor, kept: Kept | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
         """Adjoints of all states by themselves and all that follows (as q, v), of the controls and of the inputs.
 
@@ -193,6 +207,7 @@ class RigidSolver:
             time_step: as it was given.
             q_bar, v_bar: adjoints of all states by themselves alone, shaped as q and v.
             wrenches_bar: adjoints of the contact wrenches (T, B, recorded, 6).
+            kept: the substeps; None recomputes them, so many control steps at a time as fit in `TAPE_BYTES`.
         """
         steps, num_envs = controls.shape[0], q.shape[1]
         q, v = q.detach().contiguous(), v.detach().contiguous()
@@ -205,9 +220,9 @@ class RigidSolver:
             return q_bar, v_bar, controls_bar[..., :actuators], inputs_bar
         self.expect(controls)
         step_bytes = num_envs * self.row * self.dtype.itemsize * self.substeps
-        window = min(steps, chunk_size(step_bytes, TAPE_BYTES))
-        tape = self._scratch("tape", num_envs * (window * self.substeps + 1) * self.row)
+        window = steps if kept is not None else min(steps, chunk_size(step_bytes, TAPE_BYTES))
         lanes, block = self._lanes(num_envs)
+        tape = kept.memory if kept is not None else self._scratch("tape", self._kept_size(num_envs, window, lanes))
         work = self._scratch("work", lanes * self.work)
         common = (self.integers, self.reals, self.grids, flat(inputs))
         for chunk in chunks_from_the_end(steps, window):
@@ -215,8 +230,9 @@ class RigidSolver:
             own, own_bar = flat(controls[chunk]), flat(controls_bar[chunk])
             states = slice(chunk.start, chunk.stop + 1)
             with kernel_options(flow_analysis=False, subexpressions=not self.event):
-                status = self.first_status(time_step + chunk.start).view(-1)  # the forward pass has been sound
-                self._kernels.forward(*size, 1, *common, own, q[states].view(-1), v[states].view(-1), tape, work, status)
+                if kept is None:
+                    status = self.first_status(time_step + chunk.start).view(-1)  # the forward pass has been sound
+                    self._kernels.forward(*size, 1, *common, own, q[states].view(-1), v[states].view(-1), tape, work, status)
                 self._kernels.adjoint(
                     *size, *common, own, q_bar[states].view(-1), v_bar[states].view(-1), inputs_bar.view(-1), own_bar,
                     tape, work,
@@ -233,14 +249,16 @@ class RigidSolver:
         num_envs, row, (coordinates, dofs) = len(q), self.row, (self.model.coordinates, self.model.dofs)
         controls = self.room(controls)
         self.expect(controls)
-        tape, work, status = q.new_zeros((num_envs, 2, row)), q.new_zeros((num_envs, self.work)), self.first_status(time_step)
+        tape, work = q.new_zeros(num_envs * (2 * row + self.factors)), q.new_zeros((num_envs, self.work))
+        status = self.first_status(time_step)
         with kernel_options(flow_analysis=False, subexpressions=not self.event):
             self._kernels.forward(
                 num_envs, self._lanes(num_envs)[1], num_envs, 1, 1, 1, self.integers, self.reals, self.grids, flat(inputs),
-                flat(controls), flat(q), flat(v), tape.view(-1), work.view(-1), status.view(-1),
+                flat(controls), flat(q), flat(v), tape, work.view(-1), status.view(-1),
             )  # fmt: skip
         self.check(status, time_step)
-        old_v, a = tape[:, 0, coordinates : coordinates + 2 * dofs].split(dofs, dim=1)
+        first = tape[: num_envs * 2 * row].view(num_envs, 2, row)[:, 0]
+        old_v, a = first[:, coordinates : coordinates + 2 * dofs].split(dofs, dim=1)
         return work, old_v + self.model.dt * a
 
     def poses(self, q: Tensor, v: Tensor, inputs: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Rollouts of the rigid bodies, and the poses of their links, as torch autograd nodes.
 
-A node saves only its inputs and states: a rollout of T control steps holds T states, not T x substeps. Backward recomputes the
-substeps.
+A node saves its inputs and states, and the substeps while there is room for them (`kept_memory.py`). Where there is none,
+backward recomputes them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from torch.autograd import Function
 
 from diffsim.compiler import one_at_a_time
 from diffsim.gradients.first_order import first_derivatives_only
+from diffsim.gradients.kept_memory import differentiated, read_once
 from diffsim.rigid.multibody_solver import RigidSolver
 
 
@@ -22,9 +23,9 @@ class RigidRollout(Function):
     @staticmethod
     @one_at_a_time
     def forward(
-        ctx: Any, solver: RigidSolver, time_step: Tensor, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor
+        ctx: Any, solver: RigidSolver, keep: bool, time_step: Tensor, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        states_q, states_v, wrenches = solver.advance(q, v, controls, inputs, time_step)
+        states_q, states_v, wrenches, ctx.kept = solver.advance(q, v, controls, inputs, time_step, keep=keep)
         ctx.solver, ctx.contact = solver, solver.model.contact
         ctx.save_for_backward(time_step, states_q, states_v, controls, inputs)
         return states_q, states_v, wrenches
@@ -35,15 +36,19 @@ class RigidRollout(Function):
     def backward(ctx: Any, saved: tuple[Tensor, ...], *bars: Tensor) -> tuple[Tensor | None, ...]:
         ctx.solver.check_contact(ctx.contact)
         time_step, states_q, states_v, controls, inputs = saved
-        q_bar, v_bar, controls_bar, inputs_bar = ctx.solver.adjoint(states_q, states_v, controls, inputs, time_step, *bars)
-        return None, None, q_bar[0], v_bar[0], controls_bar, inputs_bar
+        with read_once(ctx) as kept:
+            q_bar, v_bar, controls_bar, inputs_bar = ctx.solver.adjoint(
+                states_q, states_v, controls, inputs, time_step, *bars, kept=kept
+            )
+        return None, None, None, q_bar[0], v_bar[0], controls_bar, inputs_bar
 
 
 def rigid_rollout(
     solver: RigidSolver, time_step: Tensor, q: Tensor, v: Tensor, controls: Tensor, inputs: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Typed entry to `RigidRollout`."""
-    return RigidRollout.apply(solver, time_step, q, v, controls, inputs)  # type: ignore[no-untyped-call]
+    keep = differentiated(q, v, controls, inputs)
+    return RigidRollout.apply(solver, keep, time_step, q, v, controls, inputs)  # type: ignore[no-untyped-call]
 
 
 class LinkPoses(Function):

@@ -96,10 +96,23 @@ class Schedule(Protocol):
     def chunk(self, capacity: int, budget: int) -> int:
         """How many environments to recompute at a time within ``budget`` bytes."""
 
-    def forward(self, records: Tensor, inputs: Tensor, time_step: Tensor, *, batch: int, capacity: int | None) -> Tape:
+    def kept_size(self, num_envs: int, capacity: int) -> int | None:
+        """Numbers of the memory of its own in which ``forward`` can keep everything, None where it cannot."""
+
+    def forward(
+        self,
+        records: Tensor,
+        inputs: Tensor,
+        time_step: Tensor,
+        *,
+        batch: int,
+        capacity: int | None,
+        memory: Tensor | None = None,
+    ) -> Tape:
         """One control step, which ``time_step`` others (B,) preceded, over records (B, N, ParticleRecord.SIZE) with the inputs
-        (B, K), part of a ``batch``. With a ``capacity`` (nodes of the largest box) everything is kept and the records stay;
-        without, they are advanced in place."""
+        (B, K), part of a ``batch``. With a ``capacity`` (nodes of the largest box) everything is kept until the next launch and
+        the records stay; with ``memory`` of its own too everything is kept there, and they are advanced in place; without
+        both nothing is kept, and they are."""
 
     def adjoint(self, tape: Tape, bars: Tensor, sum_bars: Tensor, inputs: Tensor, inputs_bar: Tensor, *, batch: int) -> None:
         """The adjoints of the records, in place, and of the inputs (B * parts, K), added to; given those of each environment's
@@ -145,25 +158,74 @@ def first_status(time_step: Tensor) -> Tensor:
     return status
 
 
+@dataclass(frozen=True)
+class TapeShape:
+    """Rows of a tape over lanes for so many environments: with a ``capacity`` rows and grids of all substeps, without it one
+    for each lane; and ``private`` grids more."""
+
+    layout: Layout
+    lanes: int
+    num_envs: int
+    capacity: int | None
+    private: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Of the particles, `LANE_WIDTH` numbers each."""
+        places = self.lanes if self.capacity is None else self.num_envs * (self.layout.substeps + 1)
+        return places * self.layout.tile_count * Component.SIZE
+
+    @property
+    def frames(self) -> int:
+        """Of the particles' frames, `LANE_WIDTH` numbers each."""
+        return self.num_envs * self.layout.tile_count * Frame.SIZE
+
+    @property
+    def nodes(self) -> int:
+        """Of the grids, four numbers each."""
+        if self.capacity is None:
+            return (self.lanes + self.private) * self.layout.nodes
+        return (self.num_envs * self.layout.substeps + self.private) * self.capacity
+
+    @property
+    def size(self) -> int:
+        """Numbers of all of it."""
+        return (self.rows + self.frames) * LANE_WIDTH + self.nodes * 4
+
+    def places(self, buffers: Buffers, memory: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows, frames and grids: in the buffers, or in flat ``memory`` of this size."""
+        if memory is not None:
+            split = [self.rows * LANE_WIDTH, self.frames * LANE_WIDTH, self.nodes * 4]
+            rows, frames, grid = memory[: self.size].split(split)
+            return rows.view(-1, LANE_WIDTH), frames.view(-1, LANE_WIDTH), grid.view(-1, 4)
+        make = buffers.zeros if self.capacity is None else buffers.empty
+        return (
+            buffers.empty("rows", self.rows, LANE_WIDTH),
+            buffers.empty("frames", self.frames, LANE_WIDTH),
+            make("grid" if self.capacity is None else "kept grid", self.nodes, 4),
+        )
+
+
 def lane_tape(
-    buffers: Buffers, layout: Layout, lanes: int, time_step: Tensor, capacity: int | None, sums: Tensor, *, private: int = 0
+    buffers: Buffers,
+    layout: Layout,
+    lanes: int,
+    time_step: Tensor,
+    capacity: int | None,
+    sums: Tensor,
+    *,
+    private: int = 0,
+    memory: Tensor | None = None,
 ) -> Tape:
-    """What a forward pass over lanes after so many control steps (B,) writes to: with a ``capacity`` rows and grids of all
-    substeps, without it one for each lane; ``private`` grids more; and the ``sums``."""
+    """What a forward pass over lanes after so many control steps (B,) writes to, `TapeShape` says where; and the ``sums``."""
     num_envs = len(time_step)
-    keep = capacity is not None
-    rows = (num_envs * (layout.substeps + 1) if keep else lanes) * layout.tile_count * Component.SIZE
-    if capacity is None:
-        capacity = layout.nodes
-        grid = buffers.zeros("grid", (lanes + private) * capacity, 4)
-    else:
-        grid = buffers.empty("kept grid", (num_envs * layout.substeps + private) * capacity, 4)
+    rows, frames, grid = TapeShape(layout, lanes, num_envs, capacity, private).places(buffers, memory)
     return Tape(
-        buffers.empty("rows", rows, LANE_WIDTH),
-        buffers.empty("frames", num_envs * layout.tile_count * Frame.SIZE, LANE_WIDTH),
+        rows,
+        frames,
         torch.empty((num_envs * (layout.substeps + 1) + lanes) * Box.SIZE, dtype=torch.int32),
         grid,
-        capacity,
+        layout.nodes if capacity is None else capacity,
         first_status(time_step),
         sums,
     )
@@ -201,18 +263,32 @@ class LaneSchedule:
         tape = (layout.substeps + 1) * layout.tile_count * Component.SIZE * self.width
         return chunk_size((tape + layout.substeps * capacity * 4) * layout.dtype.itemsize, budget, multiple=lanes)
 
-    def forward(self, records: Tensor, inputs: Tensor, time_step: Tensor, *, batch: int, capacity: int | None) -> Tape:
+    def kept_size(self, num_envs: int, capacity: int) -> int | None:
+        lanes = self._teams.lanes
+        private = lanes if self._teams.parts(num_envs) > 1 else 0
+        return TapeShape(self._layout, lanes, num_envs, capacity, private).size
+
+    def forward(
+        self,
+        records: Tensor,
+        inputs: Tensor,
+        time_step: Tensor,
+        *,
+        batch: int,
+        capacity: int | None,
+        memory: Tensor | None = None,
+    ) -> Tape:
         layout, lanes = self._layout, self._teams.lanes
         num_envs, parts = len(records), self._teams.parts(batch)
         keep = capacity is not None
         places = num_envs * layout.substeps if keep else lanes
         driven, sums = with_sums(inputs, inputs.new_zeros(num_envs * parts, layout.touched, ImpulseSum.SIZE))
         private = lanes if parts > 1 or not keep else 0
-        tape = lane_tape(self._buffers, layout, lanes, time_step, capacity, sums, private=private)
+        tape = lane_tape(self._buffers, layout, lanes, time_step, capacity, sums, private=private, memory=memory)
         velocity = self._buffers.zeros("velocity", lanes * layout.velocities, 4)
         with kernel_options(), self._teams.at_work("forward", parts) as (working, workers):
             self._kernels.forward(
-                working, workers, parts, num_envs, layout.tile_count, int(keep), tape.capacity, layout.nodes,
+                working, workers, parts, num_envs, layout.tile_count, keep + (memory is not None), tape.capacity, layout.nodes,
                 places * tape.capacity,
                 records.view(-1, 4), tape.rows, tape.frames, layout.constants, layout.sizes, driven,
                 tape.boxes, tape.grid, velocity, tape.status.view(-1), torch.zeros(lanes, dtype=torch.int32),
@@ -264,7 +340,19 @@ class SharedSchedule:
         tape = (layout.substeps + 1) * layout.tile_count * Component.SIZE
         return chunk_size((tape + layout.substeps * layout.nodes * 4) * layout.dtype.itemsize, 32 * budget)
 
-    def forward(self, records: Tensor, inputs: Tensor, time_step: Tensor, *, batch: int, capacity: int | None) -> Tape:
+    def kept_size(self, num_envs: int, capacity: int) -> int | None:
+        return None
+
+    def forward(
+        self,
+        records: Tensor,
+        inputs: Tensor,
+        time_step: Tensor,
+        *,
+        batch: int,
+        capacity: int | None,
+        memory: Tensor | None = None,
+    ) -> Tape:
         layout = self._layout
         num_envs, keep = len(records), int(capacity is not None)
         rows = self._buffers.empty("rows", num_envs * (layout.substeps * keep + 1) * layout.tile_count * Component.SIZE, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from diffsim.errors import SimulationError
+from diffsim.gradients.kept_memory import Kept, KeptMemory
 from diffsim.gradients.recompute import chunks
 from diffsim.scene.muscle import Muscle, particle_muscles
 from diffsim.scene.scene import Scene
@@ -19,6 +21,7 @@ from diffsim.soft.launch_schedules import LaneSchedule, Layout, Schedule, Shared
 from diffsim.soft.laws import laws_of
 from diffsim.soft.soft_records import (
     FAILURES,
+    OUTGROWN,
     ColliderShape,
     Constants,
     Fibre,
@@ -50,6 +53,23 @@ class PinnedParticle(NamedTuple):
     kind: int
     holder: int
     constants: dict[str, object]
+
+
+class KeptStep(NamedTuple):
+    """Records after a control step, its substeps, and the memory that these are in."""
+
+    records: Tensor
+    tape: Tape
+    memory: Kept
+
+    def release(self) -> None:
+        self.memory.release()
+
+
+def roomier(nodes: int) -> int:
+    """A little more, one of a few sizes, so that memory for boxes that grow and shrink is used again: at least an eighth more,
+    at most a third."""
+    return int(2.0 ** (math.ceil(6.0 * math.log2(1.125 * nodes)) / 6.0)) if nodes else 0
 
 
 def _fibre(muscle: Muscle) -> list[float]:
@@ -180,6 +200,8 @@ class MPMSolver:
         )
         self._make: Callable[[Layout], Schedule] = make
         self._schedule = make(self.layout)
+        self._memory = KeptMemory(dtype=dtype, device=device)
+        self._room = 0  # nodes for the boxes of the next step that is kept; before the first nothing is known
         self._inverted_reported = False
 
     def check(self, status: Tensor, time_step: Tensor, first: int) -> None:
@@ -211,10 +233,13 @@ class MPMSolver:
             )
             self._inverted_reported = True
 
-    def advance(self, particles: Particles, inputs: Tensor, time_step: Tensor) -> tuple[Particles, Tensor, Tensor]:
+    def advance(
+        self, particles: Particles, inputs: Tensor, time_step: Tensor, *, keep: bool = False
+    ) -> tuple[Particles, Tensor, Tensor, KeptStep | None]:
         """The particles one control step later, the mean wrenches on the colliders, the ground and the walls, force and torque
-        as `ImpulseSum` refers it (B, touched, 6), and the size of each environment's largest box of nodes, which ``adjoint``
-        wants. Rows of inputs (B, K) are laid out as `diffsim/soft/soft_records.py` says; all arguments are untouched.
+        as `ImpulseSum` refers it (B, touched, 6), and what ``adjoint`` wants: the size of each environment's largest box of
+        nodes, and the substeps, if it is asked to ``keep`` them and there is room. Rows of inputs (B, K) are laid out as
+        `diffsim/soft/soft_records.py` says; all arguments are untouched.
 
         Raises:
             SimulationError: a particle left the grid or something is not finite.
@@ -222,12 +247,33 @@ class MPMSolver:
         num_envs = len(particles.x)
         if not num_envs:
             nothing = inputs.new_zeros(0, self.layout.touched, ImpulseSum.SIZE)
-            return Particles(*(tensor.detach().clone() for tensor in particles)), nothing, time_step.new_zeros(0)
-        records = pack(particles)
-        tape = self._schedule.forward(records, inputs.detach(), time_step, batch=num_envs, capacity=None)
+            return Particles(*(tensor.detach().clone() for tensor in particles)), nothing, time_step.new_zeros(0), None
+        kept = self._keep(particles, inputs.detach(), time_step) if keep else None
+        if kept is not None:
+            records, tape = kept.records, kept.tape
+        else:
+            records = pack(particles)
+            tape = self._schedule.forward(records, inputs.detach(), time_step, batch=num_envs, capacity=None)
         self.check(tape.status, time_step, 0)
         sums = tape.sums.unflatten(0, (num_envs, self._schedule.parts(num_envs))).sum(dim=1)
-        return unpack(records), sums / self._duration, self._schedule.box_nodes(tape, num_envs)
+        box_nodes = self._schedule.box_nodes(tape, num_envs)
+        self._room = roomier(int(box_nodes.max()))
+        return unpack(records), sums / self._duration, box_nodes, kept
+
+    def _keep(self, particles: Particles, inputs: Tensor, time_step: Tensor) -> KeptStep | None:
+        """A forward pass in memory of its own, with room for boxes a little larger than those of the step before; None where
+        there is no memory for it, or a box was larger."""
+        num_envs, capacity = len(particles.x), min(self._room, self.layout.nodes)
+        size = self._schedule.kept_size(num_envs, capacity) if capacity else None
+        memory = self._memory.take(size) if size is not None else None
+        if memory is None:
+            return None
+        records = pack(particles)
+        tape = self._schedule.forward(records, inputs, time_step, batch=num_envs, capacity=capacity, memory=memory.memory)
+        if bool((tape.status[:, Status.failure] == OUTGROWN).any()):
+            memory.release()
+            return None
+        return KeptStep(records, tape, memory)
 
     def first_layout(self) -> Layout:
         """That of a control step's first substep by itself; the inputs are those of the control step."""
@@ -254,11 +300,12 @@ class MPMSolver:
         box_nodes: Tensor,
         output_bars: Particles,
         wrench_bars: Tensor,
+        tape: Tape | None = None,
     ) -> tuple[Particles, Tensor]:
         """Adjoints of the particles and of the inputs, given those of the outputs of ``advance``.
 
-        The control step is recomputed from its input; only its own substeps are held in memory, a chunk of environments
-        at a time.
+        Without a ``tape`` of the substeps, the control step is recomputed from its input; only its own substeps are held in
+        memory, a chunk of environments at a time.
         """
         num_envs = len(particles.x)
         if not num_envs:
@@ -267,6 +314,9 @@ class MPMSolver:
         inputs, capacity = inputs.detach(), int(box_nodes.max())
         parts = self._schedule.parts(num_envs)
         inputs_bar = inputs.new_zeros((num_envs, parts, inputs.shape[1]))
+        if tape is not None:
+            self._schedule.adjoint(tape, bars, sum_bars, inputs, inputs_bar, batch=num_envs)
+            return unpack(bars), inputs_bar.sum(dim=1)
         size = self._schedule.chunk(capacity, TRAJECTORY_BYTES)
         for chunk in chunks(num_envs, size):
             records = pack(Particles(*(tensor[chunk] for tensor in particles)))

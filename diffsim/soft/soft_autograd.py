@@ -1,7 +1,7 @@
 """A control step of the soft bodies as a torch autograd node.
 
-A node saves only its inputs and states: a rollout of T control steps holds T states, not T x substeps. Backward recomputes the
-substeps.
+A node saves its inputs and states, and the substeps while there is room for them (`kept_memory.py`). Where there is none,
+backward recomputes them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from torch.autograd import Function
 
 from diffsim.compiler import one_at_a_time
 from diffsim.gradients.first_order import first_derivatives_only
-from diffsim.soft.mpm_solver import MPMSolver
+from diffsim.gradients.kept_memory import differentiated, read_once
+from diffsim.soft.mpm_solver import KeptStep, MPMSolver
 from diffsim.state import Particles
 
 
@@ -23,8 +24,10 @@ class SoftStep(Function):
 
     @staticmethod
     @one_at_a_time
-    def forward(ctx: Any, solver: MPMSolver, time_step: Tensor, inputs: Tensor, *particles: Tensor) -> tuple[Tensor, ...]:
-        after, wrenches, box_nodes = solver.advance(Particles(*particles), inputs, time_step)
+    def forward(
+        ctx: Any, solver: MPMSolver, keep: bool, time_step: Tensor, inputs: Tensor, *particles: Tensor
+    ) -> tuple[Tensor, ...]:
+        after, wrenches, box_nodes, ctx.kept = solver.advance(Particles(*particles), inputs, time_step, keep=keep)
         ctx.solver = solver
         ctx.save_for_backward(time_step, box_nodes, inputs, *particles)
         return wrenches, *after
@@ -34,13 +37,17 @@ class SoftStep(Function):
     @one_at_a_time
     def backward(ctx: Any, saved: tuple[Tensor, ...], wrench_bars: Tensor, *output_bars: Tensor) -> tuple[Tensor | None, ...]:
         time_step, box_nodes, inputs, *particles = saved
-        particle_bars, inputs_bar = ctx.solver.adjoint(
-            Particles(*particles), inputs, time_step, box_nodes, Particles(*output_bars), wrench_bars
-        )
-        return None, None, inputs_bar, *particle_bars
+        kept: KeptStep | None
+        with read_once(ctx) as kept:
+            particle_bars, inputs_bar = ctx.solver.adjoint(
+                Particles(*particles), inputs, time_step, box_nodes, Particles(*output_bars), wrench_bars,
+                None if kept is None else kept.tape,
+            )  # fmt: skip
+        return None, None, None, inputs_bar, *particle_bars
 
 
 def soft_step(solver: MPMSolver, time_step: Tensor, inputs: Tensor, particles: Particles) -> tuple[Particles, Tensor]:
     """Typed entry to `SoftStep`: the particles, and the wrenches."""
-    wrenches, *after = SoftStep.apply(solver, time_step, inputs, *particles)  # type: ignore[no-untyped-call]
+    keep = differentiated(inputs, *particles)
+    wrenches, *after = SoftStep.apply(solver, keep, time_step, inputs, *particles)  # type: ignore[no-untyped-call]
     return Particles(*after), wrenches

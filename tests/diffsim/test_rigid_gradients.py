@@ -109,7 +109,7 @@ class Pair:
         ((states_q * wq).sum() + (states_v * wv).sum()).backward()
 
         before = torch.zeros(1, dtype=torch.int64)
-        Q, V, wrenches = self.solver.advance(tq[None], tv[None], tu[:, None], self.inputs, before)
+        Q, V, wrenches, _ = self.solver.advance(tq[None], tv[None], tu[:, None], self.inputs, before)
         np.testing.assert_allclose(Q[:, 0].numpy(), states_q.detach().numpy(), rtol=value, atol=value)
         np.testing.assert_allclose(V[:, 0].numpy(), states_v.detach().numpy(), rtol=value, atol=value * 10)
         q_bar, v_bar, u_bar, inputs_bar = self.solver.adjoint(

@@ -121,6 +121,7 @@ def test_windowed_rollout_is_the_rollout():
 
 
 def test_gradients_do_not_depend_on_how_much_is_recomputed_at_once(monkeypatch):
+    monkeypatch.setenv("DIFFSIM_KEPT_MB", "0")
     sim = busy(2)
     state, actions = varied(sim, steps=5)
     gradients = []

@@ -186,10 +186,11 @@ def coupled_kernels(
                         q_at, v_at, a, matrix, wrenches, events = rows.row_parts(m, row, True, stepping.middle)
                         step = ti.static(SubstepPlace(e, s, box, next_box, grid_at, velocity_at, sums=own_sums, pulls=pulls))
                         at = ti.static(TileRows(tiles, now, new, frame_row))
+                        chord = rows.chord_place(m, matrix, keep, environments * (substeps + 1) * width, lane)
                         bodies_at = ti.static(
                             RigidPlace(
                                 rigid_inputs, q_at, v_at, a, work_at, vector, running_q, running_v, s, control, matrix,
-                                wrenches, events, new_row, e, 0, row,
+                                wrenches, events, new_row, e, 0, row, chord,
                             )
                         )  # fmt: skip
                         notes = ti.static(

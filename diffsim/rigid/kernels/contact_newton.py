@@ -100,10 +100,10 @@ def newton_stage(real) -> SimpleNamespace:
         return moved / ti.max(ti.sqrt(moved.dot(moved)), ti.cast(1.0, real))
 
     @ti.func
-    def evaluate(m: ti.template(), at: ti.template(), which, share, rubs):
+    def evaluate(m: ti.template(), at: ti.template(), which, share, rubs, matrix):
         """The residual at the acceleration in the tape, where a ``share`` of the last step led, and the matrix -dr/da in the
-        tape; a CORRECTION leaves the factors there. ``rubs``: 1 if any dof has dry friction. Returns a number that tells one
-        set of points that press from another."""
+        tape at ``matrix``; a CORRECTION leaves the factors there. ``rubs``: 1 if any dof has dry friction. Returns a number
+        that tells one set of points that press from another."""
         h, eps = m.reals[SceneConstants.dt], m.reals[SceneConstants.slip_speed]
         dofs, size = m.integers[Header.dofs], m.integers[Header.unknowns]
         force_at, residual, smooth = parts(m, at)
@@ -116,7 +116,7 @@ def newton_stage(real) -> SimpleNamespace:
             m.work[residual + i] = m.work[force_at + i] - total
         if which != CORRECTION:
             for n in range(size * (size + 1)):
-                m.tape[at.matrix + n] = m.work[smooth + n]
+                m.tape[matrix + n] = m.work[smooth + n]
         for k in range(dofs * rubs):
             loss = m.inputs[rows.dry_friction(m, at, k)]
             if loss > 0.0:
@@ -131,17 +131,17 @@ def newton_stage(real) -> SimpleNamespace:
                         ahead = dual(vec3(m.work[place], 0.0, 0.0), vec3(old, 0.0, 0.0), vec3(v, 0.0, 0.0), share, eps)
                         w = ahead[0]
                     m.work[place], m.work[place + size] = w, v
-                    diagonal = at.matrix + k * size + k
+                    diagonal = matrix + k * size + k
                     m.tape[diagonal] = m.tape[diagonal] + h * loss * (1.0 - w * v / W) / W
         pressing = 0
         for pair in range(m.integers[Header.pairs]):
             pair_work, columns, points = rows.pair_places(m, at, pair)
             if m.work[pair_work + PairWork.contacts] > 0.0:
-                pressing += evaluate_pair(m, at, pair_work, columns, points, which, share)
+                pressing += evaluate_pair(m, at, pair_work, columns, points, which, share, matrix)
         return pressing
 
     @ti.func
-    def evaluate_pair(m: ti.template(), at: ti.template(), pair_work, columns, points, which, share):
+    def evaluate_pair(m: ti.template(), at: ti.template(), pair_work, columns, points, which, share, matrix):
         """A pair's forces and their slopes are summed about the centre of the geometry that has the points before they are
         seen by the joints. Returns the sum of where in work the points stand that press."""
         h, eps = m.reals[SceneConstants.dt], m.reals[SceneConstants.slip_speed]
@@ -203,12 +203,12 @@ def newton_stage(real) -> SimpleNamespace:
             turn, slide = load(m.work, column + ContactColumn.angular), load(m.work, column + ContactColumn.linear)
             m.work[residual + i] = m.work[residual + i] + (slide * force + turn * torque).sum()
             if which != CORRECTION and pressing > 0:
-                linear.begin_row(m.tape, at.matrix, size, i, first)
+                linear.begin_row(m.tape, matrix, size, i, first)
                 by_u = h * (times_rows(slide, fux, fuy, fuz) + times_rows(turn, tux, tuy, tuz))
                 by_w = h * (times_rows(slide, fwx, fwy, fwz) + times_rows(turn, twx, twy, twz))
                 for other in range(count):
                     place = columns + ContactColumn.SIZE * other
-                    entry = at.matrix + i * size + ti.cast(m.work[place + ContactColumn.dof], ti.i32)
+                    entry = matrix + i * size + ti.cast(m.work[place + ContactColumn.dof], ti.i32)
                     along = by_u * load(m.work, place + ContactColumn.linear) + by_w * load(
                         m.work, place + ContactColumn.angular
                     )
@@ -279,27 +279,36 @@ def newton_stage(real) -> SimpleNamespace:
         return wrong
 
     @ti.func
+    def keep_factors(m: ti.template(), at: ti.template(), size):
+        """Copy those for corrections to their place in the row, if they have one of their own."""
+        if at.chord != at.matrix:
+            for n in range(size * (size + 1)):
+                m.tape[at.matrix + n] = m.tape[at.chord + n]
+
+    @ti.func
     def solve(m: ti.template(), at: ti.template()):
         """From b in ``at.vector`` and A in work: its lower triangle and, above the diagonal, by how much the entry exceeds its
-        mirror image. The acceleration and the factors of the matrix -dr/da are left in the tape. Returns -1, or the first row
-        that is not positive definite."""
+        mirror image. The acceleration is left in the tape, and the last factors found of the matrix -dr/da, for the next
+        substep's corrections; if those have a place of their own, also the factors where the acceleration ended. Returns -1, or
+        the first row that is not positive definite."""
         h, dofs, size = m.reals[SceneConstants.dt], m.integers[Header.dofs], m.integers[Header.unknowns]
         force, step, smooth = parts(m, at)
         touches, rubs = nonlinearity(m, at)
         linear.find_rows(m.work, smooth, size)
         wrong, set_at = -1, force + 4 * size  # the points that press where the factors are found
         if touches + rubs == 0:
-            wrong = linear.factorise(m.work, smooth, True, m.tape, at.matrix, size)
-            linear.solve(m.tape, at.matrix, size, m.work, at.vector, False)
+            wrong = linear.factorise(m.work, smooth, True, m.tape, at.chord, size)
+            linear.solve(m.tape, at.chord, size, m.work, at.vector, False)
             for k in range(size):
                 m.tape[at.a + k] = m.work[at.vector + k]
             m.work[set_at] = 0.0
+            keep_factors(m, at, size)
         else:
             wrong = mirror(m, at)
             # the substep before stands where it was kept; its acceleration is the first guess, its factors may still do
-            which, before, factors = FIRST, at.new - at.start, at.matrix
+            which, before, factors = FIRST, at.new - at.start, at.chord
             if at.substep > 0:
-                which, factors = CORRECTION, at.matrix - before
+                which = CORRECTION
             given = ti.cast(0.0, real)  # of the reference: that of the forces and the old velocities
             for k in range(dofs):
                 diagonal, f, v = m.work[smooth + k * size + k], m.work[at.vector + k], m.tape[at.v + k]
@@ -313,11 +322,14 @@ def newton_stage(real) -> SimpleNamespace:
             limit = ti.cast(ti.static(OLD_STEP), real)  # of the step that the old factors may make
             moved_before = ti.cast(0.0, real)
             while evaluations < EVALUATIONS:
-                pressing = ti.cast(evaluate(m, at, which, share, rubs), real)
+                if which == LAST:
+                    factors = at.matrix
+                pressing = ti.cast(evaluate(m, at, which, share, rubs, factors), real)
                 evaluations += 1
                 if which != CORRECTION:
-                    factors, m.work[set_at] = at.matrix, pressing
-                    _row = linear.factorise(m.tape, at.matrix, False, m.tape, at.matrix, size)
+                    _row = linear.factorise(m.tape, factors, False, m.tape, factors, size)
+                    if which != LAST:
+                        m.work[set_at] = pressing
                 linear.solve(m.tape, factors, size, m.work, step, False)
                 share = ti.cast(1.0, real)
                 if which == ANOTHER and evaluations > FULL_STEPS and evaluations % 3 != 0:
@@ -330,11 +342,11 @@ def newton_stage(real) -> SimpleNamespace:
                 if old and (moved > limit * reference or pressing != m.work[set_at]):
                     which, old = FIRST, False
                 else:
-                    for k in range(size):
-                        m.tape[at.a + k] = m.tape[at.a + k] + share * m.work[step + k]
-                    if which == LAST:
+                    if which == LAST:  # for the factors alone: with or without them, the acceleration is the same
                         evaluations = EVALUATIONS
                     else:
+                        for k in range(size):
+                            m.tape[at.a + k] = m.tape[at.a + k] + share * m.work[step + k]
                         # the error that the step leaves, of which corrections with the same factors leave the same share
                         exact = which != CORRECTION and not moved > ti.static(tiny) * reference
                         if old:
@@ -357,10 +369,11 @@ def newton_stage(real) -> SimpleNamespace:
                                     which = FIRST
                                 else:
                                     which = ANOTHER
-                        elif exact or at.new == at.start:  # nobody asks for other factors
+                        elif exact or at.chord == at.matrix:  # nobody asks for other factors
+                            keep_factors(m, at, size)
                             evaluations = EVALUATIONS
                         else:
-                            which = LAST
+                            which, old = LAST, False
                         moved_before = moved
         return wrong
 

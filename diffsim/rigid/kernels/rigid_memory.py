@@ -64,6 +64,7 @@ class RigidPlace(NamedTuple):
     environment: Any = None
     step: Any = None
     start: Any = None  # coordinates at the start of the substep, in tape
+    chord: Any = None  # the factors that corrections begin with, in tape: those of the row, unless every row keeps its own
 
 
 class JointPlace(NamedTuple):
@@ -179,6 +180,12 @@ def model_rows() -> SimpleNamespace:
         return end
 
     @ti.func
+    def chord_place(m: ti.template(), matrix, keep, rows, lane):
+        """Where the factors for corrections stand: in the lane's only row of the tape, or behind all ``rows`` that are kept."""
+        size = m.integers[Header.unknowns]
+        return ti.select(keep == 0, matrix, rows + lane * size * (size + 1))
+
+    @ti.func
     def scratch_parts(m: ti.template(), base):
         """Of a lane's scratch: where the vector and the adjoints of q and v begin."""
         vector = base + m.integers[Header.vector]
@@ -195,6 +202,6 @@ def model_rows() -> SimpleNamespace:
         end_dof=end_dof, dof_indices=dof_indices, dof_work=dof_work, geometry_indices=geometry_indices,
         geometry_constants=geometry_constants, geometry_inputs=geometry_inputs, pair_indices=pair_indices,
         pair_places=pair_places, dry_friction=dry_friction, smooth_matrix=smooth_matrix,
-        row_parts=row_parts, row_length=row_length, scratch_parts=scratch_parts,
+        row_parts=row_parts, row_length=row_length, chord_place=chord_place, scratch_parts=scratch_parts,
         subtract_bar=subtract_bar,
     )  # fmt: skip

@@ -32,21 +32,22 @@ def rollout_kernels(
         tape: Reals, work: Reals, status: Integers,
     ):  # fmt: skip
         """q (steps + 1, B, coordinates) and v likewise: the first rows are read. Controls (steps, B, Header.controls).
-        Without ``keep`` the other rows are filled and ``tape`` has one row for each lane; with it, only the tape is, with
-        steps x substeps + 1 rows for each environment, every control step from its row of q and v. The inputs' motion of
-        the tools is that of every control step."""
+        ``keep`` is 0: the other rows are filled, and ``tape`` has one row for each lane. 1: only the tape is, with
+        steps x substeps + 1 rows for each environment, every control step from its row of q and v. 2: both are. Behind the
+        rows that are kept, ``tape`` has room for the factors of each lane (`chord_place`). The inputs' motion of the tools is
+        that of every control step."""
         for iteration in range(lanes * block):
             if iteration % block == 0:
                 m = ti.static(RigidMemory(integers, reals, inputs, tape, work, grids, controls, status))
                 lane = iteration // block
                 coordinates, dofs, controls_row = integers[Header.coordinates], integers[Header.dofs], integers[Header.controls]
                 width = rows.row_length(m, False, stepping)
-                base = lane * integers[Header.work]
+                base, stride = lane * integers[Header.work], ti.min(keep, 1) * width
                 vector, q_bar, v_bar = rows.scratch_parts(m, base)
                 e = lane
                 while e < environments:
                     row, own = lane * width, e * integers[Header.inputs]
-                    if keep == 1:
+                    if keep > 0:
                         row = e * (steps * substeps + 1) * width
                     for t in range(steps):
                         control = (t * environments + e) * controls_row
@@ -59,17 +60,18 @@ def rollout_kernels(
                         for s in range(substeps):
                             if status[e * Status.SIZE + Status.kind] == 0:
                                 q_at, v_at, a, matrix, wrenches, events = rows.row_parts(m, row, False, stepping.middle)
-                                new = row + keep * width
+                                new = row + stride
+                                chord = rows.chord_place(m, matrix, keep, environments * (steps * substeps + 1) * width, lane)
                                 at = ti.static(
                                     RigidPlace(
                                         own, q_at, v_at, a, base, vector, q_bar, v_bar, s, control, matrix, wrenches, events,
-                                        new, e, t, row,
+                                        new, e, t, row, chord,
                                     )
                                 )  # fmt: skip
                                 stages.begin(m, at)
                                 stages.finish(m, at, False)
-                            row += keep * width
-                        if keep == 0:
+                            row += stride
+                        if keep != 1:
                             place = (t + 1) * environments + e
                             for n in range(coordinates):
                                 q[place * coordinates + n] = tape[row + n]

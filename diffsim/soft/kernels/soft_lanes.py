@@ -59,9 +59,9 @@ def lane_kernels(precision: str, features: SoftFeatures) -> SimpleNamespace:
         records: Nodes, tape: Tiles, frames: Tiles, constants: Reals, sizes: Integers, inputs: Reals,
         boxes: Integers, grid: Nodes, velocity: Nodes, status: Integers, gate: Integers,
     ):  # fmt: skip
-        """Advance environments by one control step. With ``keep``, the tape has substeps + 1 rows per environment, row s
-        holding substep s with F in its frame, the grid has a place for every substep, and the records stay as they were;
-        without it there is one row and one place for each team.
+        """Advance environments by one control step. ``keep`` is 0: the tape has one row and the grid one place for each team.
+        1: the tape has substeps + 1 rows per environment, row s holding substep s with F in its frame, the grid has a place
+        for every substep, and the records stay as they were. 2: likewise, and the records are advanced.
         From ``private`` on, the grid has a place for each part of each team, and ``boxes`` ends with one box for each lane."""
         soft = ti.static(SoftMemory(tape, frames, constants, sizes, inputs, boxes, grid, velocity, status))
         for iteration in range(lanes * BLOCK):
@@ -70,13 +70,13 @@ def lane_kernels(precision: str, features: SoftFeatures) -> SimpleNamespace:
                 lane = iteration // BLOCK
                 team, worker = lane // workers, lane % workers
                 first_part, last_part = ti.select(workers == 1, 0, worker), ti.select(workers == 1, parts, worker + 1)
-                substeps, count = sizes[Sizes.substeps], sizes[Sizes.particles]
+                substeps, count, stride = sizes[Sizes.substeps], sizes[Sizes.particles], ti.min(keep, 1)
                 first_tile, last_tile = tile_count * first_part // parts, tile_count * last_part // parts
                 own_box = (environments * (substeps + 1) + lane) * Box.SIZE
                 met = 0
                 e = team
                 while e < environments:
-                    first_row = ti.select(keep == 1, e * (substeps + 1), team)
+                    first_row = ti.select(keep > 0, e * (substeps + 1), team)
                     first_box = e * (substeps + 1) * Box.SIZE
                     if worker == 0:
                         empty_box(boxes, first_box)
@@ -91,11 +91,11 @@ def lane_kernels(precision: str, features: SoftFeatures) -> SimpleNamespace:
                     merge_box(boxes, first_box, own_box)
                     met = wait(gate, team, workers, met)
                     for s in range(substeps):
-                        now = (first_row + s * keep) * tile_count
-                        new = (first_row + (s + 1) * keep) * tile_count
+                        now = (first_row + s * stride) * tile_count
+                        new = (first_row + (s + 1) * stride) * tile_count
                         box = first_box + Box.SIZE * s
                         next_box = box + Box.SIZE
-                        total = ti.select(keep == 1, e * substeps + s, team) * capacity
+                        total = ti.select(keep > 0, e * substeps + s, team) * capacity
                         scattered = ti.select(parts == 1, total, private + team * parts * capacity)
                         velocity_offset = team * velocity_capacity
                         rows = row_count(boxes, box)
@@ -143,11 +143,12 @@ def lane_kernels(precision: str, features: SoftFeatures) -> SimpleNamespace:
                                 particles.from_grid(soft, TilePlace(n, place, new_place), own_step)
                             merge_box(boxes, next_box, own_box)
                         met = wait(gate, team, workers, met)
-                    if keep == 0:
+                    if keep != 1:
+                        last_row = first_row + substeps * stride
                         for n in range(first_tile, last_tile):
                             particles.leave(
                                 records, tape, frames, sizes, n, e * count,
-                                (first_row * tile_count + n) * Component.SIZE, (e * tile_count + n) * Frame.SIZE, True,
+                                (last_row * tile_count + n) * Component.SIZE, (e * tile_count + n) * Frame.SIZE, True,
                             )  # fmt: skip
                     e += lanes // workers
 
