@@ -166,7 +166,7 @@ class RigidSolver:
             controls: (T, B, actuators), or (T, B, actuators + wrenches), see `diffsim.rigid.wrenches`.
             inputs: (B, inputs), as `RigidModel.inputs`, then the tools' motion, which is the same in every control step.
             time_step: control steps made before, (B,), for messages and the rounding of f32.
-            keep: the substeps for ``adjoint``, if there is room.
+            keep: the substeps for ``adjoint``, if there is room, and no contact wrenches are recorded.
 
         Returns:
             (T + 1, B, nq) and (T + 1, B, nv), the given ones first; the mean contact wrenches of the control steps,
@@ -185,6 +185,7 @@ class RigidSolver:
         self.expect(controls)
         lanes, block = self._lanes(num_envs)
         status = self.first_status(time_step)
+        keep = keep and not self.recorded  # the tape of recorded wrenches holds their adjoints' power, which is not known yet
         kept = self._memory.take(self._kept_size(num_envs, steps, lanes)) if keep else None
         tape = self._scratch("row", lanes * self.row) if kept is None else kept.memory
         with kernel_options(flow_analysis=False, subexpressions=not self.event):
