@@ -34,6 +34,7 @@ import tyro
 
 from benchmarks.rigid.ours import SUBSTEPS, Run
 from benchmarks.rigid.problems import BOXES, Arm, Box
+from benchmarks.soft import whole_tasks
 
 ARM_STEPS = 500
 BOX_STEPS = 25  # a second: longer, and MuJoCo's boxes hop and turn
@@ -50,6 +51,8 @@ class Options:
     """Print one JSON object on the last line."""
     rounds: int = 21
     """Interleaved runs of each."""
+    whole: bool = True
+    """With a whole task, and how long it compiles, in the JSON object."""
     newton: str | None = None
     """Python of an environment with newton (and so warp), to run `benchmarks/rigid/newton_peer.py` with."""
     table: Path | None = None
@@ -231,6 +234,9 @@ def main() -> None:
         }
         worst = max(row["ratio"] for row in passes if row["precision"] == "f64")
         result = {"arm_vs_mujoco": found["arm"], "box_vs_mujoco": found["box before a pusher"], "backward_over_forward": worst}
+        if options.whole:
+            whole = whole_tasks.measured(rollouts=("rollout_three_way_push",), share=False, cold=("rigid",))
+            result |= {"rollout_three_way_push": whole["rollout_three_way_push"], "compile_cold_s": whole["rigid"]["cold"]}
         print(json.dumps({name: round(value, 2) for name, value in result.items()}))
 
 

@@ -1,6 +1,6 @@
 """How fast is the soft-body solver? CPU time against the textbook's implementation of the same physics, in interleaved runs.
 
-    python -m benchmarks.soft_speed --quick --json      the ratios that matter, under 3 minutes with compiled kernels
+    python -m benchmarks.soft_speed --quick --json      the ratios that matter, some 5 minutes with compiled kernels
     python -m benchmarks.soft_speed --table FILE        everything: f32 and f64, 3k and 10k particles, batches, Warp, memory
 
 The problem (`benchmarks/soft/problem.py`): a von Mises plastic block on the ground in a 64^3 grid, pressed by two moving
@@ -29,7 +29,7 @@ import numpy as np
 import tyro
 
 from benchmarks.answering import AnsweringProcess
-from benchmarks.soft import worker
+from benchmarks.soft import whole_tasks, worker
 from benchmarks.soft.limit import compiler
 
 
@@ -189,8 +189,11 @@ def main() -> None:
         memories[10_000] = memory(10_000)
         memories[-10_000] = memory(10_000, window=25)
     print("extra memory, GB:", {k: round(v, 3) for k, v in memories.items()}, flush=True)
+    kinds = ("soft",) if options.quick else ("soft", "rigid", "coupled")
+    whole = whole_tasks.measured(cold=kinds)
+    print("whole tasks:", whole, flush=True)
     if options.table is not None:
-        options.table.write_text(tables(rows, batches, memories, limit))
+        options.table.write_text(tables(rows, batches, memories, limit, whole))
     if options.json:
         found = {
             (r["command"], r["particles"]): r["ratio"] for r in rows if r["precision"] == "f32" and r["peer"] == "textbook"
@@ -207,6 +210,8 @@ def main() -> None:
                     "rss_gb_1000_substeps": round(memories[1000], 3),
                     "limit_ratio_10k": round(limit[10_000]["ratio"], 2) if limit else None,
                     "limit_ratio_3k": round(limit[3_000]["ratio"], 2) if limit else None,
+                    **{key: whole[key] for key in ("rollout_detour", "rollout_three_way_push", "coupled_share")},
+                    "compile_cold_s": whole["soft"]["cold"],
                 }
             )
         )
@@ -217,6 +222,7 @@ def tables(
     batches: list[dict[str, Any]],
     memories: dict[int, float],
     limit: dict[int, dict[str, float]],
+    whole: dict[str, Any],
 ) -> str:
     """The tables of docs/soft_speed.md."""
     lines = [
@@ -239,6 +245,16 @@ def tables(
     lines += [f"| {n} | {row['ratio']:.2f} | {row['ours_ns']:.0f} | {row['limit_ns']:.0f} |" for n, row in limit.items()]
     lines += ["", "| substeps | extra memory, GB |", "|--:|--:|"]
     lines += [f"| {abs(n)}{' (windows of 25 control steps)' if n < 0 else ''} | {gb:.3f} |" for n, gb in memories.items()]
+    lines += ["", "| whole tasks (`benchmarks/soft/whole_tasks.py`) | |", "|--|--:|"]
+    lines.append(f"| Detour, 32 environments: steps that keep nothing over a rollout | {whole['rollout_detour']:.2f} |")
+    lines.append(f"| ThreeWayPush, likewise | {whole['rollout_three_way_push']:.2f} |")
+    lines.append(
+        f"| coupled over soft speed a particle, the worse of PourLiquid and ScoopSand | {whole['coupled_share']:.2f} |"
+    )
+    for kind in ("soft", "rigid", "coupled"):
+        if kind in whole:
+            both = f"{whole[kind]['cold']:.1f}, {whole[kind]['cached']:.1f}"
+            lines.append(f"| to the first gradient, {kind}, CPU s: cold, cached | {both} |")
     return "\n".join(lines) + "\n"
 
 
