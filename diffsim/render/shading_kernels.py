@@ -30,7 +30,7 @@ from diffsim.render.render_records import (
     View,
 )
 
-HALF_LINE = 0.014  # half the width of the ground's grid lines, as a share of the spacing between them
+HALF_LINE = 0.0044  # half the width of the ground's grid lines where they are 1 m apart, m; it grows with the root of that
 WRAP = 0.2  # how far light reaches round the terminator, as a cosine
 HIGHLIGHT, RIM = 0.15, 0.22  # strengths
 SUN_BLUR, PARTICLE_BLUR = 4, 2  # half width of the filter of shadows, texels of the sun's map: of all else, and of particles
@@ -128,8 +128,9 @@ def painted_ground(point: vec3, wide: ti.f32, deep: ti.f32, painting: ti.templat
     color = vector_at(palette, Palette.ground)
     spacing = ground[Ground.spacing]
     if spacing > 0.0:
-        along_x = line_cover(point[0] - ground[Ground.center_x], spacing, HALF_LINE * spacing, wide)
-        along_y = line_cover(point[1] - ground[Ground.center_y], spacing, HALF_LINE * spacing, deep)
+        half = HALF_LINE * ti.sqrt(spacing)
+        along_x = line_cover(point[0] - ground[Ground.center_x], spacing, half, wide)
+        along_y = line_cover(point[1] - ground[Ground.center_y], spacing, half, deep)
         color += (vector_at(palette, Palette.lines) - color) * ti.max(along_x, along_y)
     for m in range(markers.shape[0]):
         dx, dy = point[0] - markers[m, Marker.x], point[1] - markers[m, Marker.y]
