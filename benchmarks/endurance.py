@@ -4,10 +4,10 @@
     python -m benchmarks.endurance --parts kills --kills 20
     python -m benchmarks.endurance --table docs/running.md    its table, from what was measured before
 
-soak    One process simulates, optimises, renders and views Detour, again and again for `--minutes`. Its resident memory and open
-        files after the first fifth of that time and at the end.
-kills   A run is killed by SIGKILL at `--kills` random moments and goes on with --resume. How much of its work is lost each time, at
-        most, and whether it ends with the metrics of a run that nobody killed.
+soak    One process simulates, optimises, renders and views Detour, again and again for `--minutes`. Its resident memory and
+        open files after the first fifth of that time and at the end.
+kills   A run is killed by SIGKILL at `--kills` random moments and goes on with --resume. How much of its work is lost each
+        time, at most, and whether it ends with the metrics of a run that nobody killed.
 faults  A run whose disk is full, whose folder is read-only, that gets no memory, and whose clock jumps back by a day: how many
         lines it says, and whether what it had saved goes on.
 
@@ -69,8 +69,8 @@ class Options:
 def optimize(folder: Path, *more: str, before: str = "", **options: Any) -> subprocess.Popen[str]:
     """The command line's own process."""
     arguments = [sys.executable, "-W", "ignore", "-c", before + COMMAND, "optimize", *RUN, str(folder), *more]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(arguments, env=one_thread(), **pipes, **options)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(arguments, env=one_thread(), stdout=pipe, stderr=pipe, text=True, **options)
 
 
 def metrics(folder: Path) -> list[float]:
@@ -97,8 +97,8 @@ def soaking(minutes: float) -> None:
             trainer = Trainer(task, RPGConfig(iterations=4, posterior_stride=2), run_dir=folder / "run")
             modes = trainer.train().modes
             if modes:
-                task.write_video(folder / "modes.mp4", modes[:1])
-                task.write_viewer_page(folder / "modes.html", modes[:1], say=lambda text: None)
+                task.write_video(modes[:1], folder / "modes.mp4")
+                task.write_viewer_page(modes[:1], folder / "modes.html", say=lambda text: None)
         resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
         files = len(os.listdir("/proc/self/fd"))
         print(json.dumps([time.monotonic() - begun, resident, files]), flush=True)
