@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -39,7 +40,8 @@ from rich.console import Console
 from benchmarks.processes import one_thread, print_table, read_result, write_result
 
 STORE = Path(__file__).parent / "results" / "endurance.json"
-RUN = ("Detour", "--seed", "0", "--num-envs", "4", "--no-video", "--out")
+RUN = ("Detour", "--seed", "0", "--no-video", "--out")
+FEW, MANY = 4, 100_000  # environments
 COMMAND = "import sys; from rpg.cli.main import main; sys.exit(main())"
 CLOCK_BACK = "import time; now = time.time; begun = now(); time.time = lambda: now() - 86400 * (now() > begun + 6); "
 """Begins a program whose clock jumps back by a day after 6 s."""
@@ -66,8 +68,9 @@ class Options:
     """Be the process of the soak."""
 
 
-def optimize(folder: Path, *more: str, before: str = "", **options: Any) -> subprocess.Popen[str]:
+def optimize(folder: Path, *more: str, environments: int = FEW, before: str = "", **options: Any) -> subprocess.Popen[str]:
     """The command line's own process."""
+    more = ("--num-envs", str(environments), *more)
     arguments = [sys.executable, "-W", "ignore", "-c", before + COMMAND, "optimize", *RUN, str(folder), *more]
     pipe = subprocess.PIPE
     return subprocess.Popen(arguments, env=one_thread(), stdout=pipe, stderr=pipe, text=True, **options)
@@ -170,7 +173,8 @@ def said(process: subprocess.Popen[str]) -> dict[str, Any]:
     """How a run ended: the last line of its errors, and how many lines of a traceback there are."""
     _, error = process.communicate()
     lines = [line for line in error.splitlines() if line.strip()]
-    return {"code": process.returncode, "said": lines[-1] if lines else "", "traceback": "Traceback" in error}
+    last = re.sub(rf"{tempfile.gettempdir()}/\w+/", "", lines[-1]) if lines else ""
+    return {"code": process.returncode, "said": last, "traceback": "Traceback" in error}
 
 
 def faults(options: Options) -> dict[str, Any]:
@@ -188,7 +192,7 @@ def faults(options: Options) -> dict[str, Any]:
         def little() -> None:
             resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
 
-        found["no memory"] = said(optimize(folder / "poor", *short, "--num-envs", "100000", preexec_fn=little))
+        found["no memory"] = said(optimize(folder / "poor", *short, environments=MANY, preexec_fn=little))
         found["clock back"] = said(optimize(folder / "late", *short, before=CLOCK_BACK))
         found["clock back, resumed"] = said(optimize(folder / "late", "--iterations", "14", "--resume"))
         # a disk that has room again

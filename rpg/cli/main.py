@@ -31,6 +31,7 @@ the work and returns the exit code; or it does the work, and returns the code, i
 COMMAND_GROUP = "rpg.commands"
 """An entry point of this group loads a further sub-command of an installed package, a function likewise."""
 FAILED, MISTAKEN, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+NO_MEMORY = ("can't allocate memory", "emory allocation")  # how libraries say so, torch and kernel compilers
 
 Command = Callable[[list[str]], "Callable[[], int] | int | None"]
 
@@ -136,7 +137,7 @@ def _in_words(error: Exception) -> tuple[str, int] | None:
         return f"error: {error.strerror}" + (f": '{error.filename}'" if error.filename else ""), MISTAKEN
     if isinstance(error, OSError):
         return f"error: {text}", MISTAKEN
-    if isinstance(error, MemoryError) or "can't allocate memory" in text:
+    if isinstance(error, MemoryError) or any(words in text for words in NO_MEMORY):
         return "error: there is not enough memory for this; fewer environments (--num-envs) need less", MISTAKEN
     from rpg.algorithms.algorithm import NotFiniteError
     from rpg.protocol import ProtocolError

@@ -55,6 +55,24 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_later(tmp_path, capsys):
     assert len(read_metrics(out)) == 4
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to"),
+        RuntimeError("[host_memory_pool.cpp:allocate_raw_memory@62] Virtual memory allocation (1073741824 B) failed."),
+    ],
+    ids=["Python", "torch", "the kernels' compiler"],
+)
+def test_no_memory_is_one_line(tmp_path, capsys, monkeypatch, error):
+    def refuse(self, update=None):
+        raise error
+
+    monkeypatch.setattr(Trainer, "train", refuse)
+    code = optimize(WALL, *SHORT, "--out", tmp_path / "run")
+    assert_refused(capsys, code, "not enough memory", "--num-envs")
+
+
 @pytest.mark.slow
 def test_a_disk_that_fills_during_a_run_leaves_the_last_whole_iteration(tmp_path):
     out = tmp_path / "run"
