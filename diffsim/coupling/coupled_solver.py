@@ -13,18 +13,20 @@ from diffsim import runtime
 from diffsim.compiler import kernel_options
 from diffsim.coupling.coupled_records import SWEPT, ContactWork, Listed, ListHeader, Shell
 from diffsim.errors import InputError
+from diffsim.gradients.kept_memory import Kept, KeptMemory
 from diffsim.gradients.recompute import chunk_size, chunks
 from diffsim.rigid.multibody_solver import RigidSolver, flat
 from diffsim.rigid.rigid_records import Wrench
 from diffsim.scene.scene import Scene
-from diffsim.soft.launch_schedules import Buffers, Layout, Tape, lane_tape, largest_boxes, with_sums
-from diffsim.soft.mpm_solver import TRAJECTORY_BYTES, MPMSolver, pack, unpack
-from diffsim.soft.soft_records import LANE_WIDTH, Component, ImpulseSum
+from diffsim.soft.launch_schedules import Buffers, Layout, Tape, TapeShape, lane_tape, largest_boxes, with_sums
+from diffsim.soft.mpm_solver import TRAJECTORY_BYTES, MPMSolver, pack, roomier, unpack
+from diffsim.soft.soft_records import LANE_WIDTH, OUTGROWN, Component, ImpulseSum, Status
 from diffsim.state import Particles
 
 # Damping of a contact over its stiffness, in times that a wave takes from a particle's centre to its surface: with one of them
 # the contact swallows waves that meet it (its damping is the impedance density * speed * area).
 DELAY = 1.0
+MORE_CONTACTS = 16  # for which a kept step has room beside those of the step before
 
 
 class Inputs(NamedTuple):
@@ -57,6 +59,28 @@ class FirstSubstep(NamedTuple):
     rates: Tensor
 
 
+class CoupledTape(NamedTuple):
+    """What a forward pass leaves: the tapes of the particles and of the rigid things, the contacts (`_contact_room`) and how
+    many have room, the rigid status, and how many contacts an environment had at most (B,)."""
+
+    tape: Tape
+    rows: Tensor
+    contacts: tuple[Tensor, ...]
+    most: int
+    rigid_status: Tensor
+    longest: Tensor
+
+
+class KeptCoupledStep(NamedTuple):
+    """The substeps of a control step, and the memory that they are in."""
+
+    made: CoupledTape
+    memory: Kept
+
+    def release(self) -> None:
+        self.memory.release()
+
+
 class CoupledSolver:
     """One control step of a scene with soft and rigid bodies, and its adjoint.
 
@@ -80,6 +104,8 @@ class CoupledSolver:
             rigid.model.further_shapes, rigid.model.joint_kinds, rigid.model.constraints.any,
         )  # fmt: skip
         self._buffers = Buffers(soft.layout)
+        self._memory = KeptMemory(dtype=soft.dtype, device=soft.device)
+        self._room: tuple[int, int] | None = None  # nodes and contacts of the next step that is kept; known after the first
         self._lists = torch.empty(0, dtype=torch.int32)
         self._count = sum(len(body.rest_particles) for body in scene.soft_bodies)
         self._geometries = len(rigid.model.coupled)
@@ -107,18 +133,24 @@ class CoupledSolver:
     def _row(self) -> int:
         return self.rigid.row + Wrench.SIZE * len(self.rigid.model.links)
 
-    def _contact_room(self, lanes: int, kept: int, most: int) -> tuple[Tensor, ...]:
+    def _contact_room(self, lanes: int, kept: int, most: int, impulses: Tensor | None) -> tuple[Tensor, ...]:
         """Lists and impulses of ``kept`` substeps, and the lanes' scratch: work and crowds; with room for ``most`` contacts
-        each."""
+        each. With memory for the ``impulses``, the lists have memory of their own, too."""
         size = kept * (ListHeader.SIZE + Listed.SIZE * most)
-        if len(self._lists) < size:
+        if impulses is None and len(self._lists) < size:
             self._lists = torch.empty(size, dtype=torch.int32)
         return (
-            self._lists,
-            self._scratch("impulses", kept * most * SWEPT),
+            self._lists if impulses is None else torch.empty(size, dtype=torch.int32),
+            self._scratch("impulses", kept * most * SWEPT) if impulses is None else impulses,
             self._scratch("contact work", lanes * most * ContactWork.SIZE),
             self._buffers.zeros("crowds", lanes * self.soft.layout.nodes, 1).view(-1),
         )
+
+    def _kept_sizes(self, num_envs: int, sizes: tuple[int, int]) -> list[int]:
+        """Numbers of the memory that keeps a control step: the particles' tape, the rigid things' rows, the impulses."""
+        layout, lanes, (capacity, most) = self.soft.layout, min(num_envs, runtime.num_threads()), sizes
+        rows = num_envs * (layout.substeps + 1) * self._row() + lanes * self.rigid.factors
+        return [TapeShape(layout, lanes, num_envs, capacity).size, rows, num_envs * layout.substeps * most * SWEPT]
 
     def _forward(
         self,
@@ -128,25 +160,31 @@ class CoupledSolver:
         inputs: Inputs,
         time_step: Tensor,
         sizes: tuple[int, int] | None,
+        *,
         layout: Layout | None = None,
-    ) -> tuple[Tape, Tensor, tuple[Tensor, ...], Tensor, Tensor]:
-        """The tapes of the particles and of the rigid things, the contacts (`_contact_room`), the rigid status, and how many
-        contacts an environment had at most; records, q and v are advanced in place unless the ``sizes`` of the largest box and
-        of the longest list ask to keep everything."""
+        memory: Tensor | None = None,
+    ) -> CoupledTape:
+        """With the ``sizes`` of the largest box and of the longest list everything is kept until the next launch, and records,
+        q and v stay; with ``memory`` (`_kept_sizes`) too everything is kept there, and they are advanced in place; without
+        both nothing is kept, and they are."""
         layout, num_envs, keep = layout or self.soft.layout, len(records), sizes is not None
         self.rigid.expect(inputs.controls)
         lanes = min(num_envs, runtime.num_threads())
         capacity, most = sizes if sizes is not None else (None, self._count * self._geometries)
         driven, sums = with_sums(inputs.soft, inputs.soft.new_zeros(num_envs, self._touched, ImpulseSum.SIZE))
-        tape = lane_tape(self._buffers, layout, lanes, time_step, capacity, sums)
+        tape_memory, own_rows, impulses = None, None, None
+        if memory is not None and sizes is not None:
+            split = self._kept_sizes(num_envs, sizes)
+            tape_memory, own_rows, impulses = memory[: sum(split)].split(split)
+        tape = lane_tape(self._buffers, layout, lanes, time_step, capacity, sums, memory=tape_memory)
         rigid_status = self.rigid.first_status(time_step)
         kept_rows = num_envs * (layout.substeps + 1) * self._row() + lanes * self.rigid.factors
-        rows = self._scratch("rigid rows", kept_rows if keep else lanes * self._row())
-        contacts = self._contact_room(lanes, num_envs * layout.substeps if keep else lanes, most)
+        rows = self._scratch("rigid rows", kept_rows if keep else lanes * self._row()) if own_rows is None else own_rows
+        contacts = self._contact_room(lanes, num_envs * layout.substeps if keep else lanes, most, impulses)
         longest = torch.zeros(num_envs, dtype=torch.int32)
         with kernel_options(flow_analysis=False, subexpressions=False):
             self._kernels.forward(
-                lanes, num_envs, layout.tile_count, int(keep), tape.capacity, layout.nodes,
+                lanes, num_envs, layout.tile_count, keep + (memory is not None), tape.capacity, layout.nodes,
                 records.view(-1, 4), tape.rows, tape.frames, layout.constants, layout.sizes, driven, tape.boxes,
                 tape.grid, self._buffers.zeros("velocity", lanes * layout.velocities, 4), tape.status.view(-1),
                 most, *contacts, self._shells, longest,
@@ -154,29 +192,53 @@ class CoupledSolver:
                 q.view(-1), v.view(-1), rows,
                 self._buffers.zeros("rigid work", lanes * self.rigid.work, 1).view(-1), rigid_status.view(-1),
             )  # fmt: skip
-        return tape, rows, contacts, rigid_status, longest
+        return CoupledTape(tape, rows, contacts, most, rigid_status, longest)
 
     def advance(
-        self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor
-    ) -> tuple[Particles, Tensor, Tensor, Wrenches, Tensor]:
-        """Particles, q and v one control step later, the mean contact wrenches, and the sizes that ``adjoint`` wants,
-        (2, B): nodes of each environment's largest box, contacts in its longest list.
+        self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor, *, keep: bool = False
+    ) -> tuple[Particles, Tensor, Tensor, Wrenches, Tensor, KeptCoupledStep | None]:
+        """Particles, q and v one control step later, the mean contact wrenches, and what ``adjoint`` wants: the sizes (2, B),
+        nodes of each environment's largest box and contacts in its longest list; and the substeps, if it is asked to ``keep``
+        them, there is room, and no rigid contact is recorded.
 
         Raises:
             SimulationError: a particle left the grid or something is not finite.
         """
-        q, v = q.detach().clone().contiguous(), v.detach().clone().contiguous()
         inputs = inputs._replace(controls=self.rigid.room(inputs.controls))
         if not len(q):
             wrenches = Wrenches(self.rigid.contact_wrenches(inputs.controls), q.new_zeros(0, self._touched, ImpulseSum.SIZE))
-            return Particles(*(each.detach().clone() for each in particles)), q, v, wrenches, time_step.new_zeros(2, 0)
-        records = pack(particles)
-        tape, _rows, _contacts, rigid_status, longest = self._forward(records, q, v, inputs, time_step, None)
-        self.rigid.check(rigid_status, time_step)
-        self.soft.check(tape.status, time_step, 0)
-        nodes = largest_boxes(tape, len(q), self.soft.layout)
-        wrenches = Wrenches(self.rigid.contact_wrenches(inputs.controls), tape.sums / self._duration)
-        return unpack(records), q, v, wrenches, torch.stack([nodes, longest])
+            after = Particles(*(each.detach().clone() for each in particles))
+            return after, q.detach().clone(), v.detach().clone(), wrenches, time_step.new_zeros(2, 0), None
+
+        def first() -> tuple[Tensor, Tensor, Tensor]:
+            return pack(particles), q.detach().clone().contiguous(), v.detach().clone().contiguous()
+
+        kept, state = None, first()
+        if keep and not self.rigid.recorded:
+            kept = self._keep(*state, inputs, time_step)
+            state = state if kept is not None else first()
+        made = kept.made if kept is not None else self._forward(*state, inputs, time_step, None)
+        self.rigid.check(made.rigid_status, time_step)
+        self.soft.check(made.tape.status, time_step, 0)
+        nodes = largest_boxes(made.tape, len(q), self.soft.layout)
+        self._room = (roomier(int(nodes.max())), roomier(int(made.longest.max())) + MORE_CONTACTS)
+        wrenches = Wrenches(self.rigid.contact_wrenches(inputs.controls), made.tape.sums / self._duration)
+        return unpack(state[0]), *state[1:], wrenches, torch.stack([nodes, made.longest]), kept
+
+    def _keep(self, records: Tensor, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor) -> KeptCoupledStep | None:
+        """A forward pass in memory of its own, with a little more room for boxes and lists than the step before took; None
+        where there is no memory for it, or not room enough."""
+        if self._room is None:
+            return None
+        capacity, most = min(self._room[0], self.soft.layout.nodes), min(self._room[1], self._count * self._geometries)
+        memory = self._memory.take(sum(self._kept_sizes(len(records), (capacity, most))))
+        if memory is None:
+            return None
+        made = self._forward(records, q, v, inputs, time_step, (capacity, most), memory=memory.memory)
+        if bool((made.tape.status[:, Status.failure] == OUTGROWN).any()):
+            memory.release()
+            return None
+        return KeptCoupledStep(made, memory)
 
     def first_substep(self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor) -> FirstSubstep:
         """Of one environment, the first substep of a control step with what it leaves. Arguments as of ``advance``.
@@ -187,24 +249,22 @@ class CoupledSolver:
         layout, rigid = self.soft.first_layout(), self.rigid.model
         sizes = (layout.nodes, self._count * self._geometries)
         inputs = inputs._replace(controls=self.rigid.room(inputs.controls))
-        tape, rows, contacts, rigid_status, _longest = self._forward(
-            pack(particles), flat(q), flat(v), inputs, time_step, sizes, layout
-        )
-        self.rigid.check(rigid_status, time_step)
-        self.soft.check(tape.status, time_step, 0)
-        old, acceleration = rows[rigid.coordinates :][: 2 * rigid.dofs].view(2, rigid.dofs)  # none where only tools move
+        made = self._forward(pack(particles), flat(q), flat(v), inputs, time_step, sizes, layout=layout)
+        self.rigid.check(made.rigid_status, time_step)
+        self.soft.check(made.tape.status, time_step, 0)
+        old, acceleration = made.rows[rigid.coordinates :][: 2 * rigid.dofs].view(2, rigid.dofs)  # none where only tools move
         work = self._scratch("rigid work", self.rigid.work)
-        lists, impulses, contact_work, _crowds = contacts
+        lists, impulses, contact_work, _crowds = made.contacts
         return FirstSubstep(
-            tape, lists, impulses, contact_work, work[None, : self.rigid.work], (old + rigid.dt * acceleration)[None]
+            made.tape, lists, impulses, contact_work, work[None, : self.rigid.work], (old + rigid.dt * acceleration)[None]
         )
 
     def adjoint(
         self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor, sizes: Tensor,
-        particle_bars: Particles, q_bar: Tensor, v_bar: Tensor, wrench_bars: Wrenches,
+        particle_bars: Particles, q_bar: Tensor, v_bar: Tensor, wrench_bars: Wrenches, kept: KeptCoupledStep | None = None,
     ) -> tuple[Particles, Tensor, Tensor, Inputs]:  # fmt: skip
-        """Adjoints of the particles, q, v and the inputs, given those of the outputs of ``advance``. The control step is
-        recomputed, a chunk of environments at a time."""
+        """Adjoints of the particles, q, v and the inputs, given those of the outputs of ``advance``. A control step that was
+        not kept is recomputed, a chunk of environments at a time."""
         layout, num_envs = self.soft.layout, len(q)
         if not num_envs:
             return particle_bars, q_bar, v_bar, Inputs(*(torch.zeros_like(each) for each in inputs))
@@ -217,16 +277,20 @@ class CoupledSolver:
         environment = (layout.substeps + 1) * (layout.tile_count * Component.SIZE * LANE_WIDTH + self._row())
         environment += layout.substeps * (capacity * 4 + most * (SWEPT + Listed.SIZE))
         lanes = min(num_envs, runtime.num_threads())
-        for chunk in chunks(num_envs, chunk_size(environment * layout.dtype.itemsize, TRAJECTORY_BYTES, multiple=lanes)):
+        size = chunk_size(environment * layout.dtype.itemsize, TRAJECTORY_BYTES, multiple=lanes)
+        for chunk in chunks(num_envs, size if kept is None else num_envs):
             own, own_bars = Inputs(*(each[chunk] for each in inputs)), Inputs(*(each[chunk] for each in input_bars))
-            records = pack(Particles(*(each[chunk] for each in particles)))
-            own_q, own_v = flat(q[chunk]), flat(v[chunk])
-            tape, rows, contacts, _status, _longest = self._forward(
-                records, own_q, own_v, own, time_step[chunk], (capacity, most)
-            )
+            if kept is not None:
+                made = kept.made
+                self.rigid.expect(own.controls)
+            else:
+                records = pack(Particles(*(each[chunk] for each in particles)))
+                own_q, own_v = flat(q[chunk]), flat(v[chunk])
+                made = self._forward(records, own_q, own_v, own, time_step[chunk], (capacity, most))
+            tape, rows, contacts, most_listed = made.tape, made.rows, made.contacts, made.most
             with kernel_options(flow_analysis=False, subexpressions=False):
                 self._kernels.adjoint(
-                    lanes, len(records), layout.tile_count, capacity, layout.nodes,
+                    lanes, len(own.rigid), layout.tile_count, tape.capacity, layout.nodes,
                     tape.rows, tape.frames, bars[chunk].view(-1, 4),
                     self._buffers.empty("row bars", lanes * layout.tile_count * Component.SIZE, LANE_WIDTH),
                     layout.constants, layout.sizes, with_sums(own.soft, sum_bars[chunk])[0], flat(own_bars.soft),
@@ -234,7 +298,7 @@ class CoupledSolver:
                     self._buffers.zeros("velocity", lanes * layout.velocities, 4),
                     self._buffers.zeros("grid bar", lanes * layout.nodes, 4),
                     self._buffers.empty("before", lanes * max(layout.colliders, 1), 4),
-                    most, *contacts, self._shells,
+                    most_listed, *contacts, self._shells,
                     self.rigid.integers, self.rigid.reals, self.rigid.grids, flat(own.rigid), flat(own_bars.rigid),
                     flat(own.controls), flat(own_bars.controls), q_bar[chunk].view(-1), v_bar[chunk].view(-1), rows,
                     self._buffers.zeros("rigid work", lanes * self.rigid.work, 1).view(-1),

@@ -46,10 +46,20 @@ def impacts() -> ds.Simulator:
     return ds.Simulator(falling_box(0.5), num_envs=ENVIRONMENTS, dt=2e-3, substeps=5)
 
 
-SIMULATORS = {"soft": soft, "rigid": rigid, "rigid rollout": rigid_alone, "impacts": impacts}
+def coupled() -> ds.Simulator:
+    jelly = ds.SoftBody("jelly", ds.Box((0.06, 0.06, 0.06)), (0.2, 0.2, 0.061), material=ds.Elastic(5e3), particles=100)
+    box = ds.RigidBody("box", ds.Box((0.05, 0.05, 0.05)), (0.21, 0.2, 0.175), velocity=(0.1, 0.0, -0.5), mass=0.3)
+    tool = ds.Tool("tool", ds.Sphere(0.04), (0.1, 0.2, 0.06))
+    scene = ds.Scene((jelly,), rigid_bodies=(box,), tools=(tool,), ground=ds.Ground(), upper=(0.4, 0.4, 0.4), grid_spacing=0.04)
+    return ds.Simulator(scene, num_envs=ENVIRONMENTS, dt=2e-3, substeps=5)
+
+
+SIMULATORS = {"soft": soft, "rigid": rigid, "rigid rollout": rigid_alone, "impacts": impacts, "coupled": coupled}
 
 
 def memory(sim: ds.Simulator) -> KeptMemory:
+    if sim._coupled is not None:
+        return sim._coupled._memory
     owner = sim._soft if sim._soft is not None else sim._rigid
     assert owner is not None
     return owner.solver._memory
@@ -101,10 +111,13 @@ def test_what_does_not_fit_is_recomputed(monkeypatch):
     assert 0 < own._allocated <= own._budget
 
 
-def test_boxes_that_outgrow_their_room_are_recomputed(monkeypatch):
-    expected = results(soft(), 2)
+@pytest.mark.parametrize("kind", ["soft", "coupled"])
+def test_what_outgrows_its_room_is_recomputed(kind, monkeypatch):
+    expected = results(SIMULATORS[kind](), 2)
     monkeypatch.setattr("diffsim.soft.mpm_solver.roomier", lambda nodes: nodes // 2)
-    sim = soft()
+    monkeypatch.setattr("diffsim.coupling.coupled_solver.roomier", lambda contacts: contacts if contacts > 500 else 1)
+    monkeypatch.setattr("diffsim.coupling.coupled_solver.MORE_CONTACTS", 0)
+    sim = SIMULATORS[kind]()
     for one, other in zip(expected, results(sim, 2), strict=True):
         assert torch.equal(one, other)
     loss(sim)

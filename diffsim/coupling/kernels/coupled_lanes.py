@@ -146,9 +146,9 @@ def coupled_kernels(
         integers: Integers, reals: Reals, grids: Reals, inputs: Reals, controls: Reals, q: Reals, v: Reals,
         rigid_tape: Reals, work: Reals, rigid_status: Integers,
     ):  # fmt: skip
-        """Advance environments by one control step. With ``keep``, both tapes have substeps + 1 rows per environment, and
-        records, q and v stay as they were; without it there is one row for each lane. ``most`` contacts have room in a list;
-        ``longest`` becomes how many there were at most in an environment's substeps."""
+        """Advance environments by one control step. ``keep`` is 0: there is one row for each lane. 1: both tapes have
+        substeps + 1 rows per environment, and records, q and v stay as they were. 2: likewise, and these are advanced. ``most``
+        contacts have room in a list; ``longest`` becomes how many there were at most in an environment's substeps."""
         soft = ti.static(SoftMemory(tape, frames, constants, sizes, soft_inputs, boxes, grid, velocity, status))
         m = ti.static(RigidMemory(integers, reals, inputs, rigid_tape, work, grids, controls, rigid_status))
         for iteration in range(lanes * BLOCK):
@@ -160,10 +160,11 @@ def coupled_kernels(
                 width, work_at = rows.row_length(m, True, stepping), lane * integers[Header.work]
                 vector, running_q, running_v = rows.scratch_parts(m, work_at)
                 velocity_at, contact_work_at = lane * velocity_capacity, lane * most * ContactWork.SIZE
+                stride = ti.min(keep, 1)
                 pulls = lanes * velocity_capacity + lane * sizes[Sizes.pins]
                 e = lane
                 while e < environments:
-                    first_row = ti.select(keep == 1, e * (substeps + 1), lane)
+                    first_row = ti.select(keep > 0, e * (substeps + 1), lane)
                     first_box, frame_row = e * (substeps + 1) * Box.SIZE, e * tiles
                     rigid_inputs, control = e * integers[Header.inputs], e * integers[Header.controls]
                     own_sums = sums.place(sizes, environments, e, sizes[Sizes.colliders] + BOUNDS + integers[Header.geometries])
@@ -177,9 +178,9 @@ def coupled_kernels(
                     for n in range(dofs):
                         rigid_tape[first_row * width + coordinates + n] = v[e * dofs + n]
                     for s in range(substeps):
-                        now, new = (first_row + s * keep) * tiles, (first_row + (s + 1) * keep) * tiles
-                        row, new_row = (first_row + s * keep) * width, (first_row + (s + 1) * keep) * width
-                        kept = ti.select(keep == 1, e * substeps + s, lane)
+                        now, new = (first_row + s * stride) * tiles, (first_row + (s + 1) * stride) * tiles
+                        row, new_row = (first_row + s * stride) * width, (first_row + (s + 1) * stride) * width
+                        kept = ti.select(keep > 0, e * substeps + s, lane)
                         box = first_box + Box.SIZE * s
                         next_box, grid_at = box + Box.SIZE, kept * capacity
                         list_at, impulses_at = kept * (ListHeader.SIZE + Listed.SIZE * most), kept * SWEPT * most
@@ -194,7 +195,9 @@ def coupled_kernels(
                             )
                         )  # fmt: skip
                         notes = ti.static(
-                            ContactNotes(lists, list_at, impulses, impulses_at, contact_work, contact_work_at, crowds, shells)
+                            ContactNotes(
+                                lists, list_at, impulses, impulses_at, contact_work, contact_work_at, crowds, shells, most
+                            )
                         )
                         if layers * node_count(boxes, box) > capacity:
                             particles.report(status, e, s, 0, OUTGROWN)
@@ -205,16 +208,17 @@ def coupled_kernels(
                         ):
                             advance(soft, step, at, m, bodies_at, notes)
                             longest[e] = ti.max(longest[e], lists[list_at + ListHeader.count])
-                    if keep == 0:
+                    if keep != 1:
+                        last_row = first_row + substeps * stride
                         for n in range(tiles):
                             particles.leave(
                                 records, tape, frames, sizes, n, e * count,
-                                (first_row * tiles + n) * Component.SIZE, (e * tiles + n) * Frame.SIZE, True,
+                                (last_row * tiles + n) * Component.SIZE, (e * tiles + n) * Frame.SIZE, True,
                             )  # fmt: skip
                         for n in range(coordinates):
-                            q[e * coordinates + n] = rigid_tape[first_row * width + n]
+                            q[e * coordinates + n] = rigid_tape[last_row * width + n]
                         for n in range(dofs):
-                            v[e * dofs + n] = rigid_tape[first_row * width + coordinates + n]
+                            v[e * dofs + n] = rigid_tape[last_row * width + coordinates + n]
                     e += lanes
 
     @ti.kernel
@@ -282,7 +286,9 @@ def coupled_kernels(
                             )
                         )  # fmt: skip
                         notes = ti.static(
-                            ContactNotes(lists, list_at, impulses, impulses_at, contact_work, contact_work_at, crowds, shells)
+                            ContactNotes(
+                                lists, list_at, impulses, impulses_at, contact_work, contact_work_at, crowds, shells, most
+                            )
                         )
                         advance_adjoint(soft, soft_bars, step, at, m, bodies_at, notes)
                     for n in range(tiles):

@@ -18,7 +18,7 @@ from diffsim.rigid.kernels.distance import distance_stage
 from diffsim.rigid.kernels.rigid_memory import model_rows
 from diffsim.rigid.kernels.vectors import vector_functions
 from diffsim.rigid.rigid_records import GeometryInputs, Header, LinkAdjoint, LinkWork, SceneConstants
-from diffsim.soft.soft_records import Component
+from diffsim.soft.soft_records import OUTGROWN, Component
 
 NARROW = 0.0625  # least smoothing length over the shell's radius
 REACH = 0.25  # a contact is listed from a gap of this many radii on, and at least of two smoothing lengths
@@ -36,6 +36,7 @@ class ContactNotes(NamedTuple):
     work_at: Any
     crowds: Any
     shells: Any
+    most: Any  # contacts that have room in a list
 
 
 def particle_contact(real: Any, particles: SimpleNamespace, further: tuple[Any, ...]) -> SimpleNamespace:
@@ -116,7 +117,7 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple[Any, 
         soft: ti.template(), tile: ti.template(), step: ti.template(), m: ti.template(), at: ti.template(),
         notes: ti.template(),
     ):  # fmt: skip
-        """Adds the contacts of a tile's particles to the list."""
+        """Adds the contacts of a tile's particles to the list; those that have no room are reported and left out."""
         ti.static(tiles.release())
         first, count, body, _law_index = particles.members(soft.sizes, tile.tile)
         X = ti.static(tiles.local(3))
@@ -137,15 +138,18 @@ def particle_contact(real: Any, particles: SimpleNamespace, further: tuple[Any, 
                         sdf, g, _hessian = surfaces.distance(m, geometry, scale, y, False)
                         if sdf < within:
                             n = contact_count(notes)
-                            entry = listed_at(notes, n)
-                            notes.lists[entry + Listed.particle] = first + t
-                            notes.lists[entry + Listed.body] = body
-                            notes.lists[entry + Listed.geometry] = geometry
-                            normal = rot @ (g / ti.sqrt(g.dot(g)))
-                            notes.lists[entry + Listed.node] = note(
-                                soft, step, m, at, notes, n, geometry, block, x, sdf, normal, False
-                            )
-                            notes.lists[notes.list_at + ListHeader.count] = n + 1
+                            if n < notes.most:
+                                entry = listed_at(notes, n)
+                                notes.lists[entry + Listed.particle] = first + t
+                                notes.lists[entry + Listed.body] = body
+                                notes.lists[entry + Listed.geometry] = geometry
+                                normal = rot @ (g / ti.sqrt(g.dot(g)))
+                                notes.lists[entry + Listed.node] = note(
+                                    soft, step, m, at, notes, n, geometry, block, x, sdf, normal, False
+                                )
+                                notes.lists[notes.list_at + ListHeader.count] = n + 1
+                            else:
+                                particles.report(soft.status, step.environment, step.substep, first + t, OUTGROWN)
 
     # backward
 
