@@ -56,9 +56,8 @@ class PinnedParticle(NamedTuple):
 
 
 class KeptStep(NamedTuple):
-    """Records after a control step, its substeps, and the memory that these are in."""
+    """The substeps of a control step, and the memory that they are in."""
 
-    records: Tensor
     tape: Tape
     memory: Kept
 
@@ -248,11 +247,13 @@ class MPMSolver:
         if not num_envs:
             nothing = inputs.new_zeros(0, self.layout.touched, ImpulseSum.SIZE)
             return Particles(*(tensor.detach().clone() for tensor in particles)), nothing, time_step.new_zeros(0), None
-        kept = self._keep(particles, inputs.detach(), time_step) if keep else None
+        records = pack(particles)
+        kept = self._keep(records, inputs.detach(), time_step) if keep and self._room else None
         if kept is not None:
-            records, tape = kept.records, kept.tape
+            tape = kept.tape
         else:
-            records = pack(particles)
+            if keep:  # what was tried has advanced them
+                records = pack(particles)
             tape = self._schedule.forward(records, inputs.detach(), time_step, batch=num_envs, capacity=None)
         self.check(tape.status, time_step, 0)
         sums = tape.sums.unflatten(0, (num_envs, self._schedule.parts(num_envs))).sum(dim=1)
@@ -260,20 +261,19 @@ class MPMSolver:
         self._room = roomier(int(box_nodes.max()))
         return unpack(records), sums / self._duration, box_nodes, kept
 
-    def _keep(self, particles: Particles, inputs: Tensor, time_step: Tensor) -> KeptStep | None:
+    def _keep(self, records: Tensor, inputs: Tensor, time_step: Tensor) -> KeptStep | None:
         """A forward pass in memory of its own, with room for boxes a little larger than those of the step before; None where
         there is no memory for it, or a box was larger."""
-        num_envs, capacity = len(particles.x), min(self._room, self.layout.nodes)
-        size = self._schedule.kept_size(num_envs, capacity) if capacity else None
+        num_envs, capacity = len(records), min(self._room, self.layout.nodes)
+        size = self._schedule.kept_size(num_envs, capacity)
         memory = self._memory.take(size) if size is not None else None
         if memory is None:
             return None
-        records = pack(particles)
         tape = self._schedule.forward(records, inputs, time_step, batch=num_envs, capacity=capacity, memory=memory.memory)
         if bool((tape.status[:, Status.failure] == OUTGROWN).any()):
             memory.release()
             return None
-        return KeptStep(records, tape, memory)
+        return KeptStep(tape, memory)
 
     def first_layout(self) -> Layout:
         """That of a control step's first substep by itself; the inputs are those of the control step."""
