@@ -6,7 +6,8 @@ A layer keeps one half of x, m x, and moves the other; with m' = 1 - m, and S, T
     y = m x + m' [ (x + eps^2/2 G + eps exp(sigma)) exp(S) + T ],        G = ascent at m x,    log |dy/dx| = sum m' S
 
 G is the gradient of Q / beta where the moved half is at the actor's mean, so that it depends on m x alone, and the layer is
-inverted in closed form. S is held to (-1, 1). Layers keep and move the halves in turn.
+inverted in closed form. S is held to (-1, 1), sigma and T to `REACH` from where they start: nothing else keeps them finite
+where the critics grow. Layers keep and move the halves in turn.
 """
 
 import math
@@ -21,6 +22,8 @@ STEP_SIZE = 0.5
 """eps at the start, in units of the base policy's std."""
 LITTLE = -3.0
 """sigma at the start, so that layers begin as Langevin steps without noise."""
+REACH = 4.0
+"""How far sigma, and the shift T in units of the base policy's std, can go from there."""
 
 
 class Coupling(nn.Module):
@@ -47,6 +50,7 @@ class Coupling(nn.Module):
         kept, moved = self.keep * values, 1 - self.keep
         sigma, scale, shift = self.networks(torch.cat([seen, kept], dim=1))
         gradient = nn.functional.pad(ascent(kept[:, : self.action_dim]), (0, len(self.keep) - self.action_dim))
+        sigma, shift = LITTLE + _held(sigma - LITTLE), _held(shift)
         step = self.log_step.exp()
         before = 0.5 * step.square() * gradient + step * sigma.exp()
         return moved * before, moved * torch.tanh(scale), moved * shift
@@ -60,6 +64,11 @@ class Coupling(nn.Module):
         """x (N, D) of y."""
         before, scale, shift = self.parts(seen, moved, ascent)
         return (moved - shift) * (-scale).exp() - before
+
+
+def _held(values: Tensor) -> Tensor:
+    """Values within `REACH`, the same near 0."""
+    return REACH * torch.tanh(values / REACH)
 
 
 class LangevinFlow(Transport):
