@@ -29,7 +29,9 @@ def test_values_and_derivatives(name):
         assert obtained[quantity] == pytest.approx(expected, rel=tolerance, abs=0.0 if expected else 0.01), quantity
 
 
-@pytest.mark.parametrize("name", ours.EVENT_FORMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name == "wall" else name for name in ours.EVENT_FORMS]
+)
 def test_values_and_derivatives_in_event_mode(name):
     obtained = ours.simulate_events(name)
     assert set(obtained) == set(CASES[name].expected)

@@ -58,8 +58,8 @@ def test_a_mechanism_with_every_constraint_that_touches_the_ground(integrator):
     check(walker(), integrator, True, names)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("integrator", [pytest.param("midpoint", marks=pytest.mark.long), "euler"])
+@pytest.mark.long
+@pytest.mark.parametrize("integrator", ["midpoint", "euler"])
 def test_a_welded_end_and_a_branch_connected_to_it(integrator):
     check(welded_arm(), integrator, False, ())
 

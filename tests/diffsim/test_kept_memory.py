@@ -54,7 +54,10 @@ def coupled() -> ds.Simulator:
     return ds.Simulator(scene, num_envs=ENVIRONMENTS, dt=2e-3, substeps=5)
 
 
+LONG = ("rigid rollout", "impacts")  # kernels of their own
 SIMULATORS = {"soft": soft, "rigid": rigid, "rigid rollout": rigid_alone, "impacts": impacts, "coupled": coupled}
+
+KINDS = [pytest.param(kind, marks=pytest.mark.long) if kind in LONG else kind for kind in SIMULATORS]
 
 
 def memory(sim: ds.Simulator) -> KeptMemory:
@@ -84,7 +87,7 @@ def results(sim: ds.Simulator, times: int = 1) -> list[torch.Tensor]:
     return found
 
 
-@pytest.mark.parametrize("kind", SIMULATORS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_kept_changes_no_bit(kind, monkeypatch):
     kept = SIMULATORS[kind]()
     some = results(kept, 2)  # a soft scene learns the size of its boxes in its first step
@@ -124,7 +127,7 @@ def test_what_outgrows_its_room_is_recomputed(kind, monkeypatch):
     assert sum(each.nbytes for each in memory(sim)._free) == memory(sim)._allocated  # taken for each step, and given back
 
 
-@pytest.mark.parametrize("kind", SIMULATORS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_second_backward_pass_recomputes(kind):
     sim = SIMULATORS[kind]()
     results(sim)
@@ -134,7 +137,7 @@ def test_a_second_backward_pass_recomputes(kind):
     assert torch.equal(first, torch.autograd.grad(total, actions)[0])
 
 
-@pytest.mark.parametrize("kind", SIMULATORS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_memory_is_used_again(kind):
     sim = SIMULATORS[kind]()
     results(sim, 2)
@@ -151,7 +154,7 @@ def test_memory_is_used_again(kind):
     assert memory(sim)._allocated == before
 
 
-@pytest.mark.parametrize("kind", SIMULATORS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_kept_where_nothing_is_differentiated(kind):
     sim = SIMULATORS[kind]()
     actions = torch.zeros(STEPS, ENVIRONMENTS, sim.action_dim, dtype=sim.dtype)

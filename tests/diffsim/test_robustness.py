@@ -26,7 +26,7 @@ def still(sim: ds.Simulator) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", SOLIDS)
-@pytest.mark.parametrize("dtype", [torch.float32, F64], ids=["f32", "f64"])
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(F64, marks=pytest.mark.long)], ids=["f32", "f64"])
 def test_inverted_elements_have_an_answer_a_gradient_and_a_warning(name, dtype, caplog):
     sim = ds.Simulator(free_scene(SOLIDS[name]), dt=5e-4, substeps=10, dtype=dtype)
     state = sim.reset()

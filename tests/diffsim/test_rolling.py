@@ -195,7 +195,10 @@ def test_a_leaning_disc_rolls_round_and_keeps_its_energy():
     np.testing.assert_allclose(energies, energies[0], rtol=0.01)
 
 
-@pytest.mark.parametrize("name", ["cylinder", "rounded cylinder", "torus"])
+LESS = [pytest.param(name, marks=pytest.mark.long) for name in ("cylinder", "rounded cylinder")]
+
+
+@pytest.mark.parametrize("name", [*LESS, "torus"])
 def test_the_derivatives_of_rolling_by_its_speeds(name):
     """A body that slips for a moment rolls on at (v + c R w) / (1 + c), c its share of inertia; where it starts in its turn
     changes nothing."""
@@ -265,7 +268,9 @@ def gradients(name: str, impact: str):
     ds.gradcheck(final, inputs)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name.startswith("ellipsoid") else name for name in CASES]
+)
 def test_gradients(name):
     gradients(name, "smooth")
 

@@ -285,7 +285,7 @@ def test_a_soft_body_bears_the_largest_step_and_bursts_at_three_times_it(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [servo, tendon])
+@pytest.mark.parametrize("make", [servo, pytest.param(tendon, marks=pytest.mark.long)])
 @pytest.mark.parametrize("damping", [0.0, 300.0])
 def test_a_spring_is_stable_up_to_the_largest_step_and_not_beyond(make, damping):
     scene = ds.Scene(articulations=(make(1e5, damping),), ground=None, gravity=(0.0, 0.0, 0.0))

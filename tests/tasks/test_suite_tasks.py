@@ -54,7 +54,7 @@ def test_doing_nothing_solves_no_task(task):
     "name",
     [
         *("CupTrap", "Detour", "HammerNail", "Move1", "Move2", "Move3", "OpenDoor", "Pick3", "RodTurn", "ThreeWayPush"),
-        *("TripleMove", pytest.param("PandaPickPlace", marks=pytest.mark.robot_models)),
+        *("TripleMove", pytest.param("PandaPickPlace", marks=[pytest.mark.robot_models, pytest.mark.long])),
     ],
 )
 def test_a_stored_solution_of_the_full_setting_still_succeeds(name, one_thread):
