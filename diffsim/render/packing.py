@@ -28,7 +28,7 @@ from diffsim.render.render_records import (
 
 SHOULDER = 0.7  # linear light above which brightness is compressed
 FINE = 16.0  # samples: the largest edge of a face whose sky light is interpolated between its vertices
-GROUND_CELLS = 96  # along the longer edge of the grid of sky light on the ground
+GROUND_CELLS = 72  # along the longer edge of the grid of sky light on the ground
 
 
 def part(table: np.ndarray, record: type[Record], name: str) -> np.ndarray:
