@@ -46,7 +46,7 @@ COMMAND = "import sys; from rpg.cli.main import main; sys.exit(main())"
 CLOCK_BACK = "import time; now = time.time; begun = now(); time.time = lambda: now() - 86400 * (now() > begun + 6); "
 """Begins a program whose clock jumps back by a day after 6 s."""
 ITERATIONS = 400
-KILLED_AFTER = (2.0, 12.0)  # s
+EARLY, KILLED_AFTER = 0.2, (0.0, 6.0)  # share of kills while a run starts; s, of the others after its first iteration
 ADDRESS_SPACE = 3 * 2**29  # bytes: less than torch and the compiled kernels need
 PARTS = ("soak", "kills", "faults")
 HEADINGS = ("what", "measured")
@@ -124,6 +124,18 @@ def soak(options: Options) -> dict[str, Any]:
 # Kills ------------------------------------------------------------------------------------------------------
 
 
+def until_iterating(process: subprocess.Popen[str], folder: Path) -> None:
+    """Waits until a run has written an iteration's metrics, or is done."""
+
+    def size() -> int:
+        file = folder / "metrics.jsonl"
+        return file.stat().st_size if file.exists() else 0
+
+    before = size()
+    while process.poll() is None and size() <= before:
+        time.sleep(0.02)
+
+
 def kills(options: Options) -> dict[str, Any]:
     moments = random.Random(0)
     with tempfile.TemporaryDirectory() as name:
@@ -135,6 +147,8 @@ def kills(options: Options) -> dict[str, Any]:
         while done < options.kills:
             going = (killed / "checkpoint.pt").exists()
             process = optimize(killed, *iterations, *(("--resume",) if going else ()))
+            if moments.random() > EARLY:
+                until_iterating(process, killed)
             time.sleep(moments.uniform(*KILLED_AFTER))
             if process.poll() is not None:  # it is done
                 break
@@ -144,7 +158,7 @@ def kills(options: Options) -> dict[str, Any]:
             done += 1
             saved = killed / "checkpoint.pt"
             lost.append(at - saved.stat().st_mtime if saved.exists() else 0.0)
-        process = optimize(killed, *iterations, "--resume")
+        process = optimize(killed, *iterations, *(("--resume",) if (killed / "checkpoint.pt").exists() else ()))
         _, error = process.communicate()
         same = metrics(whole) == metrics(killed)
         if process.returncode:
