@@ -22,7 +22,6 @@ import os
 import random
 import re
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -74,6 +73,11 @@ def optimize(folder: Path, *more: str, environments: int = FEW, before: str = ""
     arguments = [sys.executable, "-W", "ignore", "-c", before + COMMAND, "optimize", *RUN, str(folder), *more]
     pipe = subprocess.PIPE
     return subprocess.Popen(arguments, env=one_thread(), stdout=pipe, stderr=pipe, text=True, **options)
+
+
+def onwards(folder: Path) -> tuple[str, ...]:
+    """The option with which a run goes on, if there is something to go on from."""
+    return ("--resume",) if (folder / "checkpoint.pt").exists() else ()
 
 
 def metrics(folder: Path) -> list[float]:
@@ -145,8 +149,7 @@ def kills(options: Options) -> dict[str, Any]:
             raise SystemExit("the run that nobody kills has failed")
         lost, done = [], 0
         while done < options.kills:
-            going = (killed / "checkpoint.pt").exists()
-            process = optimize(killed, *iterations, *(("--resume",) if going else ()))
+            process, begun = optimize(killed, *iterations, *onwards(killed)), time.time()
             if moments.random() > EARLY:
                 until_iterating(process, killed)
             time.sleep(moments.uniform(*KILLED_AFTER))
@@ -157,8 +160,8 @@ def kills(options: Options) -> dict[str, Any]:
             process.communicate()
             done += 1
             saved = killed / "checkpoint.pt"
-            lost.append(at - saved.stat().st_mtime if saved.exists() else 0.0)
-        process = optimize(killed, *iterations, *(("--resume",) if (killed / "checkpoint.pt").exists() else ()))
+            lost.append(at - (saved.stat().st_mtime if saved.exists() else begun))
+        process = optimize(killed, *iterations, *onwards(killed))
         _, error = process.communicate()
         same = metrics(whole) == metrics(killed)
         if process.returncode:
@@ -184,7 +187,7 @@ def mounted(folder: Path, *options: str) -> Iterator[bool]:
 
 
 def said(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """How a run ended: the last line of its errors, and how many lines of a traceback there are."""
+    """How a run ended: its exit code, the last line of its errors, and whether there is a traceback."""
     _, error = process.communicate()
     lines = [line for line in error.splitlines() if line.strip()]
     last = re.sub(rf"{tempfile.gettempdir()}/\w+/", "", lines[-1]) if lines else ""
@@ -215,9 +218,7 @@ def faults(options: Options) -> dict[str, Any]:
                 place = folder / "again" / "run"
                 said(optimize(place, *short))
                 subprocess.run(["mount", "-o", "remount,size=50m", str(folder / "again")], check=True)
-                more = ("--resume",) if (place / "checkpoint.pt").exists() else ()
-                found["disk full, then not"] = said(optimize(place, *short, *more))
-        shutil.rmtree(folder, ignore_errors=True)
+                found["disk full, then not"] = said(optimize(place, *short, *onwards(place)))
     return found
 
 

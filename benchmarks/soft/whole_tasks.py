@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+from unittest.mock import patch
 
 os.environ["DIFFSIM_NUM_THREADS"] = "1"
 
@@ -57,15 +58,10 @@ class Options:
     """Of this task alone: make it, a control step and its gradient, and print the seconds."""
 
 
-def made(name: str, kept: int, environments: int = ENVIRONMENTS) -> Task:
+def made(name: str, kept: int) -> Task:
     """A task whose simulator keeps so many megabytes."""
-    before = os.environ.pop("DIFFSIM_KEPT_MB", None)
-    os.environ["DIFFSIM_KEPT_MB"] = str(kept)
-    task = find_task(name)(num_envs=environments)
-    os.environ.pop("DIFFSIM_KEPT_MB")
-    if before is not None:
-        os.environ["DIFFSIM_KEPT_MB"] = before
-    return task
+    with patch.dict(os.environ, {"DIFFSIM_KEPT_MB": str(kept)}):
+        return find_task(name)(num_envs=ENVIRONMENTS)
 
 
 def seconds(work: Callable[[], object]) -> float:

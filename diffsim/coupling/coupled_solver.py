@@ -13,14 +13,14 @@ from diffsim import runtime
 from diffsim.compiler import kernel_options
 from diffsim.coupling.coupled_records import SWEPT, ContactWork, Listed, ListHeader, Shell
 from diffsim.errors import InputError
-from diffsim.gradients.kept_memory import Kept, KeptMemory
+from diffsim.gradients.kept_memory import KeptMemory, KeptStep
 from diffsim.gradients.recompute import chunk_size, chunks
 from diffsim.rigid.multibody_solver import RigidSolver, flat
 from diffsim.rigid.rigid_records import Wrench
 from diffsim.scene.scene import Scene
 from diffsim.soft.launch_schedules import Buffers, Layout, Tape, TapeShape, lane_tape, largest_boxes, with_sums
-from diffsim.soft.mpm_solver import TRAJECTORY_BYTES, MPMSolver, pack, roomier, unpack
-from diffsim.soft.soft_records import LANE_WIDTH, OUTGROWN, Component, ImpulseSum, Status
+from diffsim.soft.mpm_solver import TRAJECTORY_BYTES, MPMSolver, outgrown, pack, roomier, unpack
+from diffsim.soft.soft_records import LANE_WIDTH, Component, ImpulseSum
 from diffsim.state import Particles
 
 # Damping of a contact over its stiffness, in times that a wave takes from a particle's centre to its surface: with one of them
@@ -69,16 +69,6 @@ class CoupledTape(NamedTuple):
     most: int
     rigid_status: Tensor
     longest: Tensor
-
-
-class KeptCoupledStep(NamedTuple):
-    """The substeps of a control step, and the memory that they are in."""
-
-    made: CoupledTape
-    memory: Kept
-
-    def release(self) -> None:
-        self.memory.release()
 
 
 class CoupledSolver:
@@ -133,6 +123,10 @@ class CoupledSolver:
     def _row(self) -> int:
         return self.rigid.row + Wrench.SIZE * len(self.rigid.model.links)
 
+    def _kept_rows(self, num_envs: int, substeps: int, lanes: int) -> int:
+        """Numbers of the rigid things' rows of all substeps, with the lanes' factors behind them."""
+        return num_envs * (substeps + 1) * self._row() + lanes * self.rigid.factors
+
     def _contact_room(self, lanes: int, kept: int, most: int, impulses: Tensor | None) -> tuple[Tensor, ...]:
         """Lists and impulses of ``kept`` substeps, and the lanes' scratch: work and crowds; with room for ``most`` contacts
         each. With memory for the ``impulses``, the lists have memory of their own, too."""
@@ -149,7 +143,7 @@ class CoupledSolver:
     def _kept_sizes(self, num_envs: int, sizes: tuple[int, int]) -> list[int]:
         """Numbers of the memory that keeps a control step: the particles' tape, the rigid things' rows, the impulses."""
         layout, lanes, (capacity, most) = self.soft.layout, min(num_envs, runtime.num_threads()), sizes
-        rows = num_envs * (layout.substeps + 1) * self._row() + lanes * self.rigid.factors
+        rows = self._kept_rows(num_envs, layout.substeps, lanes)
         return [TapeShape(layout, lanes, num_envs, capacity).size, rows, num_envs * layout.substeps * most * SWEPT]
 
     def _forward(
@@ -178,8 +172,8 @@ class CoupledSolver:
             tape_memory, own_rows, impulses = memory[: sum(split)].split(split)
         tape = lane_tape(self._buffers, layout, lanes, time_step, capacity, sums, memory=tape_memory)
         rigid_status = self.rigid.first_status(time_step)
-        kept_rows = num_envs * (layout.substeps + 1) * self._row() + lanes * self.rigid.factors
-        rows = self._scratch("rigid rows", kept_rows if keep else lanes * self._row()) if own_rows is None else own_rows
+        numbers = self._kept_rows(num_envs, layout.substeps, lanes) if keep else lanes * self._row()
+        rows = self._scratch("rigid rows", numbers) if own_rows is None else own_rows
         contacts = self._contact_room(lanes, num_envs * layout.substeps if keep else lanes, most, impulses)
         longest = torch.zeros(num_envs, dtype=torch.int32)
         with kernel_options(flow_analysis=False, subexpressions=False):
@@ -196,7 +190,7 @@ class CoupledSolver:
 
     def advance(
         self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor, *, keep: bool = False
-    ) -> tuple[Particles, Tensor, Tensor, Wrenches, Tensor, KeptCoupledStep | None]:
+    ) -> tuple[Particles, Tensor, Tensor, Wrenches, Tensor, KeptStep[CoupledTape] | None]:
         """Particles, q and v one control step later, the mean contact wrenches, and what ``adjoint`` wants: the sizes (2, B),
         nodes of each environment's largest box and contacts in its longest list; and the substeps, if it is asked to ``keep``
         them, there is room, and no rigid contact is recorded.
@@ -213,32 +207,25 @@ class CoupledSolver:
         def first() -> tuple[Tensor, Tensor, Tensor]:
             return pack(particles), q.detach().clone().contiguous(), v.detach().clone().contiguous()
 
-        kept, state = None, first()
-        if keep and not self.rigid.recorded:
-            kept = self._keep(*state, inputs, time_step)
-            state = state if kept is not None else first()
-        made = kept.made if kept is not None else self._forward(*state, inputs, time_step, None)
+        state, sizes, memory = first(), self._room, None
+        if keep and sizes is not None and not self.rigid.recorded:
+            memory = self._memory.take(sum(self._kept_sizes(len(q), sizes)))
+        if memory is not None:
+            made = self._forward(*state, inputs, time_step, sizes, memory=memory.memory)
+            if outgrown(made.tape):
+                memory.release()
+                memory, state = None, first()
+        if memory is None:
+            made = self._forward(*state, inputs, time_step, None)
         self.rigid.check(made.rigid_status, time_step)
         self.soft.check(made.tape.status, time_step, 0)
         nodes = largest_boxes(made.tape, len(q), self.soft.layout)
-        self._room = (roomier(int(nodes.max())), roomier(int(made.longest.max())) + MORE_CONTACTS)
+        if keep:
+            most = min(roomier(int(made.longest.max())) + MORE_CONTACTS, self._count * self._geometries)
+            self._room = (min(roomier(int(nodes.max())), self.soft.layout.nodes), most)
         wrenches = Wrenches(self.rigid.contact_wrenches(inputs.controls), made.tape.sums / self._duration)
+        kept = None if memory is None else KeptStep(made, memory)
         return unpack(state[0]), *state[1:], wrenches, torch.stack([nodes, made.longest]), kept
-
-    def _keep(self, records: Tensor, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor) -> KeptCoupledStep | None:
-        """A forward pass in memory of its own, with a little more room for boxes and lists than the step before took; None
-        where there is no memory for it, or not room enough."""
-        if self._room is None:
-            return None
-        capacity, most = min(self._room[0], self.soft.layout.nodes), min(self._room[1], self._count * self._geometries)
-        memory = self._memory.take(sum(self._kept_sizes(len(records), (capacity, most))))
-        if memory is None:
-            return None
-        made = self._forward(records, q, v, inputs, time_step, (capacity, most), memory=memory.memory)
-        if bool((made.tape.status[:, Status.failure] == OUTGROWN).any()):
-            memory.release()
-            return None
-        return KeptCoupledStep(made, memory)
 
     def first_substep(self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor) -> FirstSubstep:
         """Of one environment, the first substep of a control step with what it leaves. Arguments as of ``advance``.
@@ -261,7 +248,8 @@ class CoupledSolver:
 
     def adjoint(
         self, particles: Particles, q: Tensor, v: Tensor, inputs: Inputs, time_step: Tensor, sizes: Tensor,
-        particle_bars: Particles, q_bar: Tensor, v_bar: Tensor, wrench_bars: Wrenches, kept: KeptCoupledStep | None = None,
+        particle_bars: Particles, q_bar: Tensor, v_bar: Tensor, wrench_bars: Wrenches,
+        kept: KeptStep[CoupledTape] | None = None,
     ) -> tuple[Particles, Tensor, Tensor, Inputs]:  # fmt: skip
         """Adjoints of the particles, q, v and the inputs, given those of the outputs of ``advance``. A control step that was
         not kept is recomputed, a chunk of environments at a time."""
@@ -281,7 +269,7 @@ class CoupledSolver:
         for chunk in chunks(num_envs, size if kept is None else num_envs):
             own, own_bars = Inputs(*(each[chunk] for each in inputs)), Inputs(*(each[chunk] for each in input_bars))
             if kept is not None:
-                made = kept.made
+                made = kept.tape
                 self.rigid.expect(own.controls)
             else:
                 records = pack(Particles(*(each[chunk] for each in particles)))

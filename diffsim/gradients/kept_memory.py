@@ -10,7 +10,8 @@ import os
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -32,6 +33,9 @@ def kept_budget() -> int:
     return int(value) * 2**20
 
 
+Tape = TypeVar("Tape")
+
+
 class Kept:
     """A piece of memory, flat, until it is released or gone."""
 
@@ -43,6 +47,18 @@ class Kept:
     def release(self) -> None:
         """Others may write to the memory from now on."""
         self._return()
+
+
+@dataclass(frozen=True)
+class KeptStep(Generic[Tape]):
+    """What a forward pass left of a control step's substeps, and the memory that it is in."""
+
+    tape: Tape
+    memory: Kept
+
+    def release(self) -> None:
+        """Others may write to the memory from now on."""
+        self.memory.release()
 
 
 def differentiated(*tensors: Tensor) -> bool:

@@ -148,7 +148,8 @@ class Rasterizer:
         sky_places = light_maps(self._sky_directions, box, SKY_MAP_SIZE)
         cast_shadows = runtime.compiled(visibility_kernels.shadow_maps)
         # the lights stand above the scene: from the top down there is less to draw over
-        top_down = np.lexsort((-centers[:, 2], shapes.opacity[len(shapes.seen) :] < 1.0))
+        highest = np.argsort(-centers[:, 2], kind="stable")
+        top_down = highest[solid_first(shapes.opacity[len(shapes.seen) :][highest])]
         casters_at, casters_radii = centers[top_down], shapes.radii[top_down]
 
         clear = shapes.opacity[shapes.opacity < 1.0]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from diffsim.errors import SimulationError
-from diffsim.gradients.kept_memory import Kept, KeptMemory
+from diffsim.gradients.kept_memory import Kept, KeptMemory, KeptStep
 from diffsim.gradients.recompute import chunks
 from diffsim.scene.muscle import Muscle, particle_muscles
 from diffsim.scene.scene import Scene
@@ -55,20 +55,15 @@ class PinnedParticle(NamedTuple):
     constants: dict[str, object]
 
 
-class KeptStep(NamedTuple):
-    """The substeps of a control step, and the memory that they are in."""
-
-    tape: Tape
-    memory: Kept
-
-    def release(self) -> None:
-        self.memory.release()
-
-
 def roomier(nodes: int) -> int:
     """A little more, one of a few sizes, so that memory for boxes that grow and shrink is used again: at least an eighth more,
     at most a third."""
     return int(2.0 ** (math.ceil(6.0 * math.log2(1.125 * nodes)) / 6.0)) if nodes else 0
+
+
+def outgrown(tape: Tape) -> bool:
+    """Whether something had no room in a tape."""
+    return bool((tape.status[:, Status.failure] == OUTGROWN).any())
 
 
 def _fibre(muscle: Muscle) -> list[float]:
@@ -200,7 +195,7 @@ class MPMSolver:
         self._make: Callable[[Layout], Schedule] = make
         self._schedule = make(self.layout)
         self._memory = KeptMemory(dtype=dtype, device=device)
-        self._room = 0  # nodes for the boxes of the next step that is kept; before the first nothing is known
+        self._room = 0  # nodes for the boxes of the next step that is kept: a little more than the last one took
         self._inverted_reported = False
 
     def check(self, status: Tensor, time_step: Tensor, first: int) -> None:
@@ -234,7 +229,7 @@ class MPMSolver:
 
     def advance(
         self, particles: Particles, inputs: Tensor, time_step: Tensor, *, keep: bool = False
-    ) -> tuple[Particles, Tensor, Tensor, KeptStep | None]:
+    ) -> tuple[Particles, Tensor, Tensor, KeptStep[Tape] | None]:
         """The particles one control step later, the mean wrenches on the colliders, the ground and the walls, force and torque
         as `ImpulseSum` refers it (B, touched, 6), and what ``adjoint`` wants: the size of each environment's largest box of
         nodes, and the substeps, if it is asked to ``keep`` them and there is room. Rows of inputs (B, K) are laid out as
@@ -247,33 +242,27 @@ class MPMSolver:
         if not num_envs:
             nothing = inputs.new_zeros(0, self.layout.touched, ImpulseSum.SIZE)
             return Particles(*(tensor.detach().clone() for tensor in particles)), nothing, time_step.new_zeros(0), None
-        records = pack(particles)
-        kept = self._keep(records, inputs.detach(), time_step) if keep and self._room else None
-        if kept is not None:
-            tape = kept.tape
-        else:
-            if keep:  # what was tried has advanced them
-                records = pack(particles)
-            tape = self._schedule.forward(records, inputs.detach(), time_step, batch=num_envs, capacity=None)
+        inputs, records = inputs.detach(), pack(particles)
+        capacity = self._room
+        memory = self._memory_for(num_envs, capacity) if keep else None
+        if memory is not None:
+            tape = self._schedule.forward(records, inputs, time_step, batch=num_envs, capacity=capacity, memory=memory.memory)
+            if outgrown(tape):
+                memory.release()
+                memory, records = None, pack(particles)
+        if memory is None:
+            tape = self._schedule.forward(records, inputs, time_step, batch=num_envs, capacity=None)
         self.check(tape.status, time_step, 0)
         sums = tape.sums.unflatten(0, (num_envs, self._schedule.parts(num_envs))).sum(dim=1)
         box_nodes = self._schedule.box_nodes(tape, num_envs)
-        self._room = roomier(int(box_nodes.max()))
-        return unpack(records), sums / self._duration, box_nodes, kept
+        if keep:
+            self._room = min(roomier(int(box_nodes.max())), self.layout.nodes)
+        return unpack(records), sums / self._duration, box_nodes, None if memory is None else KeptStep(tape, memory)
 
-    def _keep(self, records: Tensor, inputs: Tensor, time_step: Tensor) -> KeptStep | None:
-        """A forward pass in memory of its own, with room for boxes a little larger than those of the step before; None where
-        there is no memory for it, or a box was larger."""
-        num_envs, capacity = len(records), min(self._room, self.layout.nodes)
-        size = self._schedule.kept_size(num_envs, capacity)
-        memory = self._memory.take(size) if size is not None else None
-        if memory is None:
-            return None
-        tape = self._schedule.forward(records, inputs, time_step, batch=num_envs, capacity=capacity, memory=memory.memory)
-        if bool((tape.status[:, Status.failure] == OUTGROWN).any()):
-            memory.release()
-            return None
-        return KeptStep(tape, memory)
+    def _memory_for(self, num_envs: int, capacity: int) -> Kept | None:
+        """That of a control step which is kept, with boxes of so many nodes at most."""
+        size = self._schedule.kept_size(num_envs, capacity) if capacity else None
+        return None if size is None else self._memory.take(size)
 
     def first_layout(self) -> Layout:
         """That of a control step's first substep by itself; the inputs are those of the control step."""

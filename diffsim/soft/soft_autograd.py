@@ -14,7 +14,7 @@ from torch.autograd import Function
 from diffsim.compiler import one_at_a_time
 from diffsim.gradients.first_order import first_derivatives_only
 from diffsim.gradients.kept_memory import differentiated, read_once
-from diffsim.soft.mpm_solver import KeptStep, MPMSolver
+from diffsim.soft.mpm_solver import MPMSolver
 from diffsim.state import Particles
 
 
@@ -37,7 +37,6 @@ class SoftStep(Function):
     @one_at_a_time
     def backward(ctx: Any, saved: tuple[Tensor, ...], wrench_bars: Tensor, *output_bars: Tensor) -> tuple[Tensor | None, ...]:
         time_step, box_nodes, inputs, *particles = saved
-        kept: KeptStep | None
         with read_once(ctx) as kept:
             particle_bars, inputs_bar = ctx.solver.adjoint(
                 Particles(*particles), inputs, time_step, box_nodes, Particles(*output_bars), wrench_bars,
