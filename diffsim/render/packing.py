@@ -28,6 +28,8 @@ from diffsim.render.render_records import (
 
 SHOULDER = 0.7  # linear light above which brightness is compressed
 FINE = 16.0  # samples: the largest edge of a face whose sky light is interpolated between its vertices
+SHADOW_MARGIN = 12  # texels: more than a shadow's soft edge is wide, and than a place is moved before it is looked up
+GRAZING, FAR_AWAY = 1e-3, 1e9  # cosine between a light and the vertical; metres
 GROUND_CELLS = 72  # along the longer edge of the grid of sky light on the ground
 
 
@@ -108,7 +110,8 @@ def gather_particles(clouds: Sequence[ParticleCloud]) -> GatheredParticles:
 
 def solid_first(opacity: np.ndarray) -> np.ndarray:
     """Indices of things by opacity (N,), those that hide what is behind them first; otherwise in their order."""
-    return np.argsort(opacity < 1.0, kind="stable")
+    clear = opacity < 1.0
+    return np.concatenate([np.flatnonzero(~clear), np.flatnonzero(clear)])
 
 
 def view_row(camera: Camera, pixels: tuple[int, int]) -> np.ndarray:
@@ -161,26 +164,17 @@ def image_spheres(camera: Camera, pixels: tuple[int, int], centers: np.ndarray, 
     return records(ImageSphere, len(local), center=local, radius=radii, left=left, right=right, top=top, bottom=bottom)
 
 
-def bounds(
-    vertices: np.ndarray,
-    centres: np.ndarray,
-    radii: np.ndarray,
-    given: tuple[Sequence[float], Sequence[float]] | None,
-) -> np.ndarray:
-    """The eight corners, (8, 3), of the box whose shadows are drawn.
+def bounds(vertices: np.ndarray, centres: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper corner, (3,) each, of the bounding box of vertices (V, 3) and particles (P, 3), (P,); of the origin where
+    there are none."""
+    seen = [(points, off) for points, off in ((vertices, 0.0), (centres, radii.max(initial=0.0))) if len(points)]
+    low = np.min([points.min(axis=0) - off for points, off in seen] or np.zeros((1, 3)), axis=0)
+    high = np.max([points.max(axis=0) + off for points, off in seen] or np.zeros((1, 3)), axis=0)
+    return low - 1e-3, high + 1e-3
 
-    Args:
-        vertices: of the meshes, (V, 3).
-        centres, radii: of the particles, (P, 3) and (P,).
-        given: lower and upper corner of the box; ``None`` takes the bounding box of the meshes and particles.
-    """
-    if given is not None:
-        low, high = (np.asarray(corner, dtype=float) for corner in given)
-    else:
-        points = np.concatenate([vertices, centres - radii[:, None], centres + radii[:, None]])
-        if len(points) == 0:
-            points = np.zeros((1, 3))
-        low, high = points.min(axis=0) - 1e-3, points.max(axis=0) + 1e-3
+
+def box_corners(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The eight corners of a box, (8, 3), from its lower and its upper one."""
     return np.stack(np.meshgrid(*zip(low, high, strict=True), indexing="ij"), axis=-1).reshape(8, 3)
 
 
@@ -290,10 +284,35 @@ def palette_row(plane: GroundPlane, lighting: Lighting) -> np.ndarray:
     )
 
 
-def ground_row(plane: GroundPlane) -> np.ndarray:
-    """The ground, (Ground,)."""
+def ground_row(plane: GroundPlane, sun_map: np.ndarray, casters: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """The ground, (Ground,), under the sun's map (LightMap,), and casters between lower and upper corners (3,)."""
     (x, y), (wide, deep) = plane.center, plane.extent
-    return record_row(Ground, height=plane.height, spacing=plane.spacing, center_x=x, center_y=y, extent_x=wide, extent_y=deep)
+    low, high = shadow_on_ground(sun_map, casters, plane.height)
+    return record_row(
+        Ground,
+        **{"height": plane.height, "spacing": plane.spacing, "center_x": x, "center_y": y, "extent_x": wide, "extent_y": deep},
+        **{"shade_low_x": low[0], "shade_low_y": low[1], "shade_high_x": high[0], "shade_high_y": high[1]},
+    )
+
+
+def shadow_on_ground(
+    light_map: np.ndarray, casters: tuple[np.ndarray, np.ndarray], height: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper corner, (2,) each, of a rectangle outside which nothing in a box shades the ground: the box's corners
+    moved along the light, and a margin for soft edges. It is without bounds where the light grazes the ground.
+
+    Args:
+        light_map: (LightMap,).
+        casters: lower and upper corner of the box, (3,) each, metres.
+        height: of the ground, metres.
+    """
+    x, y, z = part(light_map, LightMap, "direction").astype(float)
+    if z < GRAZING:
+        return np.full(2, -FAR_AWAY), np.full(2, FAR_AWAY)
+    box = box_corners(*casters)
+    points = box[:, :2] - (box[:, 2:] - height) / z * (x, y)
+    margin = SHADOW_MARGIN * float(light_map[LightMap.texel]) / z
+    return points.min(axis=0) - margin, points.max(axis=0) + margin
 
 
 def marker_rows(markers: Sequence[GroundMarker]) -> np.ndarray:

@@ -21,6 +21,7 @@ from diffsim.render.lighting import DAYLIGHT, Lighting
 from diffsim.render.packing import (
     block_tops,
     bounds,
+    box_corners,
     fine_vertices,
     gather_meshes,
     gather_particles,
@@ -143,7 +144,9 @@ class Rasterizer:
         balls, centers = shapes.balls, part(shapes.balls, Particle, "center")
 
         # depth maps from the sun and the sky, and the sky's light on vertices and ground
-        box = bounds(shapes.vertices, centers, shapes.radii, shadow_bounds)
+        occupied = bounds(shapes.vertices, centers, shapes.radii)
+        given = occupied if shadow_bounds is None else shadow_bounds
+        box = box_corners(*(np.asarray(corner, dtype=float) for corner in given))
         sun_places = light_maps(lighting.to_sun[None], box, SUN_MAP_SIZE)
         sky_places = light_maps(self._sky_directions, box, SKY_MAP_SIZE)
         cast_shadows = runtime.compiled(visibility_kernels.shadow_maps)
@@ -175,13 +178,18 @@ class Rasterizer:
         view = view_row(camera, (self.width * self.samples, self.height * self.samples))
         image = np.empty((self.height, self.width, 3), dtype=np.uint8)
         layered = self._nothing_in_front.copy() if veil else self._nothing_in_front
-        shade = runtime.compiled(shading_kernels.shading)
-        palette, floor, marks, tones = palette_row(plane, lighting), ground_row(plane), marker_rows(plane.markers), tone_curve()
+        shade = runtime.compiled(shading_kernels.shading, self.samples)
+        palette, floor, marks, tones = (
+            palette_row(plane, lighting),
+            ground_row(plane, sun_places[0], occupied),
+            marker_rows(plane.markers),
+            tone_curve(),
+        )
 
         def shaded(depth: np.ndarray, primitive: np.ndarray, layer: bool, window: np.ndarray) -> None:
             shade(
                 shapes.points, shapes.looks, vertex_light, shapes.seen, balls, shapes.radii, shapes.opacity, depth, primitive,
-                view, self.samples, palette, floor, marks, sun_maps, sun_tops, sun_places, veil,
+                view, palette, floor, marks, sun_maps, sun_tops, sun_places, veil,
                 self._sky_maps, sky_places, particle_light, ground_light, grid, tones, layered, int(layer), window, image,
             )  # fmt: skip
 

@@ -112,6 +112,10 @@ class Ground(Record):
     center_y = field(1, "m")
     extent_x = field(1, "m", "half extent inside which it is fully visible; gone at twice as far")
     extent_y = field(1, "m")
+    shade_low_x = field(1, "m", "the rectangle outside which all of the ground lies in the sun")
+    shade_low_y = field(1, "m")
+    shade_high_x = field(1, "m")
+    shade_high_y = field(1, "m")
 
 
 class Marker(Record):

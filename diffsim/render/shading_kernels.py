@@ -57,12 +57,13 @@ class Painting(NamedTuple):
 
 
 class Lights(NamedTuple):
-    """Where light arrives: `SunShadow`, `SkyShadows`, `GroundLight`, sky share at particles (P,), or -1 where none was seen
-    yet, direction to the sun."""
+    """Where light arrives: `SunShadow`, `SkyShadows`, `GroundLight`, `Ground`, sky share at particles (P,), or -1 where none
+    was seen yet, direction to the sun."""
 
     sun: Any
     sky: Any
     ground: Any
+    floor: Any
     particles: Any
     sun_direction: Any
 
@@ -110,7 +111,7 @@ def line_cover(position: ti.f32, spacing: ti.f32, half_width: ti.f32, footprint:
     The nearest line lies at the nearest multiple of the spacing. Its edge at the signed distance d covers the share
     d / footprint + 1/2, between 0 and 1; a line thinner than the footprint covers at most their ratio.
     """
-    away = ti.abs(position - spacing * ti.round(position / spacing))
+    away = ti.abs(position - spacing * ti.floor(position / spacing + 0.5))
     cover = ti.min(ti.max((half_width - away) / footprint + 0.5, 0.0), 1.0)
     return cover * ti.min(2.0 * half_width / footprint, 1.0)
 
@@ -223,7 +224,11 @@ def arriving(seen: ti.template(), known: ti.template(), near: ti.f32, shapes: ti
     sky, sun = known.sky, known.sun
     fresh, reach = True, SUN_BLUR
     if seen.primitive == SEES_GROUND:
-        sky = ground_skylit(seen.point, lights.ground)
+        sky, sun = ground_skylit(seen.point, lights.ground), 1.0
+        ground = ti.static(lights.floor)
+        x, y = seen.point[0], seen.point[1]
+        within_x = x > ground[Ground.shade_low_x] and x < ground[Ground.shade_high_x]
+        fresh = within_x and y > ground[Ground.shade_low_y] and y < ground[Ground.shade_high_y]
     else:
         apart = seen.point - known.point
         alike = seen.normal.dot(known.normal)
@@ -303,20 +308,20 @@ def background_color(toward: vec3, palette: ti.template()) -> vec3:
 
 
 @ti.func
-def looks_needed(primitive: ti.template(), px: ti.i32, py: ti.i32, samples: ti.i32) -> ti.i32:
+def looks_needed(primitive: ti.template(), px: ti.i32, py: ti.i32, samples: ti.template()) -> ti.i32:
     """How often a pixel is shaded: once if all its samples see one primitive, else once a sample."""
     top, left = py * samples, px * samples
     first = primitive[top, left]
     looks = 1
-    for j in range(samples):
-        for i in range(samples):
+    for j in ti.static(range(samples)):
+        for i in ti.static(range(samples)):
             if primitive[top + j, left + i] != first:
                 looks = samples * samples
     return looks
 
 
-def shading() -> Callable[..., Any]:
-    """The kernel that shades the image."""
+def shading(samples: int) -> Callable[..., Any]:
+    """The kernel that shades an image of so many samples a pixel along each axis."""
 
     @ti.kernel
     def shade(
@@ -327,10 +332,9 @@ def shading() -> Callable[..., Any]:
         particles: Array2,  # (P, Particle)
         radii: Array1,  # (P,) metres
         opacity: Array1,  # (F + P,)
-        depth: Array2,  # (H s, W s)
-        primitive: Ints2,  # (H s, W s)
+        depth: Array2,  # (H samples, W samples)
+        primitive: Ints2,  # (H samples, W samples)
         view: Array1,  # View
-        samples: ti.i32,  # s, per pixel along an axis
         palette: Array1,  # Palette
         ground: Array1,  # Ground
         markers: Array2,  # (M, Marker)
@@ -358,7 +362,7 @@ def shading() -> Callable[..., Any]:
         shapes = ti.static(Shapes(points, vertices, vertex_light, faces, particles, radii))
         painting = ti.static(Painting(ground, palette, markers))
         sun, sky = ti.static(SunShadow(sun_maps, sun_tops, sun_places, veil), SkyShadows(sky_maps, sky_places))
-        lights = ti.static(Lights(sun, sky, GroundLight(ground_light, ground_grid), particle_light, sun_direction))
+        lights = ti.static(Lights(sun, sky, GroundLight(ground_light, ground_grid), ground, particle_light, sun_direction))
         columns = window[3] - window[2]
         for pixel in range((window[1] - window[0]) * columns):
             row = pixel // columns
@@ -383,9 +387,8 @@ def shading() -> Callable[..., Any]:
                     x, y = (ti.cast(px, ti.f32) + 0.5) * size, (ti.cast(py, ti.f32) + 0.5) * size
                 direction = forward + (x - middle_x) * right - (y - middle_y) * up
                 ray = ti.static(Ray(eye, direction, right, up, x, y, size))
-                to_eye = -unit(direction)
-                background = background_color(-to_eye, palette)
-                point, normal, albedo = eye, vec3(0.0, 0.0, 1.0), background
+                point, normal, albedo = eye, vec3(0.0, 0.0, 1.0), vec3(0.0, 0.0, 0.0)
+                to_eye, background = normal, albedo
                 keep, gloss, hides, sky_known = 1.0, 1.0, 1.0, -1.0  # keep: of the surface against the background
                 if number == SEES_GROUND:
                     point, albedo, keep = seen_ground(ray, painting)
@@ -394,6 +397,9 @@ def shading() -> Callable[..., Any]:
                     point, normal, albedo = seen_particle(ray, depth[line, column], number - first_particle, shapes)
                 elif number >= 0:
                     point, normal, albedo, sky_known = seen_face(ray, number, shapes)
+                if number != SEES_GROUND or keep < 1.0:  # the ground alone is neither glossy nor see-through
+                    to_eye = -unit(direction)
+                    background = background_color(-to_eye, palette)
                 result = background
                 if number != SEES_BACKGROUND and keep > 0.0:
                     seen = ti.static(Seen(number, point, normal, albedo, gloss, sky_known))

@@ -86,19 +86,23 @@ def image_point(points: ti.template(), index: ti.i32) -> vec3:
 
 
 @ti.func
-def draw_ground(buffers: ti.template(), view: ti.template(), height: ti.f32, x: ti.i32, y: ti.i32):
-    """Let a sample see the ground, if its ray meets it.
+def draw_behind(buffers: ti.template(), view: ti.template(), ground: ti.f32, has_ground: ti.i32, y: ti.i32):
+    """Let the samples of a row see the ground where their rays meet it, and else the background.
 
     The eye e plus depth t times the ray r is as high as the ground where 1 / t = r_z / (height - e_z); the ray's
-    part along forward is 1, so t is the depth.
+    part along forward is 1, so t is the depth. Along a row 1 / t is linear.
     """
-    across = ti.cast(x, ti.f32) + 0.5 - 0.5 * ti.cast(buffers.depth.shape[1], ti.f32)
-    down = ti.cast(y, ti.f32) + 0.5 - 0.5 * ti.cast(buffers.depth.shape[0], ti.f32)
-    ray = vector_at(view, View.forward) + across * vector_at(view, View.right) - down * vector_at(view, View.up)
-    q = ray[2] / (height - vector_at(view, View.position)[2])
-    if q > 0.0:
-        buffers.depth[y, x] = q
-        buffers.primitive[y, x] = SEES_GROUND
+    start, slope = 0.0, 0.0
+    if has_ground == 1:
+        down = ti.cast(y, ti.f32) + 0.5 - 0.5 * ti.cast(buffers.depth.shape[0], ti.f32)
+        across = 0.5 - 0.5 * ti.cast(buffers.depth.shape[1], ti.f32)  # of the row's first sample
+        rise = ground - vector_at(view, View.position)[2]
+        slope = vector_at(view, View.right)[2] / rise
+        start = (vector_at(view, View.forward)[2] - down * vector_at(view, View.up)[2]) / rise + across * slope
+    for x in range(buffers.depth.shape[1]):
+        q = start + ti.cast(x, ti.f32) * slope
+        buffers.depth[y, x] = ti.max(q, 0.0)
+        buffers.primitive[y, x] = ti.select(q > 0.0, SEES_GROUND, SEES_BACKGROUND)
 
 
 @ti.func
@@ -168,15 +172,12 @@ def camera_visibility(peeled: bool) -> Callable[..., Any]:
                 first = window[0] + (iteration // CPU_BLOCK) * rows
                 last = ti.min(first + rows, window[1])
                 for y in range(first, last):
-                    for x in range(left, right_end):
-                        if ti.static(peeled):
+                    if ti.static(peeled):
+                        for x in range(left, right_end):
                             depth[y, x] = opaque[y, x]
                             primitive[y, x] = SEES_NOTHING
-                        else:
-                            depth[y, x] = 0.0
-                            primitive[y, x] = SEES_BACKGROUND
-                            if has_ground == 1:
-                                draw_ground(buffers, view, ground, x, y)
+                    else:
+                        draw_behind(buffers, view, ground, has_ground, y)
                 for f in range(drawn[Range.first_face], drawn[Range.last_face]):
                     a = image_point(points, faces[f, Face.a])
                     b = image_point(points, faces[f, Face.b])

@@ -10,6 +10,8 @@ import trimesh
 
 from diffsim import InputError
 from diffsim.render import Camera, ColoredMesh, GroundMarker, GroundPlane, Lighting, ParticleCloud, Rasterizer
+from diffsim.render.packing import box_corners, light_maps, shadow_on_ground
+from diffsim.render.render_records import LightMap
 
 pytestmark = pytest.mark.slow
 
@@ -113,6 +115,28 @@ def test_shadow_falls_where_geometry_says(rasterizer):
     metre = 0.5 * 240 / camera.half_height / 3.0
     expected_area = math.pi * radius**2 * np.linalg.norm(sun) / sun[2] * metre**2
     assert len(rows) == pytest.approx(expected_area, rel=0.15)
+
+
+@pytest.mark.parametrize("towards", [(0.0, 0.0, 1.0), (0.8, -0.3, 0.4), (-0.1, 1.0, 0.02)])
+def test_the_ground_is_lit_only_where_nothing_can_shade_it(towards):
+    # points of the box, moved along the light onto the ground, stay within the rectangle, and its edges are as near as that
+    direction = np.array(towards) / np.linalg.norm(towards)
+    low, high, height = np.array([-0.3, 0.2, 0.1]), np.array([0.4, 0.9, 0.7]), -0.05
+    (light_map,) = light_maps(direction[None], box_corners(low, high), 256)
+    lower, upper = shadow_on_ground(light_map, (low, high), height)
+    points = np.concatenate([np.random.default_rng(0).uniform(low, high, (1000, 3)), box_corners(low, high)])
+    shaded = points[:, :2] - ((points[:, 2] - height) / direction[2])[:, None] * direction[:2]
+    soft = 12 * light_map[LightMap.texel] / direction[2]
+    np.testing.assert_allclose(shaded.min(0) - soft, lower, atol=1e-4)
+    np.testing.assert_allclose(shaded.max(0) + soft, upper, atol=1e-4)
+
+
+def test_light_along_the_ground_shades_all_of_it():
+    box = np.zeros(3), np.ones(3)
+    (light_map,) = light_maps(np.array([[1.0, 0.0, 0.0]]), box_corners(*box), 256)
+    lower, upper = shadow_on_ground(light_map, box, 0.0)
+    assert (lower < -1e6).all()
+    assert (upper > 1e6).all()
 
 
 def test_no_shadow_acne_on_a_lit_ball(rasterizer):
