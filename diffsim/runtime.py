@@ -56,6 +56,7 @@ def _start(device: str) -> None:
             arch=ti.cpu if device == "cpu" else ti.cuda,
             default_fp=ti.f32,
             fast_math=False,
+            opt_level=0,  # what that leaves to LLVM: `compiler.kernel_options`
             offline_cache=True,
             log_level=ti.WARN,
             cpu_max_num_threads=threads,

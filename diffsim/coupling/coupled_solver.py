@@ -176,7 +176,7 @@ class CoupledSolver:
         rows = self._scratch("rigid rows", numbers) if own_rows is None else own_rows
         contacts = self._contact_room(lanes, num_envs * layout.substeps if keep else lanes, most, impulses)
         longest = torch.zeros(num_envs, dtype=torch.int32)
-        with kernel_options(flow_analysis=False, subexpressions=False):
+        with kernel_options():
             self._kernels.forward(
                 lanes, num_envs, layout.tile_count, keep + (memory is not None), tape.capacity, layout.nodes,
                 records.view(-1, 4), tape.rows, tape.frames, layout.constants, layout.sizes, driven, tape.boxes,
@@ -276,7 +276,7 @@ class CoupledSolver:
                 own_q, own_v = flat(q[chunk]), flat(v[chunk])
                 made = self._forward(records, own_q, own_v, own, time_step[chunk], (capacity, most))
             tape, rows, contacts, most_listed = made.tape, made.rows, made.contacts, made.most
-            with kernel_options(flow_analysis=False, subexpressions=False):
+            with kernel_options():
                 self._kernels.adjoint(
                     lanes, len(own.rigid), layout.tile_count, tape.capacity, layout.nodes,
                     tape.rows, tape.frames, bars[chunk].view(-1, 4),

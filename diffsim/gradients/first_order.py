@@ -29,6 +29,10 @@ class _FirstDerivative(Function):
         )
 
 
+def _detached(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(None if tensor is None else tensor.detach() for tensor in tensors)  # type: ignore[misc]
+
+
 def first_derivatives_only(backward: Callable[..., tuple[Tensor | None, ...]]) -> Callable[..., Any]:
     """A ``backward(ctx, saved, *output_bars)`` of an autograd node, with the node's saved tensors, which need no graph.
 
@@ -39,8 +43,8 @@ def first_derivatives_only(backward: Callable[..., tuple[Tensor | None, ...]]) -
     @wraps(backward)
     def wrapped(ctx: Any, *output_bars: Tensor) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors  # once: a checkpoint recomputes them for the first reader only
-        with torch.no_grad():
-            bars = backward(ctx, saved, *output_bars)
+        with torch.no_grad():  # and detached: Taichi compiles a kernel anew for a tensor that wants a gradient
+            bars = backward(ctx, _detached(saved), *_detached(output_bars))
         if not torch.is_grad_enabled():  # no create_graph
             return bars
         given = [bar for bar in bars if bar is not None]

@@ -188,7 +188,7 @@ class RigidSolver:
         keep = keep and not self.recorded  # the tape of recorded wrenches holds their adjoints' power, which is not known yet
         kept = self._memory.take(self._kept_size(num_envs, steps, lanes)) if keep else None
         tape = self._scratch("row", lanes * self.row) if kept is None else kept.memory
-        with kernel_options(flow_analysis=False, subexpressions=not self.event):
+        with kernel_options():
             self._kernels.forward(
                 lanes, block, num_envs, steps, self.substeps, 0 if kept is None else 2, self.integers, self.reals, self.grids,
                 flat(inputs), flat(controls), states_q.view(-1), states_v.view(-1),
@@ -230,10 +230,11 @@ class RigidSolver:
             size = (lanes, block, num_envs, chunk.stop - chunk.start, self.substeps)
             own, own_bar = flat(controls[chunk]), flat(controls_bar[chunk])
             states = slice(chunk.start, chunk.stop + 1)
-            with kernel_options(flow_analysis=False, subexpressions=not self.event):
-                if kept is None:
-                    status = self.first_status(time_step + chunk.start).view(-1)  # the forward pass has been sound
+            if kept is None:
+                status = self.first_status(time_step + chunk.start).view(-1)  # the forward pass has been sound
+                with kernel_options():
                     self._kernels.forward(*size, 1, *common, own, q[states].view(-1), v[states].view(-1), tape, work, status)
+            with kernel_options():
                 self._kernels.adjoint(
                     *size, *common, own, q_bar[states].view(-1), v_bar[states].view(-1), inputs_bar.view(-1), own_bar,
                     tape, work,
@@ -252,7 +253,7 @@ class RigidSolver:
         self.expect(controls)
         tape, work = q.new_zeros(num_envs * (2 * row + self.factors)), q.new_zeros((num_envs, self.work))
         status = self.first_status(time_step)
-        with kernel_options(flow_analysis=False, subexpressions=not self.event):
+        with kernel_options():
             self._kernels.forward(
                 num_envs, self._lanes(num_envs)[1], num_envs, 1, 1, 1, self.integers, self.reals, self.grids, flat(inputs),
                 flat(controls), flat(q), flat(v), tape, work.view(-1), status.view(-1),
@@ -270,7 +271,7 @@ class RigidSolver:
         if not num_envs:
             return poses
         states = torch.cat([q.detach(), v.detach()], dim=1)
-        with kernel_options(flow_analysis=False):
+        with kernel_options():
             self._pose_kernels.forward(
                 num_envs, self.integers, self.reals, flat(inputs), flat(states),
                 self._scratch("pose work", num_envs * self.work), poses.view(-1),
@@ -284,7 +285,7 @@ class RigidSolver:
             return torch.zeros_like(q), torch.zeros_like(v)
         states = torch.cat([q.detach(), v.detach()], dim=1)
         states_bar = torch.zeros_like(states)
-        with kernel_options(flow_analysis=False):
+        with kernel_options():
             self._pose_kernels.adjoint(
                 num_envs, self.integers, self.reals, flat(inputs), flat(states),
                 self._scratch("pose work", num_envs * self.work), flat(poses_bar), states_bar.view(-1),

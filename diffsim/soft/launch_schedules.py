@@ -286,7 +286,7 @@ class LaneSchedule:
         private = lanes if parts > 1 or not keep else 0
         tape = lane_tape(self._buffers, layout, lanes, time_step, capacity, sums, private=private, memory=memory)
         velocity = self._buffers.zeros("velocity", lanes * layout.velocities, 4)
-        with kernel_options(), self._teams.at_work("forward", parts) as (working, workers):
+        with kernel_options(subexpressions=True), self._teams.at_work("forward", parts) as (working, workers):
             self._kernels.forward(
                 working, workers, parts, num_envs, layout.tile_count, keep + (memory is not None), tape.capacity, layout.nodes,
                 places * tape.capacity,
@@ -361,7 +361,7 @@ class SharedSchedule:
         driven, sums = with_sums(inputs, inputs.new_zeros(num_envs, layout.touched, ImpulseSum.SIZE))
         grid = self._buffers.empty("grid", num_envs * (layout.substeps if keep else 1) * layout.nodes, 4)
         velocity = self._buffers.empty("velocity", num_envs * layout.velocities, 4)
-        with kernel_options():
+        with kernel_options(subexpressions=True):
             stride = layout.substeps * keep + 1
             self._kernels.enter(
                 False, num_envs, layout.tile_count, stride,

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import diffsim as ds
+from diffsim.gradients.first_order import first_derivatives_only
 from tests.diffsim.test_empty import coupled, rigid, soft
 
 pytestmark = pytest.mark.slow
@@ -88,3 +89,25 @@ def test_what_does_not_pass_through_the_step_has_second_derivatives():
     total = stepped(sim, action).sum() + weight**3
     (gradient,) = torch.autograd.grad(total, weight, create_graph=True)
     assert float(torch.autograd.grad(gradient, weight)[0]) == 12.0
+
+
+def test_backward_sees_no_tensor_that_wants_a_gradient():
+    """Views of saved tensors want gradients where these do, and the kernel compiler would compile anew for them."""
+    seen = []
+
+    class Twice(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return 2.0 * x
+
+        @staticmethod
+        @first_derivatives_only
+        def backward(ctx, saved, bar):
+            seen.extend([saved[0][:1], bar[:1]])
+            return (2.0 * bar,)
+
+    x = torch.ones(3, requires_grad=True)
+    (gradient,) = torch.autograd.grad(Twice.apply(x).square().sum(), x, create_graph=True)
+    assert [each.requires_grad for each in seen] == [False, False]
+    assert torch.equal(gradient.detach(), torch.full((3,), 8.0))
