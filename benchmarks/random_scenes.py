@@ -1,11 +1,12 @@
 """Random scenes: right ones run, or say why not; wrong ones are refused in one line that names what is wrong.
 
-    python -m benchmarks.random_scenes --count 1000 --json       minutes, most of them for kernels that are not compiled yet
+    python -m benchmarks.random_scenes --count 1000 --json       half an hour on a core, most of it for kernels to compile
 
-Hypothesis draws them. A right scene has up to four things that do not overlap, any material, a time step between 0.1 and 3 ms
-and random actions. It is simulated for five control steps of four substeps, and differentiated. It passes if all is finite, or
-if the simulator says what failed; and if nothing is faster than 100 m/s without a warning. A wrong one is a right thing with
-one field made wrong.
+Hypothesis draws them. What decides which kernels a scene needs (its kinds of things, their shapes, materials and joints,
+whether there are a ground and impacts) is drawn once for a family of scenes; all else for each scene. A right scene has up to
+four things that do not overlap, any material, a time step between 0.1 and 3 ms and random actions. It is simulated for five
+control steps of four substeps, and differentiated. It passes if all is finite, or if the simulator says what failed; and if
+nothing is faster than 100 m/s without a warning. A wrong one is a right thing with one field made wrong.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import math
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from random import Random
 from typing import Any, get_args
 
 import torch
@@ -78,13 +81,15 @@ rotations = st.tuples(*[number(-1.0, 1.0)] * 4).filter(lambda q: sum(each * each
 
 
 @st.composite
-def soft_bodies(draw: DrawFn, name: str, position: Any) -> ds.SoftBody:
-    particles = draw(st.integers(1, 120))
-    shape, material, velocity = draw(shapes), draw(materials), draw(vector(1.0))
-    return ds.SoftBody(name, shape, position, draw(rotations), material=material, velocity=velocity, particles=particles)
+def soft_bodies(draw: DrawFn, name: str, position: Any, *, shape: Any = shapes, material: Any = materials) -> ds.SoftBody:
+    particles, velocity = draw(st.integers(1, 120)), draw(vector(1.0))
+    return ds.SoftBody(
+        name, draw(shape), position, draw(rotations), material=draw(material), velocity=velocity, particles=particles
+    )
 
 
 restitutions = number(0.0, 0.9)
+JOINTS = ("revolute", "prismatic", "ball")
 
 
 @st.composite
@@ -102,22 +107,22 @@ def plain_bodies(name: str, position: Any) -> SearchStrategy[ds.RigidBody]:
 
 
 @st.composite
-def tools(draw: DrawFn, name: str, position: Any) -> ds.Tool:
+def tools(draw: DrawFn, name: str, position: Any, *, shape: Any = shapes) -> ds.Tool:
     control = tuple(draw(st.lists(st.sampled_from(("x", "y", "z", "rx", "ry", "rz")), unique=True, min_size=1, max_size=4)))
-    return ds.Tool(name, draw(shapes), position, draw(rotations), control=control, friction=draw(number(0.0, 2.0)))
+    return ds.Tool(name, draw(shape), position, draw(rotations), control=control, friction=draw(number(0.0, 2.0)))
 
 
 @st.composite
-def obstacles(draw: DrawFn, name: str, position: Any) -> ds.Obstacle:
-    return ds.Obstacle(name, draw(shapes), position, draw(rotations), friction=draw(number(0.0, 2.0)))
+def obstacles(draw: DrawFn, name: str, position: Any, *, shape: Any = shapes) -> ds.Obstacle:
+    return ds.Obstacle(name, draw(shape), position, draw(rotations), friction=draw(number(0.0, 2.0)))
 
 
 @st.composite
-def articulations(draw: DrawFn, name: str, position: Any) -> ds.Articulation:
+def articulations(draw: DrawFn, name: str, position: Any, *, joints: Any = JOINTS) -> ds.Articulation:
     """One or two links on driven joints."""
     links, actuators, parent = [], [], None
     for at in range(draw(st.integers(1, 2))):
-        kind = draw(st.sampled_from(("revolute", "prismatic", "ball")))
+        kind = draw(st.sampled_from(joints))
         joint = ds.Joint(
             f"joint{at}", kind, draw(st.sampled_from([(1.0, 0.0, 0.0), (0.0, 0.6, 0.8)])), damping=draw(number(0.0, 1.0))
         )
@@ -134,28 +139,54 @@ def articulations(draw: DrawFn, name: str, position: Any) -> ds.Articulation:
     return ds.Articulation(name, tuple(links), tuple(actuators), position=position)
 
 
-KINDS = {
+KINDS: dict[str, Any] = {
     **{"soft_bodies": soft_bodies, "rigid_bodies": rigid_bodies, "articulations": articulations},
     **{"tools": tools, "obstacles": obstacles},
 }
 
 
+MOVING = ("soft_bodies", "rigid_bodies", "articulations")
+grounds = st.builds(ds.Ground, friction=st.sampled_from([0.5, 1.0]))
+perhaps_ground = st.none() | grounds
+
+
 @st.composite
-def scenes(draw: DrawFn, kinds_of_things: Mapping[str, Any] = KINDS) -> ds.Scene:
-    """A right scene of some kinds of things, each in a cell of its own; at least one of them moves."""
-    allowed = tuple(kinds_of_things)
-    moving = draw(st.sampled_from([kind for kind in ("soft_bodies", "rigid_bodies", "articulations") if kind in allowed]))
-    kinds = [moving, *draw(st.lists(st.sampled_from(allowed), max_size=3))]
+def scenes(
+    draw: DrawFn, kinds_of_things: Mapping[str, Any] = KINDS, kinds: Sequence[str] = (), ground: Any = perhaps_ground
+) -> ds.Scene:
+    """A right scene with things of those `kinds`, or else of some, each in a cell of its own; at least one of them moves."""
+    if not kinds:
+        allowed = tuple(kinds_of_things)
+        moving = draw(st.sampled_from([kind for kind in MOVING if kind in allowed]))
+        kinds = [moving, *draw(st.lists(st.sampled_from(allowed), max_size=3))]
     cells = draw(st.permutations([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]))
     things: dict[str, Any] = {kind: [] for kind in KINDS}
     for number_, (kind, cell) in enumerate(zip(kinds, cells, strict=False)):
         off = draw(vector(JITTER))
         position = tuple(CELL * (at + 0.5) + by for at, by in zip(cell, off, strict=True))
         things[kind].append(draw(kinds_of_things[kind](f"thing{number_}", position)))
-    ground = draw(st.sampled_from([None, ds.Ground(), ds.Ground(friction=1.0)]))
     gravity = draw(st.sampled_from([(0.0, 0.0, -9.81), (0.0, 0.0, 0.0), (1.0, -2.0, -3.0)]))
     spacing = draw(st.sampled_from([1 / 16, 1 / 24]))
-    return ds.Scene(ground=ground, gravity=gravity, grid_spacing=spacing, **things)
+    return ds.Scene(ground=draw(ground), gravity=gravity, grid_spacing=spacing, **things)
+
+
+def family(random: Random) -> SearchStrategy[ds.Scene]:
+    """Scenes that need the same kernels, or few different ones."""
+
+    def one(kinds: Arguments) -> SearchStrategy[Any]:
+        kind = random.choice(list(kinds))
+        return st.builds(kind, **kinds[kind])
+
+    restitution = restitutions if random.random() < 0.3 else st.just(0.0)
+    things: dict[str, Any] = {
+        "soft_bodies": partial(soft_bodies, shape=one(SHAPES), material=one(MATERIALS)),
+        "rigid_bodies": partial(rigid_bodies, shape=one(SHAPES), restitution=restitution),
+        "articulations": partial(articulations, joints=(random.choice(JOINTS),)),
+        "tools": partial(tools, shape=one(SHAPES)),
+        "obstacles": partial(obstacles, shape=one(SHAPES)),
+    }
+    kinds = [random.choice(MOVING), *random.choices(list(KINDS), k=random.randint(0, 3))]
+    return scenes(things, kinds, random.choice([st.none(), grounds]))
 
 
 def outcome(scene: ds.Scene, dt: float, action_seed: int) -> str:
@@ -251,6 +282,8 @@ class Options:
 
     count: int = 1000
     """Scenes, and as many mistakes."""
+    families: int = 40
+    """Among which the scenes are shared out."""
     seed: int = 0
     json: bool = False
     """Print one JSON object on the last line."""
@@ -259,34 +292,35 @@ class Options:
 def main(options: Options) -> int:
     counts: Counter[str] = Counter()
     failures: list[str] = []
-    drawn = settings(
-        max_examples=options.count, deadline=None, database=None, phases=(Phase.generate,), report_multiple_bugs=False,
-        suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
 
-    @seed(options.seed)
-    @drawn
-    @given(scenes(), scale(1e-4, 3e-3), st.integers(0, 1000))
-    def right(scene: ds.Scene, dt: float, action_seed: int) -> None:
-        try:
-            counts[outcome(scene, dt, action_seed)] += 1
-        except Exception as error:
-            failures.append(f"{type(error).__name__}: {error}")
-            print(failures[-1], file=sys.stderr, flush=True)
+    def drawn(count: int, check: Callable[..., str], *strategies: Any) -> None:
+        """What that many draws come to."""
 
-    @seed(options.seed)
-    @drawn
-    @given(mistakes())
-    def wrong(mistake: tuple[Any, dict[str, Any], str, Any]) -> None:
-        try:
-            refusal(*mistake)
-            counts["refused"] += 1
-        except Exception as error:
-            failures.append(f"{type(error).__name__}: {error}")
-            print(failures[-1], file=sys.stderr, flush=True)
+        @seed(options.seed)
+        @settings(
+            max_examples=count, deadline=None, database=None, phases=(Phase.generate,), report_multiple_bugs=False,
+            suppress_health_check=list(HealthCheck),
+        )  # fmt: skip
+        @given(st.tuples(*strategies))
+        def run(arguments: tuple[Any, ...]) -> None:
+            try:
+                counts[check(*arguments)] += 1
+            except Exception as error:
+                failures.append(f"{type(error).__name__}: {error}")
+                print(failures[-1], file=sys.stderr, flush=True)
 
-    wrong()
-    right()
+        run()
+
+    def refused(mistake: tuple[Any, dict[str, Any], str, Any]) -> str:
+        refusal(*mistake)
+        return "refused"
+
+    drawn(options.count, refused, mistakes())
+    for number_ in range(options.families):
+        own = family(Random(options.seed * options.families + number_))
+        share = (options.count * (number_ + 1)) // options.families - (options.count * number_) // options.families
+        drawn(share, outcome, own, scale(1e-4, 3e-3), st.integers(0, 1000))
+        print(f"{number_ + 1} of {options.families} families: {dict(counts)}", flush=True)
     result = {**{name: counts[name] for name in ("finite", "warned", "said", "refused")}, "failed": len(failures)}
     print(", ".join(f"{value} {name}" for name, value in result.items()))
     if options.json:

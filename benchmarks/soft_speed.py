@@ -1,7 +1,7 @@
 """How fast is the soft-body solver? CPU time against the textbook's implementation of the same physics, in interleaved runs.
 
-    python -m benchmarks.soft_speed --quick --json      the ratios that matter, some 5 minutes with compiled kernels
-    python -m benchmarks.soft_speed --table FILE        everything: f32 and f64, 3k and 10k particles, batches, Warp, memory
+    python -m benchmarks.soft_speed --quick --json                the ratios that matter, some 5 minutes with compiled kernels
+    python -m benchmarks.soft_speed --table docs/soft_speed.md    f32 and f64, 3k and 10k particles, batches, Warp, memory
 
 The problem (`benchmarks/soft/problem.py`): a von Mises plastic block on the ground in a 64^3 grid, pressed by two moving
 capsules with friction. All implementations solve it equation for equation, and their results are compared before any is timed.
@@ -29,6 +29,7 @@ import numpy as np
 import tyro
 
 from benchmarks.answering import AnsweringProcess
+from benchmarks.processes import write_between
 from benchmarks.soft import whole_tasks, worker
 from benchmarks.soft.limit import compiler
 
@@ -44,7 +45,7 @@ class Options:
     rounds: int = 7
     """Interleaved runs of each."""
     table: Path | None = None
-    """Markdown file for the tables."""
+    """Markdown file for the tables, between its marks if it has them."""
 
 
 class Worker(AnsweringProcess):
@@ -193,7 +194,9 @@ def main() -> None:
     whole = whole_tasks.measured(cold=kinds)
     print("whole tasks:", whole, flush=True)
     if options.table is not None:
-        options.table.write_text(tables(rows, batches, memories, limit, whole))
+        text = tables(rows, batches, memories, limit, whole)
+        if not write_between(options.table, "soft_speed", text):
+            options.table.write_text(text)
     if options.json:
         found = {
             (r["command"], r["particles"]): r["ratio"] for r in rows if r["precision"] == "f32" and r["peer"] == "textbook"
