@@ -57,7 +57,7 @@ def gaps(sim: ds.Simulator, state: ds.State) -> Tensor:
     return (state.x[0, [pin.particle for pin in pins]] - anchors).norm(dim=-1)
 
 
-@pytest.mark.parametrize("mass", [0.5, 0.02])
+@pytest.mark.parametrize("mass", [pytest.param(0.5, marks=pytest.mark.long), 0.02])
 def test_what_pulls_at_a_body_is_pulled(mass):
     """The cube weighs 2.3 kg: even a body of 20 g does not swing against it."""
     sim = simulator(mass=mass)

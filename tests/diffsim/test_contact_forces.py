@@ -244,6 +244,7 @@ def test_impulses_of_events_count_over_their_control_step():
 
 
 @pytest.mark.slow
+@pytest.mark.long  # kernels of its own
 def test_gradients_of_events_wrenches():
     sim, start = bouncing(stiffness=2e3, slip_speed=1e-3)
     begin = sim.rollout(start, torch.zeros(6, 2, 0, dtype=F64))[-1].detach()

@@ -8,6 +8,7 @@ import torch
 import diffsim as ds
 from diffsim.gradients.kept_memory import KeptMemory, kept_budget
 from tests.diffsim.scenes import contact_scene
+from tests.diffsim.test_coupling import SHAPES, squeezed
 
 pytestmark = pytest.mark.slow
 
@@ -47,11 +48,7 @@ def impacts() -> ds.Simulator:
 
 
 def coupled() -> ds.Simulator:
-    jelly = ds.SoftBody("jelly", ds.Box((0.06, 0.06, 0.06)), (0.2, 0.2, 0.061), material=ds.Elastic(5e3), particles=100)
-    box = ds.RigidBody("box", ds.Box((0.05, 0.05, 0.05)), (0.21, 0.2, 0.175), velocity=(0.1, 0.0, -0.5), mass=0.3)
-    tool = ds.Tool("tool", ds.Sphere(0.04), (0.1, 0.2, 0.06))
-    scene = ds.Scene((jelly,), rigid_bodies=(box,), tools=(tool,), ground=ds.Ground(), upper=(0.4, 0.4, 0.4), grid_spacing=0.04)
-    return ds.Simulator(scene, num_envs=ENVIRONMENTS, dt=2e-3, substeps=5)
+    return squeezed(SHAPES["rounded box"], "sticking", num_envs=ENVIRONMENTS)  # whose kernels are compiled for another test
 
 
 LONG = ("rigid rollout", "impacts")  # kernels of their own
