@@ -1,6 +1,6 @@
 """Random scenes: right ones run, or say why not; wrong ones are refused in one line that names what is wrong.
 
-    python -m benchmarks.random_scenes --count 1000 --json       half an hour on a core, most of it for kernels to compile
+    python -m benchmarks.random_scenes --table docs/checking_scenes.md    half an hour on a core, mostly for compilation
 
 Hypothesis draws them. What decides which kernels a scene needs (its kinds of things, their shapes, materials and joints,
 whether there are a ground and impacts) is drawn once for a family of scenes; all else for each scene. A right scene has up to
@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any, get_args
 
@@ -28,9 +29,11 @@ import tyro
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
+from rich.console import Console
 
 import diffsim as ds
 from benchmarks.bad_inputs.judging import logged_warnings
+from benchmarks.processes import print_table
 
 STEPS, SUBSTEPS, NUM_ENVS = 5, 4, 2
 FAST = 100.0  # m/s; nothing here can get there by itself
@@ -209,7 +212,7 @@ def outcome(scene: ds.Scene, dt: float, action_seed: int) -> str:
             if total.requires_grad:
                 (gradient,) = torch.autograd.grad(total, actions, allow_unused=True)
                 assert gradient is None or bool(gradient.isfinite().all()), f"the gradient is not finite: {scene}, dt {dt}"
-        except ds.SimulationError as error:
+        except (ds.SimulationError, ds.InputError) as error:  # the latter where a shape is too small for its few particles
             if "\n" in str(error):
                 raise AssertionError(f"more than one line: {error}") from error
             return "said"
@@ -285,6 +288,8 @@ class Options:
     families: int = 40
     """Among which the scenes are shared out."""
     seed: int = 0
+    table: Path | None = None
+    """Markdown file for the table."""
     json: bool = False
     """Print one JSON object on the last line."""
 
@@ -321,8 +326,12 @@ def main(options: Options) -> int:
         share = (options.count * (number_ + 1)) // options.families - (options.count * number_) // options.families
         drawn(share, outcome, own, scale(1e-4, 3e-3), st.integers(0, 1000))
         print(f"{number_ + 1} of {options.families} families: {dict(counts)}", flush=True)
+    said = (("all finite", "finite"), ("a warning", "warned"), ("an error that says why", "said"), ("a fault", ""))
+    values = [str(counts[name] if name else len(failures)) for _, name in said]
+    headings = ("scenes", "families", *(words for words, _ in said), "mistakes refused in a line that names them")
+    row = (str(options.count), str(options.families), *values, str(counts["refused"]))
+    print_table(headings, [row], Console(stderr=True, highlight=False), options.table, "random_scenes")
     result = {**{name: counts[name] for name in ("finite", "warned", "said", "refused")}, "failed": len(failures)}
-    print(", ".join(f"{value} {name}" for name, value in result.items()))
     if options.json:
         print(json.dumps(result))
     return 1 if failures else 0
