@@ -177,7 +177,7 @@ def draw(page: Path, options: streaming_runs.Options) -> None:
 
 SIZES: dict[str, dict[str, Any]] = {
     "256": {"hidden": (256, 256), "memory": 256, "novelty_hidden": (256, 256), "state_dim": 100, "batch_size": 512},
-    "96": {"batch_size": 128},
+    "96": {"batch_size": streaming_runs.SMALL["batch_size"]},
 }
 """The paper's size (but for the novelty networks, of 512), and that of the other benchmarks of model-based RPG."""
 

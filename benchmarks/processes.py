@@ -120,12 +120,16 @@ def write_between(path: Path, name: str, text: str) -> bool:
     return bool(begin)
 
 
+def write_part(path: Path, name: str, text: str) -> None:
+    """Between the lines ``<!-- name -->`` and ``<!-- end -->`` of the file if it has them; else as the file."""
+    if not write_between(path, name, text):
+        path.write_text(text)
+
+
 def write_table(path: Path, name: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """As Markdown, between the lines ``<!-- name -->`` and ``<!-- end -->`` of the file if it has them; else as the file."""
+    """As Markdown, where `write_part` writes."""
     lines = ["| " + " | ".join(row) + " |" for row in (headings, ("---",) * len(headings), *rows)]
-    table = "\n".join(lines) + "\n"
-    if not write_between(path, name, table):
-        path.write_text(table)
+    write_part(path, name, "\n".join(lines) + "\n")
 
 
 def read_table(path: Path, name: str) -> list[list[str]]:

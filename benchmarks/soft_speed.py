@@ -29,7 +29,7 @@ import numpy as np
 import tyro
 
 from benchmarks.answering import AnsweringProcess
-from benchmarks.processes import write_between
+from benchmarks.processes import write_part
 from benchmarks.soft import whole_tasks, worker
 from benchmarks.soft.limit import compiler
 
@@ -194,9 +194,7 @@ def main() -> None:
     whole = whole_tasks.measured(cold=kinds)
     print("whole tasks:", whole, flush=True)
     if options.table is not None:
-        text = tables(rows, batches, memories, limit, whole)
-        if not write_between(options.table, "soft_speed", text):
-            options.table.write_text(text)
+        write_part(options.table, "soft_speed", tables(rows, batches, memories, limit, whole))
     if options.json:
         found = {
             (r["command"], r["particles"]): r["ratio"] for r in rows if r["precision"] == "f32" and r["peer"] == "textbook"

@@ -56,7 +56,8 @@ def _start(device: str) -> None:
             arch=ti.cpu if device == "cpu" else ti.cuda,
             default_fp=ti.f32,
             fast_math=False,
-            opt_level=0,  # what that leaves to LLVM: `compiler.kernel_options`
+            opt_level=0,  # what these two leave to LLVM: `compiler.kernel_options`
+            cfg_optimization=False,
             offline_cache=True,
             log_level=ti.WARN,
             cpu_max_num_threads=threads,

@@ -257,7 +257,7 @@ class CoupledSolver:
         if not num_envs:
             return particle_bars, q_bar, v_bar, Inputs(*(torch.zeros_like(each) for each in inputs))
         capacity, most = (int(largest) for largest in sizes.max(dim=1).values)
-        bars, q_bar, v_bar = pack(particle_bars), q_bar.detach().clone().contiguous(), v_bar.detach().clone().contiguous()
+        bars, q_bar, v_bar = pack(particle_bars), q_bar.clone().contiguous(), v_bar.clone().contiguous()
         actuators = inputs.controls.shape[1]  # and external wrenches
         inputs = inputs._replace(controls=self.rigid.room(inputs.controls, wrench_bars.rigid))
         input_bars, sum_bars = Inputs(*(torch.zeros_like(each) for each in inputs)), wrench_bars.soft / self._duration

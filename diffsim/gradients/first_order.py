@@ -34,7 +34,8 @@ def _detached(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 def first_derivatives_only(backward: Callable[..., tuple[Tensor | None, ...]]) -> Callable[..., Any]:
-    """A ``backward(ctx, saved, *output_bars)`` of an autograd node, with the node's saved tensors, which need no graph.
+    """A ``backward(ctx, saved, *output_bars)`` of an autograd node, with the node's saved tensors, which need no graph: all are
+    detached.
 
     Torch's `once_differentiable` refuses only what depends on ``output_bars``. The adjoints depend on the saved tensors too:
     where the loss is linear in the outputs, on these alone, and torch would take them for constants.

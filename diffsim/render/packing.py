@@ -289,10 +289,9 @@ def ground_row(plane: GroundPlane, sun_map: np.ndarray, casters: tuple[np.ndarra
     (x, y), (wide, deep) = plane.center, plane.extent
     low, high = shadow_on_ground(sun_map, casters, plane.height)
     return record_row(
-        Ground,
-        **{"height": plane.height, "spacing": plane.spacing, "center_x": x, "center_y": y, "extent_x": wide, "extent_y": deep},
-        **{"shade_low_x": low[0], "shade_low_y": low[1], "shade_high_x": high[0], "shade_high_y": high[1]},
-    )
+        Ground, height=plane.height, spacing=plane.spacing, center_x=x, center_y=y, extent_x=wide, extent_y=deep,
+        shade_low_x=low[0], shade_low_y=low[1], shade_high_x=high[0], shade_high_y=high[1],
+    )  # fmt: skip
 
 
 def shadow_on_ground(

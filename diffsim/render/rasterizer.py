@@ -179,12 +179,8 @@ class Rasterizer:
         image = np.empty((self.height, self.width, 3), dtype=np.uint8)
         layered = self._nothing_in_front.copy() if veil else self._nothing_in_front
         shade = runtime.compiled(shading_kernels.shading, self.samples)
-        palette, floor, marks, tones = (
-            palette_row(plane, lighting),
-            ground_row(plane, sun_places[0], occupied),
-            marker_rows(plane.markers),
-            tone_curve(),
-        )
+        palette, marks, tones = palette_row(plane, lighting), marker_rows(plane.markers), tone_curve()
+        floor = ground_row(plane, sun_places[0], occupied)
 
         def shaded(depth: np.ndarray, primitive: np.ndarray, layer: bool, window: np.ndarray) -> None:
             shade(

@@ -211,8 +211,8 @@ class RigidSolver:
             kept: the substeps; None recomputes them, so many control steps at a time as fit in `TAPE_BYTES`.
         """
         steps, num_envs = controls.shape[0], q.shape[1]
-        q, v = q.detach().contiguous(), v.detach().contiguous()
-        q_bar, v_bar = q_bar.detach().clone().contiguous(), v_bar.detach().clone().contiguous()
+        q, v = q.contiguous(), v.contiguous()
+        q_bar, v_bar = q_bar.clone().contiguous(), v_bar.clone().contiguous()
         actuators, controls = controls.shape[-1], self.room(controls, wrenches_bar)  # and external wrenches
         controls_bar = torch.zeros(controls.shape, dtype=self.dtype, device=self.device)
         controls_bar[..., actuators:] = controls[..., actuators:]
@@ -283,7 +283,7 @@ class RigidSolver:
         num_envs = len(q)
         if not num_envs:
             return torch.zeros_like(q), torch.zeros_like(v)
-        states = torch.cat([q.detach(), v.detach()], dim=1)
+        states = torch.cat([q, v], dim=1)
         states_bar = torch.zeros_like(states)
         with kernel_options():
             self._pose_kernels.adjoint(

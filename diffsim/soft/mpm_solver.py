@@ -300,7 +300,7 @@ class MPMSolver:
         if not num_envs:
             return output_bars, torch.zeros_like(inputs)
         bars, sum_bars = pack(output_bars), wrench_bars / self._duration
-        inputs, capacity = inputs.detach(), int(box_nodes.max())
+        capacity = int(box_nodes.max())
         parts = self._schedule.parts(num_envs)
         inputs_bar = inputs.new_zeros((num_envs, parts, inputs.shape[1]))
         if tape is not None:
